@@ -1,0 +1,61 @@
+# Everything stays below build/: the virtual environment, its caches, the fleets that are started.
+SHELL := /bin/bash
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+METHOD ?= half_pool
+RELEASE ?= 2.0.0
+VENV := build/venv
+COLLECTIONS := build/collections
+export PIP_CACHE_DIR := $(CURDIR)/build/cache/pip
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PYTHONDONTWRITEBYTECODE := 1
+
+.PHONY: help demo test unit lint sanity integration cores dist clean
+
+help:
+	@echo "make demo                  upgrade a real fleet on this machine, under load (METHOD=half_pool|rolling, RELEASE=2.0.0|bad)"
+	@echo "make test                  everything that CI runs"
+	@echo "make unit lint sanity integration   the parts of it"
+	@echo "make dist                  build the collection's tarball into build/dist"
+	@echo "make clean                 remove build/"
+
+demo: $(VENV)/.demo $(COLLECTIONS)/.linked
+	@$(VENV)/bin/python tests/fleet/demo.py --method "$(METHOD)" --release "$(RELEASE)"
+
+test: $(VENV)/.test $(COLLECTIONS)/.linked
+	@tests/run_all.sh
+
+unit: $(VENV)/.test $(COLLECTIONS)/.linked
+	@$(VENV)/bin/pytest -q tests/unit
+
+lint: $(VENV)/.test $(COLLECTIONS)/.linked
+	@tests/lint.sh
+
+sanity: $(VENV)/.test
+	@tests/sanity.sh
+
+integration: $(VENV)/.test $(COLLECTIONS)/.linked cores
+	@$(VENV)/bin/pytest -q tests/integration tests/fleet
+
+cores: $(VENV)/.test
+	@tests/cores.sh
+
+dist: $(VENV)/.demo
+	@rm -rf build/dist && $(VENV)/bin/ansible-galaxy collection build --output-path build/dist
+
+clean:
+	rm -rf build
+
+$(VENV)/bin/python:
+	@test -n "$(PYTHON)" || { echo "No Python 3.11 or newer with venv was found. On Debian: apt-get install python3-venv; or name one: make PYTHON=/path/to/python3.12" >&2; exit 1; }
+	@echo "preparing $(VENV) with $$($(PYTHON) --version), once"
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.demo: $(VENV)/bin/python requirements/demo.txt
+	@$(VENV)/bin/pip install --quiet --requirement requirements/demo.txt && touch $@
+
+$(VENV)/.test: $(VENV)/.demo requirements/test.txt
+	@$(VENV)/bin/pip install --quiet --requirement requirements/test.txt && touch $@
+
+$(COLLECTIONS)/.linked:
+	@mkdir -p $(COLLECTIONS)/ansible_collections/alwayson && ln -sfn ../../../.. $(COLLECTIONS)/ansible_collections/alwayson/upgrade && touch $@

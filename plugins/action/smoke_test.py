@@ -1,0 +1,82 @@
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The controller's half of the smoke_test module: expectations are checked before, and answers after, the target asks."""
+
+from __future__ import annotations
+
+import time
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+from ansible_collections.alwayson.upgrade.plugins.module_utils._smoke_tests import (
+    ARGUMENTS,
+    SmokeTestError,
+    require_tests,
+)
+from ansible_collections.alwayson.upgrade.plugins.plugin_utils import expectation
+from ansible_collections.alwayson.upgrade.plugins.plugin_utils.smoke_verdict import Judge, failure_message
+
+MODULE = "alwayson.upgrade.smoke_test"
+FOR_THE_CONTROLLER = ("expect", "expect_answer")
+WARNINGS = ("warnings", "deprecations")
+WHAT_THE_MODULE_SAID = ("msg", "exception", "module_stderr", "module_stdout", "rc", *WARNINGS)
+
+
+class ActionModule(ActionBase):
+    """Runs the module on the target and judges what came back."""
+
+    _supports_check_mode = True
+    _supports_async = False
+
+    def run(self, tmp=None, task_vars=None):
+        result = super().run(tmp, task_vars)
+        del tmp
+        _validation, arguments = self.validate_argument_spec(argument_spec=ARGUMENTS)
+        judges = self._judges(arguments["tests"])
+        pending = arguments["tests"]
+        verdicts: dict[str, dict] = {}
+        for attempt in range(max(0, arguments["retries"]) + 1):
+            if attempt:
+                time.sleep(max(0.0, arguments["delay"]))
+            answer = self._ask(arguments, pending, task_vars)
+            if "outcomes" not in answer:
+                return self._module_failed(result, answer)
+            result.update({key: answer[key] for key in WARNINGS if key in answer})
+            for outcome in answer["outcomes"]:
+                verdicts[outcome["name"]] = judges[outcome["name"]].verdict(outcome)
+            pending = [test for test in pending if verdicts[test["name"]]["passed"] is False]
+            if not pending:
+                break
+        return self._finish(result, [verdicts[test["name"]] for test in arguments["tests"]])
+
+    def _judges(self, tests: list[dict]) -> dict[str, Judge]:
+        """One judge per test by its name; whatever is wrong with a test is said before any request is sent."""
+        try:
+            require_tests(tests)
+        except SmokeTestError as error:
+            raise AnsibleActionFail(str(error)) from error
+        judges = {}
+        for test in tests:
+            try:
+                judges[test["name"]] = Judge(expectation.compiled(test["expect"]), expectation.compiled(test["expect_answer"]))
+            except expectation.ExpectationError as error:
+                raise AnsibleActionFail(f"smoke test {test['name']!r}: {error}") from error
+        return judges
+
+    def _ask(self, arguments: dict, tests: list[dict], task_vars: dict) -> dict:
+        requests = [{key: value for key, value in test.items() if key not in FOR_THE_CONTROLLER} for test in tests]
+        module_args = {key: value for key, value in arguments.items() if key not in ("retries", "delay")}
+        return self._execute_module(module_name=MODULE, module_args={**module_args, "tests": requests}, task_vars=task_vars)
+
+    def _module_failed(self, result: dict, answer: dict) -> dict:
+        result.update({key: answer[key] for key in WHAT_THE_MODULE_SAID if key in answer})
+        result.update(failed=True, changed=False)
+        return result
+
+    def _finish(self, result: dict, verdicts: list[dict]) -> dict:
+        failed = [verdict for verdict in verdicts if verdict["passed"] is False]
+        result.update(changed=False, passed=not failed, tests=verdicts)
+        if failed:
+            result.update(failed=True, msg=failure_message(failed, len(verdicts)))
+        return result

@@ -1,0 +1,42 @@
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Thin shell: the pure core's planning functions as filters. Each filter's documentation stands in its own .yml beside this file."""
+
+from __future__ import annotations
+
+from ansible.errors import AnsibleFilterError
+
+from ansible_collections.alwayson.upgrade.plugins.plugin_utils import observation, outcomes, plan, run_record, service, wording_of_plan
+
+
+def _explained(function):
+    """Turn what a user got wrong into the filter's own error, with its words."""
+    def explain(*args, **kwargs):
+        try:
+            return function(*args, **kwargs)
+        except (ValueError, KeyError, TypeError) as error:
+            raise AnsibleFilterError(f"alwayson.upgrade.{function.__name__}: {error}") from error
+    return explain
+
+
+class FilterModule:
+    """The filters of a roll."""
+
+    def filters(self):
+        return {
+            "traffic_calls": _explained(observation.traffic_calls),
+            "member_tests": _explained(observation.member_tests),
+            "census_tests": _explained(observation.census_tests),
+            "merge_views": _explained(observation.merge_views),
+            "service_names": _explained(service.described_names),
+            "service_description": _explained(service.describe),
+            "rollout_plan": _explained(plan.make_plan),
+            "plan_text": _explained(wording_of_plan.plan_text),
+            "status_text": _explained(wording_of_plan.status_text),
+            "to_put_back": _explained(outcomes.to_put_back),
+            "member_outcomes": _explained(outcomes.member_outcomes),
+            "database_outcomes": _explained(outcomes.database_outcomes),
+            "as_built": _explained(outcomes.as_built),
+            "run_record": _explained(run_record.make_record),
+        }

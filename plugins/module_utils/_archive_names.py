@@ -1,0 +1,109 @@
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Names and links of an archive, judged as a tree that exists only in memory.
+
+A link is followed here step by step as the kernel would follow it, through the archive's own links. Comparing the text of
+names is not enough: `up -> a/..` and `up/../x` look harmless one by one.
+"""
+
+from __future__ import annotations
+
+MAX_NAME_BYTES = 255
+MAX_PATH_BYTES = 1024
+MAX_LINKS_FOLLOWED = 40
+
+
+class ArchiveNameError(Exception):
+    """A member's name, type, size or link has no place in a release; the message is the reason only."""
+
+
+def clean_name(raw: str) -> str:
+    """Return the member's name relative to the top of the archive, "" for the top itself; raise ArchiveNameError if it leaves the tree."""
+    if not raw:
+        raise ArchiveNameError("it has no name")
+    if raw.startswith("/"):
+        raise ArchiveNameError("its name is absolute")
+    parts = [part for part in raw.split("/") if part not in ("", ".")]
+    if ".." in parts:
+        raise ArchiveNameError("its name contains '..'")
+    if not all(character.isprintable() for character in raw):
+        raise ArchiveNameError("its name contains unprintable characters")
+    _require_storable(parts)
+    return "/".join(parts)
+
+
+def _require_storable(parts: list[str]) -> None:
+    sizes = [len(part.encode("utf-8")) for part in parts]
+    if sizes and (max(sizes) > MAX_NAME_BYTES or sum(sizes) + len(sizes) > MAX_PATH_BYTES):
+        raise ArchiveNameError("its name is too long")
+
+
+class Tree:
+    """What an archive would create: {name: kind} and where its symlinks point."""
+
+    def __init__(self) -> None:
+        self._kinds: dict[str, str] = {}
+        self._targets: dict[str, str] = {}
+
+    def add(self, name: str, kind: str, target: str) -> None:
+        """Add one member with a clean name; raise ArchiveNameError when it cannot stand beside those before it."""
+        if name in self._kinds:
+            raise ArchiveNameError("the same name occurs twice")
+        if not name and kind != "folder":
+            raise ArchiveNameError("the top of the archive is not a folder")
+        if kind == "hardlink" and self._kinds.get(clean_name(target)) != "file":
+            raise ArchiveNameError(f"it is a hard link to {ascii(target)}, which is no file before it in the archive")
+        if kind == "symlink":
+            _require_plain_target(target)
+            self._targets[name] = target
+        self._kinds[name] = kind
+
+    def require_links_inside(self) -> None:
+        """Raise ArchiveNameError when a member lies below something that is no folder, or a symlink leads out of the tree."""
+        for name in self._kinds:
+            for parent in parents_of(name):
+                if self._kinds.get(parent, "folder") != "folder":
+                    raise ArchiveNameError(f"member {ascii(name)}: it lies below {ascii(parent)}, which is no folder")
+        for name, target in self._targets.items():
+            self._follow(name, target)
+
+    def _follow(self, name: str, target: str) -> None:
+        """Walk from the folder of `name` along `target`, through links on the way, and never above the top."""
+        here = name.split("/")[:-1]
+        ahead = target.split("/")[::-1]
+        followed = 0
+        while ahead:
+            part = ahead.pop()
+            if part in ("", "."):
+                continue
+            if part == "..":
+                if not here:
+                    raise ArchiveNameError(f"member {ascii(name)}: its link to {ascii(target)} leads out of the archive")
+                here.pop()
+                continue
+            link = self._targets.get("/".join([*here, part]))
+            if link is None:
+                here.append(part)
+                continue
+            followed += 1
+            if followed > MAX_LINKS_FOLLOWED:
+                raise ArchiveNameError(f"member {ascii(name)}: its link to {ascii(target)} leads in a circle")
+            ahead.extend(link.split("/")[::-1])
+
+
+def _require_plain_target(target: str) -> None:
+    if not target:
+        raise ArchiveNameError("it is a link to nowhere")
+    if target.startswith("/"):
+        raise ArchiveNameError(f"it is a link to the absolute name {ascii(target)}")
+    if not all(character.isprintable() for character in target):
+        raise ArchiveNameError("its link contains unprintable characters")
+    if len(target.encode("utf-8")) > MAX_PATH_BYTES:
+        raise ArchiveNameError("its link is too long")
+
+
+def parents_of(name: str) -> list[str]:
+    """The folders that a clean name lies in, outermost first."""
+    parts = name.split("/")
+    return ["/".join(parts[:count]) for count in range(1, len(parts))]

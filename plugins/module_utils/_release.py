@@ -1,0 +1,267 @@
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The releases of one application on one host, side by side in a folder, one of them current.
+
+    <root>/releases/<version>/               a release, with its marker .release.json
+    <root>/releases/.staging-<random>/       a release on its way in or out; swept away by the next one
+    <root>/current -> releases/<version>     what runs; switched by renaming a symlink, so it is never missing
+    <root>/previous -> releases/<version>    what ran before
+    <root>/.lock                             held by whoever changes something
+
+A version folder appears by one rename after all of it is on the disk, so a folder with its marker is always whole.
+Callers hold the lock around everything here that changes something.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import tempfile
+from typing import Iterator, NamedTuple
+
+from ansible_collections.alwayson.upgrade.plugins.module_utils import _archive
+
+RELEASES = "releases"
+MARKER = ".release.json"
+STAGING = ".staging-"
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+class ReleaseError(Exception):
+    """The releases are not as they must be for what was asked; the message says what, where and what to do."""
+
+
+class Marker(NamedTuple):
+    """What is known about a staged release: `staged` in epoch seconds, `size` in bytes, `files` counted."""
+
+    sha256: str | None = None
+    staged: float | None = None
+    files: int | None = None
+    size: int | None = None
+
+
+class State(NamedTuple):
+    """The releases as they are: the versions that `current` and `previous` point to, and {version: Marker} of all."""
+
+    current: str | None
+    previous: str | None
+    available: dict[str, Marker]
+
+    def as_dict(self) -> dict:
+        """The state in plain types, for results and diffs."""
+        return {
+            "current": self.current,
+            "previous": self.previous,
+            "available": {version: marker._asdict() for version, marker in sorted(self.available.items())},
+        }
+
+
+def observe(root: str) -> State:
+    """Read the state below `root`; nothing there is the empty state. Raise ReleaseError for links that point elsewhere."""
+    releases = os.path.join(root, RELEASES)
+    names = sorted(os.listdir(releases)) if os.path.isdir(releases) else []
+    folders = {name: os.path.join(releases, name) for name in names if not name.startswith(".")}
+    return State(
+        current=_read_link(root, "current"),
+        previous=_read_link(root, "previous"),
+        available={
+            name: _read_marker(folder, name) for name, folder in folders.items() if os.path.isdir(folder) and not os.path.islink(folder)
+        },
+    )
+
+
+def require_sha256(text: str) -> str:
+    """Return the checksum in lower case; raise ReleaseError when `text` is none."""
+    if not _SHA256.fullmatch(text.lower()):
+        raise ReleaseError(f"sha256 {text!r} is no SHA-256 checksum: it takes 64 hexadecimal digits, as sha256sum prints them")
+    return text.lower()
+
+
+def needs_staging(state: State, version: str, sha256: str) -> bool:
+    """True when `version` with that checksum is not there yet; raise ReleaseError when what is there differs and is in use."""
+    if version not in state.available:
+        return True
+    staged = state.available[version].sha256
+    if staged == sha256:
+        return False
+    if version == state.current:
+        raise ReleaseError(
+            f"release {version} is current with sha256 {staged or '(no marker)'}, but sha256 {sha256} is wanted: "
+            "a release in use is never replaced; give the new build a version of its own"
+        )
+    return True
+
+
+@contextlib.contextmanager
+def checked_artifact(artifact: str | None, version: str, sha256: str, limits: _archive.Limits) -> Iterator[_archive.Archive]:
+    """Yield the archive at `artifact` once its checksum is right and all of it is harmless; raise ReleaseError otherwise.
+
+    The checksum is compared again afterwards: what was unpacked in between is what was checked.
+    """
+    if not artifact:
+        raise ReleaseError(f"release {version} is not staged on this host, and no artifact is given to stage it from")
+    if not os.path.isfile(artifact):
+        raise ReleaseError(f"artifact {artifact} of release {version} is no file on this host")
+    with open(artifact, "rb") as stream:
+        _require_checksum(stream, artifact, version, sha256)
+        try:
+            with _archive.validated(stream, limits, reserved=frozenset([MARKER])) as archive:
+                yield archive
+        except _archive.ArchiveError as error:
+            raise ReleaseError(f"artifact {artifact} of release {version} is refused, nothing of it was kept: {error}") from error
+        _require_checksum(stream, artifact, version, sha256)
+
+
+def stage(root: str, version: str, artifact: str | None, sha256: str, limits: _archive.Limits, now: float) -> Marker:
+    """Put the release in `artifact` at its place, all of it or nothing; one of the same version that is not in use gives way.
+
+    Return its marker; `now` is the time in it.
+    """
+    releases = os.path.join(root, RELEASES)
+    sweep(root)
+    try:
+        with checked_artifact(artifact, version, sha256, limits) as archive:
+            _require_space(releases, version, archive.size)
+            staging = tempfile.mkdtemp(prefix=STAGING, dir=releases)
+            _archive.unpack(archive, staging)
+            marker = marker_of(archive, sha256, now)
+            _write_marker(staging, version, marker)
+        _set_aside(root, version)
+        os.rename(staging, os.path.join(releases, version))
+        _archive.flush(releases)
+    finally:
+        sweep(root)
+    return marker
+
+
+def marker_of(archive: _archive.Archive, sha256: str, now: float) -> Marker:
+    """The marker that a release unpacked from `archive` gets."""
+    return Marker(sha256=sha256, staged=now, files=sum(entry.kind == "file" for entry in archive.entries), size=archive.size)
+
+
+def switch(root: str, version: str, before: str | None) -> None:
+    """Make `version` current and `before` previous. At every instant both links point to a release."""
+    if before is not None:
+        _point(root, "previous", before)
+    _point(root, "current", version)
+
+
+def require_removable(state: State, version: str) -> None:
+    """Raise ReleaseError when `version` is the current release."""
+    if version == state.current:
+        raise ReleaseError(f"release {version} is current: it is not removed; make another release current first")
+
+
+def remove(root: str, version: str) -> None:
+    """Remove a release, and `previous` when it points there. The release disappears by one rename."""
+    if _read_link(root, "previous") == version:
+        os.unlink(os.path.join(root, "previous"))
+    _set_aside(root, version)
+    sweep(root)
+
+
+def superfluous(state: State, keep: int) -> list[str]:
+    """The releases beyond the `keep` newest, oldest first; never the current or previous one, nor one without a marker.
+
+    `keep` counts the current and the previous release; 0 keeps all.
+    """
+    in_use = {state.current, state.previous} & set(state.available)
+    candidates = sorted(
+        (marker.staged, version) for version, marker in state.available.items() if marker.staged is not None and version not in in_use
+    )
+    excess = len(candidates) + len(in_use) - keep
+    return [version for _staged, version in candidates[: max(0, excess)]] if keep else []
+
+
+def sweep(root: str) -> None:
+    """Remove what a killed staging or removal left behind; the lock makes sure that nobody is still at it."""
+    releases = os.path.join(root, RELEASES)
+    for name in os.listdir(releases):
+        if name.startswith(STAGING):
+            shutil.rmtree(os.path.join(releases, name))
+
+
+def prepare(root: str) -> None:
+    """Create the folders of `root` that are missing, readable for the service whatever the umask is."""
+    os.makedirs(os.path.dirname(root), mode=0o755, exist_ok=True)
+    for folder in (root, os.path.join(root, RELEASES)):
+        if not os.path.isdir(folder):
+            os.mkdir(folder)
+            os.chmod(folder, 0o755)
+
+
+def _read_link(root: str, name: str) -> str | None:
+    path = os.path.join(root, name)
+    if not os.path.lexists(path):
+        return None
+    if not os.path.islink(path):
+        raise ReleaseError(f"{path} is no symlink: move it to {root}/{RELEASES}/<version> and link it from there")
+    target = os.path.normpath(os.path.join(root, os.readlink(path)))
+    if os.path.dirname(target) != os.path.join(root, RELEASES):
+        raise ReleaseError(f"{path} points to {target}, which is no release in {root}/{RELEASES}: move it there and link it anew")
+    return os.path.basename(target)
+
+
+def _point(root: str, name: str, version: str) -> None:
+    new = os.path.join(root, f".{name}.new")
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(new)
+    os.symlink(os.path.join(RELEASES, version), new)
+    os.replace(new, os.path.join(root, name))
+    _archive.flush(root)
+
+
+def _set_aside(root: str, version: str) -> None:
+    """Rename the folder of `version`, if there is one, to a name that the next sweep removes."""
+    releases = os.path.join(root, RELEASES)
+    aside = tempfile.mkdtemp(prefix=STAGING, dir=releases)
+    with contextlib.suppress(FileNotFoundError):
+        os.rename(os.path.join(releases, version), os.path.join(aside, version))
+    _archive.flush(releases)
+
+
+def _require_checksum(stream, artifact: str, version: str, sha256: str) -> None:
+    found = _archive.sha256_of(stream)
+    if found != sha256:
+        raise ReleaseError(
+            f"artifact {artifact} of release {version} has sha256 {found}, but {sha256} is wanted: nothing was unpacked; "
+            "build or fetch the artifact again, or correct the checksum"
+        )
+
+
+def _require_space(folder: str, version: str, size: int) -> None:
+    disk = os.statvfs(folder)
+    free = disk.f_bavail * disk.f_frsize
+    if free < size:
+        raise ReleaseError(f"release {version} takes {size} bytes, but {folder} has {free} bytes free: nothing was unpacked; make room first")
+
+
+def _write_marker(folder: str, version: str, marker: Marker) -> None:
+    path = os.path.join(folder, MARKER)
+    with open(path, "x", encoding="utf-8") as file:
+        json.dump({"version": version, **marker._asdict()}, file, indent=2, sort_keys=True)
+        file.write("\n")
+        os.fchmod(file.fileno(), 0o644)
+        file.flush()
+        os.fsync(file.fileno())
+    os.chmod(folder, 0o755)
+    _archive.flush(folder)
+
+
+def _read_marker(folder: str, version: str) -> Marker:
+    """The marker of a release; an empty one when it is missing, torn or of another version."""
+    try:
+        with open(os.path.join(folder, MARKER), encoding="utf-8") as file:
+            content = json.load(file)
+    except (FileNotFoundError, ValueError, RecursionError):
+        return Marker()
+    if not isinstance(content, dict) or content.get("version") != version or not _SHA256.fullmatch(str(content.get("sha256"))):
+        return Marker()
+    known = Marker(**{field: content.get(field) for field in Marker._fields})
+    numbers = (known.staged, known.files, known.size)
+    return known if all(isinstance(number, (int, float)) for number in numbers) else Marker(sha256=known.sha256)

@@ -1,0 +1,147 @@
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A service that is stopped and started by commands, each in bounded time and each proven by the status command.
+
+The status command speaks the language of LSB and systemd: exit code 0 means running, 1 to 3 mean not running, and
+everything else means that nobody knows, which is a failure.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import signal
+import subprocess
+import tempfile
+import time
+from typing import Callable, NamedTuple
+
+OUTPUT_BYTES = 2000
+POLL_SECONDS = 0.1
+NOT_RUNNING = (1, 2, 3)
+
+
+class ServiceError(Exception):
+    """A command of the service failed, did not end in time or did not bring about what it is for."""
+
+
+class Outcome(NamedTuple):
+    """How a command ended: its exit code and the end of what it printed."""
+
+    code: int
+    output: str
+
+
+class Commands(NamedTuple):
+    """The commands of a service as argument lists; all empty when there is no service to stop and start."""
+
+    stop: list[str]
+    start: list[str]
+    status: list[str]
+
+
+def commands_for(unit: str | None, stop: list[str] | None, start: list[str] | None, status: list[str] | None) -> Commands:
+    """The given commands, those of the systemd `unit` for the others; raise ServiceError when some are missing."""
+    commands = Commands(
+        stop=stop or (["systemctl", "stop", unit] if unit else []),
+        start=start or (["systemctl", "start", unit] if unit else []),
+        status=status or (["systemctl", "is-active", "--quiet", unit] if unit else []),
+    )
+    missing = [f"{name}_command" for name, command in commands._asdict().items() if not command]
+    if missing and len(missing) < len(commands):
+        raise ServiceError(f"{' and '.join(missing)} missing: give all three commands, or service, or none of them")
+    return commands
+
+
+def run_command(command: list[str], timeout: float) -> Outcome:
+    """Run `command` without a shell for at most `timeout` seconds; raise ServiceError when it cannot be run or does not end.
+
+    Its output goes to a file that is already unlinked, not to a pipe: a daemon that keeps its starter's output open neither
+    holds up this function nor is killed by a closed pipe later.
+    """
+    with tempfile.TemporaryFile() as output:
+        try:
+            process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, cwd="/", start_new_session=True
+            )
+        except OSError as error:
+            raise ServiceError(f"{shlex.join(command)} cannot be run: {error.strerror}") from error
+        try:
+            code = process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            _kill_group(process)
+            raise ServiceError(f"{shlex.join(command)} did not end within {timeout:g} s and was killed{_shown(_end_of(output))}") from None
+        return Outcome(code, _end_of(output))
+
+
+class Service:
+    """A service behind three commands. `timeout` bounds each command, and the wait for what it brings about, in seconds."""
+
+    def __init__(
+        self,
+        commands: Commands,
+        timeout: float,
+        run: Callable[[list[str], float], Outcome] = run_command,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._commands = commands
+        self._timeout = timeout
+        self._run = run
+        self._clock = clock
+        self._sleep = sleep
+
+    @property
+    def exists(self) -> bool:
+        """False when there is nothing to stop and start."""
+        return bool(self._commands.status)
+
+    def is_running(self) -> bool:
+        """Ask the status command; raise ServiceError when it does not answer with one of its known exit codes."""
+        outcome = self._run(self._commands.status, self._timeout)
+        if outcome.code != 0 and outcome.code not in NOT_RUNNING:
+            raise ServiceError(
+                f"{shlex.join(self._commands.status)} ended with {outcome.code}, neither 0 (running) nor "
+                f"{NOT_RUNNING[0]} to {NOT_RUNNING[-1]} (not running){_shown(outcome.output)}"
+            )
+        return outcome.code == 0
+
+    def stop(self) -> None:
+        """Stop the service and return when it is down."""
+        self._act(self._commands.stop, running=False)
+
+    def start(self) -> None:
+        """Start the service and return when it is up."""
+        self._act(self._commands.start, running=True)
+
+    def _act(self, command: list[str], running: bool) -> None:
+        outcome = self._run(command, self._timeout)
+        if outcome.code != 0:
+            raise ServiceError(f"{shlex.join(command)} ended with {outcome.code}{_shown(outcome.output)}")
+        give_up = self._clock() + self._timeout
+        while self.is_running() is not running:
+            if self._clock() >= give_up:
+                state = "not running" if running else "still running"
+                raise ServiceError(
+                    f"{shlex.join(command)} ended well, but {self._timeout:g} s later {shlex.join(self._commands.status)} "
+                    f"says {state}{_shown(outcome.output)}"
+                )
+            self._sleep(POLL_SECONDS)
+
+
+def _kill_group(process: subprocess.Popen) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def _end_of(output) -> str:
+    size = output.seek(0, os.SEEK_END)
+    output.seek(max(0, size - OUTPUT_BYTES))
+    return output.read(OUTPUT_BYTES).decode("utf-8", "replace").strip()
+
+
+def _shown(output: str) -> str:
+    return f": {output}" if output else ", without a word"

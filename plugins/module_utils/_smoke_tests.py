@@ -1,0 +1,169 @@
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Smoke tests as data, and the wait until each of them was answered several times in a row.
+
+The requests are made on the target; what the answers must say is judged on the controller (plugin_utils/expectation.py).
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Callable, NamedTuple
+
+from ansible_collections.alwayson.upgrade.plugins.module_utils._http import Answer, HttpError, Request, require_url
+
+PAUSE_SECONDS = 0.1
+SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
+
+TEST_ARGUMENTS = {
+    "name": {"type": "str", "required": True},
+    "url": {"type": "str", "required": True},
+    "method": {"type": "str", "default": "GET", "choices": ["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"]},
+    "headers": {"type": "dict", "default": {}},
+    "secret_headers": {"type": "dict", "no_log": True, "default": {}},
+    "body": {"type": "raw"},
+    "status": {"type": "list", "elements": "int", "default": [200]},
+    "expect": {"type": "dict", "default": {}},
+    "expect_answer": {"type": "dict", "default": {}},
+    "max_seconds": {"type": "float", "default": 10.0},
+}
+
+ARGUMENTS = {
+    "tests": {"type": "list", "elements": "dict", "required": True, "options": TEST_ARGUMENTS},
+    "timeout": {"type": "float", "default": 30.0},
+    "in_a_row": {"type": "int", "default": 2},
+    "retries": {"type": "int", "default": 0},
+    "delay": {"type": "float", "default": 1.0},
+    "validate_certs": {"type": "bool", "default": True},
+    "max_body_bytes": {"type": "int", "default": 262144},
+}
+
+
+class SmokeTestError(Exception):
+    """A smoke test is not one; the message names the test and what to correct."""
+
+
+class SmokeTest(NamedTuple):
+    """One request and the statuses that count as an answer to it, each within `max_seconds`."""
+
+    name: str
+    request: Request
+    status: frozenset[int]
+    max_seconds: float
+
+
+class Outcome(NamedTuple):
+    """What became of a test: its last answers, and the last thing that was wrong ("" when it is ready)."""
+
+    ready: bool
+    requests: int
+    problem: str
+    answers: list[Answer]
+
+
+class _Progress:
+    """The run of good answers that a test has so far."""
+
+    def __init__(self, test: SmokeTest, in_a_row: int) -> None:
+        self.test = test
+        self._in_a_row = in_a_row
+        self._requests = 0
+        self._good: list[Answer] = []
+        self._last: list[Answer] = []
+        self._problem = ""
+
+    @property
+    def asked(self) -> bool:
+        return self._requests > 0
+
+    @property
+    def ready(self) -> bool:
+        return len(self._good) >= self._in_a_row
+
+    def answered(self, answer: Answer) -> None:
+        self._requests += 1
+        self._last = [answer]
+        if answer.status in self.test.status:
+            self._good.append(answer)
+            self._problem = f"answered {answer.status}, but only {len(self._good)} of {self._in_a_row} times in a row"
+        else:
+            wanted = " or ".join(map(str, sorted(self.test.status)))
+            self._good = []
+            self._problem = f"answered {answer.status} instead of {wanted}"
+
+    def unanswered(self, problem: str) -> None:
+        self._requests += 1
+        self._last, self._good, self._problem = [], [], problem
+
+    def outcome(self) -> Outcome:
+        return Outcome(self.ready, self._requests, "" if self.ready else self._problem, self._good or self._last)
+
+
+def require_tests(tests: list[dict]) -> list[SmokeTest]:
+    """Turn the module's `tests` into SmokeTest objects; raise SmokeTestError for none at all, or the first that makes no sense."""
+    if not tests:
+        raise SmokeTestError("tests is empty: an upgrade without a smoke test proves nothing; give at least one")
+    names = [test["name"] for test in tests]
+    for name in names:
+        if names.count(name) > 1:
+            raise SmokeTestError(f"two smoke tests are named {name!r}: give each a name of its own")
+    return [_require_test(test) for test in tests]
+
+
+def wait_for_answers(
+    tests: list[SmokeTest],
+    ask: Callable[[Request, float], Answer],
+    timeout: float,
+    in_a_row: int,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> list[Outcome]:
+    """Ask round after round until every test has `in_a_row` good answers in a row, or `timeout` seconds are over.
+
+    `ask` takes a request and the seconds it may take, and raises HttpError when there is no answer. Every test is asked
+    at least once, so the wait can exceed `timeout` by the time of those requests, and otherwise by that of the last one.
+    """
+    deadline = clock() + timeout
+    progress = [_Progress(test, in_a_row) for test in tests]
+    while True:
+        for one in progress:
+            if not one.ready and (not one.asked or clock() < deadline):
+                _ask_once(one, ask)
+        if all(one.ready for one in progress) or clock() >= deadline:
+            return [one.outcome() for one in progress]
+        sleep(PAUSE_SECONDS)
+
+
+def _ask_once(progress: _Progress, ask: Callable[[Request, float], Answer]) -> None:
+    try:
+        progress.answered(ask(progress.test.request, progress.test.max_seconds))
+    except HttpError as error:
+        progress.unanswered(str(error))
+
+
+def _require_test(test: dict) -> SmokeTest:
+    name = test["name"]
+    try:
+        require_url(test["url"])
+    except HttpError as error:
+        raise SmokeTestError(f"smoke test {name!r}: {error}") from error
+    if not test["status"]:
+        raise SmokeTestError(f"smoke test {name!r}: status is empty: name the statuses that count, for example [200]")
+    if test["max_seconds"] <= 0:
+        raise SmokeTestError(f"smoke test {name!r}: max_seconds is {test['max_seconds']:g}: it must be more than 0")
+    headers = {str(key): str(value) for key, value in {**test["headers"], **test["secret_headers"]}.items()}
+    body = _body(test["body"], headers)
+    return SmokeTest(name, Request(test["method"], test["url"], headers, body), frozenset(test["status"]), test["max_seconds"])
+
+
+def _body(body: object, headers: dict[str, str]) -> bytes | None:
+    """Text as it is; anything else as JSON, and then `headers` gets the content type unless it has one."""
+    if body is None:
+        return None
+    if isinstance(body, str):
+        return body.encode("utf-8")
+    if "content-type" not in map(str.lower, headers):
+        headers["Content-Type"] = "application/json"
+    return json.dumps(body).encode("utf-8")

@@ -1,0 +1,369 @@
+#!/usr/bin/python
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: release
+short_description: Stage, switch and remove the releases of an application on a host
+version_added: 0.1.0
+author: The alwayson.upgrade maintainers (@alwayson)
+description:
+  - Keeps the releases of one application side by side below O(root), and one of them current.
+  - A release is staged whole or not at all. Its archive is read to the end and judged before the first byte is written,
+    unpacked beside the other releases, flushed to disk, and put in its place by one rename.
+  - The switch stops the service, makes the release current by renaming a symlink, and starts the service.
+    Each step is proven before the next.
+  - A failed start is reported and left as it is. Running the module with the release before brings that back.
+attributes:
+  check_mode:
+    support: full
+    description: Can run in check mode and return what would change. The artifact is checked as in a real run.
+  diff_mode:
+    support: full
+    description: Returns the current, previous and available releases before and after.
+options:
+  root:
+    description:
+      - Absolute path of the folder that belongs to the application on this host.
+      - Releases are in C(releases/<version>) in it. The symlinks C(current) and C(previous) point to two of them.
+      - O(state=staged) creates it when it is missing.
+    type: path
+    required: true
+  version:
+    description:
+      - Version of the release. One to four numbers with dots between, then optionally a pre-release and build metadata.
+      - Names that move, such as V(latest), are refused.
+    type: str
+    required: true
+  state:
+    description:
+      - V(staged) means that the release is on the host, ready to become current.
+      - V(current) means that the release is the one that runs. It must be staged before.
+      - V(absent) removes the release. The current release is never removed.
+    type: str
+    choices: [staged, current, absent]
+    default: current
+  artifact:
+    description:
+      - Path on the host of the release, a C(.tar.gz) archive with the files at its top level.
+      - Needed with O(state=staged) unless the release is staged already.
+      - Refused are absolute names, names with C(..), duplicate names, links that lead out of the archive, devices, sparse
+        files, setuid, setgid and sticky bits, damaged headers, and archives beyond O(max_members) or O(max_bytes).
+    type: path
+  sha256:
+    description:
+      - SHA-256 checksum of the artifact. Required with O(state=staged).
+      - With O(state=current) the release must have been staged from an artifact with this checksum.
+      - A staged release with another checksum is replaced, unless it is current.
+    type: str
+  service:
+    description:
+      - Name of the systemd unit that runs the application. Gives O(stop_command), O(start_command) and O(status_command)
+        their defaults.
+      - Without it and without commands there is no service, and O(state=current) switches the symlink only.
+    type: str
+  stop_command:
+    description: Command and arguments that stop the service.
+    type: list
+    elements: str
+  start_command:
+    description:
+      - Command and arguments that start the service. It must return while the service goes on running.
+    type: list
+    elements: str
+  status_command:
+    description:
+      - Command and arguments that tell whether the service runs. Exit code 0 means that it does, 1 to 3 that it does not.
+        Anything else is a failure.
+    type: list
+    elements: str
+  command_timeout:
+    description:
+      - Seconds that each command may take, and after it the service to be down or up.
+    type: int
+    default: 120
+  keep:
+    description:
+      - Number of releases to keep after O(state=current), the current and the previous one included. Older ones are removed.
+      - V(0) keeps all. Folders that this module did not stage are left alone.
+    type: int
+    default: 3
+  lock_timeout:
+    description: Seconds to wait while another run changes the same O(root).
+    type: int
+    default: 60
+  max_members:
+    description: The most members that the archive may have.
+    type: int
+    default: 100000
+  max_bytes:
+    description: The most bytes that the archive may unpack to.
+    type: int
+    default: 4294967296
+seealso:
+  - module: alwayson.upgrade.release_info
+  - module: alwayson.upgrade.smoke_test
+notes:
+  - All the files belong to the user that runs the module, are writable for their owner only, and never get special mode bits.
+"""
+
+EXAMPLES = r"""
+- name: Stage the release while the old one serves
+  alwayson.upgrade.release:
+    root: /srv/shop
+    version: 2.0.0
+    artifact: /var/tmp/shop-2.0.0.tar.gz
+    sha256: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
+    state: staged
+
+- name: Make it current
+  alwayson.upgrade.release:
+    root: /srv/shop
+    version: 2.0.0
+    service: shop
+    state: current
+  register: switch_to_new
+
+- name: Go back to the release before
+  alwayson.upgrade.release:
+    root: /srv/shop
+    version: "{{ switch_to_new.release_before }}"
+    service: shop
+    state: current
+
+- name: Switch an application with a supervisor of its own
+  alwayson.upgrade.release:
+    root: /srv/shop
+    version: 2.0.0
+    stop_command: [/usr/local/bin/shopctl, stop]
+    start_command: [/usr/local/bin/shopctl, start]
+    status_command: [/usr/local/bin/shopctl, status]
+    command_timeout: 30
+
+- name: Remove a release that is no longer needed
+  alwayson.upgrade.release:
+    root: /srv/shop
+    version: 1.0.0
+    state: absent
+"""
+
+RETURN = r"""
+release:
+  description: The release that is current now, V(null) when there is none.
+  returned: always
+  type: str
+  sample: 2.0.0
+release_before:
+  description: The release that was current before.
+  returned: always
+  type: str
+  sample: 1.0.0
+previous:
+  description: The release that C(previous) points to now.
+  returned: always
+  type: str
+  sample: 1.0.0
+available:
+  description: The releases on the host now, each with its sha256, the time it was staged (epoch), its files and bytes.
+  returned: success
+  type: dict
+  sample:
+    2.0.0:
+      sha256: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
+      staged: 1798761600.0
+      files: 12
+      size: 48211
+pruned:
+  description: The releases that were removed because of O(keep).
+  returned: success
+  type: list
+  elements: str
+  sample: ["0.9.0"]
+started:
+  description: When the module began its work, the lock in hand. Epoch seconds.
+  returned: success
+  type: float
+  sample: 1798761600.0
+finished:
+  description: When the work was done and proven. Epoch seconds.
+  returned: success
+  type: float
+  sample: 1798761601.5
+seconds:
+  description: Seconds from RV(started) to RV(finished).
+  returned: success
+  type: float
+  sample: 1.5
+"""
+
+import contextlib
+import os
+import time
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.alwayson.upgrade.plugins.module_utils import _activation, _release
+from ansible_collections.alwayson.upgrade.plugins.module_utils._archive import Limits
+from ansible_collections.alwayson.upgrade.plugins.module_utils._flock import LockError, exclusive
+from ansible_collections.alwayson.upgrade.plugins.module_utils._service import Service, ServiceError, commands_for
+from ansible_collections.alwayson.upgrade.plugins.module_utils._version import VersionError, parse
+
+ARGUMENTS = {
+    "root": {"type": "path", "required": True},
+    "version": {"type": "str", "required": True},
+    "state": {"type": "str", "choices": ["staged", "current", "absent"], "default": "current"},
+    "artifact": {"type": "path"},
+    "sha256": {"type": "str"},
+    "service": {"type": "str"},
+    "stop_command": {"type": "list", "elements": "str"},
+    "start_command": {"type": "list", "elements": "str"},
+    "status_command": {"type": "list", "elements": "str"},
+    "command_timeout": {"type": "int", "default": 120},
+    "keep": {"type": "int", "default": 3},
+    "lock_timeout": {"type": "int", "default": 60},
+    "max_members": {"type": "int", "default": 100000},
+    "max_bytes": {"type": "int", "default": 4294967296},
+}
+
+LEAST = {"keep": 0, "command_timeout": 1, "lock_timeout": 0, "max_members": 1, "max_bytes": 1}
+
+FAMILIES = (_release.ReleaseError, _activation.ActivationError, ServiceError, LockError, VersionError, OSError)
+
+
+class Work:
+    """One call of the module: `before` as found, `after` as left or, in check mode, as it would be left."""
+
+    def __init__(self, params: dict, check_mode: bool) -> None:
+        _require_least(params)
+        self.root = _require_root(params["root"])
+        self.version = parse(params["version"]).text
+        self.sha256 = None if params["sha256"] is None else _release.require_sha256(params["sha256"])
+        self.limits = Limits(members=params["max_members"], size=params["max_bytes"])
+        self.check_mode = check_mode
+        self.params = params
+        self.pruned: list[str] = []
+        self.warnings: list[str] = []
+        self.before = _release.State(None, None, {})
+
+    def do(self) -> dict:
+        """Bring about the wanted state; return the result of the module."""
+        verbs = {"staged": self._stage, "current": self._activate, "absent": self._remove}
+        with self._alone():
+            started = time.time()
+            self.before = _release.observe(self.root)
+            foreseen, changed = verbs[self.params["state"]]()
+            after = foreseen if self.check_mode else _release.observe(self.root)
+            finished = time.time()
+        return {
+            "changed": changed,
+            "diff": {
+                "before_header": self.root,
+                "after_header": self.root,
+                "before": self.before.as_dict(),
+                "after": after.as_dict(),
+            },
+            "release": after.current,
+            "release_before": self.before.current,
+            "previous": after.previous,
+            "available": after.as_dict()["available"],
+            "pruned": self.pruned,
+            "started": started,
+            "finished": finished,
+            "seconds": finished - started,
+        }
+
+    def facts(self) -> dict:
+        """What is current after a failure, as far as that can be seen."""
+        with contextlib.suppress(_release.ReleaseError, OSError):
+            now = _release.observe(self.root)
+            return {"release": now.current, "release_before": self.before.current, "previous": now.previous}
+        return {}
+
+    @contextlib.contextmanager
+    def _alone(self):
+        if self.check_mode or (self.params["state"] != "staged" and not os.path.isdir(self.root)):
+            yield
+            return
+        if self.params["state"] == "staged":
+            _release.prepare(self.root)
+        with exclusive(os.path.join(self.root, ".lock"), self.params["lock_timeout"]):
+            yield
+
+    def _stage(self) -> tuple[_release.State, bool]:
+        if not _release.needs_staging(self.before, self.version, self.sha256):
+            return self.before, False
+        artifact = self.params["artifact"]
+        if self.check_mode:
+            with _release.checked_artifact(artifact, self.version, self.sha256, self.limits) as archive:
+                marker = _release.marker_of(archive, self.sha256, time.time())
+        else:
+            marker = _release.stage(self.root, self.version, artifact, self.sha256, self.limits, time.time())
+        return self.before._replace(available={**self.before.available, self.version: marker}), True
+
+    def _activate(self) -> tuple[_release.State, bool]:
+        commands = commands_for(*(self.params[name] for name in ("service", "stop_command", "start_command", "status_command")))
+        service = Service(commands, self.params["command_timeout"])
+        steps = _activation.plan(self.before, service, self.version, self.sha256)
+        if not self.check_mode:
+            _activation.carry_out(self.root, service, steps)
+        previous = self.before.current if steps.switch and self.before.current else self.before.previous
+        after = self.before._replace(current=self.version, previous=previous)
+        after = self._prune(after)
+        return after, steps.changes or bool(self.pruned)
+
+    def _prune(self, state: _release.State) -> _release.State:
+        """Old releases go only when the new one runs, and what cannot be removed does not fail the switch."""
+        for version in _release.superfluous(state, self.params["keep"]):
+            try:
+                if not self.check_mode:
+                    _release.remove(self.root, version)
+                self.pruned.append(version)
+            except OSError as error:
+                self.warnings.append(f"release {version} could not be removed from {self.root}: {error}")
+        kept = {version: marker for version, marker in state.available.items() if version not in self.pruned}
+        return state._replace(available=kept)
+
+    def _remove(self) -> tuple[_release.State, bool]:
+        _release.require_removable(self.before, self.version)
+        if self.version not in self.before.available:
+            return self.before, False
+        if not self.check_mode:
+            _release.remove(self.root, self.version)
+        kept = {version: marker for version, marker in self.before.available.items() if version != self.version}
+        previous = None if self.before.previous == self.version else self.before.previous
+        return self.before._replace(available=kept, previous=previous), True
+
+
+def _require_least(params: dict) -> None:
+    for name, least in LEAST.items():
+        if params[name] < least:
+            raise _release.ReleaseError(f"{name} is {params[name]}: it must be at least {least}")
+
+
+def _require_root(root: str) -> str:
+    if not os.path.isabs(root) or os.path.normpath(root) == "/":
+        raise _release.ReleaseError(f"root {root!r} is not the absolute path of a folder below /: name the application's own folder")
+    return os.path.normpath(root)
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec=ARGUMENTS,
+        required_if=[("state", "staged", ["sha256"])],
+        supports_check_mode=True,
+    )
+    work = None
+    try:
+        work = Work(module.params, module.check_mode)
+        result = work.do()
+    except FAMILIES as error:
+        module.fail_json(msg=str(error), **(work.facts() if work else {}))
+    for warning in work.warnings:
+        module.warn(warning)
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,90 @@
+#!/usr/bin/python
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: release_info
+short_description: Tell which releases of an application are on a host, and which one is current
+version_added: 0.1.0
+author: The alwayson.upgrade maintainers (@alwayson)
+description:
+  - Reads the layout that M(alwayson.upgrade.release) keeps below O(root).
+  - A host where nothing was staged yet has no current release and none available. That is no failure.
+attributes:
+  check_mode:
+    support: full
+    description: Only reads, in check mode too.
+  diff_mode:
+    support: none
+    description: Changes nothing, so there is no difference to show.
+options:
+  root:
+    description: Absolute path of the folder that belongs to the application on this host.
+    type: path
+    required: true
+seealso:
+  - module: alwayson.upgrade.release
+"""
+
+EXAMPLES = r"""
+- name: See what runs here
+  alwayson.upgrade.release_info:
+    root: /srv/shop
+  register: shop_release
+
+- name: Show it
+  ansible.builtin.debug:
+    msg: "{{ shop_release.current }} runs, {{ shop_release.available | length }} releases are staged"
+"""
+
+RETURN = r"""
+root:
+  description: The folder that was read.
+  returned: success
+  type: str
+  sample: /srv/shop
+current:
+  description: The release that is current, V(null) when there is none.
+  returned: success
+  type: str
+  sample: 2.0.0
+previous:
+  description: The release that was current before, V(null) when there is none.
+  returned: success
+  type: str
+  sample: 1.0.0
+available:
+  description:
+    - The releases on the host. Each has the sha256 of its artifact, the time it was staged (epoch), its files and its bytes.
+    - All of these are V(null) for a release that M(alwayson.upgrade.release) did not stage.
+  returned: success
+  type: dict
+  sample:
+    2.0.0:
+      sha256: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
+      staged: 1798761600.0
+      files: 12
+      size: 48211
+"""
+
+import os
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.alwayson.upgrade.plugins.module_utils import _release
+
+
+def main() -> None:
+    module = AnsibleModule(argument_spec={"root": {"type": "path", "required": True}}, supports_check_mode=True)
+    root = os.path.normpath(module.params["root"])
+    try:
+        state = _release.observe(root)
+    except (_release.ReleaseError, OSError) as error:
+        module.fail_json(msg=str(error))
+    module.exit_json(changed=False, root=root, **state.as_dict())
+
+
+if __name__ == "__main__":
+    main()

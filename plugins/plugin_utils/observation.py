@@ -1,0 +1,92 @@
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Small pure steps between what modules return and what the playbooks decide on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from ..module_utils._traffic import disagreements
+
+
+def traffic_calls(names: Sequence[str], endpoints: Sequence[str], via: str | None = None) -> list[dict]:
+    """Which host drives which load balancers.
+
+    By default each load balancer drives itself (its UNIX socket is local to it); with *via*, one host that reaches all of them by TCP does so in one call.
+
+    :returns: ``[{host, load_balancers: [{name, endpoint}]}]``
+    :raises ValueError: when the lists differ in length, or a UNIX socket is to be reached from elsewhere.
+    """
+    if len(names) != len(endpoints):
+        raise ValueError(f"{len(names)} load balancers but {len(endpoints)} endpoints: give one endpoint for each")
+    balancers = [{"name": name, "endpoint": endpoint} for name, endpoint in zip(names, endpoints)]
+    if not via:
+        return [{"host": balancer["name"], "load_balancers": [balancer]} for balancer in balancers]
+    for balancer in balancers:
+        if balancer["endpoint"].startswith("unix:") and via != balancer["name"]:
+            raise ValueError(f"{balancer['name']} has the endpoint {balancer['endpoint']}, which only the load balancer itself can reach: "
+                             "unset upgrade_traffic_via or give it a tcp:// endpoint")
+    return [{"host": via, "load_balancers": balancers}]
+
+
+def merge_views(results: Iterable[Mapping]) -> dict:
+    """One view of all load balancers out of the results of several traffic_info calls.
+
+    :returns: ``{load_balancers: {...}, disagreements: [sentence], agree: bool}``
+    """
+    merged: dict = {}
+    for result in results:
+        merged.update(result["load_balancers"])
+    sentences = list(disagreements(merged))
+    return {"load_balancers": merged, "disagreements": sentences, "agree": not sentences}
+
+
+def smoke_urls(tests: Sequence[Mapping], base_url: str) -> list[dict]:
+    """The same tests against *base_url*: each test's ``path`` becomes its ``url``; a test with a ``url`` of its own keeps it.
+
+    :raises ValueError: when a test has neither.
+    """
+    placed = []
+    for number, test in enumerate(tests, start=1):
+        if "url" not in test and "path" not in test:
+            raise ValueError(f"smoke test {test.get('name', number)!r} has neither path nor url: give the path to ask for")
+        copy = {key: value for key, value in test.items() if key != "path"}
+        copy.setdefault("url", base_url.rstrip("/") + "/" + str(test.get("path", "")).lstrip("/"))
+        copy.setdefault("name", f"{copy.get('method', 'GET')} {test.get('path', copy['url'])}")
+        placed.append(copy)
+    return placed
+
+
+def version_test(base_url: str, path: str, query: str, release: str, *, name: str, headers: Mapping | None = None) -> dict:
+    """The test that proves which release answers."""
+    return {"name": name, "url": base_url.rstrip("/") + "/" + path.lstrip("/"), "headers": dict(headers or {}), "expect": {query: release}}
+
+
+def member_tests(service: Mapping, base_url: str, release: str, tests: Sequence[Mapping] = ()) -> list[dict]:
+    """What a member (or a load balancer's front) must answer before users come in: healthy, the right release, the user's own tests."""
+    healthy = {"name": "health", "path": service["health_path"]}
+    version = version_test(base_url, service["version_path"], service["version_query"], release, name="release")
+    return [version, *smoke_urls([healthy, *tests], base_url)]
+
+
+def census_tests(load_balancers: Mapping, backend: str, fronts: Mapping[str, str], release: str, *, path: str, query: str) -> list[dict]:
+    """One test for each member of each load balancer: it answers the release.
+
+    Where the backend sets a cookie, the member is asked through the load balancer, as its users reach it; otherwise directly at the
+    address that the load balancer uses.
+
+    :param fronts: front URL of each load balancer.
+    :raises ValueError: when a load balancer has no member, which would make the census empty.
+    """
+    tests = []
+    for name, balancer in sorted(load_balancers.items()):
+        view = balancer["backends"][backend]
+        if not view["members"]:
+            raise ValueError(f"{name} has no member in {backend}: there is nobody to ask")
+        for server, member in sorted(view["members"].items()):
+            cookie = view.get("cookie_name") and member.get("cookie")
+            base = fronts[name] if cookie else f"http://{member['address']}"
+            headers = {"Cookie": f"{view['cookie_name']}={member['cookie']}"} if cookie else {}
+            tests.append(version_test(base, path, query, release, name=f"{server} {'through' if cookie else 'as seen from'} {name}", headers=headers))
+    return tests

@@ -1,0 +1,58 @@
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What became of each host in a roll, read from what its plays left in its variables. Pure: variables in, data out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+# A member sets this before it leaves traffic; when it is still there at the end, the host was lost on the way.
+UNDER_WAY = "under way"
+
+
+def member_outcomes(plan: Mapping, hostvars: Mapping) -> dict[str, dict]:
+    """Host to ``{outcome, why, release_after, out, release, smoke, in}``; outcome is upgraded, returned, left_out, lost or untouched."""
+    outcomes = {}
+    for name in plan["pending"]:
+        left = dict(hostvars[name].get("alwayson_outcome") or {"outcome": "untouched"})
+        if left["outcome"] == UNDER_WAY:
+            left["outcome"] = "lost"
+            left["out"] = hostvars[name].get("pool_member_out") or {}
+        outcomes[name] = left
+    return outcomes
+
+
+def to_put_back(plan: Mapping, hostvars: Mapping, flipped: bool) -> list[str]:
+    """The hosts that a stopped half-pool roll left out of traffic although nothing is wrong with them.
+
+    Before the flip these are upgraded hosts that stand by; after it, hosts that the flip drained and nobody started.
+    """
+    if plan["method"] != "half_pool":
+        return []
+    outcomes = {name: left["outcome"] for name, left in member_outcomes(plan, hostvars).items()}
+    if not flipped:
+        return [name for name in plan["steps"][0] if outcomes[name] == "upgraded"]
+    return [name for name in plan["steps"][1] if outcomes[name] == "untouched"]
+
+
+def database_outcomes(hosts: Sequence[str], hostvars: Mapping) -> dict[str, dict]:
+    """Database host to ``{backup, backup_after, expand, contract}`` as the roles registered them."""
+    names = ("backup", "backup_after", "expand", "contract")
+    return {host: {name: hostvars[host].get(f"alwayson_{name}") or {} for name in names} for host in hosts}
+
+
+def as_built(plan: Mapping, service: Mapping, observed: Mapping, record: Mapping) -> dict:
+    """What now runs where, for people and for the next tool: releases, addresses, load balancers, databases with their migrations."""
+    return {
+        "service": plan["service"],
+        "release": plan["release_to"] if record["ok"] else None,
+        "written": record["finished"],
+        "members": {name: {"release": record["members"][name]["release_after"], "address": facts["address"], "zone": facts["domain"],
+                           "outcome": record["members"][name]["outcome"]} for name, facts in sorted(observed["members"].items())},
+        "load_balancers": {name: {"endpoint": balancer["endpoint"], "version": balancer["version"], "pool": service["backend"]}
+                           for name, balancer in sorted(observed["load_balancers"].items())},
+        "databases": {name: {"host": entry["host"], "backup": (entry["backup_after"] or entry["backup"]).get("path"),
+                             "migrations": [f"{row['release']} {row['phase']} {row['step']}" for row in entry["migrations"]]}
+                      for name, entry in sorted(record["databases"].items())},
+    }

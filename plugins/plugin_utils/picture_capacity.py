@@ -1,0 +1,110 @@
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Live capacity against the floor over time: what every load balancer saw live, at least."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from .markup import Markup, element, join
+from .picture_frame import AXIS, STRIP, Frame, View, gridline, phase_bands, svg, time_axis, timeline
+from .wording import count
+
+Step = tuple[float, float, float]  # from, to, live members
+
+
+def capacity(report: Mapping, view: View) -> Markup | None:
+    """The picture, or None when capacity was not sampled."""
+    time = timeline(report)
+    steps = live_steps(report["capacity"], until=0.0 if time is None else time.end)
+    if time is None or not steps:
+        return None
+    frame = Frame(view=view, time=time, top=STRIP, height=100 if view.narrow else 120)
+    floor = report["live_floor"]
+    most = max([live for _from, _to, live in steps] + [report["pool_size"] or 0, floor or 0, 1])
+
+    def y(live: float) -> float:
+        return round(frame.bottom - (frame.height - 10) * live / most, 2)
+
+    ticks = sorted({0, most, *([] if floor is None or most - floor < most / 6 else [floor])})
+    return svg(
+        view,
+        frame.bottom + AXIS + 2,
+        phase_bands(frame, report["phases"]),
+        join(gridline(frame, y(tick), count(tick)) for tick in ticks),
+        join(_area(frame, step, y) for step in steps),
+        join(_below(frame, step, floor, y) for step in steps if floor is not None and step[2] < floor),
+        element("path", class_="capacity", d=_line(frame, steps, y)),
+        _floor(frame, floor, y),
+        _lowest(frame, min(steps, key=lambda step: step[2]), y),
+        time_axis(frame),
+        title="Live capacity against the floor over time",
+        description=_description(report, steps),
+    )
+
+
+def live_steps(samples: Sequence[Mapping], *, until: float) -> list[Step]:
+    """The stretches of equal capacity: from, to, and the least that any load balancer counted live.
+
+    A sample holds until the next one; the last one holds no longer than the samples usually stand apart.
+    """
+    known = sorted((row["t"], min(row["live"].values())) for row in samples if row["live"] and row["t"] is not None)
+    steps: list[Step] = []
+    for index, (moment, live) in enumerate(known):
+        ends = known[index + 1][0] if index + 1 < len(known) else min(until, moment + _usual_pause(known))
+        if steps and steps[-1][2] == live:
+            steps[-1] = (steps[-1][0], ends, live)
+        else:
+            steps.append((moment, ends, live))
+    return steps
+
+
+def _usual_pause(known: Sequence[tuple[float, float]]) -> float:
+    return (known[-1][0] - known[0][0]) / (len(known) - 1) if len(known) > 1 else 1.0
+
+
+def _line(frame: Frame, steps: Sequence[Step], y) -> str:
+    path = f"M{frame.x(steps[0][0]):g},{y(steps[0][2]):g}"
+    return path + "".join(f"V{y(live):g}H{frame.x(ends):g}" for _from, ends, live in steps)
+
+
+def _area(frame: Frame, step: Step, y) -> Markup:
+    started, ends, live = step
+    left, right = frame.x(started), frame.x(ends)
+    title = element("title", f"{frame.since(started)} to {frame.since(ends)}: {count(live)} live")
+    return element("rect", title, class_="capacity-area", x=left, y=y(live), width=right - left, height=frame.bottom - y(live))
+
+
+def _below(frame: Frame, step: Step, floor: float, y) -> Markup:
+    started, ends, live = step
+    left, right = frame.x(started), frame.x(ends)
+    title = element("title", f"{frame.since(started)} to {frame.since(ends)}: {count(live)} live, under the floor of {count(floor)}")
+    return element("rect", title, class_="under-floor", x=left, y=y(floor), width=max(1.5, right - left), height=y(live) - y(floor))
+
+
+def _floor(frame: Frame, floor: float | None, y) -> Markup:
+    if floor is None:
+        return Markup("")
+    line = element("line", class_="floor", x1=frame.view.left, x2=frame.right, y1=y(floor), y2=y(floor))
+    return join([line, element("text", "floor", class_="label-floor small", x=frame.right + 6, y=y(floor) + 3.5)])
+
+
+def _lowest(frame: Frame, step: Step, y) -> Markup:
+    started, ends, live = step
+    x = (frame.x(started) + frame.x(ends)) / 2
+    return join(
+        [
+            element("circle", class_="lowest", cx=x, cy=y(live), r=3.5),
+            element("text", f"lowest: {count(live)}", class_="strong", x=x, y=y(live) - 9, text_anchor="middle"),
+        ]
+    )
+
+
+def _description(report: Mapping, steps: Sequence[Step]) -> str:
+    floor = report["live_floor"]
+    told = f"At the lowest moment {count(min(live for _from, _to, live in steps))} of {count(report['pool_size'])} members were live"
+    if floor is None:
+        return f"{told}; no floor was given."
+    below = sum(ends - started for started, ends, live in steps if live < floor)
+    return f"{told}; the floor is {count(floor)}. Capacity was under the floor for {below:.1f} seconds."

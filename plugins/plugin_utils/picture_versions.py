@@ -1,0 +1,73 @@
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which release answered, over time: the share of each, stacked."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from .markup import Markup, element, join
+from .picture_frame import AXIS, STRIP, Frame, View, gridline, legend, phase_bands, svg, time_axis, timeline
+from .picture_series import thinned
+from .wording import percent
+
+SHADES = ("release-third", "release-fourth")
+
+
+def versions(report: Mapping, view: View) -> Markup | None:
+    """The picture, or None when no answer named its release."""
+    time = timeline(report)
+    rows, width = thinned([row for row in report["series"] if row["versions"]], 110 if view.narrow else 240)
+    if time is None or not rows:
+        return None
+    shades = release_shades(report, Counter(name for row in rows for name in row["versions"]))
+    entries, tall = legend(view, [(shade, name) for name, shade in shades.items()], y=0)
+    frame = Frame(view=view, time=time, top=tall + STRIP, height=90 if view.narrow else 110)
+    ticks = ((0.0, "0"), (0.5, "50 %"), (1.0, "100 %"))
+    return svg(
+        view,
+        frame.bottom + AXIS + 2,
+        entries,
+        phase_bands(frame, report["phases"]),
+        join(gridline(frame, frame.bottom - frame.height * share, label) for share, label in ticks),
+        join(_column(frame, row, width, shades) for row in rows),
+        time_axis(frame),
+        title="Releases answering over time",
+        description=_description(frame, rows, report),
+    )
+
+
+def release_shades(report: Mapping, seen: Mapping[str, int]) -> dict[str, str]:
+    """The class of each release, the new one first: it stands at the bottom and rises."""
+    fixed = {report["release_to"]: "release-new", report["release_from"]: "release-old"}
+    shades = {name: shade for name, shade in fixed.items() if name in seen}
+    for index, name in enumerate(sorted(set(seen) - set(shades))):
+        shades[name] = SHADES[index] if index < len(SHADES) else "release-other"
+    return shades
+
+
+def _column(frame: Frame, row: Mapping, width: float, shades: Mapping[str, str]) -> Markup:
+    """The shares of one moment on top of each other."""
+    answered = sum(row["versions"].values())
+    left, right = frame.x(row["t"]), frame.x(row["t"] + width)
+    parts, base = [], frame.bottom
+    for name, shade in shades.items():
+        share = row["versions"].get(name, 0) / answered if answered else 0
+        if share <= 0:
+            continue
+        tall = frame.height * share
+        title = element("title", f"{frame.since(row['t'])}: {percent(share)} of the answers from {name}")
+        base -= tall
+        parts.append(element("rect", title, class_=shade, x=left, y=base, width=right - left + 0.3, height=tall))
+    return join(parts)
+
+
+def _description(frame: Frame, rows: Sequence[Mapping], report: Mapping) -> str:
+    """When the new release was first seen and when the old one was last seen."""
+    first = next((row["t"] for row in rows if row["versions"].get(report["release_to"])), None)
+    last = next((row["t"] for row in reversed(rows) if row["versions"].get(report["release_from"])), None)
+    new = f"{report['release_to']} never answered" if first is None else f"{report['release_to']} first answered at {frame.since(first)}"
+    old = f"{report['release_from']} never answered" if last is None else f"{report['release_from']} last answered at {frame.since(last)}"
+    return f"{new}; {old}, counted from the start of the run."

@@ -1,0 +1,159 @@
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The verdict on a run: whether all is well, why not, what was not proven, and the one line that says it first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from .report_floor import HALF_POOL
+from .wording import count, listed, plural, seconds, sentence
+
+GOOD, WARNING, BAD = "good", "warning", "bad"
+UPGRADED = "upgraded"
+
+
+def judge(report: Mapping, *, run_ok: bool, problems: object) -> dict:
+    """``ok``, ``problems``, ``not_proven``, ``headline``, ``subline`` and ``tone`` (good, warning, bad) for these figures.
+
+    :param run_ok: what the run says about itself.
+    :param problems: the run's own problems: a sentence or a list of them.
+    """
+    told = [sentence(str(problem)) for problem in _as_list(problems) if str(problem).strip()]
+    if not run_ok and not told:
+        told = ["The run did not succeed and named no reason."]
+    found = _broken_promises(report)
+    all_well = run_ok and not found
+    return {
+        "ok": all_well,
+        "problems": told + [problem for problem in found if problem not in told],
+        "not_proven": _not_proven(report),
+        "headline": _headline(report, run_ok=run_ok, all_well=all_well),
+        "subline": _subline(report),
+        "tone": _tone(report, run_ok=run_ok, all_well=all_well),
+    }
+
+
+def _as_list(problems: object) -> list:
+    if problems is None:
+        return []
+    return list(problems) if isinstance(problems, (list, tuple)) else [problems]
+
+
+def _broken_promises(report: Mapping) -> list[str]:
+    """What the figures say against the run; nothing is said about what was not measured."""
+    found = []
+    if report["requests_failed"]:
+        classes = listed([f"{number} {name}" for name, number in sorted(report["failures_by_class"].items(), key=lambda item: -item[1])])
+        found.append(f"{count(report['requests_failed'])} of {plural(report['requests_scheduled'], 'request')} failed{': ' + classes if classes else ''}.")
+    if report["version_regressions"] and report["method"] == HALF_POOL:
+        found.append(f"{plural(report['version_regressions'], 'client')} saw the new release and then the old one; a half-pool upgrade promises that none does.")
+    if falls_below_floor(report):
+        found.append(f"Live capacity fell to {count(report['live_min'])}, under the floor of {count(report['live_floor'])}.")
+    return found
+
+
+def falls_below_floor(report: Mapping) -> bool:
+    """Whether measured live capacity was ever below the floor."""
+    return report["live_min"] is not None and report["live_floor"] is not None and report["live_min"] < report["live_floor"]
+
+
+def _not_proven(report: Mapping) -> list[str]:
+    """Each thing that a reader would otherwise take for granted, and why it is not to be."""
+    missing = []
+    if report["requests_scheduled"] is None:
+        missing.append("Availability was not measured: no prober's result was given.")
+    elif not report["measured"]:
+        missing.append("Availability was not measured: the prober sent no request.")
+    elif report["requests_failed"] is None:
+        missing.append("The prober did not say how many requests failed.")
+    if report["measured"] and report["version_regressions"] is None:
+        missing.append("Whether a client went back from the new release to the old one was not measured.")
+    if report["void_windows"]:
+        missing.append(
+            f"The prober itself was late in {plural(len(report['void_windows']), 'window')} ({seconds(void_seconds(report))} together): "
+            "what users saw then is not known."
+        )
+    if report["live_min"] is None:
+        missing.append("Live capacity was not sampled.")
+    elif report["live_floor"] is None:
+        missing.append("No floor of live capacity was given to compare with.")
+    undrained = [name for name, member in report["members"].items() if went_out(member) and not member["drain_proof"]]
+    if undrained:
+        missing.append(f"No load balancer proved the drain of {listed(undrained)}.")
+    if not report["members"]:
+        missing.append("Nothing is known about the members.")
+    unproven = [name for name, database in report["databases"].items() if not database["backup_proven"]]
+    if unproven:
+        missing.append(f"The backup of {listed(unproven)} was not proven by a restore.")
+    stale = [name for name, database in report["databases"].items() if database["backup_after_proven"] is False]
+    if stale:
+        missing.append(f"The backup of {listed(stale)} after the upgrade was not proven by a restore.")
+    return missing
+
+
+def void_seconds(report: Mapping) -> float:
+    """How long the void windows are together."""
+    return sum(max(0.0, window["to"] - window["from"]) for window in report["void_windows"] if None not in (window["from"], window["to"]))
+
+
+def went_out(member: Mapping) -> bool:
+    """Whether the run took this member out of traffic."""
+    return bool(member["out_at"] or member["seconds_out"] or member["stages"])
+
+
+def _headline(report: Mapping, *, run_ok: bool, all_well: bool) -> str:
+    """The answer to the first question, in one line: did anybody notice?"""
+    failed, scheduled = report["requests_failed"], report["requests_scheduled"]
+    known = report["measured"] and failed is not None
+    figures = f"{count(failed)} of {plural(scheduled, 'request')} failed"
+    unnoticed = known and failed == 0 and report["version_regressions"] == 0 and not report["void_windows"] and not falls_below_floor(report)
+    if not run_ok:
+        what = sentence(report["outcome"] if report["outcome"] not in (None, UPGRADED) else "the run did not succeed").removesuffix(".")
+        if unnoticed:
+            return f"{what}, and nobody noticed: {figures}"
+        return f"{what}; {figures if known else 'availability was not measured'}"
+    if nothing_to_do(report):
+        what = f"Nothing to do: {plural(len(report['members']), 'member')} already on {report['release_to'] or 'the release'}"
+        return f"{what}; {figures}" if known else what
+    if unnoticed and all_well:
+        return f"Nobody noticed: {figures}"
+    if known:
+        return figures
+    return f"Upgraded to {report['release_to'] or 'the new release'}; whether anybody noticed was not measured"
+
+
+def nothing_to_do(report: Mapping) -> bool:
+    """Whether the run found every member where it should be."""
+    return bool(report["members"]) and all(member["outcome"] == "untouched" for member in report["members"].values())
+
+
+def _subline(report: Mapping) -> str:
+    """What else a person wants to know before reading on: the members, the capacity, the databases."""
+    told = []
+    members = report["members"].values()
+    if members and report["release_to"]:
+        there = sum(member["release_after"] == report["release_to"] for member in members)
+        told.append(f"{there} of {plural(len(members), 'member')} {'runs' if there == 1 else 'run'} {report['release_to']}.")
+    left_out = [name for name, member in report["members"].items() if member["outcome"] == "left_out"]
+    if left_out:
+        told.append(f"{listed(left_out)} {'is' if len(left_out) == 1 else 'are'} out of traffic.")
+    if report["live_min"] is not None:
+        size = "" if report["pool_size"] is None else f" of {count(report['pool_size'])}"
+        floor = "" if report["live_floor"] is None else f", the floor is {count(report['live_floor'])}"
+        told.append(f"At the lowest moment {count(report['live_min'])}{size} were live{floor}.")
+    if report["databases"]:
+        proven = sum(database["backup_proven"] for database in report["databases"].values())
+        told.append(f"{proven} of {plural(len(report['databases']), 'backup')} proven by a restore.")
+    return " ".join(told)
+
+
+def _tone(report: Mapping, *, run_ok: bool, all_well: bool) -> str:
+    if not all_well:
+        return WARNING if not run_ok and report["requests_failed"] == 0 and not falls_below_floor(report) and not _stranded(report) else BAD
+    return GOOD if report["measured"] and report["requests_failed"] is not None else WARNING
+
+
+def _stranded(report: Mapping) -> bool:
+    return any(member["outcome"] == "left_out" for member in report["members"].values())

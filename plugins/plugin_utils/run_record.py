@@ -1,0 +1,126 @@
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The record of a run, which the report is made of, out of what the phases registered. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+STAGES = (("drain", "out"), ("release", "release"), ("smoke test", "smoke"), ("return", "in"))
+
+
+def make_record(plan: Mapping, run: Mapping) -> dict:
+    """Put the run's record together.
+
+    :param plan: see ``plan.make_plan``.
+    :param run: ``started``, ``finished`` (epoch seconds), ``phases`` (name to ``{started, finished}``), ``problems`` (sentences), ``members`` (host to
+        what its plays registered: ``outcome``, ``out``, ``release``, ``smoke``, ``in``, ``why``), ``cutover`` (results), ``databases``
+        (host to ``{backup, backup_after, expand, contract}``), ``observed`` (before), ``census`` (or None), ``probe`` (result or None), ``operator``.
+    :returns: the run record; its shape is documented in docs/report.md.
+    """
+    observed = run["observed"]["members"]
+    flip = _span(run.get("cutover") or [])
+    members = {
+        name: _member(name, facts, run["members"].get(name) or {}, plan, flip)
+        for name, facts in sorted(observed.items())
+    }
+    problems = [*run.get("problems", []), *_member_problems(members)]
+    ok = not problems and bool(plan["nothing_to_do"] or run.get("census"))
+    return {
+        "service": plan["service"], "release_from": plan["release_from"], "release_to": plan["release_to"], "method": plan["method"],
+        "direction": plan["direction"], "started": run["started"], "finished": run["finished"], "ok": ok,
+        "outcome": _outcome(ok, plan, members), "problems": problems, "next_command": None if ok else _next_command(plan),
+        "live_floor": plan["limits"]["min_live"], "pool_size": plan["pool_size"], "limits": dict(plan["limits"]),
+        "phases": [{"name": name, **times} for name, times in run["phases"].items()],
+        "members": members, "databases": _databases(run.get("databases") or {}),
+        "probe": run.get("probe"), "operator": run.get("operator") or {}, "census": run.get("census"),
+    }
+
+
+def _member(name: str, facts: Mapping, registered: Mapping, plan: Mapping, flip: tuple[float, float] | None) -> dict:
+    step = next((index for index, names in enumerate(plan["steps"]) if name in names), None)
+    stages = _stages(registered)
+    out, back = _results(registered.get("out")), _results(registered.get("in"))
+    in_first_half = plan["method"] == "half_pool" and step == 0
+    finished = max((result["finished"] for result in back if result.get("finished")), default=None)
+    if in_first_half and flip and registered.get("outcome") == "upgraded":
+        finished = flip[1]
+    started = min((result["started"] for result in out if result.get("started")), default=None)
+    if plan["method"] == "half_pool" and step == 1 and flip:
+        started = flip[0]
+    return {
+        "zone": facts.get("domain"), "release_before": facts.get("release"), "release_after": registered.get("release_after", facts.get("release")),
+        "step": step, "outcome": registered.get("outcome", "untouched"), "why": registered.get("why"),
+        "out_at": started, "in_at": finished, "seconds_out": round(finished - started, 3) if started and finished else None,
+        "stages": stages, "drain_proof": _drain_proof(out),
+    }
+
+
+def _results(registered: Mapping | None) -> list[Mapping]:
+    """The results of a looped task, skipped ones left out; a result without a loop is a list of one."""
+    if not registered:
+        return []
+    results = registered.get("results", [registered])
+    return [result for result in results if not result.get("skipped")]
+
+
+def _span(results: Iterable[Mapping]) -> tuple[float, float] | None:
+    times = [(result["started"], result["finished"]) for result in results if result.get("started") and result.get("finished")]
+    return (min(start for start, _end in times), max(end for _start, end in times)) if times else None
+
+
+def _stages(registered: Mapping) -> list[dict]:
+    stages = []
+    for label, key in STAGES:
+        span = _span(_results(registered.get(key)))
+        if span:
+            stages.append({"name": label, "started": span[0], "finished": span[1]})
+    return sorted(stages, key=lambda stage: stage["started"])
+
+
+def _drain_proof(out: Iterable[Mapping]) -> dict:
+    """Load balancer to what proved that the member was out."""
+    return {balancer: proof for result in out for balancer, proofs in (result.get("proof") or {}).items() for proof in proofs.values()}
+
+
+def _member_problems(members: Mapping) -> list[str]:
+    sentences = []
+    for name, member in members.items():
+        why = f": {member['why']}" if member["why"] else ""
+        if member["outcome"] == "returned":
+            sentences.append(f"{name} was returned to {member['release_after']}{why}")
+        elif member["outcome"] == "left_out":
+            sentences.append(f"{name} was left out of traffic{why}")
+        elif member["outcome"] == "lost":
+            sentences.append(f"{name} was lost during its upgrade and stays out of traffic")
+    return sentences
+
+
+def _outcome(ok: bool, plan: Mapping, members: Mapping) -> str:
+    if plan["nothing_to_do"]:
+        return "nothing to do"
+    if ok:
+        return "rolled back" if plan["direction"] == "rollback" else "upgraded"
+    if all(member["release_after"] == member["release_before"] and member["outcome"] not in ("left_out", "lost") for member in members.values()):
+        return f"returned to {plan['release_from']}"
+    return "stopped"
+
+
+def _next_command(plan: Mapping) -> str:
+    """What to do after a run that did not succeed: the state first, then the same command again."""
+    return ("ansible-playbook alwayson.upgrade.status shows what runs where; the command you ran goes on from there, "
+            f"ansible-playbook alwayson.upgrade.rollback -e upgrade_release={plan['release_from']} goes back")
+
+
+def _databases(by_host: Mapping) -> dict:
+    records = {}
+    for host, registered in by_host.items():
+        for name, backup in ((registered.get("backup") or {}).get("backups") or {}).items():
+            records[name] = {
+                "host": host, "backup": backup,
+                "backup_after": ((registered.get("backup_after") or {}).get("backups") or {}).get(name),
+                "migrations": [row for phase in ("expand", "contract")
+                               for row in ((registered.get(phase) or {}).get("migrations") or {}).get(name, [])],
+            }
+    return records

@@ -1,0 +1,123 @@
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The description of a service: every ``upgrade_*`` variable of the playbooks, its default, and what is wrong with it. Pure."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+
+from ..module_utils._version import is_valid
+
+METHODS = ("half_pool", "rolling")
+PHASES = ("observe", "plan", "guard", "prepare", "roll", "open", "settle", "account")
+
+# name without the prefix: default. None: not given. Documented in docs/variables.md, which a test compares with this table.
+DEFAULTS: dict[str, object] = {
+    "service": "service",
+    "release": None,
+    "method": "half_pool",
+    "members": "app",
+    "load_balancers": "load_balancers",
+    "databases": None,
+    "backend": None,
+    "max_unavailable": "25%",
+    "min_live": None,
+    "traffic_via": None,
+    "drain_timeout": 60,
+    "artifact": None,
+    "artifact_sha256": None,
+    "migrations": None,
+    "contract": False,
+    "database_names": [],
+    "backup_directory": "/var/backups/alwayson",
+    "report_directory": "alwayson-report",
+    "health_path": "/healthz",
+    "version_path": "/version",
+    "version_query": "release",
+    "probe": {},
+}
+# Read where they are used, because their values may speak of a single host.
+READ_ON_HOSTS = ("smoke_tests", "smoke_timeout")
+HOOKS = tuple(f"{moment}_{phase}" for phase in PHASES for moment in ("before", "after"))
+PREFIX = "upgrade_"
+# A playbook's own: which way it goes.
+INTERNAL = ("direction",)
+
+
+def known_variables() -> list[str]:
+    """Every variable that a user may set, with its prefix."""
+    return [PREFIX + name for name in (*DEFAULTS, *READ_ON_HOSTS, *HOOKS)]
+
+
+def described_names(names: Sequence[str]) -> list[str]:
+    """Of the variables that exist, those which the description is made of."""
+    wanted = {PREFIX + name for name in (*DEFAULTS, *INTERNAL)}
+    return [name for name in names if name in wanted]
+
+
+def describe(variables: Mapping, names: Sequence[str], groups: Mapping[str, Sequence[str]]) -> dict:
+    """Fill in the defaults and find everything that is wrong before anything is asked of a host.
+
+    :param variables: the ``upgrade_*`` variables that are set, for the names in ``DEFAULTS``.
+    :param names: the names of all ``upgrade_*`` variables that exist, to find misspelt ones.
+    :param groups: the inventory's groups, name to host names.
+    :returns: the description; ``problems`` lists sentences, ``hosts`` the hosts by part of the service.
+    """
+    service = {name: variables.get(PREFIX + name, default) for name, default in DEFAULTS.items()}
+    service["direction"] = variables.get("upgrade_direction", "upgrade")
+    service["backend"] = service["backend"] or service["members"]
+    problems = [*_misspelt(names), *_release_problems(service), *_choice_problems(service)]
+    service["hosts"] = {}
+    for part in ("members", "load_balancers", "databases"):
+        hosts, problem = _hosts_of(part, service[part], groups)
+        service["hosts"][part] = hosts
+        problems += [problem] if problem else []
+    service["problems"] = problems
+    return service
+
+
+def _misspelt(names: Sequence[str]) -> list[str]:
+    known = known_variables()
+    internal = {PREFIX + name for name in INTERNAL}
+    sentences = []
+    for name in sorted(set(names) - set(known) - internal):
+        close = difflib.get_close_matches(name, known, n=1)
+        sentences.append(f"{name} is no variable of this collection" + (f": did you mean {close[0]}?" if close else ": see docs/variables.md"))
+    return sentences
+
+
+def _release_problems(service: Mapping) -> list[str]:
+    release = service["release"]
+    if release is None:
+        return [] if service["direction"] != "upgrade" else ["upgrade_release is not set: give the release to go to, for example -e upgrade_release=2.0.0"]
+    if not isinstance(release, str):
+        return [f"upgrade_release is {release!r}, which YAML read as {type(release).__name__}: quote it, for example -e upgrade_release='\"2.0\"'"]
+    if not is_valid(release):
+        return [f"upgrade_release is {release!r}, which is not a version: give one like 2.0.0 (never 'latest': a release must be told from the next)"]
+    return []
+
+
+def _choice_problems(service: Mapping) -> list[str]:
+    problems = []
+    if service["method"] not in METHODS:
+        problems.append(f"upgrade_method is {service['method']!r}: choose one of {', '.join(METHODS)}")
+    if service["direction"] == "upgrade" and not service["artifact"]:
+        problems.append("upgrade_artifact is not set: give the path or the URL of the release's archive")
+    if service["artifact"] and not service["artifact_sha256"]:
+        problems.append("upgrade_artifact_sha256 is not set: an archive without a checksum is not installed; compute it with sha256sum")
+    return problems
+
+
+def _hosts_of(part: str, group: object, groups: Mapping[str, Sequence[str]]) -> tuple[list[str], str]:
+    """The hosts of a group, and what is wrong with it."""
+    if part == "databases" and not group:
+        return [], ""
+    if group not in groups:
+        close = difflib.get_close_matches(str(group), list(groups), n=1)
+        hint = f"did you mean {close[0]!r}?" if close else "see ansible-inventory --graph"
+        return [], f"upgrade_{part} is {group!r}, and the inventory has no such group: {hint}"
+    if not groups[group]:
+        return [], f"group {group!r} (upgrade_{part}) has no host: add hosts to the inventory or name another group"
+    return list(groups[group]), ""

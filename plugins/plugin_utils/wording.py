@@ -1,0 +1,105 @@
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Figures as people write them: 13,200 requests, 1.24 s, 3 min 20 s, 14:02:11 UTC."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timezone
+
+UNKNOWN = "unknown"
+
+
+def count(number: float | None) -> str:
+    """``13,200``; a fraction keeps one decimal."""
+    if number is None:
+        return UNKNOWN
+    return f"{number:,.0f}" if float(number).is_integer() else f"{number:,.1f}"
+
+
+def plural(number: float | None, one: str, many: str | None = None) -> str:
+    """``1 request``, ``13,200 requests``."""
+    return f"{count(number)} {one if number == 1 else many or one + 's'}"
+
+
+def milliseconds(value: float | None) -> str:
+    """A latency: ``0.8 ms``, ``34 ms``, ``1.24 s``."""
+    if value is None:
+        return UNKNOWN
+    if value < 9.95:
+        return f"{value:.1f}".removesuffix(".0") + " ms"
+    if value < 999.5:
+        return f"{value:.0f} ms"
+    return f"{value / 1000:.3g} s" if value < 10_000 else seconds(value / 1000)
+
+
+def seconds(value: float | None) -> str:
+    """A duration: ``0.4 s``, ``42 s``, ``3 min 20 s``, ``2 h 5 min``."""
+    if value is None:
+        return UNKNOWN
+    if value < 9.95:
+        return f"{value:.1f}".removesuffix(".0") + " s"
+    whole = round(value)
+    if whole < 100:
+        return f"{whole} s"
+    if whole < 3600:
+        return _two(whole // 60, "min", whole % 60, "s")
+    return _two(whole // 3600, "h", whole % 3600 // 60, "min")
+
+
+def _two(larger: int, unit: str, smaller: int, small_unit: str) -> str:
+    return f"{larger} {unit} {smaller} {small_unit}" if smaller else f"{larger} {unit}"
+
+
+def offset(value: float) -> str:
+    """A moment counted from the start: ``1:05``, from one hour on ``2:07:00``."""
+    whole = round(abs(value))
+    sign = "-" if value < 0 and whole else ""
+    hours, minutes, rest = whole // 3600, whole % 3600 // 60, whole % 60
+    return f"{sign}{hours}:{minutes:02}:{rest:02}" if hours else f"{sign}{minutes}:{rest:02}"
+
+
+def size(number: float | None) -> str:
+    """Bytes: ``812 B``, ``48 KB``, ``1.2 GB`` (thousands, as disks are sold)."""
+    if number is None:
+        return UNKNOWN
+    for unit in ("B", "KB", "MB", "GB"):
+        if number < 999.5:
+            return f"{number:.3g} {unit}"
+        number /= 1000
+    return f"{number:.3g} TB"
+
+
+def percent(share: float | None) -> str:
+    """A share of one with two figures that count: ``0.023 %``."""
+    return UNKNOWN if share is None else f"{share * 100:.2g} %"
+
+
+def moment(epoch: float | None, *, date: bool = True) -> str:
+    """``5 March 2026, 14:02:11 UTC``: always UTC, so that the page reads the same for everybody."""
+    if epoch is None:
+        return UNKNOWN
+    try:
+        when = datetime.fromtimestamp(epoch, tz=timezone.utc)
+    except (OverflowError, OSError, ValueError):
+        return UNKNOWN
+    return f"{when.day} {when:%B %Y, %H:%M:%S UTC}" if date else f"{when:%H:%M:%S UTC}"
+
+
+def sentence(words: str) -> str:
+    """The words with a capital at the front and a full stop at the end."""
+    words = words.strip()
+    return words[:1].upper() + words[1:] + ("" if words.endswith((".", "!", "?")) else ".")
+
+
+def listed(names: list[str], most: int = 4) -> str:
+    """``app1, app2 and app3``; from *most* on the rest is counted."""
+    if len(names) > most:
+        return ", ".join(names[:most]) + f" and {len(names) - most} more"
+    return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else "".join(names)
+
+
+def natural(name: str) -> list[tuple[int, int | str]]:
+    """A key that sorts app2 before app10."""
+    return [(0, int(part)) if part.isdecimal() else (1, part) for part in re.split(r"(\d+)", name) if part]

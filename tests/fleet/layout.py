@@ -1,0 +1,122 @@
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Who is who in the embedded fleet: names, zones, addresses and folders, as a value that can be written down."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from fleet.ports import Endpoint, Ports
+
+MOST_MEMBERS = 20
+BACKEND = "app"
+# Tenant, as clients say it, and the database it lives in.
+TENANTS = {"a": "tenant_a", "b": "tenant_b"}
+
+
+class LayoutError(Exception):
+    """A fleet of this shape cannot be built."""
+
+
+@dataclass(frozen=True)
+class Member:
+    """One application server."""
+
+    name: str
+    zone: str
+    endpoint: Endpoint
+    directory: Path
+
+
+@dataclass(frozen=True)
+class LoadBalancer:
+    """One HAProxy: where users come in, and where it is commanded."""
+
+    name: str
+    front: Endpoint
+    runtime: Endpoint
+
+    @property
+    def front_url(self) -> str:
+        return f"http://{self.front}"
+
+    @property
+    def traffic_endpoint(self) -> str:
+        return f"tcp://{self.runtime}"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The whole fleet in its run folder."""
+
+    directory: Path
+    members: tuple[Member, ...]
+    load_balancers: tuple[LoadBalancer, ...]
+    database: Endpoint
+
+    def member(self, name: str) -> Member:
+        """The member with this name."""
+        return _named(self.members, name, "member")
+
+    def load_balancer(self, name: str) -> LoadBalancer:
+        """The load balancer with this name."""
+        return _named(self.load_balancers, name, "load balancer")
+
+    def as_record(self) -> dict:
+        """As JSON, without the run folder: that is where the record lies."""
+        return {
+            "members": [{"name": member.name, "zone": member.zone, "endpoint": _pair(member.endpoint)} for member in self.members],
+            "load_balancers": [{"name": lb.name, "front": _pair(lb.front), "runtime": _pair(lb.runtime)} for lb in self.load_balancers],
+            "database": _pair(self.database),
+        }
+
+
+def plan(directory: Path, members: int, ports: Ports) -> Layout:
+    """Give everything a name and a free endpoint: two load balancers, `members` servers in two zones, one database."""
+    if not 2 <= members <= MOST_MEMBERS:
+        raise LayoutError(f"a fleet of {members} members: give a number from 2 to {MOST_MEMBERS}, each zone needs one")
+    return Layout(
+        directory=directory,
+        members=tuple(
+            Member(
+                name=f"app{number}",
+                zone="east" if number <= (members + 1) // 2 else "west",
+                endpoint=ports.endpoint(f"127.0.0.{20 + number}"),
+                directory=_host_directory(directory, f"app{number}"),
+            )
+            for number in range(1, members + 1)
+        ),
+        load_balancers=tuple(
+            LoadBalancer(f"lb{number}", ports.endpoint(f"127.0.0.{10 + number}"), ports.endpoint(f"127.0.0.{10 + number}")) for number in (1, 2)
+        ),
+        database=ports.endpoint("127.0.0.51"),
+    )
+
+
+def from_record(directory: Path, record: dict) -> Layout:
+    """The layout that `as_record` wrote down in this run folder."""
+    return Layout(
+        directory=directory,
+        members=tuple(
+            Member(entry["name"], entry["zone"], Endpoint(*entry["endpoint"]), _host_directory(directory, entry["name"])) for entry in record["members"]
+        ),
+        load_balancers=tuple(LoadBalancer(entry["name"], Endpoint(*entry["front"]), Endpoint(*entry["runtime"])) for entry in record["load_balancers"]),
+        database=Endpoint(*record["database"]),
+    )
+
+
+def _host_directory(directory: Path, name: str) -> Path:
+    return directory / "hosts" / name
+
+
+def _pair(endpoint: Endpoint) -> list:
+    return [endpoint.address, endpoint.port]
+
+
+def _named(candidates: tuple, name: str, kind: str):
+    for candidate in candidates:
+        if candidate.name == name:
+            return candidate
+    raise LayoutError(f"there is no {kind} {name!r}: choose one of {', '.join(candidate.name for candidate in candidates)}")

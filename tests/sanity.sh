@@ -1,0 +1,29 @@
+#!/usr/bin/env bash
+# ansible-test sanity on an export of what git tracks (it rejects symlinks), with its home folder inside build/.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+ROOT=$PWD
+VENV=$ROOT/build/venv
+EXPORT=build/sanity/ansible_collections/alwayson/upgrade
+export HOME=$ROOT/build/home
+mkdir -p "$HOME/.ansible/test/cache"
+
+# ansible-test bootstraps pip by a script that it downloads; the stand-in uses the pip that every Python carries. Its name follows the pip that is pinned.
+PIN=$("$VENV/bin/python" - <<'PYTHON'
+import importlib.util
+import pathlib
+import re
+
+source = pathlib.Path(importlib.util.find_spec("ansible_test").submodule_search_locations[0]) / "_internal" / "python_requirements.py"
+print(re.search(r"pip='([0-9.]+)'", source.read_text(encoding="utf-8"))[1].replace(".", "_"))
+PYTHON
+)
+cp tests/get_pip_stand_in.py "$HOME/.ansible/test/cache/get_pip_$PIN.py"
+
+rm -rf "$EXPORT" && mkdir -p "$EXPORT"
+{ git ls-files; git ls-files --others --exclude-standard; } | sort -u | while read -r file; do [ -f "$file" ] && printf '%s\0' "$file"; done \
+  | tar --create --null --files-from=- | tar --extract --directory "$EXPORT"
+( cd "$EXPORT" && git init --quiet && git add --all )
+PYTHON_VERSION=$("$VENV/bin/python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+cd "$EXPORT"
+PATH="$VENV/bin:$PATH" ansible-test sanity --venv --python "$PYTHON_VERSION" --color no "$@"
