@@ -17,9 +17,10 @@ mkdir -p build/cores
 for pair in $PAIRS; do
   core=${pair%%:*}
   [ -f "build/cores/$core/.installed" ] && continue
-  for version in ${pair#*:}; do python=$(find_python "$version" || true); [ -n "$python" ] && break; done
+  versions=${pair#*:}
+  for version in ${versions//,/ }; do python=$(find_python "$version" || true); [ -n "$python" ] && break; done
   if [ -z "$python" ]; then
-    echo "SKIPPED: ansible-core $core needs Python ${pair#*:}; none of them is on this machine"
+    echo "SKIPPED: ansible-core $core needs Python $versions; none of them is on this machine"
     continue
   fi
   rm -rf "build/cores/$core"

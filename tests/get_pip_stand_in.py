@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 
-os.environ.pop("PIP_CONFIG_FILE", None)
 ensurepip.bootstrap()
+os.environ.pop("PIP_CONFIG_FILE", None)  # ensurepip leaves it pointing at nothing, which would hide this machine's package index
 wanted = [argument for argument in sys.argv[1:] if argument not in ("--no-setuptools", "--no-wheel")]
 sys.exit(subprocess.run([sys.executable, "-m", "pip", "install", *wanted], check=False).returncode)

@@ -8,4 +8,3 @@ $VENV/bin/antsibull-changelog lint
 echo "ansible-lint, profile production"
 ANSIBLE_HOME=build/ansible ANSIBLE_COLLECTIONS_PATH=build/collections PATH="$PWD/$VENV/bin:$PATH" XDG_RUNTIME_DIR=build/run XDG_CACHE_HOME=build/cache \
   $VENV/bin/ansible-lint --offline --profile production --project-dir .
-$VENV/bin/python tests/house_rules.py

@@ -8,6 +8,11 @@ EXPORT=build/sanity/ansible_collections/alwayson/upgrade
 export HOME=$ROOT/build/home
 mkdir -p "$HOME/.ansible/test/cache"
 
+# ansible-test passes no PIP_ variables on, and the home folder is not the user's: keep what this machine's pip was told.
+mkdir -p "$HOME/.config/pip"
+{ echo "[global]"; env | sed -n -E 's/^PIP_(CERT|INDEX_URL|EXTRA_INDEX_URL|FIND_LINKS|DEFAULT_TIMEOUT|TRUSTED_HOST|CACHE_DIR)=/\1=/p' \
+  | while IFS== read -r name value; do name=${name,,}; echo "${name//_/-} = $value"; done; } | sed 's/^default-timeout/timeout/' > "$HOME/.config/pip/pip.conf"
+
 # ansible-test bootstraps pip by a script that it downloads; the stand-in uses the pip that every Python carries. Its name follows the pip that is pinned.
 PIN=$("$VENV/bin/python" - <<'PYTHON'
 import importlib.util

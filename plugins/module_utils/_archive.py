@@ -243,7 +243,7 @@ def _make_link(entry: Entry, folder: str) -> None:
     if entry.kind == "symlink":
         os.symlink(entry.target, path)
     else:
-        os.link(os.path.join(folder, entry.target), path, follow_symlinks=False)
+        os.link(os.path.join(folder, entry.target), path)
 
 
 class _BoundedReader:

@@ -81,6 +81,9 @@ def fetch(request: Request, limits: Limits, clock: Callable[[], float] = time.mo
         with _cut_after(connection.sock, started + limits.seconds - clock()) as cut:
             response = _exchange(connection, parts, request)
             body = response.read(limits.body_bytes + 1)
+            # A read of so many bytes is silent about a connection that ended before them.
+            if response.length and len(body) <= limits.body_bytes:
+                raise http.client.IncompleteRead(body, response.length)
         if cut.is_set():
             raise HttpError(f"no whole answer within {limits.seconds:g} s")
     except (OSError, http.client.HTTPException, ValueError) as error:

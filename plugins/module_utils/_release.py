@@ -75,6 +75,14 @@ def observe(root: str) -> State:
     )
 
 
+def require_root(path: str) -> str:
+    """Return the normalised path; raise ReleaseError unless it is absolute and below /."""
+    root = "/" + os.path.normpath(path).strip("/")
+    if not os.path.isabs(path) or root == "/":
+        raise ReleaseError(f"root {path!r} is not the absolute path of a folder below /: name the application's own folder")
+    return root
+
+
 def require_sha256(text: str) -> str:
     """Return the checksum in lower case; raise ReleaseError when `text` is none."""
     if not _SHA256.fullmatch(text.lower()):

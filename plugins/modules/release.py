@@ -237,7 +237,7 @@ class Work:
 
     def __init__(self, params: dict, check_mode: bool) -> None:
         _require_least(params)
-        self.root = _require_root(params["root"])
+        self.root = _release.require_root(params["root"])
         self.version = parse(params["version"]).text
         self.sha256 = None if params["sha256"] is None else _release.require_sha256(params["sha256"])
         self.limits = Limits(members=params["max_members"], size=params["max_bytes"])
@@ -340,12 +340,6 @@ def _require_least(params: dict) -> None:
     for name, least in LEAST.items():
         if params[name] < least:
             raise _release.ReleaseError(f"{name} is {params[name]}: it must be at least {least}")
-
-
-def _require_root(root: str) -> str:
-    if not os.path.isabs(root) or os.path.normpath(root) == "/":
-        raise _release.ReleaseError(f"root {root!r} is not the absolute path of a folder below /: name the application's own folder")
-    return os.path.normpath(root)
 
 
 def main() -> None:

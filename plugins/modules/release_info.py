@@ -70,16 +70,14 @@ available:
       size: 48211
 """
 
-import os
-
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _release
 
 
 def main() -> None:
     module = AnsibleModule(argument_spec={"root": {"type": "path", "required": True}}, supports_check_mode=True)
-    root = os.path.normpath(module.params["root"])
     try:
+        root = _release.require_root(module.params["root"])
         state = _release.observe(root)
     except (_release.ReleaseError, OSError) as error:
         module.fail_json(msg=str(error))

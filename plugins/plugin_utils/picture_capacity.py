@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from .markup import Markup, element, join
-from .picture_frame import AXIS, STRIP, Frame, View, gridline, phase_bands, svg, time_axis, timeline
+from .picture_frame import AXIS, STRIP, Frame, Picture, View, gridline, phase_bands, svg, time_axis, timeline
 from .wording import count
 
 Step = tuple[float, float, float]  # from, to, live members
 
 
-def capacity(report: Mapping, view: View) -> Markup | None:
+def capacity(report: Mapping, view: View) -> Picture | None:
     """The picture, or None when capacity was not sampled."""
     time = timeline(report)
     steps = live_steps(report["capacity"], until=0.0 if time is None else time.end)

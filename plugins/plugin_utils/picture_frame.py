@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from .markup import Markup, element, join
 from .wording import offset, seconds
@@ -16,6 +17,14 @@ LETTER = 6.1  # the mean width of a letter at 11.5 px, in px
 STRIP = 16  # the height of the phases' names
 AXIS = 20  # the height of the time axis
 LEGEND = 20  # the height of one line of a legend
+
+
+class Picture(NamedTuple):
+    """A picture and the words that say the same."""
+
+    title: str
+    description: str
+    svg: Markup
 
 
 @dataclass(frozen=True)
@@ -159,9 +168,9 @@ def hatching(view: View, name: str, class_: str) -> Markup:
     return element("pattern", line, id=f"{view.key}-{name}", width=6, height=6, patternUnits="userSpaceOnUse", patternTransform="rotate(45)")
 
 
-def svg(view: View, height: float, *layers: object, title: str, description: str) -> Markup:
-    """The picture itself, with its title and description for those who cannot see it."""
-    return element(
+def svg(view: View, height: float, *layers: object, title: str, description: str) -> Picture:
+    """The picture around these layers, with its title and description for those who cannot see it."""
+    drawing = element(
         "svg",
         element("title", title, id=f"{view.key}-title"),
         element("desc", description, id=f"{view.key}-desc"),
@@ -172,6 +181,7 @@ def svg(view: View, height: float, *layers: object, title: str, description: str
         role="img",
         aria_labelledby=f"{view.key}-title {view.key}-desc",
     )
+    return Picture(title, description, drawing)
 
 
 def shortened(word: str, room: float) -> str:

@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from .markup import Markup, element, join
-from .picture_frame import AXIS, STRIP, Frame, View, gridline, hatching, phase_bands, svg, time_axis, timeline
+from .picture_frame import AXIS, STRIP, Frame, Picture, View, gridline, hatching, phase_bands, svg, time_axis, timeline
 from .picture_series import thinned, unbroken
 from .wording import count, milliseconds, plural
 
@@ -17,7 +17,7 @@ LANE = 26  # the height of the lane of failed requests
 SMALLEST = 0.1  # ms; the logarithmic scale has to end somewhere
 
 
-def latency(report: Mapping, view: View) -> Markup | None:
+def latency(report: Mapping, view: View) -> Picture | None:
     """The picture, or None when no second was measured."""
     time = timeline(report)
     rows, width = thinned(report["series"], 110 if view.narrow else 240)

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from .markup import Markup, element, join
-from .picture_frame import AXIS, STRIP, Frame, View, hatching, legend, phase_bands, shortened, svg, time_axis, timeline
-from .report_floor import is_waiting
+from .picture_frame import AXIS, STRIP, Frame, Picture, View, hatching, legend, phase_bands, shortened, svg, time_axis, timeline
+from .report_floor import STRANDED, is_waiting
 from .wording import natural, plural, seconds
 
 STAGES = (
@@ -22,7 +22,7 @@ ZONE = 20  # the height of a zone's name
 MANY = 30  # rows, from which on they are thinner
 
 
-def members(report: Mapping, view: View) -> Markup | None:
+def members(report: Mapping, view: View) -> Picture | None:
     """The picture, or None when no member or no moment is known."""
     time = timeline(report)
     if time is None or not report["members"]:
@@ -72,6 +72,7 @@ def stage_class(name: str) -> str:
 
 def _legend(report: Mapping) -> list[tuple[str, str]]:
     stages = {stage_class(stage["name"]) for member in report["members"].values() for stage in member["stages"]}
+    stages |= {"waiting"} if any(_waited(member) for member in report["members"].values()) else set()
     words = {**{class_: word for class_, word, _starts in STAGES}, "waiting": "waiting for the others", "elsewhere": "other"}
     before = {member["release_before"] for member in report["members"].values()}
     after = {member["release_after"] for member in report["members"].values()}
@@ -80,10 +81,16 @@ def _legend(report: Mapping) -> list[tuple[str, str]]:
     return entries + [(class_, word) for class_, word in words.items() if class_ in stages]
 
 
+def _waited(member: Mapping) -> bool:
+    """Whether the member stood out of traffic for a second or more with nothing done to it."""
+    work, out = member["seconds_of_work"], member["seconds_out"]
+    return bool(member["stages"]) and None not in (work, out) and out - work >= 1
+
+
 def _row(frame: Frame, report: Mapping, name: str, middle: float) -> Markup:
     """A member: a thin line while it is in traffic, blocks for the stages while it is out, the seconds out at the end."""
     member, view = report["members"][name], frame.view
-    left_out = member["outcome"] == "left_out"
+    stranded = member["outcome"] in STRANDED
     label = shortened(name, view.left - 12)
     parts = [element("text", element("title", name), label, class_="strong", x=view.left - 8, y=middle + 4, text_anchor="end")]
     out = member["out_at"]
@@ -92,13 +99,14 @@ def _row(frame: Frame, report: Mapping, name: str, middle: float) -> Markup:
         parts.append(_track(frame, report, member["release_before"], frame.time.start, frame.time.end, middle))
         return join(parts)
     parts.append(_track(frame, report, member["release_before"], frame.time.start, out, middle))
-    if not left_out:
+    if not stranded:
+        parts.append(_block(frame, {"name": "waiting", "started": out, "finished": back}, name, middle))
         parts.append(_track(frame, report, member["release_after"], back, frame.time.end, middle))
     blocks = member["stages"] or [{"name": "out of traffic", "started": out, "finished": back}]
     parts += [_block(frame, block, name, middle) for block in blocks if block["started"] is not None]
-    if left_out:
+    if stranded:
         last = max((stage["finished"] for stage in member["stages"] if stage["finished"] is not None), default=out)
-        title = element("title", f"{name}: left out of traffic")
+        title = element("title", f"{name}: left out of traffic since {frame.since(last)}")
         area = {"x": frame.x(last), "y": middle - 6, "width": frame.right - frame.x(last), "height": 12}
         parts.append(element("rect", title, class_="left-out", fill=f"url(#{view.key}-left-out)", **area))
     return join([*parts, _outcome(frame, member, middle)])
@@ -124,7 +132,7 @@ def _block(frame: Frame, stage: Mapping, name: str, middle: float) -> Markup:
 
 def _outcome(frame: Frame, member: Mapping, middle: float) -> Markup:
     """At the right end: the seconds out of traffic, or that the member did not come back, or came back as it was."""
-    if member["outcome"] == "left_out":
+    if member["outcome"] in STRANDED:
         return element("text", "✕ out", class_="bad", x=frame.right + 6, y=middle + 4)
     mark = " ↩" if member["outcome"] == "returned" else ""
     if member["seconds_out"] is None:
@@ -139,7 +147,7 @@ def _description(report: Mapping) -> str:
     if outs:
         longest = max(outs, key=lambda name: outs[name])
         told.append(f"The longest time out of traffic was {seconds(outs[longest])}, of {longest}.")
-    for outcome, words in (("returned", "returned to the previous release"), ("left_out", "left out of traffic")):
+    for outcome, words in (("returned", "returned to the previous release"), ("left_out", "left out of traffic"), ("lost", "lost during its upgrade")):
         names = [name for name, member in members_.items() if member["outcome"] == outcome]
         if names:
             told.append(f"{', '.join(names)}: {words}.")

@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from .markup import Markup, element, join
-from .picture_frame import LEGEND, View, legend, shortened, svg
+from .picture_frame import LEGEND, Picture, View, legend, shortened, svg
 from .wording import count, plural, seconds
 
 MOST = 40  # rows; of more databases the slowest are shown
 
 
-def restores(report: Mapping, view: View) -> Markup | None:
+def restores(report: Mapping, view: View) -> Picture | None:
     """The picture, or None when no backup was measured."""
     backups = {name: database["backup"] for name, database in report["databases"].items() if database["backup"]}
     timed = {name: backup for name, backup in backups.items() if backup["seconds_restore"] is not None}

@@ -9,14 +9,14 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from .markup import Markup, element, join
-from .picture_frame import AXIS, STRIP, Frame, View, gridline, legend, phase_bands, svg, time_axis, timeline
+from .picture_frame import AXIS, STRIP, Frame, Picture, View, gridline, legend, phase_bands, svg, time_axis, timeline
 from .picture_series import thinned
 from .wording import percent
 
 SHADES = ("release-third", "release-fourth")
 
 
-def versions(report: Mapping, view: View) -> Markup | None:
+def versions(report: Mapping, view: View) -> Picture | None:
     """The picture, or None when no answer named its release."""
     time = timeline(report)
     rows, width = thinned([row for row in report["series"] if row["versions"]], 110 if view.narrow else 240)

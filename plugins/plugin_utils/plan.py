@@ -128,6 +128,7 @@ def _refusals(service: Mapping, observed: Mapping, plan: Mapping) -> list[str]:
         *_one_host_twice(observed),
         *observed["disagreements"],
         *_downgrade(plan),
+        *_nowhere_to_come_from(service, observed, plan),
         *_under_the_floor(service, plan),
         *_never_finishes(plan),
         *_past_the_point_of_no_return(observed, plan),
@@ -171,6 +172,16 @@ def _downgrade(plan: Mapping) -> list[str]:
     return [f"{after} is older than {before}, which runs now: to go back, run ansible-playbook alwayson.upgrade.rollback -e upgrade_release={after}"]
 
 
+def _nowhere_to_come_from(service: Mapping, observed: Mapping, plan: Mapping) -> list[str]:
+    """Without an archive, every pending host must have the release already."""
+    if service["artifact"] or plan["release_to"] is None:
+        return []
+    missing = [name for name in plan["pending"] if plan["release_to"] not in (observed["members"][name].get("available") or {})]
+    if not missing:
+        return []
+    return [f"release {plan['release_to']} is not on {', '.join(missing)} any more: give its archive by upgrade_artifact and upgrade_artifact_sha256"]
+
+
 def _under_the_floor(service: Mapping, plan: Mapping) -> list[str]:
     floor = plan["limits"]["min_live"]
     if not isinstance(floor, int):
@@ -180,7 +191,8 @@ def _under_the_floor(service: Mapping, plan: Mapping) -> list[str]:
                 "add a member, or accept it with -e upgrade_min_live=0"]
     if len(plan["live"]) >= floor:
         return []
-    return [f"only {len(plan['live'])} of {plan['pool_size']} members are live on every load balancer ({', '.join(plan['live']) or 'none'}) and the floor is {floor}: "
+    live = ", ".join(plan["live"]) or "none"
+    return [f"only {len(plan['live'])} of {plan['pool_size']} members are live on every load balancer ({live}) and the floor is {floor}: "
             "bring members back first (ansible-playbook alwayson.upgrade.status shows them)"]
 
 
@@ -198,6 +210,6 @@ def _past_the_point_of_no_return(observed: Mapping, plan: Mapping) -> list[str]:
         for name, facts in sorted(databases.items()):
             for row in facts["migrations"]:
                 if row["phase"] == "contract" and row["status"] == "applied" and compare(row["release"], plan["release_to"]) > 0:
-                    sentences.append(f"{name} on {host} is past the point of no return: contract step {row['step']} of {row['release']} is applied, and "
-                                     f"{plan['release_to']} needs what it removed. Go forward with a corrected release instead")
+                    sentences.append(f"{name} on {host} is past the point of no return: contract step {row['step']} of {row['release']} is applied, "
+                                     f"and {plan['release_to']} needs what it removed. Go forward with a corrected release instead")
     return sentences

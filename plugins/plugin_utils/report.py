@@ -36,7 +36,7 @@ def summarise(run: Mapping) -> dict:
     phases = [_phase(row) for row in rows(run.get("phases"), "phases")]
     report = {
         "format": FORMAT,
-        **{name: text(run.get(name)) for name in ("service", "release_from", "release_to", "method", "outcome", "next_command", "core_version")},
+        **{name: text(run.get(name)) for name in ("service", "release_from", "release_to", "method", "direction", "outcome", "next_command", "core_version")},
         **numbers(run, "started", "finished", "live_floor", "pool_size"),
         "duration_s": seconds_between(run.get("started"), run.get("finished")),
         "roll_s": sum(seconds for phase in phases if phase["name"] == ROLL and (seconds := phase["seconds"]) is not None) or None,
@@ -72,7 +72,7 @@ def _members(run: Mapping) -> dict[str, dict]:
 
 def _member(name: str, facts: Mapping) -> dict:
     member = {
-        **{key: text(facts.get(key)) for key in ("zone", "release_before", "release_after", "outcome")},
+        **{key: text(facts.get(key)) for key in ("zone", "release_before", "release_after", "outcome", "why")},
         **numbers(facts, "step", "out_at", "in_at", "seconds_out"),
         "stages": [_phase(row) for row in rows(facts.get("stages"), f"members.{name}.stages")],
         "drain_proof": mappings(facts.get("drain_proof"), f"members.{name}.drain_proof"),

@@ -15,6 +15,7 @@ from .report_facts import number, seconds_between
 
 WAITING = "waiting"
 HALF_POOL = "half_pool"
+STRANDED = ("left_out", "lost")  # outcomes of a member that is still out of traffic
 
 
 def outage(member: Mapping) -> float | None:

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from .report_floor import HALF_POOL
+from .report_floor import HALF_POOL, STRANDED
 from .wording import count, listed, plural, seconds, sentence
 
 GOOD, WARNING, BAD = "good", "warning", "bad"
-UPGRADED = "upgraded"
+DONE = (None, "upgraded", "rolled back", "nothing to do")
 
 
 def judge(report: Mapping, *, run_ok: bool, problems: object) -> dict:
@@ -110,7 +110,7 @@ def _headline(report: Mapping, *, run_ok: bool, all_well: bool) -> str:
     figures = f"{count(failed)} of {plural(scheduled, 'request')} failed"
     unnoticed = known and failed == 0 and report["version_regressions"] == 0 and not report["void_windows"] and not falls_below_floor(report)
     if not run_ok:
-        what = sentence(report["outcome"] if report["outcome"] not in (None, UPGRADED) else "the run did not succeed").removesuffix(".")
+        what = sentence(report["outcome"] if report["outcome"] not in DONE else "the run did not succeed").removesuffix(".")
         if unnoticed:
             return f"{what}, and nobody noticed: {figures}"
         return f"{what}; {figures if known else 'availability was not measured'}"
@@ -121,7 +121,8 @@ def _headline(report: Mapping, *, run_ok: bool, all_well: bool) -> str:
         return f"Nobody noticed: {figures}"
     if known:
         return figures
-    return f"Upgraded to {report['release_to'] or 'the new release'}; whether anybody noticed was not measured"
+    done = "Rolled back" if report["direction"] == "rollback" else "Upgraded"
+    return f"{done} to {report['release_to'] or 'the release'}; whether anybody noticed was not measured"
 
 
 def nothing_to_do(report: Mapping) -> bool:
@@ -136,9 +137,9 @@ def _subline(report: Mapping) -> str:
     if members and report["release_to"]:
         there = sum(member["release_after"] == report["release_to"] for member in members)
         told.append(f"{there} of {plural(len(members), 'member')} {'runs' if there == 1 else 'run'} {report['release_to']}.")
-    left_out = [name for name, member in report["members"].items() if member["outcome"] == "left_out"]
-    if left_out:
-        told.append(f"{listed(left_out)} {'is' if len(left_out) == 1 else 'are'} out of traffic.")
+    stranded = [name for name, member in report["members"].items() if member["outcome"] in STRANDED]
+    if stranded:
+        told.append(f"{listed(stranded)} {'is' if len(stranded) == 1 else 'are'} out of traffic.")
     if report["live_min"] is not None:
         size = "" if report["pool_size"] is None else f" of {count(report['pool_size'])}"
         floor = "" if report["live_floor"] is None else f", the floor is {count(report['live_floor'])}"
@@ -156,4 +157,4 @@ def _tone(report: Mapping, *, run_ok: bool, all_well: bool) -> str:
 
 
 def _stranded(report: Mapping) -> bool:
-    return any(member["outcome"] == "left_out" for member in report["members"].values())
+    return any(member["outcome"] in STRANDED for member in report["members"].values())

@@ -52,8 +52,8 @@ def _wave_lines(plan: Mapping) -> list[str]:
         if plan["method"] == "half_pool" and last_step == 0 and wave["step"] == 1:
             lines.append("     the flip: the upgraded half takes the traffic, the other half leaves it, in one step on each load balancer")
         last_step = wave["step"]
-        bar = BAR * wave["live"] + GONE * (plan["pool_size"] - wave["live"])
-        lines.append(f"  {number:>2} {bar} {wave['live']} live  {', '.join(wave['members']) or wave['reason']}")
+        capacity = BAR * wave["live"] + GONE * (plan["pool_size"] - wave["live"])
+        lines.append(f"  {number:>2} {capacity} {wave['live']} live  {', '.join(wave['members']) or wave['reason']}")
     if not plan["waves"]:
         lines.append("     nobody leaves traffic")
     return lines

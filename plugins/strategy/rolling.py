@@ -15,7 +15,7 @@ description:
     nobody new starts, and the playbook ends.
   - A host that repaired its own failure in a C(rescue) counts as failed when it sets the fact C(rolling_failed) to V(true).
   - The policy is read from the variables below, so that group variables and C(-e) override single ones.
-  - ansible-core announces that strategies outside P(ansible.builtin#collection) may go away in a future release. The decisions are made by a scheduler
+  - ansible-core announces that strategies outside C(ansible.builtin) may go away in a future release. The decisions are made by a scheduler
     that does not depend on this plugin.
 notes:
   - Variables of the play, all optional.
@@ -23,16 +23,17 @@ notes:
   - "C(rolling_min_live) (default: the pool's size minus the above): live members that the pool keeps, a number or a percentage (rounded up)."
   - "C(rolling_domain): host variable, the member's failure domain (zone, rack). Domains are taken one after the other."
   - "C(rolling_max_per_domain), C(rolling_domains_at_once): limits by failure domain."
-  - "C(rolling_steps) (default V([100%])): cumulative steps, for example V([1, 10%, 100%]), or V(half_pool) or V(canary). A step starts when the one before is done."
+  - "C(rolling_steps) (default V([100%])): cumulative steps, for example V([1, 10%, 100%]), or V(half_pool) or V(canary). A step starts when the one
+    before is done."
   - "C(rolling_max_failures) (default V(0)): failed and lost hosts of the whole play before the roll stops, a number or a percentage."
   - "C(rolling_on_failure) (default V(stop)): V(stop) or V(skip)."
   - "C(rolling_live): where live capacity is read before each start, a dictionary with C(load_balancers) (list of C(name) and C(endpoint), reachable from the
     controller) and C(backend). Without it, members that are not in flight and did not fail count as live."
   - "C(rolling_pool_hosts): every host of the pool, when the play's hosts are only some of them."
-  - "C(rolling_in_traffic), C(rolling_expected_s), C(rolling_step), C(rolling_member): host variables: whether the member takes traffic now, the seconds that its upgrade
-    took last time, the step it is pinned to (from 0), and its name on the load balancers (default: the inventory name)."
+  - "C(rolling_in_traffic), C(rolling_expected_s), C(rolling_step), C(rolling_member): host variables: whether the member takes traffic now, the seconds
+    that its upgrade took last time, the step it is pinned to (from 0), and its name on the load balancers (default: the inventory name)."
   - "C(rolling_capacity_timeout) (default V(300)): seconds that the roll waits for capacity with nobody in flight before it stops."
-  - "C(rolling_break_play) (default V(true)): whether the playbook ends when the roll stopped. A playbook that repairs and reports in later plays sets V(false)."
+  - "C(rolling_break_play) (default V(true)): whether the playbook ends when the roll stopped. V(false) lets later plays repair and report."
   - The variable C(rolling) tells tasks the roll's state (C(pending), C(in_flight), C(outcome), C(floor), C(window)).
   - C(any_errors_fatal) means a budget of 0, C(max_fail_percentage) a budget for the whole run. C(serial) and C(run_once) are refused.
 """
@@ -101,7 +102,7 @@ class StrategyModule(FreeStrategy):
             raise AnsibleError("alwayson.upgrade.rolling replaces serial: remove serial from the play and set rolling_max_unavailable")
         for task in _static_tasks(iterator._play.compile()):
             if task.run_once is True:
-                raise AnsibleError(f"task {task.get_name()!r} is run_once, which a rolling play cannot honour: put it into a play of its own", obj=task._ds)
+                raise _run_once_refused(task)
 
     def _read_policy(self, play):
         """The scheduler for this play's hosts, with the policy as the first host sees it (all hosts of a pool share one)."""
@@ -163,7 +164,7 @@ class StrategyModule(FreeStrategy):
     def _queue_task(self, host, task, task_vars, play_context):
         templar = Templar(loader=self._loader, variables=task_vars)
         if templar.template(task.run_once):
-            raise AnsibleError(f"task {task.get_name()!r} is run_once, which a rolling play cannot honour: put it into a play of its own", obj=task._ds)
+            raise _run_once_refused(task)
         self._bury_dead_workers()
         super()._queue_task(host, task, task_vars, play_context)
 
@@ -287,6 +288,10 @@ class StrategyModule(FreeStrategy):
             return result
         iterator.end_play = False  # otherwise the executor goes on with the next play
         return self._tqm.RUN_FAILED_BREAK_PLAY
+
+
+def _run_once_refused(task) -> AnsibleError:
+    return AnsibleError(f"task {task.get_name()!r} is run_once, which a rolling play cannot honour: put it into a play of its own", obj=task._ds)
 
 
 def _only_ended(iterator) -> bool:

@@ -32,10 +32,11 @@ def command(root: Path, program: str) -> list[str]:
 
 
 def _missing_libraries(package: str) -> list[str]:
-    """The libraries among the package's dependencies that this system lacks."""
-    shown = subprocess.run(["apt-cache", "depends", "--important", package], capture_output=True, text=True, check=False).stdout
-    names = [line.split(":", 1)[1].strip() for line in shown.splitlines() if line.strip().startswith(("Depends:", "PreDepends:"))]
-    return [name for name in names if name.startswith("lib") and not _is_installed(name)]
+    """The libraries that the package needs, directly or through others, and that this system lacks."""
+    shown = subprocess.run(["apt-cache", "depends", "--important", "--recurse", package], capture_output=True, text=True, check=False).stdout
+    # Packages stand at the beginning of a line, what each depends on is indented; <name> is virtual.
+    names = {line.strip() for line in shown.splitlines() if line.startswith("lib")}
+    return sorted(name for name in names if not _is_installed(name))
 
 
 def _is_installed(name: str) -> bool:

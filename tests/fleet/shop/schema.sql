@@ -29,4 +29,4 @@ FROM generate_series(1, 2000) AS n JOIN products AS p ON p.id = n * 7 % 200 + 1
 ORDER BY n;
 
 GRANT SELECT, INSERT, UPDATE, DELETE ON products, orders TO shop;
-ANALYZE;
+ANALYZE products, orders;

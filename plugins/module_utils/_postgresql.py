@@ -1,0 +1,222 @@
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Sessions with PostgreSQL through the driver that is on the host: psycopg 3, else psycopg2. One behaviour, one family of errors."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from dataclasses import dataclass, field
+from types import ModuleType
+from typing import Any, Mapping, Sequence
+
+try:
+    import psycopg
+except ImportError:
+    psycopg = None
+
+try:
+    import psycopg2
+except ImportError:
+    psycopg2 = None
+
+OLDEST_SERVER = 130000
+CONNECT_SECONDS = 10
+APPLICATION = "alwayson.upgrade"
+SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+
+# The options of the doc fragment alwayson.upgrade.postgresql.
+LOGIN_ARGUMENTS = {
+    "login_host": {"type": "str"},
+    "login_port": {"type": "int", "default": 5432},
+    "login_unix_socket": {"type": "path"},
+    "login_user": {"type": "str", "default": "postgres"},
+    "login_password": {"type": "str", "no_log": True},
+    "login_db": {"type": "str", "default": "postgres"},
+    "ssl_mode": {"type": "str", "default": "prefer", "choices": list(SSL_MODES)},
+    "ca_cert": {"type": "path"},
+}
+LOGIN_EXCLUSIVE = [("login_host", "login_unix_socket")]
+
+
+class PostgresqlError(Exception):
+    """What the server, or the way to it, answered. `sqlstate` is None when the session was not reached or was lost."""
+
+    def __init__(self, message: str, sqlstate: str | None = None, position: int | None = None) -> None:
+        super().__init__(message)
+        self.sqlstate = sqlstate
+        self.position = position
+
+
+@dataclass(frozen=True)
+class Login:
+    """How to reach a server. `host` is a name, an address, the folder of a socket, or None for the driver's own default."""
+
+    host: str | None = None
+    port: int = 5432
+    user: str = "postgres"
+    password: str | None = field(default=None, repr=False)
+    maintenance_database: str = "postgres"
+    ssl_mode: str = "prefer"
+    ca_cert: str | None = None
+
+    @classmethod
+    def of(cls, options: Mapping[str, Any]) -> Login:
+        """The login that a module's options describe."""
+        return cls(
+            host=options["login_unix_socket"] or options["login_host"] or None,
+            port=options["login_port"],
+            user=options["login_user"],
+            password=options["login_password"],
+            maintenance_database=options["login_db"],
+            ssl_mode=options["ssl_mode"],
+            ca_cert=options["ca_cert"],
+        )
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the server runs on this host."""
+        return not self.host or self.host.startswith(("/", "@", "127.")) or self.host in ("localhost", "::1")
+
+    def keywords(self, database: str) -> dict[str, str]:
+        """libpq's keywords, without the password."""
+        given = {
+            "host": self.host,
+            "port": str(self.port),
+            "user": self.user,
+            "dbname": database,
+            "sslmode": self.ssl_mode,
+            "sslrootcert": self.ca_cert,
+            "connect_timeout": str(CONNECT_SECONDS),
+            "application_name": APPLICATION,
+        }
+        return {key: value for key, value in given.items() if value}
+
+    def conninfo(self, database: str) -> str:
+        """The keywords as one string for a program's command line: everybody on the host can read that, so the password is not in it."""
+        return " ".join(f"{key}={_conninfo_value(value)}" for key, value in self.keywords(database).items())
+
+    def environment(self) -> dict[str, str]:
+        """The environment for PostgreSQL's programs: this process's own, the password in it."""
+        return {**os.environ, "LC_MESSAGES": "C", **({"PGPASSWORD": self.password} if self.password else {})}
+
+
+class Connection:
+    """A session in which every statement is a transaction of its own, unless BEGIN opens one."""
+
+    def __init__(self, driver: ModuleType, raw: Any, database: str) -> None:
+        self._driver = driver
+        self._raw = raw
+        self.database = database
+        self.server_version: int = raw.info.server_version
+
+    def rows(self, statement: str, parameters: Sequence[Any] | None = None) -> list[tuple]:
+        """The rows of one statement; `%s` stands for a parameter when there are some."""
+        cursor = self._execute(statement, parameters)
+        try:
+            return [tuple(row) for row in cursor.fetchall()]
+        except self._driver.Error as error:
+            raise _translated(error, self.database) from error
+
+    def value(self, statement: str, parameters: Sequence[Any] | None = None) -> Any:
+        """The first column of the first row, None when there is no row."""
+        found = self.rows(statement, parameters)
+        return found[0][0] if found else None
+
+    def run(self, statement: str, parameters: Sequence[Any] | None = None) -> None:
+        """Run one statement, or without parameters a whole script."""
+        self._execute(statement, parameters)
+
+    def close(self) -> None:
+        """End the session. The server rolls back what is open."""
+        self._raw.close()
+
+    def __enter__(self) -> Connection:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.close()
+
+    def _execute(self, statement: str, parameters: Sequence[Any] | None) -> Any:
+        cursor = self._raw.cursor()
+        try:
+            cursor.execute(statement, parameters)
+        except self._driver.Error as error:
+            raise _translated(error, self.database) from error
+        return cursor
+
+
+def connect(login: Login, database: str | None = None) -> Connection:
+    """A session with `database` (the maintenance database when None); PostgresqlError says why there is none."""
+    name = login.maintenance_database if database is None else database
+    driver = _driver()
+    special = {"autocommit": True, "prepare_threshold": None} if driver is psycopg else {}
+    try:
+        raw = driver.connect(**login.keywords(name), **special, **({"password": login.password} if login.password else {}))
+        if driver is not psycopg:
+            raw.autocommit = True
+    except driver.Error as error:
+        reason = _one_line(str(error))
+        raise PostgresqlError(f"no session with database {name} on {server_name(login)} as {login.user}: {reason}", _sqlstate(error)) from error
+    connection = Connection(driver, raw, name)
+    if connection.server_version < OLDEST_SERVER:
+        raw.close()
+        raise PostgresqlError(f"{server_name(login)} runs PostgreSQL {connection.server_version // 10000}; 13 is the oldest that is supported")
+    return connection
+
+
+def server_name(login: Login) -> str:
+    """The server as a message names it."""
+    return f"{login.host or 'the local socket'}, port {login.port}"
+
+
+def identifier(*parts: str) -> str:
+    """A name, qualified when there are several parts, quoted for SQL."""
+    if any("\0" in part for part in parts):
+        raise PostgresqlError("a name with a null character cannot be one of PostgreSQL's")
+    return ".".join('"{0}"'.format(part.replace('"', '""')) for part in parts)
+
+
+def literal(text: str) -> str:
+    """A text constant, for the statements that take no parameters."""
+    if "\0" in text:
+        raise PostgresqlError("a text with a null character cannot be sent to PostgreSQL")
+    quoted = "'{0}'".format(text.replace("'", "''").replace("\\", "\\\\"))
+    return f" E{quoted}" if "\\" in text else quoted
+
+
+def _driver() -> ModuleType:
+    driver = psycopg or psycopg2
+    if driver is None:
+        raise PostgresqlError(
+            f"no PostgreSQL driver for {sys.executable} on this host: install python3-psycopg2 (Debian, Red Hat) or python3-psycopg (Debian), "
+            "or from PyPI psycopg[binary], for the interpreter that Ansible uses here"
+        )
+    return driver
+
+
+def _translated(error: Exception, database: str) -> PostgresqlError:
+    """The driver's error as the one family; the server's own words first."""
+    diagnosis = getattr(error, "diag", None)
+    primary = getattr(diagnosis, "message_primary", None)
+    if primary is None:
+        return PostgresqlError(f"the session with database {database} was lost: {_one_line(str(error))}")
+    sqlstate = _sqlstate(error)
+    detail = getattr(diagnosis, "message_detail", None)
+    position = getattr(diagnosis, "statement_position", None)
+    text = f"{primary} ({_one_line(detail)})" if detail else primary
+    return PostgresqlError(f"{text} [SQLSTATE {sqlstate}]", sqlstate, int(position) if position else None)
+
+
+def _sqlstate(error: Exception) -> str | None:
+    return getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
+
+
+def _one_line(text: str) -> str:
+    return re.sub(r"\s+", " ", text).strip()
+
+
+def _conninfo_value(value: str) -> str:
+    return "'{0}'".format(value.replace("\\", "\\\\").replace("'", "\\'"))

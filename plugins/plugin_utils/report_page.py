@@ -1,0 +1,194 @@
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The report as one HTML page that needs nothing else: no script, no font, no picture from outside."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from .markup import Markup, element, join
+from .picture import PICTURES, View, room_for_names
+from .report_style import STYLE
+from .report_tables import databases_table, failures_table, kinds_table, members_table, phases_table
+from .report_verdict import falls_below_floor
+from .wording import count, milliseconds, moment, percent, plural, seconds
+
+MARKS = {"good": "✓", "warning": "!", "bad": "✕"}
+# The page may load nothing and run nothing, whatever a hostile host name or error message tries.
+POLICY = "default-src 'none'; style-src 'unsafe-inline'"
+ON_PURPOSE = "slow"  # the kind of requests whose answers are meant to take long
+
+
+def render(report: Mapping) -> str:
+    """The page for a report as ``summarise`` made it; also for one that was read back from report.json."""
+    release = f"{report['release_from'] or '?'} → {report['release_to'] or '?'}"
+    head = element(
+        "head",
+        element("meta", charset="utf-8"),
+        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        element("meta", name="color-scheme", content="light dark"),
+        element("meta", http_equiv="Content-Security-Policy", content=POLICY),
+        element("title", f"{report['service'] or 'Service'} {release}: {report['headline']}"),
+        element("style", Markup(STYLE)),
+    )
+    body = element("body", element("main", _header(report), _problems(report), _figures(report), _not_proven(report), _pictures(report), _details(report), _footer(report)))
+    return f"<!DOCTYPE html>\n{element('html', head, body, lang='en')}\n"
+
+
+# -- the top of the page
+
+def _header(report: Mapping) -> Markup:
+    """Whose run this was, the answer, and what else one wants to know at once."""
+    operator = "@".join(str(report["operator"][key]) for key in ("user", "host") if report["operator"].get(key))
+    facts = [
+        element("b", report["service"] or "unnamed service"),
+        element("b", f"{report['release_from'] or 'unknown'} → {report['release_to'] or 'unknown'}"),
+        (report["method"] or "unknown method").replace("_", "-"),
+        moment(report["started"]) if report["started"] is not None else None,
+        f"by {operator}" if operator else None,
+    ]
+    mark = element("span", MARKS[report["tone"]], class_="mark", aria_hidden="true")
+    return element(
+        "header",
+        element("p", join([fact for fact in facts if fact], " · "), class_="run"),
+        element("h1", mark, element("span", report["headline"])),
+        element("p", report["subline"], class_="subline") if report["subline"] else None,
+        class_=report["tone"],
+    )
+
+
+def _problems(report: Mapping) -> Markup | None:
+    if not report["problems"]:
+        return None
+    following = element("p", "What to do next", element("code", report["next_command"], class_="command")) if report["next_command"] else None
+    return element("section", element("h2", "What went wrong"), _list(report["problems"]), following, class_="notice problem")
+
+
+def _not_proven(report: Mapping) -> Markup | None:
+    if not report["not_proven"]:
+        return None
+    return element("section", element("h2", "Not proven by this run"), _list(report["not_proven"]), class_="notice")
+
+
+def _list(sentences: list[str]) -> Markup:
+    return element("ul", *(element("li", sentence) for sentence in sentences))
+
+
+# -- the figures
+
+def _figures(report: Mapping) -> Markup:
+    figures = [_requests(report), _failed(report), _longest(report), _capacity(report), _time(report), _databases(report)]
+    return element("dl", *figures, class_="figures")
+
+
+def _figure(label: str, value: object, note: str = "", *, of: str = "", bad: bool = False) -> Markup:
+    shown = element("div", value, element("small", f" {of}") if of else None, class_="value")
+    return element("div", element("dt", label), element("dd", shown, element("div", note, class_="note") if note else None), class_="bad" if bad else None)
+
+
+def _requests(report: Mapping) -> Markup:
+    if not report["measured"]:
+        return _figure("Requests", "–", "not measured")
+    told = [f"{count(report['rate'])} a second" if report["rate"] else "", f"{plural(report['clients'], 'client')}" if report["clients"] else ""]
+    return _figure("Requests", count(report["requests_scheduled"]), ", ".join(word for word in told if word))
+
+
+def _failed(report: Mapping) -> Markup:
+    failed = report["requests_failed"]
+    if not report["measured"] or failed is None:
+        return _figure("Failed", "–", "not measured")
+    if failed:
+        return _figure("Failed", count(failed), f"{percent(failed / report['requests_scheduled'])} of all requests", bad=True)
+    bound = report["bound_95"]
+    return _figure("Failed", "0", f"with 95 % confidence fewer than 1 in {count(round(1 / bound))}" if bound else "")
+
+
+def longest_answer(report: Mapping) -> tuple[float | None, float | None]:
+    """The longest answer (ms) of requests that are not slow on purpose, and of those that are; the first of all when kinds are unknown."""
+    kinds = {kind: seen["p100"] for kind, seen in report["by_kind"].items() if seen["p100"] is not None}
+    slow = kinds.pop(ON_PURPOSE, None)
+    return (max(kinds.values()), slow) if kinds else (report["latency_ms"]["p100"], None)
+
+
+def _longest(report: Mapping) -> Markup:
+    longest, slow = longest_answer(report)
+    if longest is None:
+        return _figure("Longest answer", "–", "not measured")
+    return _figure("Longest answer", milliseconds(longest), f"{milliseconds(slow)} where the answer is slow on purpose" if slow is not None else "")
+
+
+def _capacity(report: Mapping) -> Markup:
+    if report["live_min"] is None:
+        return _figure("Lowest live capacity", "–", "not measured")
+    floor = "no floor given" if report["live_floor"] is None else f"the floor is {count(report['live_floor'])}"
+    return _figure(
+        "Lowest live capacity", count(report["live_min"]), floor,
+        of="" if report["pool_size"] is None else f"of {count(report['pool_size'])}", bad=falls_below_floor(report),
+    )
+
+
+def _time(report: Mapping) -> Markup:
+    """The roll's time beside the least that the members' own outages allow; without a roll phase the whole run's."""
+    whole, roll, floor = report["duration_s"], report["roll_s"], report["duration_floor_s"]
+    if roll is None:
+        return _figure("Time", "–" if whole is None else seconds(whole), f"the least possible is {seconds(floor)}" if floor else "")
+    told = [f"the least possible is {seconds(floor)}" if floor else "", f"{seconds(whole)} with all phases" if whole is not None else ""]
+    return _figure("Time to roll", seconds(roll), "; ".join(word for word in told if word))
+
+
+def _databases(report: Mapping) -> Markup:
+    databases = report["databases"].values()
+    if not databases:
+        return _figure("Backups proven", "–", "no database in this run")
+    proven = sum(database["backup_proven"] for database in databases)
+    applied = sum(database["migrations_applied"] for database in databases)
+    return _figure("Backups proven", count(proven), f"by a restore; {plural(applied, 'migration')} applied", of=f"of {len(databases)}", bad=proven < len(databases))
+
+
+# -- the pictures and the tables
+
+def _pictures(report: Mapping) -> Markup:
+    """Every picture twice, for a wide screen and for a telephone; the style shows one of them."""
+    return join(_shown_twice(name, report) for name in PICTURES if name != "restores")
+
+
+def _shown_twice(name: str, report: Mapping) -> Markup | None:
+    wide = PICTURES[name](report, View(width=876, left=room_for_names(report), key=f"{name}-wide"))
+    narrow = PICTURES[name](report, View(width=400, left=room_for_names(report, least=46, most=84), right=48, key=f"{name}-narrow"))
+    if wide is None or narrow is None:
+        return None
+    return element(
+        "figure",
+        element("figcaption", element("h2", wide.title), element("p", wide.description, class_="finding")),
+        element("div", wide.svg, class_="wide-only"),
+        element("div", narrow.svg, class_="narrow-only"),
+    )
+
+
+def _details(report: Mapping) -> Markup:
+    sections = (
+        ("Members", "Seconds out of traffic count from the first drain to the last load balancer that sends traffic again.", members_table(report)),
+        ("Databases", "A backup counts as proven when it was restored and every table's rows and contents were equal.", databases_table(report)),
+        ("Failed requests", "", failures_table(report)),
+        ("Requests by kind", "Latency counts from the moment when a request was due, so that a wait before sending is not hidden.", kinds_table(report)),
+        ("Phases", "", phases_table(report)),
+    )
+    return join(
+        element("section", element("h2", title), element("p", words, class_="finding") if words else None, restores, content)
+        for title, words, content in sections
+        if content
+        for restores in [_shown_twice("restores", report) if title == "Databases" else None]
+    )
+
+
+def _footer(report: Mapping) -> Markup:
+    notes = []
+    if report["version_regressions"] is not None:
+        notes.append(f"{plural(report['version_regressions'], 'client')} saw the old release after the new one.")
+    if report["send_lag_p99_ms"] is not None:
+        notes.append(f"The prober sent 99 of 100 requests within {milliseconds(report['send_lag_p99_ms'])} of the moment they were due.")
+    notes.append("The least possible time follows from the members' own work: no order of the members is faster.")
+    core = f", ansible-core {report['core_version']}" if report["core_version"] else ""
+    ended = f"Run ended {moment(report['finished'])}. " if report["finished"] is not None else ""
+    return element("footer", element("p", " ".join(notes)), element("p", f"{ended}Made by alwayson.upgrade{core}. The figures stand in report.json beside this page."))

@@ -1,0 +1,162 @@
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The end of a run in a terminal: the answer and a few lines that a person enjoys."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from .markup import printable
+from .report_page import longest_answer
+from .report_verdict import falls_below_floor, void_seconds
+from .wording import count, milliseconds, plural, seconds
+
+BLOCKS = "▁▂▃▄▅▆▇█"
+MARKS = {"good": "✔", "warning": "!", "bad": "✘"}
+COLOURS = {"good": "32", "warning": "33", "bad": "31", "faint": "2"}
+LABEL = 16  # columns of the labels
+ROOM = 34  # columns of the words before a sparkline
+
+
+def terminal_summary(report: Mapping, width: int = 80, *, colour: bool = False) -> str:
+    """The lines, none longer than *width* columns (at least 40); escape sequences only when *colour* is asked for.
+
+    Whatever a hostile name brings with it (control characters, line ends) is made harmless.
+    """
+    width = max(40, int(width))
+    ink = _Ink(colour)
+    lines = [
+        ink(_fit(_title(report), width), "faint"),
+        ink(_fit(f"{MARKS[report['tone']]} {report['headline']}", width), report["tone"]),
+        "",
+        *(_line(label, words, spark, width, ink) for label, words, spark in _figures(report, width)),
+    ]
+    for heading, sentences in (("problem", report["problems"]), ("not proven", report["not_proven"])):
+        lines += [line for sentence in sentences for line in _wrapped(heading, sentence, width)]
+    if report["next_command"] and not report["ok"]:
+        lines += _wrapped("next", report["next_command"], width)
+    return "\n".join(lines)
+
+
+class _Ink:
+    """Colours a line when colours were asked for."""
+
+    def __init__(self, wanted: bool) -> None:
+        self.wanted = wanted
+
+    def __call__(self, line: str, name: str) -> str:
+        return f"\x1b[{COLOURS[name]}m{line}\x1b[0m" if self.wanted else line
+
+
+def _title(report: Mapping) -> str:
+    took = "" if report["duration_s"] is None else f", {seconds(report['duration_s'])}"
+    method = (report["method"] or "unknown method").replace("_", "-")
+    return f"{report['service'] or 'service'} {report['release_from'] or '?'} → {report['release_to'] or '?'}, {method}{took}"
+
+
+def _figures(report: Mapping, width: int) -> list[tuple[str, str, str]]:
+    """Label, words and sparkline of each figure."""
+    cells = min(28, width - LABEL - ROOM - 2)
+    return [
+        ("requests", _requests(report), ""),
+        ("longest answer", _longest(report), sparkline(_worst_per_second(report), cells)),
+        ("live capacity", _capacity(report), sparkline([min(row["live"].values()) for row in report["capacity"] if row["live"]], cells, worst=min, least=0)),
+        ("time", _time(report), _bar(report["duration_floor_s"], report["roll_s"], cells)),
+        ("databases", _databases(report), ""),
+    ]
+
+
+def _requests(report: Mapping) -> str:
+    if not report["measured"]:
+        return "not measured"
+    told = f"{count(report['requests_scheduled'])}, {count(report['requests_failed'])} failed"
+    if report["failures_by_class"]:
+        told += " (" + ", ".join(f"{number} {name}" for name, number in sorted(report["failures_by_class"].items(), key=lambda item: -item[1])) + ")"
+    return told if not report["void_windows"] else f"{told}; {seconds(void_seconds(report))} void"
+
+
+def _longest(report: Mapping) -> str:
+    longest, slow = longest_answer(report)
+    if longest is None:
+        return "not measured"
+    return milliseconds(longest) + (f" ({milliseconds(slow)} on purpose)" if slow is not None else "")
+
+
+def _worst_per_second(report: Mapping) -> list[float]:
+    """p99 rather than the longest: answers that are slow on purpose would hide everything else."""
+    return [row["p99"] for row in report["series"] if row["p99"] is not None]
+
+
+def _capacity(report: Mapping) -> str:
+    if report["live_min"] is None:
+        return "not measured"
+    size = "" if report["pool_size"] is None else f" of {count(report['pool_size'])}"
+    floor = "" if report["live_floor"] is None else f", floor {count(report['live_floor'])}"
+    return f"lowest {count(report['live_min'])}{size}{floor}" + (" (UNDER IT)" if falls_below_floor(report) else "")
+
+
+def _time(report: Mapping) -> str:
+    taken = report["roll_s"] if report["roll_s"] is not None else report["duration_s"]
+    if taken is None:
+        return "not measured"
+    floor = report["duration_floor_s"]
+    return f"roll {seconds(taken)}" + (f", least possible {seconds(floor)}" if floor else "")
+
+
+def _databases(report: Mapping) -> str:
+    databases = report["databases"].values()
+    if not databases:
+        return "none in this run"
+    proven, applied = sum(database["backup_proven"] for database in databases), sum(database["migrations_applied"] for database in databases)
+    return f"{proven} of {plural(len(databases), 'backup')} proven by a restore, {plural(applied, 'migration')} applied"
+
+
+def sparkline(values: Sequence[float], cells: int, *, worst=max, least: float | None = None) -> str:
+    """The values as small blocks, each cell the worst of those it covers; the scale starts at *least*, or at the smallest value."""
+    if not values or cells < 4:
+        return ""
+    cells = min(cells, len(values))
+    shown = [worst(values[index * len(values) // cells:(index + 1) * len(values) // cells]) for index in range(cells)]
+    bottom = min(shown) if least is None else least
+    span = max(shown) - bottom
+    return "".join(BLOCKS[0 if span <= 0 else min(len(BLOCKS) - 1, int((value - bottom) / span * (len(BLOCKS) - 1) + 0.5))] for value in shown)
+
+
+def _bar(least: float | None, taken: float | None, cells: int) -> str:
+    """The least possible time as a full bar, what was taken beyond it as a faint one."""
+    if not least or not taken or cells < 4:
+        return ""
+    full = round(cells * min(1.0, least / taken))
+    return "█" * full + "░" * (cells - full)
+
+
+def _line(label: str, words: str, spark: str, width: int, ink: _Ink) -> str:
+    words = _clean(words)
+    if not spark or len(words) > ROOM:
+        return _fit(f"  {label:<{LABEL}}{words}", width)
+    return ink(f"  {label:<{LABEL}}", "faint") + f"{words:<{ROOM - 2}}" + spark
+
+
+def _wrapped(label: str, words: str, width: int) -> list[str]:
+    """A sentence under its label, broken between words; the label stands on the first line only."""
+    lines, line = [], ""
+    for word in _clean(words).split():
+        while len(word) > width - LABEL - 2:
+            word, rest = word[: width - LABEL - 2], word[width - LABEL - 2:]
+            lines, line, word = [*lines, *([line] if line else []), word], "", rest
+        if line and len(line) + 1 + len(word) > width - LABEL - 2:
+            lines, line = [*lines, line], word
+        else:
+            line = f"{line} {word}".strip()
+    lines += [line] if line else []
+    return [f"  {label if index == 0 else '':<{LABEL}}{words}" for index, words in enumerate(lines)]
+
+
+def _clean(words: str) -> str:
+    return " ".join(printable(words).split())
+
+
+def _fit(line: str, width: int) -> str:
+    line = printable(line).replace("\n", " ").replace("\t", " ")
+    return line if len(line) <= width else line[: width - 1] + "…"

@@ -1,0 +1,224 @@
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The embedded fleet: two HAProxy, application servers in two zones and a PostgreSQL, all real, all plain processes.
+
+Each has an address of its own in 127.0.0.0/8 where the system allows that. Nothing is written outside the run folder,
+no right beyond an ordinary user's is needed, and `down` leaves no process behind.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from fleet import artifacts, haproxy, inventory, layout, members, postgres, processes
+from fleet.layout import Layout
+from fleet.ports import Ports
+from fleet.postgres import Postgres
+from fleet.processes import Process
+from fleet.record import Record
+
+IN_TRAFFIC_SECONDS = 30
+# Longer than a supervisor gives its application.
+STOP_SECONDS = 15
+
+
+class FleetError(Exception):
+    """The fleet does not come up, or is not there."""
+
+
+class EmbeddedFleet:
+    """A fleet in its run folder. As a context manager it is up inside the block and gone behind it.
+
+    :param directory: the run folder; made when it is missing. An object for a fleet that is up already works, too.
+    :param release: the release that the members start with: a name in artifacts.RELEASES.
+    :param members: how many application servers, from 2 to 20, split evenly into the zones east and west.
+    :param say: receives a line about each step of `up`.
+    """
+
+    def __init__(self, directory: Path | str, release: str = "1.0.0", members: int = 6, say: Callable[[str], None] = lambda line: None) -> None:
+        self.directory = Path(directory).absolute()
+        self.release = release
+        self.member_count = members
+        self.say = say
+        self.record = Record(self.directory)
+        self.record.load()
+
+    def __enter__(self) -> EmbeddedFleet:
+        self.up()
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self.down()
+
+    @property
+    def layout(self) -> Layout:
+        """Who is who, and where; raise FleetError when there is no fleet."""
+        if self.record.layout is None:
+            raise FleetError(f"there is no fleet in {self.directory}: start one with `up`")
+        return self.record.layout
+
+    @property
+    def inventory(self) -> Path:
+        """The Ansible inventory of the fleet."""
+        return self.directory / "inventory.yml"
+
+    @property
+    def front_urls(self) -> list[str]:
+        """Where users come in: one URL per load balancer."""
+        return [balancer.front_url for balancer in self.layout.load_balancers]
+
+    def artifact(self, name: str) -> Path:
+        """The archive of a release; its checksum lies beside it."""
+        return self.directory / "artifacts" / f"shop-{artifacts.RELEASES[name]}.tar.gz"
+
+    def up(self) -> None:
+        """Start everything and wait until all members are in traffic. Whatever fails or interrupts this, nothing keeps running."""
+        with self.record.locked():
+            self._require_absent()
+            self.record.clear()
+            try:
+                self._start()
+            except BaseException:
+                self._end_all()
+                raise
+
+    def down(self) -> list[str]:
+        """End everything; return the names of what was still running. Called again, it finds nothing to do."""
+        if not self.record.path.exists():
+            return []
+        with self.record.locked():
+            self.record.load()
+            running = self.running()
+            self._end_all()
+        return running
+
+    def running(self) -> list[str]:
+        """The names of the processes that are alive."""
+        return [process.name for process in [*self.record.processes.values(), *self._applications()] if process.is_alive]
+
+    def kill_member(self, name: str) -> None:
+        """Let a member die as a host dies: supervisor and application at once, without a word."""
+        member = self.layout.member(name)
+        victims = [self.record.processes[name], members.application(member)]
+        processes.end([process for process in victims if process], first_signal=signal.SIGKILL)
+
+    def boot_member(self, name: str) -> None:
+        """Let a dead member come back: its supervisor, and the application if it was running."""
+        self._launch(members.boot, self.layout.member(name))
+
+    def member_version(self, name: str) -> str:
+        """The release that a member itself says it runs."""
+        return members.answer(self.layout.member(name), "/version")["release"]
+
+    def runtime(self, load_balancer: str, command: str) -> str:
+        """Send a command line to a load balancer's runtime socket; return the answer."""
+        return haproxy.runtime(self.layout.load_balancer(load_balancer).runtime, command)
+
+    def server_states(self, load_balancer: str) -> dict[str, str]:
+        """How a load balancer sees each member, such as {"app1": "UP L7OK"}."""
+        return haproxy.server_states(self.layout.load_balancer(load_balancer).runtime)
+
+    def query(self, database: str, sql: str) -> list[tuple]:
+        """Run SQL as the databases' owner, as one transaction; return the rows of the last statement."""
+        with postgres.connect(self.layout.database, database) as connection:
+            cursor = connection.execute(sql)
+            while cursor.nextset():
+                pass
+            return cursor.fetchall() if cursor.description else []
+
+    def _require_absent(self) -> None:
+        if self.record.load() and self.running():
+            raise FleetError(f"a fleet is up in {self.directory} already ({', '.join(self.running())}): take it down first")
+
+    def _start(self) -> None:
+        self.record.layout = layout.plan(self.directory, self.member_count, Ports())
+        self.record.save()
+        built = artifacts.build_all(self.directory / "artifacts")
+        if self.release not in built:
+            raise FleetError(f"there is no release {self.release!r} of the shop: choose one of {', '.join(built)}")
+        configurations = haproxy.write_configurations(self.layout)
+        command = haproxy.find_binary(next(iter(configurations.values())), self.directory / "haproxy" / "package")
+        binaries = self._start_database()
+        self._start_members(built[self.release])
+        self._start_load_balancers(command, configurations)
+        inventory.write(self.layout, binaries)
+        self._wait_in_traffic()
+
+    def _start_database(self) -> Path:
+        binaries = postgres.find_binaries()
+        self.say(f"PostgreSQL at {self.layout.database}, databases {', '.join(layout.TENANTS.values())} ({binaries})")
+        server = Postgres(binaries, self.directory / "postgres", self.layout.database, self.directory / "log" / "postgres.log")
+        server.create()
+        server.wait_ready(self._launch(server.start))
+        server.fill()
+        return binaries
+
+    def _start_members(self, artifact: artifacts.Artifact) -> None:
+        for member in self.layout.members:
+            self.say(f"{member.name} at {member.endpoint}, zone {member.zone}, release {artifact.version}")
+            members.set_up(member, artifact, self.layout.database)
+            self._launch(members.boot, member)
+        # A load balancer that meets a server before it is healthy brings it in slowly.
+        for member in self.layout.members:
+            members.wait_healthy(member, self.record.processes[member.name])
+
+    def _start_load_balancers(self, command: list[str], configurations: dict[str, Path]) -> None:
+        for balancer in self.layout.load_balancers:
+            self.say(f"{balancer.name} at {balancer.front_url}, commanded at {balancer.traffic_endpoint} ({command[-1]})")
+            argv = [*command, "-db", "-f", str(configurations[balancer.name])]
+            self._launch(processes.launch, balancer.name, argv, self.directory / "log" / f"{balancer.name}.log")
+
+    def _launch(self, start: Callable[..., Process], *arguments: object) -> Process:
+        """Start a process and write it down; nothing comes in between."""
+        with processes.uninterrupted():
+            process = start(*arguments)
+            self.record.remember(process)
+        return process
+
+    def _wait_in_traffic(self) -> None:
+        """Wait until every load balancer has checked every member and takes it for healthy."""
+        started = time.monotonic()
+        while missing := self._not_in_traffic():
+            waited = time.monotonic() - started
+            ended = [process.name for process in self.record.processes.values() if not process.is_alive]
+            if ended or waited > IN_TRAFFIC_SECONDS:
+                why = f"ended: {', '.join(ended)}" if ended else f"not in traffic: {', '.join(missing)}"
+                raise FleetError(f"the fleet is not complete after {waited:.1f} s; {why}\n{self._logs()}")
+            time.sleep(0.05)
+
+    def _not_in_traffic(self) -> list[str]:
+        missing = []
+        for balancer in self.layout.load_balancers:
+            try:
+                states = self.server_states(balancer.name)
+            except haproxy.HaproxyError:
+                missing.append(f"{balancer.name} (no answer)")
+                continue
+            missing += [f"{member.name} on {balancer.name} ({states.get(member.name)})" for member in self.layout.members if states.get(member.name) != "UP L7OK"]
+        return missing
+
+    def _logs(self) -> str:
+        """The ends of all logs that say something."""
+        paths = sorted(path for pattern in ("log/*.log", "hosts/*/log/*.log") for path in self.directory.glob(pattern) if path.stat().st_size)
+        return "\n".join(f"--- {path}\n{processes.tail(path, lines=5)}" for path in paths)
+
+    def _applications(self) -> list[Process]:
+        """What the supervisors started."""
+        if self.record.layout is None:
+            return []
+        return [process for process in map(members.application, self.record.layout.members) if process]
+
+    def _end_all(self) -> None:
+        """End the load balancers and the supervisors, which end their applications; then the database that these used."""
+        with processes.uninterrupted():
+            database = [process for process in self.record.processes.values() if process.name == "postgres"]
+            processes.end([process for process in self.record.processes.values() if process not in database], grace=STOP_SECONDS)
+            # A supervisor that was killed may have left its application.
+            processes.end(self._applications(), grace=STOP_SECONDS)
+            processes.end(database, first_signal=postgres.STOP_SIGNAL, grace=STOP_SECONDS)
+            if self.record.layout is not None:
+                self.record.forget_ended()

@@ -1,0 +1,56 @@
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The fleet as an Ansible inventory: everything a playbook needs to know of these hosts, and nothing else."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import yaml
+
+from fleet import members, postgres
+from fleet.layout import TENANTS, Layout, Member
+
+
+def write(layout: Layout, binaries: Path) -> Path:
+    """Write inventory.yml into the run folder; `binaries` holds PostgreSQL's client programs."""
+    path = layout.directory / "inventory.yml"
+    text = yaml.safe_dump({"all": describe(layout, binaries)}, explicit_start=True, sort_keys=False, width=160)
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def describe(layout: Layout, binaries: Path) -> dict:
+    """The group `all`: every host is this machine, told apart by addresses and folders."""
+    return {
+        "vars": {"ansible_connection": "local", "ansible_python_interpreter": sys.executable},
+        "children": {
+            "load_balancers": {
+                "hosts": {lb.name: {"traffic_endpoint": lb.traffic_endpoint, "front_url": lb.front_url} for lb in layout.load_balancers},
+            },
+            "app": {"hosts": {member.name: _member(member) for member in layout.members}},
+            "databases": {"hosts": {"db1": _database(layout, binaries)}},
+        },
+    }
+
+
+def _member(member: Member) -> dict:
+    return {
+        "zone": member.zone,
+        "member_address": member.endpoint.address,
+        "member_port": member.endpoint.port,
+        "release_root": str(member.directory),
+        **{f"release_{verb}_command": members.command(member, verb) for verb in ("stop", "start", "status")},
+    }
+
+
+def _database(layout: Layout, binaries: Path) -> dict:
+    return {
+        "postgresql_login_host": layout.database.address,
+        "postgresql_login_port": layout.database.port,
+        "postgresql_login_user": postgres.OWNER,
+        "postgresql_bin_dir": str(binaries),
+        "postgresql_databases": list(TENANTS.values()),
+    }

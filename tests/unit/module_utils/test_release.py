@@ -1,0 +1,302 @@
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tarfile
+
+import pytest
+from ansible_collections.alwayson.upgrade.plugins.module_utils import _archive, _release
+from ansible_collections.alwayson.upgrade.plugins.module_utils._release import (
+    Marker,
+    ReleaseError,
+    State,
+    needs_staging,
+    observe,
+    stage,
+    superfluous,
+)
+from archives import folder, member, symlink, write_archive, write_release
+
+LIMITS = _archive.Limits(members=100, size=1_000_000)
+EVIL = {
+    "traversal": [member("../../x", b"x")],
+    "absolute name": [member("/x", b"x")],
+    "link out": [symlink("x", "../../..")],
+    "absolute link": [symlink("x", "/etc")],
+    "device": [member("x", type=tarfile.CHRTYPE)],
+    "named pipe": [member("x", type=tarfile.FIFOTYPE)],
+    "setuid": [member("x", b"x", mode=0o4755)],
+    "setgid": [folder("x", mode=0o2755)],
+    "sticky": [folder("x", mode=0o1755)],
+    "twice": [member("x", b"x"), member("x", b"y")],
+    "through a link": [symlink("x", "bin"), member("x/y", b"x")],
+    "marker": [member(".release.json", b"{}")],
+    "too large": [member("x", b"\0" * 1_000_001)],
+    "too many": [folder(str(number)) for number in range(101)],
+}
+
+
+class Host:
+    """A release root on a disk, and the artifacts to stage into it."""
+
+    def __init__(self, tmp_path):
+        self.artifacts = tmp_path
+        self.root = str(tmp_path / "shop")
+        _release.prepare(self.root)
+
+    def staged(self, version, *more, now=1.0):
+        sha256 = write_release(self.artifacts / f"{version}.tar.gz", version, *more)
+        stage(self.root, version, str(self.artifacts / f"{version}.tar.gz"), sha256, LIMITS, now)
+        return sha256
+
+    def path(self, *names):
+        return os.path.join(self.root, *names)
+
+    def tree(self):
+        return sorted(os.path.join(where, name) for where, folders, files in os.walk(self.root) for name in folders + files)
+
+
+@pytest.fixture(name="host")
+def _host(tmp_path):
+    return Host(tmp_path)
+
+
+def test_a_host_without_releases_is_empty(tmp_path):
+    assert observe(str(tmp_path / "nowhere")) == State(None, None, {})
+
+
+def test_a_staged_release_is_whole_and_marked(host):
+    sha256 = host.staged("1.0.0", now=42.5)
+    assert observe(host.root) == State(None, None, {"1.0.0": Marker(sha256=sha256, staged=42.5, files=2, size=5 + 21)})
+    assert sorted(os.listdir(host.path("releases"))) == ["1.0.0"]
+    assert sorted(os.listdir(host.path("releases", "1.0.0"))) == [".release.json", "VERSION", "bin"]
+    assert oct(os.stat(host.path("releases", "1.0.0")).st_mode) == "0o40755"
+
+
+@pytest.mark.parametrize("more", EVIL.values(), ids=EVIL.keys())
+def test_an_evil_artifact_leaves_nothing(host, more):
+    before = host.tree()
+    with pytest.raises(ReleaseError, match="of release 2.0.0 is refused, nothing of it was kept"):
+        host.staged("2.0.0", *more)
+    assert host.tree() == before
+    assert sorted(os.listdir(host.artifacts)) == ["2.0.0.tar.gz", "shop"]
+
+
+def test_there_are_enough_kinds_of_evil():
+    assert len(EVIL) >= 10
+
+
+def test_a_wrong_checksum_is_refused_before_anything_is_unpacked(host):
+    path = host.artifacts / "a.tar.gz"
+    found = write_release(path, "1.0.0")
+    with pytest.raises(ReleaseError, match=f"has sha256 {found}, but {'0' * 64} is wanted"):
+        stage(host.root, "1.0.0", str(path), "0" * 64, LIMITS, 1.0)
+    assert os.listdir(host.path("releases")) == []
+
+
+def test_an_artifact_that_changes_while_it_is_unpacked_is_refused(host, monkeypatch):
+    path = host.artifacts / "a.tar.gz"
+    sha256 = write_release(path, "1.0.0")
+    unpack = _archive.unpack
+
+    def unpack_and_change(archive, target):
+        unpack(archive, target)
+        path.write_bytes(path.read_bytes() + b"\0")
+
+    monkeypatch.setattr(_archive, "unpack", unpack_and_change)
+    with pytest.raises(ReleaseError, match="is wanted"):
+        stage(host.root, "1.0.0", str(path), sha256, LIMITS, 1.0)
+    assert os.listdir(host.path("releases")) == []
+
+
+@pytest.mark.parametrize(("artifact", "reason"), [(None, "no artifact is given"), ("/nowhere/a.tar.gz", "is no file"), ("/", "is no file")])
+def test_a_missing_artifact_is_named(host, artifact, reason):
+    with pytest.raises(ReleaseError, match=reason):
+        stage(host.root, "1.0.0", artifact, "0" * 64, LIMITS, 1.0)
+
+
+def test_a_full_disk_is_seen_before_anything_is_unpacked(host, monkeypatch):
+    class Disk:
+        f_bavail, f_frsize = 2, 10
+
+    monkeypatch.setattr(os, "statvfs", lambda path: Disk)
+    with pytest.raises(ReleaseError, match="takes 26 bytes, but .* has 20 bytes free"):
+        host.staged("1.0.0")
+    assert os.listdir(host.path("releases")) == []
+
+
+def test_a_disk_that_fails_midway_leaves_nothing(host, monkeypatch):
+    def fail(path):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(_archive, "flush", fail)
+    with pytest.raises(OSError, match="No space"):
+        host.staged("1.0.0")
+    assert os.listdir(host.path("releases")) == []
+
+
+def test_leftovers_of_a_killed_staging_are_swept_away_by_the_next(host):
+    os.makedirs(host.path("releases", ".staging-abc", "deep"))
+    host.staged("1.0.0")
+    assert os.listdir(host.path("releases")) == ["1.0.0"]
+
+
+def test_a_staged_release_needs_no_staging_again(host):
+    sha256 = host.staged("1.0.0")
+    assert not needs_staging(observe(host.root), "1.0.0", sha256)
+    assert needs_staging(observe(host.root), "2.0.0", sha256)
+
+
+def test_another_build_replaces_a_release_that_is_not_in_use(host):
+    first = host.staged("1.0.0")
+    second = host.staged("1.0.0", member("more", b"x"))
+    assert first != second
+    assert observe(host.root).available["1.0.0"].sha256 == second
+    assert os.path.exists(host.path("releases", "1.0.0", "more"))
+    assert os.listdir(host.path("releases")) == ["1.0.0"]
+
+
+def test_another_build_never_replaces_the_current_release(host):
+    sha256 = host.staged("1.0.0")
+    _release.switch(host.root, "1.0.0", None)
+    with pytest.raises(ReleaseError, match=f"is current with sha256 {sha256}, but sha256 {'1' * 64} is wanted"):
+        needs_staging(observe(host.root), "1.0.0", "1" * 64)
+
+
+def test_the_switch_keeps_the_way_back(host):
+    for version in ("1.0.0", "2.0.0"):
+        host.staged(version)
+    _release.switch(host.root, "1.0.0", None)
+    assert observe(host.root)[:2] == ("1.0.0", None)
+    _release.switch(host.root, "2.0.0", "1.0.0")
+    assert observe(host.root)[:2] == ("2.0.0", "1.0.0")
+    assert os.readlink(host.path("current")) == "releases/2.0.0"
+    _release.switch(host.root, "1.0.0", "2.0.0")
+    assert observe(host.root)[:2] == ("1.0.0", "2.0.0")
+    assert sorted(os.listdir(host.root)) == ["current", "previous", "releases"]
+
+
+def test_current_is_never_missing_during_the_switch(host, monkeypatch):
+    host.staged("1.0.0")
+    host.staged("2.0.0")
+    _release.switch(host.root, "1.0.0", None)
+    seen = []
+    for name in ("symlink", "replace", "unlink"):
+        real = getattr(os, name)
+
+        def spied(*args, real=real, **kwargs):
+            seen.append(os.path.exists(host.path("current", "VERSION")))
+            result = real(*args, **kwargs)
+            seen.append(os.path.exists(host.path("current", "VERSION")))
+            return result
+
+        monkeypatch.setattr(os, name, spied)
+    _release.switch(host.root, "2.0.0", "1.0.0")
+    assert len(seen) >= 8
+    assert all(seen)
+
+
+def test_a_killed_switch_does_not_hinder_the_next(host):
+    host.staged("1.0.0")
+    os.symlink("releases/0.9", host.path(".current.new"))
+    _release.switch(host.root, "1.0.0", None)
+    assert observe(host.root).current == "1.0.0"
+    assert not os.path.lexists(host.path(".current.new"))
+
+
+def test_removing_a_release_takes_a_previous_link_to_it_along(host):
+    host.staged("1.0.0")
+    host.staged("2.0.0")
+    _release.switch(host.root, "1.0.0", None)
+    _release.switch(host.root, "2.0.0", "1.0.0")
+    _release.remove(host.root, "1.0.0")
+    assert observe(host.root)[:2] == ("2.0.0", None)
+    assert sorted(os.listdir(host.path("releases"))) == ["2.0.0"]
+    with pytest.raises(ReleaseError, match="2.0.0 is current"):
+        _release.require_removable(observe(host.root), "2.0.0")
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (lambda path: os.symlink("/opt/shop-1", path), "points to /opt/shop-1, which is no release"),
+        (lambda path: os.symlink("releases/../../x", path), "is no release"),
+        (os.mkdir, "is no symlink"),
+    ],
+)
+def test_a_layout_of_other_means_is_refused(host, make, reason):
+    make(host.path("current"))
+    with pytest.raises(ReleaseError, match=reason):
+        observe(host.root)
+
+
+def test_a_current_release_whose_folder_is_gone_is_seen(host):
+    host.staged("1.0.0")
+    _release.switch(host.root, "1.0.0", None)
+    shutil.rmtree(host.path("releases", "1.0.0"))
+    assert observe(host.root) == State("1.0.0", None, {})
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "{", "[]", "null", "[" * 100_000, json.dumps({"version": "9.9", "sha256": "0" * 64}), json.dumps({"version": "1.0.0", "sha256": "x"})],
+)
+def test_a_torn_or_strange_marker_is_no_marker(host, content):
+    host.staged("1.0.0")
+    with open(host.path("releases", "1.0.0", ".release.json"), "w", encoding="utf-8") as file:
+        file.write(content)
+    assert observe(host.root).available == {"1.0.0": Marker()}
+
+
+def test_what_is_no_release_folder_is_not_listed(host):
+    host.staged("1.0.0")
+    os.symlink("1.0.0", host.path("releases", "latest"))
+    os.mkdir(host.path("releases", ".hidden"))
+    with open(host.path("releases", "notes.txt"), "w", encoding="utf-8"):
+        pass
+    assert list(observe(host.root).available) == ["1.0.0"]
+
+
+@pytest.mark.parametrize(
+    ("keep", "current", "previous", "expected"),
+    [
+        (0, "5", "4", []),
+        (1, "5", "4", ["1", "2", "3"]),
+        (2, "5", "4", ["1", "2", "3"]),
+        (3, "5", "4", ["1", "2"]),
+        (3, "1", "2", ["3", "4"]),
+        (5, "5", "4", []),
+        (9, "5", "4", []),
+        (3, "5", None, ["1", "2"]),
+        (3, "5", "gone", ["1", "2"]),
+        (3, "5", "5", ["1", "2"]),
+    ],
+)
+def test_the_oldest_go_first_and_those_in_use_never(keep, current, previous, expected):
+    available = {str(number): Marker("0" * 64, staged=float(number), files=1, size=1) for number in (3, 1, 5, 2, 4)}
+    assert superfluous(State(current, previous, available), keep) == expected
+
+
+def test_a_folder_that_was_not_staged_is_never_superfluous():
+    available = {"0": Marker(), "1": Marker("0" * 64, 1.0, 1, 1), "2": Marker("0" * 64, 2.0, 1, 1)}
+    assert superfluous(State("2", None, available), 1) == ["1"]
+
+
+@pytest.mark.parametrize("text", ["", "0" * 63, "g" * 64, "sha256:" + "0" * 64, "0" * 64 + "\n"])
+def test_what_is_no_checksum_is_refused(text):
+    with pytest.raises(ReleaseError, match="64 hexadecimal digits"):
+        _release.require_sha256(text)
+
+
+def test_a_checksum_may_be_in_upper_case():
+    assert _release.require_sha256("AB" * 32) == "ab" * 32
+
+
+def test_archive_of_a_release_needs_a_file(host):
+    sha256 = write_archive(host.artifacts / "empty.tar.gz", folder("only"))
+    with pytest.raises(ReleaseError, match="contains no file"):
+        stage(host.root, "1.0.0", str(host.artifacts / "empty.tar.gz"), sha256, LIMITS, 1.0)

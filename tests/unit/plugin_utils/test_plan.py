@@ -1,0 +1,180 @@
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import copy
+
+import pytest
+
+from ansible_collections.alwayson.upgrade.plugins.plugin_utils.plan import NOBODY, make_plan
+from ansible_collections.alwayson.upgrade.plugins.plugin_utils.service import describe
+from ansible_collections.alwayson.upgrade.plugins.plugin_utils.wording_of_plan import plan_text, status_text
+
+NAMES = [f"app{number}" for number in range(1, 7)]
+
+
+def service(**changes):
+    given = {"release": "2.0.0", "artifact": "x", "artifact_sha256": "y", **changes}
+    variables = {f"upgrade_{key}": value for key, value in given.items() if value is not ...}
+    described = describe(variables, list(variables), {"app": NAMES, "load_balancers": ["lb1", "lb2"]})
+    assert described["problems"] == []
+    return described
+
+
+def view(**changes):
+    """How one load balancer sees the six members; ``changes`` by member."""
+    members = {
+        name: {"address": f"10.0.0.{number}:80", "admin": "ready", "health": "up", "live": True, "cookie": name, **changes.get(name, {})}
+        for number, name in enumerate(NAMES, start=1)
+    }
+    return {"endpoint": "tcp://x", "version": "2.8", "backends": {"app": {"cookie_name": "SRV", "members": members}}}
+
+
+def fleet(release="1.0.0", balancers=None, **changes):
+    """Six members in two zones; ``changes`` by member."""
+    members = {
+        name: {"name": name, "address": f"10.0.0.{number}:80", "domain": "east" if number <= 3 else "west", "release": release, "previous": None,
+               "available": {}, "lost": None, **changes.get(name, {})}
+        for number, name in enumerate(NAMES, start=1)
+    }
+    return {"members": members, "load_balancers": balancers or {"lb1": view(), "lb2": view()}, "disagreements": [], "databases": {}}
+
+
+OUT = {"admin": "maint", "live": False}
+
+
+def test_a_half_pool_has_two_halves_that_cover_both_zones():
+    plan = make_plan(service(), fleet())
+    assert plan["refusals"] == []
+    assert [len(step) for step in plan["steps"]] == [3, 3]
+    zones = [{fleet()["members"][name]["domain"] for name in step} for step in plan["steps"]]
+    assert zones == [{"east", "west"}, {"east", "west"}]
+    assert plan["limits"] == {"max_unavailable": 3, "min_live": 3}
+    assert [wave["live"] for wave in plan["waves"]] == [3, 3]
+
+
+def test_a_rolling_plan_keeps_its_floor_in_every_wave():
+    plan = make_plan(service(method="rolling", max_unavailable="34%"), fleet())
+    assert [len(wave["members"]) for wave in plan["waves"]] == [2, 2, 2]
+    assert min(wave["live"] for wave in plan["waves"]) >= plan["limits"]["min_live"] == 4
+    assert plan["step_patterns"][1] == NOBODY
+
+
+def test_a_fleet_that_is_there_has_nothing_to_do():
+    plan = make_plan(service(), fleet("2.0.0"))
+    assert plan["nothing_to_do"] and plan["pending"] == [] and plan["refusals"] == []
+    assert plan["release_from"] == plan["release_to"] == "2.0.0"
+
+
+def test_planning_again_after_half_of_a_half_pool_is_the_resume():
+    """The first half is upgraded and stands by; a run from another machine finds it so and goes on with the flip."""
+    half = {name: OUT for name in ("app1", "app2", "app4")}
+    there = {name: {"release": "2.0.0", "previous": "1.0.0"} for name in half}
+    plan = make_plan(service(), fleet(balancers={"lb1": view(**half), "lb2": view(**half)}, **there))
+    assert plan["refusals"] == []
+    assert sorted(plan["steps"][0]) == ["app1", "app2", "app4"]
+    assert sorted(plan["steps"][1]) == ["app3", "app5", "app6"]
+
+
+def test_planning_again_in_the_second_half_leaves_the_upgraded_ones_alone():
+    there = {name: {"release": "2.0.0", "previous": "1.0.0"} for name in ("app1", "app2", "app4", "app5")}
+    plan = make_plan(service(), fleet(**there))
+    assert plan["pending"] == ["app3", "app6"]
+    assert plan["steps"][0] == [] and plan["halves"][0] == ["app1", "app2", "app4", "app5"]
+    assert sorted(plan["steps"][1]) == ["app3", "app6"]
+
+
+def refusals(observed, **changes):
+    return make_plan(service(**changes), observed)["refusals"]
+
+
+def test_a_pool_under_its_floor_is_refused():
+    sick = {name: {"health": "down", "live": False} for name in NAMES[:4]}
+    told = refusals(fleet(balancers={"lb1": view(**sick), "lb2": view()}))
+    assert len(told) == 1 and "only 2 of 6 members are live" in told[0] and "floor is 3" in told[0]
+
+
+def test_a_partial_inventory_and_a_partial_load_balancer_are_refused():
+    observed = fleet()
+    del observed["members"]["app6"]
+    assert any("app/app6" in sentence and "add it to the inventory" in sentence for sentence in refusals(observed))
+    observed = fleet()
+    del observed["load_balancers"]["lb2"]["backends"]["app"]["members"]["app6"]
+    assert any("app6 is not a member of app on lb2" in sentence for sentence in refusals(observed))
+
+
+def test_a_backend_that_no_load_balancer_has_is_refused():
+    told = refusals(fleet(), backend="web")
+    assert sum("has no backend 'web'" in sentence for sentence in told) == 2
+
+
+def test_load_balancers_that_disagree_are_refused_in_their_words():
+    observed = {**fleet(), "disagreements": ["app3 is ready on lb1 and in maint on lb2"]}
+    assert "app3 is ready on lb1 and in maint on lb2" in refusals(observed)
+
+
+def test_a_lost_member_a_second_name_and_a_downgrade_are_refused():
+    assert any("app3 cannot be reached: no route" in sentence for sentence in refusals(fleet(app3={"lost": "no route"})))
+    assert any("app1 and app2 are one host" in sentence for sentence in refusals(fleet(app2={"address": "10.0.0.1:80"})))
+    assert any("older than 3.0.0" in sentence and "rollback" in sentence for sentence in refusals(fleet("3.0.0")))
+
+
+def test_a_pool_of_one_is_refused_unless_the_outage_is_accepted():
+    alone = fleet()
+    for name in NAMES[1:]:
+        del alone["members"][name]
+        for balancer in alone["load_balancers"].values():
+            del balancer["backends"]["app"]["members"][name]
+    assert any("nobody would be live" in sentence for sentence in refusals(alone, method="rolling"))
+    assert refusals(alone, method="rolling", min_live=0) == []
+
+
+def test_a_floor_that_never_lets_anybody_go_is_refused():
+    assert any("never finish" in sentence for sentence in refusals(fleet(), method="rolling", min_live="100%"))
+
+
+@pytest.mark.parametrize("value", ["lots", "150%", -3])
+def test_a_limit_that_is_none_is_refused_by_its_name(value):
+    assert any("upgrade_max_unavailable" in sentence for sentence in refusals(fleet(), method="rolling", max_unavailable=value))
+
+
+def test_a_rollback_goes_to_the_release_that_all_hosts_had_before():
+    before = {name: {"previous": "1.0.0", "available": {"1.0.0": {}}} for name in NAMES}
+    plan = make_plan(service(release=..., direction="rollback", artifact=..., artifact_sha256=...), fleet("2.0.0", **before))
+    assert (plan["release_from"], plan["release_to"], plan["refusals"]) == ("2.0.0", "1.0.0", [])
+    mixed = {**before, "app6": {"previous": "0.9.0"}}
+    plan = make_plan(service(release=..., direction="rollback"), fleet("2.0.0", **mixed))
+    assert "upgrade_release=" in plan["refusals"][0] and "0.9.0" in plan["refusals"][0]
+
+
+def test_a_rollback_to_a_release_that_is_gone_asks_for_its_archive():
+    before = {name: {"previous": "1.0.0", "available": {"1.0.0": {}}} for name in NAMES}
+    before["app2"] = {"previous": "1.0.0", "available": {}}
+    described = service(release=..., direction="rollback", artifact=..., artifact_sha256=...)
+    assert make_plan(described, fleet("2.0.0", **before))["refusals"] == [
+        "release 1.0.0 is not on app2 any more: give its archive by upgrade_artifact and upgrade_artifact_sha256"]
+
+
+def test_a_rollback_past_the_point_of_no_return_is_refused():
+    observed = fleet("2.0.0", **{name: {"previous": "1.0.0"} for name in NAMES})
+    row = {"release": "2.0.0", "phase": "contract", "step": "001_drop", "status": "applied"}
+    observed["databases"] = {"db1": {"tenant_a": {"size_bytes": 1e6, "migrations": [row]}}}
+    told = make_plan(service(release="1.0.0", direction="rollback"), observed)["refusals"]
+    assert len(told) == 1 and "point of no return" in told[0] and "tenant_a" in told[0]
+
+
+def test_planning_changes_nothing_that_it_was_given():
+    observed = fleet()
+    before = copy.deepcopy(observed)
+    make_plan(service(), observed)
+    assert observed == before
+
+
+def test_the_plan_and_the_state_are_told_in_lines():
+    described, observed = service(contract=True), fleet()
+    text = "\n".join(plan_text(make_plan(described, observed), described, {"roll": 21.4}))
+    assert "from 1.0.0 to 2.0.0 by half_pool, 6 of 6 members" in text
+    assert text.count("3 live") == 2 and "the flip" in text and "21 s last time" in text and "contract migrations remove what 1.0.0 needs" in text
+    state = "\n".join(status_text(described, observed))
+    assert state.count("in traffic") == 12 and "1.0.0 on 6 of 6 members" in state

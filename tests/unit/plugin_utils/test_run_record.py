@@ -1,0 +1,84 @@
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import pytest
+
+from ansible_collections.alwayson.upgrade.plugins.plugin_utils.outcomes import as_built, member_outcomes, to_put_back
+from ansible_collections.alwayson.upgrade.plugins.plugin_utils.run_record import make_record
+
+PROOF = {"lb1": {"app1": {"before": "ready", "after": "maint", "sessions": 0, "queued": 0, "waited_s": 0.4}}}
+
+
+def plan(**changes):
+    return {
+        "service": "shop", "release_from": "1.0.0", "release_to": "2.0.0", "method": "half_pool", "direction": "upgrade", "pool_size": 2,
+        "pending": ["app1", "app2"], "steps": [["app1"], ["app2"]], "limits": {"max_unavailable": 1, "min_live": 1}, "nothing_to_do": False, **changes,
+    }
+
+
+def looped(**result):
+    return {"results": [result]}
+
+
+def run(**members):
+    facts = {"domain": "east", "release": "1.0.0", "address": "10.0.0.1:80"}
+    return {
+        "started": 0.0, "finished": 60.0, "phases": {"roll": {"started": 10.0, "finished": 40.0}}, "problems": [], "members": members,
+        "cutover": [{"started": 20.0, "finished": 21.0}], "databases": {}, "observed": {"members": {"app1": facts, "app2": facts}, "load_balancers": {}},
+        "census": [{"name": "app1 through lb1", "passed": True}], "probe": None, "operator": {"user": "ops", "host": "ctl"},
+    }
+
+
+def upgraded(out: float, done: float) -> dict:
+    return {
+        "outcome": "upgraded", "release_after": "2.0.0", "out": looped(started=out, finished=out + 1, proof=PROOF),
+        "release": {"started": out + 1, "finished": out + 2}, "smoke": {}, "in": looped(started=out + 3, finished=done),
+    }
+
+
+def test_a_record_of_a_good_half_pool_run():
+    record = make_record(plan(), run(app1=upgraded(10.0, 14.0), app2=upgraded(22.0, 27.0)))
+    assert (record["ok"], record["outcome"], record["problems"], record["next_command"]) == (True, "upgraded", [], None)
+    first, second = record["members"]["app1"], record["members"]["app2"]
+    # The first half is out until the flip brings it in, the second from the flip on.
+    assert (first["out_at"], first["in_at"], first["seconds_out"]) == (10.0, 21.0, 11.0)
+    assert (second["out_at"], second["in_at"], second["seconds_out"]) == (20.0, 27.0, 7.0)
+    assert [stage["name"] for stage in first["stages"]] == ["drain", "release", "return"]
+    assert first["drain_proof"]["lb1"]["sessions"] == 0
+
+
+@pytest.mark.parametrize(("outcome", "words", "overall"), [
+    ({"outcome": "returned", "release_after": "1.0.0", "why": "a test"}, "app1 was returned to 1.0.0: a test", "returned to 1.0.0"),
+    ({"outcome": "left_out", "why": "x"}, "app1 was left out of traffic: x", "stopped"),
+    ({"outcome": "lost"}, "app1 was lost", "stopped"),
+])
+def test_a_run_that_failed_says_so_and_names_the_next_command(outcome, words, overall):
+    record = make_record(plan(), {**run(app1=outcome), "census": None})
+    assert record["ok"] is False and record["outcome"] == overall
+    assert any(words in sentence for sentence in record["problems"])
+    assert "alwayson.upgrade.rollback" in record["next_command"]
+
+
+def test_without_a_census_a_run_is_not_done():
+    assert make_record(plan(), {**run(app1=upgraded(1.0, 2.0), app2=upgraded(3.0, 4.0)), "census": None})["ok"] is False
+
+
+def test_a_host_that_was_under_way_at_the_end_is_lost():
+    hostvars = {"app1": {"alwayson_outcome": {"outcome": "under way"}, "pool_member_out": looped(proof=PROOF)}, "app2": {}}
+    outcomes = member_outcomes(plan(), hostvars)
+    assert (outcomes["app1"]["outcome"], outcomes["app2"]["outcome"]) == ("lost", "untouched")
+    assert outcomes["app1"]["out"]["results"][0]["proof"] == PROOF
+
+
+@pytest.mark.parametrize(("flipped", "method", "expected"), [(False, "half_pool", ["app1"]), (True, "half_pool", ["app2"]), (False, "rolling", [])])
+def test_a_stopped_half_pool_puts_back_who_stands_by_or_who_the_flip_drained(flipped, method, expected):
+    hostvars = {"app1": {"alwayson_outcome": {"outcome": "upgraded"}}, "app2": {}}
+    assert to_put_back(plan(method=method), hostvars, flipped) == expected
+
+
+def test_the_as_built_record_names_each_member_and_its_release():
+    given = run(app1=upgraded(10.0, 14.0), app2=upgraded(22.0, 27.0))
+    built = as_built(plan(), {"backend": "app"}, given["observed"], make_record(plan(), given))
+    assert built["release"] == "2.0.0" and {member["release"] for member in built["members"].values()} == {"2.0.0"} and len(built["members"]) == 2

@@ -1,0 +1,88 @@
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The rules of the house that no linter knows. Every rule counts what it looked at, so that an empty match cannot pass."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from ansible_collections.alwayson.upgrade.plugins.plugin_utils.service import known_variables
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+ROLES = sorted(path.name for path in (REPOSITORY / "roles").iterdir() if path.is_dir())
+
+
+def tracked(*patterns: str) -> list[Path]:
+    names = subprocess.run(["git", "ls-files", "--cached", "--others", "--exclude-standard", *patterns], cwd=REPOSITORY, check=True, capture_output=True,
+                           text=True).stdout.split()
+    files = [REPOSITORY / name for name in names if (REPOSITORY / name).is_file()]
+    assert files, patterns
+    return files
+
+
+def test_no_file_of_500_lines():
+    long = {str(path.relative_to(REPOSITORY)): len(path.read_text(encoding="utf-8").splitlines()) for path in tracked("*.py", "*.yml", "*.sh")}
+    assert len(long) > 50
+    assert {name: lines for name, lines in long.items() if lines >= 500} == {}
+
+
+def test_the_pure_core_imports_no_ansible_and_no_clock():
+    files = tracked("plugins/plugin_utils/*.py")
+    assert len(files) >= 8
+    for path in files:
+        imported = set()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                imported |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                imported.add((node.module or "").split(".")[0])
+        assert not imported & {"ansible", "time", "socket", "subprocess", "urllib"}, path.name
+
+
+def test_fail_json_only_in_main():
+    files = tracked("plugins/modules/*.py", "plugins/module_utils/*.py")
+    assert len(files) >= 10
+    for path in files:
+        for function in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(function, ast.FunctionDef) and function.name != "main":
+                assert "fail_json" not in ast.unparse(function), f"{path.name}: {function.name}"
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_defaults_and_argument_specs_name_the_same_options(role):
+    base = REPOSITORY / "roles" / role
+    specs = yaml.safe_load((base / "meta" / "argument_specs.yml").read_text(encoding="utf-8"))["argument_specs"]
+    defaults = yaml.safe_load((base / "defaults" / "main.yml").read_text(encoding="utf-8")) or {}
+    documented = {name: option for entry in specs.values() for name, option in entry["options"].items()}
+    with_default = {name for name, option in documented.items() if not option.get("required")}
+    assert documented and set(defaults) == with_default
+    assert all(name.startswith(f"{role}_") for name in documented)
+    assert {name: option["default"] for name, option in documented.items() if "default" in option} == {
+        name: defaults[name] for name, option in documented.items() if "default" in option}
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_role_has_the_shape_of_the_house(role):
+    base = REPOSITORY / "roles" / role
+    for part in ("README.md", "meta/main.yml", "meta/argument_specs.yml", "defaults/main.yml", "tasks/main.yml"):
+        assert (base / part).is_file(), part
+    assert len((base / "tasks" / "main.yml").read_text(encoding="utf-8").splitlines()) <= 60
+
+
+def test_every_variable_of_the_playbooks_is_documented_and_no_other():
+    documented = re.findall(r"^\| `(upgrade_[a-z0-9_]+)`", (REPOSITORY / "docs" / "variables.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert sorted(documented) == sorted(known_variables())
+
+
+def test_every_filter_has_documentation_of_its_own():
+    from ansible_collections.alwayson.upgrade.plugins.filter import report, rollout
+    names = {name for module in (rollout, report) for name in module.FilterModule().filters()}
+    sidecars = {path.stem for path in tracked("plugins/filter/*.yml")}
+    assert len(names) >= 15 and names == sidecars
