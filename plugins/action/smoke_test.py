@@ -33,12 +33,12 @@ class ActionModule(ActionBase):
         result = super().run(tmp, task_vars)
         del tmp
         _validation, arguments = self.validate_argument_spec(argument_spec=ARGUMENTS)
-        judges = self._judges(arguments["tests"])
+        judges = self._judges(arguments)
         pending = arguments["tests"]
         verdicts: dict[str, dict] = {}
-        for attempt in range(max(0, arguments["retries"]) + 1):
+        for attempt in range(arguments["retries"] + 1):
             if attempt:
-                time.sleep(max(0.0, arguments["delay"]))
+                time.sleep(arguments["delay"])
             answer = self._ask(arguments, pending, task_vars)
             if "outcomes" not in answer:
                 return self._module_failed(result, answer)
@@ -50,14 +50,14 @@ class ActionModule(ActionBase):
                 break
         return self._finish(result, [verdicts[test["name"]] for test in arguments["tests"]])
 
-    def _judges(self, tests: list[dict]) -> dict[str, Judge]:
+    def _judges(self, arguments: dict) -> dict[str, Judge]:
         """One judge per test by its name; whatever is wrong with a test is said before any request is sent."""
         try:
-            require_tests(tests)
+            require_tests(arguments)
         except SmokeTestError as error:
             raise AnsibleActionFail(str(error)) from error
         judges = {}
-        for test in tests:
+        for test in arguments["tests"]:
             try:
                 judges[test["name"]] = Judge(expectation.compiled(test["expect"]), expectation.compiled(test["expect_answer"]))
             except expectation.ExpectationError as error:

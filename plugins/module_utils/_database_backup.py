@@ -29,6 +29,7 @@ COMPRESSION = 1
 # A restored copy, and as much again for its write-ahead log.
 ROOM_FACTOR = 2
 RESTORE_OPTIONS = ("--exit-on-error", "--no-owner", "--no-privileges", "--no-comments", "--no-publications", "--no-subscriptions", "--no-security-labels")
+EQUAL = "a restored copy has the same structure, and in every table the same rows and the same content"
 
 
 class BackupError(Exception):
@@ -94,13 +95,8 @@ class BackupRun:
         except BaseException:
             self.store.discard(path)
             raise
-        return {
-            **_figures(dump, seconds_restore),
-            "path": path,
-            "removed": self.store.retain(database, self.server["system_identifier"], keep),
-            "proven": True,
-            "why": "a restored copy has the same structure, and in every table the same rows and the same content",
-        }
+        removed, remark = self._retain(database, keep)
+        return {**_figures(dump, seconds_restore), "path": path, "removed": removed, "proven": True, "why": f"{EQUAL}{remark}"}
 
     def take(self, database: str, path: str, taken: float) -> Dump:
         """Read the content of a database and dump it, both in one snapshot."""
@@ -165,6 +161,13 @@ class BackupRun:
             "proven": True,
             "proven_at": self.clock(),
         }
+
+    def _retain(self, database: str, keep: int) -> tuple[list[str], str]:
+        """What was removed, and a remark when that did not work: the new backup is no less proven for it."""
+        try:
+            return self.store.retain(database, self.server["system_identifier"], keep), ""
+        except OSError as error:
+            return [], f"; but older backups could not be removed: {error}"
 
     def _seconds_since(self, started: float) -> float:
         return round(max(0.0, self.clock() - started), 3)

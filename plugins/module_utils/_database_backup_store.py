@@ -96,7 +96,7 @@ class Store:
 
     def discard(self, path: str) -> None:
         """Remove all that belongs to a backup which was not kept."""
-        for end in (PARTIAL, CHECKSUM, MANIFEST, CHECKSUM + PARTIAL, MANIFEST + PARTIAL):
+        for end in ("", PARTIAL, CHECKSUM, MANIFEST, CHECKSUM + PARTIAL, MANIFEST + PARTIAL):
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(path + end)
 

@@ -59,7 +59,7 @@ SELECT format('%s %I.%I', CASE c.relkind WHEN 'r' THEN 'table' WHEN 'p' THEN 'pa
     f"""
 SELECT format('column %I.%I.%I %s', n.nspname, c.relname, a.attname,
               concat_ws(' ', format_type(a.atttypid, a.atttypmod), CASE WHEN a.attnotnull THEN 'not null' END, CASE WHEN a.atthasdef THEN 'default' END,
-                        nullif('identity ' || a.attidentity, 'identity '), nullif('generated ' || a.attgenerated, 'generated ')))
+                        nullif('identity ' || a.attidentity::text, 'identity '), nullif('generated ' || a.attgenerated::text, 'generated ')))
   FROM {RELATIONS} JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
  WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'c') AND c.relpersistence <> 't'
 """,
@@ -116,7 +116,7 @@ class Content:
 def settle_session(connection: Connection) -> None:
     """Give a session the settings under which equal values are equal texts, on every server and for every role."""
     connection.rows(
-        "SELECT set_config(name, wanted.value, false) FROM json_each_text(%s::json) AS wanted(name, value) JOIN pg_settings USING (name)",
+        "SELECT set_config(s.name, wanted.value, false) FROM json_each_text(%s::json) AS wanted(name, value) JOIN pg_settings AS s ON lower(s.name) = wanted.name",
         (json.dumps({**TEXT_SETTINGS, **PATIENCE}),),
     )
 

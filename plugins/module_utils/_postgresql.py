@@ -140,8 +140,8 @@ class Connection:
         self.close()
 
     def _execute(self, statement: str, parameters: Sequence[Any] | None) -> Any:
-        cursor = self._raw.cursor()
         try:
+            cursor = self._raw.cursor()
             cursor.execute(statement, parameters)
         except self._driver.Error as error:
             raise _translated(error, self.database) from error
@@ -152,9 +152,12 @@ def connect(login: Login, database: str | None = None) -> Connection:
     """A session with `database` (the maintenance database when None); PostgresqlError says why there is none."""
     name = login.maintenance_database if database is None else database
     driver = _driver()
-    special = {"autocommit": True, "prepare_threshold": None} if driver is psycopg else {}
+    # Whatever the database's own encoding is, scripts and names are Unicode here.
+    special = {"client_encoding": "UTF8", **({"password": login.password} if login.password else {})}
+    if driver is psycopg:
+        special.update(autocommit=True, prepare_threshold=None)
     try:
-        raw = driver.connect(**login.keywords(name), **special, **({"password": login.password} if login.password else {}))
+        raw = driver.connect(**login.keywords(name), **special)
         if driver is not psycopg:
             raw.autocommit = True
     except driver.Error as error:

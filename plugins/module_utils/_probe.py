@@ -19,7 +19,7 @@ from typing import Any, Callable
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _probe_record as outcomes
 from ansible_collections.alwayson.upgrade.plugins.module_utils._probe_capacity import CapacitySampler
 from ansible_collections.alwayson.upgrade.plugins.module_utils._probe_client import Client, Exchange, give_up, tls_context
-from ansible_collections.alwayson.upgrade.plugins.module_utils._probe_plan import Pacer, Plan, ProbeError
+from ansible_collections.alwayson.upgrade.plugins.module_utils._probe_plan import Pacer, Plan, ProbeError, Seat
 from ansible_collections.alwayson.upgrade.plugins.module_utils._probe_result import Windows, final_figures, live_figures
 
 # After a stall of the prober itself, let answers in between the requests that it has to catch up with.
@@ -47,7 +47,7 @@ class ProbeLoop(asyncio.SelectorEventLoop):
 class Engine:
     """Sends the requests of a plan. run() returns when all of them have ended, or soon after stop().
 
-    `clock` is monotonic and must be the loop's; tests that freeze time give another one to the pure parts instead.
+    Its clock is that of the loop. Whatever is decided from times alone, is decided by the pure parts, which have no clock.
     """
 
     def __init__(self, plan: Plan, loop: asyncio.AbstractEventLoop) -> None:
@@ -57,12 +57,12 @@ class Engine:
         self._pacer = Pacer(plan.rate, plan.max_requests, plan.max_seconds)
         self._versions = outcomes.VersionOrder()
         self._waiting: deque[Exchange] = deque()
-        self._origin = 0.0
+        self._origin = loop.time()
         self._done = loop.create_future()
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None
         tls = tls_context(plan.validate_certs) if any(target.tls for target in plan.targets) else None
-        seats = {plan.seat_of(index) for index in range(len(plan.kinds_in_turn) * plan.clients_per_entry)}
-        self._clients = {seat: Client(seat, plan, self, tls) for seat in sorted(seats)}
+        seats = [Seat(entry, client) for entry in range(len(plan.mix)) for client in range(plan.clients_per_entry)]
+        self._clients = {seat: Client(seat, plan, self, tls) for seat in seats}
 
     @property
     def elapsed(self) -> float:
@@ -72,7 +72,7 @@ class Engine:
     async def run(self) -> None:
         """Send everything, wait for everything."""
         self._origin = self._loop.time()
-        self._tick()
+        self._timer = self._loop.call_soon(self._tick)
         try:
             await self._done
         finally:
@@ -84,12 +84,11 @@ class Engine:
         """Send nothing more. What is under way still gets its time."""
         self._pacer.stop()
         if self._timer is not None:
-            self._timer.cancel()
-            self._tick()
+            self._wake_now()
 
     def answered(self, exchange: Exchange) -> None:
         """Judge a whole answer."""
-        exchange.ended = True
+        self._end(exchange)
         parser, latency = exchange.parser, self._latency(exchange)
         outcome = outcomes.outcome_of_status(parser.status, exchange.client.entry.statuses)
         if outcome == outcomes.OK and latency > self._plan.objective:
@@ -101,18 +100,28 @@ class Engine:
 
     def failed(self, exchange: Exchange, outcome: int) -> None:
         """Note a request that got no whole answer."""
-        exchange.ended = True
+        self._end(exchange)
         self.record.finish(exchange.index, outcome, self._latency(exchange))
+
+    def _end(self, exchange: Exchange) -> None:
+        exchange.ended = True
+        if self._pacer.next_at() is None:
+            self._wake_now()
+
+    def _wake_now(self) -> None:
+        self._timer.cancel()
+        self._timer = self._loop.call_soon(self._tick)
 
     def _tick(self) -> None:
         for index in self._pacer.due(self.elapsed, BURST):
             self._send(index)
         self._expire()
+        self._timer.cancel()
         wake = self._next_wake()
-        if wake is None:
-            self._done.done() or self._done.set_result(None)
-        else:
+        if wake is not None:
             self._timer = self._loop.call_at(self._origin + wake, self._tick)
+        elif not self._done.done():
+            self._done.set_result(None)
 
     def _send(self, index: int) -> None:
         intended = index / self._plan.rate
@@ -177,8 +186,7 @@ class Probe:
         self._wall_clock = wall_clock
         self._sampler = CapacitySampler(plan.capacity, wall_clock)
         self._engine = Engine(plan, loop)
-        self._started = 0.0
-        self._windows: Windows | None = None
+        self._begin()
 
     async def check(self) -> None:
         """Resolve the targets and read the capacity once; raise ProbeError, naming what does not work, before anything is sent."""
@@ -195,8 +203,7 @@ class Probe:
 
     async def run(self, publish: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
         """Probe until the end and return the result; `publish` gets the live figures once per second."""
-        self._started = self._wall_clock()
-        self._windows = Windows(self._plan, self._engine.record, self._started)
+        self._begin()
         helpers = [self._loop.create_task(self._sampler.run(self._loop.time)), self._loop.create_task(self._publish(publish))]
         try:
             await self._engine.run()
@@ -208,6 +215,10 @@ class Probe:
             if not helper.cancelled():
                 helper.result()
         return self._result()
+
+    def _begin(self) -> None:
+        self._started = self._wall_clock()
+        self._windows = Windows(self._plan, self._engine.record, self._started)
 
     async def _publish(self, publish: Callable[[dict[str, Any]], None]) -> None:
         while True:

@@ -19,7 +19,8 @@ READ_SECONDS = 1.0
 MAX_ANSWER = 4_000_000
 # A row at least this often, and one at every change: a step function loses nothing, and an hour stays small.
 ROW_SECONDS = 1.0
-_SERVER = "2"
+# What the column "type" says. The row of the backend comes after those of its servers: without it, the answer was cut off.
+_BACKEND, _SERVER = "1", "2"
 
 
 class CapacityError(ProbeError):
@@ -31,11 +32,15 @@ def count_live(answer: str, backend: str) -> int:
 
     A server does when its status begins with UP, or is 'no check'. Backup servers are not counted: they wait.
     """
-    lines = answer.lstrip("# \n").splitlines()
-    rows = [row for row in csv.DictReader(lines) if row.get("pxname") == backend]
-    if not rows:
-        raise CapacityError(f"there is no backend {backend!r}; the endpoint knows {_backends(lines)}")
-    return sum(_is_live(row) for row in rows if row.get("type") == _SERVER and row.get("bck") != "1")
+    try:
+        rows = list(csv.DictReader(answer.lstrip("# \n").splitlines()))
+    except csv.Error as error:
+        raise CapacityError(f"the answer is no CSV: {error}") from None
+    members = [row for row in rows if row.get("pxname") == backend]
+    if not any(row.get("type") == _BACKEND for row in members):
+        names = sorted({row["pxname"] for row in rows if row.get("type") == _BACKEND})
+        raise CapacityError(f"there is no backend {backend!r}; the endpoint knows {', '.join(names) or 'none'}")
+    return sum(_is_live(row) for row in members)
 
 
 class CapacitySeries:
@@ -134,10 +139,6 @@ async def _open(endpoint: str) -> tuple[asyncio.StreamReader, asyncio.StreamWrit
     raise CapacityError("write the endpoint as tcp://host:port or unix:/path")
 
 
-def _is_live(row: dict[str, str]) -> bool:
-    return row["status"].startswith("UP") or row["status"] == "no check"
-
-
-def _backends(lines: Sequence[str]) -> str:
-    names = sorted({row["pxname"] for row in csv.DictReader(lines) if row.get("svname") == "BACKEND"})
-    return ", ".join(names) or "none"
+def _is_live(row: dict[str, str | None]) -> bool:
+    status = row.get("status") or ""
+    return row.get("type") == _SERVER and row.get("bck") != "1" and (status.startswith("UP") or status == "no check")

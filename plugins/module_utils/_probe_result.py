@@ -51,10 +51,10 @@ class Windows:
 
         Each is {t, scheduled, failed, p50, p99, p100, versions, send_lag_p99_ms, void}, with t in epoch seconds.
         """
-        while self._has_settled(len(self._settled)):
-            self._settled.append(self._row(len(self._settled)))
         scheduled = self._record.scheduled
         seconds = int((scheduled - 1) / self._plan.rate) + 1 if scheduled else 0
+        while len(self._settled) < seconds and self._has_settled(len(self._settled)):
+            self._settled.append(self._row(len(self._settled)))
         return self._settled + [self._row(second) for second in range(len(self._settled), seconds)]
 
     def requests_of(self, second: int) -> range:
@@ -114,6 +114,7 @@ def live_figures(plan: Plan, record: Record, rows: Sequence[dict[str, Any]], rec
     """The figures so far, for a screen: totals, and the last `recent` seconds as rows."""
     return {
         "rate": plan.rate,
+        "objective_seconds": plan.objective,
         "requests_scheduled": record.scheduled,
         "requests_pending": record.pending,
         "requests_failed": record.failed,

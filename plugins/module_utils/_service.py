@@ -9,14 +9,14 @@ everything else means that nobody knows, which is a failure.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import shlex
 import signal
-import subprocess
 import tempfile
 import time
-from typing import Callable, NamedTuple
+from typing import BinaryIO, Callable, NamedTuple
 
 OUTPUT_BYTES = 2000
 POLL_SECONDS = 0.1
@@ -59,21 +59,30 @@ def run_command(command: list[str], timeout: float) -> Outcome:
     """Run `command` without a shell for at most `timeout` seconds; raise ServiceError when it cannot be run or does not end.
 
     Its output goes to a file that is already unlinked, not to a pipe: a daemon that keeps its starter's output open neither
-    holds up this function nor is killed by a closed pipe later.
+    holds up this function nor is killed by a closed pipe later. A command that does not end is killed with its children.
     """
     with tempfile.TemporaryFile() as output:
         try:
-            process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, cwd="/", start_new_session=True
-            )
+            code = asyncio.run(_run(command, timeout, output))
+        except asyncio.TimeoutError:
+            raise ServiceError(f"{shlex.join(command)} did not end within {timeout:g} s and was killed{_shown(_end_of(output))}") from None
         except OSError as error:
             raise ServiceError(f"{shlex.join(command)} cannot be run: {error.strerror}") from error
-        try:
-            code = process.wait(timeout)
-        except subprocess.TimeoutExpired:
-            _kill_group(process)
-            raise ServiceError(f"{shlex.join(command)} did not end within {timeout:g} s and was killed{_shown(_end_of(output))}") from None
         return Outcome(code, _end_of(output))
+
+
+async def _run(command: list[str], timeout: float, output: BinaryIO) -> int:
+    """The exit code of `command`; raises asyncio.TimeoutError when it was killed because its time was over."""
+    process = await asyncio.create_subprocess_exec(
+        *command, stdin=asyncio.subprocess.DEVNULL, stdout=output, stderr=asyncio.subprocess.STDOUT, cwd="/", start_new_session=True
+    )
+    try:
+        return await asyncio.wait_for(process.wait(), timeout)
+    except asyncio.TimeoutError:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        await process.wait()
+        raise
 
 
 class Service:
@@ -131,13 +140,7 @@ class Service:
             self._sleep(POLL_SECONDS)
 
 
-def _kill_group(process: subprocess.Popen) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-
-
-def _end_of(output) -> str:
+def _end_of(output: BinaryIO) -> str:
     size = output.seek(0, os.SEEK_END)
     output.seek(max(0, size - OUTPUT_BYTES))
     return output.read(OUTPUT_BYTES).decode("utf-8", "replace").strip()

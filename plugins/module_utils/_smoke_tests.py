@@ -40,6 +40,8 @@ ARGUMENTS = {
     "max_body_bytes": {"type": "int", "default": 262144},
 }
 
+LEAST = {"timeout": 0, "in_a_row": 1, "retries": 0, "delay": 0, "max_body_bytes": 1}
+
 
 class SmokeTestError(Exception):
     """A smoke test is not one; the message names the test and what to correct."""
@@ -101,8 +103,12 @@ class _Progress:
         return Outcome(self.ready, self._requests, "" if self.ready else self._problem, self._good or self._last)
 
 
-def require_tests(tests: list[dict]) -> list[SmokeTest]:
-    """Turn the module's `tests` into SmokeTest objects; raise SmokeTestError for none at all, or the first that makes no sense."""
+def require_tests(arguments: dict) -> list[SmokeTest]:
+    """Turn the module's `tests` into SmokeTest objects; raise SmokeTestError for the first argument that makes no sense."""
+    for name, least in LEAST.items():
+        if arguments[name] < least:
+            raise SmokeTestError(f"{name} is {arguments[name]:g}: it must be at least {least}")
+    tests = arguments["tests"]
     if not tests:
         raise SmokeTestError("tests is empty: an upgrade without a smoke test proves nothing; give at least one")
     names = [test["name"] for test in tests]

@@ -20,7 +20,8 @@ requirements:
 attributes:
   check_mode:
     support: partial
-    description: Requests with the methods GET, HEAD and OPTIONS are sent and judged. Others might change something and are not sent.
+    description: Can run in check mode and return the verdicts of a real run, as far as asking changes nothing.
+    details: Requests with the methods GET, HEAD and OPTIONS are sent and judged. Others might change something and are not sent.
   diff_mode:
     support: none
     description: Changes nothing itself, so there is no difference to show.
@@ -199,7 +200,7 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils import _http, _sm
 
 def ask_all(params: dict, check_mode: bool) -> list[dict]:
     """Send the requests of all tests and return what came back, as data for the action plugin."""
-    tests = _smoke_tests.require_tests(params["tests"])
+    tests = _smoke_tests.require_tests(params)
     sendable = [test for test in tests if not check_mode or test.request.method in _smoke_tests.SAFE_METHODS]
 
     def ask(request: _http.Request, seconds: float) -> _http.Answer:

@@ -9,8 +9,9 @@ from collections.abc import Mapping, Sequence
 
 from .markup import Markup, element, join
 from .picture_frame import AXIS, STRIP, Frame, Picture, View, gridline, phase_bands, svg, time_axis, timeline
-from .wording import count
+from .wording import count, seconds
 
+FINEST = 600  # stretches that a picture can show
 Step = tuple[float, float, float]  # from, to, live members
 
 
@@ -24,24 +25,32 @@ def capacity(report: Mapping, view: View) -> Picture | None:
     floor = report["live_floor"]
     most = max([live for _from, _to, live in steps] + [report["pool_size"] or 0, floor or 0, 1])
 
-    def y(live: float) -> float:
-        return round(frame.bottom - (frame.height - 10) * live / most, 2)
+    base = _base(min(live for _from, _to, live in steps), floor, most)
 
-    ticks = sorted({0, most, *([] if floor is None or most - floor < most / 6 else [floor])})
+    def y(live: float) -> float:
+        return round(frame.bottom - (frame.height - 10) * (live - base) / (most - base), 2)
+
+    ticks = sorted({base, most, *([] if floor is None or most - floor < (most - base) / 6 else [floor])})
     return svg(
         view,
         frame.bottom + AXIS + 2,
         phase_bands(frame, report["phases"]),
         join(gridline(frame, y(tick), count(tick)) for tick in ticks),
-        join(_area(frame, step, y) for step in steps),
+        join(_area(frame, step, y, filled=base == 0) for step in steps),
         join(_below(frame, step, floor, y) for step in steps if floor is not None and step[2] < floor),
         element("path", class_="capacity", d=_line(frame, steps, y)),
         _floor(frame, floor, y),
-        _lowest(frame, min(steps, key=lambda step: step[2]), y),
+        _lowest(frame, min(steps, key=lambda step: (step[2], step[0] - step[1])), floor, y),
         time_axis(frame),
         title="Live capacity against the floor over time",
         description=_description(report, steps),
     )
+
+
+def _base(lowest: float, floor: float | None, most: float) -> float:
+    """Where the scale begins: at 0, unless a large pool keeps so close to its top that nothing could be seen."""
+    bottom = lowest if floor is None else min(floor, lowest)
+    return 0 if bottom <= 0.75 * most else max(0, bottom - max(1, most - bottom))
 
 
 def live_steps(samples: Sequence[Mapping], *, until: float) -> list[Step]:
@@ -49,7 +58,7 @@ def live_steps(samples: Sequence[Mapping], *, until: float) -> list[Step]:
 
     A sample holds until the next one; the last one holds no longer than the samples usually stand apart.
     """
-    known = sorted((row["t"], min(row["live"].values())) for row in samples if row["live"] and row["t"] is not None)
+    known = _thinned(sorted((row["t"], min(row["live"].values())) for row in samples if row["live"] and row["t"] is not None))
     steps: list[Step] = []
     for index, (moment, live) in enumerate(known):
         ends = known[index + 1][0] if index + 1 < len(known) else min(until, moment + _usual_pause(known))
@@ -58,6 +67,12 @@ def live_steps(samples: Sequence[Mapping], *, until: float) -> list[Step]:
         else:
             steps.append((moment, ends, live))
     return steps
+
+
+def _thinned(known: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    """The lowest of neighbouring samples, when there are more than a picture can show."""
+    size = -(-len(known) // FINEST)
+    return [(known[at][0], min(live for _moment, live in known[at:at + size])) for at in range(0, len(known), max(1, size))]
 
 
 def _usual_pause(known: Sequence[tuple[float, float]]) -> float:
@@ -69,11 +84,12 @@ def _line(frame: Frame, steps: Sequence[Step], y) -> str:
     return path + "".join(f"V{y(live):g}H{frame.x(ends):g}" for _from, ends, live in steps)
 
 
-def _area(frame: Frame, step: Step, y) -> Markup:
+def _area(frame: Frame, step: Step, y, *, filled: bool) -> Markup:
+    """What is under the line: coloured only when the scale begins at 0, because a cut area deceives."""
     started, ends, live = step
     left, right = frame.x(started), frame.x(ends)
     title = element("title", f"{frame.since(started)} to {frame.since(ends)}: {count(live)} live")
-    return element("rect", title, class_="capacity-area", x=left, y=y(live), width=right - left, height=frame.bottom - y(live))
+    return element("rect", title, class_="capacity-area" if filled else "hover", x=left, y=y(live), width=right - left, height=frame.bottom - y(live))
 
 
 def _below(frame: Frame, step: Step, floor: float, y) -> Markup:
@@ -90,13 +106,14 @@ def _floor(frame: Frame, floor: float | None, y) -> Markup:
     return join([line, element("text", "floor", class_="label-floor small", x=frame.right + 6, y=y(floor) + 3.5)])
 
 
-def _lowest(frame: Frame, step: Step, y) -> Markup:
+def _lowest(frame: Frame, step: Step, floor: float | None, y) -> Markup:
     started, ends, live = step
-    x = (frame.x(started) + frame.x(ends)) / 2
+    x = min(max((frame.x(started) + frame.x(ends)) / 2, frame.view.left + 36), frame.right - 36)
+    above = y(max(live, floor or 0)) - 9
     return join(
         [
-            element("circle", class_="lowest", cx=x, cy=y(live), r=3.5),
-            element("text", f"lowest: {count(live)}", class_="strong", x=x, y=y(live) - 9, text_anchor="middle"),
+            element("circle", class_="lowest", cx=(frame.x(started) + frame.x(ends)) / 2, cy=y(live), r=3.5),
+            element("text", f"lowest: {count(live)}", class_="strong", x=x, y=above, text_anchor="middle"),
         ]
     )
 
@@ -107,4 +124,4 @@ def _description(report: Mapping, steps: Sequence[Step]) -> str:
     if floor is None:
         return f"{told}; no floor was given."
     below = sum(ends - started for started, ends, live in steps if live < floor)
-    return f"{told}; the floor is {count(floor)}. Capacity was under the floor for {below:.1f} seconds."
+    return f"{told}; the floor is {count(floor)}. Capacity was {f'under the floor for {seconds(below)}' if below else 'never under it'}."

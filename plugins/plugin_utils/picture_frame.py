@@ -86,7 +86,7 @@ class Frame:
 
     def since(self, moment: float) -> str:
         """The moment as a person reads it, from the start of the run."""
-        return offset(moment - self.time.origin)
+        return offset(moment - self.time.origin, hours=self.time.end - self.time.origin >= 3600)
 
 
 def timeline(report: Mapping) -> Timeline | None:
@@ -103,9 +103,9 @@ def timeline(report: Mapping) -> Timeline | None:
     return Timeline(start=min(known), end=max(known), origin=min(known) if started is None else started)
 
 
-def room_for_names(report: Mapping, *, least: int = 58, most: int = 132) -> int:
-    """The left margin in which the members' names fit, or the most of it."""
-    longest = max((len(name) for name in report["members"]), default=0)
+def room_for_names(names: Iterable[str], *, least: int = 58, most: int = 132) -> int:
+    """The left margin in which the names fit, or the most of it."""
+    longest = max((len(name) for name in names), default=0)
     return int(min(most, max(least, longest * LETTER + 14)))
 
 

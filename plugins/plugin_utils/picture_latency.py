@@ -13,7 +13,7 @@ from .picture_frame import AXIS, STRIP, Frame, Picture, View, gridline, hatching
 from .picture_series import thinned, unbroken
 from .wording import count, milliseconds, plural
 
-LANE = 26  # the height of the lane of failed requests
+LANE = 34  # the height of the lane of failed requests
 SMALLEST = 0.1  # ms; the logarithmic scale has to end somewhere
 
 
@@ -76,7 +76,7 @@ def _path(points: Sequence[tuple[float, float]]) -> str:
 
 def _failures(frame: Frame, rows: Sequence[Mapping], width: float) -> Markup:
     """The lane above the plot: a red bar wherever requests failed, as tall as their share, never too small to see."""
-    base = frame.top - 6
+    base = frame.top - 14
     parts = [
         element("text", "failed", x=frame.view.left - 8, y=base, text_anchor="end"),
         element("line", class_="grid", x1=frame.view.left, x2=frame.right, y1=base + 0.5, y2=base + 0.5),
@@ -86,9 +86,10 @@ def _failures(frame: Frame, rows: Sequence[Mapping], width: float) -> Markup:
         if not row["failed"]:
             continue
         total += row["failed"]
-        left, right = frame.x(row["t"]), frame.x(row["t"] + width)
-        tall = 5 + (LANE - 13) * min(1.0, row["failed"] / max(1, row["scheduled"]))
-        parts.append(element("rect", class_="failed", x=left, y=base - tall, width=max(2.5, right - left), height=tall))
+        middle = frame.x(row["t"] + width / 2)
+        tall = 7 + (LANE - 22) * min(1.0, row["failed"] / max(1, row["scheduled"])) ** 0.5
+        parts.append(element("line", class_="failed-line", x1=middle, x2=middle, y1=base, y2=frame.bottom))
+        parts.append(element("rect", class_="failed", x=middle - 2, y=base - tall, width=4, height=tall, rx=1))
     parts.append(element("text", count(total), class_="bad" if total else "good", x=frame.right + 8, y=base))
     return join(parts)
 
@@ -102,6 +103,7 @@ def _void_windows(frame: Frame, windows: Sequence[Mapping]) -> Markup:
         title = element("title", f"void: the prober itself was late, by {milliseconds(window['send_lag_p99_ms'])} (p99)")
         area = {"x": left, "y": frame.top, "width": max(2.0, right - left), "height": frame.height}
         parts.append(element("rect", title, class_="void", fill=f"url(#{frame.view.key}-void)", **area))
+        parts.append(element("text", "void", class_="small", x=(left + right) / 2, y=frame.top - 3, text_anchor="middle"))
     return join(parts)
 
 

@@ -29,13 +29,13 @@ def members(report: Mapping, view: View) -> Picture | None:
         return None
     zones = _by_zone(report["members"])
     row_height = 21 if len(report["members"]) <= MANY else 14
-    entries, tall = legend(view, _legend(report), y=0)
+    entries, tall = legend(view, _legend(report), y=2)
     height = sum(row_height * len(names) for names in zones.values()) + ZONE * sum(zone is not None for zone in zones)
     frame = Frame(view=view, time=time, top=tall + STRIP, height=height + 4)
     rows, y = [], frame.top
     for zone, names in zones.items():
         if zone is not None:
-            rows.append(element("text", shortened(zone, view.left + 60), class_="small", x=4, y=y + 14))
+            rows.append(element("text", shortened(zone, view.left + 60), class_="small", x=0, y=y + 14))
             y += ZONE
         for name in names:
             rows.append(_row(frame, report, name, y + row_height / 2))
@@ -92,7 +92,7 @@ def _row(frame: Frame, report: Mapping, name: str, middle: float) -> Markup:
     member, view = report["members"][name], frame.view
     stranded = member["outcome"] in STRANDED
     label = shortened(name, view.left - 12)
-    parts = [element("text", element("title", name), label, class_="strong", x=view.left - 8, y=middle + 4, text_anchor="end")]
+    parts = [element("text", element("title", name), label, class_="strong", x=0, y=middle + 4)]
     out = member["out_at"]
     back = member["in_at"] if member["in_at"] is not None else frame.time.end
     if out is None:

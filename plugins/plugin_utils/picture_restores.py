@@ -22,7 +22,7 @@ def restores(report: Mapping, view: View) -> Picture | None:
         return None
     shown = sorted(timed, key=lambda name: -_total(timed[name]))[:MOST] if len(timed) > MOST else list(timed)
     longest = max(_total(timed[name]) for name in shown) or 1.0
-    entries, tall = legend(view, [("dump", "saved"), ("restore", "restored into a scratch database and compared")], y=0)
+    entries, tall = legend(view, [("dump", "saved"), ("restore", "restored into a scratch database and compared")], y=2)
     row_height = 34 if view.narrow else 24
     rows = [_row(view, name, timed[name], tall + 4 + index * row_height, longest) for index, name in enumerate(shown)]
     return svg(
@@ -43,7 +43,7 @@ def _row(view: View, name: str, backup: Mapping, y: float, longest: float) -> Ma
     room = view.width - view.left - 8 if view.narrow else (view.width - view.left) * 0.44
     scale = room / longest
     dump, restore = (backup["seconds_dump"] or 0.0) * scale, (backup["seconds_restore"] or 0.0) * scale
-    parts = [element("text", element("title", name), shortened(name, view.left - 12), class_="strong", x=view.left - 8, y=y + 11, text_anchor="end")]
+    parts = [element("text", element("title", name), shortened(name, view.left - 12), class_="strong", x=0, y=y + 11)]
     for class_, word, left, width, took in (
         ("dump", "saved", 0.0, dump, backup["seconds_dump"]),
         ("restore", "restored and compared", dump, restore, backup["seconds_restore"]),

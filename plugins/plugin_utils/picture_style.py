@@ -9,7 +9,7 @@ COLOURS = """
 :root {
   color-scheme: light dark;
   --page: #fdfdfc; --ink: #1b2126; --muted: #5a646d; --hairline: #dde1e4; --band: #f3f4f4; --panel: #f6f7f7;
-  --new: #0a6aa8; --new-soft: #d5e6f1; --old: #a49b8b; --old-soft: #e9e5dd; --third: #cc79a7; --fourth: #5f9f83;
+  --new: #0a6aa8; --new-soft: #d5e6f1; --old: #b0a797; --old-soft: #e9e5dd; --third: #cc79a7; --fourth: #5f9f83;
   --good: #0b7a55; --warning: #8f5b00; --bad: #c4320a; --bad-soft: #fbe3da;
   --draining: #e0a33a; --upgrading: #7c5fb0; --testing: #2a9c7c; --returning: #63b1dd; --waiting: #c9ced2; --elsewhere: #8b949b;
 }
@@ -19,7 +19,7 @@ DARK = """
 @media screen and (prefers-color-scheme: dark) {
   :root {
     --page: #14181b; --ink: #e7eaec; --muted: #9ba6ae; --hairline: #2d343a; --band: #1a1f23; --panel: #1b2024;
-    --new: #5ab2e6; --new-soft: #1d3c50; --old: #8d8576; --old-soft: #34312b; --third: #d893bb; --fourth: #7fbf9f;
+    --new: #52a8dc; --new-soft: #1d3c50; --old: #857d6f; --old-soft: #34312b; --third: #d893bb; --fourth: #7fbf9f;
     --good: #4fc497; --warning: #e3ac4d; --bad: #ff7c57; --bad-soft: #4a241a;
     --draining: #e5b04f; --upgrading: #a58bd6; --testing: #45b795; --returning: #80c5ec; --waiting: #48515a; --elsewhere: #7b858d;
   }
@@ -47,6 +47,7 @@ LINES = """
 .picture .label-p50 { font-weight: 600; }
 .picture .label-p100 { fill: var(--upgrading); }
 .picture .failed { fill: var(--bad); }
+.picture .failed-line { stroke: var(--bad); stroke-width: 1; opacity: .35; }
 .picture .hatch { stroke: var(--muted); stroke-width: 1.2; opacity: .6; }
 .picture .hatch-bad { stroke: var(--bad); stroke-width: 2; }
 .picture .release-old { fill: var(--old); }

@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from .markup import Markup, element, join
 from .picture_frame import AXIS, STRIP, Frame, Picture, View, gridline, legend, phase_bands, svg, time_axis, timeline
 from .picture_series import thinned
-from .wording import percent
 
 SHADES = ("release-third", "release-fourth")
 
@@ -23,7 +22,7 @@ def versions(report: Mapping, view: View) -> Picture | None:
     if time is None or not rows:
         return None
     shades = release_shades(report, Counter(name for row in rows for name in row["versions"]))
-    entries, tall = legend(view, [(shade, name) for name, shade in shades.items()], y=0)
+    entries, tall = legend(view, [(shade, name) for name, shade in shades.items()], y=2)
     frame = Frame(view=view, time=time, top=tall + STRIP, height=90 if view.narrow else 110)
     ticks = ((0.0, "0"), (0.5, "50 %"), (1.0, "100 %"))
     return svg(
@@ -32,8 +31,9 @@ def versions(report: Mapping, view: View) -> Picture | None:
         entries,
         phase_bands(frame, report["phases"]),
         join(gridline(frame, frame.bottom - frame.height * share, label) for share, label in ticks),
-        join(_column(frame, row, width, shades) for row in rows),
+        join(_area(frame, rows, width, list(shades), name, shade) for name, shade in shades.items()),
         time_axis(frame),
+        join(_hover(frame, row, width, shades) for row in rows),
         title="Releases answering over time",
         description=_description(frame, rows, report),
     )
@@ -48,20 +48,27 @@ def release_shades(report: Mapping, seen: Mapping[str, int]) -> dict[str, str]:
     return shades
 
 
-def _column(frame: Frame, row: Mapping, width: float, shades: Mapping[str, str]) -> Markup:
-    """The shares of one moment on top of each other."""
-    answered = sum(row["versions"].values())
-    left, right = frame.x(row["t"]), frame.x(row["t"] + width)
-    parts, base = [], frame.bottom
-    for name, shade in shades.items():
+def _area(frame: Frame, rows: Sequence[Mapping], width: float, order: Sequence[str], name: str, shade: str) -> Markup:
+    """The share of one release over time, as steps that stand on the shares of those before it; nothing where nobody answered."""
+    path = ""
+    for row in rows:
+        answered = sum(row["versions"].values())
         share = row["versions"].get(name, 0) / answered if answered else 0
-        if share <= 0:
+        if not share:
             continue
-        tall = frame.height * share
-        title = element("title", f"{frame.since(row['t'])}: {percent(share)} of the answers from {name}")
-        base -= tall
-        parts.append(element("rect", title, class_=shade, x=left, y=base, width=right - left + 0.3, height=tall))
-    return join(parts)
+        below = sum(row["versions"].get(other, 0) for other in order[: order.index(name)]) / answered
+        left, right = frame.x(row["t"]), frame.x(row["t"] + width)
+        path += f"M{left:g},{frame.bottom - frame.height * below:.1f}v{-frame.height * share:.1f}H{right:g}v{frame.height * share:.1f}Z"
+    return element("path", class_=f"share {shade}", d=path)
+
+
+def _hover(frame: Frame, row: Mapping, width: float, shades: Mapping[str, str]) -> Markup:
+    """An invisible column that tells the shares of its moment."""
+    answered = sum(row["versions"].values()) or 1
+    shares = ", ".join(f"{row['versions'][name] / answered:.0%} from {name}" for name in shades if row["versions"].get(name))
+    left = frame.x(row["t"])
+    area = {"x": left, "y": frame.top, "width": frame.x(row["t"] + width) - left, "height": frame.height}
+    return element("rect", element("title", f"{frame.since(row['t'])}: {shares}"), class_="hover", **area)
 
 
 def _description(frame: Frame, rows: Sequence[Mapping], report: Mapping) -> str:

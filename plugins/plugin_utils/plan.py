@@ -55,6 +55,8 @@ def make_plan(service: Mapping, observed: Mapping) -> dict:
     except ScheduleError as error:
         plan["refusals"].append(str(error).replace("rolling_", "upgrade_"))
     plan["step_patterns"] = [",".join(step) if step else NOBODY for step in plan["steps"]]
+    # An upgrade always brings its archive, whose checksum is compared with what a host holds already; a way back only where it is gone.
+    plan["needs_archive"] = bool(pending) and (service["direction"] == "upgrade" or bool(_without_the_release(observed, plan)))
     plan["refusals"] += _refusals(service, observed, plan)
     return plan
 
@@ -174,12 +176,14 @@ def _downgrade(plan: Mapping) -> list[str]:
 
 def _nowhere_to_come_from(service: Mapping, observed: Mapping, plan: Mapping) -> list[str]:
     """Without an archive, every pending host must have the release already."""
-    if service["artifact"] or plan["release_to"] is None:
-        return []
-    missing = [name for name in plan["pending"] if plan["release_to"] not in (observed["members"][name].get("available") or {})]
-    if not missing:
+    missing = _without_the_release(observed, plan)
+    if service["has_artifact"] or plan["release_to"] is None or not missing:
         return []
     return [f"release {plan['release_to']} is not on {', '.join(missing)} any more: give its archive by upgrade_artifact and upgrade_artifact_sha256"]
+
+
+def _without_the_release(observed: Mapping, plan: Mapping) -> list[str]:
+    return [name for name in plan["pending"] if plan["release_to"] not in (observed["members"][name].get("available") or {})]
 
 
 def _under_the_floor(service: Mapping, plan: Mapping) -> list[str]:

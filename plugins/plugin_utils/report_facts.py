@@ -16,13 +16,16 @@ class ReportError(ValueError):
 
 
 def plain(value: object) -> object:
-    """A copy made of plain dict, list, str, int, float, bool and None only, whatever containers and strings came in."""
+    """A copy made of plain dict, list, str, int, float, bool and None only, whatever containers and strings came in.
+
+    A number that JSON cannot hold (not a number, infinite) becomes None.
+    """
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, int):
         return int(value)
     if isinstance(value, float):
-        return float(value)
+        return float(value) if math.isfinite(value) else None
     if isinstance(value, Mapping):
         return {"".join(str(key)): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
@@ -63,13 +66,13 @@ def number(value: object) -> float | int | None:
     """The value as a finite number; None for whatever is none (a bool is none)."""
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         return None
-    if isinstance(value, str):
-        try:
-            value = float(value)
-        except ValueError:
-            return None
-        value = int(value) if value.is_integer() else value
-    return value if math.isfinite(value) else None
+    try:
+        exact = float(value)
+    except (ValueError, OverflowError):
+        return None
+    if not math.isfinite(exact):
+        return None
+    return int(exact) if isinstance(value, str) and exact.is_integer() else exact if isinstance(value, str) else value
 
 
 def numbers(facts: Mapping, *names: str) -> dict[str, float | int | None]:

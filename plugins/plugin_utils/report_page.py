@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from .markup import Markup, element, join
 from .picture import PICTURES, View, room_for_names
@@ -32,8 +32,9 @@ def render(report: Mapping) -> str:
         element("title", f"{report['service'] or 'Service'} {release}: {report['headline']}"),
         element("style", Markup(STYLE)),
     )
-    body = element("body", element("main", _header(report), _problems(report), _figures(report), _not_proven(report), _pictures(report), _details(report), _footer(report)))
-    return f"<!DOCTYPE html>\n{element('html', head, body, lang='en')}\n"
+    parts = (_header, _problems, _figures, _not_proven, _pictures, _details, _footer)
+    page = element("html", head, element("body", element("main", *(part(report) for part in parts))), lang="en")
+    return f"<!DOCTYPE html>\n{page}\n"
 
 
 # -- the top of the page
@@ -52,10 +53,16 @@ def _header(report: Mapping) -> Markup:
     return element(
         "header",
         element("p", join([fact for fact in facts if fact], " · "), class_="run"),
-        element("h1", mark, element("span", report["headline"])),
+        element("h1", mark, element("span", *_clauses(report["headline"]))),
         element("p", report["subline"], class_="subline") if report["subline"] else None,
         class_=report["tone"],
     )
+
+
+def _clauses(headline: str) -> list[object]:
+    """The headline, broken only between its clauses where there is room for each."""
+    first, mark, rest = headline.partition(": ")
+    return [element("span", first + mark, class_="clause"), " ", element("span", rest, class_="clause")] if rest else [headline]
 
 
 def _problems(report: Mapping) -> Markup | None:
@@ -132,7 +139,7 @@ def _time(report: Mapping) -> Markup:
     """The roll's time beside the least that the members' own outages allow; without a roll phase the whole run's."""
     whole, roll, floor = report["duration_s"], report["roll_s"], report["duration_floor_s"]
     if roll is None:
-        return _figure("Time", "–" if whole is None else seconds(whole), f"the least possible is {seconds(floor)}" if floor else "")
+        return _figure("Time", "–", "not measured") if whole is None else _figure("Time", seconds(whole), "with all phases")
     told = [f"the least possible is {seconds(floor)}" if floor else "", f"{seconds(whole)} with all phases" if whole is not None else ""]
     return _figure("Time to roll", seconds(roll), "; ".join(word for word in told if word))
 
@@ -143,43 +150,48 @@ def _databases(report: Mapping) -> Markup:
         return _figure("Backups proven", "–", "no database in this run")
     proven = sum(database["backup_proven"] for database in databases)
     applied = sum(database["migrations_applied"] for database in databases)
-    return _figure("Backups proven", count(proven), f"by a restore; {plural(applied, 'migration')} applied", of=f"of {len(databases)}", bad=proven < len(databases))
+    note = f"by a restore; {plural(applied, 'migration')} applied"
+    return _figure("Backups proven", count(proven), note, of=f"of {len(databases)}", bad=proven < len(databases))
 
 
 # -- the pictures and the tables
 
 def _pictures(report: Mapping) -> Markup:
     """Every picture twice, for a wide screen and for a telephone; the style shows one of them."""
-    return join(_shown_twice(name, report) for name in PICTURES if name != "restores")
+    return join(_shown_twice(name, report, report["members"]) for name in PICTURES if name != "restores")
 
 
-def _shown_twice(name: str, report: Mapping) -> Markup | None:
-    wide = PICTURES[name](report, View(width=876, left=room_for_names(report), key=f"{name}-wide"))
-    narrow = PICTURES[name](report, View(width=400, left=room_for_names(report, least=46, most=84), right=48, key=f"{name}-narrow"))
+def _shown_twice(name: str, report: Mapping, names: Iterable[str], *, headed: bool = True) -> Markup | None:
+    wide = PICTURES[name](report, View(width=876, left=room_for_names(names), key=f"{name}-wide"))
+    narrow = PICTURES[name](report, View(width=400, left=room_for_names(names, least=52, most=84), right=48, key=f"{name}-narrow"))
     if wide is None or narrow is None:
         return None
     return element(
         "figure",
-        element("figcaption", element("h2", wide.title), element("p", wide.description, class_="finding")),
+        element("figcaption", element("h2", wide.title) if headed else None, element("p", wide.description, class_="finding")),
         element("div", wide.svg, class_="wide-only"),
         element("div", narrow.svg, class_="narrow-only"),
     )
 
 
 def _details(report: Mapping) -> Markup:
-    sections = (
-        ("Members", "Seconds out of traffic count from the first drain to the last load balancer that sends traffic again.", members_table(report)),
-        ("Databases", "A backup counts as proven when it was restored and every table's rows and contents were equal.", databases_table(report)),
-        ("Failed requests", "", failures_table(report)),
-        ("Requests by kind", "Latency counts from the moment when a request was due, so that a wait before sending is not hidden.", kinds_table(report)),
-        ("Phases", "", phases_table(report)),
-    )
+    restores = _shown_twice("restores", report, report["databases"], headed=False)
     return join(
-        element("section", element("h2", title), element("p", words, class_="finding") if words else None, restores, content)
-        for title, words, content in sections
-        if content
-        for restores in [_shown_twice("restores", report) if title == "Databases" else None]
+        [
+            _section("Members", members_table(report), "Out of traffic counts from the first drain to the last load balancer that sends traffic again."),
+            _section("Databases", databases_table(report), "A backup is proven when a restore of it had the same rows and contents in every table.", restores),
+            _section("Failed requests", failures_table(report)),
+            _section("Requests by kind", kinds_table(report), "Latency counts from the moment a request was due, so a wait before sending is not hidden."),
+            _section("Phases", phases_table(report)),
+        ]
     )
+
+
+def _section(title: str, content: Markup | None, words: str | None = None, figure: Markup | None = None) -> Markup | None:
+    """A table under its heading, or nothing when there is no table."""
+    if content is None:
+        return None
+    return element("section", element("h2", title), element("p", words, class_="finding") if words else None, figure, content)
 
 
 def _footer(report: Mapping) -> Markup:
@@ -188,7 +200,9 @@ def _footer(report: Mapping) -> Markup:
         notes.append(f"{plural(report['version_regressions'], 'client')} saw the old release after the new one.")
     if report["send_lag_p99_ms"] is not None:
         notes.append(f"The prober sent 99 of 100 requests within {milliseconds(report['send_lag_p99_ms'])} of the moment they were due.")
-    notes.append("The least possible time follows from the members' own work: no order of the members is faster.")
+    if report["duration_floor_s"] is not None:
+        notes.append("The least possible time follows from the members' own work: no order of the members is faster.")
     core = f", ansible-core {report['core_version']}" if report["core_version"] else ""
     ended = f"Run ended {moment(report['finished'])}. " if report["finished"] is not None else ""
-    return element("footer", element("p", " ".join(notes)), element("p", f"{ended}Made by alwayson.upgrade{core}. The figures stand in report.json beside this page."))
+    made = f"{ended}Made by alwayson.upgrade{core}. The figures stand in report.json beside this page."
+    return element("footer", element("p", " ".join(notes)) if notes else None, element("p", made))

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from .markup import Markup, element
@@ -13,6 +14,8 @@ from .wording import count, milliseconds, moment, plural, seconds, size
 
 OUTCOMES = {"upgraded": "upgraded", "returned": "returned to the previous release", "untouched": "not touched", "left_out": "left out of traffic",
             "lost": "lost; out of traffic"}
+LONG_WORD = 24  # letters
+TAG = re.compile("<[^>]*>")
 MOST_BALANCERS = 3  # with more, the drain proofs share one column
 
 
@@ -24,12 +27,18 @@ def table(columns: Sequence[tuple[str, str]], rows: Iterable[Sequence[Markup | N
 
 def cell(label: str, *content: object, class_: str | None = None) -> Markup:
     """One cell; its label stands before it on a telephone, where the table has no head."""
-    return element("td", element("span", *content), class_=class_, data_label=label)
+    return element("td", element("span", *content, class_=_long(content)), class_=class_, data_label=label)
 
 
 def row_heading(name: object) -> Markup:
     """The first cell of a row."""
-    return element("th", name, scope="row")
+    return element("th", name, scope="row", class_=_long([name]))
+
+
+def _long(content: Iterable[object]) -> str | None:
+    """The class of text with a word that would burst a column; it may break anywhere, other words may not."""
+    seen = " ".join(TAG.sub(" ", part) if isinstance(part, Markup) else str(part) for part in content)
+    return "long" if any(len(word) > LONG_WORD for word in seen.split()) else None
 
 
 # -- members
@@ -173,7 +182,7 @@ def phases_table(report: Mapping) -> Markup | None:
             row_heading(phase["name"]),
             cell("Began", moment(phase["started"], date=False)),
             cell("Took", seconds(phase["seconds"]), class_="number"),
-            element("td", element("span", class_="share", style=f"width:{phase['seconds'] / longest:.1%}"), class_="share-cell"),
+            element("td", element("span", class_="bar", style=f"width:{phase['seconds'] / longest:.1%}"), class_="bar-cell"),
         ]
         for phase in timed
     ]

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 
 from .markup import printable
@@ -28,7 +29,7 @@ def terminal_summary(report: Mapping, width: int = 80, *, colour: bool = False) 
     ink = _Ink(colour)
     lines = [
         ink(_fit(_title(report), width), "faint"),
-        ink(_fit(f"{MARKS[report['tone']]} {report['headline']}", width), report["tone"]),
+        *(ink(line, report["tone"]) for line in textwrap.wrap(f"{MARKS[report['tone']]} {_clean(report['headline'])}", width, subsequent_indent="  ")),
         "",
         *(_line(label, words, spark, width, ink) for label, words, spark in _figures(report, width)),
     ]
@@ -80,7 +81,7 @@ def _longest(report: Mapping) -> str:
     longest, slow = longest_answer(report)
     if longest is None:
         return "not measured"
-    return milliseconds(longest) + (f" ({milliseconds(slow)} on purpose)" if slow is not None else "")
+    return milliseconds(longest) + (f", slow on purpose {milliseconds(slow)}" if slow is not None else "")
 
 
 def _worst_per_second(report: Mapping) -> list[float]:
@@ -133,24 +134,15 @@ def _bar(least: float | None, taken: float | None, cells: int) -> str:
 
 def _line(label: str, words: str, spark: str, width: int, ink: _Ink) -> str:
     words = _clean(words)
-    if not spark or len(words) > ROOM:
+    if not spark or len(words) >= ROOM:
         return _fit(f"  {label:<{LABEL}}{words}", width)
-    return ink(f"  {label:<{LABEL}}", "faint") + f"{words:<{ROOM - 2}}" + spark
+    return ink(f"  {label:<{LABEL}}", "faint") + f"{words:<{ROOM}}" + spark
 
 
 def _wrapped(label: str, words: str, width: int) -> list[str]:
-    """A sentence under its label, broken between words; the label stands on the first line only."""
-    lines, line = [], ""
-    for word in _clean(words).split():
-        while len(word) > width - LABEL - 2:
-            word, rest = word[: width - LABEL - 2], word[width - LABEL - 2:]
-            lines, line, word = [*lines, *([line] if line else []), word], "", rest
-        if line and len(line) + 1 + len(word) > width - LABEL - 2:
-            lines, line = [*lines, line], word
-        else:
-            line = f"{line} {word}".strip()
-    lines += [line] if line else []
-    return [f"  {label if index == 0 else '':<{LABEL}}{words}" for index, words in enumerate(lines)]
+    """A sentence beside its label, broken between words; the label stands on the first line only."""
+    lines = textwrap.wrap(_clean(words), width - LABEL - 2)
+    return [f"  {label if index == 0 else '':<{LABEL}}{line}" for index, line in enumerate(lines)]
 
 
 def _clean(words: str) -> str:

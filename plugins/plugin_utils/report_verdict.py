@@ -46,9 +46,11 @@ def _broken_promises(report: Mapping) -> list[str]:
     found = []
     if report["requests_failed"]:
         classes = listed([f"{number} {name}" for name, number in sorted(report["failures_by_class"].items(), key=lambda item: -item[1])])
-        found.append(f"{count(report['requests_failed'])} of {plural(report['requests_scheduled'], 'request')} failed{': ' + classes if classes else ''}.")
+        which = f": {classes}" if classes else ""
+        found.append(f"{count(report['requests_failed'])} of {plural(report['requests_scheduled'], 'request')} failed{which}.")
     if report["version_regressions"] and report["method"] == HALF_POOL:
-        found.append(f"{plural(report['version_regressions'], 'client')} saw the new release and then the old one; a half-pool upgrade promises that none does.")
+        clients = plural(report["version_regressions"], "client")
+        found.append(f"{clients} saw the new release and then the old one; a half-pool upgrade promises that none does.")
     if falls_below_floor(report):
         found.append(f"Live capacity fell to {count(report['live_min'])}, under the floor of {count(report['live_floor'])}.")
     return found
@@ -110,7 +112,8 @@ def _headline(report: Mapping, *, run_ok: bool, all_well: bool) -> str:
     figures = f"{count(failed)} of {plural(scheduled, 'request')} failed"
     unnoticed = known and failed == 0 and report["version_regressions"] == 0 and not report["void_windows"] and not falls_below_floor(report)
     if not run_ok:
-        what = sentence(report["outcome"] if report["outcome"] not in DONE else "the run did not succeed").removesuffix(".")
+        outcome = report["outcome"] if report["outcome"] not in DONE else "the run did not succeed"
+        what = outcome[:1].upper() + outcome[1:]
         if unnoticed:
             return f"{what}, and nobody noticed: {figures}"
         return f"{what}; {figures if known else 'availability was not measured'}"
@@ -136,7 +139,8 @@ def _subline(report: Mapping) -> str:
     members = report["members"].values()
     if members and report["release_to"]:
         there = sum(member["release_after"] == report["release_to"] for member in members)
-        told.append(f"{there} of {plural(len(members), 'member')} {'runs' if there == 1 else 'run'} {report['release_to']}.")
+        who = f"{there} of {plural(len(members), 'member')} {'runs' if there == 1 else 'run'}" if there < len(members) else f"All {there} members run"
+        told.append(f"{who} {report['release_to']}.")
     stranded = [name for name, member in report["members"].items() if member["outcome"] in STRANDED]
     if stranded:
         told.append(f"{listed(stranded)} {'is' if len(stranded) == 1 else 'are'} out of traffic.")
@@ -146,13 +150,15 @@ def _subline(report: Mapping) -> str:
         told.append(f"At the lowest moment {count(report['live_min'])}{size} were live{floor}.")
     if report["databases"]:
         proven = sum(database["backup_proven"] for database in report["databases"].values())
-        told.append(f"{proven} of {plural(len(report['databases']), 'backup')} proven by a restore.")
+        some = f"Only {proven} of {plural(len(report['databases']), 'backup')} {'is' if proven == 1 else 'are'}"
+        told.append(f"{'Every backup is' if proven == len(report['databases']) else some} proven by a restore.")
     return " ".join(told)
 
 
 def _tone(report: Mapping, *, run_ok: bool, all_well: bool) -> str:
     if not all_well:
-        return WARNING if not run_ok and report["requests_failed"] == 0 and not falls_below_floor(report) and not _stranded(report) else BAD
+        harmless = not run_ok and report["requests_failed"] == 0 and not falls_below_floor(report) and not _stranded(report)
+        return WARNING if harmless else BAD
     return GOOD if report["measured"] and report["requests_failed"] is not None else WARNING
 
 

@@ -26,8 +26,6 @@ DEFAULTS: dict[str, object] = {
     "min_live": None,
     "traffic_via": None,
     "drain_timeout": 60,
-    "artifact": None,
-    "artifact_sha256": None,
     "migrations": None,
     "contract": False,
     "database_names": [],
@@ -38,8 +36,8 @@ DEFAULTS: dict[str, object] = {
     "version_query": "release",
     "probe": {},
 }
-# Read where they are used, because their values may speak of a single host.
-READ_ON_HOSTS = ("smoke_tests", "smoke_timeout")
+# Read where they are used, because their values may speak of the release that the plan finds, or of a single host.
+READ_LATER = ("artifact", "artifact_sha256", "smoke_tests", "smoke_timeout")
 HOOKS = tuple(f"{moment}_{phase}" for phase in PHASES for moment in ("before", "after"))
 PREFIX = "upgrade_"
 # A playbook's own: which way it goes.
@@ -48,7 +46,7 @@ INTERNAL = ("direction",)
 
 def known_variables() -> list[str]:
     """Every variable that a user may set, with its prefix."""
-    return [PREFIX + name for name in (*DEFAULTS, *READ_ON_HOSTS, *HOOKS)]
+    return [PREFIX + name for name in (*DEFAULTS, *READ_LATER, *HOOKS)]
 
 
 def described_names(names: Sequence[str]) -> list[str]:
@@ -68,7 +66,8 @@ def describe(variables: Mapping, names: Sequence[str], groups: Mapping[str, Sequ
     service = {name: variables.get(PREFIX + name, default) for name, default in DEFAULTS.items()}
     service["direction"] = variables.get("upgrade_direction", "upgrade")
     service["backend"] = service["backend"] or service["members"]
-    problems = [*_misspelt(names), *_release_problems(service), *_choice_problems(service)]
+    service["has_artifact"] = "upgrade_artifact" in names
+    problems = [*_misspelt(names), *_release_problems(service), *_choice_problems(service, names)]
     service["hosts"] = {}
     for part in ("members", "load_balancers", "databases"):
         hosts, problem = _hosts_of(part, service[part], groups)
@@ -99,13 +98,13 @@ def _release_problems(service: Mapping) -> list[str]:
     return []
 
 
-def _choice_problems(service: Mapping) -> list[str]:
+def _choice_problems(service: Mapping, names: Sequence[str]) -> list[str]:
     problems = []
     if service["method"] not in METHODS:
         problems.append(f"upgrade_method is {service['method']!r}: choose one of {', '.join(METHODS)}")
-    if service["direction"] == "upgrade" and not service["artifact"]:
+    if service["direction"] == "upgrade" and not service["has_artifact"]:
         problems.append("upgrade_artifact is not set: give the path or the URL of the release's archive")
-    if service["artifact"] and not service["artifact_sha256"]:
+    if service["has_artifact"] and "upgrade_artifact_sha256" not in names:
         problems.append("upgrade_artifact_sha256 is not set: an archive without a checksum is not installed; compute it with sha256sum")
     return problems
 

@@ -9,6 +9,8 @@ import re
 from datetime import datetime, timezone
 
 UNKNOWN = "unknown"
+# Not strftime's: that one follows the locale, and the rest of the page does not.
+MONTHS = ("January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December")
 
 
 def count(number: float | None) -> str:
@@ -35,11 +37,11 @@ def milliseconds(value: float | None) -> str:
 
 
 def seconds(value: float | None) -> str:
-    """A duration: ``0.4 s``, ``42 s``, ``3 min 20 s``, ``2 h 5 min``."""
+    """A duration: ``8.0 s``, ``42 s``, ``3 min 20 s``, ``2 h 5 min``."""
     if value is None:
         return UNKNOWN
     if value < 9.95:
-        return f"{value:.1f}".removesuffix(".0") + " s"
+        return f"{value:.1f} s"
     whole = round(value)
     if whole < 100:
         return f"{whole} s"
@@ -52,12 +54,12 @@ def _two(larger: int, unit: str, smaller: int, small_unit: str) -> str:
     return f"{larger} {unit} {smaller} {small_unit}" if smaller else f"{larger} {unit}"
 
 
-def offset(value: float) -> str:
-    """A moment counted from the start: ``1:05``, from one hour on ``2:07:00``."""
+def offset(value: float, *, hours: bool = False) -> str:
+    """A moment counted from the start: ``1:05``, from one hour on (or always, with *hours*) ``0:01:05``."""
     whole = round(abs(value))
     sign = "-" if value < 0 and whole else ""
-    hours, minutes, rest = whole // 3600, whole % 3600 // 60, whole % 60
-    return f"{sign}{hours}:{minutes:02}:{rest:02}" if hours else f"{sign}{minutes}:{rest:02}"
+    minutes, rest = whole // 60, whole % 60
+    return f"{sign}{minutes // 60}:{minutes % 60:02}:{rest:02}" if hours or minutes >= 60 else f"{sign}{minutes}:{rest:02}"
 
 
 def size(number: float | None) -> str:
@@ -84,13 +86,14 @@ def moment(epoch: float | None, *, date: bool = True) -> str:
         when = datetime.fromtimestamp(epoch, tz=timezone.utc)
     except (OverflowError, OSError, ValueError):
         return UNKNOWN
-    return f"{when.day} {when:%B %Y, %H:%M:%S UTC}" if date else f"{when:%H:%M:%S UTC}"
+    day = f"{when.day} {MONTHS[when.month - 1]} {when.year}, " if date else ""
+    return f"{day}{when:%H:%M:%S} UTC"
 
 
 def sentence(words: str) -> str:
-    """The words with a capital at the front and a full stop at the end."""
+    """The words with a full stop at the end. Their beginning stays: it may be the name of a host."""
     words = words.strip()
-    return words[:1].upper() + words[1:] + ("" if words.endswith((".", "!", "?")) else ".")
+    return words if words.endswith((".", "!", "?")) else words + "."
 
 
 def listed(names: list[str], most: int = 4) -> str:

@@ -198,7 +198,8 @@ class EmbeddedFleet:
             except haproxy.HaproxyError:
                 missing.append(f"{balancer.name} (no answer)")
                 continue
-            missing += [f"{member.name} on {balancer.name} ({states.get(member.name)})" for member in self.layout.members if states.get(member.name) != "UP L7OK"]
+            seen = {member.name: states.get(member.name, "unknown") for member in self.layout.members}
+            missing += [f"{name} on {balancer.name} ({state})" for name, state in seen.items() if state != "UP L7OK"]
         return missing
 
     def _logs(self) -> str:
@@ -220,5 +221,6 @@ class EmbeddedFleet:
             # A supervisor that was killed may have left its application.
             processes.end(self._applications(), grace=STOP_SECONDS)
             processes.end(database, first_signal=postgres.STOP_SIGNAL, grace=STOP_SECONDS)
+            postgres.remove_interlock(self.directory / "postgres")
             if self.record.layout is not None:
                 self.record.forget_ended()

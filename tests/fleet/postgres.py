@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import pwd
 import shutil
 import signal
 import subprocess
@@ -145,29 +146,54 @@ class Postgres:
             raise PostgresError(f"{program} failed ({done.returncode}):\n{done.stdout.strip()}")
 
     def _as_user(self) -> list[str]:
-        """What stands before a server command: PostgreSQL refuses to run as root."""
-        if os.geteuid() != 0:
-            return []
+        """What stands before a server command, so that it runs as somebody PostgreSQL accepts."""
         if self._prefix is None:
-            self._prefix = next((prefix for prefix in _ways_to_nobody() if self._works(prefix)), None)
+            ways = _ways_to_an_accepted_user()
+            self._prefix = next((prefix for prefix in ways if self._works(prefix)), None)
         if self._prefix is None:
             raise PostgresError(
-                f"PostgreSQL does not run as root, and the user id {NOBODY} can neither reach {self.binaries} nor be helped by setpriv (util-linux): "
-                "move the clone to a folder that others may enter, or run as an ordinary user"
+                f"PostgreSQL runs neither as root nor as a user without a name, and no other way to run {self.binaries / 'postgres'} works here: "
+                "install setpriv and unshare (util-linux), or run as an ordinary user that /etc/passwd names"
             )
         return self._prefix
 
     def _works(self, prefix: list[str]) -> bool:
-        command = [*prefix, str(self.binaries / "postgres"), "--version"]
-        return subprocess.run(command, capture_output=True, cwd=self.directory, check=False).returncode == 0
+        try:
+            return subprocess.run([*prefix, str(self.binaries / "postgres"), "--version"], capture_output=True, cwd=self.directory, check=False).returncode == 0
+        except FileNotFoundError:
+            return False
 
 
-def _ways_to_nobody() -> list[list[str]]:
-    """First with the right to enter folders that are closed to others, as a root user's clone usually is; then without."""
-    drop = "import os, sys; os.setgroups([]); os.setgid({0}); os.setuid({0}); os.execv(sys.argv[1], sys.argv[1:])".format(NOBODY)
-    identity = [f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
-    setpriv = [["setpriv", *identity, "--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"]] if shutil.which("setpriv") else []
-    return [*setpriv, [sys.executable, "-c", drop]]
+def _ways_to_an_accepted_user() -> list[list[str]]:
+    """Command prefixes to try in turn: PostgreSQL refuses root, and a user id that has no name."""
+    if os.geteuid() == 0:
+        identity = [f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
+        drop = "import os, sys; os.setgroups([]); os.setgid({0}); os.setuid({0}); os.execv(sys.argv[1], sys.argv[1:])".format(NOBODY)
+        # First with the right to enter folders that are closed to others, as a root user's clone usually is; then without.
+        return [["setpriv", *identity, "--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"], [sys.executable, "-c", drop]]
+    try:
+        pwd.getpwuid(os.geteuid())
+    except KeyError:
+        # In a namespace of its own the same user has another id, one that has a name.
+        return [["unshare", "--user", f"--map-user={NOBODY}", f"--map-group={NOBODY}"]]
+    return [[]]
+
+
+def remove_interlock(directory: Path) -> None:
+    """Remove the shared memory segment by which a server that was killed would recognise its orphans; a stopped one leaves none.
+
+    It has 56 bytes, but it is the one thing of the fleet that lives outside the run folder (Linux).
+    """
+    try:
+        # Line 7 of postmaster.pid: the segment's key and id.
+        key, identifier = map(int, (directory / "data" / "postmaster.pid").read_text(encoding="utf-8").splitlines()[6].split())
+        segments = [list(map(int, line.split())) for line in Path("/proc/sysvipc/shm").read_text(encoding="ascii").splitlines()[1:]]
+    except (FileNotFoundError, IndexError, ValueError):
+        return
+    # Key and id: after a reboot the id alone may be a stranger's. The key has 32 bits, shown with a sign or without.
+    # Column 7 counts who is attached.
+    if any((segment[0] - key) % 2**32 == 0 and segment[1] == identifier and segment[6] == 0 for segment in segments):
+        subprocess.run(["ipcrm", "-m", str(identifier)], capture_output=True, check=False)
 
 
 def conninfo(endpoint: Endpoint, database: str, user: str, application: str) -> str:

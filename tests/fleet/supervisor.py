@@ -40,7 +40,6 @@ FIRST_PAUSE_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 5.0
 # An application that ran so long has not failed at its start: the next pause is a short one again.
 STABLE_SECONDS = 10.0
-KEPT_ENVIRONMENT = ("PATH", "HOME", "LANG", "TMPDIR")
 PR_SET_PDEATHSIG = 1
 # Exit codes of LSB's status: 0 running, 1 dead, 3 not running, 4 unknown.
 STATUS_CODES = {"running": 0, "dead": 1, "orphaned": 4}
@@ -143,7 +142,8 @@ class Supervisor:
             )
 
     def _environment(self) -> dict[str, str]:
-        kept = {name: os.environ[name] for name in KEPT_ENVIRONMENT if name in os.environ}
+        # What somebody set for PostgreSQL clients of their own would also speak to the application's.
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
         settings = json.loads((self.files.directory / "env.json").read_text(encoding="utf-8"))
         # A release's folder stays as it was unpacked: without compiled files.
         own = {"SERVICE_READY": str(self.files.ready), "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1"}

@@ -61,7 +61,8 @@ def test_defaults_and_argument_specs_name_the_same_options(role):
     specs = yaml.safe_load((base / "meta" / "argument_specs.yml").read_text(encoding="utf-8"))["argument_specs"]
     defaults = yaml.safe_load((base / "defaults" / "main.yml").read_text(encoding="utf-8")) or {}
     documented = {name: option for entry in specs.values() for name, option in entry["options"].items()}
-    with_default = {name for name, option in documented.items() if not option.get("required")}
+    required = {name for entry in specs.values() for name, option in entry["options"].items() if option.get("required")}
+    with_default = set(documented) - required
     assert documented and set(defaults) == with_default
     assert all(name.startswith(f"{role}_") for name in documented)
     assert {name: option["default"] for name, option in documented.items() if "default" in option} == {

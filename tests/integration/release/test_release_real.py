@@ -18,6 +18,7 @@ import socket
 import subprocess
 import sys
 import tarfile
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -100,8 +101,14 @@ class Shop:
 
     def role(self, name, tasks_from="main", arguments=(), **variables):
         task = {"name": "The role", "ansible.builtin.include_role": {"name": f"alwayson.upgrade.{name}", "tasks_from": tasks_from}, "vars": variables}
-        seen = {"name": "See", "ansible.builtin.set_fact": {"seen": f"{{{{ {'release_result' if name == 'release' else 'smoke_tests_result'} | default({{}}) }}}}"}}
+        result = f"{name}_result"
+        seen = {"name": "See", "ansible.builtin.set_fact": {"seen": f"{{{{ {result} | default({{}}) }}}}"}}
         return self.play([{"block": [task], "always": [seen]}], *arguments)
+
+    def answers(self):
+        """The release that the running server says it is."""
+        with urllib.request.urlopen(f"{self.url}/version", timeout=10) as answer:
+            return json.load(answer)["release"]
 
     def stop(self):
         subprocess.run([sys.executable, str(HERE / "shopctl.py"), "stop", str(self.port), str(self.root)], timeout=20, check=False, capture_output=True)
@@ -119,6 +126,25 @@ def _running(shop):
     """1.0.0 runs."""
     assert shop.role("release", **shop.role_vars(**shop.artifact("1.0.0"))).code == 0
     return shop
+
+
+@pytest.fixture(name="serving", scope="module")
+def _serving(tmp_path_factory):
+    """1.0.0 runs, for tests that only ask it."""
+    shop = Shop(tmp_path_factory.mktemp("serving"))
+    try:
+        assert shop.role("release", **shop.role_vars(**shop.artifact("1.0.0"))).code == 0
+        yield shop
+    finally:
+        shop.stop()
+
+
+@pytest.fixture(name="orders")
+def _orders(serving):
+    """The file that keeps the orders which the service gets; not there yet."""
+    path = serving.root / "orders"
+    path.unlink(missing_ok=True)
+    return path
 
 
 def version_test(release, **changes):
@@ -142,13 +168,13 @@ def test_from_nothing_to_the_second_release_and_back(shop):
     assert (checked.code, checked.recap["changed"]) == (0, 1), checked.text
     assert sorted(os.listdir(shop.root / "releases")) == ["1.0.0"]
     assert shop.role("release", "stage", **shop.role_vars(**second)).code == 0
-    assert smoke(shop, version_test("1.0.0")).code == 0
+    assert shop.answers() == "1.0.0"
     switched = shop.role("release", "activate", **shop.role_vars(release_version="2.0.0"))
     assert (switched.code, switched.facts["release"], switched.facts["release_before"]) == (0, "2.0.0", "1.0.0"), switched.text
-    assert smoke(shop, version_test("2.0.0")).code == 0
+    assert shop.answers() == "2.0.0"
     back = shop.role("release", "activate", **shop.role_vars(release_version=switched.facts["release_before"]))
     assert (back.code, back.facts["release"]) == (0, "1.0.0"), back.text
-    assert smoke(shop, version_test("1.0.0")).code == 0
+    assert shop.answers() == "1.0.0"
 
 
 def test_a_release_that_does_not_start_is_a_failure_with_a_way_back(running):
@@ -158,7 +184,7 @@ def test_a_release_that_does_not_start_is_a_failure_with_a_way_back(running):
     assert "release 2.0.0-broken does not start" in failed.facts["msg"] and "version=1.0.0" in failed.facts["msg"]
     assert (failed.facts["release"], failed.facts["release_before"]) == ("2.0.0-broken", "1.0.0")
     assert running.role("release", "activate", **running.role_vars(release_version="1.0.0")).code == 0
-    assert smoke(running, version_test("1.0.0")).code == 0
+    assert running.answers() == "1.0.0"
 
 
 def test_an_artifact_is_fetched_from_a_url(running):
@@ -173,11 +199,9 @@ def test_an_artifact_is_fetched_from_a_url(running):
     ("changes", "reason"),
     [
         ({"evil": True}, "is refused, nothing of it was kept"),
-        ({"release_sha256": "0" * 64}, "is wanted: nothing was unpacked"),
-        ({"release_version": "latest"}, "no version"),
         ({"release_artifact": "/nowhere.tar.gz"}, "nowhere.tar.gz"),
     ],
-    ids=["evil", "checksum", "version", "missing"],
+    ids=["evil", "missing"],
 )
 def test_what_cannot_be_staged_leaves_nothing(shop, changes, reason):
     wanted = shop.artifact("2.0.0", evil=changes.pop("evil", False))
@@ -187,23 +211,21 @@ def test_what_cannot_be_staged_leaves_nothing(shop, changes, reason):
     assert not (shop.folder / "evil").exists()
 
 
-@pytest.mark.parametrize("missing", ["release_root", "release_version", "release_artifact", "release_sha256"])
-def test_a_missing_variable_is_named(shop, missing):
-    variables = shop.role_vars(**shop.artifact("1.0.0"))
-    del variables[missing]
-    failed = shop.role("release", **variables)
-    assert failed.code != 0 and missing in failed.text
+def test_missing_variables_are_named(shop):
+    failed = shop.role("release")
+    assert failed.code != 0
+    assert re.search("missing required arguments: release_artifact, release_root, release_sha256, release_version", failed.text), failed.text
 
 
-def test_a_smoke_test_that_fails_says_what_was_expected_and_seen(running):
-    failed = smoke(running, version_test("2.0.0"), {"name": "missing", "url": "http://127.0.0.1:{port}/missing"}, smoke_tests_timeout=0.5)
+def test_a_smoke_test_that_fails_says_what_was_expected_and_seen(serving):
+    failed = smoke(serving, version_test("2.0.0"), {"name": "missing", "url": "http://127.0.0.1:{port}/missing"}, smoke_tests_timeout=0.5)
     assert failed.code != 0
     assert failed.facts["passed"] is False
     lines = failed.facts["msg"].splitlines()
     assert lines[0] == "2 of 2 smoke tests failed."
-    assert lines[1] == f'version: GET {running.url}/version: expected release to be "2.0.0", saw "1.0.0".'
-    assert lines[2].startswith(f"missing: GET {running.url}/missing: answered 404 instead of 200 (")
-    assert lines[3].endswith(f"curl -i {running.url}/version")
+    assert lines[1] == f'version: GET {serving.url}/version: expected release to be "2.0.0", saw "1.0.0".'
+    assert lines[2].startswith(f"missing: GET {serving.url}/missing: answered 404 instead of 200 (")
+    assert lines[3].endswith(f"curl -i {serving.url}/version")
     assert [test["passed"] for test in failed.facts["tests"]] == [False, False]
 
 
@@ -212,83 +234,86 @@ def test_a_service_that_is_down_is_a_failure_in_bounded_time(shop):
     assert failed.code != 0 and "connection refused (" in failed.facts["msg"]
 
 
-def test_all_that_an_expectation_can_look_at(running):
+def test_all_that_an_expectation_can_look_at(serving):
     looks = version_test(
         "1.0.0",
         expect={"release": {"matches": r"^1\."}, "length(products)": {"at_least": 2}, "products": {"contains": "Pear"}, "token": "abc"},
         expect_answer={'headers."x-release"': "1.0.0", "status": 200, "seconds": {"at_most": 5}, "abs(status)": 200},
         headers={"X-Token": "abc"},
     )
-    done = smoke(running, looks)
+    done = smoke(serving, looks)
     assert done.code == 0, done.text
     [test] = done.facts["tests"]
     assert (test["passed"], test["status"], test["requests"], test["why"]) == (True, 200, 2, [])
     assert done.recap["changed"] == 0
 
 
-def test_a_write_is_not_sent_in_check_mode(running):
+def test_a_write_is_not_sent_in_check_mode(serving, orders):
     order = {"name": "order", "url": "http://127.0.0.1:{port}/orders", "method": "POST", "body": {"product": 1}, "status": [201], "expect": {"body.product": 1}}
-    checked = smoke(running, order, version_test("1.0.0"), arguments=["--check"])
+    checked = smoke(serving, order, version_test("1.0.0"), arguments=["--check"])
     assert checked.code == 0, checked.text
     assert [test["passed"] for test in checked.facts["tests"]] == [None, True]
-    assert not (running.root / "orders").exists()
-    done = smoke(running, order, smoke_tests_in_a_row=1)
+    assert not orders.exists()
+    done = smoke(serving, order, smoke_tests_in_a_row=1)
     assert done.code == 0, done.text
-    assert (running.root / "orders").read_bytes() == b'{"product": 1}\n'
+    assert orders.read_bytes() == b'{"product": 1}\n'
 
 
-def test_a_hostile_answer_is_inert_text(running):
+def test_a_hostile_answer_is_inert_text(serving):
     hostile = {
         "name": "hostile",
         "url": "http://127.0.0.1:{port}/hostile",
-        "expect": {"template": "x", "statement": "x", "__ansible_unsafe": "{{ '{{' }} 7 * 7 }}", "__ansible_vault": "nonsense", "terminal": "x"},
+        "expect": {
+            "template": "x",
+            "statement": "x",
+            '"__ansible_unsafe"': {"matches": "^[{][{] 7 [*] 7 [}][}]$"},
+            '"__ansible_vault"': "nonsense",
+            "ansible_facts": {"pwned": True},
+            "terminal": "x",
+        },
         "expect_answer": {'headers."x-template"': "x"},
     }
-    failed = smoke(running, hostile)
+    failed = smoke(serving, hostile)
     assert failed.code != 0
     [test] = failed.facts["tests"]
     assert len(test["why"]) == 4, test["why"]
     assert "lookup('ansible.builtin.pipe'" in test["why"][0] and "{% for x" in test["why"][1]
     assert '"\\u001b[2J' in test["why"][2] and test["why"][3].endswith('saw "{{ 7 * 7 }}"')
     assert "\x1b[2J" not in failed.text
-    assert not (running.root / "pwned").exists()
+    assert not (serving.root / "pwned").exists()
     assert "ansible_facts" not in failed.facts
 
 
-def test_a_secret_header_is_sent_and_not_shown(running):
+def test_a_secret_header_is_sent_and_not_shown(serving):
     secret = "canary-4711"
-    failed = smoke(running, version_test("2.0.0", secret_headers={"X-Token": secret}, expect={"token": "x"}), arguments=["-vvv"])
+    failed = smoke(serving, version_test("2.0.0", secret_headers={"X-Token": secret}, expect={"token": "x"}), arguments=["-vvv"])
     assert failed.code != 0 and "expected token to be" in failed.facts["msg"]
     assert secret not in failed.facts["msg"]
-    assert secret not in failed.text.replace(json.dumps(secret), "") or secret not in re.sub(r"smoke_tests_tests.*", "", failed.text)
+    assert secret not in failed.text
 
 
-@pytest.mark.parametrize(
-    ("changes", "reason"),
-    [
-        ({"expect": {"release[": "x"}}, "smoke test 'version': 'release[' is no JMESPath expression"),
-        ({"expect": {"release": {"matches": "("}}}, "is no regular expression"),
-        ({"url": "nowhere"}, "is no HTTP address"),
-        ({"method": "BREW"}, "BREW"),
-        ({"surprise": 1}, "surprise"),
-    ],
-    ids=["jmespath", "regex", "url", "method", "option"],
-)
-def test_a_test_that_makes_no_sense_is_refused_before_any_request(running, changes, reason):
+def test_an_expression_that_makes_no_sense_is_refused_before_any_request(serving, orders):
     order = {"name": "order", "url": "http://127.0.0.1:{port}/orders", "method": "POST", "body": {}, "status": [201]}
-    failed = smoke(running, order, version_test("1.0.0", **changes))
-    assert failed.code != 0 and reason in failed.text, failed.text
-    assert not (running.root / "orders").exists()
+    failed = smoke(serving, order, version_test("1.0.0", expect={"release[": "x"}))
+    assert failed.code != 0 and "smoke test 'version': 'release[' is no JMESPath expression" in failed.facts["msg"]
+    assert not orders.exists()
 
 
-def test_no_tests_at_all_prove_nothing(running):
-    failed = smoke(running)
+def test_a_controller_without_jmespath_is_told_what_to_install(serving, monkeypatch, tmp_path):
+    (tmp_path / "jmespath.py").write_text("raise ImportError", encoding="ascii")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    failed = smoke(serving, version_test("1.0.0"))
+    assert failed.code != 0 and "the Python package jmespath is missing on the controller" in failed.facts["msg"]
+
+
+def test_no_tests_at_all_prove_nothing(serving):
+    failed = smoke(serving)
     assert failed.code != 0 and "tests is empty" in failed.facts["msg"]
 
 
-def test_failed_tests_are_done_again_and_the_others_not(running):
+def test_failed_tests_are_done_again_and_the_others_not(serving, orders):
     order = {"name": "order", "url": "http://127.0.0.1:{port}/orders", "method": "POST", "body": {}, "status": [201]}
-    failed = smoke(running, order, version_test("2.0.0"), smoke_tests_retries=2, smoke_tests_delay=0, smoke_tests_in_a_row=1)
+    failed = smoke(serving, order, version_test("2.0.0"), smoke_tests_retries=2, smoke_tests_delay=0, smoke_tests_in_a_row=1)
     assert failed.code != 0
     assert [test["passed"] for test in failed.facts["tests"]] == [True, False]
-    assert len((running.root / "orders").read_bytes().splitlines()) == 1
+    assert len(orders.read_bytes().splitlines()) == 1

@@ -9,6 +9,8 @@ import pytest
 from ansible_collections.alwayson.upgrade.plugins.module_utils._http import Answer, HttpError, Request
 from ansible_collections.alwayson.upgrade.plugins.module_utils._smoke_tests import SmokeTest, SmokeTestError, require_tests, wait_for_answers
 
+SETTINGS = {"timeout": 30.0, "in_a_row": 2, "retries": 0, "delay": 1.0, "max_body_bytes": 1000}
+
 
 class Clock:
     """Time that passes by sleeping, and by each question as long as it takes."""
@@ -119,11 +121,18 @@ def test_no_time_to_wait_is_one_attempt():
 )
 def test_what_is_no_smoke_test_is_refused(tests, reason):
     with pytest.raises(SmokeTestError, match=reason):
-        require_tests(tests)
+        require_tests({**SETTINGS, "tests": tests})
+
+
+@pytest.mark.parametrize(("name", "least"), [("timeout", 0), ("in_a_row", 1), ("retries", 0), ("delay", 0), ("max_body_bytes", 1)])
+def test_settings_have_a_least_value(name, least):
+    require_tests({**SETTINGS, "tests": [given()], name: least})
+    with pytest.raises(SmokeTestError, match=f"{name} is {least - 1}: it must be at least {least}"):
+        require_tests({**SETTINGS, "tests": [given()], name: least - 1})
 
 
 def test_headers_become_text_and_the_secret_ones_are_among_them():
-    [test] = require_tests([given(headers={"X-Count": 1}, secret_headers={"Authorization": "Bearer x"})])
+    [test] = require_tests({**SETTINGS, "tests": [given(headers={"X-Count": 1}, secret_headers={"Authorization": "Bearer x"})]})
     assert test.request.headers == {"X-Count": "1", "Authorization": "Bearer x"}
 
 
@@ -137,7 +146,7 @@ def test_headers_become_text_and_the_secret_ones_are_among_them():
     ],
 )
 def test_a_body_is_sent_as_text_or_as_json(body, headers, sent, content_type):
-    [test] = require_tests([given(body=body, headers=headers)])
+    [test] = require_tests({**SETTINGS, "tests": [given(body=body, headers=headers)]})
     assert test.request.body == sent
     assert {key.lower(): value for key, value in test.request.headers.items()}.get("content-type") == content_type
     assert sent is None or body == "text" or json.loads(sent) == body

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 VALID = ["1", "1.0", "2.0.0", "2.0.0.1", "2024.11.22", "1.0.0-rc.1", "1.0.0-rc1+build.5", "1.0.0+5", "0.0.1", "1.0.0-2"]
 
-ASCENDING = ["1.0.0-alpha", "1.0.0-alpha.1", "1.0.0-alpha.beta", "1.0.0-beta", "1.0.0-beta.2", "1.0.0-beta.11", "1.0.0-rc.1", "1.0.0", "1.0.0.1", "1.0.9", "1.0.10", "1.10", "2", "10.0"]
+PRERELEASES = ["1.0.0-alpha", "1.0.0-alpha.1", "1.0.0-alpha.beta", "1.0.0-beta", "1.0.0-beta.2", "1.0.0-beta.11", "1.0.0-rc.1"]
+ASCENDING = [*PRERELEASES, "1.0.0", "1.0.0.1", "1.0.9", "1.0.10", "1.10", "2", "10.0"]
 
 REFUSED = [
     ("", "empty"),

@@ -36,9 +36,13 @@ def sample_run(method: str = "half_pool", *, outcome: str = "upgraded", members:
         "ok": outcome == "upgraded", "outcome": {"returned": f"returned to {OLD}"}.get(outcome, outcome), "problems": problems,
         "next_command": None if outcome == "upgraded" else "ansible-playbook alwayson.upgrade.status",
         "live_floor": floor, "pool_size": members, "limits": {"max_unavailable": members - floor, "min_live": floor}, "phases": phases, "members": records,
-        "databases": {f"tenant_{'abcdefghijklmnopqrstuvwxyz'[index]}": _database(index, chance) for index in range(databases)},
+        "databases": {_tenant(index): _database(index, chance) for index in range(databases)},
         "probe": _probe(records, T0 + 2.9, finished, chance), "operator": {"user": "mira", "host": "ops1"}, "core_version": "2.19.14",
     }
+
+
+def _tenant(index: int) -> str:
+    return f"tenant_{chr(ord('a') + index)}" if index < 26 else f"tenant_{index}"
 
 
 def _member(index: int, step: int, out_at: float, chance: random.Random) -> dict:

@@ -65,4 +65,4 @@ def test_every_mistake_is_told_at_once():
 
 def test_only_what_describes_the_service_is_read():
     assert described_names(["upgrade_release", "upgrade_smoke_tests", "upgrade_direction", "upgrade_nonsense"]) == ["upgrade_release", "upgrade_direction"]
-    assert len(known_variables()) == len(DEFAULTS) + 2 + 16
+    assert len(known_variables()) == len(DEFAULTS) + 4 + 16

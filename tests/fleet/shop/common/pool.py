@@ -9,13 +9,18 @@ import asyncio
 from collections.abc import Sequence
 
 import psycopg
+from psycopg.pq import TransactionStatus
 
 MAX_CONNECTIONS = 4
 ACQUIRE_SECONDS = 5
 
 
 class DatabaseError(Exception):
-    """The database did not answer, or not with what was asked of it."""
+    """The database did not answer, or not with what was asked of it; `lost` when the session may be to blame."""
+
+    def __init__(self, why: str, lost: bool = False) -> None:
+        super().__init__(why)
+        self.lost = lost
 
 
 class Pool:
@@ -30,24 +35,20 @@ class Pool:
         """Run a statement that changes nothing; when its connection turns out dead, once more on a new one."""
         try:
             return await self._execute(sql, parameters)
-        except psycopg.OperationalError:
-            self._drop_idle()
-        return await self._translated(sql, parameters)
+        except DatabaseError as error:
+            if not error.lost:
+                raise
+        self._drop_idle()
+        return await self._execute(sql, parameters)
 
     async def write(self, sql: str, parameters: Sequence | None = None) -> list[tuple]:
         """Run a statement once, as a transaction of its own: nobody knows whether a lost one was carried out."""
-        return await self._translated(sql, parameters)
+        return await self._execute(sql, parameters)
 
     async def close(self) -> None:
         """Close what is idle; connections in use close when they come back."""
         while self._idle:
             await self._idle.pop().close()
-
-    async def _translated(self, sql: str, parameters: Sequence | None) -> list[tuple]:
-        try:
-            return await self._execute(sql, parameters)
-        except psycopg.Error as error:
-            raise DatabaseError(str(error).strip().split("\n")[0]) from error
 
     async def _execute(self, sql: str, parameters: Sequence | None) -> list[tuple]:
         try:
@@ -58,21 +59,21 @@ class Pool:
         try:
             connection = await self._connection()
             cursor = await connection.execute(sql, parameters)
-            rows = await cursor.fetchall() if cursor.description else []
-            self._idle.append(connection)
-            connection = None
-            return rows
-        except psycopg.Error:
-            # A refused statement leaves the connection usable; a lost connection does not.
-            if connection is not None and not connection.closed:
-                self._idle.append(connection)
-                connection = None
-            raise
+            return await cursor.fetchall() if cursor.description else []
+        except psycopg.Error as error:
+            why = str(error).strip().partition("\n")[0]
+            raise DatabaseError(why, lost=isinstance(error, psycopg.OperationalError)) from error
         finally:
-            # What is neither lent nor idle now was interrupted half-way: nobody knows what its next answer belongs to.
             if connection is not None:
-                await connection.close()
+                self._give_back(connection)
             self._slots.release()
+
+    def _give_back(self, connection: psycopg.AsyncConnection) -> None:
+        """Keep a session that waits for its next statement, also after a refused one; any other was lost or interrupted half-way."""
+        if connection.pgconn.transaction_status == TransactionStatus.IDLE:
+            self._idle.append(connection)
+        else:
+            connection.pgconn.finish()
 
     async def _connection(self) -> psycopg.AsyncConnection:
         while self._idle:

@@ -1,0 +1,50 @@
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Thin shell: the report's pure functions as filters. Each filter's documentation stands in its own .yml beside this file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ansible.errors import AnsibleFilterError
+
+from ansible_collections.alwayson.upgrade.plugins.plugin_utils import report as core
+from ansible_collections.alwayson.upgrade.plugins.plugin_utils.report_facts import mapping, plain
+
+
+def run_report(run: Mapping) -> dict:
+    """The report of a run record: figures and a verdict."""
+    try:
+        return core.summarise(run)
+    except core.ReportError as error:
+        raise AnsibleFilterError(f"alwayson.upgrade.run_report: {error}") from error
+
+
+def report_html(report: Mapping) -> str:
+    """One HTML page for a report."""
+    return core.render(_made_by_run_report(report, "report_html"))
+
+
+def report_text(report: Mapping, width: int = 80, colour: bool = False) -> str:
+    """A few lines for a terminal."""
+    if isinstance(width, bool) or not str(width).isdecimal():
+        raise AnsibleFilterError(f"alwayson.upgrade.report_text: width is {width!r}: give a number of columns such as 80")
+    return core.terminal_summary(_made_by_run_report(report, "report_text"), int(width), colour=colour)
+
+
+def _made_by_run_report(report: object, filter_name: str) -> dict:
+    """The report as plain data; anything else than a report of this format is refused."""
+    facts = mapping(plain(report), "all") if isinstance(report, Mapping) else {}
+    if facts.get("format") != core.FORMAT:
+        raise AnsibleFilterError(
+            f"alwayson.upgrade.{filter_name}: the input is not a report of format {core.FORMAT}: pass what the filter alwayson.upgrade.run_report made"
+        )
+    return facts
+
+
+class FilterModule:
+    """The filters of the report."""
+
+    def filters(self):
+        return {"run_report": run_report, "report_html": report_html, "report_text": report_text}

@@ -1,0 +1,151 @@
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What HAProxy's runtime API answers, turned into what the rest of the collection knows. Pure.
+
+Three answers make a view: ``show info`` has the version, ``show servers state`` what was asked of each server and what its
+health check does, ``show stat`` the sessions. The status column of ``show stat`` alone would not do: it says DOWN of a
+server that is in drain and does not answer, and nothing of the health check of one in maintenance.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import Mapping
+
+from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import (
+    DOWN,
+    DRAIN,
+    MAINT,
+    PAUSED,
+    READY,
+    STOPPING,
+    UNCHECKED,
+    UP,
+    Backend,
+    LoadBalancerError,
+    Member,
+    View,
+)
+
+# srv_admin_state, a mask: forced, inherited from a tracked server, without an address; forced and inherited drain.
+# The bit between (4) only remembers that the configuration says `disabled`: it stays when the server is ready.
+_MAINT_BITS = 0x01 | 0x02 | 0x20 | 0x40
+_DRAIN_BITS = 0x08 | 0x10
+# srv_check_state and srv_agent_state, masks.
+_CONFIGURED, _ENABLED = 0x02, 0x04
+# srv_op_state: stopped, starting (in its slow start), running, stopping (its check answers 404).
+_OPERATION = {"0": DOWN, "1": UP, "2": UP, "3": STOPPING}
+_STATES_VERSION = "1"
+# The type column of `show stat`.
+_BACKEND, _SERVER = "1", "2"
+
+
+class AnswerError(LoadBalancerError):
+    """An answer is not what this collection knows of HAProxy. The message does not name the endpoint."""
+
+
+def parse_view(info: str, states: str, stat: str) -> View:
+    """The view that the answers to ``show info``, ``show servers state`` and ``show stat`` make; raise AnswerError when they make none."""
+    asked = parse_states(states)
+    rows = parse_stat(stat)
+    backends = {}
+    try:
+        for summary in (row for row in rows if row["type"] == _BACKEND):
+            name = summary["pxname"]
+            servers = [row for row in rows if row["pxname"] == name and row["type"] == _SERVER]
+            members = {row["svname"]: _member(row, asked[name, row["svname"]]) for row in servers}
+            backends[name] = Backend(members=members, cookie_name=summary.get("cookie") or None)
+    except (KeyError, ValueError) as error:
+        raise AnswerError(f"it does not answer as HAProxy 2.4 and newer do: {error!r} in its statistics") from error
+    return View(version=parse_info(info).get("Version", "unknown"), backends=backends)
+
+
+def parse_info(answer: str) -> dict[str, str]:
+    """``show info`` as names and values."""
+    return {name: value.strip() for name, _colon, value in (line.partition(":") for line in answer.splitlines()) if value}
+
+
+def parse_stat(answer: str) -> list[dict[str, str]]:
+    """The rows of ``show stat`` by column name; raise AnswerError when it is no such table or is cut short."""
+    if not answer.startswith("# pxname,svname,"):
+        raise AnswerError(f"it answers {_shown(answer)} instead of statistics")
+    header, *rows = csv.reader(io.StringIO(answer[len("# "):]))
+    if any(len(row) != len(header) for row in rows):
+        raise AnswerError("its statistics are cut short")
+    return [dict(zip(header, row)) for row in rows]
+
+
+def parse_states(answer: str) -> dict[tuple[str, str], dict[str, str]]:
+    """``show servers state`` by backend and server; raise AnswerError when it is no such table or is cut short."""
+    version, _newline, table = answer.partition("\n")
+    header, *rows = table.splitlines() or [""]
+    if version.strip() != _STATES_VERSION or not header.startswith("# be_id be_name "):
+        raise AnswerError(f"it answers {_shown(answer)} instead of server states")
+    names = header[len("# "):].split()
+    states = {}
+    for row in rows:
+        values = row.split()
+        if len(values) != len(names):
+            raise AnswerError("its server states are cut short")
+        state = dict(zip(names, values))
+        states[state["be_name"], state["srv_name"]] = state
+    return states
+
+
+def _member(row: Mapping[str, str], state: Mapping[str, str]) -> Member:
+    admin = _admin(int(state["srv_admin_state"]))
+    probed = _is_at_work(int(state["srv_check_state"]))
+    return Member(
+        address=row.get("addr") or f"{state['srv_addr']}:{state['srv_port']}",
+        admin=admin,
+        health=_health(admin, _OPERATION[state["srv_op_state"]], bool(probed or row["tracked"])),
+        check=_check(row),
+        sessions=int(row["scur"]),
+        queued=int(row["qcur"]),
+        arrivals=int(row["stot"]),
+        weight=int(state["srv_uweight"]),
+        cookie=row.get("cookie") or None,
+        backup=row["bck"] == "1",
+        probed=probed,
+        confirmed=_is_confirmed(row),
+        agent=_is_at_work(int(state["srv_agent_state"])),
+    )
+
+
+def _admin(bits: int) -> str:
+    if bits & _MAINT_BITS:
+        return MAINT
+    return DRAIN if bits & _DRAIN_BITS else READY
+
+
+def _is_at_work(check_state: int) -> bool:
+    """Whether a check is configured and enabled. One that maintenance pauses is: it goes on afterwards."""
+    return check_state & _CONFIGURED != 0 and check_state & _ENABLED != 0
+
+
+def _health(admin: str, operation: str, checked: bool) -> str:
+    if checked:
+        return PAUSED if admin == MAINT else operation
+    # Nobody checks it, so it counts as usable, unless somebody set its health down by hand.
+    return DOWN if admin != MAINT and operation == DOWN else UNCHECKED
+
+
+def _is_confirmed(row: Mapping[str, str]) -> bool:
+    """Whether the health is at its highest. A failed check lowers it; leaving maintenance sets it so low that one more would do."""
+    if not row.get("check_health"):
+        return True
+    return int(row["check_health"]) >= int(row["check_rise"]) + int(row["check_fall"]) - 1
+
+
+def _check(row: Mapping[str, str]) -> str:
+    """How the last check ended. HAProxy marks one that is under way by "* " before the result of the last one."""
+    if row["tracked"]:
+        return f"tracks {row['tracked']}"
+    return (row.get("check_status") or "").replace("* ", "")
+
+
+def _shown(answer: str) -> str:
+    text = " ".join(answer.split())
+    return f"{text[:80]!r}" if text else "nothing"

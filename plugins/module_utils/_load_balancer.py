@@ -1,0 +1,120 @@
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What every kind of load balancer looks like to the rest of the collection: one view to read, one way to change it.
+
+A kind of load balancer is a file of its own that implements `LoadBalancer`; everything that decides knows this file only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Mapping, Protocol, Sequence
+
+# The administrative state of a member: all traffic, none but the clients that are bound to it, none.
+READY, DRAIN, MAINT = "ready", "drain", "maint"
+
+# What can be asked for besides: drain, and unusable until the health check has passed anew; close the sessions that are open.
+PROBATION, CUT = "probation", "cut"
+
+# The health of a member. It is not checked at all, or not while it is in maintenance.
+UP, DOWN, STOPPING, UNCHECKED, PAUSED = "up", "down", "stopping", "unchecked", "paused"
+HEALTHY = (UP, UNCHECKED)
+
+# The options of the doc fragment `load_balancers`.
+ARGUMENTS = {
+    "load_balancers": {
+        "type": "list",
+        "elements": "dict",
+        "required": True,
+        "options": {"name": {"type": "str", "required": True}, "endpoint": {"type": "str", "required": True}},
+    },
+}
+
+
+class LoadBalancerError(Exception):
+    """A load balancer could not be asked, or did not answer as it should. The message names it and its endpoint."""
+
+
+@dataclass(frozen=True)
+class Member:
+    """A member of a backend as one load balancer sees it now.
+
+    `admin` is `READY`, `DRAIN` or `MAINT`; `health` one of the words above; `check` how the last health check ended (``L7OK``).
+    `sessions` are in flight and `queued` wait for it; `arrivals` counts every session it was ever given.
+    `probed` tells whether a health check of its own is at work, so that it can be put on `PROBATION`; `confirmed` whether a
+    check passed and none failed since (without checks: True); `agent` whether the member itself can change its state through
+    an agent check.
+    """
+
+    address: str
+    admin: str
+    health: str
+    check: str = ""
+    sessions: int = 0
+    queued: int = 0
+    arrivals: int = 0
+    weight: int = 1
+    cookie: str | None = None
+    backup: bool = False
+    probed: bool = True
+    confirmed: bool = True
+    agent: bool = False
+
+    @property
+    def serving(self) -> bool:
+        """Whether it is open for new traffic: ready, healthy, and with a weight."""
+        return self.admin == READY and self.health in HEALTHY and self.weight > 0
+
+    @property
+    def live(self) -> bool:
+        """Whether it takes new traffic now. A backup member waits until the others are gone, so it is no capacity."""
+        return self.serving and not self.backup
+
+
+@dataclass(frozen=True)
+class Backend:
+    """A pool: its members by name, and the name of the cookie that binds clients to them, if there is one."""
+
+    members: Mapping[str, Member]
+    cookie_name: str | None = None
+
+    @property
+    def live(self) -> int:
+        """How many members take new traffic now."""
+        return sum(member.live for member in self.members.values())
+
+
+@dataclass(frozen=True)
+class View:
+    """A load balancer at one moment: the version of its software, and its backends by name."""
+
+    version: str
+    backends: Mapping[str, Backend]
+
+
+class LoadBalancer(Protocol):
+    """What a kind of load balancer implements. Every method raises LoadBalancerError."""
+
+    name: str
+    endpoint: str
+
+    def read(self, backend: str | None = None) -> View:
+        """See all backends, or only `backend`; one that is not there is an error."""
+
+    def apply(self, backend: str, changes: Mapping[str, str]) -> None:
+        """Make these changes, member to `READY`, `DRAIN`, `MAINT`, `PROBATION` or `CUT`, in one atomic step."""
+
+    def command(self, backend: str, changes: Mapping[str, str]) -> str:
+        """What a person types in a shell to make the same changes."""
+
+
+def require_distinct(specs: Sequence[Mapping[str, str]]) -> None:
+    """Refuse no load balancer at all, and one that is given twice: its twin would be missed."""
+    if not specs:
+        raise LoadBalancerError("load_balancers is empty: give at least one, with name and endpoint")
+    for key in ("name", "endpoint"):
+        values = [spec[key] for spec in specs]
+        repeated = sorted({value for value in values if values.count(value) > 1})
+        if repeated:
+            raise LoadBalancerError(f"load_balancers has the {key} {repeated[0]!r} twice: give each load balancer once")

@@ -1,0 +1,152 @@
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a script of SQL says, as far as that can be told without a server: its statements, what must not be in a migration, what it will lock."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+# In the order in which they are tried: comments, constants, names in quotes, words, all else one character at a time.
+TOKEN = re.compile(
+    r"""
+    (?P<comment> --[^\n]* | /\* )
+  | (?P<constant> [eE]'(?:[^'\\]|''|\\.)*' | '(?:[^']|'')*' | (?P<dollar>\$(?:[^\W\d]\w*)?\$)(?s:.*?)(?P=dollar) )
+  | (?P<name> "(?:[^"]|"")*" )
+  | (?P<word> [^\W\d][\w$]* )
+  | (?P<space> \s+ )
+  | (?P<other> (?s:.) )
+    """,
+    re.VERBOSE,
+)
+COMMENT_EDGE = re.compile(r"/\*|\*/")
+
+TRANSACTION_CONTROL = {"BEGIN", "START", "COMMIT", "END", "ROLLBACK", "ABORT"}
+# Locks that these take conflict with readers, too.
+LOCKS_EVERYBODY_OUT = {"ALTER", "DROP", "TRUNCATE", "LOCK", "CLUSTER", "REINDEX", "REFRESH"}
+# These wait for writers only.
+LOCKS_WRITERS_OUT = {"CREATE"}
+
+
+@dataclass(frozen=True)
+class Statement:
+    """One statement: its words in capitals, as they follow one another, and the names that it may refer to, as the catalog spells them."""
+
+    words: tuple[str, ...]
+    names: frozenset[str]
+
+    @property
+    def verb(self) -> str:
+        """The first word."""
+        return self.words[0] if self.words else ""
+
+
+@dataclass(frozen=True)
+class LockWish:
+    """The names on which a script wants locks that conflict with everybody's, and those where with writers' only."""
+
+    everybody: frozenset[str]
+    writers: frozenset[str]
+
+
+def statements(script: str) -> list[Statement]:
+    """The statements of a script, without comments and constants; an empty one does not count."""
+    found: list[Statement] = []
+    words: list[str] = []
+    names: set[str] = set()
+    depth = 0
+
+    def finish() -> None:
+        if words or names:
+            found.append(Statement(tuple(words), frozenset(names)))
+        words.clear()
+        names.clear()
+
+    for kind, text in _tokens(script):
+        if kind == "word":
+            depth = _body_depth(depth, words, text.upper())
+            words.append(text.upper())
+            names.add(text.lower())
+        elif kind == "name":
+            names.add(text[1:-1].replace('""', '"'))
+        elif text == ";" and not depth:
+            finish()
+    finish()
+    return found
+
+
+def objection(script: str) -> str | None:
+    """Why a script cannot be a step that is applied as one transaction, exactly once and without a stall; None when it can."""
+    found = statements(script)
+    if not found:
+        return "it has no statement"
+    for statement in found:
+        head = " ".join(statement.words[:2])
+        if statement.verb in TRANSACTION_CONTROL and not _only_to_savepoint(statement) or head == "PREPARE TRANSACTION":
+            return f"{statement.verb} is in it, but a step is one transaction together with its ledger row: take the statement out"
+        if _takes_lock_timeout_away(statement):
+            return f"{statement.verb} takes the lock_timeout away, which keeps others from stalling: take the statement out"
+    return None
+
+
+def lock_wish(script: str) -> LockWish:
+    """What a script is likely to lock. Names that are no tables are in it, too: the server knows which are."""
+    everybody: set[str] = set()
+    writers: set[str] = set()
+    for statement in statements(script):
+        if statement.verb in LOCKS_EVERYBODY_OUT:
+            everybody |= statement.names
+        elif statement.verb in LOCKS_WRITERS_OUT:
+            writers |= statement.names
+    return LockWish(frozenset(everybody), frozenset(writers - everybody))
+
+
+def line_of(script: str, position: int) -> int:
+    """The number of the line that holds the character at `position`, both counted from 1."""
+    return script.count("\n", 0, position - 1) + 1
+
+
+def _tokens(script: str) -> list[tuple[str, str]]:
+    """Kind and text of what counts: words, names in quotes, and single characters."""
+    found, at = [], 0
+    while at < len(script):
+        match = TOKEN.match(script, at)
+        kind, text, at = match.lastgroup, match[0], match.end()
+        if text == "/*":
+            at = _end_of_comment(script, at)
+        elif kind in ("word", "name", "other"):
+            found.append((kind, text))
+    return found
+
+
+def _end_of_comment(script: str, at: int) -> int:
+    """Comments nest."""
+    depth = 1
+    while depth:
+        edge = COMMENT_EDGE.search(script, at)
+        if edge is None:
+            return len(script)
+        depth += 1 if edge[0] == "/*" else -1
+        at = edge.end()
+    return at
+
+
+def _body_depth(depth: int, before: list[str], word: str) -> int:
+    """How deep a routine's body (BEGIN ATOMIC ... END, with CASE ... END in it) is nested after `word`: its semicolons end no statement."""
+    if word == "ATOMIC" and before and before[-1] == "BEGIN" and before[0] == "CREATE":
+        return 1
+    if depth and word == "CASE":
+        return depth + 1
+    if depth and word == "END":
+        return depth - 1
+    return depth
+
+
+def _only_to_savepoint(statement: Statement) -> bool:
+    return statement.verb == "ROLLBACK" and "TO" in statement.words
+
+
+def _takes_lock_timeout_away(statement: Statement) -> bool:
+    setting = next((word for word in statement.words[1:] if word not in ("LOCAL", "SESSION")), "")
+    return statement.verb == "SET" and setting == "LOCK_TIMEOUT" or statement.verb == "RESET" and setting in ("LOCK_TIMEOUT", "ALL")

@@ -1,0 +1,171 @@
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Drives one pool on all load balancers in step: looks, changes, waits, and puts back what it changed.
+
+Whatever was asked for has to be seen, and to stay so: each look compares. Time is the caller's: see `Clock`.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from typing import Callable, Iterable, Mapping, NamedTuple, Sequence
+
+from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import (
+    CUT,
+    DRAIN,
+    MAINT,
+    PROBATION,
+    Backend,
+    LoadBalancer,
+    LoadBalancerError,
+    Member,
+)
+from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic import Changes
+
+FIRST_POLL_SECONDS, LONGEST_POLL_SECONDS, POLL_GROWTH = 0.05, 0.5, 1.3
+PUT_BACK_ATTEMPTS, PUT_BACK_PAUSE_SECONDS = 2, 1.0
+
+# The administrative state in which a member is seen after a change that is none itself.
+_SEEN_AS = {PROBATION: DRAIN, CUT: MAINT}
+
+Place = tuple  # (load balancer, member)
+
+
+class DriftError(Exception):
+    """A member is not in the state that it was set to: the load balancer was reloaded, or somebody else changes it too."""
+
+
+class Clock(NamedTuple):
+    """Time, in seconds: a steady clock, the wall's (epoch), a sleep, and a random number from 0 to 1."""
+
+    steady: Callable[[], float] = time.monotonic
+    epoch: Callable[[], float] = time.time
+    sleep: Callable[[float], None] = time.sleep
+    chance: Callable[[], float] = random.random
+
+
+class DrivenPool:
+    """One backend on all load balancers; `members` are the ones that this run is about.
+
+    `before` is the first look and `now` the last one, by load balancer. `changed_at` is the epoch of the first change, None
+    while nothing is changed. `settled` has the steady time since when the last wait held, by load balancer and member.
+    """
+
+    def __init__(self, balancers: Sequence[LoadBalancer], backend: str, members: Iterable[str], clock: Clock) -> None:
+        self.backend = backend
+        self.changed_at: float | None = None
+        self.settled: dict[Place, float] = {}
+        self._balancers = {balancer.name: balancer for balancer in balancers}
+        self._members = tuple(members)
+        self._clock = clock
+        self._wanted: dict[str, dict[str, str]] = {}
+        self._undo: dict[str, dict[str, str]] = {}
+        self.now: Mapping[str, Backend] = self._read()
+        self.before = self.now
+
+    def member(self, place: Place) -> Member:
+        """How a member was seen last, at (load balancer, member)."""
+        balancer, name = place
+        return self.now[balancer].members[name]
+
+    def look(self) -> None:
+        """Read all load balancers again; raise DriftError when a member is not in the state that it was set to."""
+        self.now = self._read()
+        for balancer, wanted in self._wanted.items():
+            for name, admin in wanted.items():
+                found = self.member((balancer, name)).admin
+                if found != admin:
+                    raise DriftError(
+                        f"{balancer} has {self.backend}/{name} in {found} although it was set to {admin}: it was reloaded, or somebody else changes it"
+                    )
+
+    def change(self, changes: Changes) -> None:
+        """Make one atomic step on each load balancer, right after one another, and look."""
+        if not changes:
+            return
+        if not self._wanted:
+            self.changed_at = self._clock.epoch()
+        for balancer, asked in changes.items():
+            # Written down first: when the answer is lost, the change may have been made.
+            undo = self._undo.setdefault(balancer, {})
+            for name in asked:
+                undo.setdefault(name, self.member((balancer, name)).admin)
+            self._wanted.setdefault(balancer, {}).update({name: _SEEN_AS.get(change, change) for name, change in asked.items()})
+            self._balancers[balancer].apply(self.backend, asked)
+        self.look()
+
+    def wait(
+        self, members: Sequence[str], settled: Callable[[Member], bool], deadline: float, in_vain: Callable[[float], bool] = lambda now: False
+    ) -> list[Place]:
+        """Look until `settled` is true of these members on every load balancer; return where it is not, at the deadline or when it is in vain."""
+        pause = FIRST_POLL_SECONDS
+        self.settled = {}
+        while True:
+            now = self._clock.steady()
+            rest = self._unsettled(members, settled, now)
+            if not rest or now >= deadline or in_vain(now):
+                return rest
+            self._clock.sleep(min(pause, deadline - now))
+            pause = min(LONGEST_POLL_SECONDS, pause * POLL_GROWTH)
+            self.look()
+
+    def undo(self) -> str:
+        """Bring the states before back wherever something was changed; tell in a sentence where that worked, and what to do where it did not."""
+        if not self._wanted:
+            return "Nothing was changed"
+        left = {}
+        for balancer, states in self._undo.items():
+            problem = self._restore(self._balancers[balancer], states)
+            if problem:
+                left[balancer] = f"{balancer} could NOT be put back ({problem}); do it there: {self._balancers[balancer].command(self.backend, states)}"
+        back = [balancer for balancer in self._undo if balancer not in left]
+        for balancer in back:
+            del self._wanted[balancer], self._undo[balancer]
+        self.changed_at = self.changed_at if left else None
+        return ". ".join([*([f"The state before is back on {', '.join(back)}"] if back else []), *left.values()])
+
+    @property
+    def is_changed(self) -> bool:
+        """Whether a change was made that was not undone."""
+        return bool(self._wanted)
+
+    def _read(self) -> dict[str, Backend]:
+        """The backend on every load balancer; an unknown member is an error that names the ones that are known."""
+        pools = {}
+        for balancer in self._balancers.values():
+            pool = balancer.read(self.backend).backends[self.backend]
+            unknown = [name for name in self._members if name not in pool.members]
+            if unknown:
+                known = ", ".join(pool.members) or "none"
+                raise LoadBalancerError(f"{balancer.name} ({balancer.endpoint}) has no member {', '.join(unknown)} in {self.backend}: it has {known}")
+            pools[balancer.name] = pool
+        return pools
+
+    def _unsettled(self, members: Sequence[str], settled: Callable[[Member], bool], now: float) -> list[Place]:
+        rest = []
+        for place in ((balancer, name) for balancer in self.now for name in members):
+            if settled(self.member(place)):
+                self.settled.setdefault(place, now)
+            else:
+                self.settled.pop(place, None)
+                rest.append(place)
+        return rest
+
+    def _restore(self, balancer: LoadBalancer, states: Mapping[str, str]) -> str:
+        """Set and read back; return what is wrong, or an empty string."""
+        problem = ""
+        for attempt in range(PUT_BACK_ATTEMPTS):
+            if attempt:
+                self._clock.sleep(PUT_BACK_PAUSE_SECONDS)
+            try:
+                balancer.apply(self.backend, states)
+                members = balancer.read(self.backend).backends[self.backend].members
+                wrong = [name for name, admin in states.items() if name not in members or members[name].admin != admin]
+                problem = f"{', '.join(wrong)} did not go back" if wrong else ""
+            except LoadBalancerError as error:
+                problem = str(error)
+            if not problem:
+                break
+        return problem

@@ -1,0 +1,471 @@
+#!/usr/bin/python
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: availability_probe
+short_description: Measure the availability of a service as its users see it, while something is done to it
+version_added: 0.1.0
+author: The alwayson.upgrade maintainers (@alwayson)
+description:
+  - Starts a detached process that sends HTTP requests to O(targets) at a fixed rate, and later ends it and returns what became of every request.
+  - The load is open loop. Each request has an intended time that no earlier answer can move, and its latency counts from that time.
+    So a service that stalls for a second shows a second, for all who wanted something in that second.
+  - Nothing is ever tried again. A request that did not get the expected, whole answer within O(objective_seconds) has failed.
+  - Beside the requests the number of servers that take new traffic is sampled from the runtime API of every HAProxy in O(capacity), four times per second.
+notes:
+  - "The classes of failure: V(http_5xx), V(http_4xx) and V(http_other), a whole answer with another status than expected;
+    V(refused), no connection came about (refused, unreachable, or the name not resolved);
+    V(reset_new) and V(reset_on_reused), the connection ended before the first byte of the answer, a new one or one that had carried an answer before;
+    V(truncated), it ended within the answer; V(malformed), what came is no HTTP; V(tls), no TLS session came about, such as for a wrong certificate;
+    V(timeout), no whole answer within O(objective_seconds) of the intended time;
+    V(unsent), the prober could not send it, for want of files, ports or time: that is its own fault, and counts as failed all the same."
+  - A logical client keeps to one target and to one entry of O(mix). It has regressed when an older release answered it after it had seen a newer one
+    and then asked. Regressions are no failures; they are counted apart, in clients. Only versions that are made of numbers, such as V(1.10.0), have an order.
+  - Percentiles are exact. They cover the answers as expected, and the timeouts at the moment they were given up.
+  - When the prober itself was late in a second (send lag p99 above 100 ms), that second is void. It is listed in RV(result.void_windows),
+    and its latencies are left out of all percentiles. Its failures remain failures.
+  - The process ends by itself after O(max_seconds) or O(max_requests), and on SIGTERM. What is under way then gets its time, and the result is written.
+  - The process raises its priority and its limit of open files where its user may, so that it does not queue behind what it measures.
+  - The module forks, so nothing of the options is written to disk. Python must be 3.9 or newer on a POSIX system.
+attributes:
+  check_mode:
+    support: full
+    description: Checks the options and whether a probe runs, but neither starts nor ends one. Then RV(result) of a running probe is empty.
+  diff_mode:
+    support: none
+    description: Its effect is a process, which has no difference to show.
+options:
+  state:
+    description:
+      - V(started) starts a probe in O(directory), and fails when one already runs there. The files that an earlier one left there are replaced.
+      - V(stopped) ends it and returns RV(result). A probe that has ended by itself is not changed, and its result is returned just the same.
+        Without a result to return this fails.
+      - V(observed) only reads the figures so far, for a screen.
+    type: str
+    choices:
+      - started
+      - stopped
+      - observed
+    required: true
+  directory:
+    description:
+      - Where the probe keeps C(probe.pid), C(probe.log), C(live.json) (replaced once per second) and, in the end, C(result.json). It is made when it is missing.
+      - There is at most one probe per directory.
+    type: path
+    required: true
+  targets:
+    description:
+      - The front URLs of the service as users reach it, one per load balancer. A path in a URL is put before the paths of O(mix).
+      - Required with O(state=started).
+    type: list
+    elements: str
+  rate:
+    description: Requests per second in total, at most 2000.
+    type: float
+    default: 200
+  mix:
+    description:
+      - What is asked, and how much of it. The entries take turns as evenly as their shares allow.
+      - Without it, 60 % V(keepalive), 20 % V(new) and 20 % V(sticky) requests ask for V(/).
+    type: list
+    elements: dict
+    suboptions:
+      kind:
+        description:
+          - V(keepalive) uses its connections again, V(new) opens one for every request, V(sticky) also sends back the cookies it was given.
+          - V(slow) and V(write) behave like V(keepalive); they are figures of their own. V(slow) is for answers that take long,
+            V(write) for requests that change something.
+        type: str
+        choices:
+          - keepalive
+          - new
+          - sticky
+          - slow
+          - write
+        required: true
+      share:
+        description: The weight of this entry among all.
+        type: int
+        required: true
+      path:
+        description: Path and query, percent-encoded.
+        type: str
+        default: /
+      method:
+        description: HTTP method, V(POST) for V(write) and V(GET) for the others unless it is given.
+        type: str
+      body:
+        description: What to send. A text is sent as it is, anything else as JSON.
+        type: raw
+      status:
+        description: The statuses that are fine. Without it, 200 to 399 are. Redirects are not followed.
+        type: list
+        elements: int
+  clients_per_target:
+    description: Logical clients per target and entry of O(mix).
+    type: int
+    default: 10
+  objective_seconds:
+    description: An answer that is not complete this long after the intended time of its request has failed.
+    type: float
+    default: 5
+  max_seconds:
+    description: The probe ends by itself after so many seconds, at most 86400.
+    type: float
+    default: 3600
+  max_requests:
+    description: The probe ends by itself after so many requests, at most 1000000.
+    type: int
+    default: 1000000
+  headers:
+    description: Headers to add to every request, for example C(Host) where O(targets) are addresses. It is also the name that certificates are checked for.
+    type: dict
+  version_header:
+    description: The header of an answer that tells which release gave it.
+    type: str
+    default: X-Release
+  version_key:
+    description: The key of a JSON object in the body of an answer that tells the release, where O(version_header) is not there.
+    type: str
+  validate_certs:
+    description: Whether certificates of HTTPS targets are checked.
+    type: bool
+    default: true
+  capacity:
+    description: The HAProxy runtime APIs to count live servers at. Each of them must answer when the probe starts.
+    type: list
+    elements: dict
+    suboptions:
+      name:
+        description: The name of the load balancer in the result.
+        type: str
+        required: true
+      endpoint:
+        description: V(tcp://host:port) or V(unix:/path).
+        type: str
+        required: true
+      backend:
+        description: The backend whose servers are counted. One that is up, or not checked, and neither draining nor in maintenance nor a backup is live.
+        type: str
+        required: true
+  min_requests:
+    description: With O(state=stopped), first wait until so many requests were scheduled. A probe that ends by itself before that leads to a warning.
+    type: int
+    default: 0
+seealso:
+  - module: alwayson.upgrade.smoke_test
+  - module: alwayson.upgrade.traffic_info
+"""
+
+EXAMPLES = r"""
+- name: Start to measure
+  alwayson.upgrade.availability_probe:
+    state: started
+    directory: /var/tmp/shop-probe
+    targets:
+      - http://192.0.2.11
+      - http://192.0.2.12
+    headers:
+      Host: shop.example.com
+    rate: 200
+    mix:
+      - {kind: keepalive, share: 50, path: "/products?tenant=a"}
+      - {kind: new, share: 20, path: "/products?tenant=b"}
+      - {kind: sticky, share: 20, path: "/products?tenant=a"}
+      - {kind: slow, share: 5, path: "/slow?ms=800"}
+      - {kind: write, share: 5, path: "/orders?tenant=b", body: {product: 1, quantity: 2}, status: [201]}
+    capacity:
+      - {name: lb1, endpoint: "tcp://192.0.2.11:9001", backend: app}
+      - {name: lb2, endpoint: "tcp://192.0.2.12:9001", backend: app}
+  delegate_to: probe.example.com
+  run_once: true
+
+- name: Look at it
+  alwayson.upgrade.availability_probe:
+    state: observed
+    directory: /var/tmp/shop-probe
+  register: shop_probe
+  delegate_to: probe.example.com
+  run_once: true
+
+- name: Measure at least 10000 requests, then end
+  alwayson.upgrade.availability_probe:
+    state: stopped
+    directory: /var/tmp/shop-probe
+    min_requests: 10000
+  register: shop_availability
+  delegate_to: probe.example.com
+  run_once: true
+
+- name: Require that nobody noticed
+  ansible.builtin.assert:
+    that: shop_availability.result.requests_failed == 0
+"""
+
+RETURN = r"""
+directory:
+  description: Where the files of the probe are.
+  returned: success
+  type: str
+  sample: /var/tmp/shop-probe
+running:
+  description: Whether a probe runs there now.
+  returned: success
+  type: bool
+  sample: true
+pid:
+  description: The process id of the probe that runs, V(null) when none does.
+  returned: success
+  type: int
+  sample: 4711
+clients:
+  description: How many logical clients ask.
+  returned: O(state=started)
+  type: int
+  sample: 60
+live:
+  description:
+    - The figures so far, also in C(live.json). Times are epoch seconds, RV(live.series) has the last 60 seconds as in RV(result.series).
+    - Empty when no probe has run there.
+  returned: O(state=observed)
+  type: dict
+  sample:
+    started: 1798761600.0
+    now: 1798761602.0
+    rate: 200.0
+    objective_seconds: 5.0
+    requests_scheduled: 400
+    requests_pending: 1
+    requests_failed: 0
+    failures_by_class: {http_5xx: 0, http_4xx: 0, http_other: 0, refused: 0, reset_new: 0, reset_on_reused: 0,
+                        truncated: 0, malformed: 0, tls: 0, timeout: 0, unsent: 0}
+    version_regressions: 0
+    clients: 60
+    versions: {"1.0.0": 399}
+    latency_max_ms: 12.6
+    void_seconds: 0
+    series: []
+    capacity: {t: 1798761601.75, lb1: 6, lb2: 6}
+    live_min: 6
+    cpu_seconds: 0.21
+result:
+  description: What became of all requests, also in C(result.json). Empty in check mode while the probe runs.
+  returned: O(state=stopped)
+  type: dict
+  contains:
+    started:
+      description: When the first request was meant to be sent, in epoch seconds.
+      type: float
+      returned: always
+      sample: 1798761600.0
+    finished:
+      description: When the last request had ended, in epoch seconds.
+      type: float
+      returned: always
+      sample: 1798761660.1
+    rate:
+      description: Requests per second.
+      type: float
+      returned: always
+      sample: 200.0
+    targets:
+      description: The front URLs.
+      type: list
+      elements: str
+      returned: always
+      sample: ["http://192.0.2.11", "http://192.0.2.12"]
+    objective_seconds:
+      description: The objective.
+      type: float
+      returned: always
+      sample: 5.0
+    requests_scheduled:
+      description: Requests whose time had come.
+      type: int
+      returned: always
+      sample: 12000
+    requests_failed:
+      description: Those that did not get the expected answer within the objective.
+      type: int
+      returned: always
+      sample: 0
+    availability:
+      description: The share of scheduled requests that did not fail, V(null) without requests.
+      type: float
+      returned: always
+      sample: 1.0
+    bound_95:
+      description: 3/N when none of N requests failed. With 95 % confidence the true share of failures is below it. V(null) otherwise.
+      type: float
+      returned: always
+      sample: 0.00025
+    failures_by_class:
+      description: How many failed in which way, all classes included.
+      type: dict
+      returned: always
+      sample: {http_5xx: 0, http_4xx: 0, http_other: 0, refused: 0, reset_new: 0, reset_on_reused: 0,
+               truncated: 0, malformed: 0, tls: 0, timeout: 0, unsent: 0}
+    clients:
+      description: Logical clients.
+      type: int
+      returned: always
+      sample: 60
+    version_regressions:
+      description: Logical clients that were answered by an older release after a newer one.
+      type: int
+      returned: always
+      sample: 0
+    version_regression_answers:
+      description: How many such answers there were.
+      type: int
+      returned: always
+      sample: 0
+    versions:
+      description: How many answers came from which release.
+      type: dict
+      returned: always
+      sample: {"1.0.0": 5012, "2.0.0": 6988}
+    latency_ms:
+      description: The percentiles over all windows that are not void, in milliseconds. V(null) without any.
+      type: dict
+      returned: always
+      sample: {p50: 2.1, p99: 9.8, p100: 21.4}
+    by_kind:
+      description: The figures of each kind of request.
+      type: dict
+      returned: always
+      sample:
+        keepalive: {scheduled: 6000, failed: 0, p50: 1.9, p99: 7.7, p100: 17.0}
+        new: {scheduled: 6000, failed: 0, p50: 2.4, p99: 9.9, p100: 21.4}
+    send_lag_p99_ms:
+      description: How late the prober itself was, over the whole run.
+      type: float
+      returned: always
+      sample: 1.3
+    void_windows:
+      description: The seconds in which it was too late, those in a row as one; times in epoch seconds.
+      type: list
+      elements: dict
+      returned: always
+      sample: [{from: 1798761610.0, to: 1798761611.0, send_lag_p99_ms: 131.2}]
+    series:
+      description:
+        - The run second by second, by the intended times of the requests. RV(result.series[].t) is in epoch seconds, percentiles are in milliseconds.
+        - The percentiles of a void second are V(null).
+      type: list
+      elements: dict
+      returned: always
+      sample: [{t: 1798761600.0, scheduled: 200, failed: 0, p50: 2.1, p99: 8.0, p100: 9.2, versions: {"1.0.0": 200}, send_lag_p99_ms: 0.8, void: false}]
+    capacity:
+      description: The number of live servers at each load balancer, one entry per change and per second. V(null) where it could not be read.
+      type: list
+      elements: dict
+      returned: always
+      sample: [{t: 1798761600.0, lb1: 6, lb2: 6}]
+    capacity_samples:
+      description: How many samples were taken.
+      type: int
+      returned: always
+      sample: 240
+    capacity_unreadable:
+      description: How many of them could not be read, by load balancer.
+      type: dict
+      returned: always
+      sample: {lb1: 0, lb2: 0}
+    live_min:
+      description: The least number of live servers in any sample of any load balancer, V(null) without samples.
+      type: int
+      returned: always
+      sample: 5
+    cpu_seconds:
+      description: Processor time that the prober used.
+      type: float
+      returned: always
+      sample: 6.1
+"""
+
+import os
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.alwayson.upgrade.plugins.module_utils import _probe_process as process
+from ansible_collections.alwayson.upgrade.plugins.module_utils._probe_plan import MAX_REQUESTS, ProbeError, make_plan
+
+MIX_SPEC = {
+    "kind": {"type": "str", "required": True, "choices": ["keepalive", "new", "sticky", "slow", "write"]},
+    "share": {"type": "int", "required": True},
+    "path": {"type": "str", "default": "/"},
+    "method": {"type": "str"},
+    "body": {"type": "raw"},
+    "status": {"type": "list", "elements": "int"},
+}
+CAPACITY_SPEC = {
+    "name": {"type": "str", "required": True},
+    "endpoint": {"type": "str", "required": True},
+    "backend": {"type": "str", "required": True},
+}
+ARGUMENT_SPEC = {
+    "state": {"type": "str", "required": True, "choices": ["started", "stopped", "observed"]},
+    "directory": {"type": "path", "required": True},
+    "targets": {"type": "list", "elements": "str"},
+    "rate": {"type": "float", "default": 200},
+    "mix": {"type": "list", "elements": "dict", "options": MIX_SPEC},
+    "clients_per_target": {"type": "int", "default": 10},
+    "objective_seconds": {"type": "float", "default": 5},
+    "max_seconds": {"type": "float", "default": 3600},
+    "max_requests": {"type": "int", "default": MAX_REQUESTS},
+    "headers": {"type": "dict"},
+    "version_header": {"type": "str", "default": "X-Release"},
+    "version_key": {"type": "str", "no_log": False},
+    "validate_certs": {"type": "bool", "default": True},
+    "capacity": {"type": "list", "elements": "dict", "options": CAPACITY_SPEC},
+    "min_requests": {"type": "int", "default": 0},
+}
+
+
+def start(module: AnsibleModule, directory: str) -> dict[str, Any]:
+    """Start a probe."""
+    plan = make_plan(module.params)
+    process.require_none_running(directory)
+    if not module.check_mode:
+        process.start(plan, directory)
+    return {"changed": True, "clients": plan.clients}
+
+
+def stop(module: AnsibleModule, directory: str) -> dict[str, Any]:
+    """End a probe and return what it found."""
+    running = process.find_running(directory) is not None
+    if running and module.check_mode:
+        return {"changed": True, "result": {}}
+    wanted = module.params["min_requests"]
+    result = process.stop(directory, wanted)
+    if result["requests_scheduled"] < wanted:
+        module.warn(f"the probe ended by itself after {result['requests_scheduled']} of {wanted} requests: raise max_seconds or max_requests")
+    return {"changed": running, "result": result}
+
+
+def observe(_module: AnsibleModule, directory: str) -> dict[str, Any]:
+    """Read what a probe has found so far."""
+    return {"changed": False, "live": process.read_live(directory)}
+
+
+STATES = {"started": start, "stopped": stop, "observed": observe}
+
+
+def main() -> None:
+    module = AnsibleModule(ARGUMENT_SPEC, supports_check_mode=True, required_if=[("state", "started", ["targets"])])
+    directory = os.path.abspath(module.params["directory"])
+    try:
+        answer = STATES[module.params["state"]](module, directory)
+        running = process.find_running(directory)
+    except (ProbeError, OSError) as error:
+        module.fail_json(msg=str(error), directory=directory)
+    module.exit_json(directory=directory, running=running is not None, pid=running.pid if running else None, **answer)
+
+
+if __name__ == "__main__":
+    main()

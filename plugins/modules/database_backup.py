@@ -1,0 +1,219 @@
+#!/usr/bin/python
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: database_backup
+short_description: Back up PostgreSQL databases, and prove each backup by a restore
+version_added: 0.1.0
+author: The alwayson.upgrade maintainers (@alwayson)
+description:
+  - For each database, exports a snapshot, sums up every table in it, and dumps the same snapshot. Others go on reading and writing.
+  - Restores the dump into a scratch database on the same server, made like the original, and compares the structure, the number of rows and the
+    content of every table, and the sequences. The scratch database is dropped on every way out. What a killed run left is dropped by the next one.
+  - A file C(<database>-<time>.dump) is in O(directory) only if it was proven. Beside it are its SHA-256, in the format of C(sha256sum), and a
+    manifest in JSON with the server's identity, the time, the structure, and the rows and the sum of each table.
+  - The module fails when any database has no proven backup, and names each one. The others are backed up nevertheless.
+extends_documentation_fragment:
+  - alwayson.upgrade.postgresql
+attributes:
+  check_mode:
+    support: full
+    description: Checks the login, the names, the programs and the folder as a real run does, and writes nothing.
+  diff_mode:
+    support: none
+    description: A backup adds files. There is no text to compare.
+options:
+  databases:
+    description:
+      - The databases to back up. Each must exist.
+      - When empty, every database that takes sessions, templates and V(postgres) left out.
+    type: list
+    elements: str
+    default: []
+  directory:
+    description:
+      - Absolute path of the folder for the backups, on the host that the module runs on.
+      - It is made for its owner alone, and must not be open to others. One run at a time writes into it.
+    type: path
+    required: true
+  bin_dir:
+    description:
+      - Folder of C(pg_dump) and C(pg_restore). They must not be older than the server.
+      - Without it, those on C(PATH) or in C(/usr/lib/postgresql/*/bin) or C(/usr/pgsql-*/bin) are taken, those of the server's own version first.
+    type: path
+  keep:
+    description:
+      - How many proven backups of each database stay in O(directory), the newest ones. V(0) keeps all.
+      - Only backups that this module made of the same server are ever removed, and only after a newer one was proven.
+    type: int
+    default: 5
+  parallel:
+    description: How many databases are backed up at once. Each one takes two sessions, and a processor or two.
+    type: int
+    default: 1
+  state:
+    description: V(proven) takes a new backup of each database and proves it.
+    type: str
+    choices: [proven]
+    default: proven
+notes:
+  - The login role needs the right to read every table, and C(CREATEDB) for the scratch database. Roles with C(pg_monitor) also see how much room is left
+    on the server's disk. There must be room there for a copy of the largest database and its log.
+  - Extensions must be such that the login role can create them, since a restore does so.
+  - In check mode there is no proof to show, so RV(backups) holds no paths.
+seealso:
+  - module: alwayson.upgrade.database_info
+  - module: alwayson.upgrade.database_migration
+"""
+
+EXAMPLES = r"""
+- name: Back up every database of this server, and prove it
+  alwayson.upgrade.database_backup:
+    login_host: 127.0.0.1
+    login_user: upgrade
+    login_password: "{{ vault_upgrade_password }}"
+    directory: /var/backups/alwayson
+  register: backup
+
+- name: Two tenants at once, the last ten backups kept
+  alwayson.upgrade.database_backup:
+    login_unix_socket: /run/postgresql
+    databases:
+      - tenant_a
+      - tenant_b
+    directory: /var/backups/alwayson
+    parallel: 2
+    keep: 10
+  become: true
+  become_user: postgres
+"""
+
+RETURN = r"""
+backups:
+  description:
+    - By database, what was backed up and how it was proven. Returned on failure too.
+    - Times are in epoch seconds. C(seconds_dump) includes reading the original's content, C(seconds_restore) the comparison.
+    - C(why) is the reason when C(proven) is false, and all figures are then V(null). C(removed) are older backups that are gone now.
+  returned: always
+  type: dict
+  sample:
+    tenant_a:
+      proven: true
+      why: a restored copy has the same structure, and in every table the same rows and the same content
+      path: /var/backups/alwayson/tenant_a-20270101T000000.000Z.dump
+      sha256: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
+      size_bytes: 48211
+      tables: 2
+      rows: 2200
+      taken: 1798761600.0
+      seconds_dump: 0.31
+      seconds_restore: 0.54
+      removed: []
+dropped:
+  description: Scratch databases that killed runs had left on the server, and that are dropped now.
+  returned: always
+  type: list
+  elements: str
+  sample: []
+directory:
+  description: The folder of the backups.
+  returned: always
+  type: str
+  sample: /var/backups/alwayson
+"""
+
+import signal
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.alwayson.upgrade.plugins.module_utils import _postgresql_catalog as catalog
+from ansible_collections.alwayson.upgrade.plugins.module_utils import _postgresql_programs as programs
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup import FAILURES, BackupError, BackupRun, unproven
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup_store import Store
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_scratch import drop_left_behind
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import LOGIN_ARGUMENTS, LOGIN_EXCLUSIVE, Login, connect
+
+ARGUMENTS = {
+    "databases": {"type": "list", "elements": "str", "default": []},
+    "directory": {"type": "path", "required": True},
+    "bin_dir": {"type": "path"},
+    "keep": {"type": "int", "default": 5},
+    "parallel": {"type": "int", "default": 1},
+    "state": {"type": "str", "default": "proven", "choices": ["proven"]},
+}
+STOPPING_SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+
+
+def stop_cleanly_on_signals() -> None:
+    """Let a signal that ends the module unwind it first: scratch databases and partial files are cleared up."""
+
+    def stop(number: int, _frame: object) -> None:
+        for every in STOPPING_SIGNALS:
+            signal.signal(every, signal.SIG_IGN)
+        raise BackupError(f"stopped by {signal.Signals(number).name}; nothing half done is left, run this again")
+
+    for number in STOPPING_SIGNALS:
+        signal.signal(number, stop)
+
+
+def check(module: AnsibleModule, login: Login) -> tuple[BackupRun, list[str]]:
+    """All that can be checked without a change: the run that is ready to begin, and its databases."""
+    options = module.params
+    if options["keep"] < 0 or options["parallel"] < 1:
+        raise BackupError("keep must be 0 or more, and parallel 1 or more")
+    with connect(login) as server:
+        identity = catalog.identity(server)
+        databases = catalog.choose_databases(server, options["databases"])
+        if not databases:
+            raise BackupError("the server has no database to back up: look at login_host and login_port")
+        catalog.require_primary(server, "the proof by a restore")
+    found = programs.find(identity["version_number"] // 10000, options["bin_dir"])
+    store = Store(options["directory"])
+    store.inspect()
+    return BackupRun(login, identity, found, store), databases
+
+
+def back_up(module: AnsibleModule, login: Login) -> dict:
+    """Back up and prove; the module's result."""
+    run, databases = check(module, login)
+    result = {"directory": run.store.directory, "dropped": [], "changed": True}
+    if module.check_mode:
+        return {**result, "backups": {database: unproven("not taken: this is check mode") for database in databases}}
+    run.store.prepare()
+    with run.store.exclusive():
+        with connect(login) as server:
+            result["dropped"], stay = drop_left_behind(server)
+        for sentence in stay:
+            module.warn(sentence)
+        result["backups"] = run.back_up_all(databases, module.params["keep"], module.params["parallel"])
+    result["changed"] = bool(result["dropped"]) or any(backup["proven"] for backup in result["backups"].values())
+    return result
+
+
+def failure(backups: dict) -> str:
+    """Which databases have no proven backup and why, and how it stands with the others; empty when all have one."""
+    failed = [f"{database}: {backup['why']}" for database, backup in backups.items() if not backup["proven"]]
+    if not failed:
+        return ""
+    proven = [database for database, backup in backups.items() if backup["proven"]]
+    return f"no proven backup of {'; '.join(failed)}. Proven: {', '.join(proven) or 'none'}. Remove the cause, then run this again"
+
+
+def main() -> None:
+    module = AnsibleModule(argument_spec={**LOGIN_ARGUMENTS, **ARGUMENTS}, mutually_exclusive=LOGIN_EXCLUSIVE, supports_check_mode=True)
+    stop_cleanly_on_signals()
+    try:
+        result = back_up(module, Login.of(module.params))
+    except FAILURES as error:
+        module.fail_json(msg=str(error), backups={}, dropped=[], directory=module.params["directory"])
+    message = "" if module.check_mode else failure(result["backups"])
+    if message:
+        module.fail_json(msg=message, **result)
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,144 @@
+#!/usr/bin/python
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: database_info
+short_description: Tell what a PostgreSQL server is, who replicates it, and what its databases hold
+version_added: 0.1.0
+author: The alwayson.upgrade maintainers (@alwayson)
+description:
+  - Reads the server's version and role, its replicas, and for each database its size, its tables and its ledger of migrations.
+extends_documentation_fragment:
+  - alwayson.upgrade.postgresql
+attributes:
+  check_mode:
+    support: full
+    description: Only reads, in check mode too.
+  diff_mode:
+    support: none
+    description: Changes nothing, so there is no difference to show.
+options:
+  databases:
+    description:
+      - The databases to tell about. Each must exist.
+      - When empty, every database that takes sessions, templates and V(postgres) left out.
+    type: list
+    elements: str
+    default: []
+seealso:
+  - module: alwayson.upgrade.database_backup
+  - module: alwayson.upgrade.database_migration
+"""
+
+EXAMPLES = r"""
+- name: See the server and all its databases
+  alwayson.upgrade.database_info:
+    login_host: 127.0.0.1
+    login_user: upgrade
+    login_password: "{{ vault_upgrade_password }}"
+  register: databases
+
+- name: Refuse to go on without a replica
+  ansible.builtin.assert:
+    that: databases.replicas | selectattr('state', 'equalto', 'streaming') | length > 0
+    fail_msg: No standby streams from this server. Repair that first.
+"""
+
+RETURN = r"""
+version:
+  description: Version of the server.
+  returned: success
+  type: str
+  sample: "18.1"
+version_number:
+  description: The same as a number.
+  returned: success
+  type: int
+  sample: 180001
+system_identifier:
+  description: What names the server's data; a standby has its primary's.
+  returned: success
+  type: str
+  sample: "7578237019120937433"
+primary:
+  description: Whether the server takes writes. A standby does not.
+  returned: success
+  type: bool
+  sample: true
+replicas:
+  description:
+    - Who streams from the server now. Lags are V(null) where the server does not know them or does not tell them to this role.
+    - A role needs the rights of C(pg_monitor) to see more than the names.
+  returned: success
+  type: list
+  elements: dict
+  sample:
+    - name: standby1
+      address: 192.0.2.12
+      state: streaming
+      sync_state: async
+      lag_bytes: 0
+      lag_seconds: 0.002
+databases:
+  description:
+    - By name, the size in bytes, the number of tables, and the rows of the ledger in the order in which they were applied.
+    - The time of a migration is in epoch seconds.
+  returned: success
+  type: dict
+  sample:
+    tenant_a:
+      size_bytes: 8004067
+      tables: 3
+      migrations:
+        - release: 2.0.0
+          phase: expand
+          step: 001_order_currency
+          status: applied
+          checksum: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
+          applied: 1798761600.0
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.alwayson.upgrade.plugins.module_utils import _database_ledger as ledger
+from ansible_collections.alwayson.upgrade.plugins.module_utils import _postgresql_catalog as catalog
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import LOGIN_ARGUMENTS, LOGIN_EXCLUSIVE, Login, PostgresqlError, connect
+
+
+def describe(login: Login, names: list[str]) -> dict:
+    """The server and its databases, see RETURN."""
+    with connect(login) as server:
+        facts = catalog.identity(server)
+        facts["replicas"] = catalog.replicas(server)
+        chosen = catalog.choose_databases(server, names)
+    return {**facts, "databases": {name: describe_database(login, name) for name in chosen}}
+
+
+def describe_database(login: Login, name: str) -> dict:
+    """One database: size_bytes, tables, migrations."""
+    with connect(login, name) as database:
+        return {
+            "size_bytes": catalog.size_bytes(database),
+            "tables": catalog.table_count(database),
+            "migrations": [row.as_dict() for row in ledger.read(database)],
+        }
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={**LOGIN_ARGUMENTS, "databases": {"type": "list", "elements": "str", "default": []}},
+        mutually_exclusive=LOGIN_EXCLUSIVE,
+        supports_check_mode=True,
+    )
+    try:
+        facts = describe(Login.of(module.params), module.params["databases"])
+    except PostgresqlError as error:
+        module.fail_json(msg=str(error))
+    module.exit_json(changed=False, **facts)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,240 @@
+#!/usr/bin/python
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: database_migration
+short_description: Apply a release's schema changes to PostgreSQL databases, each exactly once
+version_added: 0.1.0
+author: The alwayson.upgrade maintainers (@alwayson)
+description:
+  - Applies the steps that a database does not have yet. Each step is one transaction, in which the ledger C(alwayson.migration) of the same database
+    gets its row. So a step is applied once, for any number of runs and controllers, and a run that was killed is finished by the next one.
+  - A step never makes others wait for long. It waits for a lock for O(lock_timeout_ms) only, gives way, and tries again. Transactions that already last,
+    and are in the way, are looked for first. After O(attempts) it fails, and names them.
+  - All ledgers are read before anything is applied. A step that was changed after it was applied, and a contract phase before its expand phase, are refused.
+  - The databases are migrated in their order. After a failure no further one is begun, and the message says how it stands with each.
+extends_documentation_fragment:
+  - alwayson.upgrade.postgresql
+attributes:
+  check_mode:
+    support: full
+    description: Reads the ledgers and tells what would be applied.
+  diff_mode:
+    support: full
+    description: Shows the steps that are applied, or would be, for each database.
+options:
+  databases:
+    description:
+      - The databases to migrate. Each must exist.
+      - When empty, every database that takes sessions, templates and V(postgres) left out.
+    type: list
+    elements: str
+    default: []
+  release:
+    description: The release that needs the steps.
+    type: str
+    required: true
+  phase:
+    description:
+      - V(expand) holds the changes with which the release before goes on working. They are applied before the first member is upgraded.
+      - V(contract) holds those with which it does not. They are applied after the last one, and there is no way back after them.
+    type: str
+    choices: [expand, contract]
+    required: true
+  steps:
+    description:
+      - All steps of that phase of that release, in their order, those that are applied already included.
+      - A step is a script of one or more statements that can run in one transaction. It must not begin or end one, nor set C(lock_timeout).
+    type: list
+    elements: dict
+    required: true
+    suboptions: &step
+      name:
+        description: Name of the step.
+        type: str
+        required: true
+      sql:
+        description: The script. Its SHA-256 is kept in the ledger.
+        type: str
+        required: true
+  expand_steps:
+    description:
+      - The steps of the expand phase of the same release. Required for O(phase=contract), and may be empty if there are none.
+      - The contract phase is refused unless every one of them is applied in every one of O(databases).
+    type: list
+    elements: dict
+    suboptions: *step
+  lock_timeout_ms:
+    description: How long a step waits for a lock at first, in milliseconds. Others that want the same table wait as long.
+    type: int
+    default: 50
+  max_lock_timeout_ms:
+    description: How long it waits at most. The time grows towards this while only short transactions are in the way.
+    type: int
+    default: 200
+  attempts:
+    description: How often a step is tried in each database.
+    type: int
+    default: 150
+  retry_delay_ms:
+    description: The time between two attempts in milliseconds.
+    type: int
+    default: 500
+  wait_timeout:
+    description: Seconds to wait for another runner that migrates the same database.
+    type: int
+    default: 300
+  parallel:
+    description: How many databases are migrated at once.
+    type: int
+    default: 1
+notes:
+  - The login role needs the rights that the steps need, and in each database the right to create the schema C(alwayson).
+  - Roles with C(pg_read_all_stats), which C(pg_monitor) includes, see the transactions that are in the way. Others try without looking.
+  - Statements that cannot run in a transaction, such as C(CREATE INDEX CONCURRENTLY), are no steps.
+seealso:
+  - module: alwayson.upgrade.database_backup
+  - module: alwayson.upgrade.database_info
+"""
+
+EXAMPLES = r"""
+- name: Expand the schema of two tenants
+  alwayson.upgrade.database_migration:
+    login_host: 127.0.0.1
+    login_user: upgrade
+    login_password: "{{ vault_upgrade_password }}"
+    databases:
+      - tenant_a
+      - tenant_b
+    release: 2.0.0
+    phase: expand
+    steps:
+      - name: 001_order_currency
+        sql: ALTER TABLE orders ADD COLUMN currency char(3) NOT NULL DEFAULT 'EUR';
+
+- name: Contract it when no member runs the release before any more
+  alwayson.upgrade.database_migration:
+    login_host: 127.0.0.1
+    login_user: upgrade
+    login_password: "{{ vault_upgrade_password }}"
+    databases:
+      - tenant_a
+      - tenant_b
+    release: 2.0.0
+    phase: contract
+    expand_steps:
+      - name: 001_order_currency
+        sql: ALTER TABLE orders ADD COLUMN currency char(3) NOT NULL DEFAULT 'EUR';
+    steps:
+      - name: 001_drop_legacy_code
+        sql: ALTER TABLE products DROP COLUMN legacy_code;
+"""
+
+RETURN = r"""
+migrations:
+  description:
+    - By database, every step with its status, V(applied) just now, V(already) applied before, V(pending), or V(failed).
+    - In check mode V(pending) are those that would be applied. Returned on failure too, unless nothing was begun.
+  returned: always
+  type: dict
+  sample:
+    tenant_a:
+      - step: 001_order_currency
+        phase: expand
+        release: 2.0.0
+        status: applied
+        attempts: 1
+        seconds: 0.012
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.alwayson.upgrade.plugins.module_utils import _postgresql_catalog as catalog
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_ledger import PHASES, LedgerError, Step, steps_of
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_migration import MigrationError, Migrator, Policy, planned, report, survey
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import LOGIN_ARGUMENTS, LOGIN_EXCLUSIVE, Login, PostgresqlError, connect
+
+STEP_ARGUMENTS = {"name": {"type": "str", "required": True}, "sql": {"type": "str", "required": True}}
+ARGUMENTS = {
+    "databases": {"type": "list", "elements": "str", "default": []},
+    "release": {"type": "str", "required": True},
+    "phase": {"type": "str", "required": True, "choices": list(PHASES)},
+    "steps": {"type": "list", "elements": "dict", "required": True, "options": STEP_ARGUMENTS},
+    "expand_steps": {"type": "list", "elements": "dict", "options": STEP_ARGUMENTS},
+    "lock_timeout_ms": {"type": "int", "default": 50},
+    "max_lock_timeout_ms": {"type": "int", "default": 200},
+    "attempts": {"type": "int", "default": 150},
+    "retry_delay_ms": {"type": "int", "default": 500},
+    "wait_timeout": {"type": "int", "default": 300},
+    "parallel": {"type": "int", "default": 1},
+}
+
+
+def policy_of(options: dict) -> Policy:
+    """The options that say how long others may wait, checked."""
+    if not 1 <= options["lock_timeout_ms"] <= options["max_lock_timeout_ms"]:
+        raise MigrationError("lock_timeout_ms must be 1 or more, and max_lock_timeout_ms not less than it: without a limit, others would wait for ever")
+    for name, least in (("attempts", 1), ("retry_delay_ms", 0), ("wait_timeout", 0), ("parallel", 1)):
+        if options[name] < least:
+            raise MigrationError(f"{name} must be {least} or more")
+    return Policy(
+        lock_timeout_ms=options["lock_timeout_ms"],
+        max_lock_timeout_ms=options["max_lock_timeout_ms"],
+        attempts=options["attempts"],
+        retry_delay_ms=options["retry_delay_ms"],
+        wait_seconds=options["wait_timeout"],
+    )
+
+
+def differences(pending: dict[str, list[Step]]) -> list[dict]:
+    """For each database the scripts that it gets, in the form of a diff."""
+    return [
+        {"before_header": database, "after_header": f"{database}: {step.title}", "before": "", "after": step.sql.rstrip("\n") + "\n"}
+        for database, steps in pending.items()
+        for step in steps
+    ]
+
+
+def migrate(module: AnsibleModule) -> tuple[str, dict]:
+    """What failed (empty when nothing did), and the module's result."""
+    options = module.params
+    login, policy = Login.of(options), policy_of(options)
+    steps = steps_of(options["release"], options["phase"], options["steps"])
+    expand_steps = steps_of(options["release"], "expand", options["expand_steps"] or []) if options["phase"] == "contract" else []
+    with connect(login) as server:
+        catalog.require_primary(server, "a migration")
+        databases = catalog.choose_databases(server, options["databases"])
+    if not databases:
+        raise MigrationError("the server has no database to migrate: look at login_host and login_port")
+    pending = survey(login, databases, steps, expand_steps)
+    result = {"diff": differences(pending)} if module._diff else {}
+    if module.check_mode or not any(pending.values()):
+        migrations = {database: planned(steps, pending[database]) for database in databases}
+        return "", {**result, "changed": any(pending.values()), "migrations": migrations}
+    outcomes = Migrator(login, steps, policy).migrate_all(pending, options["parallel"])
+    result["changed"] = any(outcome.applied for outcome in outcomes.values())
+    result["migrations"] = {database: outcome.rows for database, outcome in outcomes.items()}
+    return report(outcomes), result
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={**LOGIN_ARGUMENTS, **ARGUMENTS},
+        mutually_exclusive=LOGIN_EXCLUSIVE,
+        required_if=[("phase", "contract", ["expand_steps"])],
+        supports_check_mode=True,
+    )
+    try:
+        message, result = migrate(module)
+    except (MigrationError, LedgerError, PostgresqlError) as error:
+        module.fail_json(msg=str(error), changed=False, migrations={})
+    if message:
+        module.fail_json(msg=message, **result)
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()

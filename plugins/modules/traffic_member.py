@@ -1,0 +1,220 @@
+#!/usr/bin/python
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: traffic_member
+short_description: Take members of a pool out of traffic and back without losing a request, proven on every load balancer
+version_added: 0.1.0
+author: The alwayson.upgrade maintainers (@alwayson)
+description:
+  - Drives all load balancers of a pool in one call, in step. A member is out only when it is out on all of them.
+  - Every change is read back, and has to stay. An unknown backend, member or load balancer is a failure before anything is changed.
+  - When it fails on the way, or is interrupted, the state before is put back on every load balancer. What could not be put back is named in the
+    message, with the command that does it.
+  - Changes made through the runtime API are lost when HAProxy is reloaded, unless its state file is written.
+extends_documentation_fragment:
+  - alwayson.upgrade.load_balancers
+attributes:
+  check_mode:
+    support: full
+    description: Reads the load balancers and returns the states that would be reached. It does not wait.
+  diff_mode:
+    support: full
+    description: Returns the administrative states of the members before and after, for each load balancer.
+options:
+  backend:
+    description: The pool, which is the name of the backend on the load balancers.
+    type: str
+    required: true
+  members:
+    description: The members, by their names on the load balancers.
+    type: list
+    elements: str
+    required: true
+    aliases: [member]
+  state:
+    description:
+      - V(drained) takes the members out of traffic. They drain until no session is in flight on any load balancer, then go into maintenance,
+        which also shuts out clients that are bound to them by a cookie, until again none is in flight and none is queued.
+        When bound clients keep coming, the drain is given half of O(timeout), because it would wait for ever. One that is in maintenance is not
+        changed, but has to prove the same.
+      - V(draining) starts to drain the members that are ready, and does not wait for their sessions. One in maintenance stays there.
+      - V(checked) brings the members out of maintenance into drain, and waits until they pass their health check anew. They take no new clients
+        yet. While they have not passed it, not even bound clients reach them.
+      - V(ready) does the same and then brings the members into traffic, and waits until they take it. A member that does not pass its health
+        check goes back to where it was.
+    type: str
+    required: true
+    choices: [drained, draining, checked, ready]
+  out:
+    description:
+      - Only with O(state=ready). Members that start to drain in the same moment. Each load balancer gets all the changes in one
+        line of commands, so that no user sees O(members) and then O(out) again.
+      - Those in maintenance already stay there.
+    type: list
+    elements: str
+    default: []
+  min_live:
+    description:
+      - The live members that have to be left on every load balancer when O(members) start to drain. Waits up to O(timeout) for that.
+      - They are counted before and right after, because another run may do the same in that moment. When too few are left, the drain is taken
+        back and tried again later.
+      - A member that takes no traffic anyway costs nothing, and may go.
+    type: int
+    default: 0
+  timeout:
+    description: Seconds that each wait may take, for capacity, for sessions to end, and for health checks to pass.
+    type: float
+    default: 60
+  on_timeout:
+    description:
+      - What happens when sessions do not end in time with O(state=drained).
+      - V(rollback) puts the state before back on all load balancers, and fails.
+      - V(fail) fails, and leaves the members as they are at that moment, the same on all load balancers, where they go on draining.
+      - V(cut) goes on, and closes what is still open once the members are in maintenance. The proof counts it.
+    type: str
+    choices: [rollback, fail, cut]
+    default: rollback
+seealso:
+  - module: alwayson.upgrade.traffic_info
+notes:
+  - The proof is about sessions that the process behind O(load_balancers[].endpoint) knows. After a reload, requests may be in flight in an old worker process.
+  - With C(on-marked-down shutdown-sessions) HAProxy closes sessions itself when a member goes into maintenance.
+"""
+
+EXAMPLES = r"""
+- name: Take a member out of traffic, with four others left
+  alwayson.upgrade.traffic_member:
+    load_balancers: &load_balancers
+      - name: lb1
+        endpoint: tcp://10.0.0.11:9999
+      - name: lb2
+        endpoint: tcp://10.0.0.12:9999
+    backend: app
+    members: [app1]
+    state: drained
+    min_live: 4
+
+- name: Bring it back when it passes its health check
+  alwayson.upgrade.traffic_member:
+    load_balancers: *load_balancers
+    backend: app
+    members: [app1]
+    state: ready
+
+- name: Move all traffic from one half of the pool to the other at once
+  alwayson.upgrade.traffic_member:
+    load_balancers: *load_balancers
+    backend: app
+    members: [app1, app2, app3]
+    out: [app4, app5, app6]
+    state: ready
+    timeout: 30
+"""
+
+RETURN = r"""
+proof:
+  description:
+    - What proves the state, by load balancer and member.
+    - C(before) and C(after) are the administrative states, V(ready), V(drain) or V(maint). C(health), C(check), C(sessions) and C(queued) are what the
+      load balancer said last. C(cut) is the number of sessions that were closed. C(waited_s) is when the proof was seen, in seconds from the start.
+    - C(note) says what could not be proven, for example that a member has no health check.
+  returned: success
+  type: dict
+  sample:
+    lb1:
+      app1:
+        before: ready
+        after: maint
+        health: paused
+        check: ""
+        sessions: 0
+        queued: 0
+        cut: 0
+        waited_s: 1.214
+live:
+  description: The live members of the backend now, by load balancer.
+  returned: success
+  type: dict
+  sample:
+    lb1: 5
+    lb2: 5
+started:
+  description: When the first change was made, or the module started when there was nothing to change. Epoch seconds.
+  returned: success
+  type: float
+  sample: 1798761600.0
+finished:
+  description: When the state was proven. Epoch seconds.
+  returned: success
+  type: float
+  sample: 1798761601.2
+"""
+
+import signal
+import sys
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy import open_load_balancers
+from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import ARGUMENTS, LoadBalancerError
+from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic_sequence import Request, TrafficError, bring_about, foresee
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            **ARGUMENTS,
+            "backend": {"type": "str", "required": True},
+            "members": {"type": "list", "elements": "str", "required": True, "aliases": ["member"]},
+            "state": {"type": "str", "required": True, "choices": ["drained", "draining", "checked", "ready"]},
+            "out": {"type": "list", "elements": "str", "default": []},
+            "min_live": {"type": "int", "default": 0},
+            "timeout": {"type": "float", "default": 60},
+            "on_timeout": {"type": "str", "choices": ["rollback", "fail", "cut"], "default": "rollback"},
+        },
+        supports_check_mode=True,
+    )
+    unwind_when_ended()
+    try:
+        balancers = open_load_balancers(module.params["load_balancers"])
+        request = request_from(module.params)
+        result = foresee(balancers, request) if module.check_mode else bring_about(balancers, request)
+    except (LoadBalancerError, TrafficError) as error:
+        module.fail_json(msg=str(error))
+    for warning in result.warnings:
+        module.warn(warning)
+    module.exit_json(
+        changed=result.changed,
+        diff={"before": result.before, "after": result.after},
+        proof=result.proof,
+        live=result.live,
+        started=result.started,
+        finished=result.finished,
+    )
+
+
+def request_from(params: dict) -> Request:
+    """The request that the module's options make; a member that is named twice is meant once."""
+    return Request(
+        backend=params["backend"],
+        members=tuple(dict.fromkeys(params["members"])),
+        state=params["state"],
+        out=tuple(dict.fromkeys(params["out"])),
+        min_live=params["min_live"],
+        timeout=params["timeout"],
+        on_timeout=params["on_timeout"],
+    )
+
+
+def unwind_when_ended() -> None:
+    """A module that is told to end, or whose connection is lost, puts back what it has half done."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda received, _frame: sys.exit(f"ended by signal {received}"))
+
+
+if __name__ == "__main__":
+    main()

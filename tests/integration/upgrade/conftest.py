@@ -1,0 +1,80 @@
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A fleet, and a way to run playbooks against it and to read what they did."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from fleet.demo import run_playbook, stop_probe
+from fleet.embedded import EmbeddedFleet
+
+REPOSITORY = Path(__file__).resolve().parents[3]
+RECAP = re.compile(r"^(\S+)\s+: ok=(\d+)\s+changed=(\d+)\s+unreachable=(\d+)\s+failed=(\d+)", re.MULTILINE)
+
+
+@dataclass
+class Run:
+    """What a playbook run showed."""
+
+    code: int
+    output: str
+    directory: Path
+
+    @property
+    def changed(self) -> dict[str, int]:
+        """Host to its changed count, from the recap."""
+        return {host: int(changed) for host, _ok, changed, _lost, _failed in RECAP.findall(self.output)}
+
+    @property
+    def words(self) -> str:
+        """The output as one line, so that wrapped sentences can be searched."""
+        return " ".join(self.output.split())
+
+    @property
+    def report(self) -> dict:
+        return json.loads((self.directory / "report.json").read_text(encoding="utf-8"))
+
+
+class Operator:
+    """Runs playbooks against one fleet, as a user would."""
+
+    def __init__(self, fleet: EmbeddedFleet) -> None:
+        self.fleet = fleet
+        self.runs = 0
+
+    def run(self, playbook: str, *, core: Path | None = None, **variables: object) -> Run:
+        """Run a playbook of the collection; variables are extra variables; *core* is another virtual environment's ansible-playbook."""
+        self.runs += 1
+        log = self.fleet.directory / f"run-{self.runs:02}-{playbook}.log"
+        with log.open("w", encoding="utf-8") as output:
+            code = run_playbook(playbook, self.fleet.directory, variables, ansible_playbook=core and str(core), output=output)
+        return Run(code, log.read_text(encoding="utf-8"), self.fleet.directory)
+
+    def in_traffic(self) -> dict[str, set[str]]:
+        """Load balancer to the members that it sends new traffic to, read from HAProxy itself."""
+        seen = {}
+        for balancer in self.fleet.layout.load_balancers:
+            rows = [line.split(",") for line in self.fleet.runtime(balancer.name, "show stat").splitlines() if line.startswith("app,")]
+            seen[balancer.name] = {row[1] for row in rows if row[1] != "BACKEND" and row[17].startswith("UP")}
+        return seen
+
+    def versions(self) -> dict[str, str]:
+        """Member to the release that it answers."""
+        return {member.name: self.fleet.member_version(member.name) for member in self.fleet.layout.members}
+
+
+@pytest.fixture(scope="module")
+def operator(request):
+    """A fleet of its own for each test module."""
+    directory = REPOSITORY / "build" / "integration" / request.module.__name__.rsplit(".", maxsplit=1)[-1]
+    with EmbeddedFleet(directory) as fleet:
+        try:
+            yield Operator(fleet)
+        finally:
+            stop_probe(directory / "probe")

@@ -1,0 +1,26 @@
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A release whose smoke test fails: everything returns by itself, and no user noticed."""
+
+from __future__ import annotations
+
+import pytest
+
+EVERYBODY = {f"app{number}" for number in range(1, 7)}
+
+
+@pytest.mark.parametrize("method", ["half_pool", "rolling"])
+def test_a_release_that_fails_its_smoke_test_is_taken_back(operator, method):
+    run = operator.run("upgrade", upgrade_release="2.0.1", upgrade_method=method)
+    assert run.code != 0
+    report = run.report
+    assert report["ok"] is False
+    assert report["requests_scheduled"] > 1000 and report["requests_failed"] == 0, report["failures_by_class"]
+    returned = {name for name, member in report["members"].items() if member["outcome"] == "returned"}
+    assert returned and any("was returned to 1.0.0" in sentence for sentence in report["problems"])
+    assert len(returned) <= {"half_pool": 3, "rolling": 2}[method]
+    assert report["live_min"] >= report["live_floor"]
+    assert set(operator.versions().values()) == {"1.0.0"}
+    assert operator.in_traffic() == {"lb1": EVERYBODY, "lb2": EVERYBODY}
+    assert "alwayson.upgrade.status" in run.words

@@ -1,0 +1,140 @@
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Load balancers that are nothing but rules and a simulated clock: as HAProxy behaves, without waiting for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import (
+    CUT,
+    DOWN,
+    DRAIN,
+    MAINT,
+    PAUSED,
+    PROBATION,
+    READY,
+    UNCHECKED,
+    UP,
+    Backend,
+    LoadBalancerError,
+    Member,
+    View,
+)
+from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic_pool import Clock
+
+BACKEND = "app"
+CHECK_SECONDS = 2.0
+
+
+class Time:
+    """A clock that only sleeping moves."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+        self.chance = 0.5
+
+    def sleep(self, seconds: float) -> None:
+        assert seconds >= 0
+        self.now += seconds
+
+    @property
+    def clock(self) -> Clock:
+        return Clock(steady=lambda: self.now, epoch=lambda: 1_000_000 + self.now, sleep=self.sleep, chance=lambda: self.chance)
+
+
+@dataclass
+class Server:
+    """A server as one load balancer knows it.
+
+    `busy_until` is when its last request ends (simulated seconds). With `sticky` clients it is busy for as long as they get in, which
+    is everywhere but in maintenance. Without `alive` its health check fails.
+    """
+
+    admin: str = READY
+    alive: bool = True
+    checked: bool = True
+    sticky: bool = False
+    busy_until: float = 0.0
+    queued_until: float = 0.0
+    weight: int = 1
+    backup: bool = False
+    agent: bool = False
+    healthy_at: float = 0.0
+    survives_cuts: bool = False
+
+
+class FakeLoadBalancer:
+    """One load balancer. `lines` are the atomic changes that it was asked for; `on_read` and `on_apply` are called before each."""
+
+    def __init__(self, name: str, time: Time, servers: dict[str, Server]) -> None:
+        self.name = name
+        self.endpoint = f"fake:{name}"
+        self.servers = servers
+        self.lines: list[dict[str, str]] = []
+        self.reads = 0
+        self.unreachable = False
+        self.forgetful = False
+        self.on_read: Callable[[FakeLoadBalancer], None] = lambda balancer: None
+        self.on_apply: Callable[[FakeLoadBalancer], None] = lambda balancer: None
+        self._time = time
+
+    def read(self, backend: str | None = None) -> View:
+        self.reads += 1
+        self.on_read(self)
+        self._require_reachable()
+        if backend != BACKEND:
+            raise LoadBalancerError(f"{self.name} has no backend {backend!r}")
+        return View("fake", {BACKEND: Backend({name: self._member(server) for name, server in self.servers.items()}, "SRV")})
+
+    def apply(self, backend: str, changes: dict[str, str]) -> None:
+        assert backend == BACKEND
+        self.on_apply(self)
+        self._require_reachable()
+        self.lines.append(dict(changes))
+        for name, change in changes.items():
+            self._apply_one(self.servers[name], change)
+
+    def command(self, backend: str, changes: dict[str, str]) -> str:
+        return f"fakectl {self.name} {backend} " + " ".join(f"{name}={change}" for name, change in changes.items())
+
+    def admin(self) -> dict[str, str]:
+        return {name: server.admin for name, server in self.servers.items()}
+
+    def _apply_one(self, server: Server, change: str) -> None:
+        if change == CUT:
+            server.busy_until = server.busy_until if server.survives_cuts else 0.0
+        elif not self.forgetful:
+            if change == PROBATION:
+                assert server.checked, "without a check it would stay down for ever"
+                server.healthy_at = self._time.now + CHECK_SECONDS if server.alive else float("inf")
+            server.admin = DRAIN if change == PROBATION else change
+
+    def _member(self, server: Server) -> Member:
+        sticky = server.sticky and server.admin != MAINT
+        return Member(
+            address="127.0.0.1:80",
+            admin=server.admin,
+            health=self._health(server),
+            check="L7OK" if server.alive else "L4CON",
+            sessions=int(sticky or self._time.now < server.busy_until),
+            queued=int(self._time.now < server.queued_until),
+            arrivals=int(self._time.now * 10) if sticky else 0,
+            weight=server.weight,
+            backup=server.backup,
+            probed=server.checked,
+            agent=server.agent,
+        )
+
+    def _health(self, server: Server) -> str:
+        if not server.checked:
+            return UNCHECKED
+        if server.admin == MAINT:
+            return PAUSED
+        return UP if server.alive and self._time.now >= server.healthy_at else DOWN
+
+    def _require_reachable(self) -> None:
+        if self.unreachable:
+            raise LoadBalancerError(f"{self.name} ({self.endpoint}) cannot be reached")

@@ -1,0 +1,120 @@
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import json
+import os
+
+import pytest
+from ansible_collections.alwayson.upgrade.plugins.module_utils import _database_scratch as scratch
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup_store import LOCK, PARTIAL, Store, StoreError, sha256
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_content import Content, differences, told
+from hypothesis import given
+from hypothesis import strategies as st
+
+TABLE = {"rows": 2, "sum": "11"}
+ORIGINAL = Content({"public.a": TABLE}, frozenset({"table public.a"}), {"public.s": 5})
+
+
+@given(st.text(min_size=1, max_size=80), st.integers(0, 2**32 - 1))
+def test_a_scratch_name_fits_and_is_recognised(original, made):
+    name = scratch.new_name(original, made)
+    assert len(name.encode()) <= 63 and scratch.is_scratch(name)
+    assert scratch.left_behind([name], made + 59) == [] and scratch.left_behind([name], made + 60) == [name]
+
+
+@given(st.from_regex(r"alwayson_proof_[a-z0-9_]{0,48}", fullmatch=True))
+def test_no_other_name_is_taken_for_one(name):
+    assert not scratch.is_scratch(name)
+
+
+def test_a_name_that_was_changed_is_no_scratch_name():
+    name = scratch.new_name("shop", 1_800_000_000, "beef")
+    assert scratch.is_scratch(name)
+    changed = {name[:at] + other + name[at + 1:] for at in range(len(name)) for other in "0a" if other != name[at]}
+    assert len(changed) > 60 and not any(scratch.is_scratch(other) for other in changed)
+    assert not scratch.is_scratch(name + "0") and not scratch.is_scratch("x" + name)
+
+
+@pytest.mark.parametrize(
+    ("copy", "found"),
+    [
+        (ORIGINAL, []),
+        (Content({"public.a": {"rows": 1, "sum": "11"}}, ORIGINAL.structure, ORIGINAL.sequences), ["public.a has 1 rows instead of 2"]),
+        (Content({"public.a": {"rows": 2, "sum": "12"}}, ORIGINAL.structure, ORIGINAL.sequences), ["public.a has as many rows (2), but their content differs"]),
+        (Content({}, frozenset(), {}), ["is missing: table public.a"]),
+        (Content({"public.a": TABLE}, frozenset({"table public.a", "table public.b"}), {"public.s": 5}), ["is not in the original: table public.b"]),
+        (Content({"public.a": TABLE}, ORIGINAL.structure, {"public.s": None}), ["the sequence public.s stands at None instead of 5"]),
+    ],
+)
+def test_differences_are_told(copy, found):
+    assert differences(ORIGINAL, copy, ORIGINAL.sequences) == found
+
+
+def test_a_sequence_that_moved_meanwhile_is_not_judged():
+    copy = Content(ORIGINAL.tables, ORIGINAL.structure, {"public.s": 6})
+    assert differences(ORIGINAL, copy, {"public.s": 7}) == []
+    assert told([str(number) for number in range(7)]) == "0; 1; 2; 3; 4; and 2 more"
+
+
+@pytest.fixture
+def store(tmp_path):
+    store = Store(str(tmp_path / "below" / "backups"))
+    store.prepare()
+    return store
+
+
+def add(store, database, taken, system="1"):
+    path = store.new_path(database, taken)
+    with open(path + PARTIAL, "wb") as file:
+        file.write(b"dump")
+    store.keep(path, {"database": database, "system_identifier": system, "taken": taken, "sha256": sha256(path + PARTIAL)})
+    return path
+
+
+@pytest.mark.parametrize("database", ["shop", "a/../b", "..", "Ünïcode x%", "shop-20260101T000000.000Z"])
+def test_every_database_has_files_of_its_own(store, database):
+    paths = [add(store, database, taken) for taken in (1.0, 2.001, 3.5)]
+    add(store, "other", 4.0)
+    assert all(os.path.dirname(path) == store.directory for path in paths)
+    assert [backup.path for backup in store.backups(database, "1")] == paths[::-1]
+    assert store.retain(database, "1", 2) == paths[:1]
+    assert len(os.listdir(store.directory)) == 3 * 3
+
+
+def test_only_own_backups_of_the_same_server_are_removed(store):
+    kept = [add(store, "shop", 1.0, system="2"), add(store, "shop", 2.0), add(store, "shop", 3.0)]
+    torn = store.new_path("shop", 4.0)
+    for end, text in (("", "x"), (".json", '{"tool": "alwayson.upgrade", ')):
+        with open(torn + end, "w", encoding="utf-8") as file:
+            file.write(text)
+    assert store.retain("shop", "1", 1) == [kept[1]]
+    assert store.retain("shop", "1", 0) == []
+    assert {os.path.basename(path) for path in (kept[0], kept[2], torn)} <= set(os.listdir(store.directory))
+
+
+def test_what_a_killed_run_left_is_removed(store):
+    path = add(store, "shop", 1.0)
+    half = store.new_path("shop", 2.0)
+    for name in (half + PARTIAL, half + ".sha256", half + ".json" + PARTIAL, os.path.join(store.directory, "notes.txt" + PARTIAL)):
+        with open(name, "w", encoding="utf-8") as file:
+            file.write("x")
+    with store.exclusive():
+        left = set(os.listdir(store.directory))
+    assert left == {LOCK, "notes.txt" + PARTIAL, *(os.path.basename(path) + end for end in ("", ".json", ".sha256"))}
+
+
+def test_the_manifest_names_its_file(store):
+    path = add(store, "shop", 1.0)
+    with open(path + ".json", encoding="utf-8") as file:
+        assert json.load(file)["file"] == os.path.basename(path) == "shop-19700101T000001.000Z.dump"
+
+
+def test_a_folder_that_others_can_read_is_refused(tmp_path):
+    tmp_path.chmod(0o750)
+    with pytest.raises(StoreError, match="open to others.*0750"):
+        Store(str(tmp_path)).prepare()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match="not a folder"):
+        Store(str(tmp_path / "file")).prepare()

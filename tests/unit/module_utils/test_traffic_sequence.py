@@ -1,0 +1,516 @@
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import itertools
+
+import pytest
+from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import CUT, DRAIN, MAINT, PROBATION, READY, LoadBalancerError
+from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic_sequence import Request, TrafficError, bring_about, foresee
+from fake_load_balancer import BACKEND, CHECK_SECONDS, FakeLoadBalancer, Server, Time
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+SIX = tuple(f"s{number}" for number in range(1, 7))
+
+
+class House:
+    """Two load balancers in front of six servers, at a simulated hour."""
+
+    def __init__(self, **shared) -> None:
+        self.time = Time()
+        self.lb1, self.lb2 = (FakeLoadBalancer(name, self.time, {server: Server(**shared) for server in SIX}) for name in ("lb1", "lb2"))
+        self.balancers = [self.lb1, self.lb2]
+
+    def servers(self, name):
+        return [balancer.servers[name] for balancer in self.balancers]
+
+    def set(self, name, **facts):
+        for server in self.servers(name):
+            for fact, value in facts.items():
+                setattr(server, fact, value)
+
+    def do(self, state, *members, **options):
+        request = Request(BACKEND, members, state, **options)
+        return bring_about(self.balancers, request, self.time.clock)
+
+    def admin(self, *names):
+        return [[balancer.servers[name].admin for name in names] for balancer in self.balancers]
+
+    @property
+    def lines(self):
+        return [line for balancer in self.balancers for line in balancer.lines]
+
+
+@pytest.fixture
+def house():
+    return House()
+
+
+def all_of(state, count=1):
+    return [[state] * count] * 2
+
+
+# -- out of traffic
+
+def test_a_member_drains_and_then_goes_into_maintenance_on_every_load_balancer(house):
+    house.lb2.servers["s1"].busy_until = house.time.now + 3
+    result = house.do("drained", "s1")
+    assert [balancer.lines for balancer in house.balancers] == [[{"s1": DRAIN}, {"s1": MAINT}]] * 2
+    assert result.changed
+    assert result.live == {"lb1": 5, "lb2": 5}
+    proof = result.proof["lb2"]["s1"]
+    assert (proof["before"], proof["after"], proof["sessions"], proof["queued"], proof["cut"]) == (READY, MAINT, 0, 0, 0)
+    assert proof["waited_s"] >= 3
+    assert result.started == 1_000_100 and result.finished >= result.started + 3
+
+
+def test_maintenance_waits_for_every_load_balancer(house):
+    """Two load balancers, drained on one: 73 of 6,978 requests failed."""
+    house.lb2.servers["s1"].busy_until = house.time.now + 10
+    maint_at = []
+    house.lb1.on_apply = lambda balancer: maint_at.append(house.time.now)
+    house.do("drained", "s1")
+    assert len(maint_at) == 2 and maint_at[1] >= 110
+
+
+def test_members_are_drained_together(house):
+    house.do("drained", "s1", "s2", "s3")
+    assert house.lb1.lines == [dict.fromkeys(("s1", "s2", "s3"), DRAIN), dict.fromkeys(("s1", "s2", "s3"), MAINT)]
+
+
+def test_a_drained_member_is_proven_and_not_changed(house):
+    house.set("s1", admin=MAINT)
+    result = house.do("drained", "s1")
+    assert not result.changed and house.lines == []
+    assert result.proof["lb1"]["s1"]["sessions"] == 0
+    assert result.before == result.after == {"lb1": {"s1": MAINT}, "lb2": {"s1": MAINT}}
+
+
+def test_a_member_in_maintenance_is_waited_for_while_it_is_busy(house):
+    house.set("s1", admin=MAINT, busy_until=house.time.now + 4)
+    result = house.do("drained", "s1")
+    assert not result.changed and house.time.now >= 104 and result.proof["lb2"]["s1"]["waited_s"] >= 4
+
+
+def test_what_is_queued_counts_before_a_member_is_out(house):
+    house.set("s1", queued_until=house.time.now + 2)
+    house.do("drained", "s1")
+    assert house.time.now >= 102
+
+
+def test_a_half_drained_member_is_drained_where_it_is_not(house):
+    house.lb1.servers["s1"].admin = MAINT
+    house.lb2.servers["s1"].admin = DRAIN
+    result = house.do("drained", "s1")
+    assert house.lb1.lines == [] and house.lb2.lines == [{"s1": MAINT}]
+    assert result.changed and result.before == {"lb1": {"s1": MAINT}, "lb2": {"s1": DRAIN}}
+
+
+def test_clients_with_a_cookie_are_shut_out_by_maintenance(house):
+    """Trap 1: drain lets them in, so it is never seen idle; the drain gives up on them at half of its time."""
+    house.set("s1", sticky=True)
+    result = house.do("drained", "s1", timeout=40)
+    assert house.admin("s1") == all_of(MAINT)
+    assert 120 <= house.time.now < 122
+    assert result.proof["lb1"]["s1"]["sessions"] == 0
+
+
+def test_one_long_session_is_waited_for_in_drain(house):
+    """Unlike with sticky clients, maintenance would gain nothing: it stays in drain until the session ends."""
+    house.set("s1", busy_until=house.time.now + 50)
+    house.do("drained", "s1", timeout=60)
+    assert house.time.now >= 150 and house.admin("s1") == all_of(MAINT)
+
+
+def test_draining_starts_the_drain_and_does_not_wait(house):
+    house.set("s1", busy_until=house.time.now + 1000)
+    house.set("s2", admin=MAINT)
+    result = house.do("draining", "s1", "s2")
+    assert house.time.now == 100 and house.admin("s1", "s2") == [[DRAIN, MAINT]] * 2
+    assert result.changed and result.proof["lb1"]["s1"]["sessions"] == 1
+    assert not house.do("draining", "s1", "s2").changed
+
+
+# -- a session that never ends
+
+def test_on_timeout_rollback_puts_the_state_before_back_on_all(house):
+    house.set("s2", admin=DRAIN)
+    house.lb2.servers["s1"].busy_until = house.time.now + 1000
+    with pytest.raises(TrafficError, match=r"app/s1 is not drained on lb2 \(in drain, 1 sessions, 0 queued\) after 60 s. The state before is back on lb1, lb2"):
+        house.do("drained", "s1", "s2")
+    assert house.admin("s1", "s2") == [[READY, DRAIN]] * 2
+
+
+def test_on_timeout_rollback_from_maintenance(house):
+    house.set("s1", sticky=True, busy_until=house.time.now + 1000)
+    with pytest.raises(TrafficError, match="in maint.*The state before is back on lb1, lb2"):
+        house.do("drained", "s1")
+    assert house.admin("s1") == all_of(READY)
+
+
+def test_on_timeout_fail_leaves_the_same_state_on_all(house):
+    house.lb1.servers["s1"].busy_until = house.time.now + 90
+    with pytest.raises(TrafficError, match="It stays so, on every load balancer: run this again to go on"):
+        house.do("drained", "s1", on_timeout="fail")
+    assert house.admin("s1") == all_of(DRAIN)
+    assert house.do("drained", "s1", on_timeout="fail").changed, "the same request goes on from there"
+    assert house.admin("s1") == all_of(MAINT)
+
+
+def test_on_timeout_cut_closes_what_is_open_and_says_so(house):
+    house.lb2.servers["s1"].busy_until = house.time.now + 1000
+    result = house.do("drained", "s1", on_timeout="cut")
+    assert house.lb1.lines == [{"s1": DRAIN}, {"s1": MAINT}]
+    assert house.lb2.lines == [{"s1": DRAIN}, {"s1": MAINT}, {"s1": CUT}], "cut in maintenance only, when nothing can come after it"
+    assert (result.proof["lb1"]["s1"]["cut"], result.proof["lb2"]["s1"]["cut"]) == (0, 1)
+    assert 160 <= house.time.now < 162
+
+
+def test_sessions_that_survive_a_cut_are_a_failure(house):
+    house.set("s1", busy_until=house.time.now + 1000, survives_cuts=True)
+    with pytest.raises(TrafficError, match="keeps what was cut.*The state before is back"):
+        house.do("drained", "s1", on_timeout="cut")
+    assert house.admin("s1") == all_of(READY)
+
+
+# -- load balancers that fail
+
+def test_an_unreachable_load_balancer_is_found_before_anything_is_changed(house):
+    house.lb2.unreachable = True
+    with pytest.raises(LoadBalancerError, match="lb2"):
+        house.do("drained", "s1")
+    assert house.lines == []
+
+
+def test_lb2_lost_after_lb1_was_changed(house):
+    house.lb2.on_apply = lambda balancer: setattr(balancer, "unreachable", True)
+    with pytest.raises(TrafficError) as failure:
+        house.do("drained", "s1")
+    assert house.lb1.admin()["s1"] == READY
+    message = str(failure.value)
+    assert "The state before is back on lb1. lb2 could NOT be put back (lb2 (fake:lb2) cannot be reached)" in message
+    assert message.endswith("do it there: fakectl lb2 app s1=ready")
+
+
+@pytest.mark.parametrize("lost_at_read", range(2, 9))
+def test_lb2_lost_at_any_look_leaves_nothing_half_drained_on_lb1(house, lost_at_read):
+    house.set("s1", busy_until=house.time.now + 0.3)
+    house.lb2.on_read = lambda balancer: setattr(balancer, "unreachable", balancer.reads >= lost_at_read)
+    with pytest.raises(TrafficError, match="lb2 could NOT be put back"):
+        house.do("drained", "s1")
+    assert house.lb1.admin()["s1"] == READY
+
+
+def test_a_load_balancer_that_comes_back_in_time_is_put_back(house):
+    def down_for_a_moment(balancer):
+        balancer.unreachable = house.time.now < 100.9 and bool(balancer.lines)
+
+    house.lb2.on_apply = house.lb2.on_read = down_for_a_moment
+    house.set("s1", busy_until=200)
+    with pytest.raises(TrafficError, match="The state before is back on lb1, lb2"):
+        house.do("drained", "s1")
+    assert house.admin("s1") == all_of(READY)
+
+
+def test_a_change_that_is_not_seen_afterwards_is_a_failure(house):
+    house.lb2.forgetful = True
+    with pytest.raises(TrafficError, match="lb2 has app/s1 in ready although it was set to drain.*back on lb1, lb2"):
+        house.do("drained", "s1")
+    assert house.admin("s1") == all_of(READY)
+
+
+def test_a_drain_lost_on_the_way_is_noticed(house):
+    """Fault 16: a reload forgets the drain."""
+    def forget(balancer):
+        if house.time.now > 101:
+            balancer.servers["s1"].admin = READY
+
+    house.set("s1", busy_until=house.time.now + 5)
+    house.lb1.on_read = forget
+    with pytest.raises(TrafficError, match="lb1 has app/s1 in ready although it was set to drain"):
+        house.do("drained", "s1")
+    assert house.admin("s1") == all_of(READY)
+
+
+@pytest.mark.parametrize("interruption", [KeyboardInterrupt, SystemExit, RuntimeError])
+def test_an_interruption_puts_back_too(house, interruption):
+    def interrupt(seconds):
+        raise interruption
+
+    house.set("s1", busy_until=200)
+    clock = house.time.clock._replace(sleep=interrupt)
+    with pytest.raises(interruption):
+        bring_about(house.balancers, Request(BACKEND, ("s1",), "drained"), clock)
+    assert house.lb1.lines == [{"s1": DRAIN}, {"s1": READY}] == house.lb2.lines
+
+
+# -- bad input
+
+@pytest.mark.parametrize(("state", "members", "options", "reason"), [
+    ("drained", (), {}, "members is empty"),
+    ("ready", ("s1", "s2"), {"out": ("s2", "s3")}, "s2 cannot come in and go out at once"),
+    ("drained", ("s1",), {"out": ("s2",)}, "out goes with state=ready"),
+    ("drained", ("s1",), {"min_live": -1}, "min_live is -1"),
+    ("drained", ("s1",), {"timeout": -1.0}, "timeout is -1"),
+])
+def test_what_contradicts_itself_is_refused(house, state, members, options, reason):
+    with pytest.raises(TrafficError, match=reason):
+        house.do(state, *members, **options)
+    assert house.lb1.reads == 0
+
+
+@pytest.mark.parametrize(("members", "out"), [(("s1", "s9"), ()), (("s1",), ("s9",))])
+def test_an_unknown_member_is_refused_before_anything_is_changed(house, members, out):
+    with pytest.raises(LoadBalancerError, match=r"lb1 \(fake:lb1\) has no member s9 in app: it has s1, s2, s3, s4, s5, s6"):
+        house.do("ready", *members, out=out)
+    assert house.lines == []
+
+
+def test_a_member_that_one_load_balancer_lacks_is_refused(house):
+    del house.lb2.servers["s1"]
+    with pytest.raises(LoadBalancerError, match="lb2 .* has no member s1"):
+        house.do("drained", "s1")
+    assert house.lines == []
+
+
+# -- the floor
+
+def test_the_floor_is_waited_for(house):
+    house.lb2.servers["s6"].alive = False
+    house.lb2.on_read = lambda balancer: setattr(balancer.servers["s6"], "alive", house.time.now > 110)
+    house.do("drained", "s1", min_live=5)
+    assert house.time.now > 110 and house.admin("s1") == all_of(MAINT)
+
+
+def test_under_the_floor_is_refused_after_the_time(house):
+    house.set("s6", alive=False)
+    with pytest.raises(TrafficError, match="on lb1 4 other members are live besides s1, fewer than min_live=5, for 60 s now.*Nothing was changed"):
+        house.do("drained", "s1", min_live=5)
+    assert house.lines == []
+
+
+def test_a_floor_above_the_pool_is_refused_at_once(house):
+    with pytest.raises(TrafficError, match="lb1 has 5 members besides s1, which can never be min_live=6"):
+        house.do("drained", "s1", min_live=6)
+    assert house.time.now == 100 and house.lines == []
+
+
+def test_all_members_of_a_request_count_against_the_floor(house):
+    with pytest.raises(TrafficError, match="can never be min_live=5"):
+        house.do("drained", "s1", "s2", min_live=5)
+    house.do("drained", "s1", "s2", min_live=4)
+
+
+@pytest.mark.parametrize("facts", [{"backup": True}, {"weight": 0}, {"alive": False}, {"admin": DRAIN}])
+def test_what_takes_no_new_traffic_is_no_capacity(house, facts):
+    house.set("s6", **facts)
+    with pytest.raises(TrafficError, match="4 other members are live"):
+        house.do("drained", "s1", min_live=5)
+
+
+def test_a_member_that_takes_no_traffic_may_go_under_the_floor(house):
+    for name in ("s1", "s2", "s3"):
+        house.set(name, alive=False)
+    assert house.do("drained", "s1", min_live=5).changed
+
+
+def test_a_race_for_the_floor_is_seen_and_taken_back(house):
+    """Somebody else drains s2 between the count and the drain: both would be right, together they are not."""
+    def rival(balancer):
+        if len(balancer.lines) == 0:
+            balancer.servers["s2"].admin = DRAIN
+
+    def rival_is_done(balancer):
+        if house.time.now > 103:
+            balancer.servers["s2"].admin = READY
+
+    house.lb1.on_apply, house.lb1.on_read = rival, rival_is_done
+    result = house.do("drained", "s1", min_live=5)
+    assert house.lb1.lines[:2] == [{"s1": DRAIN}, {"s1": READY}], "taken back at once"
+    assert house.lb2.lines[:2] == [{"s1": DRAIN}, {"s1": READY}]
+    assert house.lb1.lines[-2:] == [{"s1": DRAIN}, {"s1": MAINT}]
+    assert result.started > 1_000_103, "the drain that was taken back does not count"
+
+
+def test_a_race_that_is_lost_for_good_changes_nothing(house):
+    house.lb1.on_apply = lambda balancer: setattr(balancer.servers["s2"], "admin", DRAIN)
+    with pytest.raises(TrafficError, match="fewer than min_live=5, for 60 s now.*Nothing was changed"):
+        house.do("drained", "s1", min_live=5)
+    assert house.admin("s1") == all_of(READY)
+
+
+def test_a_drain_that_cannot_be_taken_back_is_told(house):
+    def rival_and_loss(balancer):
+        balancer.unreachable = bool(balancer.lines)
+        balancer.servers["s2"].admin = DRAIN
+
+    house.lb1.on_apply = rival_and_loss
+    with pytest.raises(TrafficError, match="min_live=5. The state before is back on lb2. lb1 could NOT be put back .*fakectl lb1 app s1=ready"):
+        house.do("drained", "s1", min_live=5)
+
+
+# -- back into traffic
+
+def test_a_member_returns_through_probation(house):
+    """Trap 3: straight from maintenance to ready, users reach an application that may be dead."""
+    house.set("s1", admin=MAINT)
+    result = house.do("ready", "s1")
+    assert [balancer.lines for balancer in house.balancers] == [[{"s1": PROBATION}, {"s1": READY}]] * 2
+    assert house.time.now >= 100 + CHECK_SECONDS
+    assert result.changed and result.live == {"lb1": 6, "lb2": 6}
+    assert "note" not in result.proof["lb1"]["s1"] and result.proof["lb1"]["s1"]["check"] == "L7OK"
+
+
+def test_nobody_is_ready_before_the_check_passed_everywhere(house):
+    house.set("s1", admin=MAINT)
+    house.lb2.servers["s1"].alive = False
+    with pytest.raises(TrafficError, match=r"app/s1 does not pass its health check on lb2 \(down L4CON\) after 60 s. The state before is back on lb1, lb2"):
+        house.do("ready", "s1")
+    assert READY not in [change for line in house.lines for change in line.values()]
+    assert house.admin("s1") == all_of(MAINT)
+
+
+def test_checked_stops_before_traffic(house):
+    house.set("s1", admin=MAINT)
+    result = house.do("checked", "s1", "s2")
+    assert house.lines == [{"s1": PROBATION}] * 2 and result.live == {"lb1": 5, "lb2": 5}
+    assert not house.do("checked", "s1", "s2").changed
+
+
+def test_a_member_without_a_health_check_is_noted(house):
+    house.set("s1", admin=MAINT, checked=False)
+    result = house.do("ready", "s1")
+    assert house.lb1.lines == [{"s1": DRAIN}, {"s1": READY}]
+    assert "no health check of its own" in result.proof["lb1"]["s1"]["note"]
+
+
+def test_a_member_in_drain_is_not_ready_before_it_is_healthy(house):
+    house.set("s1", admin=DRAIN, alive=False)
+    with pytest.raises(TrafficError, match="does not pass.*Nothing was changed"):
+        house.do("ready", "s1")
+    assert house.lines == []
+
+
+def test_a_member_that_is_ready_and_down_is_not_reported_as_ready(house):
+    house.set("s1", alive=False)
+    with pytest.raises(TrafficError, match="does not pass"):
+        house.do("ready", "s1")
+
+
+def test_a_member_without_weight_takes_no_traffic(house):
+    house.set("s1", admin=DRAIN, weight=0)
+    with pytest.raises(TrafficError, match="takes no traffic on lb1 .*weight 0"):
+        house.do("ready", "s1")
+    assert house.admin("s1") == all_of(DRAIN)
+
+
+def test_a_backup_member_can_be_ready(house):
+    house.set("s1", admin=DRAIN, backup=True)
+    assert house.do("ready", "s1").changed
+
+
+def test_an_agent_check_is_warned_of(house):
+    house.lb2.servers["s1"].agent = True
+    assert house.do("ready", "s1").warnings == ("app/s1 has an agent check on lb2, which can overrule what is asked for here",)
+
+
+# -- the flip
+
+def flip(house, **options):
+    return house.do("ready", "s1", "s2", "s3", out=("s4", "s5", "s6"), **options)
+
+
+def test_a_flip_is_one_line_on_each_load_balancer(house):
+    for name in ("s1", "s2", "s3"):
+        house.set(name, admin=MAINT)
+    result = flip(house)
+    expected = {**dict.fromkeys(("s1", "s2", "s3"), READY), **dict.fromkeys(("s4", "s5", "s6"), DRAIN)}
+    assert [balancer.lines for balancer in house.balancers] == [[dict.fromkeys(("s1", "s2", "s3"), PROBATION), expected]] * 2
+    assert result.live == {"lb1": 3, "lb2": 3}
+    assert result.after["lb2"] == expected
+    assert not flip(house).changed
+
+
+def test_a_flip_leaves_in_maintenance_what_is_there(house):
+    house.set("s1", admin=DRAIN)
+    house.set("s5", admin=MAINT)
+    flip(house)
+    assert house.admin(*SIX) == [[READY, READY, READY, DRAIN, MAINT, DRAIN]] * 2
+
+
+def test_a_flip_that_fails_on_lb2_is_undone_on_lb1(house):
+    for name in ("s1", "s2", "s3"):
+        house.set(name, admin=DRAIN)
+    house.lb2.on_apply = lambda balancer: setattr(balancer, "unreachable", True)
+    with pytest.raises(TrafficError, match="The state before is back on lb1. lb2 could NOT be put back .*s1=drain s2=drain s3=drain s4=ready s5=ready s6=ready"):
+        flip(house)
+    assert house.lb1.admin() == {**dict.fromkeys(("s1", "s2", "s3"), DRAIN), **dict.fromkeys(("s4", "s5", "s6"), READY)}
+    assert len(house.lb1.lines) == 2, "undone by one line too"
+
+
+def test_a_flip_with_a_dead_member_does_not_happen(house):
+    for name in ("s1", "s2", "s3"):
+        house.set(name, admin=MAINT)
+    house.set("s2", alive=False)
+    with pytest.raises(TrafficError, match="app/s2 does not pass"):
+        flip(house)
+    assert house.admin(*SIX) == [[MAINT] * 3 + [READY] * 3] * 2
+
+
+# -- nothing to do, and check mode
+
+@pytest.mark.parametrize(("state", "admin"), [("drained", MAINT), ("draining", DRAIN), ("draining", MAINT), ("checked", DRAIN), ("checked", READY), ("ready", READY)])
+def test_nothing_to_do_is_not_a_change(house, state, admin):
+    house.set("s1", admin=admin)
+    for _again in range(200):
+        assert not house.do(state, "s1").changed
+    assert house.lines == []
+
+
+@pytest.mark.parametrize("state", ["drained", "draining", "checked", "ready"])
+@pytest.mark.parametrize("admins", itertools.product([READY, DRAIN, MAINT], repeat=2), ids="-".join)
+def test_check_mode_foresees_what_happens(state, admins):
+    """The same states and the same `changed` as the real run, from every combination of states, and nothing is touched."""
+    house = House()
+    for balancer, admin in zip(house.balancers, admins):
+        balancer.servers["s1"].admin = admin
+    out = ("s4",) if state == "ready" else ()
+    foreseen = foresee(house.balancers, Request(BACKEND, ("s1",), state, out), house.time.clock)
+    assert house.lines == [] and house.time.now == 100
+    result = house.do(state, "s1", out=out)
+    assert (foreseen.changed, foreseen.before, foreseen.after) == (result.changed, result.before, result.after)
+
+
+# -- whatever happens
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.sampled_from(["drained", "draining", "checked", "ready"]),
+    st.lists(st.sampled_from([READY, DRAIN, MAINT]), min_size=4, max_size=4),
+    st.lists(st.booleans(), min_size=4, max_size=4),
+    st.sampled_from(["rollback", "cut"]),
+    st.one_of(st.none(), st.integers(1, 12)),
+    st.sampled_from([0.0, 5.0, 1000.0]),
+)
+def test_a_request_ends_in_its_state_everywhere_or_in_the_one_before(state, admins, alive, on_timeout, drift_at, busy):
+    house = House()
+    places = [(balancer, name) for balancer in house.balancers for name in ("s1", "s2")]
+    for (balancer, name), admin, lives in zip(places, admins, alive):
+        balancer.servers[name] = Server(admin=admin, alive=lives, busy_until=100 + busy)
+    before = house.admin("s1", "s2")
+
+    def lose_an_answer(balancer):
+        if drift_at is not None and balancer.reads == drift_at:
+            raise LoadBalancerError("the answer was lost")
+
+    house.lb2.on_read = lose_an_answer
+    try:
+        result = house.do(state, "s1", "s2", on_timeout=on_timeout, timeout=10.0)
+    except (TrafficError, LoadBalancerError):
+        assert house.admin("s1", "s2") == before
+    else:
+        wanted = {"drained": {MAINT}, "draining": {DRAIN, MAINT}, "checked": {DRAIN, READY}, "ready": {READY}}[state]
+        assert {admin for row in house.admin("s1", "s2") for admin in row} <= wanted
+        assert result.changed == (house.admin("s1", "s2") != before) or on_timeout == "cut"
