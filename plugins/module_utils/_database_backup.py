@@ -146,7 +146,17 @@ class BackupRun:
         environment = self.login.environment()
         # A copy that is dropped a moment later waits for no disk and no standby.
         options = f"{environment.get('PGOPTIONS', '')} -c synchronous_commit=off".strip()
-        self.runner.run(command, {**environment, "PGOPTIONS": options})
+        try:
+            self.runner.run(command, {**environment, "PGOPTIONS": options})
+        except ProgramError as error:
+            raise ProgramError(f"{error}{self._remark_on_versions()}") from error
+
+    def _remark_on_versions(self) -> str:
+        """Newer programs can back up an older server, but what they write may need the newer server."""
+        major = self.server["version_number"] // 10000
+        if self.programs.major == major:
+            return ""
+        return f"; pg_restore is of version {self.programs.major} and the server of {major}: install postgresql-client-{major}, or give its folder as bin_dir"
 
     def _manifest(self, dump: Dump, seconds_restore: float) -> dict:
         return {

@@ -116,7 +116,8 @@ class Content:
 def settle_session(connection: Connection) -> None:
     """Give a session the settings under which equal values are equal texts, on every server and for every role."""
     connection.rows(
-        "SELECT set_config(s.name, wanted.value, false) FROM json_each_text(%s::json) AS wanted(name, value) JOIN pg_settings AS s ON lower(s.name) = wanted.name",
+        "SELECT set_config(s.name, wanted.value, false)"
+        " FROM json_each_text(%s::json) AS wanted(name, value) JOIN pg_settings AS s ON lower(s.name) = wanted.name",
         (json.dumps({**TEXT_SETTINGS, **PATIENCE}),),
     )
 
@@ -171,4 +172,3 @@ def _table(connection: Connection, oid: int, schema: str, name: str) -> dict:
 
 def _structure(connection: Connection) -> frozenset[str]:
     return frozenset(sentence for query in STRUCTURE for (sentence,) in connection.rows(query))
-

@@ -25,6 +25,7 @@ except ImportError:
 OLDEST_SERVER = 130000
 CONNECT_SECONDS = 10
 APPLICATION = "alwayson.upgrade"
+CHARACTER_NOT_IN_REPERTOIRE = "22021"
 SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 
 # The options of the doc fragment alwayson.upgrade.postgresql.
@@ -117,7 +118,7 @@ class Connection:
         cursor = self._execute(statement, parameters)
         try:
             return [tuple(row) for row in cursor.fetchall()]
-        except self._driver.Error as error:
+        except (self._driver.Error, UnicodeError) as error:
             raise _translated(error, self.database) from error
 
     def value(self, statement: str, parameters: Sequence[Any] | None = None) -> Any:
@@ -143,7 +144,7 @@ class Connection:
         try:
             cursor = self._raw.cursor()
             cursor.execute(statement, parameters)
-        except self._driver.Error as error:
+        except (self._driver.Error, UnicodeError) as error:
             raise _translated(error, self.database) from error
         return cursor
 
@@ -202,6 +203,8 @@ def _driver() -> ModuleType:
 
 def _translated(error: Exception, database: str) -> PostgresqlError:
     """The driver's error as the one family; the server's own words first."""
+    if isinstance(error, UnicodeError):
+        return PostgresqlError(f"database {database} holds, or was given, text that is not Unicode: {error}", CHARACTER_NOT_IN_REPERTOIRE)
     diagnosis = getattr(error, "diag", None)
     primary = getattr(diagnosis, "message_primary", None)
     if primary is None:

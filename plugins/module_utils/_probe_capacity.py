@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import csv
-from typing import Any, Callable, Sequence
+from typing import Any, Awaitable, Callable, Sequence
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils._probe_plan import CapacitySource, ProbeError
 
@@ -30,7 +30,7 @@ class CapacityError(ProbeError):
 def count_live(answer: str, backend: str) -> int:
     """Count the servers of `backend` that take new traffic in the answer to ``show stat``; raise CapacityError when it is not there.
 
-    A server does when its status begins with UP, or is 'no check'. Backup servers are not counted: they wait.
+    A server does when its status begins with UP, or is 'no check', and it has a weight. Backup servers are not counted: they wait.
     """
     try:
         rows = list(csv.DictReader(answer.lstrip("# \n").splitlines()))
@@ -91,7 +91,7 @@ class CapacitySampler:
                 reason = str(error) or f"no answer within {READ_SECONDS:g} s"
                 raise CapacityError(f"capacity of {source.name} cannot be read from {source.endpoint}: {reason}") from None
 
-    async def run(self, clock: Callable[[], float]) -> None:
+    async def run(self, clock: Callable[[], float], sleep: Callable[[float], Awaitable] = asyncio.sleep) -> None:
         """Sample for ever. `clock` is monotonic; a sample that took too long does not make the next ones bunch up."""
         if not self._sources:
             return
@@ -101,7 +101,7 @@ class CapacitySampler:
             counts = await asyncio.gather(*(_read_or_none(source) for source in self._sources))
             self.series.add(at, {source.name: count for source, count in zip(self._sources, counts)})
             due = max(due + INTERVAL_SECONDS, clock())
-            await asyncio.sleep(due - clock())
+            await sleep(due - clock())
 
 
 async def read_live(source: CapacitySource) -> int:
@@ -141,4 +141,5 @@ async def _open(endpoint: str) -> tuple[asyncio.StreamReader, asyncio.StreamWrit
 
 def _is_live(row: dict[str, str | None]) -> bool:
     status = row.get("status") or ""
-    return row.get("type") == _SERVER and row.get("bck") != "1" and (status.startswith("UP") or status == "no check")
+    in_rotation = row.get("type") == _SERVER and row.get("bck") != "1" and row.get("weight") != "0"
+    return in_rotation and (status.startswith("UP") or status == "no check")

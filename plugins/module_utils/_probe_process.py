@@ -182,6 +182,8 @@ def _become_probe(plan: Plan, directory: str, speak: int) -> None:
         _detach(directory, speak)
         _run(plan, directory, speak)
         status = 0
+    except ProbeError as error:
+        sys.stderr.write(f"{error}\n")
     except BaseException:
         traceback.print_exc()
     finally:

@@ -53,7 +53,8 @@ options:
     required: true
   directory:
     description:
-      - Where the probe keeps C(probe.pid), C(probe.log), C(live.json) (replaced once per second) and, in the end, C(result.json). It is made when it is missing.
+      - Where the probe keeps C(probe.pid), C(probe.log), C(live.json) (replaced once per second) and, in the end, C(result.json).
+        It is made when it is missing.
       - There is at most one probe per directory.
     type: path
     required: true
@@ -149,7 +150,8 @@ options:
         type: str
         required: true
       backend:
-        description: The backend whose servers are counted. One that is up, or not checked, and neither draining nor in maintenance nor a backup is live.
+        description: The backend whose servers are counted. A server is live that is up or not checked, has a weight,
+          and is neither draining, nor in maintenance, nor a backup.
         type: str
         required: true
   min_requests:
@@ -229,7 +231,7 @@ clients:
   sample: 60
 live:
   description:
-    - The figures so far, also in C(live.json). Times are epoch seconds, RV(live.series) has the last 60 seconds as in RV(result.series).
+    - The figures so far, also in C(live.json). Times are epoch seconds, C(series) has the last 60 seconds as in RV(result.series).
     - Empty when no probe has run there.
   returned: O(state=observed)
   type: dict
@@ -354,7 +356,7 @@ result:
       sample: [{from: 1798761610.0, to: 1798761611.0, send_lag_p99_ms: 131.2}]
     series:
       description:
-        - The run second by second, by the intended times of the requests. RV(result.series[].t) is in epoch seconds, percentiles are in milliseconds.
+        - The run second by second, by the intended times of the requests. C(t) is in epoch seconds, percentiles are in milliseconds.
         - The percentiles of a void second are V(null).
       type: list
       elements: dict

@@ -13,6 +13,7 @@ from .wording import count, seconds
 
 FINEST = 600  # stretches that a picture can show
 Step = tuple[float, float, float]  # from, to, live members
+Sample = tuple[float, float | None]  # moment, live members
 
 
 def capacity(report: Mapping, view: View) -> Picture | None:
@@ -57,31 +58,38 @@ def live_steps(samples: Sequence[Mapping], *, until: float) -> list[Step]:
     """The stretches of equal capacity: from, to, and the least that any load balancer counted live.
 
     A sample holds until the next one; the last one holds no longer than the samples usually stand apart.
+    Nothing holds through a sample in which no load balancer could be read: there the stretches leave a gap.
     """
-    known = _thinned(sorted((row["t"], min(row["live"].values())) for row in samples if row["live"] and row["t"] is not None))
+    seen = _thinned(sorted((row["t"], min(row["live"].values(), default=None)) for row in samples if row["t"] is not None))
     steps: list[Step] = []
-    for index, (moment, live) in enumerate(known):
-        ends = known[index + 1][0] if index + 1 < len(known) else min(until, moment + _usual_pause(known))
-        if steps and steps[-1][2] == live:
+    for index, (moment, live) in enumerate(seen):
+        if live is None:
+            continue
+        ends = seen[index + 1][0] if index + 1 < len(seen) else min(until, moment + _usual_pause(seen))
+        if steps and steps[-1][1:] == (moment, live):
             steps[-1] = (steps[-1][0], ends, live)
         else:
             steps.append((moment, ends, live))
     return steps
 
 
-def _thinned(known: list[tuple[float, float]]) -> list[tuple[float, float]]:
+def _thinned(seen: list[Sample]) -> list[Sample]:
     """The lowest of neighbouring samples, when there are more than a picture can show."""
-    size = -(-len(known) // FINEST)
-    return [(known[at][0], min(live for _moment, live in known[at:at + size])) for at in range(0, len(known), max(1, size))]
+    size = max(1, -(-len(seen) // FINEST))
+    groups = (seen[at:at + size] for at in range(0, len(seen), size))
+    return [(group[0][0], min((live for _moment, live in group if live is not None), default=None)) for group in groups]
 
 
-def _usual_pause(known: Sequence[tuple[float, float]]) -> float:
-    return (known[-1][0] - known[0][0]) / (len(known) - 1) if len(known) > 1 else 1.0
+def _usual_pause(seen: Sequence[Sample]) -> float:
+    return (seen[-1][0] - seen[0][0]) / (len(seen) - 1) if len(seen) > 1 else 1.0
 
 
 def _line(frame: Frame, steps: Sequence[Step], y) -> str:
-    path = f"M{frame.x(steps[0][0]):g},{y(steps[0][2]):g}"
-    return path + "".join(f"V{y(live):g}H{frame.x(ends):g}" for _from, ends, live in steps)
+    path, reached = "", None
+    for started, ends, live in steps:
+        path += f"V{y(live):g}H{frame.x(ends):g}" if started == reached else f"M{frame.x(started):g},{y(live):g}H{frame.x(ends):g}"
+        reached = ends
+    return path
 
 
 def _area(frame: Frame, step: Step, y, *, filled: bool) -> Markup:

@@ -73,7 +73,7 @@ def stage_class(name: str) -> str:
 def _legend(report: Mapping) -> list[tuple[str, str]]:
     stages = {stage_class(stage["name"]) for member in report["members"].values() for stage in member["stages"]}
     stages |= {"waiting"} if any(_waited(member) for member in report["members"].values()) else set()
-    words = {**{class_: word for class_, word, _starts in STAGES}, "waiting": "waiting for the others", "elsewhere": "other"}
+    words = {**{class_: word for class_, word, _starts in STAGES}, "waiting": "waiting", "elsewhere": "other"}
     before = {member["release_before"] for member in report["members"].values()}
     after = {member["release_after"] for member in report["members"].values()}
     entries = [("release-old", f"on {report['release_from']}")] if report["release_from"] in before | after else []

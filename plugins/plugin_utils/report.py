@@ -129,6 +129,8 @@ def _probe(run: Mapping) -> dict:
         "versions": _counts(probe.get("versions"), "probe.versions"),
         "void_windows": [numbers(row, "from", "to", "send_lag_p99_ms") for row in rows(probe.get("void_windows"), "probe.void_windows")],
         "live_min": min((min(row["live"].values()) for row in capacity if row["live"]), default=None) if live_min is None else live_min,
+        "capacity_samples": number(probe.get("capacity_samples")),
+        "capacity_unreadable": _counts(probe.get("capacity_unreadable"), "probe.capacity_unreadable"),
         "series": [_second(row) for row in rows(probe.get("series"), "probe.series") if number(row.get("t")) is not None],
         "capacity": capacity,
     }

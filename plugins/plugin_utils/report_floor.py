@@ -50,4 +50,4 @@ def duration_floor(members: Iterable[Mapping], *, method: str | None, at_once: i
             longest[step] = max(seconds, longest.get(step, 0.0))
         return round(sum(longest.values()), 3)
     everyone = [seconds for _step, seconds in outages]
-    return round(max(max(everyone), sum(everyone) / at_once if at_once else 0.0), 3)
+    return round(max(*everyone, sum(everyone) / at_once if at_once else 0.0), 3)

@@ -11,7 +11,7 @@ from .markup import Markup, element, join
 from .picture import PICTURES, View, room_for_names
 from .report_style import STYLE
 from .report_tables import databases_table, failures_table, kinds_table, members_table, phases_table
-from .report_verdict import falls_below_floor
+from .report_verdict import compares_with_floor, falls_below_floor
 from .wording import count, milliseconds, moment, percent, plural, seconds
 
 MARKS = {"good": "✓", "warning": "!", "bad": "✕"}
@@ -41,13 +41,13 @@ def render(report: Mapping) -> str:
 
 def _header(report: Mapping) -> Markup:
     """Whose run this was, the answer, and what else one wants to know at once."""
-    operator = "@".join(str(report["operator"][key]) for key in ("user", "host") if report["operator"].get(key))
+    operator = " ".join(f"{word} {report['operator'][key]}" for word, key in (("by", "user"), ("on", "host")) if report["operator"].get(key))
     facts = [
         element("b", report["service"] or "unnamed service"),
         element("b", f"{report['release_from'] or 'unknown'} → {report['release_to'] or 'unknown'}"),
         (report["method"] or "unknown method").replace("_", "-"),
         moment(report["started"]) if report["started"] is not None else None,
-        f"by {operator}" if operator else None,
+        operator or None,
     ]
     mark = element("span", MARKS[report["tone"]], class_="mark", aria_hidden="true")
     return element(
@@ -140,7 +140,7 @@ def _time(report: Mapping) -> Markup:
     whole, roll, floor = report["duration_s"], report["roll_s"], report["duration_floor_s"]
     if roll is None:
         return _figure("Time", "–", "not measured") if whole is None else _figure("Time", seconds(whole), "with all phases")
-    told = [f"the least possible is {seconds(floor)}" if floor else "", f"{seconds(whole)} with all phases" if whole is not None else ""]
+    told = [f"the least possible is {seconds(floor)}" if compares_with_floor(report) else "", f"{seconds(whole)} with all phases" if whole is not None else ""]
     return _figure("Time to roll", seconds(roll), "; ".join(word for word in told if word))
 
 
@@ -200,7 +200,7 @@ def _footer(report: Mapping) -> Markup:
         notes.append(f"{plural(report['version_regressions'], 'client')} saw the old release after the new one.")
     if report["send_lag_p99_ms"] is not None:
         notes.append(f"The prober sent 99 of 100 requests within {milliseconds(report['send_lag_p99_ms'])} of the moment they were due.")
-    if report["duration_floor_s"] is not None:
+    if compares_with_floor(report):
         notes.append("The least possible time follows from the members' own work: no order of the members is faster.")
     core = f", ansible-core {report['core_version']}" if report["core_version"] else ""
     ended = f"Run ended {moment(report['finished'])}. " if report["finished"] is not None else ""

@@ -38,6 +38,7 @@ section figure { margin: 18px 0 12px; }
 .notice { margin: 32px 0 0; padding: 16px 20px; border-left: 4px solid var(--warning); background: var(--panel); border-radius: 0 4px 4px 0; }
 .notice.problem { border-color: var(--bad); }
 .notice h2 { font-size: 16px; }
+.notice li { white-space: pre-line; }
 .notice ul { margin: 6px 0 0; padding-left: 1.2em; }
 .notice p { margin: 12px 0 0; }
 code { font: .88em ui-monospace, "SF Mono", Menlo, Consolas, "DejaVu Sans Mono", monospace; }
@@ -48,6 +49,7 @@ th { color: var(--muted); font-weight: 400; font-size: 13px; vertical-align: bot
 tbody th { color: var(--ink); font-weight: 600; font-size: inherit; vertical-align: top; }
 .number { text-align: right; white-space: nowrap; }
 td small { display: block; color: var(--muted); font-size: 12.5px; }
+td.proof { white-space: nowrap; } td.proof .long { white-space: normal; }
 td.good { color: var(--good); } td.good small { color: var(--muted); }
 .bar { display: block; height: 8px; margin-top: 6px; border-radius: 2px; background: var(--new); min-width: 1px; }
 .bar-cell { width: 55%; }
@@ -75,6 +77,7 @@ TELEPHONE = """
   td:not(.bar-cell) { display: grid; grid-template-columns: 9.5em 1fr; gap: 10px; text-align: left; }
   td::before { content: attr(data-label); color: var(--muted); }
   .number { text-align: left; white-space: normal; }
+  td.proof { white-space: normal; }
 }
 """
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from .markup import Markup, element
 from .report_floor import STRANDED
+from .report_verdict import worst_first
 from .wording import count, milliseconds, moment, plural, seconds, size
 
 OUTCOMES = {"upgraded": "upgraded", "returned": "returned to the previous release", "untouched": "not touched", "left_out": "left out of traffic",
@@ -57,7 +58,7 @@ def _member_row(name: str, member: Mapping, balancers: Sequence[str]) -> list[Ma
     before, after = member["release_before"] or "unknown", member["release_after"] or "unknown"
     outcome = OUTCOMES.get(member["outcome"], member["outcome"] or "unknown")
     tone = "bad" if member["outcome"] in (*STRANDED, "returned") else None
-    why = element("small", member["why"]) if member["why"] else None
+    why = element("small", member["why"].splitlines()[0]) if member["why"] else None
     touched = bool(member["out_at"] or member["seconds_out"] or member["stages"])
     if len(balancers) <= MOST_BALANCERS:
         proofs = [_proof_cell(balancer, member["drain_proof"].get(balancer), touched) for balancer in balancers]
@@ -91,10 +92,11 @@ def _proof_cell(balancer: str, proof: Mapping | None, touched: bool) -> Markup:
         return cell(label, "✕ no proof", class_="bad")
     states = f"{proof.get('before', 'unknown')} → {proof.get('after', 'unknown')}"
     if not is_proven(proof):
-        return cell(label, f"✕ {proof.get('sessions', 'unknown')} in flight, {proof.get('queued', 'unknown')} queued", element("small", states), class_="bad")
+        left = f"✕ {proof.get('sessions', 'unknown')} in flight, {proof.get('queued', 'unknown')} queued"
+        return cell(label, left, element("small", states), class_="bad proof")
     waited = proof.get("waited_s")
     after = f" after {seconds(waited)}" if isinstance(waited, (int, float)) else ""
-    return cell(label, "✓ 0 in flight", element("small", f"{states}{after}"), class_="good")
+    return cell(label, "✓ 0 in flight", element("small", f"{states}{after}"), class_="good proof")
 
 
 def _all_proofs_cell(proofs: Mapping[str, Mapping], balancers: Sequence[str], touched: bool) -> Markup:
@@ -165,9 +167,9 @@ def kinds_table(report: Mapping) -> Markup | None:
 
 def failures_table(report: Mapping) -> Markup | None:
     """The failed requests by class, the most frequent first."""
-    if not report["failures_by_class"]:
+    worst = worst_first(report["failures_by_class"])
+    if not worst:
         return None
-    worst = sorted(report["failures_by_class"].items(), key=lambda item: (-item[1], item[0]))
     return table([("Class", ""), ("Failed requests", "number")], [[row_heading(name), cell("Failed requests", count(n), class_="number")] for name, n in worst])
 
 
@@ -187,4 +189,3 @@ def phases_table(report: Mapping) -> Markup | None:
         for phase in timed
     ]
     return table([("Phase", ""), ("Began", ""), ("Took", "number"), ("", "")], rows)
-

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from .markup import printable
 from .report_page import longest_answer
-from .report_verdict import falls_below_floor, void_seconds
+from .report_verdict import compares_with_floor, falls_below_floor, void_seconds, worst_first
 from .wording import count, milliseconds, plural, seconds
 
 BLOCKS = "▁▂▃▄▅▆▇█"
@@ -63,7 +63,7 @@ def _figures(report: Mapping, width: int) -> list[tuple[str, str, str]]:
         ("requests", _requests(report), ""),
         ("longest answer", _longest(report), sparkline(_worst_per_second(report), cells)),
         ("live capacity", _capacity(report), sparkline([min(row["live"].values()) for row in report["capacity"] if row["live"]], cells, worst=min, least=0)),
-        ("time", _time(report), _bar(report["duration_floor_s"], report["roll_s"], cells)),
+        ("time", _time(report), _bar(report["duration_floor_s"], report["roll_s"], cells) if compares_with_floor(report) else ""),
         ("databases", _databases(report), ""),
     ]
 
@@ -72,8 +72,8 @@ def _requests(report: Mapping) -> str:
     if not report["measured"]:
         return "not measured"
     told = f"{count(report['requests_scheduled'])}, {count(report['requests_failed'])} failed"
-    if report["failures_by_class"]:
-        told += " (" + ", ".join(f"{number} {name}" for name, number in sorted(report["failures_by_class"].items(), key=lambda item: -item[1])) + ")"
+    classes = ", ".join(f"{number} {name}" for name, number in worst_first(report["failures_by_class"]))
+    told += f" ({classes})" if classes else ""
     return told if not report["void_windows"] else f"{told}; {seconds(void_seconds(report))} void"
 
 
@@ -101,8 +101,8 @@ def _time(report: Mapping) -> str:
     taken = report["roll_s"] if report["roll_s"] is not None else report["duration_s"]
     if taken is None:
         return "not measured"
-    floor = report["duration_floor_s"]
-    return f"roll {seconds(taken)}" + (f", least possible {seconds(floor)}" if floor else "")
+    told = f"roll {seconds(taken)}" if report["roll_s"] is not None else seconds(taken)
+    return told + (f", least possible {seconds(report['duration_floor_s'])}" if compares_with_floor(report) else "")
 
 
 def _databases(report: Mapping) -> str:
@@ -141,7 +141,7 @@ def _line(label: str, words: str, spark: str, width: int, ink: _Ink) -> str:
 
 def _wrapped(label: str, words: str, width: int) -> list[str]:
     """A sentence beside its label, broken between words; the label stands on the first line only."""
-    lines = textwrap.wrap(_clean(words), width - LABEL - 2)
+    lines = [line for part in words.splitlines() for line in textwrap.wrap(_clean(part), width - LABEL - 2, break_on_hyphens=False)]
     return [f"  {label if index == 0 else '':<{LABEL}}{line}" for index, line in enumerate(lines)]
 
 

@@ -45,7 +45,7 @@ def _broken_promises(report: Mapping) -> list[str]:
     """What the figures say against the run; nothing is said about what was not measured."""
     found = []
     if report["requests_failed"]:
-        classes = listed([f"{number} {name}" for name, number in sorted(report["failures_by_class"].items(), key=lambda item: -item[1])])
+        classes = listed([f"{number} {name}" for name, number in worst_first(report["failures_by_class"])])
         which = f": {classes}" if classes else ""
         found.append(f"{count(report['requests_failed'])} of {plural(report['requests_scheduled'], 'request')} failed{which}.")
     if report["version_regressions"] and report["method"] == HALF_POOL:
@@ -54,6 +54,17 @@ def _broken_promises(report: Mapping) -> list[str]:
     if falls_below_floor(report):
         found.append(f"Live capacity fell to {count(report['live_min'])}, under the floor of {count(report['live_floor'])}.")
     return found
+
+
+def worst_first(failures: Mapping[str, float]) -> list[tuple[str, float]]:
+    """The classes that had failures, the most frequent first."""
+    return sorted(((name, number) for name, number in failures.items() if number), key=lambda item: (-item[1], item[0]))
+
+
+def compares_with_floor(report: Mapping) -> bool:
+    """Whether the roll may be measured against the least time possible: not when a member's work was cut short or undone."""
+    outcomes = {member["outcome"] for member in report["members"].values()}
+    return bool(report["duration_floor_s"]) and not outcomes & {*STRANDED, "returned"}
 
 
 def falls_below_floor(report: Mapping) -> bool:
@@ -75,12 +86,15 @@ def _not_proven(report: Mapping) -> list[str]:
     if report["void_windows"]:
         missing.append(
             f"The prober itself was late in {plural(len(report['void_windows']), 'window')} ({seconds(void_seconds(report))} together): "
-            "what users saw then is not known."
+            "how long answers took then is not known."
         )
     if report["live_min"] is None:
         missing.append("Live capacity was not sampled.")
     elif report["live_floor"] is None:
         missing.append("No floor of live capacity was given to compare with.")
+    unread = [f"{name} in {plural(times, 'sample')}" for name, times in report["capacity_unreadable"].items() if times]
+    if unread:
+        missing.append(f"Live capacity could not always be read: {listed(unread)}.")
     undrained = [name for name, member in report["members"].items() if went_out(member) and not member["drain_proof"]]
     if undrained:
         missing.append(f"No load balancer proved the drain of {listed(undrained)}.")

@@ -65,15 +65,21 @@ def _demo(directory: Path, options: argparse.Namespace) -> int:
             stop_probe(directory / "probe")
 
 
-def run_playbook(name: str, directory: Path, variables: dict, *, ansible_playbook: str | None = None, output=None) -> int:
-    """Run one of the collection's playbooks against the fleet in *directory*; returns its exit status."""
+def run_playbook(name: str, directory: Path, variables: dict, *, ansible_playbook: str | None = None, output=None,
+                 environment: dict[str, str] | None = None) -> int:
+    """Run one of the collection's playbooks against the fleet in *directory*; returns its exit status.
+
+    :param ansible_playbook: another virtual environment's program.
+    :param output: a file for what it says, instead of the terminal.
+    :param environment: more variables for its environment.
+    """
     command = [
         "nice", "-n", "5",  # the fleet and its prober come first on a small machine
         ansible_playbook or str(Path(sys.executable).with_name("ansible-playbook")), f"alwayson.upgrade.{name}",
         "--inventory", str(directory / "inventory.yml"), "--extra-vars", f"@{REPOSITORY / 'tests/fleet/service.yml'}",
         "--extra-vars", json.dumps({"demo_directory": str(directory), "demo_repository": str(REPOSITORY), **variables}),
     ]
-    process = subprocess.Popen(command, cwd=directory, env=playbook_environment(directory), stdin=subprocess.DEVNULL,
+    process = subprocess.Popen(command, cwd=directory, env={**playbook_environment(directory), **(environment or {})}, stdin=subprocess.DEVNULL,
                                stdout=output, stderr=output and subprocess.STDOUT, start_new_session=True)
     try:
         return process.wait()

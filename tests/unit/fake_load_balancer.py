@@ -24,9 +24,11 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer im
     View,
 )
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic_pool import Clock
+from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic_sequence import Request, bring_about
 
 BACKEND = "app"
 CHECK_SECONDS = 2.0
+SIX = tuple(f"s{number}" for number in range(1, 7))
 
 
 class Time:
@@ -50,7 +52,7 @@ class Server:
     """A server as one load balancer knows it.
 
     `busy_until` is when its last request ends (simulated seconds). With `sticky` clients it is busy for as long as they get in, which
-    is everywhere but in maintenance. Without `alive` its health check fails.
+    is everywhere but in maintenance. Without `alive` its health check fails. Until `confirmed_at` it is up without one check.
     """
 
     admin: str = READY
@@ -63,6 +65,7 @@ class Server:
     backup: bool = False
     agent: bool = False
     healthy_at: float = 0.0
+    confirmed_at: float = 0.0
     survives_cuts: bool = False
 
 
@@ -125,6 +128,7 @@ class FakeLoadBalancer:
             weight=server.weight,
             backup=server.backup,
             probed=server.checked,
+            confirmed=self._time.now >= server.confirmed_at,
             agent=server.agent,
         )
 
@@ -138,3 +142,31 @@ class FakeLoadBalancer:
     def _require_reachable(self) -> None:
         if self.unreachable:
             raise LoadBalancerError(f"{self.name} ({self.endpoint}) cannot be reached")
+
+
+class House:
+    """Two load balancers in front of six servers, at a simulated hour."""
+
+    def __init__(self, **shared) -> None:
+        self.time = Time()
+        self.lb1, self.lb2 = (FakeLoadBalancer(name, self.time, {server: Server(**shared) for server in SIX}) for name in ("lb1", "lb2"))
+        self.balancers = [self.lb1, self.lb2]
+
+    def servers(self, name):
+        return [balancer.servers[name] for balancer in self.balancers]
+
+    def set(self, name, **facts):
+        for server in self.servers(name):
+            for fact, value in facts.items():
+                setattr(server, fact, value)
+
+    def do(self, state, *members, **options):
+        request = Request(BACKEND, members, state, **options)
+        return bring_about(self.balancers, request, self.time.clock)
+
+    def admin(self, *names):
+        return [[balancer.servers[name].admin for name in names] for balancer in self.balancers]
+
+    @property
+    def lines(self):
+        return [line for balancer in self.balancers for line in balancer.lines]

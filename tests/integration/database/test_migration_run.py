@@ -202,15 +202,17 @@ def test_a_syntax_error_is_told_with_its_line(server, tenant):
 def test_contract_comes_only_after_expand(server, tenants):
     names = tenants(2)
     migrate(server, names[:1], CURRENCY)
-    expand, contract = ledger.steps_of("2.0.0", "expand", [CURRENCY]), ledger.steps_of("2.0.0", "contract", [{"name": "001_drop", "sql": "DROP TABLE orders"}])
-    with pytest.raises(MigrationError, match=rf"nothing was applied anywhere. {names[1]}: not applied yet: expand step 001_currency of 2.0.0; run the expand phase"):
+    expand = ledger.steps_of("2.0.0", "expand", [CURRENCY])
+    contract = ledger.steps_of("2.0.0", "contract", [{"name": "001_drop", "sql": "DROP TABLE orders"}])
+    with pytest.raises(MigrationError, match=rf"anywhere. {names[1]}: not applied yet: expand step 001_currency of 2.0.0; run the expand phase"):
         survey(server.login, names, contract, expand)
     assert survey(server.login, names[:1], contract, expand) == {names[0]: contract}
 
 
 def test_a_step_does_not_leave_its_settings_to_the_next_one(server, tenant):
     first = {"name": "001_settings", "sql": "SET search_path TO nowhere; SET ROLE upgrade; SET statement_timeout = 200; SET timezone = 'Asia/Tokyo'"}
-    second = {"name": "002_uses", "sql": "SELECT pg_sleep(0.25); CREATE TABLE here AS SELECT current_setting('timezone') AS zone, current_setting('lock_timeout') AS lock_timeout"}
+    uses = "SELECT pg_sleep(0.25); CREATE TABLE here AS SELECT current_setting('timezone') AS zone, current_setting('lock_timeout') AS lock_timeout"
+    second = {"name": "002_uses", "sql": uses}
     assert report(migrate(server, [tenant], first, second)) == ""
     assert server.value("SELECT lock_timeout FROM public.here", tenant) == "50ms"
     assert server.value("SELECT zone FROM public.here", tenant) != "Asia/Tokyo"

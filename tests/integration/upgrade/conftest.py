@@ -15,6 +15,7 @@ from fleet.demo import run_playbook, stop_probe
 from fleet.embedded import EmbeddedFleet
 
 REPOSITORY = Path(__file__).resolve().parents[3]
+PLUGINS = Path(__file__).parent / "plugins"
 RECAP = re.compile(r"^(\S+)\s+: ok=(\d+)\s+changed=(\d+)\s+unreachable=(\d+)\s+failed=(\d+)", re.MULTILINE)
 
 
@@ -53,7 +54,8 @@ class Operator:
         self.runs += 1
         log = self.fleet.directory / f"run-{self.runs:02}-{playbook}.log"
         with log.open("w", encoding="utf-8") as output:
-            code = run_playbook(playbook, self.fleet.directory, variables, ansible_playbook=core and str(core), output=output)
+            code = run_playbook(playbook, self.fleet.directory, variables, ansible_playbook=core and str(core), output=output,
+                                environment={"ANSIBLE_CONNECTION_PLUGINS": str(PLUGINS)})
         return Run(code, log.read_text(encoding="utf-8"), self.fleet.directory)
 
     def in_traffic(self) -> dict[str, set[str]]:

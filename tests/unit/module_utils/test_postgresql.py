@@ -32,7 +32,8 @@ def test_the_password_is_never_on_a_command_line():
 
 
 @pytest.mark.parametrize(
-    ("host", "socket", "local"), [(None, None, True), (None, "/run/postgresql", True), ("127.0.0.7", None, True), ("db1.example", None, False), ("localhost", None, True)]
+    ("host", "socket", "local"),
+    [(None, None, True), (None, "/run/postgresql", True), ("127.0.0.7", None, True), ("db1.example", None, False), ("localhost", None, True)],
 )
 def test_where_the_server_is(host, socket, local):
     login = Login.of({**OPTIONS, "login_host": host, "login_unix_socket": socket})

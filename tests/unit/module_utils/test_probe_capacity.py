@@ -12,12 +12,12 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._probe_capacity i
 from ansible_collections.alwayson.upgrade.plugins.module_utils._probe_plan import CapacitySource
 from probe_servers import closed_port
 
-HEAD = "# pxname,svname,qcur,status,bck,type,\n"
+HEAD = "# pxname,svname,qcur,status,weight,bck,type,\n"
 
 
 def show_stat(*statuses, backend="app", whole=True):
-    servers = "".join(f"{backend},s{number},0,{status},0,2,\n" for number, status in enumerate(statuses))
-    return HEAD + f"front,FRONTEND,0,OPEN,,0,\n{servers}" + (f"{backend},BACKEND,0,UP,0,1,\n\n" if whole else "")
+    servers = "".join(f"{backend},s{number},0,{status},1,0,2,\n" for number, status in enumerate(statuses))
+    return HEAD + f"front,FRONTEND,0,OPEN,,,0,\n{servers}" + (f"{backend},BACKEND,0,UP,1,0,1,\n\n" if whole else "")
 
 
 @pytest.mark.parametrize("status", ["UP", "UP 1/2", "no check"])
@@ -30,8 +30,8 @@ def test_a_server_that_takes_none_is_not(status):
     assert count_live(show_stat("UP", status), "app") == 1
 
 
-def test_backup_servers_wait_and_other_backends_do_not_count():
-    answer = show_stat("UP", "UP") + "app,spare,0,UP,1,2,\nother,s1,0,UP,0,2,\nother,BACKEND,0,UP,0,1,\n"
+def test_backup_servers_wait_weight_0_gets_nothing_and_other_backends_do_not_count():
+    answer = show_stat("UP", "UP") + "app,spare,0,UP,1,1,2,\napp,unweighted,0,UP,0,0,2,\nother,s1,0,UP,1,0,2,\nother,BACKEND,0,UP,1,0,1,\n"
     assert (count_live(answer, "app"), count_live(answer, "other")) == (2, 1)
 
 
@@ -99,6 +99,27 @@ def test_endpoints_are_sampled_over_tcp_and_unix_sockets(tmp_path):
     assert (series.live_min, series.unreadable) == (1, {"lb1": 0, "lb2": 0})
 
 
+def test_samples_keep_their_pace_and_do_not_bunch_up_after_a_slow_one(monkeypatch):
+    now, taken = [100.0], []
+    lasts = iter([0.01, 1.0, 0.01])
+
+    async def read(_source):
+        taken.append(now[0])
+        now[0] += next(lasts, 0.01)
+        return 1
+
+    async def sleep(seconds):
+        now[0] += seconds
+        if len(taken) == 5:
+            raise asyncio.CancelledError
+
+    monkeypatch.setattr(capacity, "_read_or_none", read)
+    sampler = CapacitySampler([CapacitySource("lb1", "unix:/api", "app")], wall_clock=lambda: now[0])
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(sampler.run(lambda: now[0], sleep))
+    assert taken == pytest.approx([100.0, 100.25, 101.25, 101.5, 101.75])
+
+
 @pytest.mark.parametrize(
     ("endpoint", "message"),
     [
@@ -116,7 +137,7 @@ def test_the_check_names_the_endpoint_that_cannot_be_read(endpoint, message):
 
 def test_the_check_names_an_endpoint_that_does_not_answer(monkeypatch):
     async def check():
-        server = await asyncio.start_server(lambda _reader, _writer: asyncio.sleep(60), "127.0.0.1", 0)
+        server = await asyncio.get_running_loop().create_server(asyncio.Protocol, "127.0.0.1", 0)
         try:
             await CapacitySampler([CapacitySource("lb1", endpoint_of(server), "app")], wall_clock=lambda: 0.0).check()
         finally:

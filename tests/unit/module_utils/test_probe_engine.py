@@ -14,7 +14,7 @@ from collections import Counter
 import pytest
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _probe_record as outcomes
 from ansible_collections.alwayson.upgrade.plugins.module_utils._probe import Engine, Probe, ProbeLoop
-from ansible_collections.alwayson.upgrade.plugins.module_utils._probe_client import Client, Connection, Exchange, outcome_of_connect
+from ansible_collections.alwayson.upgrade.plugins.module_utils._probe_client import Client, Connection, Exchange, give_up, outcome_of_connect
 from ansible_collections.alwayson.upgrade.plugins.module_utils._probe_plan import ProbeError, Seat, make_plan
 from ansible_collections.alwayson.upgrade.plugins.module_utils._probe_result import Windows, final_figures
 from probe_servers import Call, Server, answer, closed_port
@@ -67,7 +67,7 @@ def test_nothing_fails_on_a_server_that_behaves():
 
 def test_kept_alive_connections_are_used_again_and_new_ones_are_new():
     _figures, kept = probe(rate=20.0, requests=10)
-    _figures, new = probe(mix=NEW)
+    _figures, new = probe(lambda call: call.transport.write(answer()), mix=NEW, rate=100.0)
     assert (kept.connections < 10, new.connections) == (True, 20)
     assert all("connection: close" in call.head.lower() for call in new.calls)
 
@@ -138,6 +138,16 @@ def test_truncated(part, end):
 
     figures, _server = probe(behave)
     assert failures(figures) == {"truncated": 20}
+
+
+@pytest.mark.parametrize(("end", "expected"), [(Call.reset, {"truncated": 20}), (lambda call: call.transport.close(), {})])
+def test_a_body_that_ends_with_the_connection_is_whole_only_when_it_ends_in_order(end, expected):
+    def behave(call):
+        call.transport.write(b"HTTP/1.1 200 OK\r\n\r\nbody")
+        asyncio.get_running_loop().call_later(0.05, end, call)
+
+    figures, _server = probe(behave)
+    assert failures(figures) == expected
 
 
 @pytest.mark.parametrize(
@@ -217,8 +227,9 @@ def test_a_server_frozen_for_a_second_shows_a_second_to_all_who_asked_in_it():
 
 
 def test_a_prober_that_was_late_itself_says_so():
-    figures, _record = run(probe_server(Server(), meanwhile=lambda _engine: (0.1, time.sleep, 0.5), rate=100.0, requests=100))
+    figures, record = run(probe_server(Server(), meanwhile=lambda _engine: (0.1, time.sleep, 0.5), rate=100.0, requests=100))
     assert figures["requests_failed"] == 0
+    assert max(record.latency) >= 0.45  # from the intended time, not from that of sending
     assert [window["from"] for window in figures["void_windows"]] == [0.0]
     assert figures["void_windows"][0]["send_lag_p99_ms"] > 100
     assert figures["latency_ms"]["p100"] is None
@@ -321,6 +332,14 @@ def test_unasked_bytes_on_an_idle_connection_end_it_and_fail_nobody(engine):
     connection.data_received(answer("408 Request Timeout"))
     assert connection.transport.closed
     assert (engine.record.failed, engine.record.pending) == (0, 0)
+
+
+def test_what_is_given_up_frees_its_connection(engine):
+    exchange = asked(engine)
+    connection = Connection(exchange.client, exchange)
+    connection.connection_made(FakeTransport())
+    give_up(exchange)
+    assert connection.transport.closed
 
 
 def test_a_client_keeps_few_idle_connections(engine):

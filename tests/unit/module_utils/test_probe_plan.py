@@ -129,5 +129,5 @@ def test_a_pacer_ends_after_its_requests_or_its_seconds_or_when_told():
 @given(st.floats(0.01, 2000), st.integers(0, 5000))
 def test_every_request_belongs_to_exactly_the_second_it_is_meant_for(rate, second):
     first, behind = first_request_of_second(second, rate), first_request_of_second(second + 1, rate)
-    assert all(int(index / rate) == second for index in {first, (first + behind) // 2, behind - 1} if first <= index < behind)
+    assert all(int(index / rate) == second for index in (first, (first + behind) // 2, behind - 1) if first <= index < behind)
     assert int(behind / rate) > second and (first == 0 or int((first - 1) / rate) < second)

@@ -81,7 +81,8 @@ def test_kinds_have_figures_of_their_own():
 
 
 def test_seconds_are_those_of_the_intended_times():
-    figures = figures_of(record_of(*[(outcomes.OK, 0.1, 0.0, "1.0.0")] * 10, *[(outcomes.OK, 0.2, 0.0, "2.0.0")] * 9, (outcomes.TIMEOUT, 5.0), (outcomes.OK, 0.3)))
+    old, new = (outcomes.OK, 0.1, 0.0, "1.0.0"), (outcomes.OK, 0.2, 0.0, "2.0.0")
+    figures = figures_of(record_of(*[old] * 10, *[new] * 9, (outcomes.TIMEOUT, 5.0), (outcomes.OK, 0.3)))
     assert [(row["t"], row["scheduled"], row["failed"], row["p100"], row["versions"]) for row in figures["series"]] == [
         (STARTED, 10, 0, 100.0, {"1.0.0": 10}), (STARTED + 1, 10, 1, 5000.0, {"2.0.0": 9}), (STARTED + 2, 1, 0, 300.0, {})]
     assert figures["versions"] == {"1.0.0": 10, "2.0.0": 9}

@@ -196,8 +196,9 @@ def test_a_pid_file_that_no_probe_wrote_is_named(prober):
 def test_it_outlives_the_folder_that_ansible_ran_the_module_from(prober, tmp_path):
     """Through a real ansible: the module's zip is gone by the time that most of the requests are sent."""
     def ansible(**params):
-        command = [str(Path(sys.executable).with_name("ansible")), "localhost", "-i", "localhost,", "-c", "local", "-e", f"ansible_python_interpreter={sys.executable}",
-                   "-m", "alwayson.upgrade.availability_probe", "-a", json.dumps({"directory": str(prober.directory), **params})]
+        options = json.dumps({"directory": str(prober.directory), **params})
+        command = [str(Path(sys.executable).with_name("ansible")), "localhost", "-i", "localhost,", "-c", "local",
+                   "-e", f"ansible_python_interpreter={sys.executable}", "-m", "alwayson.upgrade.availability_probe", "-a", options]
         environment = {**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS), "ANSIBLE_REMOTE_TMP": str(tmp_path / "remote"),
                        "ANSIBLE_HOME": str(tmp_path / "home"), "ANSIBLE_LOAD_CALLBACK_PLUGINS": "1", "ANSIBLE_STDOUT_CALLBACK": "ansible.builtin.minimal"}
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)

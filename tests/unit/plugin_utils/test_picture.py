@@ -112,7 +112,7 @@ def test_versions_fill_the_height_and_change_at_the_flip():
     steps = {node.get("class"): node.get("d").count("M") for node in (new, old)}
     seen = [row["versions"] for row in run["probe"]["series"]]
     assert steps["share release-new"] == sum(NEW in row for row in seen) > 5 and steps["share release-old"] == sum(OLD in row for row in seen) > 5
-    assert {match for match in re.findall(r"v(-[\d.]+)", new.get("d") + old.get("d"))} == {"-110.0"}, "half-pool: always one release alone"
+    assert set(re.findall(r"v(-[\d.]+)", new.get("d") + old.get("d"))) == {"-110.0"}, "half-pool: always one release alone"
 
 
 def test_versions_show_what_nobody_expected():
@@ -162,8 +162,8 @@ def test_stage_names_are_recognised():
 
 def test_capacity_is_the_least_that_any_load_balancer_saw():
     seen = ({"lb1": 6, "lb2": 6}, {"lb1": 6, "lb2": 5}, {"lb1": 5, "lb2": 6}, {}, {"lb1": 6})
-    samples = [{"t": t, "live": live} for t, live in enumerate(seen)]
-    assert live_steps(samples, until=10) == [(0, 1, 6), (1, 4, 5), (4, 4 + 4 / 3, 6)]
+    samples = [{"t": t, "live": live} for t, live in enumerate(seen)]  # at 3 no load balancer could be read
+    assert live_steps(samples, until=10) == [(0, 1, 6), (1, 3, 5), (4, 5, 6)]
 
 
 def test_a_long_run_keeps_its_lowest_moment():
@@ -192,7 +192,8 @@ def test_restores_have_two_bars_for_each_database_on_one_scale():
     tree = drawn("restores", run)
     dumps, restores = (marks(tree, name)[1:] for name in ("dump", "restore"))
     assert len(dumps) == len(restores) == 3
-    per_second = {round((box(bar)[2] + 0.6) / run["databases"][name]["backup"]["seconds_restore"], 1) for bar, name in zip(restores, run["databases"])}
+    took = [database["backup"]["seconds_restore"] for database in run["databases"].values()]
+    per_second = {round((box(restore)[2] + 0.6) / seconds, 1) for restore, seconds in zip(restores, took)}
     assert len(per_second) == 1
     assert [node.text for node in marks(tree, "bad")] == ["✕ not proven"] and len(marks(tree, "good")) == 2
 

@@ -105,6 +105,30 @@ def test_failed_requests_are_told_with_their_classes():
     assert report["problems"] == [f"37 of {run['probe']['requests_scheduled']:,} requests failed: 26 http_5xx and 11 timeout."]
 
 
+def test_classes_without_a_failure_are_not_told():
+    run = sample_run()
+    run["probe"]["failures_by_class"] = {"timeout": 0, "http_5xx": 0}
+    report = summarise(run)
+    assert report["ok"] and report["failures_by_class"] == {"timeout": 0, "http_5xx": 0}
+    assert "timeout" not in words(report) and "timeout" not in terminal_summary(report)
+
+
+def test_only_whole_work_is_measured_against_the_least_time():
+    for run, compared in ((sample_run(), True), (sample_run(outcome="returned"), False), (sample_run("rolling", outcome="stopped"), False)):
+        report = summarise(run)
+        assert report["duration_floor_s"] > 0
+        assert ("least possible" in terminal_summary(report)) is ("least possible" in words(report)) is compared
+
+
+def test_a_reason_of_several_lines_keeps_them():
+    run = sample_run(outcome="returned")
+    run["problems"], run["members"]["app1"]["why"] = ["first line\nsecond line"], "first line\nsecond line"
+    report = summarise(run)
+    assert report["problems"] == ["first line\nsecond line."]
+    assert "problem         first line\n                  second line." in terminal_summary(report)
+    assert words(report).count("second line") == 1, "the members' table shows the first line only"
+
+
 def test_going_back_to_the_old_release_breaks_half_pool_only():
     for method, ok in (("half_pool", False), ("rolling", True)):
         run = sample_run(method)
@@ -120,6 +144,8 @@ def test_capacity_under_the_floor():
     run["probe"]["live_min"] = 2
     report = summarise(run)
     assert (report["ok"], report["problems"]) == (False, ["Live capacity fell to 2, under the floor of 3."])
+    run["probe"]["capacity_unreadable"] = {"lb1": 0, "lb2": 3}
+    assert summarise(run)["not_proven"] == ["Live capacity could not always be read: lb2 in 3 samples."]
     del run["probe"]["live_min"]
     run["probe"]["capacity"][5]["lb2"] = 1
     assert summarise(run)["live_min"] == 1
@@ -129,7 +155,7 @@ def test_void_windows_do_not_pass_as_proof():
     run = sample_run()
     run["probe"]["void_windows"] = [{"from": run["started"] + 5, "to": run["started"] + 8, "send_lag_p99_ms": 240}]
     report = summarise(run)
-    assert report["ok"] and report["not_proven"] == ["The prober itself was late in 1 window (3.0 s together): what users saw then is not known."]
+    assert report["ok"] and report["not_proven"] == ["The prober itself was late in 1 window (3.0 s together): how long answers took then is not known."]
     assert not report["headline"].startswith("Nobody")
 
 

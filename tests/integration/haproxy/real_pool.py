@@ -1,0 +1,200 @@
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Two real HAProxy in front of four throwaway servers, and clients that count what they get."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy import Haproxy, HaproxyError
+from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import READY, Member
+from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic_sequence import Request, bring_about
+from fleet.haproxy import find_binary
+from fleet.ports import Endpoint, Ports
+
+HERE = Path(__file__).resolve().parent
+CELLAR = HERE.parents[2] / "build" / "cache" / "haproxy"
+BACKEND = "app"
+MEMBERS = ("s1", "s2", "s3", "s4")
+WAIT_SECONDS = 20
+
+CONFIGURATION = """\
+global
+  nbthread 1
+  stats socket {runtime} level admin
+  stats maxconn 100
+defaults
+  mode http
+  option redispatch 1
+  retries 3
+  option idle-close-on-response
+  timeout connect 2s
+  timeout client 30s
+  timeout server 30s
+  timeout check 1s
+frontend users
+  bind {front}
+  default_backend {backend}
+backend {backend}
+  balance roundrobin
+  option httpchk GET /healthz
+  cookie SRV insert indirect nocache
+  default-server check inter 200ms fall 2 rise 2
+{servers}
+  server unchecked {unchecked} disabled no-check
+backend other
+"""
+
+
+class Pool:
+    """The processes; `balancers` drive the two HAProxy, the first over TCP and the second over its UNIX socket."""
+
+    def __init__(self, folder: Path) -> None:
+        ports = Ports()
+        self._folder = folder
+        self._endpoints = {name: ports.endpoint(f"127.0.0.{80 + number}") for number, name in enumerate(MEMBERS, start=1)}
+        self.fronts = {"lb1": ports.endpoint("127.0.0.79"), "lb2": ports.endpoint("127.0.0.80")}
+        runtime = ports.endpoint("127.0.0.79")
+        self._sockets = {"lb1": f"ipv4@{runtime}", "lb2": str(folder / "lb2.sock")}
+        self.specs = [{"name": "lb1", "endpoint": f"tcp://{runtime}"}, {"name": "lb2", "endpoint": f"unix:{folder / 'lb2.sock'}"}]
+        self.balancers = [Haproxy(spec["name"], spec["endpoint"], answer_seconds=1.0) for spec in self.specs]
+        self.processes: dict[str, subprocess.Popen] = {}
+
+    def start(self) -> None:
+        for name in MEMBERS:
+            self.start_member(name)
+        binary = None
+        for name in self.fronts:
+            configuration = self._write_configuration(name)
+            binary = binary or find_binary(configuration, CELLAR)
+            self._spawn(name, [*binary, "-db", "-f", str(configuration)])
+        self.await_all(lambda member: member.live)
+
+    def stop(self) -> None:
+        for process in self.processes.values():
+            with contextlib.suppress(ProcessLookupError):
+                process.send_signal(signal.SIGCONT)
+            process.kill()
+        for process in self.processes.values():
+            process.wait()
+
+    def start_member(self, name: str, release: str = "1.0.0") -> None:
+        endpoint = self._endpoints[name]
+        self._spawn(name, [sys.executable, str(HERE / "member.py"), endpoint.address, str(endpoint.port), release])
+
+    def kill_member(self, name: str) -> None:
+        self.processes[name].kill()
+        self.processes[name].wait()
+
+    def address(self, name: str) -> str:
+        return self._endpoints[name].address
+
+    def do(self, state: str, *members: str, **options):
+        return bring_about(self.balancers, Request(BACKEND, members, state, **options))
+
+    def members(self) -> list[dict[str, Member]]:
+        """The members as lb1 and as lb2 see them."""
+        views = [balancer.read(BACKEND).backends[BACKEND].members for balancer in self.balancers]
+        return [{name: view[name] for name in MEMBERS} for view in views]
+
+    def admin(self, *names: str) -> list[list[str]]:
+        return [[view[name].admin for name in names] for view in self.members()]
+
+    def reset(self) -> None:
+        """Every member alive, ready and up on both."""
+        for name in MEMBERS:
+            if self.processes[name].poll() is not None:
+                self.start_member(name)
+        for balancer in self.balancers:
+            balancer.apply(BACKEND, dict.fromkeys(MEMBERS, READY))
+        self.await_all(lambda member: member.live and member.confirmed and member.sessions == 0)
+
+    def await_all(self, condition: Callable[[Member], bool]) -> None:
+        """Wait until every member is so, as both see it."""
+        give_up = time.monotonic() + WAIT_SECONDS
+        while not self._are_all(condition):
+            assert time.monotonic() < give_up, "the members did not become as they should; see the logs in " + str(self._folder)
+            time.sleep(0.05)
+
+    def _are_all(self, condition: Callable[[Member], bool]) -> bool:
+        try:
+            return all(condition(member) for view in self.members() for member in view.values())
+        except HaproxyError:
+            return False
+
+    def _write_configuration(self, name: str) -> Path:
+        servers = "\n".join(f"  server {member} {endpoint} cookie {member}" for member, endpoint in self._endpoints.items())
+        path = self._folder / f"{name}.cfg"
+        path.write_text(
+            CONFIGURATION.format(
+                runtime=self._sockets[name], front=self.fronts[name], backend=BACKEND, servers=servers, unchecked=self._endpoints["s1"]
+            ),
+            encoding="utf-8",
+        )
+        return path
+
+    def _spawn(self, name: str, argv: list[str]) -> None:
+        with open(self._folder / f"{name}.log", "ab") as log:
+            self.processes[name] = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+
+
+class Client(threading.Thread):
+    """Asks for `path` again and again through one front, over one connection, until it is told to stop; without `sticky` it keeps no cookie."""
+
+    def __init__(self, front: Endpoint, path: str = "/", sticky: bool = True, pause: float = 0.02, cookie: str | None = None) -> None:
+        super().__init__(daemon=True)
+        self.answers: list[tuple[float, str, str]] = []  # when it came, who served, which release
+        self.failures: list[str] = []
+        self.cookie = cookie
+        self._front, self._path, self._sticky, self._pause = front, path, sticky, pause
+        self._over = threading.Event()
+
+    def run(self) -> None:
+        connection = http.client.HTTPConnection(self._front.address, self._front.port, timeout=15)
+        while not self._over.is_set():
+            try:
+                self._ask(connection)
+            except (OSError, http.client.HTTPException) as error:
+                self.failures.append(repr(error))
+                connection.close()
+            self._over.wait(self._pause)
+        connection.close()
+
+    def stop(self) -> None:
+        self._over.set()
+        self.join(20)
+        assert not self.is_alive()
+
+    def _ask(self, connection: http.client.HTTPConnection) -> None:
+        connection.request("GET", self._path, headers={"Cookie": self.cookie} if self.cookie else {})
+        answer = connection.getresponse()
+        answer.read()
+        if answer.status != 200:
+            self.failures.append(f"status {answer.status}")
+            return
+        self.answers.append((time.time(), answer.headers["X-Served-By"], answer.headers["X-Release"]))
+        if self._sticky and answer.headers["Set-Cookie"]:
+            self.cookie = answer.headers["Set-Cookie"].partition(";")[0]
+
+
+@contextlib.contextmanager
+def load(*clients: Client) -> Iterator[None]:
+    """Run the clients meanwhile; afterwards no request has failed, and every client got answers."""
+    for client in clients:
+        client.start()
+    try:
+        yield
+    finally:
+        for client in clients:
+            client.stop()
+    assert [failure for client in clients for failure in client.failures] == []
+    assert all(client.answers for client in clients)

@@ -1,0 +1,52 @@
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A member that stops answering in the middle of its upgrade: the roll stops, on every supported ansible-core, and no user notices."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[3]
+PLUGINS = Path(__file__).parent / "plugins"
+CORES = ("2.19", "2.20", "2.21")
+EVERYBODY = {f"app{number}" for number in range(1, 7)}
+
+
+@pytest.fixture
+def losing(operator, monkeypatch):
+    """app1 is lost when the roll begins; afterwards it answers again and is put back as it was."""
+    lost = operator.fleet.directory / "lost"
+    lost.mkdir(exist_ok=True)
+    monkeypatch.setenv("LOSABLE_DIRECTORY", str(lost))
+    yield {"ansible_connection": "losable", "upgrade_before_roll": [str(PLUGINS / "lose_app1.yml")]}
+    (lost / "app1").unlink(missing_ok=True)
+    assert operator.run("rollback", upgrade_release="1.0.0", ansible_connection="losable").code == 0
+    assert set(operator.versions().values()) == {"1.0.0"}
+    assert operator.in_traffic() == {"lb1": EVERYBODY, "lb2": EVERYBODY}
+
+
+@pytest.mark.parametrize(("core", "method"), [("2.19", "half_pool"), ("2.19", "rolling"), ("2.20", "rolling"), ("2.21", "rolling"), ("2.21", "half_pool")])
+def test_a_lost_member_stops_the_roll(operator, losing, core, method):
+    playbook = REPOSITORY / "build" / "cores" / core / "bin" / "ansible-playbook"
+    if not playbook.exists():
+        pytest.skip(f"ansible-core {core}: no Python on this machine runs it (see tests/cores.sh)")
+    run = operator.run("upgrade", core=playbook, upgrade_release="2.0.0", upgrade_method=method, **losing)
+    assert run.code != 0
+    report = run.report
+    assert report["ok"] is False and report["core_version"].startswith(core)
+    assert report["members"]["app1"]["outcome"] == "lost"
+    assert any("app1 was lost" in sentence for sentence in report["problems"])
+    started = {name for name, member in report["members"].items() if member["outcome"] != "untouched"}
+    assert len(started) == {"half_pool": 3, "rolling": 2}[method]
+    assert report["requests_scheduled"] > 1000 and report["requests_failed"] == 0, report["failures_by_class"]
+    assert operator.in_traffic() == {"lb1": EVERYBODY - {"app1"}, "lb2": EVERYBODY - {"app1"}}
+    if method == "half_pool":
+        assert {version for name, version in operator.versions().items() if name != "app1"} == {"1.0.0"}
+
+
+def test_every_supported_core_is_tried_or_skipped_by_name():
+    assert {core for core in CORES} == {mark.args[1][index][0] for mark in test_a_lost_member_stops_the_roll.pytestmark
+                                        if mark.name == "parametrize" for index in range(len(mark.args[1]))}
