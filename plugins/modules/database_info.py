@@ -119,12 +119,15 @@ def describe(login: Login, names: list[str]) -> dict:
 
 def describe_database(login: Login, name: str) -> dict:
     """One database: size_bytes, tables, migrations."""
-    with connect(login, name) as database:
-        return {
-            "size_bytes": catalog.size_bytes(database),
-            "tables": catalog.table_count(database),
-            "migrations": [row.as_dict() for row in ledger.read(database)],
-        }
+    try:
+        with connect(login, name) as database:
+            return {
+                "size_bytes": catalog.size_bytes(database),
+                "tables": catalog.table_count(database),
+                "migrations": [row.as_dict() for row in ledger.read(database)],
+            }
+    except PostgresqlError as error:
+        raise PostgresqlError(f"{name}: {error}", error.sqlstate) from error
 
 
 def main() -> None:

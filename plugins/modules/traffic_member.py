@@ -156,7 +156,6 @@ finished:
 """
 
 import signal
-import sys
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy import open_load_balancers
@@ -211,9 +210,16 @@ def request_from(params: dict) -> Request:
 
 
 def unwind_when_ended() -> None:
-    """A module that is told to end, or whose connection is lost, puts back what it has half done."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda received, _frame: sys.exit(f"ended by signal {received}"))
+    """Make the end of this process, or of its connection, a failure like others: what is half done is put back."""
+    numbers = (signal.SIGTERM, signal.SIGHUP)
+
+    def unwind(received: int, _frame: object) -> None:
+        for number in numbers:
+            signal.signal(number, signal.SIG_IGN)
+        raise TrafficError(f"ended by signal {received}")
+
+    for number in numbers:
+        signal.signal(number, unwind)
 
 
 if __name__ == "__main__":

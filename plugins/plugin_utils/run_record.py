@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+# After a run that did not succeed: the state first. The same command again goes on from there, or rollback goes back.
+NEXT_COMMAND = "ansible-playbook alwayson.upgrade.status"
 STAGES = (("drain", "out"), ("release", "release"), ("smoke test", "smoke"), ("return", "in"))
 
 
@@ -30,7 +32,7 @@ def make_record(plan: Mapping, run: Mapping) -> dict:
     return {
         "service": plan["service"], "release_from": plan["release_from"], "release_to": plan["release_to"], "method": plan["method"],
         "direction": plan["direction"], "started": run["started"], "finished": run["finished"], "ok": ok,
-        "outcome": _outcome(ok, plan, members), "problems": problems, "next_command": None if ok else _next_command(plan),
+        "outcome": _outcome(ok, plan, members), "problems": problems, "next_command": None if ok else NEXT_COMMAND,
         "live_floor": plan["limits"]["min_live"], "pool_size": plan["pool_size"], "limits": dict(plan["limits"]),
         "phases": [{"name": name, **times} for name, times in run["phases"].items()],
         "members": members, "databases": _databases(run.get("databases") or {}),
@@ -105,12 +107,6 @@ def _outcome(ok: bool, plan: Mapping, members: Mapping) -> str:
     if all(member["release_after"] == member["release_before"] and member["outcome"] not in ("left_out", "lost") for member in members.values()):
         return f"returned to {plan['release_from']}"
     return "stopped"
-
-
-def _next_command(plan: Mapping) -> str:
-    """What to do after a run that did not succeed: the state first, then the same command again."""
-    return ("ansible-playbook alwayson.upgrade.status shows what runs where; the command you ran goes on from there, "
-            f"ansible-playbook alwayson.upgrade.rollback -e upgrade_release={plan['release_from']} goes back")
 
 
 def _databases(by_host: Mapping) -> dict:

@@ -25,7 +25,8 @@ notes:
   - "C(rolling_max_per_domain), C(rolling_domains_at_once): limits by failure domain."
   - "C(rolling_steps) (default V([100%])): cumulative steps, for example V([1, 10%, 100%]), or V(half_pool) or V(canary). A step starts when the one
     before is done."
-  - "C(rolling_max_failures) (default V(0)): failed and lost hosts of the whole play before the roll stops, a number or a percentage."
+  - "C(rolling_max_failures) (default V(0)): failed and lost hosts of the whole play before the roll stops, a number or a percentage. A failed host is
+    not live, so the floor may stop the roll before the budget does."
   - "C(rolling_on_failure) (default V(stop)): V(stop) or V(skip)."
   - "C(rolling_live): where live capacity is read before each start, a dictionary with C(load_balancers) (list of C(name) and C(endpoint), reachable from the
     controller) and C(backend). Without it, members that are not in flight and did not fail count as live."

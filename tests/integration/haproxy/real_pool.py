@@ -77,7 +77,7 @@ class Pool:
             configuration = self._write_configuration(name)
             binary = binary or find_binary(configuration, CELLAR)
             self._spawn(name, [*binary, "-db", "-f", str(configuration)])
-        self.await_all(lambda member: member.live)
+        until(lambda: self._are_all(lambda member: member.live))
 
     def stop(self) -> None:
         for process in self.processes.values():
@@ -116,14 +116,7 @@ class Pool:
                 self.start_member(name)
         for balancer in self.balancers:
             balancer.apply(BACKEND, dict.fromkeys(MEMBERS, READY))
-        self.await_all(lambda member: member.live and member.confirmed and member.sessions == 0)
-
-    def await_all(self, condition: Callable[[Member], bool]) -> None:
-        """Wait until every member is so, as both see it."""
-        give_up = time.monotonic() + WAIT_SECONDS
-        while not self._are_all(condition):
-            assert time.monotonic() < give_up, "the members did not become as they should; see the logs in " + str(self._folder)
-            time.sleep(0.05)
+        until(lambda: self._are_all(lambda member: member.live and member.confirmed and member.sessions == 0))
 
     def _are_all(self, condition: Callable[[Member], bool]) -> bool:
         try:
@@ -186,15 +179,23 @@ class Client(threading.Thread):
             self.cookie = answer.headers["Set-Cookie"].partition(";")[0]
 
 
+def until(condition: Callable[[], object]) -> None:
+    """Wait until the condition holds."""
+    give_up = time.monotonic() + WAIT_SECONDS
+    while not condition():
+        assert time.monotonic() < give_up, f"not within {WAIT_SECONDS} s"
+        time.sleep(0.02)
+
+
 @contextlib.contextmanager
 def load(*clients: Client) -> Iterator[None]:
-    """Run the clients meanwhile; afterwards no request has failed, and every client got answers."""
+    """Run the clients, from the first answer of each of them on; afterwards no request has failed."""
     for client in clients:
         client.start()
     try:
+        until(lambda: all(client.answers or client.failures for client in clients))
         yield
     finally:
         for client in clients:
             client.stop()
     assert [failure for client in clients for failure in client.failures] == []
-    assert all(client.answers for client in clients)

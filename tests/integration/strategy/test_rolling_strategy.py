@@ -120,12 +120,17 @@ def test_a_playbook_that_repairs_itself_goes_on_after_the_roll(play):
 
 
 def test_the_budget_is_for_the_whole_run(play):
-    within = play([COME, BREAK_W3, GO], variables={"rolling_max_failures": 1})
+    within = play([COME, BREAK_W3, GO], variables={"rolling_max_failures": 1, "rolling_min_live": 4})
     assert within.came == HOSTS and within.log[-1] == "next play"
-    percent = play([COME, BREAK_W3, GO], keywords={"max_fail_percentage": 20})
+    percent = play([COME, BREAK_W3, GO], keywords={"max_fail_percentage": 20}, variables={"rolling_min_live": 4})
     assert percent.came == HOSTS
     fatal = play([COME, BREAK_W3, GO], keywords={"any_errors_fatal": True})
     assert fatal.came == ["w1", "w2", "w3"]
+
+
+def test_a_budget_does_not_lower_the_floor(play):
+    run = play([COME, BREAK_W3, GO], variables={"rolling_max_failures": 1})
+    assert run.code != 0 and run.came == ["w1", "w2", "w3"] and "less than the floor of 5" in run.words
 
 
 def test_a_host_that_failed_in_an_earlier_play_counts_and_never_starts(play):

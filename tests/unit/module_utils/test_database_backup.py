@@ -8,8 +8,11 @@ import os
 
 import pytest
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _database_scratch as scratch
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup import BackupRun
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup_store import LOCK, PARTIAL, Store, StoreError, sha256
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_content import Content, differences, told
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import Login
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql_programs import ProgramError, Programs
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -118,3 +121,11 @@ def test_a_folder_that_others_can_read_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match="not a folder"):
         Store(str(tmp_path / "file")).prepare()
+
+
+@pytest.mark.parametrize(("major", "remark"), [(18, "; pg_restore is of version 18 and the server of 15: install postgresql-client-15"), (15, "")])
+def test_a_restore_that_fails_with_newer_programs_says_so(store, major, remark):
+    run = BackupRun(Login(), {"version_number": 150004}, Programs("/bin/false", "/bin/false", major), store)
+    with pytest.raises(ProgramError) as raised:
+        run.restore("scratch", "nowhere")
+    assert str(raised.value).partition(", or give")[0] == f"false ended with 1: it said nothing{remark}"

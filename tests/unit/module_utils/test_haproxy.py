@@ -149,7 +149,12 @@ def test_an_unknown_backend_is_an_error_that_names_the_ones_there_are(runtime):
         balancer.read("nope")
 
 
-@pytest.mark.parametrize("answer", ["HTTP/1.1 400 Bad request\r\n\r\n", "\n", "Name: HAProxy\n\n", RECORDED[:-1], RECORDED + "more", RECORDED.replace("\napp,up,0", "\napp,up,many")])
+NO_VIEWS = [
+    "HTTP/1.1 400 Bad request\r\n\r\n", "\n", "Name: HAProxy\n\n", RECORDED[:-1], RECORDED + "more", RECORDED.replace("\napp,up,0", "\napp,up,many"),
+]
+
+
+@pytest.mark.parametrize("answer", NO_VIEWS)
 def test_what_is_no_view_is_an_error(runtime, answer):
     _server, balancer = runtime(says(answer))
     with pytest.raises(HaproxyError, match=r"lb1 \(tcp://.*cannot be understood"):
@@ -223,7 +228,7 @@ def test_what_is_no_endpoint_is_refused(endpoint):
         open_load_balancers([{"name": "lb1", "endpoint": endpoint}])
 
 
-@pytest.mark.parametrize("endpoint", ["tcp://127.0.0.1:9999", "tcp://lb1.example.com:9999", "tcp://[::1]:9999", "unix:/run/haproxy/admin.sock", "unix:///run/x"])
+@pytest.mark.parametrize("endpoint", ["tcp://127.0.0.1:9999", "tcp://lb1.example.com:9999", "tcp://[::1]:9999", "unix:/run/haproxy/admin.sock"])
 def test_what_is_an_endpoint_is_accepted(endpoint):
     assert [balancer.endpoint for balancer in open_load_balancers([{"name": "lb1", "endpoint": endpoint}])] == [endpoint]
 

@@ -58,7 +58,7 @@ def test_a_run_that_failed_says_so_and_names_the_next_command(outcome, words, ov
     record = make_record(plan(), {**run(app1=outcome), "census": None})
     assert record["ok"] is False and record["outcome"] == overall
     assert any(words in sentence for sentence in record["problems"])
-    assert "alwayson.upgrade.rollback" in record["next_command"]
+    assert record["next_command"] == "ansible-playbook alwayson.upgrade.status"
 
 
 def test_without_a_census_a_run_is_not_done():
