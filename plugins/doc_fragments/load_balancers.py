@@ -28,5 +28,5 @@ options:
         type: str
         required: true
 requirements:
-  - HAProxy 2.4 or newer
+  - HAProxy 2.6 or newer
 """

@@ -58,7 +58,7 @@ def parse_view(info: str, states: str, stat: str) -> View:
             members = {row["svname"]: _member(row, asked[name, row["svname"]]) for row in servers}
             backends[name] = Backend(members=members, cookie_name=summary.get("cookie") or None)
     except (KeyError, ValueError) as error:
-        raise AnswerError(f"it does not answer as HAProxy 2.4 and newer do: {error!r} in its statistics") from error
+        raise AnswerError(f"it does not answer as HAProxy 2.6 and newer do: {error!r} in its statistics") from error
     return View(version=parse_info(info).get("Version", "unknown"), backends=backends)
 
 

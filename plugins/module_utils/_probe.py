@@ -55,7 +55,7 @@ class Engine:
         self._plan = plan
         self._loop = loop
         self._pacer = Pacer(plan.rate, plan.max_requests, plan.max_seconds)
-        self._versions = outcomes.VersionOrder()
+        self._versions = outcomes.VersionOrder(plan.towards)
         self._waiting: deque[Exchange] = deque()
         self._origin = loop.time()
         self._done = loop.create_future()

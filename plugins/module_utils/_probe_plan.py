@@ -86,6 +86,7 @@ class Plan:
     headers: Mapping[str, str] = field(default_factory=dict)
     version_header: str = "X-Release"
     version_key: str | None = None
+    towards: str | None = None
     validate_certs: bool = True
     capacity: tuple[CapacitySource, ...] = ()
 
@@ -226,6 +227,7 @@ def make_plan(settings: Mapping[str, Any]) -> Plan:
         headers=_checked_headers(settings.get("headers") or {}),
         version_header=settings.get("version_header") or "X-Release",
         version_key=settings.get("version_key"),
+        towards=settings.get("towards"),
         validate_certs=settings.get("validate_certs", True),
         capacity=_checked_capacity(settings.get("capacity") or ()),
     )

@@ -117,15 +117,22 @@ class Record:
 
 
 class VersionOrder:
-    """Tells which of two versions is newer, by their numbers: 1.10.0 is newer than 1.9.0. A leading v is allowed."""
+    """Tells which of two versions a service should answer later than the other.
+
+    With *towards*, a move under way leads from any release to that one, forward or back. Without it, the newer one by their numbers comes
+    later: 1.10.0 after 1.9.0. A leading v is allowed.
+    """
 
     MAX_REMEMBERED = 1000
 
-    def __init__(self) -> None:
+    def __init__(self, towards: str | None = None) -> None:
+        self._towards = towards
         self._precedence: dict[str, tuple] = {}
 
     def precedence(self, version: str) -> tuple | None:
         """A key that sorts versions; None for what has no order, such as the hash of a commit."""
+        if self._towards is not None:
+            return (version == self._towards,) if version else None
         if version not in self._precedence:
             if len(self._precedence) >= self.MAX_REMEMBERED:
                 self._precedence.clear()

@@ -24,7 +24,8 @@ notes:
     V(timeout), no whole answer within O(objective_seconds) of the intended time;
     V(unsent), the prober could not send it, for want of files, ports or time: that is its own fault, and counts as failed all the same."
   - A logical client keeps to one target and to one entry of O(mix). It has regressed when an older release answered it after it had seen a newer one
-    and then asked. Regressions are no failures; they are counted apart, in clients. Only versions that are made of numbers, such as V(1.10.0), have an order.
+    and then asked. Regressions are no failures; they are counted apart, in clients. Without O(towards), only versions that are made of numbers, such as V(1.10.0), have
+    an order.
   - Percentiles are exact. They cover the answers as expected, and the timeouts at the moment they were given up.
   - When the prober itself was late in a second (send lag p99 above 100 ms), that second is void. It is listed in RV(result.void_windows),
     and its latencies are left out of all percentiles. Its failures remain failures.
@@ -131,6 +132,11 @@ options:
     default: X-Release
   version_key:
     description: The key of a JSON object in the body of an answer that tells the release, where O(version_header) is not there.
+    type: str
+  towards:
+    description:
+      - The release that the service moves to, forward or back. A client regresses when another release answers it after this one did.
+      - Without it, releases are ordered by their numbers, and a client regresses when an older one answers after a newer one.
     type: str
   validate_certs:
     description: Whether certificates of HTTPS targets are checked.
@@ -423,6 +429,7 @@ ARGUMENT_SPEC = {
     "headers": {"type": "dict"},
     "version_header": {"type": "str", "default": "X-Release"},
     "version_key": {"type": "str", "no_log": False},
+    "towards": {"type": "str"},
     "validate_certs": {"type": "bool", "default": True},
     "capacity": {"type": "list", "elements": "dict", "options": CAPACITY_SPEC},
     "min_requests": {"type": "int", "default": 0},

@@ -50,7 +50,7 @@ def _broken_promises(report: Mapping) -> list[str]:
         found.append(f"{count(report['requests_failed'])} of {plural(report['requests_scheduled'], 'request')} failed{which}.")
     if report["version_regressions"] and report["method"] == HALF_POOL:
         clients = plural(report["version_regressions"], "client")
-        found.append(f"{clients} saw the new release and then the old one; a half-pool upgrade promises that none does.")
+        found.append(f"{clients} saw the release that the service moved to and then another one; a half-pool upgrade promises that none does.")
     if falls_below_floor(report):
         found.append(f"Live capacity fell to {count(report['live_min'])}, under the floor of {count(report['live_floor'])}.")
     return found

@@ -167,6 +167,8 @@ def test_versions_are_ordered_by_their_numbers(older, newer):
 
 
 def test_what_is_no_version_has_no_order():
+    back = VersionOrder("1.0.0")
+    assert back.precedence("1.0.0") > back.precedence("2.0.0") == back.precedence("a1b2c3d") and back.precedence("") is None
     assert [VersionOrder().precedence(text) for text in ("a1b2c3d", "latest", "", "1.0.0/evil")] == [None] * 4
 
 
