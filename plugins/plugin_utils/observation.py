@@ -30,15 +30,16 @@ def traffic_calls(names: Sequence[str], endpoints: Sequence[str], via: str | Non
     return [{"host": via, "load_balancers": balancers}]
 
 
-def merge_views(results: Iterable[Mapping]) -> dict:
+def merge_views(results: Iterable[Mapping], backend: str | None = None) -> dict:
     """One view of all load balancers out of the results of several traffic_info calls.
 
+    :param backend: compare the load balancers in this pool only; by default in every one.
     :returns: ``{load_balancers: {...}, disagreements: [sentence], agree: bool}``
     """
     merged: dict = {}
     for result in results:
         merged.update(result["load_balancers"])
-    sentences = list(disagreements(merged))
+    sentences = list(disagreements(merged, backend))
     return {"load_balancers": merged, "disagreements": sentences, "agree": not sentences}
 
 

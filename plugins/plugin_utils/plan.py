@@ -15,8 +15,6 @@ from ..module_utils._version import compare
 
 from .schedule import Limits, Member, Schedule, ScheduleError, split_into_steps, waves
 
-NOBODY = "localhost,!localhost"
-
 
 def make_plan(service: Mapping, observed: Mapping) -> dict:
     """Plan the roll.
@@ -54,7 +52,6 @@ def make_plan(service: Mapping, observed: Mapping) -> dict:
         plan["halves"], plan["steps"], plan["waves"] = _steps_and_waves(service, observed, pending, limits)
     except ScheduleError as error:
         plan["refusals"].append(str(error).replace("rolling_", "upgrade_"))
-    plan["step_patterns"] = [",".join(step) if step else NOBODY for step in plan["steps"]]
     # An upgrade always brings its archive, whose checksum is compared with what a host holds already; a way back only where it is gone.
     plan["needs_archive"] = bool(pending) and (service["direction"] == "upgrade" or bool(_without_the_release(observed, plan)))
     plan["refusals"] += _refusals(service, observed, plan)
