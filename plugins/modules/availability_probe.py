@@ -24,8 +24,8 @@ notes:
     V(timeout), no whole answer within O(objective_seconds) of the intended time;
     V(unsent), the prober could not send it, for want of files, ports or time: that is its own fault, and counts as failed all the same."
   - A logical client keeps to one target and to one entry of O(mix). It has regressed when an older release answered it after it had seen a newer one
-    and then asked. Regressions are no failures; they are counted apart, in clients. Without O(towards), only versions that are made of numbers, such as V(1.10.0), have
-    an order.
+    and then asked. Regressions are no failures; they are counted apart, in clients. Without O(towards),
+    only versions that are made of numbers, such as V(1.10.0), have an order.
   - Percentiles are exact. They cover the answers as expected, and the timeouts at the moment they were given up.
   - When the prober itself was late in a second (send lag p99 above 100 ms), that second is void. It is listed in RV(result.void_windows),
     and its latencies are left out of all percentiles. Its failures remain failures.

@@ -48,5 +48,5 @@ def test_a_lost_member_stops_the_roll(operator, losing, core, method):
 
 
 def test_every_supported_core_is_tried_or_skipped_by_name():
-    assert {core for core in CORES} == {mark.args[1][index][0] for mark in test_a_lost_member_stops_the_roll.pytestmark
+    assert set(CORES) == {mark.args[1][index][0] for mark in test_a_lost_member_stops_the_roll.pytestmark
                                         if mark.name == "parametrize" for index in range(len(mark.args[1]))}
