@@ -36,6 +36,7 @@ class FilterModule:
             "status_text": _explained(wording_of_plan.status_text),
             "to_put_back": _explained(outcomes.to_put_back),
             "member_outcomes": _explained(outcomes.member_outcomes),
+            "unprepared": _explained(outcomes.unprepared),
             "database_outcomes": _explained(outcomes.database_outcomes),
             "as_built": _explained(outcomes.as_built),
             "run_record": _explained(run_record.make_record),

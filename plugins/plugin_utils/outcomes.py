@@ -36,9 +36,15 @@ def to_put_back(plan: Mapping, hostvars: Mapping, flipped: bool) -> list[str]:
     return [name for name in plan["steps"][1] if outcomes[name] == "untouched"]
 
 
+def unprepared(hosts: Sequence[str], hostvars: Mapping) -> list[str]:
+    """A sentence for each host that the preparation failed on or lost."""
+    return [hostvars[host].get("alwayson_problem") or f"{host} was lost while it was prepared"
+            for host in hosts if not hostvars[host].get("alwayson_prepared")]
+
+
 def database_outcomes(hosts: Sequence[str], hostvars: Mapping) -> dict[str, dict]:
-    """Database host to ``{backup, backup_after, expand, contract}`` as the roles registered them."""
-    names = ("backup", "backup_after", "expand", "contract")
+    """Database host to ``{backup, backup_after, migrations}`` as the roles registered them; migrations is a list of results."""
+    names = ("backup", "backup_after", "migrations")
     return {host: {name: hostvars[host].get(f"alwayson_{name}") or {} for name in names} for host in hosts}
 
 

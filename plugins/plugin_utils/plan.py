@@ -13,6 +13,7 @@ from collections.abc import Mapping
 
 from ..module_utils._version import compare
 
+from .migrations import to_contract, to_expand
 from .schedule import Limits, Member, Schedule, ScheduleError, split_into_steps, waves
 
 
@@ -21,8 +22,8 @@ def make_plan(service: Mapping, observed: Mapping) -> dict:
 
     :param service: see ``service.describe``.
     :param observed: ``members`` (host to ``{release, previous, available, address, domain, name, expected_s, lost}``), ``load_balancers``
-        (name to ``{backends: {backend: {members: {...}}}}`` as from traffic_info), ``disagreements`` (sentences) and ``databases``
-        (host to database_info's ``databases``).
+        (name to ``{backends: {backend: {members: {...}}}}`` as from traffic_info), ``disagreements`` (sentences), ``databases``
+        (host to database_info's ``databases``) and ``migrations`` (files such as ``2.0.0/expand/001_add.sql``).
     :returns: release_from, release_to, pending, steps (host names), waves, limits, live, refusals (sentences), nothing_to_do, ...
     """
     members = observed["members"]
@@ -40,7 +41,8 @@ def make_plan(service: Mapping, observed: Mapping) -> dict:
         "pool_size": len(members),
         "live": sorted(name for name, facts in members.items() if is_live_everywhere(facts, observed, service)),
         "pending": pending,
-        "nothing_to_do": not pending and not target_problem,
+        "expand": [],
+        "contract": [],
         "limits": {"max_unavailable": limits.max_unavailable, "min_live": limits.min_live},
         "halves": [[], []],
         "steps": [[], []],
@@ -54,8 +56,23 @@ def make_plan(service: Mapping, observed: Mapping) -> dict:
         plan["refusals"].append(str(error).replace("rolling_", "upgrade_"))
     # An upgrade always brings its archive, whose checksum is compared with what a host holds already; a way back only where it is gone.
     plan["needs_archive"] = bool(pending) and (service["direction"] == "upgrade" or bool(_without_the_release(observed, plan)))
+    if not target_problem and service["direction"] == "upgrade":
+        plan["refusals"] += _choose_migrations(service, observed, plan)
+    plan["nothing_to_do"] = not pending and not plan["contract"] and not target_problem
     plan["refusals"] += _refusals(service, observed, plan)
     return plan
+
+
+def _choose_migrations(service: Mapping, observed: Mapping, plan: dict) -> list[str]:
+    """Fill in the releases whose schemas are expanded and contracted; returns what is wrong with the files."""
+    files = observed["migrations"]
+    try:
+        plan["expand"] = to_expand(files, plan["release_from"], plan["release_to"])
+        if service["contract"]:
+            plan["contract"] = to_contract(files, observed["databases"], plan["expand"], plan["release_to"])
+    except ValueError as error:
+        return [str(error)]
+    return []
 
 
 def is_live_everywhere(facts: Mapping, observed: Mapping, service: Mapping) -> bool:

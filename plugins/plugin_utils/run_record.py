@@ -18,7 +18,7 @@ def make_record(plan: Mapping, run: Mapping) -> dict:
     :param plan: see ``plan.make_plan``.
     :param run: ``started``, ``finished`` (epoch seconds), ``phases`` (name to ``{started, finished}``), ``problems`` (sentences), ``members`` (host to
         what its plays registered: ``outcome``, ``out``, ``release``, ``smoke``, ``in``, ``why``), ``cutover`` (results), ``databases``
-        (host to ``{backup, backup_after, expand, contract}``), ``observed`` (before), ``census`` (or None), ``probe`` (result or None), ``operator``.
+        (host to ``{backup, backup_after, migrations}``), ``observed`` (before), ``census`` (or None), ``probe`` (result or None), ``operator``.
     :returns: the run record; its shape is documented in docs/report.md.
     """
     observed = run["observed"]["members"]
@@ -116,7 +116,6 @@ def _databases(by_host: Mapping) -> dict:
             records[name] = {
                 "host": host, "backup": backup,
                 "backup_after": ((registered.get("backup_after") or {}).get("backups") or {}).get(name),
-                "migrations": [row for phase in ("expand", "contract")
-                               for row in ((registered.get(phase) or {}).get("migrations") or {}).get(name, [])],
+                "migrations": [row for result in registered.get("migrations") or [] for row in (result.get("migrations") or {}).get(name, [])],
             }
     return records

@@ -22,21 +22,23 @@ PHASE_EFFECTS = (
 )
 
 
-def plan_text(plan: Mapping, service: Mapping, last_phases: Mapping[str, float] | None = None) -> list[str]:
+def plan_text(plan: Mapping, last_phases: Sequence[Mapping] = ()) -> list[str]:
     """The plan as lines: what changes, the waves with the live capacity against the floor, the phases, the point of no return, refusals.
 
-    :param last_phases: seconds that each phase took in the last run, when known.
+    :param last_phases: the phases of the last run's report, ``[{name, started, finished}]``.
     """
     lines = [_headline(plan), ""]
     lines += _wave_lines(plan)
-    lines += ["", "phases", *_phase_lines(plan, service, last_phases or {})]
-    lines += ["", "point of no return", f"  {_point_of_no_return(plan, service)}"]
+    lines += ["", "phases", *_phase_lines(plan, {phase["name"]: phase["finished"] - phase["started"] for phase in last_phases})]
+    lines += ["", "point of no return", f"  {_point_of_no_return(plan)}"]
     if plan["refusals"]:
         lines += ["", "would refuse", *(f"  - {sentence}" for sentence in plan["refusals"])]
     return lines
 
 
 def _headline(plan: Mapping) -> str:
+    if not plan["pending"] and plan["contract"]:
+        return f"{plan['service']}: all {plan['pool_size']} members run {plan['release_to']}; the schemas are contracted to it"
     if plan["nothing_to_do"]:
         return f"{plan['service']}: all {plan['pool_size']} members run {plan['release_to']} and take traffic. Nothing to do."
     verb = "back from" if plan["direction"] == "rollback" else "from"
@@ -59,21 +61,21 @@ def _wave_lines(plan: Mapping) -> list[str]:
     return lines
 
 
-def _phase_lines(plan: Mapping, service: Mapping, last_phases: Mapping[str, float]) -> list[str]:
+def _phase_lines(plan: Mapping, last_phases: Mapping[str, float]) -> list[str]:
     lines = []
     for name, effect in PHASE_EFFECTS:
         seconds = f"{last_phases[name]:.0f} s last time" if name in last_phases else "not measured yet"
-        if name == "settle" and service["contract"]:
+        if name == "settle" and plan["contract"]:
             effect = "none: contract migrations run; there is no way back after them"
         lines.append(f"  {name:<8} {seconds:<17} users notice {effect}")
     return lines
 
 
-def _point_of_no_return(plan: Mapping, service: Mapping) -> str:
+def _point_of_no_return(plan: Mapping) -> str:
     if plan["direction"] == "rollback":
         return "none: this run goes back, and may go forward again"
-    if service["contract"]:
-        return f"settle: its contract migrations remove what {plan['release_from']} needs (upgrade_contract is true)"
+    if plan["contract"]:
+        return f"settle: the contract migrations of {', '.join(plan['contract'])} remove what older releases need"
     return "none in this run: alwayson.upgrade.rollback works until a later run with upgrade_contract=true"
 
 

@@ -49,13 +49,18 @@ class Operator:
         self.fleet = fleet
         self.runs = 0
 
-    def run(self, playbook: str, *, core: Path | None = None, **variables: object) -> Run:
-        """Run a playbook of the collection; variables are extra variables; *core* is another virtual environment's ansible-playbook."""
+    def run(self, playbook: str, *, core: Path | None = None, collections: Path | None = None, **variables: object) -> Run:
+        """Run a playbook of the collection; variables are extra variables.
+
+        :param core: another virtual environment's ansible-playbook.
+        :param collections: where the collection is installed, instead of this repository.
+        """
         self.runs += 1
         log = self.fleet.directory / f"run-{self.runs:02}-{playbook}.log"
         with log.open("w", encoding="utf-8") as output:
             code = run_playbook(playbook, self.fleet.directory, variables, ansible_playbook=core and str(core), output=output,
-                                environment={"ANSIBLE_CONNECTION_PLUGINS": str(PLUGINS)})
+                                environment={"ANSIBLE_CONNECTION_PLUGINS": str(PLUGINS),
+                                             **({"ANSIBLE_COLLECTIONS_PATH": str(collections)} if collections else {})})
         return Run(code, log.read_text(encoding="utf-8"), self.fleet.directory)
 
     def in_traffic(self) -> dict[str, set[str]]:

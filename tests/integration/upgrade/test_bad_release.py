@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import pytest
+from ansible_collections.alwayson.upgrade.plugins.module_utils._probe_process import find_running
 
 EVERYBODY = {f"app{number}" for number in range(1, 7)}
 
@@ -24,3 +25,26 @@ def test_a_release_that_fails_its_smoke_test_is_taken_back(operator, method):
     assert set(operator.versions().values()) == {"1.0.0"}
     assert operator.in_traffic() == {"lb1": EVERYBODY, "lb2": EVERYBODY}
     assert "alwayson.upgrade.status" in run.words
+
+
+def test_a_database_that_cannot_be_proven_stops_the_run_before_anybody_leaves_traffic(operator):
+    """A backup folder that is open to others is refused; the prober that was started for the run does not go on."""
+    folder = operator.fleet.directory / "open-to-others"
+    folder.mkdir(mode=0o755, exist_ok=True)
+    run = operator.run("upgrade", upgrade_release="2.0.0", upgrade_backup_directory=str(folder))
+    assert run.code != 0
+    report = run.report
+    assert report["ok"] is False and any("db1" in sentence and "open-to-others" in sentence for sentence in report["problems"]), report["problems"]
+    assert {member["outcome"] for member in report["members"].values()} == {"untouched"}
+    assert report["requests_scheduled"] > 100 and report["requests_failed"] == 0
+    assert find_running(str(operator.fleet.directory / "probe")) is None
+    assert operator.in_traffic() == {"lb1": EVERYBODY, "lb2": EVERYBODY}
+
+
+def test_a_hook_that_fails_stops_the_run_before_anybody_leaves_traffic(operator):
+    run = operator.run("upgrade", upgrade_release="2.0.0", upgrade_before_roll=["/nonexistent/hook.yml"])
+    assert run.code != 0
+    assert any("upgrade_before_roll" in sentence for sentence in run.report["problems"]), run.report["problems"]
+    assert {member["outcome"] for member in run.report["members"].values()} == {"untouched"}
+    assert find_running(str(operator.fleet.directory / "probe")) is None
+    assert operator.in_traffic() == {"lb1": EVERYBODY, "lb2": EVERYBODY}

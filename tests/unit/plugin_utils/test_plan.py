@@ -38,7 +38,8 @@ def fleet(release="1.0.0", balancers=None, **changes):
                "available": {}, "lost": None, **changes.get(name, {})}
         for number, name in enumerate(NAMES, start=1)
     }
-    return {"members": members, "load_balancers": balancers or {"lb1": view(), "lb2": view()}, "disagreements": [], "databases": {}}
+    return {"members": members, "load_balancers": balancers or {"lb1": view(), "lb2": view()}, "disagreements": [], "databases": {},
+            "migrations": []}
 
 
 OUT = {"admin": "maint", "live": False}
@@ -158,10 +159,37 @@ def test_a_rollback_to_a_release_that_is_gone_asks_for_its_archive():
 
 def test_a_rollback_past_the_point_of_no_return_is_refused():
     observed = fleet("2.0.0", **{name: {"previous": "1.0.0"} for name in NAMES})
-    row = {"release": "2.0.0", "phase": "contract", "step": "001_drop", "status": "applied"}
-    observed["databases"] = {"db1": {"tenant_a": {"size_bytes": 1e6, "migrations": [row]}}}
+    observed["databases"] = {"db1": {"tenant_a": {"size_bytes": 1e6, "migrations": [row("2.0.0", "contract", "001_drop")]}}}
     told = make_plan(service(release="1.0.0", direction="rollback"), observed)["refusals"]
     assert len(told) == 1 and "point of no return" in told[0] and "tenant_a" in told[0]
+
+
+FILES = ["2.0.0/expand/001_add.sql", "2.0.0/contract/001_drop.sql", "2.10.0/expand/001_more.sql", "2.9.0/expand/001_other.sql", "3.0.0/expand/001_far.sql"]
+
+
+def row(release, phase, step):
+    return {"release": release, "phase": phase, "step": step, "status": "applied"}
+
+
+def test_an_upgrade_that_skips_releases_applies_the_migrations_of_all_of_them():
+    plan = make_plan(service(release="2.10.0"), {**fleet(), "migrations": FILES})
+    assert (plan["expand"], plan["contract"], plan["refusals"]) == (["2.0.0", "2.9.0", "2.10.0"], [], [])
+    assert make_plan(service(release="2.9.0"), {**fleet("2.0.0"), "migrations": FILES})["expand"] == ["2.9.0"]
+
+
+def test_contract_migrations_are_something_to_do_on_a_fleet_that_is_there_and_only_once():
+    databases = {"db1": {"tenant_a": {"migrations": [row("2.0.0", "expand", "001_add")]}}}
+    there = {**fleet("2.0.0"), "migrations": FILES, "databases": databases}
+    assert make_plan(service(), there)["nothing_to_do"]
+    plan = make_plan(service(contract=True), there)
+    assert not plan["nothing_to_do"] and plan["contract"] == ["2.0.0"] and plan["pending"] == []
+    databases["db1"]["tenant_a"]["migrations"].append(row("2.0.0", "contract", "001_drop"))
+    assert make_plan(service(contract=True), there)["nothing_to_do"]
+
+
+@pytest.mark.parametrize("file", ["old/expand/001.sql", "2.0.0/001.sql", "2.0.0/grow/001.sql"])
+def test_a_migration_that_lies_in_the_wrong_place_is_refused(file):
+    assert any("upgrade_migrations" in sentence for sentence in make_plan(service(), {**fleet(), "migrations": [file]})["refusals"])
 
 
 def test_planning_changes_nothing_that_it_was_given():
@@ -172,9 +200,10 @@ def test_planning_changes_nothing_that_it_was_given():
 
 
 def test_the_plan_and_the_state_are_told_in_lines():
-    described, observed = service(contract=True), fleet()
-    text = "\n".join(plan_text(make_plan(described, observed), described, {"roll": 21.4}))
+    described, observed = service(contract=True), {**fleet(), "migrations": FILES}
+    observed["databases"] = {"db1": {"tenant_a": {"size_bytes": 1e6, "migrations": []}}}
+    text = "\n".join(plan_text(make_plan(described, observed), [{"name": "roll", "started": 1.0, "finished": 22.4}]))
     assert "from 1.0.0 to 2.0.0 by half_pool, 6 of 6 members" in text
-    assert text.count("3 live") == 2 and "the flip" in text and "21 s last time" in text and "contract migrations remove what 1.0.0 needs" in text
+    assert text.count("3 live") == 2 and "the flip" in text and "21 s last time" in text and "contract migrations of 2.0.0 remove what older releases need" in text
     state = "\n".join(status_text(described, observed))
     assert state.count("in traffic") == 12 and "1.0.0 on 6 of 6 members" in state
