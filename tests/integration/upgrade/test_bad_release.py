@@ -5,9 +5,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from ansible_collections.alwayson.upgrade.plugins.module_utils._probe_process import find_running
 
+PLUGINS = Path(__file__).parent / "plugins"
 EVERYBODY = {f"app{number}" for number in range(1, 7)}
 
 
@@ -42,9 +45,9 @@ def test_a_database_that_cannot_be_proven_stops_the_run_before_anybody_leaves_tr
 
 
 def test_a_hook_that_fails_stops_the_run_before_anybody_leaves_traffic(operator):
-    run = operator.run("upgrade", upgrade_release="2.0.0", upgrade_before_roll=["/nonexistent/hook.yml"])
+    run = operator.run("upgrade", upgrade_release="2.0.0", upgrade_before_roll=[str(PLUGINS / "fail.yml")])
     assert run.code != 0
-    assert any("upgrade_before_roll" in sentence for sentence in run.report["problems"]), run.report["problems"]
+    assert any("upgrade_before_roll: the team said no" in sentence for sentence in run.report["problems"]), run.report["problems"]
     assert {member["outcome"] for member in run.report["members"].values()} == {"untouched"}
     assert find_running(str(operator.fleet.directory / "probe")) is None
     assert operator.in_traffic() == {"lb1": EVERYBODY, "lb2": EVERYBODY}

@@ -33,6 +33,7 @@ def _releases(operator) -> set[str]:
     ({**NEW, "upgrade_min_live": 6, "upgrade_method": "rolling"}, ["never finish"]),
     ({"upgrade_release": "0.9.0", "upgrade_artifact": "/dev/null", "upgrade_artifact_sha256": "0"}, ["older than 1.0.0", "alwayson.upgrade.rollback"]),
     ({**NEW, "upgrade_artifact": "/nonexistent.tar.gz", "upgrade_artifact_sha256": "0" * 64}, ["/nonexistent.tar.gz"]),
+    ({**NEW, "upgrade_after_roll": ["/nonexistent/hook.yml"]}, ["/nonexistent/hook.yml", "absolute path of a task file"]),
 ], ids=lambda value: "-".join(map(str, value))[:40] if isinstance(value, list) else None)
 def test_bad_input_is_refused(operator, untouched, variables, words):
     playbook = "upgrade" if "nonexistent" in str(variables) else "plan"
