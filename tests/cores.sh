@@ -25,6 +25,6 @@ for pair in $PAIRS; do
   fi
   rm -rf "build/cores/$core"
   "$python" -m venv "build/cores/$core"
-  "build/cores/$core/bin/pip" install --quiet "ansible-core~=$core.0" jmespath netaddr 'psycopg[binary]>=3.2'
+  "build/cores/$core/bin/pip" install --quiet "ansible-core~=$core.0" jmespath 'psycopg[binary]>=3.2'
   touch "build/cores/$core/.installed"
 done

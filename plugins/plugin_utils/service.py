@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import difflib
+import posixpath
 from collections.abc import Mapping, Sequence
 
 from ..module_utils._version import is_valid
@@ -55,17 +56,20 @@ def described_names(names: Sequence[str]) -> list[str]:
     return [name for name in names if name in wanted]
 
 
-def describe(variables: Mapping, names: Sequence[str], groups: Mapping[str, Sequence[str]]) -> dict:
+def describe(variables: Mapping, names: Sequence[str], groups: Mapping[str, Sequence[str]], working_directory: str = "") -> dict:
     """Fill in the defaults and find everything that is wrong before anything is asked of a host.
 
     :param variables: the ``upgrade_*`` variables that are set, for the names in ``DEFAULTS``.
     :param names: the names of all ``upgrade_*`` variables that exist, to find misspelt ones.
     :param groups: the inventory's groups, name to host names.
+    :param working_directory: where the user stands; relative paths on the controller begin there.
     :returns: the description; ``problems`` lists sentences, ``hosts`` the hosts by part of the service.
     """
     service = {name: variables.get(PREFIX + name, default) for name, default in DEFAULTS.items()}
     service["direction"] = variables.get("upgrade_direction", "upgrade")
     service["backend"] = service["backend"] or service["members"]
+    for path in ("migrations", "report_directory"):
+        service[path] = service[path] and posixpath.join(working_directory, service[path])
     service["has_artifact"] = "upgrade_artifact" in names
     problems = [*_misspelt(names), *_release_problems(service), *_choice_problems(service, names)]
     service["hosts"] = {}

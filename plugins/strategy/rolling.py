@@ -280,8 +280,8 @@ class StrategyModule(FreeStrategy):
             self._tqm._stats.increment("failures", name)
 
     def _end_of_play(self, iterator, result):
-        stopped = bool(self._schedule.stop_reason or self._schedule.pending) and not _only_ended(iterator)
-        if not stopped:
+        ended_on_purpose = iterator.end_play and not self._schedule.stop_reason
+        if ended_on_purpose or not (self._schedule.stop_reason or self._schedule.pending):
             return result
         if self._schedule.pending:
             display.warning(f"not started: {', '.join(self._schedule.pending)}")
@@ -293,11 +293,6 @@ class StrategyModule(FreeStrategy):
 
 def _run_once_refused(task) -> AnsibleError:
     return AnsibleError(f"task {task.get_name()!r} is run_once, which a rolling play cannot honour: put it into a play of its own", obj=task._ds)
-
-
-def _only_ended(iterator) -> bool:
-    """Whether the play ended by C(meta: end_play), which is nobody's failure."""
-    return bool(iterator.end_play)
 
 
 def _static_tasks(blocks):

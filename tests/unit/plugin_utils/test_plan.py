@@ -159,12 +159,13 @@ def test_a_rollback_to_a_release_that_is_gone_asks_for_its_archive():
 
 def test_a_rollback_past_the_point_of_no_return_is_refused():
     observed = fleet("2.0.0", **{name: {"previous": "1.0.0"} for name in NAMES})
-    observed["databases"] = {"db1": {"tenant_a": {"size_bytes": 1e6, "migrations": [row("2.0.0", "contract", "001_drop")]}}}
+    observed["databases"] = {"db1": {"tenant_a": {"migrations": [row("2.0.0", "contract", "001_drop")]}}}
     told = make_plan(service(release="1.0.0", direction="rollback"), observed)["refusals"]
     assert len(told) == 1 and "point of no return" in told[0] and "tenant_a" in told[0]
 
 
-FILES = ["2.0.0/expand/001_add.sql", "2.0.0/contract/001_drop.sql", "2.10.0/expand/001_more.sql", "2.9.0/expand/001_other.sql", "3.0.0/expand/001_far.sql"]
+FILES = ["2.0.0/expand/001_add.sql", "2.0.0/contract/001_drop.sql", "2.10.0/expand/001_more.sql", "2.9.0/expand/001_other.sql",
+         "3.0.0/expand/001_far.sql"]
 
 
 def row(release, phase, step):
@@ -204,6 +205,7 @@ def test_the_plan_and_the_state_are_told_in_lines():
     observed["databases"] = {"db1": {"tenant_a": {"size_bytes": 1e6, "migrations": []}}}
     text = "\n".join(plan_text(make_plan(described, observed), [{"name": "roll", "started": 1.0, "finished": 22.4}]))
     assert "from 1.0.0 to 2.0.0 by half_pool, 6 of 6 members" in text
-    assert text.count("3 live") == 2 and "the flip" in text and "21 s last time" in text and "contract migrations of 2.0.0 remove what older releases need" in text
+    assert text.count("3 live") == 2 and "the flip" in text and "21 s last time" in text
+    assert "contract migrations of 2.0.0 remove what older releases need" in text
     state = "\n".join(status_text(described, observed))
     assert state.count("in traffic") == 12 and "1.0.0 on 6 of 6 members" in state

@@ -63,6 +63,13 @@ def test_every_mistake_is_told_at_once():
     assert len(problems({"upgrade_release": "latest", "upgrade_members": "ap", "upgrade_method": "x"})) == 3
 
 
+def test_relative_paths_begin_where_the_user_stands():
+    given = {**GOOD, "upgrade_migrations": "migrations", "upgrade_report_directory": "/srv/report"}
+    service = describe(given, list(given), GROUPS, "/home/ops")
+    assert (service["migrations"], service["report_directory"]) == ("/home/ops/migrations", "/srv/report")
+    assert describe(GOOD, list(GOOD), GROUPS, "/home/ops")["migrations"] is None
+
+
 def test_only_what_describes_the_service_is_read():
     assert described_names(["upgrade_release", "upgrade_smoke_tests", "upgrade_direction", "upgrade_nonsense"]) == ["upgrade_release", "upgrade_direction"]
     assert len(known_variables()) == len(DEFAULTS) + 4 + 16
