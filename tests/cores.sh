@@ -7,7 +7,7 @@ PAIRS="2.19:3.11,3.12,3.13 2.20:3.12,3.13,3.14 2.21:3.13,3.12,3.14"
 # A Python of that version that starts: on PATH, or where pyenv keeps them.
 find_python() {
   local candidate
-  for candidate in "python$1" "$HOME/.pyenv/versions/$1"*/bin/python "/root/.pyenv/versions/$1"*/bin/python; do
+  for candidate in "python$1" "$HOME/.pyenv/versions/$1"*/bin/python; do
     if "$candidate" -c "import sys, venv, ensurepip; sys.exit('%d.%d' % sys.version_info[:2] != '$1')" >/dev/null 2>&1; then echo "$candidate"; return 0; fi
   done
   return 1
