@@ -27,9 +27,9 @@ def make_plan(service: Mapping, observed: Mapping) -> dict:
     :returns: release_from, release_to, pending, steps (host names), waves, limits, live, refusals (sentences), nothing_to_do, ...
     """
     members = observed["members"]
-    releases = sorted({facts["release"] for facts in members.values() if facts.get("release")})
     release_to, target_problem = _target(service, members)
-    pending = sorted(name for name, facts in members.items() if facts.get("release") != release_to or not is_live_everywhere(facts, observed, service))
+    live = sorted(name for name, facts in members.items() if is_live_everywhere(facts, observed, service))
+    pending = sorted(name for name, facts in members.items() if facts.get("release") != release_to or name not in live)
     limits = _limits(service, len(members))
     plan = {
         "service": service["service"],
@@ -37,9 +37,8 @@ def make_plan(service: Mapping, observed: Mapping) -> dict:
         "direction": service["direction"],
         "release_to": release_to,
         "release_from": _release_from(members, release_to),
-        "releases_running": releases,
         "pool_size": len(members),
-        "live": sorted(name for name, facts in members.items() if is_live_everywhere(facts, observed, service)),
+        "live": live,
         "pending": pending,
         "expand": [],
         "contract": [],
