@@ -5,10 +5,51 @@
 
 from __future__ import annotations
 
-from typing import Mapping
+import time
+from typing import Callable, Mapping
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy import open_load_balancers
 from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import LoadBalancerError
+
+
+class LiveView:
+    """The live members of several pools, read again when the last look is too old.
+
+    :param sources: pool to ``{load_balancers: [{name, endpoint}], backend}``; a pool without a source is not in the view.
+    :param names: pool to ``{host name: member name on the load balancers}``.
+    :param interval: seconds that one look is good for.
+    """
+
+    def __init__(self, sources: Mapping[str, Mapping], names: Mapping[str, Mapping[str, str]], interval: float,
+                 clock: Callable[[], float] = time.monotonic) -> None:
+        self._sources = sources
+        self._names = names
+        self._interval = interval
+        self._clock = clock
+        self._read_at: float | None = None
+        self.live: dict[str, frozenset[str]] = {}
+        self.blind: dict[str, str] = {}
+
+    def __bool__(self) -> bool:
+        """Whether there is anything to look at."""
+        return bool(self._sources)
+
+    def look(self) -> bool:
+        """Read the load balancers when the last look is too old; returns whether it did."""
+        if not self._sources or (self._read_at is not None and self._clock() - self._read_at < self._interval):
+            return False
+        for pool, source in self._sources.items():
+            seen, trouble = live_members(source)
+            self.live[pool] = frozenset(host for host, member in self._names[pool].items() if member in seen)
+            self.blind.pop(pool, None)
+            if trouble:
+                self.blind[pool] = trouble
+        self._read_at = self._clock()
+        return True
+
+    def forget(self) -> None:
+        """Somebody has just left: the next look must be a fresh one."""
+        self._read_at = None
 
 
 def live_members(source: Mapping) -> tuple[frozenset[str], str]:

@@ -10,11 +10,15 @@ again after an interrupted run *is* the resume.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from ..module_utils._version import compare
 
+from .limits import Limits, ScheduleError
 from .migrations import to_contract, to_expand
-from .schedule import Limits, Member, Schedule, ScheduleError, split_into_steps, waves
+from .schedule import Schedule
+from .steps import Member, split_into_steps
+from .waves import waves
 
 
 def make_plan(service: Mapping, observed: Mapping) -> dict:
@@ -114,12 +118,12 @@ def _steps_and_waves(service: Mapping, observed: Mapping, pending: list[str], li
     """All hosts by step, the pending hosts by step in the order of their start, and the predicted waves."""
     pool = [_as_member(name, facts, observed, service, pending) for name, facts in sorted(observed["members"].items())]
     step_of = split_into_steps(pool, limits.steps)
-    pinned = [Member(m.name, m.domain, m.in_traffic, m.expected_s, step_of[m.name]) for m in pool]
+    pinned = [replace(member, step=step_of[member.name]) for member in pool]
     halves = [sorted(name for name in step_of if step_of[name] == step) for step in (0, 1)]
     if not pending:
         return halves, [[], []], []
-    schedule = Schedule(pool=pinned, limits=limits, pending=list(pending))
-    order = list(schedule.pending)
+    schedule = Schedule(pinned, limits, pending=pending)
+    order = schedule.pending
     predicted = waves(schedule)
     return halves, [[name for name in order if step_of[name] == step] for step in (0, 1)], predicted
 
@@ -127,7 +131,7 @@ def _steps_and_waves(service: Mapping, observed: Mapping, pending: list[str], li
 def _as_member(name: str, facts: Mapping, observed: Mapping, service: Mapping, pending: list[str]) -> Member:
     """Hosts that are there already belong to the first half: it is the half that answers the new release."""
     return Member(
-        name=name, domain=facts.get("domain"), in_traffic=is_live_everywhere(facts, observed, service),
+        name=name, pool=service["backend"], domain=facts.get("domain"), in_traffic=is_live_everywhere(facts, observed, service),
         expected_s=float(facts.get("expected_s") or 0), step=0 if name not in pending else None,
     )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from .schedule import ScheduleError, resolve_count
+from .limits import ScheduleError, resolve_count
 
 
 class ReportError(ValueError):

@@ -4,285 +4,269 @@
 """Who may leave traffic now, or why nobody may.
 
 The same scheduler runs the fleet, predicts the plan and is simulated in tests. It reads no clock and does no I/O:
-what happened is told to it (``started``, ``finished``), what is observed is an argument (``live``), and it answers
+what happened is told to it (``started``, ``finished``), what is observed and what time it is are arguments, and it answers
 with a ``Decision``. The live capacity it protects counts a member once it is *seen* in traffic on the load balancers
 and not in flight, so a member that was admitted but has not left yet is never counted on.
 """
 
 from __future__ import annotations
 
-import math
-import re
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from .limits import Limits, RunPolicy, ScheduleError
+from .pool_queue import PoolQueue
+from .steps import Member
 
 OUTCOMES = ("ok", "failed", "lost")
-NAMED_STEPS = {
-    "rolling": ("100%",),
-    "half_pool": ("50%", "100%"),
-    "canary": (1, "10%", "50%", "100%"),
-}
-_COUNT = re.compile(r"^(\d+)(%?)$")
-
-
-class ScheduleError(ValueError):
-    """A limit or a step that cannot be honoured; the message names the variable and what it may be."""
-
-
-def resolve_count(value: int | str, total: int, *, name: str, round_up: bool = False) -> int:
-    """Turn a number or a percentage of *total* into a number of members.
-
-    Rounding follows Kubernetes: what is taken away rounds down, what is demanded (``round_up``) rounds up.
-
-    :raises ScheduleError: when *value* is neither a number nor a percentage from 0 to 100.
-    """
-    match = _COUNT.match(str(value).strip()) if not isinstance(value, bool) else None
-    if match is None:
-        raise ScheduleError(f"{name} is {value!r}: give a number of members or a percentage such as '25%'")
-    number = int(match[1])
-    if not match[2]:
-        return number
-    if number > 100:
-        raise ScheduleError(f"{name} is {value!r}: a percentage goes from 0% to 100%")
-    exact = total * number / 100
-    return math.ceil(exact) if round_up else math.floor(exact)
-
-
-@dataclass(frozen=True)
-class Member:
-    """One server of the pool, as observed before the roll.
-
-    ``expected_s`` is how long its upgrade took last time (0 when unknown); ``in_traffic`` is what the load balancers
-    say; ``step`` pins it to a step (0 is the first), otherwise the scheduler chooses.
-    """
-
-    name: str
-    domain: str | None = None
-    in_traffic: bool = True
-    expected_s: float = 0.0
-    step: int | None = None
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What the roll may never do. Numbers or percentages of the pool; see the strategy's documentation."""
-
-    max_unavailable: int | str = 1
-    min_live: int | str | None = None
-    max_per_domain: int | None = None
-    domains_at_once: int | None = None
-    steps: tuple[int | str, ...] = ("100%",)
-    max_failures: int | str = 0
-    on_failure: str = "stop"
-
-    def window(self, pool_size: int) -> int:
-        """How many members may be in flight: rounded down, at least one."""
-        return max(1, resolve_count(self.max_unavailable, pool_size, name="rolling_max_unavailable"))
-
-    def floor(self, pool_size: int) -> int:
-        """How many members stay live: rounded up; by default all but the window."""
-        if self.min_live is None:
-            return max(0, pool_size - self.window(pool_size))
-        floor = resolve_count(self.min_live, pool_size, name="rolling_min_live", round_up=True)
-        if floor > pool_size:
-            raise ScheduleError(f"rolling_min_live is {self.min_live!r}: the pool has only {pool_size} members")
-        return floor
-
-    def failure_budget(self, pool_size: int) -> int:
-        """How many members may fail or be lost before the roll stops."""
-        if self.on_failure not in ("stop", "skip"):
-            raise ScheduleError(f"rolling_on_failure is {self.on_failure!r}: give 'stop' or 'skip'")
-        if self.on_failure == "skip":
-            return pool_size
-        return resolve_count(self.max_failures, pool_size, name="rolling_max_failures")
+# Given by the scheduler itself: upgraded, then taken back to the release before.
+RETURNED = "returned"
+FORWARD, BACK = "forward", "back"
 
 
 @dataclass(frozen=True)
 class Decision:
-    """``start``: the members that may start now, in order; when empty, ``reason`` says why nobody may."""
+    """``start``: the members that may start now, in order; when empty, ``reason`` says why nobody may.
+
+    ``stopped``: nobody will ever start again in this direction; ``direction``: back when upgraded members return to the release before.
+    """
 
     start: tuple[str, ...]
     reason: str = ""
     stopped: bool = False
+    direction: str = FORWARD
 
 
-def named_steps(value: object) -> tuple[int | str, ...]:
-    """Resolve a method's name or a list to cumulative steps.
-
-    :raises ScheduleError: when *value* is neither a known name nor a non-empty list.
-    """
-    if isinstance(value, str) and value in NAMED_STEPS:
-        return NAMED_STEPS[value]
-    if isinstance(value, (list, tuple)) and value:
-        return tuple(value)
-    raise ScheduleError(f"rolling_steps is {value!r}: give a list such as [1, '10%', '100%'] or one of {', '.join(NAMED_STEPS)}")
-
-
-def split_into_steps(members: list[Member], steps: tuple[int | str, ...]) -> dict[str, int]:
-    """Give every member a step (name to index) so that each step takes its share of every failure domain.
-
-    Members that are out of traffic already come first: taking them costs no capacity. Pinned members keep their step.
-    """
-    total = len(members)
-    sizes = [resolve_count(step, total, name="rolling_steps", round_up=True) for step in steps]
-    if sizes != sorted(sizes) or sizes[-1] < total:
-        raise ScheduleError(f"rolling_steps is {list(steps)!r}: steps are cumulative and the last one is the whole pool")
-    chosen = {member.name: member.step for member in members if member.step is not None}
-    queue = _interleave_domains([member for member in members if member.step is None])
-    for index, size in enumerate(sizes):
-        while queue and sum(1 for step in chosen.values() if step <= index) < size:
-            chosen[queue.pop(0).name] = index
-    return chosen
-
-
-def _interleave_domains(members: list[Member]) -> list[Member]:
-    """Out of traffic first, then one member of each domain in turn, so that every prefix covers the domains evenly."""
-    turn: Counter[str | None] = Counter()
-    keyed = []
-    for member in sorted(members, key=_by_readiness):
-        keyed.append((member.in_traffic, turn[member.domain], member.domain or "", member.name, member))
-        turn[member.domain] += 1
-    return [entry[-1] for entry in sorted(keyed, key=lambda entry: entry[:-1])]
-
-
-def _by_readiness(member: Member) -> tuple[bool, float, str]:
-    return (member.in_traffic, -member.expected_s, member.name)
-
-
-@dataclass
 class Schedule:
-    """A roll under way: the members, the limits, and what has happened so far.
+    """A roll under way: members of one or more pools, the limits, and what has happened so far.
 
-    ``pool`` is every member of the pool; ``pending`` the ones still to be upgraded, in order.
+    :param members: every member of every pool.
+    :param limits: one pool's limits, or pool name to limits.
+    :param policy: what holds for all pools together.
+    :param pending: the names to be upgraded, all by default; the other members only count as capacity.
+    :raises ScheduleError: for a limit, a step or a name that cannot be honoured.
     """
 
-    pool: list[Member]
-    limits: Limits
-    pending: list[str] = field(default_factory=list)
-    in_flight: list[str] = field(default_factory=list)
-    outcome: dict[str, str] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        names = [member.name for member in self.pool]
-        repeated = sorted(name for name, count in Counter(names).items() if count > 1)
-        if repeated:
-            raise ScheduleError(f"member {repeated[0]} is in the pool twice: give each member one name")
-        self._members = {member.name: member for member in self.pool}
-        self.window = self.limits.window(len(self.pool))
-        self.floor = self.limits.floor(len(self.pool))
-        self.budget = self.limits.failure_budget(len(self.pool))
-        wanted = set(self.pending or names)
-        queue = [member for member in self.pool if member.name in wanted]
-        self.step_of = split_into_steps(queue, self.limits.steps) if queue else {}
-        self.pending = [member.name for member in sorted(queue, key=self._order)]
-
-    def _order(self, member: Member) -> tuple[int, bool, str, float, str]:
-        """Step by step; within one: out of traffic first, one domain at a time, longest expected duration first."""
-        return (self.step_of[member.name], member.in_traffic, member.domain or "", -member.expected_s, member.name)
+    def __init__(self, members: Sequence[Member], limits: Limits | Mapping[str, Limits], policy: RunPolicy = RunPolicy(),
+                 pending: Sequence[str] | None = None) -> None:
+        self.policy = policy
+        self.members = tuple(members)
+        self._member = _by_name(members)
+        by_pool: dict[str, list[Member]] = {}
+        for member in members:
+            by_pool.setdefault(member.pool, []).append(member)
+        wanted = self._member.keys() if pending is None else pending
+        self.pools = {name: PoolQueue(name, pool, limits if isinstance(limits, Limits) else limits[name], wanted) for name, pool in by_pool.items()}
+        self.budget = policy.failure_budget(len(members))
+        self._domain_window = policy.window_of_domains(len({member.domain for member in members}))
+        self.in_flight: dict[str, float | None] = {}
+        self.outcome: dict[str, str] = {}
+        self.direction = FORWARD
+        self.stop_reason = ""
+        self.hold_reason = ""
+        self.goes_back = False
+        self._back_stop_reason = ""
+        self._unsuccessful: list[str] = []
+        self._last_progress: float | None = None
 
     # -- what happened
 
-    def started(self, name: str) -> None:
-        """A pending member starts its upgrade."""
-        self.pending.remove(name)
-        self.in_flight.append(name)
+    def started(self, name: str, now: float | None = None) -> None:
+        """A waiting member starts, at *now* (seconds on any clock that only goes forward)."""
+        self.pool_of(name).start(name)
+        self.in_flight[name] = now
+        self._last_progress = now
 
-    def finished(self, name: str, outcome: str) -> None:
-        """A member left its upgrade: ok, failed, or lost (unreachable). Also for members that never could start."""
+    def finished(self, name: str, outcome: str, now: float | None = None) -> None:
+        """A member is done: ok, failed, or lost (unreachable). Also for members that can never start."""
         if outcome not in OUTCOMES:
             raise ScheduleError(f"outcome of {name} is {outcome!r}: one of {', '.join(OUTCOMES)}")
-        for queue in (self.in_flight, self.pending):
-            if name in queue:
-                queue.remove(name)
+        self.in_flight.pop(name, None)
+        self._last_progress = now
+        succeeded = outcome == "ok"
+        self.pool_of(name).finish(name, succeeded)
+        if self.direction == BACK and succeeded:
+            outcome = RETURNED
         self.outcome[name] = outcome
+        if not succeeded:
+            self._unsuccessful.append(name)
+            self._judge_failure(name)
+
+    def extended(self, name: str, now: float) -> None:
+        """A member in flight gets its time anew, for the repair after its deadline."""
+        self.in_flight[name] = now
+
+    def stop(self, reason: str) -> None:
+        """Nobody starts any more; those in flight are finished. For the operator, an error, a deadline; the first reason stays."""
+        if self.goes_back:
+            self._back_stop_reason = self._back_stop_reason or reason
+        else:
+            self.stop_reason = self.stop_reason or reason
+
+    def hold(self, reason: str) -> None:
+        """Nobody starts until ``go_on``."""
+        self.hold_reason = reason
+
+    def go_on(self) -> None:
+        """After ``hold``."""
+        self.hold_reason = ""
+
+    def _judge_failure(self, name: str) -> None:
+        if self.direction == BACK:
+            self.stop(f"{self._told(name)} on the way back")
+            return
+        gone = ", ".join(map(self._told, self._unsuccessful))
+        if len(self._unsuccessful) > self.budget:
+            self._stop_for_failures(f"{gone}; rolling_max_failures allows {self.budget}")
+        pool = self.pool_of(name)
+        step = pool.step_of.get(name)
+        if step is not None and pool.is_step_done(step) and not pool.succeeded_in_step[step]:
+            self._stop_for_failures(f"nobody of step {step + 1} of {pool.name} succeeded ({gone})")
+
+    def _stop_for_failures(self, reason: str) -> None:
+        """A failure may be undone, when the policy says so; everything else that stops a roll leaves it where it is."""
+        if not self.stop_reason:
+            self.stop_reason = reason
+            self.goes_back = self.policy.on_failure == "rollback"
+
+    def _told(self, name: str) -> str:
+        return f"{name} {'was lost' if self.outcome[name] == 'lost' else 'failed'}"
 
     # -- what follows from it
 
     @property
+    def pending(self) -> list[str]:
+        """The members still to start, pool by pool, in order."""
+        return [name for pool in self.pools.values() for name in pool.waiting]
+
+    @property
+    def pending_count(self) -> int:
+        """How many members are still to start."""
+        return sum(pool.waiting_count for pool in self.pools.values())
+
+    @property
     def unsuccessful(self) -> list[str]:
         """The members that failed or were lost, in the order in which it was known."""
-        return [name for name, outcome in self.outcome.items() if outcome != "ok"]
+        return list(self._unsuccessful)
 
     @property
-    def stop_reason(self) -> str:
-        """Why nobody starts any more, or an empty string."""
-        gone = self.unsuccessful
-        if len(gone) <= self.budget:
-            return ""
-        told = ", ".join(f"{name} {'was lost' if self.outcome[name] == 'lost' else 'failed'}" for name in gone)
-        return f"{told}; rolling_max_failures allows {self.budget}"
+    def done(self) -> bool:
+        """Whether nobody is in flight and nobody will start any more (a roll that is held or short of capacity is not done)."""
+        if self.in_flight:
+            return False
+        if self._turn_is_due():
+            return "ok" not in self.outcome.values()
+        return bool(self._end_reason()) or all(pool.current_step is None for pool in self.pools.values())
 
-    @property
-    def current_step(self) -> int | None:
-        """The lowest step that still has a member to finish."""
-        return min((self.step_of[name] for name in [*self.in_flight, *self.pending]), default=None)
+    def _end_reason(self) -> str:
+        """Why nobody starts any more in the present direction."""
+        return self.stop_reason if self.direction == FORWARD else self._back_stop_reason
 
-    def assumed_live(self) -> frozenset[str]:
-        """Who is live when no load balancer can be asked: in traffic at the start or upgraded since, and not gone."""
-        gone = set(self.unsuccessful)
-        return frozenset(name for name, member in self._members.items()
-                         if name not in gone and (member.in_traffic or self.outcome.get(name) == "ok"))
+    def overdue(self, now: float) -> list[str]:
+        """The members in flight for longer than ``member_timeout``."""
+        limit = self.policy.member_timeout
+        return [name for name, since in self.in_flight.items() if limit is not None and since is not None and now - since > limit]
 
-    def decide(self, live: frozenset[str] | None = None) -> Decision:
-        """Who may start now, given the names of the members *seen* in traffic on every load balancer.
+    def decide(self, live: Mapping[str, frozenset[str]] | None = None, *, blind: Mapping[str, str] | None = None, now: float | None = None) -> Decision:
+        """Who may start now.
 
-        Without ``live`` the scheduler assumes (see ``assumed_live``).
+        :param live: pool to the names of its members *seen* in traffic on every load balancer; for a pool that is not in it, see ``assumed_live``.
+        :param blind: pool to why its load balancers could not be read; nobody of such a pool starts.
+        :param now: the time, for the deadline on progress.
         """
-        if self.stop_reason:
-            return Decision((), self.stop_reason, stopped=True)
-        seen = self.assumed_live() if live is None else live
-        start: list[str] = []
-        reason = "" if self.pending else "every member has started"
-        for name in self.pending:
-            refusal = self._refusal(name, start, seen)
-            if refusal:
-                reason = reason or refusal
-                continue
-            start.append(name)
-        return Decision(tuple(start), "" if start else reason)
+        self._check_progress(now)
+        if self._turn_is_due() and not self.in_flight:
+            self._turn_back()
+        ended = self._end_reason()
+        if ended:
+            return Decision((), ended, stopped=not self._turn_is_due(), direction=self.direction)
+        if self.hold_reason:
+            return Decision((), self.hold_reason, direction=self.direction)
+        seen = {name: (live or {}).get(name, pool.assumed_live()) for name, pool in self.pools.items()}
+        start, reasons = self._choose(seen, blind or {})
+        return Decision(tuple(start), "" if start else "; ".join(dict.fromkeys(reasons)) or "every member has started", direction=self.direction)
 
-    def _refusal(self, name: str, starting: list[str], live: frozenset[str]) -> str:
-        """Why *name* may not start beside those in flight and those about to, or an empty string."""
-        busy = [*self.in_flight, *starting]
-        if len(busy) >= self.window:
-            return f"{len(busy)} members are in flight; rolling_max_unavailable allows {self.window}"
-        if self.step_of[name] != self.current_step:
-            return f"{name} belongs to step {self.step_of[name] + 1}; step {(self.current_step or 0) + 1} is not finished"
-        return self._domain_refusal(name, busy) or self._floor_refusal(name, busy, live)
+    # -- choosing
 
-    def _domain_refusal(self, name: str, busy: list[str]) -> str:
-        domain = self._members[name].domain
-        domains = Counter(self._members[other].domain for other in busy)
-        if self.limits.max_per_domain is not None and domains[domain] >= self.limits.max_per_domain:
-            return f"{domains[domain]} members of {domain} are in flight; rolling_max_per_domain allows {self.limits.max_per_domain}"
-        if self.limits.domains_at_once is not None and domain not in domains and len(domains) >= self.limits.domains_at_once:
-            return f"{', '.join(sorted(map(str, domains)))} in flight; rolling_domains_at_once allows {self.limits.domains_at_once}"
-        return ""
+    def _choose(self, live: Mapping[str, frozenset[str]], blind: Mapping[str, str]) -> tuple[list[str], list[str]]:
+        """One member of each pool in turn, as long as anybody may go."""
+        starting: dict[str, list[str]] = {name: [] for name in self.pools}
+        order: list[str] = []
+        reasons = [f"live capacity of {name} cannot be read, so nobody starts: {why}" for name, why in blind.items() if name in self.pools]
+        queues = {name: pool.candidates(live[name]) for name, pool in self.pools.items() if name not in blind}
+        while queues:
+            for name in list(queues):
+                chosen, refused = self._next_of(self.pools[name], queues[name], starting, order, live[name])
+                if chosen is None:
+                    del queues[name]
+                    reasons += refused
+                else:
+                    starting[name].append(chosen)
+                    order.append(chosen)
+        return order, reasons
 
-    def _floor_refusal(self, name: str, busy: list[str], live: frozenset[str]) -> str:
-        """Taking a live member must leave the floor; a member that is out already costs nothing."""
-        remaining = len(live.difference(busy))
-        if name in live and remaining - 1 < self.floor:
-            return f"{remaining} members are live beside those in flight; taking {name} would leave less than the floor of {self.floor}"
-        return ""
+    def _next_of(self, pool: PoolQueue, queue, starting: Mapping[str, list[str]], order: Sequence[str],
+                 live: frozenset[str]) -> tuple[str | None, list[str]]:
+        """The pool's next admissible member, or why there is none (the first reason met)."""
+        first_reason = ""
+        for name in queue:
+            refusal = self._run_wide_refusal(name, order) or pool.refusal(name, starting[pool.name], live)
+            if not refusal:
+                return name, []
+            first_reason = first_reason or refusal
+            if len(pool.in_flight) + len(starting[pool.name]) >= pool.window or self._is_full(order):
+                break
+        if not first_reason and pool.current_step is not None:
+            first_reason = pool.step_refusal()
+        return None, [first_reason] if first_reason else []
+
+    def _is_full(self, starting: Sequence[str]) -> bool:
+        limit = self.policy.max_in_flight
+        return limit is not None and len(self.in_flight) + len(starting) >= limit
+
+    def _run_wide_refusal(self, name: str, starting: Sequence[str]) -> str:
+        if self._is_full(starting):
+            return f"{len(self.in_flight) + len(starting)} members are in flight; the controller serves {self.policy.max_in_flight} (forks)"
+        if self._domain_window is None:
+            return ""
+        domains = Counter(self._member[other].domain for other in (*self.in_flight, *starting))
+        if self._member[name].domain in domains or len(domains) < self._domain_window:
+            return ""
+        return f"members of {', '.join(sorted(map(str, domains)))} are in flight; rolling_domains_at_once allows {self._domain_window}"
+
+    # -- deadlines, and the way back
+
+    def _check_progress(self, now: float | None) -> None:
+        limit = self.policy.progress_deadline
+        if limit is None or now is None or self._last_progress is None or not self.in_flight:
+            return
+        if now - self._last_progress > limit:
+            self.stop(f"no member has finished for {now - self._last_progress:.0f} s; rolling_progress_deadline allows {limit:g}")
+
+    def _turn_is_due(self) -> bool:
+        """Whether the upgraded members will return, once nobody is in flight."""
+        return self.goes_back and self.direction == FORWARD
+
+    def _turn_back(self) -> None:
+        """The upgraded members return to the release before, the last one first; whoever waited keeps it."""
+        self.direction = BACK
+        upgraded = [name for name, outcome in reversed(self.outcome.items()) if outcome == "ok"]
+        for pool in self.pools.values():
+            pool.turn_back([name for name in upgraded if name in pool.members])
+
+    def step_of(self, name: str) -> int:
+        """The step that the member belongs to, from 0."""
+        return self.pool_of(name).step_of[name]
+
+    def pool_of(self, name: str) -> PoolQueue:
+        """The queue of the pool that the member belongs to."""
+        return self.pools[self._member[name].pool]
 
 
-def waves(schedule: Schedule) -> list[dict]:
-    """Predict the roll with every batch finishing at once: ``[{step, members, live}]``, live being what remains meanwhile.
-
-    Consumes *schedule*. Stops early, with a wave without members and the reason, when the scheduler would never go on.
-    """
-    predicted = []
-    while schedule.pending:
-        decision = schedule.decide()
-        if not decision.start:
-            predicted.append({"step": None, "members": [], "live": len(schedule.assumed_live()), "reason": decision.reason})
-            break
-        step = schedule.step_of[decision.start[0]]
-        remaining = schedule.assumed_live().difference(decision.start)
-        predicted.append({"step": step, "members": list(decision.start), "live": len(remaining), "reason": ""})
-        for name in decision.start:
-            schedule.started(name)
-        for name in decision.start:
-            schedule.finished(name, "ok")
-    return predicted
+def _by_name(members: Sequence[Member]) -> dict[str, Member]:
+    counts = Counter(member.name for member in members)
+    repeated = sorted(name for name, count in counts.items() if count > 1)
+    if repeated:
+        raise ScheduleError(f"member {repeated[0]} is in the pool twice: give each member one name")
+    return {member.name: member for member in members}

@@ -164,7 +164,7 @@ def test_what_cannot_be_honoured_is_refused_before_any_host_starts(play, tasks, 
 def test_nobody_starts_when_live_capacity_cannot_be_read(play):
     source = {"load_balancers": [{"name": "lb1", "endpoint": "tcp://127.0.0.1:1"}], "backend": "app"}
     run = play([COME], variables={"rolling_live": source, "rolling_capacity_timeout": 1})
-    assert run.code != 0 and run.log == [] and "live capacity cannot be read" in run.words and "127.0.0.1:1" in run.words
+    assert run.code != 0 and run.log == [] and "live capacity of the pool cannot be read" in run.words and "127.0.0.1:1" in run.words
 
 
 def test_a_killed_worker_fails_its_host_and_the_others_finish(play):
