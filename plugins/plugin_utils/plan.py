@@ -12,22 +12,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from ..module_utils._version import compare
-
-from .limits import Limits, ScheduleError
+from .limits import Limits, RunPolicy, ScheduleError
 from .migrations import to_contract, to_expand
+from .refusals import refusals, without_the_release
 from .schedule import Schedule
-from .steps import Member, split_into_steps
+from .steps import NAMED_STEPS, Member, split_into_steps
 from .waves import waves
 
 
-def make_plan(service: Mapping, observed: Mapping) -> dict:
+def make_plan(service: Mapping, observed: Mapping, pinned: Mapping[str, int] | None = None) -> dict:
     """Plan the roll.
 
     :param service: see ``service.describe``.
     :param observed: ``members`` (host to ``{release, previous, available, address, domain, name, expected_s, lost}``), ``load_balancers``
         (name to ``{backends: {backend: {members: {...}}}}`` as from traffic_info), ``disagreements`` (sentences), ``databases``
-        (host to database_info's ``databases``) and ``migrations`` (files such as ``2.0.0/expand/001_add.sql``).
+        (host to database_info's ``databases``), ``migrations`` (files such as ``2.0.0/expand/001_add.sql``) and ``interrupted`` (the lock of a run
+        that never ended, or None).
+    :param pinned: host to step, where an earlier plan of the same roll has decided it.
     :returns: release_from, release_to, pending, steps (host names), waves, limits, live, refusals (sentences), nothing_to_do, ...
     """
     members = observed["members"]
@@ -35,12 +36,14 @@ def make_plan(service: Mapping, observed: Mapping) -> dict:
     live = sorted(name for name, facts in members.items() if is_live_everywhere(facts, observed, service))
     pending = sorted(name for name, facts in members.items() if facts.get("release") != release_to or name not in live)
     limits = _limits(service, len(members))
+    release_from = _release_from(members, release_to)
     plan = {
         "service": service["service"],
         "method": service["method"],
         "direction": service["direction"],
         "release_to": release_to,
-        "release_from": _release_from(members, release_to),
+        "release_from": release_from,
+        "return_to": {name: _release_to_return_to(members[name], release_from, release_to) for name in sorted(members)},
         "pool_size": len(members),
         "live": live,
         "pending": pending,
@@ -49,20 +52,24 @@ def make_plan(service: Mapping, observed: Mapping) -> dict:
         "limits": {"max_unavailable": limits.max_unavailable, "min_live": limits.min_live},
         "halves": [[], []],
         "steps": [[], []],
+        "step_of": {},
+        "rolling_steps": list(limits.steps),
         "waves": [],
+        "interrupted": observed.get("interrupted"),
+        "finish_flip": False,
         "refusals": [target_problem] if target_problem else [],
     }
     try:
         plan["limits"] = {"max_unavailable": limits.window(len(members)), "min_live": limits.floor(len(members))}
-        plan["halves"], plan["steps"], plan["waves"] = _steps_and_waves(service, observed, pending, limits)
+        _fill_in_steps_and_waves(plan, service, observed, limits, pinned or {})
     except ScheduleError as error:
         plan["refusals"].append(str(error).replace("rolling_", "upgrade_"))
     # An upgrade always brings its archive, whose checksum is compared with what a host holds already; a way back only where it is gone.
-    plan["needs_archive"] = bool(pending) and (service["direction"] == "upgrade" or bool(_without_the_release(observed, plan)))
+    plan["needs_archive"] = bool(pending) and (service["direction"] == "upgrade" or bool(without_the_release(observed, plan)))
     if not target_problem and service["direction"] == "upgrade":
         plan["refusals"] += _choose_migrations(service, observed, plan)
     plan["nothing_to_do"] = not pending and not plan["contract"] and not target_problem
-    plan["refusals"] += _refusals(service, observed, plan)
+    plan["refusals"] += refusals(service, observed, plan)
     return plan
 
 
@@ -107,130 +114,65 @@ def _release_from(members: Mapping, release_to: str | None) -> str | None:
     return max(sorted(set(others)), key=others.count) if others else release_to
 
 
+def _release_to_return_to(facts: Mapping, release_from: str | None, release_to: str | None) -> str | None:
+    """What a member runs again when its upgrade fails; one that an interrupted run has upgraded already returns to what the others run."""
+    if facts.get("release") != release_to:
+        return facts.get("release")
+    before = release_from if release_from != release_to else facts.get("previous")
+    return before if before in (facts.get("available") or {}) else release_to
+
+
 def _limits(service: Mapping, pool_size: int) -> Limits:
     """The halves of a half-pool are its window: the larger half may be out at once, as many as the smaller half stay live."""
     if service["method"] == "half_pool":
-        return Limits(max_unavailable=max(1, (pool_size + 1) // 2), min_live=service["min_live"], steps=("50%", "100%"))
-    return Limits(max_unavailable=service["max_unavailable"], min_live=service["min_live"])
+        return Limits(max_unavailable=max(1, (pool_size + 1) // 2), min_live=service["min_live"], steps=NAMED_STEPS["half_pool"])
+    return Limits(max_unavailable=service["max_unavailable"], min_live=service["min_live"], max_per_domain=service["max_per_domain"],
+                  steps=NAMED_STEPS[service["method"]])
 
 
-def _steps_and_waves(service: Mapping, observed: Mapping, pending: list[str], limits: Limits) -> tuple[list[list[str]], list[list[str]], list[dict]]:
-    """All hosts by step, the pending hosts by step in the order of their start, and the predicted waves."""
-    pool = [_as_member(name, facts, observed, service, pending) for name, facts in sorted(observed["members"].items())]
+def _fill_in_steps_and_waves(plan: dict, service: Mapping, observed: Mapping, limits: Limits, pinned: Mapping[str, int]) -> None:
+    """All hosts by half, the pending hosts by play in the order of their start, and the predicted waves.
+
+    A half-pool is two plays, with the flip between; every other method is one.
+    """
+    pool = [_as_member(name, facts, plan, service, pinned) for name, facts in sorted(observed["members"].items())]
     step_of = split_into_steps(pool, limits.steps)
-    pinned = [replace(member, step=step_of[member.name]) for member in pool]
-    halves = [sorted(name for name in step_of if step_of[name] == step) for step in (0, 1)]
-    if not pending:
-        return halves, [[], []], []
-    schedule = Schedule(pinned, limits, pending=pending)
+    if plan["method"] == "half_pool":
+        plan["halves"] = [sorted(name for name in step_of if step_of[name] == step) for step in (0, 1)]
+    if not plan["pending"]:
+        return
+    plan["finish_flip"] = _is_flip_interrupted(plan, service, observed)
+    if plan["finish_flip"]:
+        # The upgraded half takes the traffic first of all; what is left to do is the other half.
+        pool = [replace(member, in_traffic=member.name in plan["halves"][0]) for member in pool]
+    to_roll = plan["halves"][1] if plan["finish_flip"] else plan["pending"]
+    placed = [replace(member, step=step_of[member.name]) for member in pool]
+    schedule = Schedule(placed, limits, RunPolicy(domains_at_once=service["domains_at_once"]), pending=to_roll)
     order = schedule.pending
-    predicted = waves(schedule)
-    return halves, [[name for name in order if step_of[name] == step] for step in (0, 1)], predicted
+    plan["step_of"] = {name: step_of[name] for name in order}
+    plan["steps"] = [[name for name in order if step_of[name] == step] for step in (0, 1)] if plan["method"] == "half_pool" else [order, []]
+    plan["waves"] = waves(schedule)
 
 
-def _as_member(name: str, facts: Mapping, observed: Mapping, service: Mapping, pending: list[str]) -> Member:
-    """Hosts that are there already belong to the first half: it is the half that answers the new release."""
+def _is_flip_interrupted(plan: Mapping, service: Mapping, observed: Mapping) -> bool:
+    """Whether a run was killed between two load balancers' flips: each one serves one whole half, and not all of them the same one."""
+    if plan["method"] != "half_pool" or not plan["interrupted"]:
+        return False
+    first, second = (frozenset(half) for half in plan["halves"])
+    if any(observed["members"][name].get("release") != plan["release_to"] for name in first):
+        return False
+    names = {facts["name"]: host for host, facts in observed["members"].items()}
+    served = set()
+    for balancer in observed["load_balancers"].values():
+        seen = balancer["backends"].get(service["backend"], {"members": {}})["members"]
+        served.add(frozenset(names[name] for name, view in seen.items() if view["live"] and name in names))
+    return served == {first, second}
+
+
+def _as_member(name: str, facts: Mapping, plan: Mapping, service: Mapping, pinned: Mapping[str, int]) -> Member:
+    """Hosts that run the release already belong to the first half: it is the half that answers it."""
+    there = facts.get("release") == plan["release_to"] or name not in plan["pending"]
     return Member(
-        name=name, pool=service["backend"], domain=facts.get("domain"), in_traffic=is_live_everywhere(facts, observed, service),
-        expected_s=float(facts.get("expected_s") or 0), step=0 if name not in pending else None,
+        name=name, pool=service["backend"], domain=facts.get("domain"), in_traffic=name in plan["live"],
+        expected_s=float(facts.get("expected_s") or 0), step=pinned.get(name, 0 if there else None),
     )
-
-
-# -- reasons to refuse
-
-def _refusals(service: Mapping, observed: Mapping, plan: Mapping) -> list[str]:
-    if plan["nothing_to_do"]:
-        return list(observed["disagreements"])
-    return [
-        *_lost(observed),
-        *_unknown_members(service, observed),
-        *_one_host_twice(observed),
-        *observed["disagreements"],
-        *_downgrade(plan),
-        *_nowhere_to_come_from(service, observed, plan),
-        *_under_the_floor(service, plan),
-        *_never_finishes(plan),
-        *_past_the_point_of_no_return(observed, plan),
-    ]
-
-
-def _lost(observed: Mapping) -> list[str]:
-    return [f"{name} cannot be reached: {facts['lost']}. Repair it or take it out of the inventory and of the load balancers"
-            for name, facts in sorted(observed["members"].items()) if facts.get("lost")]
-
-
-def _unknown_members(service: Mapping, observed: Mapping) -> list[str]:
-    """The inventory and every load balancer must name the same members: an upgrade of a part of the pool is not done."""
-    expected = {facts["name"]: host for host, facts in observed["members"].items()}
-    sentences = []
-    for name, balancer in sorted(observed["load_balancers"].items()):
-        backend = service["backend"]
-        if backend not in balancer["backends"]:
-            sentences.append(f"{name} has no backend {backend!r} (it has {', '.join(sorted(balancer['backends'])) or 'none'}): set upgrade_backend")
-            continue
-        known = set(balancer["backends"][backend]["members"])
-        for server in sorted(known - set(expected)):
-            sentences.append(f"{name} sends traffic to {backend}/{server}, which is no host of group {service['members']!r}: add it to the inventory")
-        for server in sorted(set(expected) - known):
-            sentences.append(f"{expected[server]} is not a member of {backend} on {name} (looked for server {server!r}): "
-                             "add it there or set the host's member_name")
-    return sentences
-
-
-def _one_host_twice(observed: Mapping) -> list[str]:
-    by_address: dict[str, list[str]] = {}
-    for name, facts in sorted(observed["members"].items()):
-        by_address.setdefault(facts["address"], []).append(name)
-    return [f"{' and '.join(names)} are one host ({address}): keep one name in the inventory" for address, names in by_address.items() if len(names) > 1]
-
-
-def _downgrade(plan: Mapping) -> list[str]:
-    before, after = plan["release_from"], plan["release_to"]
-    if plan["direction"] != "upgrade" or not before or not after or compare(after, before) >= 0:
-        return []
-    return [f"{after} is older than {before}, which runs now: to go back, run ansible-playbook alwayson.upgrade.rollback -e upgrade_release={after}"]
-
-
-def _nowhere_to_come_from(service: Mapping, observed: Mapping, plan: Mapping) -> list[str]:
-    """Without an archive, every pending host must have the release already."""
-    missing = _without_the_release(observed, plan)
-    if service["has_artifact"] or plan["release_to"] is None or not missing:
-        return []
-    return [f"release {plan['release_to']} is not on {', '.join(missing)} any more: give its archive by upgrade_artifact and upgrade_artifact_sha256"]
-
-
-def _without_the_release(observed: Mapping, plan: Mapping) -> list[str]:
-    return [name for name in plan["pending"] if plan["release_to"] not in (observed["members"][name].get("available") or {})]
-
-
-def _under_the_floor(service: Mapping, plan: Mapping) -> list[str]:
-    floor = plan["limits"]["min_live"]
-    if not isinstance(floor, int):
-        return []
-    if floor < 1 and service["min_live"] is None:
-        return [f"a pool of {plan['pool_size']} cannot be upgraded without an outage, because nobody would be live: "
-                "add a member, or accept it with -e upgrade_min_live=0"]
-    if len(plan["live"]) >= floor:
-        return []
-    live = ", ".join(plan["live"]) or "none"
-    return [f"only {len(plan['live'])} of {plan['pool_size']} members are live on every load balancer ({live}) and the floor is {floor}: "
-            "bring members back first (ansible-playbook alwayson.upgrade.status shows them)"]
-
-
-def _never_finishes(plan: Mapping) -> list[str]:
-    return [f"the roll would never finish: {wave['reason']}; lower upgrade_min_live or raise upgrade_max_unavailable"
-            for wave in plan["waves"] if not wave["members"]]
-
-
-def _past_the_point_of_no_return(observed: Mapping, plan: Mapping) -> list[str]:
-    """A release whose contract migrations are applied cannot be left any more: the older release needs what they removed."""
-    if plan["direction"] != "rollback" or plan["release_to"] is None:
-        return []
-    sentences = []
-    for host, databases in sorted(observed["databases"].items()):
-        for name, facts in sorted(databases.items()):
-            for row in facts["migrations"]:
-                if row["phase"] == "contract" and row["status"] == "applied" and compare(row["release"], plan["release_to"]) > 0:
-                    sentences.append(f"{name} on {host} is past the point of no return: contract step {row['step']} of {row['release']} is applied, "
-                                     f"and {plan['release_to']} needs what it removed. Go forward with a corrected release instead")
-    return sentences

@@ -11,7 +11,9 @@ from collections.abc import Mapping, Sequence
 
 from ..module_utils._version import is_valid
 
-METHODS = ("half_pool", "rolling")
+from .limits import POLICIES
+
+METHODS = ("half_pool", "rolling", "canary")
 PHASES = ("observe", "plan", "guard", "prepare", "roll", "open", "settle", "account")
 
 # name without the prefix: default. None: not given. Documented in docs/variables.md, which a test compares with this table.
@@ -25,6 +27,18 @@ DEFAULTS: dict[str, object] = {
     "backend": None,
     "max_unavailable": "25%",
     "min_live": None,
+    "max_per_domain": None,
+    "domains_at_once": None,
+    "max_failures": 0,
+    "on_failure": "stop",
+    "member_timeout": None,
+    "progress_deadline": None,
+    "plan": None,
+    "take_over": None,
+    "reason": None,
+    "state_directory": "/var/lib/alwayson",
+    "lock_host": None,
+    "coordination_url": None,
     "traffic_via": None,
     "drain_timeout": 60,
     "migrations": None,
@@ -56,17 +70,20 @@ def described_names(names: Sequence[str]) -> list[str]:
     return [name for name in names if name in wanted]
 
 
-def describe(variables: Mapping, names: Sequence[str], groups: Mapping[str, Sequence[str]], working_directory: str = "") -> dict:
+def describe(variables: Mapping, names: Sequence[str], groups: Mapping[str, Sequence[str]], working_directory: str = "",
+             planned_release: str | None = None) -> dict:
     """Fill in the defaults and find everything that is wrong before anything is asked of a host.
 
     :param variables: the ``upgrade_*`` variables that are set, for the names in ``DEFAULTS``.
     :param names: the names of all ``upgrade_*`` variables that exist, to find misspelt ones.
     :param groups: the inventory's groups, name to host names.
     :param working_directory: where the user stands; relative paths on the controller begin there.
+    :param planned_release: the release of the plan file that is to be followed, for a description that names none.
     :returns: the description; ``problems`` lists sentences, ``hosts`` the hosts by part of the service.
     """
     service = {name: variables.get(PREFIX + name, default) for name, default in DEFAULTS.items()}
     service["direction"] = variables.get("upgrade_direction", "upgrade")
+    service["release"] = planned_release if service["release"] is None else service["release"]
     service["backend"] = service["backend"] or service["members"]
     for path in ("migrations", "report_directory"):
         service[path] = service[path] and posixpath.join(working_directory, service[path])
@@ -77,6 +94,7 @@ def describe(variables: Mapping, names: Sequence[str], groups: Mapping[str, Sequ
         hosts, problem = _hosts_of(part, service[part], groups)
         service["hosts"][part] = hosts
         problems += [problem] if problem else []
+    service["lock_host"] = service["lock_host"] or next(iter(sorted(service["hosts"]["load_balancers"])), None)
     service["problems"] = problems
     return service
 
@@ -106,6 +124,10 @@ def _choice_problems(service: Mapping, names: Sequence[str]) -> list[str]:
     problems = []
     if service["method"] not in METHODS:
         problems.append(f"upgrade_method is {service['method']!r}: choose one of {', '.join(METHODS)}")
+    if service["on_failure"] not in POLICIES:
+        problems.append(f"upgrade_on_failure is {service['on_failure']!r}: choose one of {', '.join(POLICIES)}")
+    if service["take_over"] and not service["reason"]:
+        problems.append("upgrade_take_over needs upgrade_reason: say why the lock of another run is taken over, for its history")
     if service["direction"] == "upgrade" and not service["has_artifact"]:
         problems.append("upgrade_artifact is not set: give the path or the URL of the release's archive")
     if service["has_artifact"] and "upgrade_artifact_sha256" not in names:

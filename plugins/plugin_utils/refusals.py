@@ -1,0 +1,115 @@
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The reasons to refuse a plan, in sentences that name the thing and the cure. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ..module_utils._version import compare
+
+
+def refusals(service: Mapping, observed: Mapping, plan: Mapping) -> list[str]:
+    """Everything that speaks against the plan; see ``plan.make_plan`` for the arguments."""
+    if plan["nothing_to_do"]:
+        return _disagreements(observed, plan)
+    return [
+        *_lost(observed),
+        *_unknown_members(service, observed),
+        *_one_host_twice(observed),
+        *_disagreements(observed, plan),
+        *_downgrade(plan),
+        *_nowhere_to_come_from(service, observed, plan),
+        *_under_the_floor(service, plan),
+        *_never_finishes(plan),
+        *_past_the_point_of_no_return(observed, plan),
+    ]
+
+
+def _lost(observed: Mapping) -> list[str]:
+    return [f"{name} cannot be reached: {facts['lost']}. Repair it or take it out of the inventory and of the load balancers"
+            for name, facts in sorted(observed["members"].items()) if facts.get("lost")]
+
+
+def _disagreements(observed: Mapping, plan: Mapping) -> list[str]:
+    """Load balancers that disagree are a fault, unless an interrupted run left them so: the roll that goes on puts that right."""
+    return [] if plan["interrupted"] else list(observed["disagreements"])
+
+
+def _unknown_members(service: Mapping, observed: Mapping) -> list[str]:
+    """The inventory and every load balancer must name the same members: an upgrade of a part of the pool is not done."""
+    expected = {facts["name"]: host for host, facts in observed["members"].items()}
+    sentences = []
+    for name, balancer in sorted(observed["load_balancers"].items()):
+        backend = service["backend"]
+        if backend not in balancer["backends"]:
+            sentences.append(f"{name} has no backend {backend!r} (it has {', '.join(sorted(balancer['backends'])) or 'none'}): set upgrade_backend")
+            continue
+        known = set(balancer["backends"][backend]["members"])
+        for server in sorted(known - set(expected)):
+            sentences.append(f"{name} sends traffic to {backend}/{server}, which is no host of group {service['members']!r}: add it to the inventory")
+        for server in sorted(set(expected) - known):
+            sentences.append(f"{expected[server]} is not a member of {backend} on {name} (looked for server {server!r}): "
+                             "add it there or set the host's member_name")
+    return sentences
+
+
+def _one_host_twice(observed: Mapping) -> list[str]:
+    by_address: dict[str, list[str]] = {}
+    for name, facts in sorted(observed["members"].items()):
+        by_address.setdefault(facts["address"], []).append(name)
+    return [f"{' and '.join(names)} are one host ({address}): keep one name in the inventory" for address, names in by_address.items() if len(names) > 1]
+
+
+def _downgrade(plan: Mapping) -> list[str]:
+    before, after = plan["release_from"], plan["release_to"]
+    if plan["direction"] != "upgrade" or not before or not after or compare(after, before) >= 0:
+        return []
+    return [f"{after} is older than {before}, which runs now: to go back, run ansible-playbook alwayson.upgrade.rollback -e upgrade_release={after}"]
+
+
+def _nowhere_to_come_from(service: Mapping, observed: Mapping, plan: Mapping) -> list[str]:
+    """Without an archive, every pending host must have the release already."""
+    missing = without_the_release(observed, plan)
+    if service["has_artifact"] or plan["release_to"] is None or not missing:
+        return []
+    return [f"release {plan['release_to']} is not on {', '.join(missing)} any more: give its archive by upgrade_artifact and upgrade_artifact_sha256"]
+
+
+def without_the_release(observed: Mapping, plan: Mapping) -> list[str]:
+    """The pending hosts that do not hold the release to go to."""
+    return [name for name in plan["pending"] if plan["release_to"] not in (observed["members"][name].get("available") or {})]
+
+
+def _under_the_floor(service: Mapping, plan: Mapping) -> list[str]:
+    floor = plan["limits"]["min_live"]
+    if not isinstance(floor, int):
+        return []
+    if floor < 1 and service["min_live"] is None:
+        return [f"a pool of {plan['pool_size']} cannot be upgraded without an outage, because nobody would be live: "
+                "add a member, or accept it with -e upgrade_min_live=0"]
+    if len(plan["live"]) >= floor or plan["finish_flip"]:
+        return []
+    live = ", ".join(plan["live"]) or "none"
+    return [f"only {len(plan['live'])} of {plan['pool_size']} members are live on every load balancer ({live}) and the floor is {floor}: "
+            "bring members back first (ansible-playbook alwayson.upgrade.status shows them)"]
+
+
+def _never_finishes(plan: Mapping) -> list[str]:
+    return [f"the roll would never finish: {wave['reason']}; lower upgrade_min_live or raise upgrade_max_unavailable"
+            for wave in plan["waves"] if not wave["members"]]
+
+
+def _past_the_point_of_no_return(observed: Mapping, plan: Mapping) -> list[str]:
+    """A release whose contract migrations are applied cannot be left any more: the older release needs what they removed."""
+    if plan["direction"] != "rollback" or plan["release_to"] is None:
+        return []
+    sentences = []
+    for host, databases in sorted(observed["databases"].items()):
+        for name, facts in sorted(databases.items()):
+            for row in facts["migrations"]:
+                if row["phase"] == "contract" and row["status"] == "applied" and compare(row["release"], plan["release_to"]) > 0:
+                    sentences.append(f"{name} on {host} is past the point of no return: contract step {row['step']} of {row['release']} is applied, "
+                                     f"and {plan['release_to']} needs what it removed. Go forward with a corrected release instead")
+    return sentences
