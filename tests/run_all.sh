@@ -12,8 +12,8 @@ step "linters"
 tests/lint.sh
 step "supported cores"
 tests/cores.sh
-step "unit tests"
-build/venv/bin/pytest -q tests/unit
+step "unit tests, and the scheduler on simulated fleets"
+build/venv/bin/pytest -q tests/unit tests/simulation
 step "ansible-test sanity"
 wait "$sanity" || { grep -E '^(ERROR|FATAL|WARNING)' build/sanity.log; exit 1; }
 trap - EXIT

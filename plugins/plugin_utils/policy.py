@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 from .limits import Limits, RunPolicy, ScheduleError
 from .schedule import Schedule
@@ -21,6 +23,18 @@ OF_THE_RUN = ("max_failures", "on_failure", "domains_at_once", "member_timeout",
 OF_A_MEMBER = ("pool", "domain", "member", "in_traffic", "expected_s", "step")
 # Facts that tasks set about their own host while it is in flight.
 SET_BY_TASKS = ("failed",)
+
+TRUE_WORDS, FALSE_WORDS = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
+
+
+@dataclass(frozen=True)
+class StrategyOptions:
+    """What the strategy reads itself, and no scheduler needs."""
+
+    pool_hosts: list[str]
+    control: str | None
+    capacity_timeout: float
+    break_play: bool
 
 
 def known_variables() -> list[str]:
@@ -74,6 +88,21 @@ def run_policy_from(by_host: Mapping[str, Mapping], *, play_budget: int | str | 
     )
 
 
+def strategy_options_from(by_host: Mapping[str, Mapping]) -> StrategyOptions:
+    """Read them; all hosts must agree."""
+    variables = agreed(by_host, OF_THE_RUN, "the hosts of the play")
+    pool_hosts = _given(variables, "pool_hosts", [])
+    if not isinstance(pool_hosts, (list, tuple)):
+        raise ScheduleError(f"rolling_pool_hosts is {pool_hosts!r}: give a list of host names")
+    patience = _seconds(variables, "capacity_timeout")
+    return StrategyOptions(
+        pool_hosts=list(pool_hosts),
+        control=variables.get("rolling_control"),
+        capacity_timeout=300.0 if patience is None else patience,
+        break_play=_flag(_given(variables, "break_play", True), "rolling_break_play"),
+    )
+
+
 def agreed(by_host: Mapping[str, Mapping], names: Iterable[str], who: str) -> dict:
     """The variables that all hosts must agree on, as the first host has them.
 
@@ -94,8 +123,8 @@ def member_from(name: str, variables: Mapping) -> Member:
     return Member(
         name=name,
         pool=_pool_of(variables),
-        domain=None if domain is None else str(domain),
-        in_traffic=bool(_given(variables, "in_traffic", True)),
+        domain=None if domain in (None, "") else str(domain),
+        in_traffic=_flag(_given(variables, "in_traffic", True), f"rolling_in_traffic of {name}"),
         expected_s=_seconds(variables, "expected_s", host=name) or 0.0,
         step=None if step is None else _whole(step, f"rolling_step of {name}"),
     )
@@ -115,12 +144,20 @@ def _seconds(variables: Mapping, name: str, *, host: str = "") -> float | None:
     if value is None:
         return None
     try:
-        seconds = float(value)
+        seconds = -1.0 if isinstance(value, bool) else float(value)
     except (TypeError, ValueError):
         seconds = -1.0
-    if seconds < 0:
+    if not 0 <= seconds < math.inf:
         raise ScheduleError(f"{PREFIX}{name}{f' of {host}' if host else ''} is {value!r}: give seconds, a number of at least 0")
     return seconds
+
+
+def _flag(value: object, what: str) -> bool:
+    """Truth as inventories write it: INI and ``-e`` give strings, and the string 'false' must not be true."""
+    word = str(value).strip().lower()
+    if word not in TRUE_WORDS + FALSE_WORDS:
+        raise ScheduleError(f"{what} is {value!r}: give true or false")
+    return word in TRUE_WORDS
 
 
 def _whole(value: object, what: str) -> int:

@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from .choice import Choice
 from .limits import Limits, RunPolicy, ScheduleError
 from .pool_queue import PoolQueue
 from .steps import Member
@@ -56,8 +57,8 @@ class Schedule:
         by_pool: dict[str, list[Member]] = {}
         for member in members:
             by_pool.setdefault(member.pool, []).append(member)
-        wanted = self._member.keys() if pending is None else pending
-        self.pools = {name: PoolQueue(name, pool, limits if isinstance(limits, Limits) else limits[name], wanted) for name, pool in by_pool.items()}
+        wanted = self._member.keys() if pending is None else self._known(pending)
+        self.pools = {name: PoolQueue(name, pool, _limits_of(name, limits), wanted) for name, pool in by_pool.items()}
         self.budget = policy.failure_budget(len(members))
         self._domain_window = policy.window_of_domains(len({member.domain for member in members}))
         self.in_flight: dict[str, float | None] = {}
@@ -82,6 +83,8 @@ class Schedule:
         """A member is done: ok, failed, or lost (unreachable). Also for members that can never start."""
         if outcome not in OUTCOMES:
             raise ScheduleError(f"outcome of {name} is {outcome!r}: one of {', '.join(OUTCOMES)}")
+        if name in self.outcome and name not in self.in_flight and not self.pool_of(name).is_waiting(name):
+            raise ScheduleError(f"{name} is done already: {self.outcome[name]}")
         self.in_flight.pop(name, None)
         self._last_progress = now
         succeeded = outcome == "ok"
@@ -112,6 +115,12 @@ class Schedule:
         """After ``hold``."""
         self.hold_reason = ""
 
+    def _known(self, names: Sequence[str]) -> Sequence[str]:
+        unknown = next((name for name in names if name not in self._member), None)
+        if unknown is not None:
+            raise ScheduleError(f"{unknown} is to be done, but no pool has it")
+        return names
+
     def _judge_failure(self, name: str) -> None:
         if self.direction == BACK:
             self.stop(f"{self._told(name)} on the way back")
@@ -121,7 +130,7 @@ class Schedule:
             self._stop_for_failures(f"{gone}; rolling_max_failures allows {self.budget}")
         pool = self.pool_of(name)
         step = pool.step_of.get(name)
-        if step is not None and pool.is_step_done(step) and not pool.succeeded_in_step[step]:
+        if step is not None and pool.is_step_done(step) and pool.current_step is not None and not pool.succeeded_in_step[step]:
             self._stop_for_failures(f"nobody of step {step + 1} of {pool.name} succeeded ({gone})")
 
     def _stop_for_failures(self, reason: str) -> None:
@@ -156,12 +165,14 @@ class Schedule:
         if self.in_flight:
             return False
         if self._turn_is_due():
-            return "ok" not in self.outcome.values()
+            return False
         return bool(self._end_reason()) or all(pool.current_step is None for pool in self.pools.values())
 
     def _end_reason(self) -> str:
         """Why nobody starts any more in the present direction."""
-        return self.stop_reason if self.direction == FORWARD else self._back_stop_reason
+        if self.direction == BACK:
+            return self._back_stop_reason
+        return "; ".join(filter(None, (self.stop_reason, self._back_stop_reason)))
 
     def overdue(self, now: float) -> list[str]:
         """The members in flight for longer than ``member_timeout``."""
@@ -176,64 +187,24 @@ class Schedule:
         :param now: the time, for the deadline on progress.
         """
         self._check_progress(now)
-        if self._turn_is_due() and not self.in_flight:
+        if not self.in_flight and self._turn_is_due():
             self._turn_back()
         ended = self._end_reason()
         if ended:
             return Decision((), ended, stopped=not self._turn_is_due(), direction=self.direction)
         if self.hold_reason:
             return Decision((), self.hold_reason, direction=self.direction)
-        seen = {name: (live or {}).get(name, pool.assumed_live()) for name, pool in self.pools.items()}
-        start, reasons = self._choose(seen, blind or {})
-        return Decision(tuple(start), "" if start else "; ".join(dict.fromkeys(reasons)) or "every member has started", direction=self.direction)
+        choice = self._choose(live or {}, blind or {})
+        return Decision(tuple(choice.start), "" if choice.start else self._why_nobody(choice, blind or {}), direction=self.direction)
 
-    # -- choosing
+    def _choose(self, live: Mapping[str, frozenset[str]], blind: Mapping[str, str]) -> Choice:
+        seen = {name: live[name] if name in live else pool.assumed_live() for name, pool in self.pools.items() if name not in blind}
+        return Choice(self.pools.values(), seen, max_in_flight=self.policy.max_in_flight, domains_at_once=self._domain_window)
 
-    def _choose(self, live: Mapping[str, frozenset[str]], blind: Mapping[str, str]) -> tuple[list[str], list[str]]:
-        """One member of each pool in turn, as long as anybody may go."""
-        starting: dict[str, list[str]] = {name: [] for name in self.pools}
-        order: list[str] = []
-        reasons = [f"live capacity of {name} cannot be read, so nobody starts: {why}" for name, why in blind.items() if name in self.pools]
-        queues = {name: pool.candidates(live[name]) for name, pool in self.pools.items() if name not in blind}
-        while queues:
-            for name in list(queues):
-                chosen, refused = self._next_of(self.pools[name], queues[name], starting, order, live[name])
-                if chosen is None:
-                    del queues[name]
-                    reasons += refused
-                else:
-                    starting[name].append(chosen)
-                    order.append(chosen)
-        return order, reasons
-
-    def _next_of(self, pool: PoolQueue, queue, starting: Mapping[str, list[str]], order: Sequence[str],
-                 live: frozenset[str]) -> tuple[str | None, list[str]]:
-        """The pool's next admissible member, or why there is none (the first reason met)."""
-        first_reason = ""
-        for name in queue:
-            refusal = self._run_wide_refusal(name, order) or pool.refusal(name, starting[pool.name], live)
-            if not refusal:
-                return name, []
-            first_reason = first_reason or refusal
-            if len(pool.in_flight) + len(starting[pool.name]) >= pool.window or self._is_full(order):
-                break
-        if not first_reason and pool.current_step is not None:
-            first_reason = pool.step_refusal()
-        return None, [first_reason] if first_reason else []
-
-    def _is_full(self, starting: Sequence[str]) -> bool:
-        limit = self.policy.max_in_flight
-        return limit is not None and len(self.in_flight) + len(starting) >= limit
-
-    def _run_wide_refusal(self, name: str, starting: Sequence[str]) -> str:
-        if self._is_full(starting):
-            return f"{len(self.in_flight) + len(starting)} members are in flight; the controller serves {self.policy.max_in_flight} (forks)"
-        if self._domain_window is None:
-            return ""
-        domains = Counter(self._member[other].domain for other in (*self.in_flight, *starting))
-        if self._member[name].domain in domains or len(domains) < self._domain_window:
-            return ""
-        return f"members of {', '.join(sorted(map(str, domains)))} are in flight; rolling_domains_at_once allows {self._domain_window}"
+    def _why_nobody(self, choice: Choice, blind: Mapping[str, str]) -> str:
+        reasons = [f"live capacity of {name} cannot be read, so nobody starts: {why}" for name, why in blind.items()
+                   if name in self.pools and self.pools[name].waiting_count]
+        return "; ".join(dict.fromkeys([*reasons, *choice.reasons])) or "every member has started"
 
     # -- deadlines, and the way back
 
@@ -245,8 +216,10 @@ class Schedule:
             self.stop(f"no member has finished for {now - self._last_progress:.0f} s; rolling_progress_deadline allows {limit:g}")
 
     def _turn_is_due(self) -> bool:
-        """Whether the upgraded members will return, once nobody is in flight."""
-        return self.goes_back and self.direction == FORWARD
+        """Whether upgraded members (or such that may still become so) will return, once nobody is in flight."""
+        if not self.goes_back or self.direction == BACK or self._back_stop_reason:
+            return False
+        return bool(self.in_flight) or "ok" in self.outcome.values()
 
     def _turn_back(self) -> None:
         """The upgraded members return to the release before, the last one first; whoever waited keeps it."""
@@ -262,6 +235,14 @@ class Schedule:
     def pool_of(self, name: str) -> PoolQueue:
         """The queue of the pool that the member belongs to."""
         return self.pools[self._member[name].pool]
+
+
+def _limits_of(pool: str, limits: Limits | Mapping[str, Limits]) -> Limits:
+    if isinstance(limits, Limits):
+        return limits
+    if pool not in limits:
+        raise ScheduleError(f"pool {pool} has no limits: give limits for {', '.join(limits) or 'it'}, and for {pool}")
+    return limits[pool]
 
 
 def _by_name(members: Sequence[Member]) -> dict[str, Member]:

@@ -4,8 +4,6 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from ansible_collections.alwayson.upgrade.plugins.plugin_utils.limits import Limits, RunPolicy, ScheduleError, resolve_count
 from ansible_collections.alwayson.upgrade.plugins.plugin_utils.schedule import Schedule
@@ -147,3 +145,128 @@ def test_the_plan_comes_from_the_same_scheduler():
     assert never[-1]["members"] == [] and "floor of 3" in never[-1]["reason"]
 
 
+# -- several pools, and what holds for all of them
+
+
+def two_pools(count: int = 4, domains: int = 2) -> list[Member]:
+    """web1.. in pool web and app1.. in pool app, both over the same domains."""
+    return [Member(f"{name}{n}", f"zone{(n - 1) % domains}", pool=name) for name in ("web", "app") for n in range(1, count + 1)]
+
+
+def test_each_pool_has_its_own_limits_and_gives_one_member_in_turn():
+    schedule = Schedule(two_pools(), {"web": Limits(max_unavailable=2), "app": Limits(max_unavailable="75%", min_live=1)})
+    assert schedule.decide().start == ("web1", "app1", "web3", "app3", "app2")
+    assert {name: (pool.size, pool.window, pool.floor) for name, pool in schedule.pools.items()} == {"web": (4, 2, 2), "app": (4, 3, 1)}
+
+
+def test_a_pool_without_limits_is_refused_by_name():
+    with pytest.raises(ScheduleError, match="pool app has no limits"):
+        Schedule(two_pools(), {"web": Limits()})
+
+
+def test_one_pool_that_waits_does_not_hold_the_other():
+    schedule = Schedule(two_pools(), {"web": Limits(min_live=4), "app": Limits()})
+    assert schedule.decide().start == ("app1",)
+    schedule.started("app1")
+    assert schedule.decide().reason == (
+        "4 members of web are live beside those in flight; taking web1 would leave less than the floor of 4; "
+        "1 member of app is in flight; rolling_max_unavailable allows 1")
+
+
+def test_domains_at_once_count_over_all_pools():
+    schedule = Schedule(two_pools(), Limits(max_unavailable=4), RunPolicy(domains_at_once=1))
+    assert schedule.decide().start == ("web1", "app1", "web3", "app3")
+    for name in ("web1", "web3", "app1", "app3"):
+        schedule.started(name)
+    assert schedule.decide().reason == "members of zone0 are in flight; rolling_domains_at_once allows 1"
+    for name in ("web1", "web3", "app1"):
+        schedule.finished(name, "ok")
+    assert schedule.decide().start == ()
+    schedule.finished("app3", "ok")
+    assert schedule.decide().start == ("web2", "app2", "web4", "app4")
+
+
+@pytest.mark.parametrize(("value", "expected"), [("10%", 1), ("50%", 2), ("99%", 3), ("100%", 4), (2, 2), (0, 1)])
+def test_a_percentage_of_domains_rounds_down_to_at_least_one(value, expected):
+    assert RunPolicy(domains_at_once=value).window_of_domains(4) == expected
+
+
+def test_a_percentage_per_domain_is_of_the_pools_members_in_that_domain():
+    members = [Member(f"app{n}", "east" if n <= 6 else "west") for n in range(1, 9)]
+    start = Schedule(members, Limits(max_unavailable=8, max_per_domain="50%")).decide().start
+    assert start == ("app1", "app2", "app3", "app7")
+
+
+def test_the_limit_per_domain_is_counted_in_each_pool():
+    start = Schedule(two_pools(), Limits(max_unavailable=4, max_per_domain=1)).decide().start
+    assert start == ("web1", "app1", "web2", "app2")
+
+
+def test_members_without_a_domain_count_as_one_domain_and_go_first():
+    members = [Member("app1", "east"), Member("app2"), Member("app3")]
+    schedule = Schedule(members, Limits(max_unavailable=3, max_per_domain=1))
+    assert schedule.decide().start == ("app2", "app1")
+    for name in ("app2", "app1"):
+        schedule.started(name)
+    assert schedule.decide().reason == "1 member without a domain is in flight; rolling_max_per_domain allows 1"
+
+
+def test_the_controllers_forks_bound_all_pools_together():
+    schedule = Schedule(two_pools(), Limits(max_unavailable=4), RunPolicy(max_in_flight=3))
+    start = schedule.decide().start
+    assert start == ("web1", "app1", "web3")
+    for name in start:
+        schedule.started(name)
+    assert schedule.decide().reason == "3 members are in flight; the controller serves 3 (forks)"
+
+
+def test_a_full_domain_does_not_hold_the_next_one():
+    schedule = Schedule(pool(6, 2), Limits(max_unavailable=6, max_per_domain=1))
+    schedule.started("app1")
+    assert schedule.decide().start == ("app2",)
+
+
+# -- steps
+
+
+def test_members_out_of_traffic_are_in_the_first_step_whatever_their_domain():
+    members = pool(6, 2, app4={"in_traffic": False}, app6={"in_traffic": False})
+    step_of = split_into_steps(members, (2, "100%"))
+    assert sorted(name for name, step in step_of.items() if step == 0) == ["app4", "app6"]
+
+
+def test_a_pinned_member_keeps_its_step_and_takes_a_place_in_it():
+    step_of = split_into_steps(pool(4, 1, app4={"step": 0}, app1={"step": 2}), (1, 2, "100%"))
+    assert step_of == {"app4": 0, "app2": 1, "app3": 2, "app1": 2}
+
+
+@pytest.mark.parametrize("step", [-1, 2])
+def test_a_step_that_there_is_not_is_refused(step):
+    with pytest.raises(ScheduleError, match="rolling_step of app2"):
+        split_into_steps(pool(4, 1, app2={"step": step}), ("50%", "100%"))
+
+
+def test_a_step_with_more_members_than_the_pool_has_is_all_of_it():
+    assert set(split_into_steps(pool(3), (5, "100%")).values()) == {0}
+
+
+@pytest.mark.parametrize("left", range(1, 11))
+def test_steps_that_fit_the_pool_fit_what_is_left_of_it_after_an_interrupted_run(left):
+    names = [f"app{n}" for n in range(1, left + 1)]
+    step_of = Schedule(pool(10), Limits(steps=(5, "50%", "100%")), pending=names).pools["the pool"].step_of
+    assert sorted(step_of) == sorted(names)
+    assert sorted(step_of.values()) == [0] * min(5, left) + [2] * max(0, left - 5)
+
+
+def test_the_steps_of_one_pool_do_not_hold_another():
+    schedule = Schedule(two_pools(), {"web": Limits(steps=(1, "100%")), "app": Limits()})
+    assert schedule.decide().start == ("web1", "app1")
+    schedule.started("web1")
+    schedule.started("app1")
+    schedule.finished("app1", "ok")
+    assert schedule.decide().start == ("app3",)
+
+
+def test_the_methods_names_are_lists_of_steps():
+    sizes = {name: Schedule(pool(20), Limits(steps=named_steps(name))).pools["the pool"].step_sizes() for name in ("rolling", "half_pool", "canary")}
+    assert sizes == {"rolling": [20], "half_pool": [10, 10], "canary": [1, 1, 8, 10]}
