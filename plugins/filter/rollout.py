@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.alwayson.upgrade.plugins.plugin_utils import observation, outcomes, plan, run_record, service, wording_of_plan
+from ansible_collections.alwayson.upgrade.plugins.plugin_utils import observation, outcomes, plan, plan_file, run_record, service, wording_of_plan
 
 
 def _explained(function):
@@ -34,7 +34,13 @@ class FilterModule:
             "rollout_plan": _explained(plan.make_plan),
             "plan_text": _explained(wording_of_plan.plan_text),
             "status_text": _explained(wording_of_plan.status_text),
+            "may_flip": _explained(outcomes.may_flip),
             "to_put_back": _explained(outcomes.to_put_back),
+            "to_take_back": _explained(outcomes.to_take_back),
+            "roll_problems": _explained(outcomes.roll_problems),
+            "sealed_plan": _explained(plan_file.seal),
+            "unsealed_plan": _explained(plan_file.unseal),
+            "plan_drift": _explained(plan_file.drift),
             "member_outcomes": _explained(outcomes.member_outcomes),
             "unprepared": _explained(outcomes.unprepared),
             "database_outcomes": _explained(outcomes.database_outcomes),

@@ -23,6 +23,8 @@ ORIGINAL_LENGTH = 27
 NAME = re.compile(r"(?P<marked>alwayson_proof_[a-z0-9_]{0,27}_(?P<made>[0-9a-f]{8})[0-9a-f]{4})(?P<check>[0-9a-f]{8})")
 # One that nobody uses and that is older than this was left by a run that was killed; a younger one may belong to a run that is about to connect.
 LEFT_BEHIND_SECONDS = 60
+# What keeps a database from being dropped for a moment: object_in_use, and insufficient_privilege to end an autovacuum worker.
+IN_THE_WAY = ("55006", "42501")
 PROVIDERS = {"c": "libc", "i": "icu", "b": "builtin"}
 UNUSED = "SELECT datname FROM pg_database AS d WHERE NOT EXISTS (SELECT FROM pg_stat_activity AS a WHERE a.datid = d.oid)"
 
@@ -62,12 +64,21 @@ def scratch_database(open_session: Callable[[Optional[str]], Connection], origin
 
 def _drop(open_session: Callable[[Optional[str]], Connection], name: str, before: str) -> None:
     """Drop a scratch database and end its sessions; `before` is what went wrong earlier, and is told again if this fails too."""
-    statement = f"DROP DATABASE IF EXISTS {identifier(name)} WITH (FORCE)"
+    statement = f"DROP DATABASE IF EXISTS {identifier(name)}"
+    forced = f"{statement} WITH (FORCE)"
     try:
         with open_session(None) as server:
-            server.run(statement)
+            # PostgreSQL itself ends an autovacuum worker for the plain statement, which FORCE needs a superuser for; FORCE ends the sessions of others.
+            for attempt in (statement, forced, statement):
+                try:
+                    server.run(attempt)
+                    return
+                except PostgresqlError as error:
+                    if error.sqlstate not in IN_THE_WAY:
+                        raise
+            server.run(forced)
     except PostgresqlError as error:
-        raise PostgresqlError(f"{before}the scratch database {name} could not be dropped: {error}; drop it yourself: {statement}", error.sqlstate) from error
+        raise PostgresqlError(f"{before}the scratch database {name} could not be dropped: {error}; drop it yourself: {forced}", error.sqlstate) from error
 
 
 def drop_left_behind(server: Connection) -> tuple[list[str], list[str]]:

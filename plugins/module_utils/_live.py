@@ -30,6 +30,11 @@ class LiveView:
         self.live: dict[str, frozenset[str]] = {}
         self.blind: dict[str, str] = {}
 
+    @property
+    def pools(self) -> frozenset[str]:
+        """The pools that it looks at."""
+        return frozenset(self._sources)
+
     def __bool__(self) -> bool:
         """Whether there is anything to look at."""
         return bool(self._sources)

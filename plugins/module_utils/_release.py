@@ -8,6 +8,7 @@
     <root>/current -> releases/<version>     what runs; switched by renaming a symlink, so it is never missing
     <root>/previous -> releases/<version>    what ran before
     <root>/.lock                             held by whoever changes something
+    <root>/.fence                            the newest token of a fleet lock that was used here
 
 A version folder appears by one rename after all of it is on the disk, so a folder with its marker is always whole.
 Callers hold the lock around everything here that changes something.

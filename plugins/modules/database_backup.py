@@ -19,6 +19,7 @@ description:
   - The module fails when any database has no proven backup, and names each one. The others are backed up nevertheless.
 extends_documentation_fragment:
   - alwayson.upgrade.postgresql
+  - alwayson.upgrade.fence
 attributes:
   check_mode:
     support: full
@@ -67,6 +68,7 @@ notes:
   - In check mode there is no proof to show, so RV(backups) holds no paths.
 seealso:
   - module: alwayson.upgrade.database_info
+  - module: alwayson.upgrade.fleet_lock
   - module: alwayson.upgrade.database_migration
 """
 
@@ -129,6 +131,7 @@ directory:
 import signal
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.alwayson.upgrade.plugins.module_utils import _fence
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _postgresql_catalog as catalog
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _postgresql_programs as programs
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup import FAILURES, BackupError, BackupRun, unproven
@@ -144,6 +147,8 @@ ARGUMENTS = {
     "parallel": {"type": "int", "default": 1},
     "state": {"type": "str", "default": "proven", "choices": ["proven"]},
 }
+# How long the backup of a run with an older token is waited for.
+FENCE_SECONDS = 60
 STOPPING_SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 
 
@@ -203,11 +208,12 @@ def failure(backups: dict) -> str:
 
 
 def main() -> None:
-    module = AnsibleModule(argument_spec={**LOGIN_ARGUMENTS, **ARGUMENTS}, mutually_exclusive=LOGIN_EXCLUSIVE, supports_check_mode=True)
+    module = AnsibleModule(argument_spec={**LOGIN_ARGUMENTS, **_fence.ARGUMENTS, **ARGUMENTS}, mutually_exclusive=LOGIN_EXCLUSIVE, supports_check_mode=True)
     stop_cleanly_on_signals()
     try:
-        result = back_up(module, Login.of(module.params))
-    except FAILURES as error:
+        with _fence.admitted(module.params["fence"], FENCE_SECONDS, module.check_mode):
+            result = back_up(module, Login.of(module.params))
+    except (*FAILURES, _fence.FenceError) as error:
         module.fail_json(msg=str(error), backups={}, dropped=[], directory=module.params["directory"])
     message = "" if module.check_mode else failure(result["backups"])
     if message:

@@ -19,6 +19,7 @@ description:
   - The databases are migrated in their order. After a failure no further one is begun, and the message says how it stands with each.
 extends_documentation_fragment:
   - alwayson.upgrade.postgresql
+  - alwayson.upgrade.fence
 attributes:
   check_mode:
     support: full
@@ -85,7 +86,7 @@ options:
     type: int
     default: 500
   wait_timeout:
-    description: Seconds to wait for another runner that migrates the same database.
+    description: Seconds to wait for another runner that migrates the same database, and for one with an older token.
     type: int
     default: 300
   parallel:
@@ -97,6 +98,7 @@ notes:
   - Roles with C(pg_read_all_stats), which C(pg_monitor) includes, see the transactions that are in the way. Others try without looking.
   - Statements that cannot run in a transaction, such as C(CREATE INDEX CONCURRENTLY), are no steps.
 seealso:
+  - module: alwayson.upgrade.fleet_lock
   - module: alwayson.upgrade.database_backup
   - module: alwayson.upgrade.database_info
 """
@@ -152,6 +154,7 @@ migrations:
 """
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.alwayson.upgrade.plugins.module_utils import _fence
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _postgresql_catalog as catalog
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_ledger import PHASES, LedgerError, Step, steps_of
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_migration import MigrationError, Migrator, Policy, planned, report, survey
@@ -222,14 +225,15 @@ def migrate(module: AnsibleModule) -> tuple[str, dict]:
 
 def main() -> None:
     module = AnsibleModule(
-        argument_spec={**LOGIN_ARGUMENTS, **ARGUMENTS},
+        argument_spec={**LOGIN_ARGUMENTS, **_fence.ARGUMENTS, **ARGUMENTS},
         mutually_exclusive=LOGIN_EXCLUSIVE,
         required_if=[("phase", "contract", ["expand_steps"])],
         supports_check_mode=True,
     )
     try:
-        message, result = migrate(module)
-    except (MigrationError, LedgerError, PostgresqlError) as error:
+        with _fence.admitted(module.params["fence"], module.params["wait_timeout"], module.check_mode):
+            message, result = migrate(module)
+    except (MigrationError, LedgerError, PostgresqlError, _fence.FenceError) as error:
         module.fail_json(msg=str(error), changed=False, migrations={})
     if message:
         module.fail_json(msg=message, **result)

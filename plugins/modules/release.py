@@ -92,9 +92,31 @@ options:
     type: int
     default: 3
   lock_timeout:
-    description: Seconds to wait while another run changes the same O(root).
+    description: Seconds to wait while another run changes the same O(root), or works with an older token.
     type: int
     default: 60
+  fence:
+    description:
+      - What keeps a run that was taken over away from O(root). A token that is older than one that was used here before is refused
+        before anything is changed.
+      - In check mode the token is compared, and not left here.
+    type: dict
+    version_added: 0.2.0
+    suboptions:
+      token:
+        description: The token of the run's lock, C(lock.token) of M(alwayson.upgrade.fleet_lock).
+        type: int
+        required: true
+      path:
+        description:
+          - Absolute path of the file that keeps the token on this host. By default C(.fence) in O(root).
+          - One file per service, because each service counts its own tokens.
+          - Its folder is made when it is missing.
+        type: path
+      owner:
+        description: Whose token it is. A run that is refused is told.
+        type: str
+        default: ""
   max_members:
     description: The most members that the archive may have.
     type: int
@@ -104,6 +126,7 @@ options:
     type: int
     default: 4294967296
 seealso:
+  - module: alwayson.upgrade.fleet_lock
   - module: alwayson.upgrade.release_info
   - module: alwayson.upgrade.smoke_test
 notes:
@@ -142,6 +165,15 @@ EXAMPLES = r"""
     start_command: [/usr/local/bin/shopctl, start]
     status_command: [/usr/local/bin/shopctl, status]
     command_timeout: 30
+
+- name: Switch, unless this run was taken over
+  alwayson.upgrade.release:
+    root: /srv/shop
+    version: 2.0.0
+    service: shop
+    fence:
+      token: "{{ fleet_lock.lock.token }}"
+      owner: "{{ fleet_lock.lock.owner }}"
 
 - name: Remove a release that is no longer needed
   alwayson.upgrade.release:
@@ -204,9 +236,8 @@ import os
 import time
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.alwayson.upgrade.plugins.module_utils import _activation, _release
+from ansible_collections.alwayson.upgrade.plugins.module_utils import _activation, _fence, _release
 from ansible_collections.alwayson.upgrade.plugins.module_utils._archive import Limits
-from ansible_collections.alwayson.upgrade.plugins.module_utils._flock import LockError, exclusive
 from ansible_collections.alwayson.upgrade.plugins.module_utils._service import Service, ServiceError, commands_for
 from ansible_collections.alwayson.upgrade.plugins.module_utils._version import VersionError, parse
 
@@ -223,13 +254,17 @@ ARGUMENTS = {
     "command_timeout": {"type": "int", "default": 120},
     "keep": {"type": "int", "default": 3},
     "lock_timeout": {"type": "int", "default": 60},
+    "fence": {
+        "type": "dict",
+        "options": {"token": {"type": "int", "required": True, "no_log": False}, "path": {"type": "path"}, "owner": {"type": "str", "default": ""}},
+    },
     "max_members": {"type": "int", "default": 100000},
     "max_bytes": {"type": "int", "default": 4294967296},
 }
 
 LEAST = {"keep": 0, "command_timeout": 1, "lock_timeout": 0, "max_members": 1, "max_bytes": 1}
 
-FAMILIES = (_release.ReleaseError, _activation.ActivationError, ServiceError, LockError, VersionError, OSError)
+FAMILIES = (_release.ReleaseError, _activation.ActivationError, ServiceError, _fence.FenceError, VersionError, OSError)
 
 
 class Work:
@@ -283,12 +318,17 @@ class Work:
 
     @contextlib.contextmanager
     def _alone(self):
+        """The only one at work below the root and, with a fence, one that was not taken over."""
+        fence = {"path": None, "token": None, "owner": "", **(self.params["fence"] or {})}
+        path = fence["path"] or os.path.join(self.root, ".fence")
+        if fence["token"] is not None:
+            _fence.require_newest(path, fence["token"])
         if self.check_mode or (self.params["state"] != "staged" and not os.path.isdir(self.root)):
             yield
             return
         if self.params["state"] == "staged":
             _release.prepare(self.root)
-        with exclusive(os.path.join(self.root, ".lock"), self.params["lock_timeout"]):
+        with _fence.fenced(path, fence["token"], fence["owner"], self.params["lock_timeout"], lock=os.path.join(self.root, ".lock")):
             yield
 
     def _stage(self) -> tuple[_release.State, bool]:

@@ -68,10 +68,16 @@ available:
       staged: 1798761600.0
       files: 12
       size: 48211
+last_upgrade_seconds:
+  description: How long the last upgrade of this host took, as the playbooks left it in C(.last_upgrade.json). V(null) when nobody did.
+  returned: success
+  type: float
+  sample: 4.2
 """
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _release
+from ansible_collections.alwayson.upgrade.plugins.module_utils._last_upgrade import read_seconds
 
 
 def main() -> None:
@@ -81,7 +87,7 @@ def main() -> None:
         state = _release.observe(root)
     except (_release.ReleaseError, OSError) as error:
         module.fail_json(msg=str(error))
-    module.exit_json(changed=False, root=root, **state.as_dict())
+    module.exit_json(changed=False, root=root, last_upgrade_seconds=read_seconds(root), **state.as_dict())
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ description:
   - Changes made through the runtime API are lost when HAProxy is reloaded, unless its state file is written.
 extends_documentation_fragment:
   - alwayson.upgrade.load_balancers
+  - alwayson.upgrade.fence
 attributes:
   check_mode:
     support: full
@@ -80,8 +81,10 @@ options:
     choices: [rollback, fail, cut]
     default: rollback
 seealso:
+  - module: alwayson.upgrade.fleet_lock
   - module: alwayson.upgrade.traffic_info
 notes:
+  - O(fence) guards the host that this runs on. Where one host drives all load balancers, a run on another one is not seen there.
   - The proof is about sessions that the process behind O(load_balancers[].endpoint) knows. After a reload, requests may be in flight in an old worker process.
   - With C(on-marked-down shutdown-sessions) HAProxy closes sessions itself when a member goes into maintenance.
 """
@@ -158,6 +161,7 @@ finished:
 import signal
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.alwayson.upgrade.plugins.module_utils import _fence
 from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy import open_load_balancers
 from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import ARGUMENTS, LoadBalancerError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic_sequence import Request, TrafficError, bring_about, foresee
@@ -167,6 +171,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             **ARGUMENTS,
+            **_fence.ARGUMENTS,
             "backend": {"type": "str", "required": True},
             "members": {"type": "list", "elements": "str", "required": True, "aliases": ["member"]},
             "state": {"type": "str", "required": True, "choices": ["drained", "draining", "checked", "ready"]},
@@ -179,10 +184,11 @@ def main() -> None:
     )
     unwind_when_ended()
     try:
-        balancers = open_load_balancers(module.params["load_balancers"])
-        request = request_from(module.params)
-        result = foresee(balancers, request) if module.check_mode else bring_about(balancers, request)
-    except (LoadBalancerError, TrafficError) as error:
+        with _fence.admitted(module.params["fence"], module.params["timeout"], module.check_mode):
+            balancers = open_load_balancers(module.params["load_balancers"])
+            request = request_from(module.params)
+            result = foresee(balancers, request) if module.check_mode else bring_about(balancers, request)
+    except (LoadBalancerError, TrafficError, _fence.FenceError) as error:
         module.fail_json(msg=str(error))
     for warning in result.warnings:
         module.warn(warning)

@@ -14,13 +14,23 @@ UNDER_WAY = "under way"
 def member_outcomes(plan: Mapping, hostvars: Mapping) -> dict[str, dict]:
     """Host to ``{outcome, why, release_after, out, release, smoke, in}``; outcome is upgraded, returned, left_out, lost or untouched."""
     outcomes = {}
-    for name in plan["pending"]:
+    # Hosts that were there already have an outcome only when they were taken back.
+    taken_back = [name for name in plan["return_to"] if name not in plan["pending"] and hostvars[name].get("alwayson_outcome")]
+    for name in [*plan["pending"], *taken_back]:
         left = dict(hostvars[name].get("alwayson_outcome") or {"outcome": "untouched"})
         if left["outcome"] == UNDER_WAY:
             left["outcome"] = "lost"
             left["out"] = hostvars[name].get("pool_member_out") or {}
         outcomes[name] = left
     return outcomes
+
+
+def may_flip(plan: Mapping, hostvars: Mapping) -> bool:
+    """Whether the first half is all upgraded, and nobody ended the run since."""
+    if plan["method"] != "half_pool" or not plan["pending"]:
+        return False
+    outcomes = member_outcomes(plan, hostvars)
+    return all(outcomes[name]["outcome"] == "upgraded" and not hostvars[name].get("rolling_stopped") for name in plan["steps"][0])
 
 
 def to_put_back(plan: Mapping, hostvars: Mapping, flipped: bool) -> list[str]:
@@ -34,6 +44,24 @@ def to_put_back(plan: Mapping, hostvars: Mapping, flipped: bool) -> list[str]:
     if not flipped:
         return [name for name in plan["steps"][0] if outcomes[name] == "upgraded"]
     return [name for name in plan["steps"][1] if outcomes[name] == "untouched"]
+
+
+def to_take_back(plan: Mapping, hostvars: Mapping, on_failure: str, rolled: bool) -> list[str]:
+    """The hosts that answer the new release although the roll failed, when the policy is to roll all back."""
+    if rolled or on_failure != "rollback" or plan["release_from"] == plan["release_to"]:
+        return []
+    outcomes = {name: left["outcome"] for name, left in member_outcomes(plan, hostvars).items()}
+    there = [name for name in plan["there"] if outcomes.get(name, "untouched") == "untouched"]
+    return [name for name in [*there, *(name for name, outcome in outcomes.items() if outcome == "upgraded")]
+            if plan["return_to"][name] != plan["release_to"]]
+
+
+def roll_problems(plan: Mapping, hostvars: Mapping) -> list[str]:
+    """Why the roll stopped, where no member's own outcome says it: the operator, a deadline, capacity that never came."""
+    if any(left["outcome"] not in ("upgraded", "untouched") and left.get("why") for left in member_outcomes(plan, hostvars).values()):
+        return []
+    reasons = [hostvars[name].get("rolling_stopped") for name in plan["pending"]]
+    return [f"the roll stopped: {reason}" for reason in dict.fromkeys(reasons) if reason]
 
 
 def unprepared(hosts: Sequence[str], hostvars: Mapping) -> list[str]:

@@ -46,6 +46,7 @@ def make_plan(service: Mapping, observed: Mapping, pinned: Mapping[str, int] | N
         "return_to": {name: _release_to_return_to(members[name], release_from, release_to) for name in sorted(members)},
         "pool_size": len(members),
         "live": live,
+        "there": sorted(name for name, facts in members.items() if facts.get("release") == release_to),
         "pending": pending,
         "expand": [],
         "contract": [],
@@ -53,7 +54,6 @@ def make_plan(service: Mapping, observed: Mapping, pinned: Mapping[str, int] | N
         "halves": [[], []],
         "steps": [[], []],
         "step_of": {},
-        "rolling_steps": list(limits.steps),
         "waves": [],
         "interrupted": observed.get("interrupted"),
         "finish_flip": False,
@@ -125,7 +125,8 @@ def _release_to_return_to(facts: Mapping, release_from: str | None, release_to: 
 def _limits(service: Mapping, pool_size: int) -> Limits:
     """The halves of a half-pool are its window: the larger half may be out at once, as many as the smaller half stay live."""
     if service["method"] == "half_pool":
-        return Limits(max_unavailable=max(1, (pool_size + 1) // 2), min_live=service["min_live"], steps=NAMED_STEPS["half_pool"])
+        return Limits(max_unavailable=max(1, (pool_size + 1) // 2), min_live=service["min_live"],
+                      max_per_domain=service["max_per_domain"], steps=NAMED_STEPS["half_pool"])
     return Limits(max_unavailable=service["max_unavailable"], min_live=service["min_live"], max_per_domain=service["max_per_domain"],
                   steps=NAMED_STEPS[service["method"]])
 
@@ -145,9 +146,9 @@ def _fill_in_steps_and_waves(plan: dict, service: Mapping, observed: Mapping, li
     if plan["finish_flip"]:
         # The upgraded half takes the traffic first of all; what is left to do is the other half.
         pool = [replace(member, in_traffic=member.name in plan["halves"][0]) for member in pool]
-    to_roll = plan["halves"][1] if plan["finish_flip"] else plan["pending"]
+        plan["pending"] = plan["halves"][1]
     placed = [replace(member, step=step_of[member.name]) for member in pool]
-    schedule = Schedule(placed, limits, RunPolicy(domains_at_once=service["domains_at_once"]), pending=to_roll)
+    schedule = Schedule(placed, limits, RunPolicy(domains_at_once=service["domains_at_once"]), pending=plan["pending"])
     order = schedule.pending
     plan["step_of"] = {name: step_of[name] for name in order}
     plan["steps"] = [[name for name in order if step_of[name] == step] for step in (0, 1)] if plan["method"] == "half_pool" else [order, []]

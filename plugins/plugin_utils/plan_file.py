@@ -80,7 +80,7 @@ def _traffic_word(view: Mapping) -> str:
     return "in traffic" if view["live"] else f"out of traffic ({view['admin']}, {view['health']})"
 
 
-def drift(sealed: Mapping, now: Mapping, *, goes_on: bool = False) -> list[str]:
+def drift(sealed: Mapping, now: Mapping, goes_on: bool = False) -> list[str]:
     """How the fleet and the description differ from what was planned, a sentence for each difference.
 
     :param now: what ``seal`` says of the present.

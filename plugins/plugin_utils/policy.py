@@ -103,6 +103,18 @@ def strategy_options_from(by_host: Mapping[str, Mapping]) -> StrategyOptions:
     )
 
 
+def live_sources(by_host: Mapping[str, Mapping]) -> tuple[dict[str, Mapping], dict[str, dict[str, str]]]:
+    """Where each pool's live members are read (pools that say so only), and pool to host name to the member's name there."""
+    sources: dict[str, Mapping] = {}
+    names: dict[str, dict[str, str]] = {}
+    for name, variables in by_host.items():
+        pool = _pool_of(variables)
+        names.setdefault(pool, {})[name] = str(_given(variables, "member", name))
+        if variables.get("rolling_live"):
+            sources[pool] = variables["rolling_live"]
+    return sources, names
+
+
 def agreed(by_host: Mapping[str, Mapping], names: Iterable[str], who: str) -> dict:
     """The variables that all hosts must agree on, as the first host has them.
 

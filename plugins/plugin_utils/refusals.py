@@ -13,7 +13,7 @@ from ..module_utils._version import compare
 def refusals(service: Mapping, observed: Mapping, plan: Mapping) -> list[str]:
     """Everything that speaks against the plan; see ``plan.make_plan`` for the arguments."""
     if plan["nothing_to_do"]:
-        return _disagreements(observed, plan)
+        return [*_lost(observed), *_disagreements(observed, plan)]
     return [
         *_lost(observed),
         *_unknown_members(service, observed),
@@ -29,7 +29,8 @@ def refusals(service: Mapping, observed: Mapping, plan: Mapping) -> list[str]:
 
 def _lost(observed: Mapping) -> list[str]:
     return [f"{name} cannot be reached: {facts['lost']}. Repair it or take it out of the inventory and of the load balancers"
-            for name, facts in sorted(observed["members"].items()) if facts.get("lost")]
+            for name, facts in sorted(observed["members"].items()) if facts.get("lost")] + [
+        f"the databases of {name} cannot be read: {why}" for name, why in sorted((observed.get("lost_databases") or {}).items())]
 
 
 def _disagreements(observed: Mapping, plan: Mapping) -> list[str]:

@@ -85,7 +85,7 @@ def describe(variables: Mapping, names: Sequence[str], groups: Mapping[str, Sequ
     service["direction"] = variables.get("upgrade_direction", "upgrade")
     service["release"] = planned_release if service["release"] is None else service["release"]
     service["backend"] = service["backend"] or service["members"]
-    for path in ("migrations", "report_directory"):
+    for path in ("migrations", "report_directory", "plan"):
         service[path] = service[path] and posixpath.join(working_directory, service[path])
     service["has_artifact"] = "upgrade_artifact" in names
     problems = [*_misspelt(names), *_release_problems(service), *_choice_problems(service, names)]
@@ -94,9 +94,17 @@ def describe(variables: Mapping, names: Sequence[str], groups: Mapping[str, Sequ
         hosts, problem = _hosts_of(part, service[part], groups)
         service["hosts"][part] = hosts
         problems += [problem] if problem else []
-    service["lock_host"] = service["lock_host"] or next(iter(sorted(service["hosts"]["load_balancers"])), None)
+    service["lock_host"] = service["lock_host"] or _default_lock_host(service)
     service["problems"] = problems
     return service
+
+
+def _default_lock_host(service: Mapping) -> str | None:
+    """A host that every operator of this service reaches: the one that drives the load balancers; when that is the controller, the first member."""
+    if service["traffic_via"] not in (None, "localhost"):
+        return service["traffic_via"]
+    part = "members" if service["traffic_via"] else "load_balancers"
+    return min(service["hosts"][part], default=None)
 
 
 def _misspelt(names: Sequence[str]) -> list[str]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from datetime import datetime, timezone
 
 BAR = "█"
 GONE = "░"
@@ -27,7 +28,7 @@ def plan_text(plan: Mapping, last_phases: Sequence[Mapping] = ()) -> list[str]:
 
     :param last_phases: the phases of the last run's report, ``[{name, started, finished}]``.
     """
-    lines = [_headline(plan), ""]
+    lines = [_headline(plan), *_interrupted_lines(plan), ""]
     lines += _wave_lines(plan)
     lines += ["", "phases", *_phase_lines(plan, {phase["name"]: phase["finished"] - phase["started"] for phase in last_phases})]
     lines += ["", "point of no return", f"  {_point_of_no_return(plan)}"]
@@ -44,6 +45,16 @@ def _headline(plan: Mapping) -> str:
     verb = "back from" if plan["direction"] == "rollback" else "from"
     return (f"{plan['service']}: {verb} {plan['release_from']} to {plan['release_to']} by {plan['method']}, "
             f"{len(plan['pending'])} of {plan['pool_size']} members, {len(plan['live'])} live now")
+
+
+def _interrupted_lines(plan: Mapping) -> list[str]:
+    """Who else is, or was, at work on the service."""
+    lock = plan["interrupted"]
+    if not lock:
+        return []
+    since = datetime.fromtimestamp(lock["since"], timezone.utc).strftime("%Y-%m-%d %H:%M:%S UTC")
+    lines = [f"the run of {lock['owner']} on {lock['host']} since {since} (lock {lock['id']}) is under way, or was interrupted; what it left half done goes on from there"]
+    return lines + (["its flip reached only some of the load balancers: it is finished first of all"] if plan["finish_flip"] else [])
 
 
 def _wave_lines(plan: Mapping) -> list[str]:

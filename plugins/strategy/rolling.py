@@ -13,8 +13,10 @@ description:
     anew whenever one is done, by limits on unavailable members, on failure domains and on live capacity. There are slots, no batches.
   - The roll stops at the first failed or lost (unreachable) host, or when the budget O(max_failures) is spent. Hosts in flight are finished,
     nobody new starts, and the playbook ends.
-  - A host that repaired its own failure in a C(rescue) counts as failed when it sets the fact C(rolling_failed) to V(true). While a host is in its rescue
-    nobody new starts.
+  - A host that repaired its own failure in a C(rescue) counts as failed when it sets the fact C(rolling_failed) to V(true). While a host that failed
+    is still in its C(rescue) or C(always) nobody new starts.
+  - An error of the engine (a file to include that cannot be read, a worker process that could not be started) fails the host that it belongs to, and
+    stops the roll. A C(rescue) still runs, and the host counts as failed all the same.
   - The first Ctrl-C starts nobody new and lets the hosts in flight finish. The second one ends the run at once.
   - ansible-core announces that strategies outside C(ansible.builtin) may go away in a future release. The decisions are made by a scheduler
     that does not depend on this plugin; the filter P(alwayson.upgrade.waves#filter) hands them to builtin C(serial).
@@ -22,10 +24,12 @@ extends_documentation_fragment:
   - alwayson.upgrade.rolling_variables
 notes:
   - The options are variables of the play and of its hosts. Those of a pool must be the same for all its hosts, those of the run for all hosts of the play.
+    A name that is nearly one of theirs is refused as misspelt.
   - The variable C(rolling) tells tasks the roll's state (C(direction), C(window), C(floor), C(in_flight), C(failed), C(pending), the number to go).
+    Afterwards each host has the fact C(rolling_seconds) and, when the roll stopped, C(rolling_stopped), the reason.
   - C(any_errors_fatal) means a budget of 0, C(max_fail_percentage) a budget for the whole run. C(throttle), C(--step), C(--start-at-task), tags, check mode
     and handlers work as with P(ansible.builtin.free#strategy). C(serial), C(order), C(run_once), modules that run once for all hosts (such as
-    M(ansible.builtin.add_host)) and the C(end_batch) of M(ansible.builtin.meta) are refused.
+    M(ansible.builtin.add_host) and M(ansible.builtin.pause)) and the C(end_batch) of M(ansible.builtin.meta) are refused.
 """
 
 EXAMPLES = r"""
@@ -54,40 +58,34 @@ EXAMPLES = r"""
         allow_downgrade: true
 """
 
-import difflib
-import signal
-import threading
+import functools
 import time
 
-from ansible.errors import AnsibleError
-from ansible.executor.play_iterator import HostState, IteratingStates
+from ansible.errors import AnsibleError, AnsibleValueOmittedError
+from ansible.executor.play_iterator import IteratingStates
+from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.loader import action_loader
 from ansible.plugins.strategy.free import StrategyModule as FreeStrategy
 from ansible.template import Templar
 from ansible.utils.display import Display
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils._control import ABORT, PAUSE, read_control
+from ansible_collections.alwayson.upgrade.plugins.module_utils._dead_workers import DeadWorkers
+from ansible_collections.alwayson.upgrade.plugins.module_utils._first_interrupt import FirstInterrupt
 from ansible_collections.alwayson.upgrade.plugins.module_utils._live import LiveView
+from ansible_collections.alwayson.upgrade.plugins.plugin_utils import engine, policy, roll_words, rolling_checks
 from ansible_collections.alwayson.upgrade.plugins.plugin_utils.limits import ScheduleError
-from ansible_collections.alwayson.upgrade.plugins.plugin_utils.policy import OF_A_POOL, OF_THE_RUN, PREFIX, agreed, known_variables, schedule_from
 from ansible_collections.alwayson.upgrade.plugins.plugin_utils.schedule import BACK
 
 display = Display()
 
 # How often the operator, the deadlines and the load balancers are looked at. The strategy's loop itself turns every few milliseconds.
 INTERVAL_S = 0.5
+# How long a process may take to end when it is asked to, and a dead worker's answer to arrive.
+PATIENCE_S = 1.0
+_ENDED = "the play ended itself (meta: end_play)"
 # Why the operator ended this run; a later rolling play of the same run does not start either.
 _ended_by_operator = []
-
-
-class _Slots(list):
-    """The hosts that free may look at; remembers which one it looks at, so that an error can be told to be that host's."""
-
-    at = None
-
-    def __getitem__(self, index):
-        self.at = super().__getitem__(index)
-        return self.at
 
 
 class StrategyModule(FreeStrategy):
@@ -95,110 +93,140 @@ class StrategyModule(FreeStrategy):
 
     def run(self, iterator, play_context):
         self._iterator = iterator
-        self._slots = _Slots()
-        self._suspects = []
-        self._told = None
-        self._paused = False
+        self._slots = engine.Slots()
+        self._results = engine.Results()
+        self._dead_workers = DeadWorkers(PATIENCE_S)
+        self._tasks = engine.Tasks(_runs_once)
+        self._started_at = {}
+        self._failure_of = {}
+        self._told = self._told_live = None
+        self._turned = self._paused = False
         self._waiting_since = None
         self._changed = True
         self._looked_at = 0.0
-        self._overdue = {}
         # The default callback shows free-running tasks with their hosts when it knows the strategy by this name.
         iterator._play.strategy = "ansible.builtin.free"
         self._set_hosts_cache(iterator._play)
-        self._refuse_what_cannot_be_honoured(iterator._play)
+        self._refuse_keywords(iterator._play)
+        self._take_over([*iterator._blocks, *iterator._play.handlers])
         try:
             self._read_policy(iterator._play)
         except ScheduleError as error:
             raise AnsibleError(str(error)) from error
+        self._first_states = {name: iterator.get_host_state(self._inventory.get_host(name)) for name in self._hosts_cache}
+        iterator.add_tasks = functools.partial(self._add_tasks, iterator.add_tasks)
         self._drop_hosts_lost_before()
         self._announce()
-        with _FirstInterrupt(self._interrupted):
+        with FirstInterrupt(self._interrupted):
             result = self._run_contained(iterator, play_context)
         self._reap()
         return self._end_of_play(iterator, result)
 
     # -- before the start
 
-    def _refuse_what_cannot_be_honoured(self, play) -> None:
+    def _refuse_keywords(self, play) -> None:
         for keyword in ("serial", "order"):
             if getattr(play, keyword):
                 raise AnsibleError(f"alwayson.upgrade.rolling replaces {keyword}: remove {keyword} from the play; "
                                    "rolling_max_unavailable, rolling_domain and rolling_expected_s decide who goes when")
-        for task in _static_tasks(play.compile()):
-            if task.run_once is True or getattr(action_loader.get(task.action, class_only=True), "BYPASS_HOST_LOOP", False):
-                raise _run_once_refused(task)
-            if task.action in ("meta", "ansible.builtin.meta", "ansible.legacy.meta") and task.args.get("_raw_params") == "end_batch":
-                raise AnsibleError("meta: end_batch cannot be honoured in a rolling play, which has no batches: use end_host or end_play", obj=task._ds)
+
+    def _take_over(self, blocks) -> None:
+        try:
+            self._tasks.take_over(blocks)
+        except engine.TaskRefused as refused:
+            raise AnsibleError(str(refused), obj=refused.task._ds) from refused
+
+    def _add_tasks(self, add_tasks, host, blocks) -> None:
+        """What a host includes is judged like the play's own tasks."""
+        self._take_over(blocks)
+        if self._tasks.errors_are_fatal and not self._has_own_budget:
+            self._schedule.budget = 0
+        add_tasks(host, blocks)
 
     def _read_policy(self, play) -> None:
         """The scheduler for this play's hosts, with the policy as the hosts' variables give it."""
-        by_host = {name: self._rolling_variables(play, name) for name in self._hosts_cache}
-        self._policy = agreed(by_host, OF_THE_RUN, "the hosts of the play")
-        pool_hosts = self._policy.get("rolling_pool_hosts") or [host.name for host in self._inventory.get_hosts(play.hosts, ignore_limits=True)]
-        others = {name: self._rolling_variables(play, name) for name in pool_hosts if name not in by_host}
-        self._schedule = schedule_from(by_host, others, play_budget=_budget_of(play), max_in_flight=len(self._workers))
-        self._view = _view_of(self._schedule, {**others, **by_host})
-        # Both are honoured by the budget; free would warn that it cannot.
+        unknown = set()
+        by_host = {name: self._rolling_variables(play, name, unknown) for name in self._hosts_cache}
+        self._options = policy.strategy_options_from(by_host)
+        pool = self._options.pool_hosts or [host.name for host in self._inventory.get_hosts(play.hosts, ignore_limits=True, ignore_restrictions=True)]
+        others = {name: self._rolling_variables(play, name, unknown) for name in pool if name not in by_host}
+        rolling_checks.refuse_misspelt(unknown)
+        self._has_own_budget = any("rolling_max_failures" in variables for variables in by_host.values())
+        self._schedule = policy.schedule_from(by_host, others, play_budget=self._budget_of(play), max_in_flight=len(self._workers))
+        self._view = LiveView(*policy.live_sources({**others, **by_host}), INTERVAL_S)
+        rolling_checks.refuse_without_way_back(self._schedule, self._view.pools)
+        # Honoured by the budget; free would warn that it cannot.
         play.max_fail_percentage = None
-        play.any_errors_fatal = False
 
-    def _rolling_variables(self, play, host_name: str) -> dict:
-        """The host's ``rolling_*`` variables, templated; nothing else of its variables is touched."""
+    def _budget_of(self, play) -> int | None:
+        """What the keywords of the play and of its tasks say about failures."""
+        if play.any_errors_fatal or self._tasks.errors_are_fatal:
+            return 0
+        return None if play.max_fail_percentage is None else rolling_checks.budget_of_percentage(play.max_fail_percentage, len(self._hosts_cache))
+
+    def _rolling_variables(self, play, host_name: str, unknown: set) -> dict:
+        """The host's ``rolling_*`` variables, templated; nothing else of its variables is touched. Adds names that nobody reads to *unknown*."""
         host = self._inventory.get_host(host_name)
         if host is None:
             raise AnsibleError(f"rolling_pool_hosts names {host_name}, which is not in the inventory")
-        variables = self._variable_manager.get_vars(play=play, host=host, include_hostvars=True, _hosts=self._hosts_cache, _hosts_all=self._hosts_cache_all)
+        variables = self._variable_manager.get_vars(play=play, host=host, _hosts=self._hosts_cache, _hosts_all=self._hosts_cache_all)
         templar = Templar(loader=self._loader, variables=variables)
-        return {name: templar.template(value) for name, value in variables.items() if name.startswith(PREFIX)}
+        given = {name for name in variables if name.startswith(policy.PREFIX)}
+        known = given.intersection(policy.known_variables())
+        unknown |= given - known
+        values = {}
+        for name in sorted(known):
+            try:
+                values[name] = templar.template(variables[name])
+            except AnsibleValueOmittedError:
+                continue
+            except AnsibleError as error:
+                raise AnsibleError(f"{name} of {host_name} cannot be read: {error}") from error
+        return values
 
     def _drop_hosts_lost_before(self) -> None:
         """Hosts that an earlier play of this run failed or lost never start, and spend the budget."""
         for name in self._hosts_cache:
-            if name in self._tqm._unreachable_hosts:
-                self._schedule.finished(name, "lost")
-            elif name in self._tqm._failed_hosts or self._iterator.is_failed(self._inventory.get_host(name)):
-                self._schedule.finished(name, "failed")
+            outcome = self._outcome_of(name)
+            if outcome != "ok":
+                self._schedule.finished(name, outcome)
         for reason in _ended_by_operator:
             self._schedule.stop(reason)
 
     def _announce(self) -> None:
-        schedule = self._schedule
-        wanted = min(sum(pool.window for pool in schedule.pools.values()), len(schedule.pending))
-        if len(self._workers) < wanted:
-            display.warning(f"forks allows {len(self._workers)} members in flight, fewer than rolling_max_unavailable ({wanted})")
-        pending = set(schedule.pending)
-        self._emit("roll_begins", play=self._iterator._play.get_name(), pools={
-            name: {"size": pool.size, "window": pool.window, "floor": pool.floor, "steps": pool.step_sizes()} for name, pool in schedule.pools.items()
-        }, members=[
-            {"name": member.name, "pool": member.pool, "domain": member.domain, "step": schedule.pools[member.pool].step_of.get(member.name),
-             "pending": member.name in pending, "in_traffic": member.in_traffic, "expected_s": member.expected_s} for member in schedule.members
-        ])
+        for warning in (roll_words.forks_warning(self._schedule, len(self._workers)), *rolling_checks.room_warnings(self._schedule, self._view.pools)):
+            if warning:
+                display.warning(warning)
+        self._emit("roll_begins", **roll_words.roll_begins(self._schedule, self._iterator._play.get_name()))
 
     # -- the seams of free
 
     def get_hosts_left(self, iterator):
         """The hosts in flight. free keeps an index into this list: its length may grow, never shrink."""
-        self._suspects = []
-        self._reap()
-        self._admit()
-        while not (self._schedule.in_flight or self._schedule.done or self._tqm._terminated):
-            self._wait_a_little()
+        self._slots.at = self._results.last = None
+        while True:
+            self._reap()
             self._admit()
-        return self._slots
+            if self._reap():
+                continue  # a member without a task for it is done as soon as it starts
+            if self._schedule.in_flight or self._schedule.done or self._tqm._terminated:
+                return self._slots
+            self._wait_a_little()
 
     def add_tqm_variables(self, vars, play):
         super().add_tqm_variables(vars, play)
-        schedule = self._schedule
-        pool = schedule.pool_of(vars["inventory_hostname"]) if vars.get("inventory_hostname") in self._hosts_cache else next(iter(schedule.pools.values()))
-        vars["rolling"] = {"direction": schedule.direction, "window": pool.window, "floor": pool.floor, "in_flight": list(schedule.in_flight),
-                           "failed": schedule.unsuccessful, "pending": schedule.pending_count}
+        vars["rolling"] = roll_words.state_for(self._schedule, vars.get("inventory_hostname"))
 
     def _queue_task(self, host, task, task_vars, play_context):
-        if Templar(loader=self._loader, variables=task_vars).template(task.run_once):
-            raise _run_once_refused(task)
-        self._bury_dead_workers()
+        run_once = self._tasks.run_once(task)
+        if run_once and boolean(Templar(loader=self._loader, variables=task_vars).template(run_once), strict=False):
+            raise AnsibleError(str(engine.once_refused(task)), obj=task._ds)
+        self._dead_workers.look(self._workers)
+        queued = self._pending_results
         super()._queue_task(host, task, task_vars, play_context)
+        if self._pending_results == queued and not self._tqm._terminated:
+            self._queued_task_cache.pop(engine.key_of(host, task), None)
+            raise AnsibleError(f"the controller could not start a process for task {task.get_name()!r}")
 
     def _take_step(self, task, host=None):
         """free forgets to release a host whose task was answered with "no" (ansible#86656)."""
@@ -208,10 +236,15 @@ class StrategyModule(FreeStrategy):
         return wanted
 
     def _process_pending_results(self, iterator, one_pass=False, max_passes=None):
-        results = super()._process_pending_results(iterator, one_pass=one_pass, max_passes=max_passes)
-        if results:
-            self._suspects = [_host_of(result).name for result in results]
-        else:
+        """One at a time, so that an error can be told to be that host's."""
+        pending = self._pending_results
+        try:
+            results = super()._process_pending_results(iterator, one_pass=True)
+        except AnsibleError:
+            if self._results.last is not None and self._pending_results == pending:
+                self._pending_results -= 1
+            raise
+        if not results:
             self._bury_dead_workers()
         return results
 
@@ -224,61 +257,78 @@ class StrategyModule(FreeStrategy):
         if self._changed:
             self._view.forget()  # each admission is decided by a fresh look
         self._changed, self._looked_at = False, now
+        if self._iterator.end_play:
+            self._schedule.stop(_ENDED)
         self._obey_the_operator()
+        self._dead_workers.look(self._workers)
         self._end_what_is_overdue(now)
-        if self._view.look():
-            self._emit("live", pools={pool: sorted(names) for pool, names in self._view.live.items()})
+        self._look()
         self._emit("tick")
-        if not self._somebody_is_in_rescue():
+        if not any(map(self._may_be_failing, self._schedule.in_flight)):
             self._start(self._schedule.decide(self._view.live, blind=self._view.blind, now=now), now)
+
+    def _look(self) -> None:
+        self._view.look()
+        live = {pool: sorted(names) for pool, names in self._view.live.items()}
+        if live != self._told_live:
+            self._told_live = live
+            self._emit("live", pools=live)
 
     def _start(self, decision, now: float) -> None:
         self._tell(decision)
         for name in decision.start:
-            host = self._inventory.get_host(name)
             if decision.direction == BACK:
-                self._iterator.set_state_for_host(name, HostState(blocks=self._iterator._blocks))
+                self._rewind(name)
+            self._started_at[name] = now
             self._schedule.started(name, now)
-            self._put_into_slot(host)
+            self._slots.put(self._inventory.get_host(name), self._schedule.in_flight)
+            # Tasks get it anew each time; the engine's own conditions, those of meta, only see facts.
+            self._variable_manager.set_nonpersistent_facts(name, {"rolling": roll_words.state_for(self._schedule, name)})
             self._emit("started", member=name, pool=self._schedule.pool_of(name).name, direction=decision.direction)
             self._changed, self._waiting_since = True, None
 
-    def _somebody_is_in_rescue(self) -> bool:
-        """A member that repairs its failure has not failed yet: nobody starts beside it until its outcome is known."""
-        return any(_is_in_rescue(self._iterator.get_state_for_host(name)) for name in self._schedule.in_flight)
+    def _rewind(self, name: str) -> None:
+        """The host runs the play once more, from where it began, as if it had not yet."""
+        play = self._iterator._play
+        self._iterator.set_state_for_host(name, self._first_states[name].copy())
+        play._removed_hosts[:] = [removed for removed in play._removed_hosts if removed != name]
+        engine.forget_roles(play, name)
 
-    def _put_into_slot(self, host) -> None:
-        """Into a finished host's place, so that free's index stays valid."""
-        for index, occupant in enumerate(self._slots):
-            if occupant.name not in self._schedule.in_flight:
-                self._slots[index] = host
-                return
-        self._slots.append(host)
+    def _may_be_failing(self, name: str) -> bool:
+        """A member that has failed and repairs or tidies up: nobody starts beside it until its outcome is known."""
+        return name in self._dead_workers or engine.has_failed(self._iterator.get_state_for_host(name)) or self._outcome_of(name) != "ok"
 
-    def _reap(self) -> None:
-        for name, since in list(self._schedule.in_flight.items()):
-            if self._blocked_hosts.get(name) or not self._has_left(name):
-                continue
+    def _reap(self) -> bool:
+        """Take note of the members that have left; returns whether any has."""
+        gone = [name for name in self._schedule.in_flight if not self._blocked_hosts.get(name) and self._has_left(name)]
+        for name in gone:
             now = time.monotonic()
-            outcome = self._outcome_of(name)
-            self._schedule.finished(name, outcome, now)
+            seconds = round(now - self._started_at[name], 3)
+            self._schedule.finished(name, self._outcome_of(name), now)
+            # Whatever clears errors later (meta: clear_host_errors), the member does not come back to life.
+            self._iterator.set_run_state_for_host(name, IteratingStates.COMPLETE)
             self._changed = True
-            self._emit("finished", member=name, pool=self._schedule.pool_of(name).name, outcome=self._schedule.outcome[name], seconds=round(now - since, 3),
-                       why=self._overdue.get(name, ""))
+            self._variable_manager.set_nonpersistent_facts(name, {"rolling_seconds": seconds})
+            self._emit("finished", member=name, pool=self._schedule.pool_of(name).name, outcome=self._schedule.outcome[name], seconds=seconds,
+                       why=self._failure_of.get(name, ""))
+        return bool(gone)
 
     def _has_left(self, name: str) -> bool:
         if name in self._tqm._unreachable_hosts:
             return True
-        _state, task = self._iterator.get_next_task_for_host(self._inventory.get_host(name), peek=True)
+        host = self._inventory.get_host(name)
+        _state, task = self._iterator.get_next_task_for_host(host, peek=True)
+        if task is None:
+            self._iterator.get_next_task_for_host(host)
         return task is None
 
     def _outcome_of(self, name: str) -> str:
-        host = self._inventory.get_host(name)
         if name in self._tqm._unreachable_hosts:
             return "lost"
-        if name in self._tqm._failed_hosts or self._iterator.is_failed(host):
+        if name in self._failure_of or name in self._tqm._failed_hosts or self._iterator.is_failed(self._inventory.get_host(name)):
             return "failed"
-        return "failed" if self._variable_manager._nonpersistent_fact_cache.get(name, {}).get("rolling_failed") is True else "ok"
+        says_so = self._variable_manager._nonpersistent_fact_cache.get(name, {}).get("rolling_failed", False)
+        return "failed" if boolean(says_so, strict=False) else "ok"
 
     # -- waiting, deadlines, the operator
 
@@ -286,10 +336,9 @@ class StrategyModule(FreeStrategy):
         """With nobody in flight only the fleet or the operator can change the answer; when neither does in time, the roll stops."""
         now = time.monotonic()
         self._waiting_since = self._waiting_since or now
-        patience = float(self._policy.get("rolling_capacity_timeout") or 300)
         if self._paused:
             self._waiting_since = None
-        elif not self._view or now - self._waiting_since >= patience:
+        elif not self._view or now - self._waiting_since >= self._options.capacity_timeout:
             decision = self._schedule.decide(self._view.live, blind=self._view.blind)
             if not decision.start:
                 self._schedule.stop(decision.reason)
@@ -298,7 +347,7 @@ class StrategyModule(FreeStrategy):
         time.sleep(INTERVAL_S)
 
     def _obey_the_operator(self) -> None:
-        path = self._policy.get("rolling_control")
+        path = self._options.control
         word = read_control(path)
         if word == ABORT:
             self._end_for_the_operator(f"the operator wrote abort into {path}")
@@ -324,74 +373,76 @@ class StrategyModule(FreeStrategy):
 
     def _end_what_is_overdue(self, now: float) -> None:
         for name in self._schedule.overdue(now):
-            limit = self._schedule.policy.member_timeout
-            self._overdue[name] = f"{name} was in flight for more than {limit:g} s (rolling_member_timeout)"
-            self._schedule.extended(name, now)  # for its rescue
             worker = next((worker for worker in self._workers if worker is not None and worker._host.name == name and worker.is_alive()), None)
-            if worker is not None and self._blocked_hosts.get(name):
-                worker.terminate()  # the worker ends its process group: whatever it waits for on this side
+            if worker is None and self._blocked_hosts.get(name):
+                continue  # its answer is on its way
+            self._schedule.extended(name, now)  # for its rescue
+            limit = self._schedule.policy.member_timeout
+            self._failure_of[name] = f"{name} was in flight for more than {limit:g} s (rolling_member_timeout)"
+            if worker is not None:
+                self._dead_workers.end(worker)
             else:
-                self._fail_host(self._inventory.get_host(name), None, self._overdue[name])
+                self._fail_host(self._inventory.get_host(name), None, self._failure_of[name])
 
     # -- hosts that fail in other ways than by a task's result
 
     def _run_contained(self, iterator, play_context):
-        """An error of the engine (a missing include, say) fails the hosts it belongs to; the others finish, and nobody new starts."""
+        """An error of the engine (a missing include, say) fails the host it belongs to; the others finish, and nobody new starts."""
         while True:
             try:
                 return super().run(iterator, play_context)
             except AnsibleError as error:
-                guilty = [name for name in (self._suspects or [getattr(self._slots.at, "name", None)]) if name in self._schedule.in_flight]
-                if not guilty:
+                host = self._slots.at if self._results.last is None else engine.host_of(self._results.last)
+                if host is None or host.name not in self._schedule.in_flight:
                     raise
-                self._schedule.stop(f"{', '.join(guilty)}: {error}")
-                for name in guilty:
-                    self._blocked_hosts[name] = False
-                    self._fail_host(self._inventory.get_host(name), None, str(error))
+                display.error(error)
+                self._schedule.stop(f"{host.name}: {error}")
+                self._blocked_hosts[host.name] = False
+                self._fail_host(host, None, str(error))
 
     def _bury_dead_workers(self) -> None:
         """A worker that was killed never answers, and free would wait for its host for ever: fail the host."""
-        for worker in self._workers:
-            exitcode = getattr(worker, "exitcode", None)
-            if worker is None or exitcode in (None, 0):
-                continue
-            name, key = worker._host.name, (worker._host.name, worker._task._uuid)
+        self._dead_workers.look(self._workers)
+        for dead in self._dead_workers.gone():
+            name, key = dead.host.name, engine.key_of(dead.host, dead.task)
             if not self._blocked_hosts.get(name) or key not in self._queued_task_cache:
-                continue
-            self._queued_task_cache.pop(key)
+                continue  # it had answered
+            self._results.given_up.add(key)
             self._blocked_hosts.pop(name)
             self._pending_results -= 1
-            why = self._overdue.get(name) or f"the worker process of {name} ended with {exitcode}"
-            self._fail_host(worker._host, worker._task, f"{why} in task {worker._task.get_name()!r}")
+            why = self._failure_of.get(name) or f"the worker process of {name} ended with {dead.exitcode}"
+            self._fail_host(dead.host, dead.task, f"{why} in task {dead.task.get_name()!r}")
 
     def _fail_host(self, host, task, why: str) -> None:
-        """What the engine does for a failed result: the host goes into its rescue, or is failed."""
+        """What the engine does for a failed result: the host goes into its rescue, or is failed. It counts as failed in both cases."""
         display.error(f"{why}: {host.name} counts as failed")
-        self._overdue.setdefault(host.name, why)
-        had_failed = self._iterator.is_failed(host)
+        self._failure_of[host.name] = why
+        rescued = self._iterator.is_any_block_rescuing(self._iterator.get_state_for_host(host.name))
         self._iterator.mark_host_failed(host)
         self._variable_manager.set_nonpersistent_facts(host.name, {
             "ansible_failed_task": {"name": task.get_name() if task else "the play itself"}, "ansible_failed_result": {"failed": True, "msg": why}})
-        if self._iterator.is_failed(host) and not had_failed:
+        self._tqm._stats.increment("rescued" if rescued else "failures", host.name)
+        if rescued:
+            self._iterator._play._removed_hosts.remove(host.name)
+        elif self._iterator.is_failed(host):
             self._tqm._failed_hosts[host.name] = True
-            self._tqm._stats.increment("failures", host.name)
-        else:
-            self._tqm._stats.increment("rescued", host.name)
 
     # -- what the user is told
 
     def _tell(self, decision) -> None:
-        turns_back = self._schedule.goes_back and not decision.stopped
-        said = (decision.reason, decision.stopped, turns_back)
-        if decision.start or not decision.reason or said == self._told:
+        schedule, reason = self._schedule, decision.reason
+        if schedule.goes_back and not decision.stopped and not self._turned:
+            self._turned = True
+            display.warning(roll_words.turn_told(schedule))
+            self._emit("turns_back", reason=schedule.stop_reason)
+        if not reason or (reason, decision.stopped) == self._told or self._turned and reason == schedule.stop_reason:
             return
-        self._told = said
-        if decision.stopped or turns_back:
-            end = "The upgraded members return" if turns_back else f"Not started: {', '.join(self._schedule.pending) or 'nobody'}"
-            display.warning(f"the roll stops: {decision.reason}. {end}")
+        self._told = (reason, decision.stopped)
+        if decision.stopped:
+            display.warning(roll_words.stop_told(schedule, decision))
         elif self._view.blind:
-            display.warning(decision.reason)
-        self._emit("turns_back" if turns_back else "stopped" if decision.stopped else "waiting", reason=decision.reason)
+            display.warning(reason)
+        self._emit("stopped" if decision.stopped else "waiting", reason=reason)
 
     def _emit(self, event: str, **facts) -> None:
         """Tell the callback plugins that want to know; a screen that breaks never breaks the roll."""
@@ -407,79 +458,22 @@ class StrategyModule(FreeStrategy):
 
     def _end_of_play(self, iterator, result):
         schedule = self._schedule
-        self._tell(schedule.decide())
-        self._emit("roll_ends", not_started=schedule.pending)
-        ended_on_purpose = iterator.end_play and not schedule.stop_reason
-        if ended_on_purpose or not (schedule.stop_reason or schedule.pending_count):
+        last = schedule.decide()
+        self._tell(last)
+        self._emit("roll_ends", not_started=[name for name in self._hosts_cache if name not in schedule.outcome])
+        reason = roll_words.why_it_stopped(schedule, last)
+        if not reason or iterator.end_play and schedule.stop_reason == _ENDED:
             return result
-        reason = schedule.stop_reason or "the play ended before every member had started"
+        if last.direction == BACK:
+            display.warning(roll_words.way_back_told(schedule, reason))
         for name in self._hosts_cache:
             self._variable_manager.set_nonpersistent_facts(name, {"rolling_stopped": reason})
-        if not self._policy.get("rolling_break_play", True):
+        if not self._options.break_play:
             return result
         iterator.end_play = False  # otherwise the executor goes on with the next play
         return self._tqm.RUN_FAILED_BREAK_PLAY
 
 
-class _FirstInterrupt:
-    """The first Ctrl-C is told to the roll, the second one does what it always did."""
-
-    def __init__(self, tell) -> None:
-        self._tell = tell
-        self._usual = None
-
-    def __enter__(self):
-        if threading.current_thread() is threading.main_thread():
-            self._usual = signal.signal(signal.SIGINT, self._first)
-        return self
-
-    def _first(self, _number, _frame) -> None:
-        self.__exit__()
-        self._tell()
-
-    def __exit__(self, *_error) -> None:
-        if self._usual is not None:
-            signal.signal(signal.SIGINT, self._usual)
-            self._usual = None
-
-
-def _budget_of(play) -> int | str | None:
-    """What the play's own keywords say about failures."""
-    if play.any_errors_fatal or any(task.any_errors_fatal for task in _static_tasks(play.compile())):
-        return 0
-    return None if play.max_fail_percentage is None else f"{int(play.max_fail_percentage)}%"
-
-
-def _view_of(schedule, by_host) -> LiveView:
-    """Where each pool's live members are read, and by which names."""
-    sources, names = {}, {}
-    for name, variables in by_host.items():
-        pool = schedule.pool_of(name).name
-        names.setdefault(pool, {})[name] = str(variables.get("rolling_member") or name)
-        if variables.get("rolling_live"):
-            sources[pool] = variables["rolling_live"]
-    return LiveView(sources, names, INTERVAL_S)
-
-
-def _is_in_rescue(state) -> bool:
-    return state is not None and (state.run_state == IteratingStates.RESCUE or _is_in_rescue(state.tasks_child_state))
-
-
-def _host_of(result):
-    """The result's host; ansible-core renamed it."""
-    return getattr(result, "host", None) or result._host
-
-
-def _run_once_refused(task) -> AnsibleError:
-    return AnsibleError(f"task {task.get_name()!r} is run_once, which a rolling play cannot honour: put it into a play of its own", obj=task._ds)
-
-
-def _static_tasks(blocks):
-    """Every task that is known before the start, in blocks, rescues and always sections."""
-    for block in blocks:
-        for section in (block.block, block.rescue, block.always):
-            for entry in section:
-                if hasattr(entry, "block"):
-                    yield from _static_tasks([entry])
-                else:
-                    yield entry
+def _runs_once(task) -> bool:
+    plugin = action_loader.get(task.action, class_only=True, collection_list=task.collections)
+    return getattr(plugin, "BYPASS_HOST_LOOP", False)

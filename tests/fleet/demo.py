@@ -31,7 +31,7 @@ GRACE_S = 30
 def main() -> int:
     options = _options()
     directory = REPOSITORY / "build" / options.directory
-    with _interruptible():
+    with interruptible():
         try:
             code = _demo(directory, options)
         except KeyboardInterrupt:
@@ -66,12 +66,13 @@ def _demo(directory: Path, options: argparse.Namespace) -> int:
 
 
 def run_playbook(name: str, directory: Path, variables: dict, *, ansible_playbook: str | None = None, output=None,
-                 environment: dict[str, str] | None = None) -> int:
+                 environment: dict[str, str] | None = None, working_directory: Path | None = None) -> int:
     """Run one of the collection's playbooks against the fleet in *directory*; returns its exit status.
 
     :param ansible_playbook: another virtual environment's program.
     :param output: a file for what it says, instead of the terminal.
     :param environment: more variables for its environment.
+    :param working_directory: where the operator stands, by default in *directory*.
     """
     command = [
         "nice", "-n", "5",  # the fleet and its prober come first on a small machine
@@ -79,7 +80,7 @@ def run_playbook(name: str, directory: Path, variables: dict, *, ansible_playboo
         "--inventory", str(directory / "inventory.yml"), "--extra-vars", f"@{REPOSITORY / 'tests/fleet/service.yml'}",
         "--extra-vars", json.dumps({"demo_directory": str(directory), "demo_repository": str(REPOSITORY), **variables}),
     ]
-    process = subprocess.Popen(command, cwd=directory, env={**playbook_environment(directory), **(environment or {})}, stdin=subprocess.DEVNULL,
+    process = subprocess.Popen(command, cwd=working_directory or directory, env={**playbook_environment(directory), **(environment or {})}, stdin=subprocess.DEVNULL,
                                stdout=output, stderr=output and subprocess.STDOUT, start_new_session=True)
     try:
         return process.wait()
@@ -126,7 +127,7 @@ def _end(process: subprocess.Popen) -> None:
 
 
 @contextmanager
-def _interruptible():
+def interruptible():
     """SIGTERM and SIGHUP end the demo as Ctrl-C does, so that it cleans up on every way out."""
     def interrupt(_number, _frame):
         raise KeyboardInterrupt

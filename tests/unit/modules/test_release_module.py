@@ -282,3 +282,39 @@ def test_a_layout_of_other_means_is_named(shop):
     os.symlink("/opt/shop-1", os.path.join(shop.root, "current"))
     for result in (shop.info(), shop.run("1.0.0", state="current"), shop.stage("1.0.0")):
         assert result["failed"] is True and "points to /opt/shop-1" in result["msg"]
+
+
+# -- the fence
+
+
+def fence(token, **more):
+    return {"fence": {"token": token, "owner": f"owner of {token}", **more}}
+
+
+def test_a_run_that_was_taken_over_changes_nothing_in_any_state(upgraded):
+    assert upgraded.activate("2.0.0", **fence(6))["changed"] is False
+    before = upgraded.info()
+    for check_mode in (True, False):
+        for refused in (upgraded.activate("1.0.0", check_mode, **fence(5)), upgraded.stage("3.0.0", check_mode=check_mode, **fence(5)),
+                        upgraded.run("1.0.0", check_mode, state="absent", **fence(5))):
+            assert refused["failed"] is True and "this run holds token 5, but owner of 6 has taken over with token 6" in refused["msg"]
+            assert refused["release"] == "2.0.0"
+    assert upgraded.info() == before and upgraded.verbs() == []
+    assert upgraded.activate("1.0.0", **fence(6))["changed"] is True and upgraded.activate("2.0.0", **fence(7))["changed"] is True
+
+
+def test_a_fence_of_ones_own_is_elsewhere(shop):
+    path = shop.tmp_path / "fences" / "shop"
+    assert shop.stage("1.0.0", **fence(6, path=str(path)))["changed"] is True
+    assert path.is_file() and not os.path.exists(f"{shop.root}/.fence")
+    assert shop.stage("2.0.0", **fence(5, path=str(path)))["failed"] is True
+    assert shop.stage("2.0.0", **fence(5))["changed"] is True
+
+
+def test_a_fence_in_check_mode_leaves_nothing_and_a_refused_run_makes_no_folder(shop):
+    assert shop.stage("1.0.0", check_mode=True, **fence(6))["changed"] is True
+    assert not os.path.exists(shop.root)
+    path = shop.tmp_path / "elsewhere"
+    path.write_text('{"token": 7, "owner": "", "at": 1}', encoding="utf-8")
+    assert shop.stage("1.0.0", **fence(6, path=str(path)))["failed"] is True
+    assert not os.path.exists(shop.root)

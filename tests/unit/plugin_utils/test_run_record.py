@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.alwayson.upgrade.plugins.plugin_utils.outcomes import as_built, member_outcomes, to_put_back
+from ansible_collections.alwayson.upgrade.plugins.plugin_utils.outcomes import as_built, may_flip, member_outcomes, roll_problems, to_put_back, to_take_back
 from ansible_collections.alwayson.upgrade.plugins.plugin_utils.run_record import make_record
 
 PROOF = {"lb1": {"app1": {"before": "ready", "after": "maint", "sessions": 0, "queued": 0, "waited_s": 0.4}}}
@@ -14,7 +14,8 @@ PROOF = {"lb1": {"app1": {"before": "ready", "after": "maint", "sessions": 0, "q
 def plan(**changes):
     return {
         "service": "shop", "release_from": "1.0.0", "release_to": "2.0.0", "method": "half_pool", "direction": "upgrade", "pool_size": 2,
-        "pending": ["app1", "app2"], "steps": [["app1"], ["app2"]], "limits": {"max_unavailable": 1, "min_live": 1}, "nothing_to_do": False, **changes,
+        "pending": ["app1", "app2"], "steps": [["app1"], ["app2"]], "limits": {"max_unavailable": 1, "min_live": 1}, "nothing_to_do": False,
+        "there": [], "return_to": {"app1": "1.0.0", "app2": "1.0.0"}, **changes,
     }
 
 
@@ -76,6 +77,42 @@ def test_a_host_that_was_under_way_at_the_end_is_lost():
 def test_a_stopped_half_pool_puts_back_who_stands_by_or_who_the_flip_drained(flipped, method, expected):
     hostvars = {"app1": {"alwayson_outcome": {"outcome": "upgraded"}}, "app2": {}}
     assert to_put_back(plan(method=method), hostvars, flipped) == expected
+
+
+@pytest.mark.parametrize(("policy", "rolled", "expected"), [("rollback", False, ["app3", "app1"]), ("rollback", True, []), ("stop", False, []), ("skip", False, [])])
+def test_all_that_run_the_release_return_when_the_policy_says_so(policy, rolled, expected):
+    """app3 was upgraded by a run that was interrupted, app4 has nothing to return to."""
+    resumed = plan(there=["app3", "app4"], return_to={**dict.fromkeys(("app1", "app2", "app3"), "1.0.0"), "app4": "2.0.0"})
+    hostvars = {"app1": {"alwayson_outcome": {"outcome": "upgraded"}}, "app2": {"alwayson_outcome": {"outcome": "returned", "why": "broken"}}, "app3": {}, "app4": {}}
+    assert to_take_back(resumed, hostvars, policy, rolled) == expected
+
+
+@pytest.mark.parametrize(("changes", "app1", "expected"), [
+    ({}, {"alwayson_outcome": {"outcome": "upgraded"}}, True),
+    ({}, {"alwayson_outcome": {"outcome": "upgraded"}, "rolling_stopped": "aborted"}, False),
+    ({}, {"alwayson_outcome": {"outcome": "returned"}}, False),
+    ({}, {}, False),
+    ({"method": "rolling"}, {"alwayson_outcome": {"outcome": "upgraded"}}, False),
+    ({"steps": [[], ["app1", "app2"]]}, {}, True),
+    ({"steps": [[], []], "pending": []}, {}, False),
+])
+def test_the_traffic_moves_only_to_a_half_that_is_all_upgraded(changes, app1, expected):
+    assert may_flip(plan(**changes), {"app1": app1, "app2": {}}) is expected
+
+
+def test_a_host_that_was_there_already_has_an_outcome_once_it_was_taken_back():
+    resumed = plan(there=["app3"], return_to={"app1": "1.0.0", "app2": "1.0.0", "app3": "1.0.0"})
+    hostvars = {"app1": {}, "app2": {}, "app3": {"alwayson_outcome": {"outcome": "returned"}}}
+    assert {name: left["outcome"] for name, left in member_outcomes(resumed, hostvars).items()} == {
+        "app1": "untouched", "app2": "untouched", "app3": "returned"}
+
+
+def test_what_stopped_the_roll_is_a_problem_unless_a_member_says_it_already():
+    hostvars = {"app1": {"alwayson_outcome": {"outcome": "upgraded"}, "rolling_stopped": "aborted"}, "app2": {"rolling_stopped": "aborted"}}
+    assert roll_problems(plan(), hostvars) == ["the roll stopped: aborted"]
+    assert roll_problems(plan(), {"app1": {}, "app2": {}}) == []
+    hostvars["app2"]["alwayson_outcome"] = {"outcome": "returned", "why": "broken"}
+    assert roll_problems(plan(), hostvars) == []
 
 
 def test_the_as_built_record_names_each_member_and_its_release():

@@ -1,0 +1,35 @@
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    """The option with which a module refuses to work for a run that was taken over."""
+
+    DOCUMENTATION = r"""
+options:
+  fence:
+    description:
+      - What keeps a run that was taken over away from this host. A token that is older than one that was used here before is refused
+        before anything is changed.
+      - What a run with an older token has begun here is waited for. Others with the same token work at the same time.
+      - In check mode the token is compared, and not left here.
+    type: dict
+    version_added: 0.2.0
+    suboptions:
+      token:
+        description: The token of the run's lock, C(lock.token) of M(alwayson.upgrade.fleet_lock).
+        type: int
+        required: true
+      path:
+        description:
+          - Absolute path of the file that keeps the token on this host. One file per service, because each service counts its own tokens.
+          - Its folder is made when it is missing.
+        type: path
+        required: true
+      owner:
+        description: Whose token it is. A run that is refused is told.
+        type: str
+        default: ""
+"""

@@ -1,0 +1,141 @@
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Who runs a play: the controller's process, told apart from every other one, and the proof that such a process has ended.
+
+A proof errs on the side of life. What cannot be read, another machine, a container elsewhere: none of that proves anything.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import multiprocessing
+import os
+import platform
+import subprocess
+from typing import Any, Mapping, NamedTuple
+
+MACHINE_IDS = ("/etc/machine-id", "/var/lib/dbus/machine-id")
+BOOT_ID = "/proc/sys/kernel/random/boot_id"
+PROCESS_NAMESPACE, TIME_NAMESPACE = "/proc/self/ns/pid", "/proc/self/ns/time"
+# What Linux calls the process namespace of a machine itself. In any other one, /etc/machine-id may be an image's.
+OF_THE_MACHINE = "pid:[4026531836]"
+
+
+class Controller(NamedTuple):
+    """The process that runs the playbook. What this system does not tell is empty.
+
+    `machine` stands for the machine's id and node name, `boot` for the time since it was started, `namespace` for where process ids
+    and times mean the same. `started` tells the process from an earlier or later one with the same `pid`.
+    """
+
+    machine: str
+    boot: str
+    namespace: str
+    pid: int
+    started: str
+
+    @property
+    def run(self) -> str:
+        """A name for what this process does that no other process gets."""
+        return hashlib.sha256("\0".join(map(str, (platform.node(), *self))).encode("utf-8", "surrogateescape")).hexdigest()[:32]
+
+
+def this_controller() -> Controller:
+    """The controller of the play in which this is called, be it in a worker or in the controller's own process."""
+    parent = multiprocessing.parent_process()
+    pid = os.getpid() if parent is None else parent.pid
+    return Controller(machine=_machine(), boot=_first_line(BOOT_ID), namespace=_namespace(), pid=pid, started=started(pid))
+
+
+def proof_of_death(recorded: Mapping[str, Any], here: Controller) -> str:
+    """Why the recorded controller cannot be alive, as a sentence; empty when that is not proven. `here` is where this is asked."""
+    former = known(recorded)
+    if former is None or not former.boot or not former.namespace:
+        return ""
+    if former.boot == here.boot:
+        if former.namespace == here.namespace and has_ended(former.pid, former.started):
+            return f"its controller, process {former.pid} on this machine, has ended"
+        return ""
+    rebooted = former.machine and former.machine == here.machine and _is_of_the_machine(former) and _is_of_the_machine(here)
+    return f"its controller, process {former.pid} on this machine, ended when the machine was restarted" if rebooted and here.boot else ""
+
+
+def is_alive_here(recorded: Mapping[str, Any], here: Controller) -> bool:
+    """True when the recorded controller is a process of this machine that has not ended."""
+    former = known(recorded)
+    if former is None or not former.boot or (former.boot, former.namespace) != (here.boot, here.namespace):
+        return False
+    return not has_ended(former.pid, former.started)
+
+
+def known(recorded: Mapping[str, Any]) -> Controller | None:
+    """The recorded controller; None when it is not complete or not of the right types."""
+    texts = [recorded.get(name) for name in ("machine", "boot", "namespace", "started")]
+    pid = recorded.get("pid")
+    if not isinstance(pid, int) or isinstance(pid, bool) or not 0 < pid < 2**31 or not all(isinstance(text, str) for text in texts):
+        return None
+    return Controller(machine=texts[0], boot=texts[1], namespace=texts[2], pid=pid, started=texts[3])
+
+
+def has_ended(pid: int, began: str) -> bool:
+    """True when no process has this id, or one that began at another time."""
+    try:
+        # A process of another user may be hidden in /proc, but not from this question.
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        pass
+    now = started(pid)
+    return now != "" and began != "" and now != began
+
+
+def started(pid: int) -> str:
+    """When the process began, in whatever form this system tells it; "ended" for a zombie, empty when that cannot be read."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as handle:
+            fields = handle.read().rpartition(")")[2].split()
+    except OSError:
+        return "" if os.path.exists("/proc/self/stat") else _started_by_ps(pid)
+    return "ended" if fields[0] in ("Z", "X") else fields[19]
+
+
+def _started_by_ps(pid: int) -> str:
+    try:
+        found = subprocess.run(["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, check=False)
+    except OSError:
+        return ""
+    return found.stdout.strip()
+
+
+def _machine() -> str:
+    """The machine, without giving its id away, which is confidential; empty when it has none."""
+    machine_id = next(filter(None, map(_first_line, MACHINE_IDS)), "")
+    if len(machine_id) != 32:
+        return ""
+    return hashlib.sha256(f"alwayson.upgrade\0{machine_id}\0{platform.node()}".encode("utf-8", "surrogateescape")).hexdigest()[:32]
+
+
+def _namespace() -> str:
+    """Where process ids, and times of processes, mean the same; empty when this system does not tell."""
+    try:
+        of_processes = os.readlink(PROCESS_NAMESPACE)
+    except OSError:
+        return ""
+    with contextlib.suppress(OSError):
+        return f"{of_processes} {os.readlink(TIME_NAMESPACE)}"
+    return of_processes
+
+
+def _is_of_the_machine(controller: Controller) -> bool:
+    return controller.namespace.split(" ")[0] == OF_THE_MACHINE
+
+
+def _first_line(path: str) -> str:
+    try:
+        with open(path, encoding="ascii", errors="replace") as handle:
+            return handle.readline(200).strip()
+    except OSError:
+        return ""

@@ -1,0 +1,144 @@
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Small files that decide something: whole or absent after any crash, on the disk when a call returns, and read without trust.
+
+Callers hold a lock around everything here that writes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import stat
+from typing import Any
+
+LIMIT = 65_536
+
+
+class SmallFileError(Exception):
+    """The file is not one that was written here; the message names it and says what it is."""
+
+
+def read_json(path: str) -> Any:
+    """The content of the JSON file at `path`, None when there is none. Raise SmallFileError for anything else, OSError as it comes."""
+    content = _read(path)
+    if content is None:
+        return None
+    found = None
+    with contextlib.suppress(ValueError, RecursionError):
+        found = json.loads(content.decode("utf-8"))
+    if found is None:
+        raise SmallFileError(f"{path} is torn, or was written by something else: look at it, and remove it when no run is at work")
+    return found
+
+
+def replace_json(path: str, content: Any, mode: int = 0o600) -> None:
+    """Put `content` at `path` by one rename, after all of it is on the disk. Raise OSError with what was there unchanged."""
+    folder, name = os.path.split(path)
+    partial = os.path.join(folder, f".{name}.new")
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(partial)
+    try:
+        _write(partial, json.dumps(content, sort_keys=True).encode("utf-8") + b"\n", mode)
+        os.rename(partial, path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.unlink(partial)
+        raise
+    flush_folder(folder)
+
+
+def remove(path: str) -> None:
+    """Remove a file, also from the disk."""
+    os.unlink(path)
+    flush_folder(os.path.dirname(path))
+
+
+def append_line(path: str, content: Any) -> None:
+    """Append `content` as one line of JSON. A line that a crash had cut short ends before it; one that does not fit is taken back."""
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
+    try:
+        size = _regular_size(handle, path)
+        torn = size > 0 and os.pread(handle, 1, size - 1) != b"\n"
+        try:
+            _write_all(handle, b"\n" * torn + json.dumps(content, sort_keys=True).encode("utf-8") + b"\n")
+            os.fsync(handle)
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.ftruncate(handle, size)
+            raise
+    finally:
+        os.close(handle)
+
+
+def last_lines(path: str, count: int) -> list[dict]:
+    """The last `count` lines that are JSON objects, oldest first; what is torn or foreign between them is left out."""
+    content = _read(path, from_its_end=True)
+    lines = []
+    for line in reversed((content or b"").split(b"\n")):
+        with contextlib.suppress(ValueError, RecursionError):
+            entry = json.loads(line.decode("utf-8"))
+            lines += [entry] if isinstance(entry, dict) else []
+        if len(lines) >= count:
+            break
+    return lines[::-1]
+
+
+def make_folder(path: str) -> None:
+    """Make the folder at `path` with those above it that are missing, and have their names on the disk."""
+    if os.path.isdir(path):
+        return
+    above = os.path.dirname(path)
+    make_folder(above)
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(path, 0o755)
+    flush_folder(above)
+    if not os.path.isdir(path):
+        raise SmallFileError(f"{path} is not a folder")
+
+
+def flush_folder(path: str) -> None:
+    """Wait until the names in the folder are on the disk."""
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _read(path: str, from_its_end: bool = False) -> bytes | None:
+    """Up to LIMIT bytes of a regular file; None when there is none. A longer one is refused unless its end is wanted."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        size = _regular_size(handle, path)
+        if size > LIMIT and not from_its_end:
+            raise SmallFileError(f"{path} has {size} bytes, so it was written by something else")
+        return os.pread(handle, LIMIT, max(0, size - LIMIT))
+    finally:
+        os.close(handle)
+
+
+def _regular_size(handle: int, path: str) -> int:
+    status = os.fstat(handle)
+    if not stat.S_ISREG(status.st_mode):
+        raise SmallFileError(f"{path} is not a regular file")
+    return status.st_size
+
+
+def _write(path: str, content: bytes, mode: int) -> None:
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+    try:
+        _write_all(handle, content)
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _write_all(handle: int, content: bytes) -> None:
+    while content:
+        content = content[os.write(handle, content):]

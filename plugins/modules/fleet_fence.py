@@ -1,0 +1,92 @@
+#!/usr/bin/python
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: fleet_fence
+short_description: Shut a run that was taken over out of a host, and wait for what it has begun there
+version_added: 0.2.0
+author: The alwayson.upgrade maintainers (@alwayson)
+description:
+  - After M(alwayson.upgrade.fleet_lock) took over the lock of a run whose controller is gone, a task of that run may still be at work on a host. This leaves the
+    newer token at the fence, so that nothing more of that run begins here, and waits until what it had begun has ended.
+  - What is read from the host after that is not changed by the run before any more.
+extends_documentation_fragment:
+  - alwayson.upgrade.fence
+attributes:
+  check_mode:
+    support: full
+    description: Compares the token, and neither leaves it nor waits.
+  diff_mode:
+    support: none
+    description: A fence is no configuration to show a difference of.
+options:
+  fence:
+    required: true
+  lock:
+    description: A file that whoever is at work here holds locked, as M(alwayson.upgrade.release) holds C(.lock) in its root. It is waited for too.
+    type: path
+  timeout:
+    description: Seconds to wait for what the run before has begun.
+    type: float
+    default: 300
+seealso:
+  - module: alwayson.upgrade.fleet_lock
+"""
+
+EXAMPLES = r"""
+- name: Wait for the release that the interrupted run may still be switching
+  alwayson.upgrade.fleet_fence:
+    fence:
+      token: 5
+      owner: anna on ctl1
+      path: /srv/shop/.fence
+    lock: /srv/shop/.lock
+"""
+
+RETURN = r"""
+waited:
+  description: Seconds that this waited.
+  returned: success
+  type: float
+  sample: 0.004
+"""
+
+import os
+import time
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.alwayson.upgrade.plugins.module_utils import _fence
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "fence": {**_fence.ARGUMENTS["fence"], "required": True},
+            "lock": {"type": "path"},
+            "timeout": {"type": "float", "default": 300},
+        },
+        supports_check_mode=True,
+    )
+    began = time.monotonic()
+    try:
+        _wait(module.params["fence"], module.params["lock"], module.params["timeout"], module.check_mode)
+    except _fence.FenceError as error:
+        module.fail_json(msg=str(error))
+    # The token is no change that a user would look for, and the run before may have been at an end.
+    module.exit_json(changed=False, waited=round(time.monotonic() - began, 3))
+
+
+def _wait(fence: dict, lock: str | None, timeout: float, check_mode: bool) -> None:
+    if check_mode or lock is None or not os.path.isdir(os.path.dirname(lock)):
+        with _fence.admitted(fence, timeout, check_mode):
+            return
+    with _fence.fenced(fence["path"], fence["token"], fence["owner"], timeout, lock):
+        return
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,269 @@
+#!/usr/bin/python
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: fleet_lock
+short_description: One operator at a time, by a lock on a host of the fleet
+version_added: 0.2.0
+author: The alwayson.upgrade maintainers (@alwayson)
+description:
+  - Takes and releases the lock of a service. It is a file on the host that this runs on, which every operator uses for that service.
+    No server is needed.
+  - Somebody who comes second is refused, and told who has the lock, since when and from where, and the command that takes it over.
+  - A lock is never taken over silently. It is taken over by its id with a reason, or by itself when its holder is proven dead. The proof is that its
+    controller was a process of the very machine that asks now, and has ended, or that its coordination lock is free.
+    The result and a warning tell of it.
+  - Each time the lock is taken, it gives a token that is larger than every one before. Hosts that were given a token refuse older ones,
+    see the option C(fence) of M(alwayson.upgrade.release) and others. So a run that was taken over cannot go on by mistake.
+attributes:
+  check_mode:
+    support: full
+    description: Tells what would happen. The lock that would be taken has no id yet. The coordination service is not asked.
+  diff_mode:
+    support: none
+    description: RV(lock), RV(taken_over) and RV(released) tell all.
+options:
+  service:
+    description: The service whose lock it is. Letters, digits, dots, underscores and hyphens.
+    type: str
+    required: true
+  directory:
+    description:
+      - Absolute path of a folder on this host. It is made when it is missing.
+      - It must be on a disk of this host, not on one that hosts share.
+    type: path
+    default: /var/lib/alwayson
+  state:
+    description:
+      - V(held) takes the lock. A run that asks again gets the lock that it has.
+      - V(released) releases the lock of O(run), or any by its O(id). One that O(run) does not have (any more) is left alone.
+    type: str
+    choices: [held, released]
+    default: held
+  owner:
+    description: Who asks. By default the user at the controller, and the one before C(sudo).
+    type: str
+  host:
+    description: Where that is. By default the controller's node name.
+    type: str
+  run:
+    description:
+      - The run's own name, for example a UUID. By default one that only this process of C(ansible-playbook) has.
+      - Another process with the same name is another holder.
+    type: str
+  plan:
+    description: Id of the plan that is carried out, which those who come second are told.
+    type: str
+    default: ""
+  take_over:
+    description:
+      - Id of the lock to take over, as the refusal tells it. Any other lock is left alone. Needs a O(reason).
+      - When nobody has the lock any more, it is simply taken.
+    type: str
+  id:
+    description: With O(state=released), the lock to release, whoever has it. Needs a O(reason).
+    type: str
+  reason:
+    description: Why somebody's lock is taken over or released. Kept in the history.
+    type: str
+  journal_head:
+    description: Checksum of the last line of the run's journal. Kept in the history, so that a journal that is changed later is found out.
+    type: str
+    default: ""
+  coordination_url:
+    description:
+      - A coordination service in which a second lock, C(alwayson-<service>), is held while the first one is. With it, the death of a holder is proven
+        from any machine, and not only from its own.
+      - A URL for the library C(tooz), such as V(postgresql://user:password@db1:5432/locks), V(etcd3+http://etcd1:2379) or V(file:///var/lib/locks).
+      - The same URL must mean the same service for every operator. C(file) and addresses of the machine itself prove a death on that machine only.
+    type: str
+  controller:
+    description: The controller's process. Filled in by the action plugin.
+    type: dict
+    suboptions:
+      machine:
+        description: Stands for the machine's id and node name.
+        type: str
+        default: ""
+      boot:
+        description: Id of the time since the machine was started.
+        type: str
+        default: ""
+      namespace:
+        description: Where process ids mean the same.
+        type: str
+        default: ""
+      pid:
+        description: Its process id.
+        type: int
+        required: true
+      started:
+        description: When it began.
+        type: str
+        default: ""
+  coordination:
+    description: What came of O(coordination_url). Filled in by the action plugin.
+    type: dict
+    suboptions:
+      held:
+        description: The coordination lock that this run has.
+        type: str
+        default: ""
+      elsewhere:
+        description: The coordination lock that somebody else has.
+        type: str
+        default: ""
+requirements:
+  - tooz and its driver on the controller, for O(coordination_url)
+seealso:
+  - module: alwayson.upgrade.fleet_lock_info
+notes:
+  - All operators must become the same user on the lock's host, because the files belong to the one who made them.
+  - The proof by a process needs a controller that runs Linux, and is not given from one container to another.
+"""
+
+EXAMPLES = r"""
+- name: Be the only one who changes the shop
+  alwayson.upgrade.fleet_lock:
+    service: shop
+    take_over: "{{ upgrade_take_over | default(omit) }}"
+    reason: "{{ upgrade_reason | default(omit) }}"
+  delegate_to: db1
+  run_once: true
+  become: true
+  register: fleet_lock
+
+- name: Let nobody change this host who was taken over
+  alwayson.upgrade.release:
+    root: /srv/shop
+    version: 2.0.0
+    service: shop
+    fence:
+      token: "{{ fleet_lock.lock.token }}"
+      owner: "{{ fleet_lock.lock.owner }}"
+
+- name: Let others in
+  alwayson.upgrade.fleet_lock:
+    service: shop
+    state: released
+  delegate_to: db1
+  run_once: true
+  become: true
+
+- name: Release a lock that nobody will release any more
+  alwayson.upgrade.fleet_lock:
+    service: shop
+    state: released
+    id: 9f86d081884c7d65
+    reason: anna's laptop was stolen
+  delegate_to: db1
+  run_once: true
+  become: true
+"""
+
+RETURN = r"""
+lock:
+  description:
+    - The lock that the run has now, V(null) when it has none.
+    - C(since) is in epoch seconds by the clock of this host. It is for people, nothing decides by it.
+  returned: success
+  type: dict
+  sample: &lock
+    id: 9f86d081884c7d65
+    service: shop
+    token: 5
+    owner: anna
+    host: ctl1
+    since: 1798761600.0
+    run: 0d9bbd1e-5f5c-4d5c-9a52-0b8c4f2f3f0a
+    plan: 4f1f5a
+    controller:
+      machine: 2c26b46b68ffc68ff99b453c1d304134
+      boot: 6f0a7a3e-7b0f-4a58-9f4c-0c3a4d9f1a11
+      namespace: pid:[4026531836] time:[4026531834]
+      pid: 4242
+      started: "151234"
+    coordination: ""
+taken_over:
+  description: The lock that somebody else had before, V(null) when nobody had.
+  returned: success
+  type: dict
+  sample: *lock
+released:
+  description: The lock that was released, V(null) when there was none.
+  returned: success
+  type: dict
+  sample: *lock
+held_by:
+  description: The lock that is in the way, which somebody else has.
+  returned: failure, when somebody else has it
+  type: dict
+  sample: *lock
+"""
+
+import time
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.alwayson.upgrade.plugins.module_utils._fleet_lock import CONTROLLER_TEXTS, Claim, FleetLockError, HeldError
+from ansible_collections.alwayson.upgrade.plugins.module_utils._fleet_lock_store import FleetLock, Outcome
+
+TEXT = {"type": "str", "default": ""}
+ARGUMENTS = {
+    "service": {"type": "str", "required": True},
+    "directory": {"type": "path", "default": "/var/lib/alwayson"},
+    "state": {"type": "str", "choices": ["held", "released"], "default": "held"},
+    "owner": {"type": "str"},
+    "host": {"type": "str"},
+    "run": {"type": "str"},
+    "plan": TEXT,
+    "take_over": {"type": "str"},
+    "id": {"type": "str"},
+    "reason": {"type": "str"},
+    "journal_head": TEXT,
+    "coordination_url": {"type": "str", "no_log": True},
+    "controller": {"type": "dict", "options": {**{name: TEXT for name in CONTROLLER_TEXTS}, "pid": {"type": "int", "required": True}}},
+    "coordination": {"type": "dict", "options": {"held": TEXT, "elsewhere": TEXT}},
+}
+
+
+def do(params: dict, check_mode: bool, now: float) -> Outcome:
+    """Bring about the wanted state of the lock."""
+    lock = FleetLock(params["directory"], params["service"])
+    said = {"reason": params["reason"] or "", "journal_head": params["journal_head"], "check_mode": check_mode}
+    if params["state"] == "released":
+        return lock.release(params["run"] or "", now, lock_id=params["id"] or "", **said)
+    if params["id"]:
+        raise FleetLockError("id goes with state=released: name the lock to take over in take_over")
+    coordination = params["coordination"] or {}
+    claim = Claim(
+        owner=params["owner"] or "",
+        host=params["host"] or "",
+        run=params["run"] or "",
+        plan=params["plan"],
+        controller=params["controller"] or {},
+        coordination=coordination.get("held", ""),
+        elsewhere=coordination.get("elsewhere", ""),
+    )
+    return lock.hold(claim, now, take_over=params["take_over"] or "", **said)
+
+
+def main() -> None:
+    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
+    try:
+        outcome = do(module.params, module.check_mode, time.time())
+    except HeldError as error:
+        module.fail_json(msg=str(error), held_by=error.lock.as_dict())
+    except FleetLockError as error:
+        module.fail_json(msg=str(error))
+    if outcome.warning:
+        module.warn(outcome.warning)
+    locks = {"lock": outcome.lock, "taken_over": outcome.taken_over, "released": outcome.released}
+    module.exit_json(changed=outcome.changed, **{name: lock and lock.as_dict() for name, lock in locks.items()})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,110 @@
+#!/usr/bin/python
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: fleet_lock_info
+short_description: Tell who has the lock of a service, and who had it before
+version_added: 0.2.0
+author: The alwayson.upgrade maintainers (@alwayson)
+description:
+  - Reads the lock that M(alwayson.upgrade.fleet_lock) keeps on this host, and its history. Waits for nobody.
+attributes:
+  check_mode:
+    support: full
+    description: Only reads.
+  diff_mode:
+    support: none
+    description: Changes nothing.
+options:
+  service:
+    description: The service whose lock it is.
+    type: str
+    required: true
+  directory:
+    description: Absolute path of the folder on this host that the lock is in.
+    type: path
+    default: /var/lib/alwayson
+seealso:
+  - module: alwayson.upgrade.fleet_lock
+"""
+
+EXAMPLES = r"""
+- name: See who is at work
+  alwayson.upgrade.fleet_lock_info:
+    service: shop
+  delegate_to: db1
+  run_once: true
+  become: true
+  register: who
+"""
+
+RETURN = r"""
+lock:
+  description: The lock, V(null) when nobody has it. As in M(alwayson.upgrade.fleet_lock).
+  returned: success
+  type: dict
+  sample:
+    id: 9f86d081884c7d65
+    service: shop
+    token: 5
+    owner: anna
+    host: ctl1
+    since: 1798761600.0
+    run: 0d9bbd1e-5f5c-4d5c-9a52-0b8c4f2f3f0a
+    plan: 4f1f5a
+    controller:
+      machine: 2c26b46b68ffc68ff99b453c1d304134
+      boot: 6f0a7a3e-7b0f-4a58-9f4c-0c3a4d9f1a11
+      namespace: pid:[4026531836] time:[4026531834]
+      pid: 4242
+      started: "151234"
+    coordination: ""
+token:
+  description: The last token that was given, V(0) when none was.
+  returned: success
+  type: int
+  sample: 5
+history:
+  description:
+    - The last 20 times that the lock was taken, taken over and released, oldest first.
+    - C(event) is V(taken), V(taken_over) or V(released), C(at) its time in epoch seconds, the others are those of the lock.
+      With them are C(reason) and C(journal_head) if they were given, and C(former), the lock that was taken over.
+    - A line is written before what it tells. A run that was killed in between leaves a line for what did not come about.
+  returned: success
+  type: list
+  elements: dict
+  sample:
+    - event: taken
+      at: 1798761600.0
+      id: 9f86d081884c7d65
+      token: 5
+      owner: anna
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.alwayson.upgrade.plugins.module_utils._fleet_lock import FleetLockError
+from ansible_collections.alwayson.upgrade.plugins.module_utils._fleet_lock_store import FleetLock
+
+HISTORY = 20
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={"service": {"type": "str", "required": True}, "directory": {"type": "path", "default": "/var/lib/alwayson"}},
+        supports_check_mode=True,
+    )
+    try:
+        fleet_lock = FleetLock(module.params["directory"], module.params["service"])
+        lock = fleet_lock.read()
+        result = {"lock": lock and lock.as_dict(), "token": fleet_lock.last_token(), "history": fleet_lock.history(HISTORY)}
+    except FleetLockError as error:
+        module.fail_json(msg=str(error))
+    module.exit_json(changed=False, **result)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,133 @@
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the strategy must know of ansible-core's own objects (tasks, host states, results), in one place, without importing it."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+META = ("meta", "ansible.builtin.meta", "ansible.legacy.meta")
+
+
+class TaskRefused(ValueError):
+    """A task that a rolling play cannot honour; the message says what to do."""
+
+    def __init__(self, task: Any, message: str) -> None:
+        super().__init__(message)
+        self.task = task
+
+
+class Slots(list):
+    """The hosts that free may look at; remembers which one it looks at, so that an error can be told to be that host's."""
+
+    at = None
+
+    def __getitem__(self, index):
+        self.at = super().__getitem__(index)
+        return self.at
+
+    def put(self, host: Any, in_flight: Iterable[str]) -> None:
+        """Into a finished host's place, so that free's index stays valid."""
+        for index, occupant in enumerate(self):
+            if occupant.name not in in_flight:
+                self[index] = host
+                return
+        self.append(host)
+
+
+class Results(deque):
+    """The answers of workers. Remembers the last one taken, to know whose an error is; takes none from workers that were given up."""
+
+    last = None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.given_up: set[tuple] = set()
+
+    def append(self, result: Any) -> None:
+        if key_of(host_of(result), getattr(result, "task", None) or result._task) not in self.given_up:
+            super().append(result)
+
+    def popleft(self) -> Any:
+        self.last = super().popleft()
+        return self.last
+
+
+class Tasks:
+    """What the tasks ask of a strategy: refused when it cannot be given, taken over when free would only warn about it.
+
+    :param runs_once: whether the plugin of a task's action runs once for all hosts.
+    """
+
+    def __init__(self, runs_once: Callable[[Any], bool]) -> None:
+        self._runs_once = runs_once
+        self._run_once: dict[str, Any] = {}
+        # Whether an error of any task is fatal for all hosts.
+        self.errors_are_fatal = False
+
+    def take_over(self, blocks: Iterable[Any]) -> None:
+        """Look at every task of the blocks.
+
+        :raises TaskRefused: for a task that cannot be honoured.
+        """
+        for task in tasks_of(blocks):
+            if task.implicit:
+                continue
+            meta = task.args.get("_raw_params") if task.action in META else None
+            if meta == "end_batch":
+                raise TaskRefused(task, "meta: end_batch cannot be honoured in a rolling play, which has no batches: use end_host or end_play")
+            if task.run_once is True or meta and task.run_once:
+                raise once_refused(task)
+            if self._runs_once(task):
+                raise once_refused(task, f"uses {task.action}, which runs once for all hosts")
+            if task.run_once:
+                self._run_once[task._uuid], task.run_once = task.run_once, False
+            if task.any_errors_fatal:
+                self.errors_are_fatal, task.any_errors_fatal = True, False
+
+    def run_once(self, task: Any) -> Any:
+        """The task's own ``run_once``, be it a template that was taken over."""
+        return self._run_once.get(task._uuid) or task.run_once
+
+
+def once_refused(task: Any, why: str = "is run_once") -> TaskRefused:
+    """A task for one host only has no place in a play that every host runs on its own."""
+    return TaskRefused(task, f"task {task.get_name()!r} {why}, which a rolling play cannot honour: put it into a play of its own")
+
+
+def tasks_of(blocks: Iterable[Any]) -> Iterator[Any]:
+    """Every task of the blocks, of their rescues and always sections."""
+    for block in blocks:
+        for entry in (*block.block, *block.rescue, *block.always):
+            if hasattr(entry, "block"):
+                yield from tasks_of([entry])
+            else:
+                yield entry
+
+
+def has_failed(state: Any) -> bool:
+    """Whether the host failed in any block it is in: it is in a rescue, or in an always on its way out."""
+    if state is None:
+        return False
+    return bool(state.run_state.name == "RESCUE" or state.fail_state.value
+                or any(map(has_failed, (state.tasks_child_state, state.rescue_child_state, state.always_child_state))))
+
+
+def forget_roles(play: Any, host_name: str) -> None:
+    """A role that has run on a host would be skipped there as a duplicate."""
+    for role in (role for roles in play.role_cache.values() for role in roles):
+        role._completed.pop(host_name, None)
+        role._had_task_run.pop(host_name, None)
+
+
+def host_of(result: Any) -> Any:
+    """The result's host; ansible-core renamed it."""
+    return getattr(result, "host", None) or result._host
+
+
+def key_of(host: Any, task: Any) -> tuple[str, str]:
+    """By what ansible-core knows a task that was given to a worker."""
+    return host.name, task._uuid

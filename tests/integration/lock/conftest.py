@@ -1,0 +1,31 @@
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from integration.database import conftest as of_the_database  # noqa: E402
+from operators import CORES, DEVELOPERS_OWN, Operators  # noqa: E402
+
+# The same PostgreSQL as for the database's tests.
+server = of_the_database.server
+
+
+@pytest.fixture(params=sorted(CORES), name="operators")
+def _operators(request, tmp_path):
+    """Operators on each supported ansible-core."""
+    if not CORES[request.param].exists():
+        pytest.skip(f"ansible-core {request.param}: no Python on this machine runs it (see tests/cores.sh)")
+    return Operators(CORES[request.param], tmp_path)
+
+
+@pytest.fixture(name="crew")
+def _crew(tmp_path):
+    """Operators on the ansible-core of these tests, whose Python has tooz."""
+    return Operators(DEVELOPERS_OWN, tmp_path)

@@ -1,0 +1,64 @@
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What free does not survive: errors of the engine and workers that die. The guilty host fails, the others finish, nobody new starts."""
+
+from __future__ import annotations
+
+import pytest
+from integration.strategy.plays import COME, GO, is_alive, on, say, wait_for
+
+BESIDE = {"rolling_max_unavailable": 2}
+MISSING = {"name": "include", "ansible.builtin.include_tasks": "missing.yml", **on("w1")}
+BROKEN = {"name": "include", "ansible.builtin.include_tasks": "broken.yml", **on("w2")}
+FILES = {"broken.yml": "- raw: 'a'\n  no_such_module_of_anybody: b\n"}
+
+
+def fails_where(host: str) -> str:
+    """A template that is undefined on one host."""
+    return f"{{{{ nowhere if inventory_hostname == '{host}' else 1 }}}}"
+
+
+@pytest.mark.parametrize(("guilty", "words"), [
+    ([MISSING, BROKEN, say("throttled", throttle=fails_where("w3")), say(f"name {fails_where('w4')}")],
+     ["missing.yml", "conflicting action statements", "Failed to convert the throttle value", "'nowhere' is undefined"]),
+    ([{"ansible.builtin.include_role": {"name": "missing"}, **on("w1")}, {"ansible.builtin.meta": "end_host", "when": "inventory_hostname == 'w2' and nowhere"},
+      {**say("notify"), "notify": "nobody", "changed_when": "inventory_hostname == 'w3'"}, say("never", when="inventory_hostname != 'w4' or nowhere")],
+     ["role 'missing' was not found", "'nowhere' is undefined", "handler 'nobody' was not found"]),
+])
+def test_an_error_of_the_engine_fails_its_host_and_spares_the_others(play, guilty, words):
+    """w1 to w4 are in the middle of the play and each guilty of another error; w5 is there with them, and w6 is never begun."""
+    together = wait_for("w5 come")
+    run = play([COME, together, *guilty, together, GO], variables={"rolling_max_unavailable": 5}, files=FILES)
+    assert run.code != 0 and not run.went_on
+    assert sorted(run.came) == ["w1", "w2", "w3", "w4", "w5"] and run.went == ["w5"], run.output
+    assert all(word in run.words for word in words) and "Not started: w6" in run.words
+
+
+@pytest.mark.parametrize(("guilty", "words"), [(MISSING, "missing.yml"), ({**BROKEN, **on("w1")}, "conflicting action statements")])
+def test_a_host_mends_itself_after_an_error_of_the_engine_and_still_stops_the_roll(play, guilty, words):
+    """ansible-core itself would end with 0."""
+    run = play([COME, {"block": [guilty], "rescue": [say("mend")]}, GO], variables=BESIDE, files=FILES)
+    assert run.code != 0 and not run.went_on
+    assert run.who("mend") == ["w1"] and sorted(run.went) == ["w1", "w2"] and words in run.words and "the roll stops: w1" in run.words
+
+
+@pytest.mark.parametrize("shape", ["plain", "in a block with rescue"])
+def test_a_killed_worker_fails_its_host_and_the_others_finish(play, shape):
+    """The worker is the parent of the shell that kills it; free would wait for its host for ever. What it had started ends with it."""
+    orphan = "{{ lookup('ansible.builtin.pipe', 'sleep 61.7531 & echo $! > ' ~ lost ~ '/orphan; kill -9 $PPID; sleep 61.7531') }}"
+    die = {"name": "die", "ansible.builtin.debug": {"msg": orphan}, **on("w1")}
+    tasks = [COME, die] if shape == "plain" else [COME, {"block": [die], "rescue": [say("mend {{ ansible_failed_task.name }}")]}]
+    run = play([*tasks, GO], variables=BESIDE)
+    assert run.code != 0 and not run.went_on, run.output
+    assert "the worker process of w1 ended with -9 in task 'die': w1 counts as failed" in run.words
+    assert "w2 go" in run.log and sorted(run.came) == ["w1", "w2"]
+    assert run.who("mend die") == ([] if shape == "plain" else ["w1"]) and ("w1 go" in run.log) is (shape != "plain")
+    assert not is_alive(int((play.lost / "orphan").read_text(encoding="utf-8")))
+
+
+def test_a_process_that_cannot_be_started_fails_its_host(play):
+    """No memory, too many processes: ansible-core would wait for an answer for ever."""
+    run = play([COME, GO], variables=BESIDE, environment={"ANSIBLE_CALLBACKS_ENABLED": "no_processes", "NO_PROCESS_FOR": "w1 go"})
+    assert run.code != 0 and "the controller could not start a process for task 'go'" in run.words
+    assert sorted(run.came) == ["w1", "w2"] and run.went == ["w2"] and not run.went_on

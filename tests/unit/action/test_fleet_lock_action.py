@@ -1,0 +1,278 @@
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import pytest
+from ansible.errors import AnsibleActionFail
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible_collections.alwayson.upgrade.plugins.action import fleet_lock as action_plugin
+from ansible_collections.alwayson.upgrade.plugins.module_utils import _coordination
+from ansible_collections.alwayson.upgrade.plugins.module_utils._controller import started, this_controller
+from ansible_collections.alwayson.upgrade.plugins.module_utils._fleet_lock import FleetLockError, HeldError
+from ansible_collections.alwayson.upgrade.plugins.module_utils._fleet_lock_store import FleetLock
+from ansible_collections.alwayson.upgrade.plugins.modules import fleet_lock as module
+
+URL = "postgresql://user:secret@db1:5432/locks"
+PLACE = "alwayson-shop at postgresql://db1:5432/locks"
+ELSEWHERE = {"machine": "other", "boot": "other", "namespace": "other", "pid": 1, "started": "1"}
+
+
+class House:
+    """A lock's host, on which the module is called as a function, and a coordination service that lets `others` hold its lock."""
+
+    def __init__(self, directory, monkeypatch):
+        self.directory = str(directory)
+        self.calls, self.others, self.ours, self.waits = [], False, False, []
+        monkeypatch.setattr(action_plugin._coordination, "take", self._take)
+        monkeypatch.setattr(action_plugin._coordination, "end", lambda name, folder: setattr(self, "ours", False))
+        monkeypatch.setattr(action_plugin.time, "sleep", self._sleep)
+        self.while_waiting = lambda: None
+
+    @property
+    def lock(self):
+        return FleetLock(self.directory, "shop").read()
+
+    def run(self, check_mode=False, **arguments):
+        task = SimpleNamespace(action="fleet_lock", args={"service": "shop", "directory": self.directory, **arguments}, async_val=0,
+                               check_mode=check_mode, diff=False, no_log=False)
+        connection = SimpleNamespace(_shell=SimpleNamespace(tmpdir="/nowhere"))
+        action = action_plugin.ActionModule(task, connection, SimpleNamespace(check_mode=check_mode), None, None, None)
+        action._execute_module = lambda module_name, module_args, task_vars: self._module(module_name, module_args, check_mode)
+        return action.run(task_vars={})
+
+    def _module(self, module_name, module_args, check_mode):
+        assert module_name == "alwayson.upgrade.fleet_lock" and "coordination_url" not in module_args
+        self.calls.append(module_args)
+        validated = ArgumentSpecValidator(module.ARGUMENTS).validate(module_args)
+        assert validated.error_messages == []
+        try:
+            outcome = module.do(validated.validated_parameters, check_mode, 1_798_804_800.0)
+        except HeldError as error:
+            return {"failed": True, "msg": str(error), "held_by": error.lock.as_dict()}
+        except FleetLockError as error:
+            return {"failed": True, "msg": str(error)}
+        locks = {name: lock and lock.as_dict() for name, lock in outcome._asdict().items() if name in ("lock", "taken_over", "released")}
+        return {"changed": outcome.changed, "warnings": [outcome.warning] if outcome.warning else [], **locks}
+
+    def _take(self, place, controller, folder):
+        assert f"{place.name} at {place.shown}" == PLACE and controller == this_controller() and os.path.isdir(folder)
+        self.ours = not self.others
+        return self.ours
+
+    def _sleep(self, seconds):
+        assert not self.ours, "nobody else could come back"
+        self.waits.append(seconds)
+        self.while_waiting()
+
+
+@pytest.fixture(name="house")
+def _house(tmp_path, monkeypatch):
+    return House(tmp_path / "state", monkeypatch)
+
+
+@pytest.fixture(name="former")
+def _former():
+    """A controller of this machine: a process that can be ended."""
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        yield process
+        process.kill()
+
+
+def controller_of(process):
+    return {**this_controller()._asdict(), "pid": process.pid, "started": started(process.pid)}
+
+
+def held_by_anna(house, controller, **more):
+    """Anna's lock, as her controller would have taken it."""
+    arguments = {"service": "shop", "directory": house.directory, "owner": "anna", "host": "ctl1", "run": "run-1", "controller": controller, **more}
+    return house._module("alwayson.upgrade.fleet_lock", arguments, False)["lock"]
+
+
+def test_who_asks_is_filled_in(house, monkeypatch):
+    monkeypatch.setattr(action_plugin.getpass, "getuser", lambda: "root")
+    monkeypatch.setenv("SUDO_USER", "anna")
+    lock = house.run()["lock"]
+    assert (lock["owner"], lock["host"], lock["run"]) == ("anna (as root)", action_plugin.platform.node(), this_controller().run)
+    assert lock["controller"] == this_controller()._asdict()
+
+
+def test_a_user_without_a_name_is_a_number(house, monkeypatch):
+    def nobody_knows():
+        raise KeyError("uid not found")
+
+    monkeypatch.setattr(action_plugin.getpass, "getuser", nobody_knows)
+    monkeypatch.delenv("SUDO_USER", raising=False)
+    assert house.run()["lock"]["owner"] == f"uid {os.getuid()}"
+
+
+def test_what_was_said_is_kept_and_what_was_left_empty_is_filled_in(house):
+    lock = house.run(owner="carol", host="", run=None, plan="4f1f5a")["lock"]
+    assert (lock["owner"], lock["plan"]) == ("carol", "4f1f5a")
+    assert lock["host"] and lock["run"] == this_controller().run
+
+
+def test_the_controller_is_never_what_a_task_says(house):
+    assert house.run(controller=ELSEWHERE)["lock"]["controller"] == this_controller()._asdict()
+
+
+def test_a_task_that_asks_again_has_the_lock_and_another_one_releases_it(house):
+    first, again = house.run(), house.run()
+    assert (first["changed"], again["changed"], again["lock"]) == (True, False, first["lock"])
+    released = house.run(state="released")
+    assert (released["changed"], released["released"], house.lock) == (True, first["lock"], None)
+    assert house.run(state="released")["changed"] is False
+
+
+def test_a_dead_holder_of_this_machine_is_taken_over_visibly(house, former):
+    anna = held_by_anna(house, controller_of(former))
+    refused = house.run()
+    assert refused["failed"] and refused["held_by"] == anna and house.lock.owner == "anna"
+    former.kill()
+    former.wait()
+    result = house.run()
+    assert (result["taken_over"], result["lock"]["token"]) == (anna, 2)
+    assert len(result["warnings"]) == 1 and f"its controller, process {former.pid} on this machine, has ended. Before, anna" in result["warnings"][0]
+
+
+def test_check_mode_tells_of_a_take_over_and_does_not_do_it(house, former):
+    anna = held_by_anna(house, controller_of(former))
+    former.kill()
+    former.wait()
+    result = house.run(check_mode=True, coordination_url=URL)
+    assert (result["changed"], result["taken_over"], result["lock"]["id"]) == (True, anna, "")
+    assert house.lock.as_dict() == anna and not house.ours
+
+
+def test_a_holder_elsewhere_is_never_taken_over_by_itself(house):
+    anna = held_by_anna(house, ELSEWHERE)
+    result = house.run()
+    assert result["failed"] and result["held_by"] == anna and len(house.calls) == 2
+    assert house.run(take_over=anna["id"], reason="she is on holiday")["taken_over"] == anna
+
+
+def test_the_same_command_again_goes_on_although_it_names_a_lock_that_is_gone(house, former):
+    anna = held_by_anna(house, controller_of(former))
+    stale = {"take_over": "0123456789abcdef", "reason": "of another time"}
+    refused = house.run(**stale)
+    assert refused["failed"] and "lock 0123456789abcdef is not the one that is held now" in refused["msg"] and house.lock.owner == "anna"
+    former.kill()
+    former.wait()
+    result = house.run(**stale)
+    assert result["taken_over"] == anna and "has ended. Before, anna" in result["warnings"][0] and "of another time" not in result["warnings"][0]
+
+
+def test_a_lock_that_changes_hands_in_between_is_not_taken_over(house, former, monkeypatch):
+    anna = held_by_anna(house, controller_of(former))
+
+    def proof(_recorded, _here):
+        house._module("alwayson.upgrade.fleet_lock", {"service": "shop", "directory": house.directory, "owner": "bob", "host": "ctl2", "run": "run-2",
+                                                      "take_over": anna["id"], "reason": "why"}, False)
+        return "it is dead"
+
+    monkeypatch.setattr(action_plugin, "proof_of_death", proof)
+    result = house.run()
+    assert result["failed"] and result["held_by"]["owner"] == "bob" and house.lock.owner == "bob"
+
+
+@pytest.mark.parametrize("service", ["../shop", "", None])
+def test_a_service_that_is_no_file_name_is_refused_before_anything_is_started(house, service):
+    with pytest.raises(AnsibleActionFail, match="service"):
+        house.run(service=service, coordination_url=URL)
+    assert house.calls == [] and not house.ours
+
+
+# -- the coordination lock
+
+
+def test_the_coordination_lock_is_held_while_the_lock_is(house):
+    lock = house.run(coordination_url=URL)["lock"]
+    assert lock["coordination"] == PLACE and house.ours
+    house.run(state="released", check_mode=True)
+    assert house.ours
+    house.run(state="released")
+    assert not house.ours
+
+
+def test_a_refusal_gives_the_coordination_lock_back(house):
+    held_by_anna(house, ELSEWHERE)
+    assert house.run(coordination_url=URL)["failed"] and not house.ours and house.waits == []
+
+
+def test_a_lock_of_one_without_coordination_is_not_proven_dead_by_it(house):
+    held_by_anna(house, ELSEWHERE, coordination={"held": "alwayson-shop at postgresql://db2:5432/locks"})
+    assert house.run(coordination_url=URL)["failed"] and house.waits == []
+
+
+def test_a_free_coordination_lock_proves_a_holder_elsewhere_dead_after_a_while(house):
+    anna = held_by_anna(house, ELSEWHERE, coordination={"held": PLACE})
+    result = house.run(coordination_url=URL)
+    assert (result["taken_over"], house.waits, house.ours) == (anna, [_coordination.PATIENCE_SECONDS], True)
+    assert "its coordination lock alwayson-shop at postgresql://db1:5432/locks was free" in result["warnings"][0]
+
+
+def test_a_holder_that_comes_back_in_that_while_keeps_its_lock(house):
+    anna = held_by_anna(house, ELSEWHERE, coordination={"held": PLACE})
+    house.while_waiting = lambda: setattr(house, "others", True)
+    result = house.run(coordination_url=URL)
+    assert result["failed"] and result["held_by"] == anna and house.waits == [_coordination.PATIENCE_SECONDS]
+    assert house.lock.as_dict() == anna and not house.ours
+
+
+def test_a_process_that_lives_here_is_not_proven_dead_by_a_free_coordination_lock(house, former):
+    held_by_anna(house, controller_of(former), coordination={"held": PLACE})
+    assert house.run(coordination_url=URL)["failed"] and house.waits == [] and house.lock.owner == "anna"
+
+
+def test_a_dead_controller_of_this_machine_whose_holder_is_about_to_end_is_waited_for(house, former):
+    anna = held_by_anna(house, controller_of(former), coordination={"held": PLACE})
+    former.kill()
+    former.wait()
+    house.others = True
+    assert house.run(coordination_url=URL)["failed"] and house.waits == [_coordination.PATIENCE_SECONDS]
+    house.while_waiting = lambda: setattr(house, "others", False)
+    result = house.run(coordination_url=URL)
+    assert result["taken_over"] == anna and result["lock"]["coordination"] == PLACE
+
+
+def test_a_coordination_lock_of_somebody_else_is_a_refusal_also_where_no_lock_is(house):
+    house.others = True
+    result = house.run(coordination_url=URL)
+    assert result["failed"] and f"the coordination lock {PLACE} is held by somebody" in result["msg"] and house.lock is None
+
+
+def test_the_user_may_take_over_while_the_coordination_lock_is_held(house):
+    anna = held_by_anna(house, ELSEWHERE, coordination={"held": PLACE})
+    house.others = True
+    result = house.run(coordination_url=URL, take_over=anna["id"], reason="why")
+    assert result["taken_over"] == anna and result["lock"]["coordination"] == "" and "still held by somebody else" in result["warnings"][0]
+
+
+def test_releasing_somebodys_lock_leaves_ones_own_coordination_lock(house):
+    house.run(coordination_url=URL)
+    own = house.lock.id
+    other = {"service": "shop", "directory": house.directory, "owner": "bob", "host": "ctl2", "run": "run-2"}
+    house._module("alwayson.upgrade.fleet_lock", {**other, "take_over": own, "reason": "why"}, False)
+    assert house.run(state="released", id=house.lock.id, reason="why")["released"]["owner"] == "bob"
+    assert house.ours
+    assert house.run(state="released")["changed"] is False
+    assert not house.ours, "a run that is over holds nothing"
+
+
+def test_what_is_wrong_with_the_coordination_is_a_failure_before_the_lock_is_asked_for(house, monkeypatch):
+    away = _coordination.CoordinationError("it is away")
+    for error, words in ((away, "it is away. The lock was not asked for"), (_coordination.MissingToozError("tooz"), "tooz")):
+        def take(*_arguments, error=error):
+            raise error
+
+        monkeypatch.setattr(action_plugin._coordination, "take", take)
+        with pytest.raises(AnsibleActionFail, match=words):
+            house.run(coordination_url=URL)
+    with pytest.raises(AnsibleActionFail, match="coordination_url is no URL"):
+        house.run(coordination_url="db1")
+    assert house.calls == []

@@ -1,0 +1,141 @@
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+from ansible_collections.alwayson.upgrade.plugins.module_utils import _controller
+from ansible_collections.alwayson.upgrade.plugins.module_utils._controller import (
+    OF_THE_MACHINE,
+    Controller,
+    has_ended,
+    is_alive_here,
+    proof_of_death,
+    started,
+    this_controller,
+)
+
+HERE = Controller(machine="m", boot="b", namespace=f"{OF_THE_MACHINE} time:[1]", pid=os.getpid(), started=started(os.getpid()))
+
+
+@pytest.fixture(name="process")
+def _process():
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        yield process
+        process.kill()
+
+
+def recorded(process, **changes):
+    return {**HERE._asdict(), "pid": process.pid, "started": started(process.pid), **changes}
+
+
+def test_this_controller_is_the_process_that_forks_the_workers():
+    def ask(answers):
+        answers.put(this_controller())
+
+    context = multiprocessing.get_context("fork")
+    answers = context.Queue()
+    worker = context.Process(target=ask, args=(answers,))
+    worker.start()
+    seen_by_a_worker = answers.get(timeout=30)
+    worker.join()
+    assert seen_by_a_worker == this_controller()
+    assert (seen_by_a_worker.pid, seen_by_a_worker.started) == (os.getpid(), started(os.getpid()))
+    assert seen_by_a_worker.run == this_controller().run and len(seen_by_a_worker.run) == 32
+
+
+def test_another_process_is_another_run(process):
+    assert HERE.run != HERE._replace(pid=process.pid).run != HERE._replace(pid=process.pid, started="1").run
+
+
+def test_a_process_that_lives_or_is_stopped_is_not_dead(process):
+    for number in (signal.SIGCONT, signal.SIGSTOP):
+        process.send_signal(number)
+        assert proof_of_death(recorded(process), HERE) == ""
+        assert is_alive_here(recorded(process), HERE)
+
+
+def test_a_process_that_ended_is_dead_also_while_its_parent_has_not_noticed(process):
+    former = recorded(process)
+    process.send_signal(signal.SIGKILL)
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    for _twice in range(2):
+        assert proof_of_death(former, HERE) == f"its controller, process {process.pid} on this machine, has ended"
+        assert not is_alive_here(former, HERE)
+        process.wait()
+
+
+def test_a_process_with_the_same_id_that_began_at_another_time_is_another_one(process):
+    assert proof_of_death(recorded(process, started="1"), HERE).endswith("has ended")
+
+
+@pytest.mark.parametrize("changes", [{"boot": ""}, {"namespace": ""}, {"namespace": "pid:[1] time:[1]"}, {"namespace": f"{OF_THE_MACHINE} time:[2]"}])
+def test_nothing_is_proven_where_process_ids_mean_something_else(process, changes):
+    former = recorded(process, **changes)
+    process.kill()
+    process.wait()
+    assert proof_of_death(former, HERE) == ""
+    assert not is_alive_here(former, HERE)
+
+
+def test_when_a_process_began_may_be_unknown(process, monkeypatch):
+    assert proof_of_death(recorded(process, started=""), HERE) == ""
+    monkeypatch.setattr(_controller, "started", lambda pid: "")
+    assert proof_of_death(recorded(process), HERE) == ""
+
+
+def test_a_hidden_process_of_another_user_is_not_dead(monkeypatch):
+    def kill(_pid, _number):
+        raise PermissionError
+
+    monkeypatch.setattr(_controller.os, "kill", kill)
+    monkeypatch.setattr(_controller, "started", lambda pid: "")
+    assert not has_ended(1, "5")
+
+
+def test_a_restart_of_the_machine_itself_is_a_proof(process):
+    assert "ended when the machine was restarted" in proof_of_death(recorded(process, boot="before"), HERE)
+
+
+@pytest.mark.parametrize(
+    ("changes", "here"),
+    [({"machine": "other"}, {}), ({"machine": ""}, {"machine": ""}), ({"namespace": "pid:[1]"}, {}), ({}, {"namespace": "pid:[1]"}), ({}, {"boot": ""})],
+)
+def test_another_boot_of_another_machine_or_of_a_container_proves_nothing(process, changes, here):
+    assert proof_of_death(recorded(process, **{"boot": "before", **changes}), HERE._replace(**here)) == ""
+
+
+@pytest.mark.parametrize("pid", [0, -1, 1.0, True, "1", None, 2**31, 2**70])
+def test_a_process_id_that_is_none_proves_nothing(process, pid):
+    assert proof_of_death(recorded(process, pid=pid), HERE) == ""
+
+
+@pytest.mark.parametrize("name", Controller._fields)
+def test_a_record_without_everything_proves_nothing(process, name):
+    former = recorded(process)
+    del former[name]
+    assert proof_of_death(former, HERE) == "" and proof_of_death({}, HERE) == ""
+
+
+def test_the_machine_is_named_without_its_id(monkeypatch, tmp_path):
+    (tmp_path / "machine-id").write_text("0123456789abcdef0123456789abcdef\n", encoding="ascii")
+    monkeypatch.setattr(_controller, "MACHINE_IDS", (str(tmp_path / "none"), str(tmp_path / "machine-id")))
+    first = this_controller().machine
+    assert len(first) == 32 and "0123456789abcdef" not in first
+    monkeypatch.setattr(_controller.platform, "node", lambda: "its twin")
+    assert this_controller().machine != first
+    (tmp_path / "machine-id").write_text("uninitialized\n", encoding="ascii")
+    assert this_controller().machine == ""
+
+
+def test_a_system_that_tells_nothing_names_nothing(monkeypatch):
+    for name in ("BOOT_ID", "PROCESS_NAMESPACE", "TIME_NAMESPACE"):
+        monkeypatch.setattr(_controller, name, "/nowhere")
+    monkeypatch.setattr(_controller, "MACHINE_IDS", ())
+    assert this_controller()[:3] == ("", "", "")
