@@ -149,7 +149,8 @@ def _host_begins(view: View, event: Mapping) -> list[dict]:
     stage, known = stage_of(event.get("action", ""), event.get("state"), event["task"])
     if not stage or not view.in_roll:
         return []
-    told = _starts_untold(view, host, at)
+    # Beside the roll's own play a member is only on its way (back) when its traffic or its release is touched.
+    told = _starts_untold(view, host, at) if known or view.play_rolls else []
     member = view.members.get(host)
     if member is None or member.state != FLIGHT or stage == RETURNING and not member.back and view.stands_by(member):
         return told

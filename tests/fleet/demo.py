@@ -60,7 +60,7 @@ def _demo(directory: Path, options: argparse.Namespace) -> int:
         try:
             return run_playbook("upgrade", directory, {
                 "upgrade_release": RELEASES[options.release], "upgrade_method": options.method, "demo_min_requests": options.min_requests,
-            })
+            }, environment={"ANSIBLE_STDOUT_CALLBACK": "alwayson.upgrade.rollout"})
         finally:
             stop_probe(directory / "probe")
 

@@ -23,6 +23,8 @@ CORES = {core: REPOSITORY / "build" / "cores" / core / "bin" / "ansible-playbook
 # The one whose Python has tooz.
 DEVELOPERS_OWN = Path(sys.executable).with_name("ansible-playbook")
 SECONDS = 120
+# A variable that every process of an operator inherits.
+MARK = "OPERATOR_OF_THIS_TEST"
 
 
 @dataclass
@@ -98,11 +100,14 @@ class Operators:
         play = {"hosts": "localhost", "gather_facts": False, "tasks": [{"block": list(tasks), "always": [keep]}]}
         path = self.folder / f"play-{number}.yml"
         path.write_text(json.dumps([play]), encoding="utf-8")
-        environment = {**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS), "ANSIBLE_HOME": str(self.folder / "ansible"), "ANSIBLE_NOCOLOR": "1",
-                       "ANSIBLE_REMOTE_TEMP": str(self.folder / "remote")}
+        mark = str(path)
+        environment = {**os.environ, MARK: mark, "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS), "ANSIBLE_HOME": str(self.folder / "ansible"),
+                       "ANSIBLE_NOCOLOR": "1", "ANSIBLE_REMOTE_TEMP": str(self.folder / "remote")}
         command = [*prefix, str(self.program), "-i", "localhost,", "-c", "local", "-e", f"ansible_python_interpreter={sys.executable}", *arguments, str(path)]
-        return number, subprocess.Popen(command, env=environment, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                                        text=True, start_new_session=True)
+        process = subprocess.Popen(command, env=environment, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                                   text=True, start_new_session=True)
+        process.mark = mark
+        return number, process
 
     def _seen(self, number: int) -> dict:
         path = self.folder / f"seen-{number}.json"
@@ -134,20 +139,19 @@ def wait_for(condition, process: subprocess.Popen | None = None) -> None:
 
 
 def _end(process: subprocess.Popen) -> None:
-    """End the whole session of the operator: the controller, its workers and what these run."""
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    for member in _of_session(process.pid):
+    """End the controller and what it has begun. Its workers have sessions of their own, so they are known by what they inherited."""
+    process.kill()
+    for pid in _marked(process.mark):
         with contextlib.suppress(ProcessLookupError):
-            os.kill(member, signal.SIGKILL)
+            os.kill(pid, signal.SIGKILL)
     process.wait(30)
     process.stdout.close()
 
 
-def _of_session(session: int) -> list[int]:
+def _marked(mark: str) -> list[int]:
     found = []
-    for path in Path("/proc").glob("[0-9]*/stat"):
+    for path in Path("/proc").glob("[0-9]*/environ"):
         with contextlib.suppress(OSError):
-            if int(path.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[3]) == session:
+            if f"{MARK}={mark}".encode() in path.read_bytes().split(b"\0"):
                 found.append(int(path.parent.name))
     return found

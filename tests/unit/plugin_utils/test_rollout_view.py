@@ -124,6 +124,18 @@ def test_a_member_that_stands_by_and_is_put_back_is_returned():
     assert states(view)["a"] == RETURNED and [event["event"] for event in told[:2]] == ["member_outcome", "finished"]
 
 
+def test_what_is_only_noted_on_a_member_after_the_roll_is_no_way_back():
+    view, told = events_of([{"event": "facts", "host": "localhost", "facts": {"alwayson_plan": PLAN}}, half_roll("a"),
+                            {"event": "started", "member": "a", "pool": "the pool", "direction": "forward"},
+                            {"event": "finished", "member": "a", "pool": "the pool", "outcome": "ok", "seconds": 5.0, "why": ""},
+                            {"event": "roll_ends", "not_started": []},
+                            {"event": "facts", "host": "localhost", "facts": {"alwayson_phases": {"roll": {"started": T0}}}},
+                            {"event": "play_begins", "play": "Roll | keep how long it took", "strategy": "linear"}])
+    state = states(view)["a"]
+    told = fold(view, {"event": "host_begins", "at": T0 + 20, "host": "a", "task": "Keep it", "action": "ansible.builtin.copy", "state": None})
+    assert told == [] and states(view)["a"] == state
+
+
 # -- without a strategy that tells
 
 def test_a_roll_that_no_strategy_tells_is_read_from_its_tasks():
