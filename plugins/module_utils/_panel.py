@@ -104,7 +104,7 @@ class Panel:
             begin = self._anew(size)
         lines = self._lines[: max(1, size[1] - 1)]
         self._drawn = len(lines)
-        self._write(_HIDE + begin + text + _CUT + "".join(f"{line}{_CLEAR_LINE}\r\n" for line in lines) + _WRAP + _CLEAR_REST + _SHOW)
+        self._write(_HIDE + begin + text + _CUT + "".join(f"{_CLEAR_LINE}{line}\r\n" for line in lines) + _WRAP + _CLEAR_REST + _SHOW)
 
     def _anew(self, size: tuple[int, int]) -> str:
         """Lines may have been wrapped anew, or moved by a line end that was typed: nobody knows where they are now, so all are written again.

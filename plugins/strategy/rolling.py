@@ -462,7 +462,8 @@ class StrategyModule(FreeStrategy):
         self._tell(last)
         self._emit("roll_ends", not_started=[name for name in self._hosts_cache if name not in schedule.outcome])
         reason = roll_words.why_it_stopped(schedule, last)
-        if not reason or iterator.end_play and schedule.stop_reason == _ENDED:
+        on_purpose = iterator.end_play and schedule.stop_reason == _ENDED and len(schedule.unsuccessful) <= schedule.budget
+        if on_purpose or not reason:
             return result
         if last.direction == BACK:
             display.warning(roll_words.way_back_told(schedule, reason))

@@ -38,7 +38,7 @@ def test_an_error_of_the_engine_fails_its_host_and_spares_the_others(play, guilt
 @pytest.mark.parametrize(("guilty", "words"), [(MISSING, "missing.yml"), ({**BROKEN, **on("w1")}, "conflicting action statements")])
 def test_a_host_mends_itself_after_an_error_of_the_engine_and_still_stops_the_roll(play, guilty, words):
     """ansible-core itself would end with 0."""
-    run = play([COME, {"block": [guilty], "rescue": [say("mend")]}, GO], variables=BESIDE, files=FILES)
+    run = play([COME, {"block": [guilty], "rescue": [say("mend")]}, wait_for("w1 mend", **on("w2")), GO], variables=BESIDE, files=FILES)
     assert run.code != 0 and not run.went_on
     assert run.who("mend") == ["w1"] and sorted(run.went) == ["w1", "w2"] and words in run.words and "the roll stops: w1" in run.words
 
@@ -49,7 +49,8 @@ def test_a_killed_worker_fails_its_host_and_the_others_finish(play, shape):
     orphan = "{{ lookup('ansible.builtin.pipe', 'sleep 61.7531 & echo $! > ' ~ lost ~ '/orphan; kill -9 $PPID; sleep 61.7531') }}"
     die = {"name": "die", "ansible.builtin.debug": {"msg": orphan}, **on("w1")}
     tasks = [COME, die] if shape == "plain" else [COME, {"block": [die], "rescue": [say("mend {{ ansible_failed_task.name }}")]}]
-    run = play([*tasks, GO], variables=BESIDE)
+    beside = {"ansible.builtin.raw": "until test -s {{ lost }}/orphan; do sleep 0.05; done; sleep 0.3", **on("w2")}
+    run = play([*tasks, beside, GO], variables=BESIDE)
     assert run.code != 0 and not run.went_on, run.output
     assert "the worker process of w1 ended with -9 in task 'die': w1 counts as failed" in run.words
     assert "w2 go" in run.log and sorted(run.came) == ["w1", "w2"]
@@ -59,6 +60,7 @@ def test_a_killed_worker_fails_its_host_and_the_others_finish(play, shape):
 
 def test_a_process_that_cannot_be_started_fails_its_host(play):
     """No memory, too many processes: ansible-core would wait for an answer for ever."""
-    run = play([COME, GO], variables=BESIDE, environment={"ANSIBLE_CALLBACKS_ENABLED": "no_processes", "NO_PROCESS_FOR": "w1 go"})
+    tasks = [COME, wait_for("w1 tidy", **on("w2")), {"block": [GO], "always": [say("tidy")]}]
+    run = play(tasks, variables=BESIDE, environment={"ANSIBLE_CALLBACKS_ENABLED": "no_processes", "NO_PROCESS_FOR": "w1 go"})
     assert run.code != 0 and "the controller could not start a process for task 'go'" in run.words
     assert sorted(run.came) == ["w1", "w2"] and run.went == ["w2"] and not run.went_on

@@ -230,3 +230,11 @@ def test_what_else_a_stream_can_do_is_the_streams(device):
     panel = device.opened()
     assert sys.stdout.isatty() and sys.stdout.fileno() == device.slave and sys.stdout.encoding.lower() == "utf-8" and sys.stdout.buffer is device.stream.buffer
     sys.stdout.flush()
+
+
+def test_a_line_as_wide_as_the_terminal_keeps_its_last_character(device):
+    """After the last column is written, the cursor still stands on it: what clears to the end of the line then takes that character away."""
+    device.opened().draw(["x" * 40])
+    raw = device.raw()
+    assert "x" * 40 in raw and "x" * 40 + "\x1b[K" not in raw
+    device.panel.close(keep=True)
