@@ -19,5 +19,6 @@ wait "$sanity" || { grep -E '^(ERROR|FATAL|WARNING)' build/sanity.log; exit 1; }
 trap - EXIT
 grep -c '^Running sanity test' build/sanity.log | sed 's/$/ sanity tests passed/'
 step "the embedded fleet, its parts, and the whole path"
-build/venv/bin/pytest -q -ra tests/fleet tests/integration
+# Each file has a fleet of its own, and mostly waits: two files at a time.
+build/venv/bin/pytest -q -ra --numprocesses 2 --dist loadfile tests/fleet tests/integration
 step "done"

@@ -30,12 +30,19 @@ class Slots(list):
         return self.at
 
     def put(self, host: Any, in_flight: Iterable[str]) -> None:
-        """Into a finished host's place, so that free's index stays valid."""
-        for index, occupant in enumerate(self):
-            if occupant.name not in in_flight:
-                self[index] = host
-                return
-        self.append(host)
+        """Into its own place, when it returns, or a finished host's, so that free's index stays valid. Twice in the list, a host would do its includes twice."""
+        places = {occupant.name: index for index, occupant in enumerate(self)}
+        place = places.get(host.name, next((index for name, index in places.items() if name not in in_flight), None))
+        if place is None:
+            self.append(host)
+        else:
+            self[place] = host
+
+
+def is_include(result: Any) -> bool:
+    """Whether the engine will load tasks because of this answer."""
+    task = getattr(result, "task", None) or result._task
+    return task.action.rpartition(".")[2] in ("include_tasks", "include_role")
 
 
 class Results(deque):

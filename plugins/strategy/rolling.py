@@ -59,6 +59,7 @@ EXAMPLES = r"""
 """
 
 import functools
+import os
 import time
 
 from ansible.errors import AnsibleError, AnsibleValueOmittedError
@@ -103,7 +104,7 @@ class StrategyModule(FreeStrategy):
         self._turned = self._paused = False
         self._waiting_since = None
         self._changed = True
-        self._looked_at = 0.0
+        self._looked_at = self._buried_at = 0.0
         # The default callback shows free-running tasks with their hosts when it knows the strategy by this name.
         iterator._play.strategy = "ansible.builtin.free"
         self._set_hosts_cache(iterator._play)
@@ -236,17 +237,26 @@ class StrategyModule(FreeStrategy):
         return wanted
 
     def _process_pending_results(self, iterator, one_pass=False, max_passes=None):
-        """One at a time, so that an error can be told to be that host's."""
+        """An include comes alone or last, so that an error of what it includes can be told to be that host's."""
+        results = []
+        while not (results and engine.is_include(results[-1])):
+            answered = self._process_one_result(iterator)
+            if not answered:
+                break
+            results += answered
+        if not results and time.monotonic() - self._buried_at >= INTERVAL_S:
+            self._buried_at = time.monotonic()
+            self._bury_dead_workers()
+        return results
+
+    def _process_one_result(self, iterator):
         pending = self._pending_results
         try:
-            results = super()._process_pending_results(iterator, one_pass=True)
+            return super()._process_pending_results(iterator, one_pass=True)
         except AnsibleError:
             if self._results.last is not None and self._pending_results == pending:
                 self._pending_results -= 1
             raise
-        if not results:
-            self._bury_dead_workers()
-        return results
 
     # -- who goes, who is done
 
@@ -348,9 +358,9 @@ class StrategyModule(FreeStrategy):
 
     def _obey_the_operator(self) -> None:
         path = self._options.control
-        word = read_control(path)
+        word = read_control(path and os.path.expanduser(path))
         if word == ABORT:
-            self._end_for_the_operator(f"the operator wrote abort into {path}")
+            self._end_for_the_operator(f"the operator wrote abort into {path}; remove it before the next run")
         elif word == PAUSE and not self._paused:
             self._paused = True
             reason = f"paused by {path}: write go into it to go on, abort to stop"

@@ -21,6 +21,9 @@ def test_e3_the_others_go_on_one_after_the_other_beside_a_slow_host(play, shape)
     assert run.code == 0 and run.went_on, run.output
     assert [name for name in run.came if name != "w1"] == ["w2", "w3", "w4", "w5", "w6"] and run.went == ["w2", "w3", "w4", "w5", "w6", "w1"]
     assert run.most_at_once == 2 and run.who("mend") == []
+    # ansible-core's own about third-party strategies, and no other.
+    assert run.output.count("[DEPRECATION WARNING]") == run.output.count("Use of strategy plugins not included in ansible.builtin") == 1
+    assert run.output.count("[WARNING]") == run.output.count("Deprecation warnings can be disabled") == 1
 
 
 def test_the_window_holds_over_includes_handlers_and_roles(play):

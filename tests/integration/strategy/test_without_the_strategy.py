@@ -41,6 +41,7 @@ def test_what_would_not_be_the_plan_does_not_run(play):
     limited = roll(play, [COME, GO], arguments=("--limit", "localhost,w1,w2"))
     assert limited.code != 0 and limited.log == [] and "The roll stops before w1, w2. Failed or lost: nobody; this batch is no wave" in limited.words
     without_plan = roll(play, [COME, GO], arguments=("--limit", "web"))
-    assert without_plan.code != 0 and without_plan.log == []
+    assert without_plan.code != 0 and without_plan.log == [] and "'waves'" in without_plan.words
+    assert play.start_plays(PLAYS, files={"upgrade_host.yml": [GO]}, arguments=("--syntax-check",)).end().code == 0
     endless = roll(play, [COME, GO], limits={"rolling_min_live": 6})
     assert endless.code != 0 and endless.log == [] and "alwayson.upgrade.waves: the roll would never finish: after 0 of 6 hosts nobody may start" in endless.words

@@ -39,6 +39,11 @@ def test_slots_never_shrink_and_know_who_is_looked_at():
     for name, in_flight in (("a", {"a"}), ("b", {"a", "b"}), ("c", {"b", "c"}), ("d", {"b", "c", "d"})):
         slots.put(host(name), in_flight)
     assert [slot.name for slot in slots] == ["c", "b", "d"] and slots.at is None
+    slots.put(host("d"), {"d"})
+    slots.put(host("b"), {"b", "d"})
+    assert [slot.name for slot in slots] == ["c", "b", "d"]
+    slots.put(host("e"), {"b", "d", "e"})
+    assert [slot.name for slot in slots] == ["e", "b", "d"]
     assert slots[1] is slots.at and slots.at.name == "b"
 
 
