@@ -11,8 +11,8 @@ short_description: Shut a run that was taken over out of a host, and wait for wh
 version_added: 0.2.0
 author: The alwayson.upgrade maintainers (@alwayson)
 description:
-  - After M(alwayson.upgrade.fleet_lock) took over the lock of a run whose controller is gone, a task of that run may still be at work on a host. This leaves the
-    newer token at the fence, so that nothing more of that run begins here, and waits until what it had begun has ended.
+  - After M(alwayson.upgrade.fleet_lock) took over the lock of a run whose controller is gone, a task of that run may still be at work on a host. This
+    leaves the newer token at the fence, so that nothing more of that run begins here, and waits until what it had begun has ended.
   - What is read from the host after that is not changed by the run before any more.
 extends_documentation_fragment:
   - alwayson.upgrade.fence

@@ -30,7 +30,7 @@ class Slots(list):
         return self.at
 
     def put(self, host: Any, in_flight: Iterable[str]) -> None:
-        """Into its own place, when it returns, or a finished host's, so that free's index stays valid. Twice in the list, a host would do its includes twice."""
+        """Into its own place, when it returns, or a finished host's, so that free's index stays valid. Twice in it, a host would do its includes twice."""
         places = {occupant.name: index for index, occupant in enumerate(self)}
         place = places.get(host.name, next((index for name, index in places.items() if name not in in_flight), None))
         if place is None:
@@ -54,9 +54,9 @@ class Results(deque):
         super().__init__()
         self.given_up: set[tuple] = set()
 
-    def append(self, result: Any) -> None:
-        if key_of(host_of(result), getattr(result, "task", None) or result._task) not in self.given_up:
-            super().append(result)
+    def append(self, x: Any) -> None:
+        if key_of(host_of(x), getattr(x, "task", None) or x._task) not in self.given_up:
+            super().append(x)
 
     def popleft(self) -> Any:
         self.last = super().popleft()

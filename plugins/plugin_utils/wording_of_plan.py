@@ -53,7 +53,8 @@ def _interrupted_lines(plan: Mapping) -> list[str]:
     if not lock:
         return []
     since = datetime.fromtimestamp(lock["since"], timezone.utc).strftime("%Y-%m-%d %H:%M:%S UTC")
-    lines = [f"the run of {lock['owner']} on {lock['host']} since {since} (lock {lock['id']}) is under way, or was interrupted; what it left half done goes on from there"]
+    lines = [f"the run of {lock['owner']} on {lock['host']} since {since} (lock {lock['id']}) is under way, or was interrupted; "
+             "what it left half done goes on from there"]
     return lines + (["its flip reached only some of the load balancers: it is finished first of all"] if plan["finish_flip"] else [])
 
 

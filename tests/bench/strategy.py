@@ -98,7 +98,8 @@ def durations(kind: str, count: int, seed: int) -> list[float]:
 
 def shortest(seconds: list[float], at_once: int) -> float:
     """No roll with *at_once* members in flight can be shorter."""
-    return max(sum(seconds) / at_once, max(seconds))
+    longest = max(seconds)
+    return max(sum(seconds) / at_once, longest)
 
 
 def timing(options: argparse.Namespace) -> dict:

@@ -80,7 +80,8 @@ def run_playbook(name: str, directory: Path, variables: dict, *, ansible_playboo
         "--inventory", str(directory / "inventory.yml"), "--extra-vars", f"@{REPOSITORY / 'tests/fleet/service.yml'}",
         "--extra-vars", json.dumps({"demo_directory": str(directory), "demo_repository": str(REPOSITORY), **variables}),
     ]
-    process = subprocess.Popen(command, cwd=working_directory or directory, env={**playbook_environment(directory), **(environment or {})}, stdin=subprocess.DEVNULL,
+    process = subprocess.Popen(command, cwd=working_directory or directory, env={**playbook_environment(directory), **(environment or {})},
+                               stdin=subprocess.DEVNULL,
                                stdout=output, stderr=output and subprocess.STDOUT, start_new_session=True)
     try:
         return process.wait()

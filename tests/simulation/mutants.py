@@ -155,7 +155,8 @@ MUTANTS = [
     Mutant("skip overrules the canary rule", "I10", Schedule, "_stop_for_failures", lambda original: lambda self, reason: (
         original(self, reason) if self.policy.on_failure != "skip" else None)),
     Mutant("the budget is off by one", "B", RunPolicy, "failure_budget", lambda original: lambda self, count: original(self, count) + 1),
-    Mutant("the roll stops one failure too early", "E B R", RunPolicy, "failure_budget", lambda original: lambda self, count: max(0, original(self, count) - 1)),
+    Mutant("the roll stops one failure too early", "E B R", RunPolicy, "failure_budget", lambda original: lambda self, count: (
+        max(0, original(self, count) - 1))),
     Mutant("the budget rounds up", "B", RunPolicy, "failure_budget", lambda original: lambda self, count: (
         original(self, count) if self.on_failure == "skip" else resolve_count(self.max_failures, count, name="budget", round_up=True))),
     Mutant("the budget is counted pool by pool", "B", Schedule, "_judge_failure",

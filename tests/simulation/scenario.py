@@ -91,7 +91,7 @@ def scenario(seed: str) -> Scenario:
     if not calm:
         _disturb(rng, story)
     if rng.random() < 0.35:
-        story.deaths = sorted((rng.randint(1, 5 * len(servers) + 3), rng.choice(DEATHS)) for _ in range(rng.choice((1, 1, 2, 3))))
+        story.deaths = sorted((rng.randint(1, 5 * len(servers) + 3), rng.choice(DEATHS)) for _death in range(rng.choice((1, 1, 2, 3))))
         story.successor_waits = rng.random() < 0.5
     return story
 
@@ -115,8 +115,8 @@ def _servers(rng: random.Random, pool: Pool, calm: bool, may_hang: bool) -> list
     domain_of = _domains(rng, pool.size)
     seconds_of = _durations(rng)
     pinned = rng.random() < 0.1
-    fails, loses, hangs = (0.0 if calm or rng.random() < 0.55 else rng.uniform(0.02, 0.3) for _ in range(3))
-    out, sick, there = (0.0 if calm or rng.random() < 0.6 else rng.uniform(0.05, 0.4) for _ in range(3))
+    fails, loses, hangs = (0.0 if calm or rng.random() < 0.55 else rng.uniform(0.02, 0.3) for _kind in range(3))
+    out, sick, there = (0.0 if calm or rng.random() < 0.6 else rng.uniform(0.05, 0.4) for _kind in range(3))
     knows = rng.random()
     servers = []
     for index in range(pool.size):
@@ -141,7 +141,7 @@ def _domains(rng: random.Random, size: int) -> list[str | None]:
     names: list[str | None] = [f"zone{index}" for index in range(count)]
     if kind == "even":
         return [names[index % count] for index in range(size)]
-    return rng.choices(names if kind == "uneven" else [None, *names], [rng.random() + 0.05 for _ in range(count + (kind == "partly"))], k=size)
+    return rng.choices(names if kind == "uneven" else [None, *names], [rng.random() + 0.05 for _domain in range(count + (kind == "partly"))], k=size)
 
 
 def _durations(rng: random.Random):

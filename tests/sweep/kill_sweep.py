@@ -76,8 +76,9 @@ class Sweep:
         events = self.directory / "events"
         variables = {"upgrade_release": NEW if playbook == "upgrade" else OLD, "upgrade_method": self.method, "upgrade_probe": {}}
         with (self.directory / f"{playbook}.log").open("w", encoding="utf-8") as output:
-            code = run_playbook(playbook, self.directory, variables, output=output, working_directory=self.elsewhere if kill_at else self.directory, environment={
-                "ANSIBLE_CALLBACK_PLUGINS": str(PLUGINS), "ANSIBLE_CALLBACKS_ENABLED": "kill_at", "KILL_AT_EVENT": str(kill_at), "KILL_AT_EVENTS_FILE": str(events)})
+            code = run_playbook(playbook, self.directory, variables, output=output, working_directory=self.elsewhere if kill_at else self.directory,
+                                environment={"ANSIBLE_CALLBACK_PLUGINS": str(PLUGINS), "ANSIBLE_CALLBACKS_ENABLED": "kill_at",
+                                             "KILL_AT_EVENT": str(kill_at), "KILL_AT_EVENTS_FILE": str(events)})
         return code, events.read_text(encoding="utf-8").splitlines()
 
     def starts(self) -> dict[str, list[str]]:
@@ -110,7 +111,8 @@ class Sweep:
         if code == KILLED:
             resumed, _events = self.run(playbook)
         return {"method": self.method, "playbook": playbook, "event": event, "killed": code == KILLED, "at": events[-1] if events else "",
-                "events": len(events), "seconds": round(time.monotonic() - began), "problems": self.problems(release, resumed if code == KILLED else code, before)}
+                "events": len(events), "seconds": round(time.monotonic() - began),
+                "problems": self.problems(release, resumed if code == KILLED else code, before)}
 
 
 def spread(count: int) -> list[int]:

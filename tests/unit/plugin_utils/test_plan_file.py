@@ -29,7 +29,8 @@ def test_a_plan_survives_the_file():
 
 
 @pytest.mark.parametrize(("text", "words"), [
-    ("", "no plan file"), ("[]", "no plan file of format 1"), ('{"format": 2, "plan": {}}', "no plan file of format 1"), ("{\"format\": 1}", "no plan file of format 1"),
+    ("", "no plan file"), ("[]", "no plan file of format 1"), ('{"format": 2, "plan": {}}', "no plan file of format 1"),
+    ("{\"format\": 1}", "no plan file of format 1"),
 ])
 def test_what_is_no_plan_file_is_refused(text, words):
     with pytest.raises(PlanFileError, match=words) as error:

@@ -79,11 +79,14 @@ def test_a_stopped_half_pool_puts_back_who_stands_by_or_who_the_flip_drained(fli
     assert to_put_back(plan(method=method), hostvars, flipped) == expected
 
 
-@pytest.mark.parametrize(("policy", "rolled", "expected"), [("rollback", False, ["app3", "app1"]), ("rollback", True, []), ("stop", False, []), ("skip", False, [])])
+@pytest.mark.parametrize(("policy", "rolled", "expected"), [
+    ("rollback", False, ["app3", "app1"]), ("rollback", True, []), ("stop", False, []), ("skip", False, []),
+])
 def test_all_that_run_the_release_return_when_the_policy_says_so(policy, rolled, expected):
     """app3 was upgraded by a run that was interrupted, app4 has nothing to return to."""
     resumed = plan(there=["app3", "app4"], return_to={**dict.fromkeys(("app1", "app2", "app3"), "1.0.0"), "app4": "2.0.0"})
-    hostvars = {"app1": {"alwayson_outcome": {"outcome": "upgraded"}}, "app2": {"alwayson_outcome": {"outcome": "returned", "why": "broken"}}, "app3": {}, "app4": {}}
+    hostvars = {"app1": {"alwayson_outcome": {"outcome": "upgraded"}}, "app2": {"alwayson_outcome": {"outcome": "returned", "why": "broken"}},
+                "app3": {}, "app4": {}}
     assert to_take_back(resumed, hostvars, policy, rolled) == expected
 
 
