@@ -81,7 +81,7 @@ def _judged_by(counts: Callable) -> Callable:
         else:
             pool = self.pool_of(name)
             step = pool.step_of.get(name)
-            if step is not None and pool.is_step_done(step) and not pool.succeeded_in_step[step]:
+            if step is not None and pool.is_step_done(step) and pool.current_step is not None and not pool.succeeded_in_step[step]:
                 self._stop_for_failures("nobody of step")
     return _instead(judge)
 
