@@ -5,15 +5,19 @@
 
     build/venv/bin/python tests/bench/strategy.py cost --hosts 100,500,1000,2000 --rounds 3
     build/venv/bin/python tests/bench/strategy.py time --hosts 80
+    build/venv/bin/python tests/bench/strategy.py model --hosts 100,1000 --rounds 20
 
 cost: processor seconds of ansible-playbook and its workers, per host, for ten tasks that do nothing (debug, set_fact), with 20 forks.
 time: wall seconds of a roll whose members sleep for drawn durations, k = n/4 at the same time, against the floor max(sum / k, longest) that no
-scheduler can go under. `serial: 25%` beside it holds its batch for the slowest member. Written to build/bench/ as JSON too.
+scheduler can go under. `serial: 25%` beside it holds its batch for the slowest member.
+model: the same in virtual time, by the scheduler alone, without the controller's own work, over as many draws as there are rounds.
+Written to build/bench/ as JSON too.
 """
 
 from __future__ import annotations
 
 import argparse
+import heapq
 import json
 import os
 import random
@@ -27,6 +31,12 @@ from pathlib import Path
 import yaml
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(REPOSITORY / "build" / "collections"))
+
+from ansible_collections.alwayson.upgrade.plugins.plugin_utils.limits import Limits  # noqa: E402
+from ansible_collections.alwayson.upgrade.plugins.plugin_utils.schedule import Schedule  # noqa: E402
+from ansible_collections.alwayson.upgrade.plugins.plugin_utils.steps import Member  # noqa: E402
+
 OUTPUT = REPOSITORY / "build" / "bench"
 FORKS = 20
 TASKS = 10
@@ -124,16 +134,50 @@ def timing(options: argparse.Namespace) -> dict:
     return figures
 
 
+def modelled(seconds: list[float], known: bool) -> float:
+    """How long the scheduler's roll takes in virtual time when nothing else costs any."""
+    members = [Member(f"h{number:04}", expected_s=each if known else 0.0) for number, each in enumerate(seconds)]
+    takes = {member.name: each for member, each in zip(members, seconds)}
+    schedule, running, now = Schedule(members, Limits(max_unavailable="25%")), [], 0.0
+    while not schedule.done:
+        for name in schedule.decide().start:
+            schedule.started(name, now)
+            heapq.heappush(running, (now + takes[name], name))
+        now, name = heapq.heappop(running)
+        schedule.finished(name, "ok", now)
+    return now
+
+
+def model(options: argparse.Namespace) -> dict:
+    """Kind of durations and host count to the ratios to the floor, one for each draw."""
+    figures: dict = {}
+    for kind in ("lognormal", "slow tail"):
+        for count in options.hosts:
+            at_once, ratios = max(1, count // 4), {"rolling, durations known": [], "rolling, first time": [], "serial 25%": []}
+            for seed in range(options.seed, options.seed + options.rounds):
+                seconds = durations(kind, count, seed)
+                floor = shortest(seconds, at_once)
+                ratios["rolling, durations known"].append(modelled(seconds, True) / floor)
+                ratios["rolling, first time"].append(modelled(seconds, False) / floor)
+                batches = [seconds[begin:begin + at_once] for begin in range(0, count, at_once)]
+                ratios["serial 25%"].append(sum(map(max, batches)) / floor)
+            figures[f"{kind} {count}"] = ratios
+            for name, each in ratios.items():
+                print(f"{kind:9}  {count:5} hosts, {at_once:3} at once  {name:24} of the floor: median {statistics.median(each):.3f}, worst {max(each):.3f}"
+                      f" of {len(each)} draws", flush=True)
+    return figures
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("cost", "time"))
+    parser.add_argument("what", choices=("cost", "time", "model"))
     parser.add_argument("--hosts", type=lambda text: [int(count) for count in text.split(",")], default=[100])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--strategies", type=lambda text: text.split(","), default=list(PLAYS))
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     OUTPUT.mkdir(parents=True, exist_ok=True)
-    figures = cost(options) if options.what == "cost" else timing(options)
+    figures = {"cost": cost, "time": timing, "model": model}[options.what](options)
     (OUTPUT / f"{options.what}-{'-'.join(map(str, options.hosts))}.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
 
 
