@@ -35,27 +35,28 @@ def test_an_error_of_the_engine_fails_its_host_and_spares_the_others(play, guilt
     assert all(word in run.words for word in words) and "Not started: w6" in run.words
 
 
-@pytest.mark.parametrize(("guilty", "words"), [(MISSING, "missing.yml"), ({**BROKEN, **on("w1")}, "conflicting action statements")])
-def test_a_host_mends_itself_after_an_error_of_the_engine_and_still_stops_the_roll(play, guilty, words):
-    """ansible-core itself would end with 0."""
-    run = play([COME, {"block": [guilty], "rescue": [say("mend")]}, wait_for("w1 mend", **on("w2")), GO], variables=BESIDE, files=FILES)
-    assert run.code != 0 and not run.went_on
-    assert run.who("mend") == ["w1"] and sorted(run.went) == ["w1", "w2"] and words in run.words and "the roll stops: w1" in run.words
+def test_hosts_mend_themselves_after_an_error_of_the_engine_and_still_stop_the_roll(play):
+    """ansible-core itself would end with 0 when a file is missing."""
+    together = wait_for("w1 mend"), wait_for("w2 mend")
+    run = play([COME, {"block": [MISSING, BROKEN], "rescue": [say("mend")]}, *together, GO], variables={"rolling_max_unavailable": 3}, files=FILES)
+    assert run.code != 0 and not run.went_on and "Not started: w4, w5, w6" in run.words
+    assert sorted(run.who("mend")) == ["w1", "w2"] and sorted(run.went) == ["w1", "w2", "w3"]
+    assert "missing.yml" in run.words and "conflicting action statements" in run.words
 
 
-@pytest.mark.parametrize("shape", ["plain", "in a block with rescue"])
-def test_a_killed_worker_fails_its_host_and_the_others_finish(play, shape):
+def test_killed_workers_fail_their_hosts_and_the_others_finish(play):
     """The worker is the parent of the shell that kills it; free would wait for its host for ever. What it had started ends with it."""
-    orphan = "{{ lookup('ansible.builtin.pipe', 'sleep 61.7531 & echo $! > ' ~ lost ~ '/orphan; kill -9 $PPID; sleep 61.7531') }}"
-    die = {"name": "die", "ansible.builtin.debug": {"msg": orphan}, **on("w1")}
-    tasks = [COME, die] if shape == "plain" else [COME, {"block": [die], "rescue": [say("mend {{ ansible_failed_task.name }}")]}]
-    beside = {"ansible.builtin.raw": "until test -s {{ lost }}/orphan; do sleep 0.05; done; sleep 0.3", **on("w2")}
-    run = play([*tasks, beside, GO], variables=BESIDE)
+    orphan = "lost ~ '/orphan_' ~ inventory_hostname"
+    shell = f"'sleep 61.7531 & echo $! > ' ~ {orphan} ~ '; kill -9 $PPID; sleep 61.7531'"
+    die = {"name": "die", "ansible.builtin.debug": {"msg": f"{{{{ lookup('ansible.builtin.pipe', {shell}) }}}}"}}
+    rescued = {"block": [{**die, **on("w2")}], "rescue": [say("mend {{ ansible_failed_task.name }}")]}
+    beside = {"ansible.builtin.raw": "until test -s {{ lost }}/orphan_w1 -a -s {{ lost }}/orphan_w2; do sleep 0.05; done; sleep 0.3", **on("w3")}
+    run = play([COME, {**die, **on("w1")}, rescued, beside, GO], variables={"rolling_max_unavailable": 3})
     assert run.code != 0 and not run.went_on, run.output
-    assert "the worker process of w1 ended with -9 in task 'die': w1 counts as failed" in run.words
-    assert "w2 go" in run.log and sorted(run.came) == ["w1", "w2"]
-    assert run.who("mend die") == ([] if shape == "plain" else ["w1"]) and ("w1 go" in run.log) is (shape != "plain")
-    assert not is_alive(int((play.lost / "orphan").read_text(encoding="utf-8")))
+    for name in ("w1", "w2"):
+        assert f"the worker process of {name} ended with -9 in task 'die': {name} counts as failed" in run.words
+        assert not is_alive(int((play.lost / f"orphan_{name}").read_text(encoding="utf-8")))
+    assert sorted(run.came) == ["w1", "w2", "w3"] and run.who("mend die") == ["w2"] and sorted(run.went) == ["w2", "w3"]
 
 
 def test_a_process_that_cannot_be_started_fails_its_host(play):
