@@ -142,4 +142,5 @@ def _read_all(connection: socket.socket) -> bytes:
 def server_states(endpoint: Endpoint) -> dict[str, str]:
     """The backend's servers and how each is: its state and the last check's result, such as "UP L7OK"."""
     table = runtime(endpoint, f"show stat {BACKEND} 4 -1").removeprefix("# ")
-    return {row["svname"]: f"{row['status']} {row['check_status']}" for row in csv.DictReader(table.splitlines())}
+    # While the next check is under way, HAProxy puts "* " before the last one's result.
+    return {row["svname"]: f"{row['status']} {row['check_status'].removeprefix('* ')}" for row in csv.DictReader(table.splitlines())}

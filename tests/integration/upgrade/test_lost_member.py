@@ -28,7 +28,7 @@ def losing(operator, monkeypatch):
     assert operator.in_traffic() == {"lb1": EVERYBODY, "lb2": EVERYBODY}
 
 
-@pytest.mark.parametrize(("core", "method"), zip(CORES, ("half_pool", "rolling", "rolling"), strict=True))
+@pytest.mark.parametrize(("core", "method"), list(zip(CORES, ("half_pool", "rolling", "rolling"), strict=True)))
 def test_a_lost_member_stops_the_roll(operator, losing, core, method):
     playbook = REPOSITORY / "build" / "cores" / core / "bin" / "ansible-playbook"
     if not playbook.exists():
