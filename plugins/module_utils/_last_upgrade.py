@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
+
+from ansible_collections.alwayson.upgrade.plugins.module_utils._small_file import SmallFileError, read_json
 
 NAME = ".last_upgrade.json"
 LARGEST = 4096
@@ -16,9 +17,8 @@ LARGEST = 4096
 def read_seconds(root: str) -> float | None:
     """Seconds out of ``<root>/.last_upgrade.json``; None when there is no such file or it says nothing sensible, because it only decides an order."""
     try:
-        with open(os.path.join(root, NAME), encoding="utf-8") as file:
-            seconds = json.loads(file.read(LARGEST))["seconds"]
-    except (OSError, ValueError, KeyError, TypeError):
+        seconds = read_json(os.path.join(root, NAME), limit=LARGEST)["seconds"]
+    except (OSError, SmallFileError, KeyError, TypeError):
         return None
     if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not math.isfinite(seconds) or seconds < 0:
         return None

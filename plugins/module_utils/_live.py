@@ -39,10 +39,10 @@ class LiveView:
         """Whether there is anything to look at."""
         return bool(self._sources)
 
-    def look(self) -> bool:
-        """Read the load balancers when the last look is too old; returns whether it did."""
+    def look(self) -> None:
+        """Read the load balancers when the last look is too old."""
         if not self._sources or (self._read_at is not None and self._clock() - self._read_at < self._interval):
-            return False
+            return
         for pool, source in self._sources.items():
             seen, trouble = live_members(source)
             self.live[pool] = frozenset(host for host, member in self._names[pool].items() if member in seen)
@@ -50,7 +50,6 @@ class LiveView:
             if trouble:
                 self.blind[pool] = trouble
         self._read_at = self._clock()
-        return True
 
     def forget(self) -> None:
         """Somebody has just left: the next look must be a fresh one."""

@@ -111,10 +111,6 @@ class Plan:
         """The kinds of the first requests; from there on they repeat in the same order."""
         return tuple(self.mix[entry].kind for entry in self._pattern)
 
-    def entry_of(self, index: int) -> int:
-        """The entry of the mix that request `index` belongs to."""
-        return self._pattern[index % len(self._pattern)]
-
     def seat_of(self, index: int) -> Seat:
         """The logical client that sends request `index`: within an entry they take turns, and so do the targets."""
         cycle, position = divmod(index, len(self._pattern))

@@ -24,9 +24,10 @@ from typing import Any, Callable, NamedTuple
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils._flock import LockError, exclusive
 from ansible_collections.alwayson.upgrade.plugins.module_utils._probe import Probe, ProbeLoop
+from ansible_collections.alwayson.upgrade.plugins.module_utils._probe_live import LIVE_FILE, RESULT_FILE
 from ansible_collections.alwayson.upgrade.plugins.module_utils._probe_plan import Plan, ProbeError
 
-PID_FILE, LOCK_FILE, LOG_FILE, LIVE_FILE, RESULT_FILE = "probe.pid", "probe.lock", "probe.log", "live.json", "result.json"
+PID_FILE, LOCK_FILE, LOG_FILE = "probe.pid", "probe.lock", "probe.log"
 START_SECONDS = 60.0
 POLL_SECONDS = 0.2
 FILE_HANDLES_WANTED = 65_536

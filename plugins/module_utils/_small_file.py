@@ -21,9 +21,9 @@ class SmallFileError(Exception):
     """The file is not one that was written here; the message names it and says what it is."""
 
 
-def read_json(path: str) -> Any:
-    """The content of the JSON file at `path`, None when there is none. Raise SmallFileError for anything else, OSError as it comes."""
-    content = _read(path)
+def read_json(path: str, limit: int = LIMIT) -> Any:
+    """The content of the JSON file at `path`, None when there is none. Raise SmallFileError for anything else and for more than `limit` bytes."""
+    content = _read(path, limit)
     if content is None:
         return None
     found = None
@@ -108,17 +108,17 @@ def flush_folder(path: str) -> None:
         os.close(handle)
 
 
-def _read(path: str, from_its_end: bool = False) -> bytes | None:
-    """Up to LIMIT bytes of a regular file; None when there is none. A longer one is refused unless its end is wanted."""
+def _read(path: str, limit: int = LIMIT, from_its_end: bool = False) -> bytes | None:
+    """Up to `limit` bytes of a regular file; None when there is none. A longer one is refused unless its end is wanted."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
         return None
     try:
         size = _regular_size(handle, path)
-        if size > LIMIT and not from_its_end:
+        if size > limit and not from_its_end:
             raise SmallFileError(f"{path} has {size} bytes, so it was written by something else")
-        return os.pread(handle, LIMIT, max(0, size - LIMIT))
+        return os.pread(handle, limit, max(0, size - limit))
     finally:
         os.close(handle)
 

@@ -24,7 +24,6 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic import C
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic_pool import Clock, DriftError, DrivenPool, Place
 
 ROLLBACK, FAIL, CUT_OFF = "rollback", "fail", "cut"
-ON_TIMEOUT = (ROLLBACK, FAIL, CUT_OFF)
 
 # Two runs that took members at once and saw each other under the floor step back for a time that differs.
 FIRST_RETREAT_SECONDS, LONGEST_RETREAT_SECONDS = 0.2, 5.0

@@ -41,8 +41,7 @@ class Slots(list):
 
 def is_include(result: Any) -> bool:
     """Whether the engine will load tasks because of this answer."""
-    task = getattr(result, "task", None) or result._task
-    return task.action.rpartition(".")[2] in ("include_tasks", "include_role")
+    return task_of(result).action.rpartition(".")[2] in ("include_tasks", "include_role")
 
 
 class Results(deque):
@@ -55,7 +54,7 @@ class Results(deque):
         self.given_up: set[tuple] = set()
 
     def append(self, x: Any) -> None:
-        if key_of(host_of(x), getattr(x, "task", None) or x._task) not in self.given_up:
+        if key_of(host_of(x), task_of(x)) not in self.given_up:
             super().append(x)
 
     def popleft(self) -> Any:
@@ -133,6 +132,11 @@ def forget_roles(play: Any, host_name: str) -> None:
 def host_of(result: Any) -> Any:
     """The result's host; ansible-core renamed it."""
     return getattr(result, "host", None) or result._host
+
+
+def task_of(result: Any) -> Any:
+    """The result's task; ansible-core renamed it, too."""
+    return getattr(result, "task", None) or result._task
 
 
 def key_of(host: Any, task: Any) -> tuple[str, str]:

@@ -172,8 +172,7 @@ def _is_flip_interrupted(plan: Mapping, service: Mapping, observed: Mapping) -> 
 
 def _as_member(name: str, facts: Mapping, plan: Mapping, service: Mapping, pinned: Mapping[str, int]) -> Member:
     """Hosts that run the release already belong to the first half: it is the half that answers it."""
-    there = facts.get("release") == plan["release_to"] or name not in plan["pending"]
     return Member(
         name=name, pool=service["backend"], domain=facts.get("domain"), in_traffic=name in plan["live"],
-        expected_s=float(facts.get("expected_s") or 0), step=pinned.get(name, 0 if there else None),
+        expected_s=float(facts.get("expected_s") or 0), step=pinned.get(name, 0 if name in plan["there"] else None),
     )

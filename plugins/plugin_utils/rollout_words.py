@@ -18,7 +18,6 @@ from .wording import listed, plural, seconds
 
 MOST_STAGES = 6
 MOST_REPEATED = 200  # characters of a reason that was told in full when it happened
-LEVELS = ("detail", "step", "info", "good", "warning", "bad")
 # These stay on the screen as its last sentences; what the picture itself says (a member's end, why nobody starts) does not.
 NOTABLE = ("warning", "bad")
 PICTURED = ("finished", "stopped", "paused")
@@ -26,7 +25,7 @@ PICTURED = ("finished", "stopped", "paused")
 
 @dataclass(frozen=True)
 class Told:
-    """A sentence with its level, and lines that belong below it; a text that was made for a whole terminal is not indented."""
+    """A sentence with its level (detail, step, info, good, warning or bad), and lines that belong below it; a text that was made for a whole terminal is not indented."""
 
     level: str
     sentence: str

@@ -233,24 +233,23 @@ def _cells(members: Iterable[Member]) -> Line:
 
 
 def _counts(members: list[Member]) -> Line:
-    states = [member.state for member in members]
-    finished = sum(state in (DONE, STANDBY, STAYS) for state in states)
-    line: Line = [(f"{finished} of {len(states)}", "")]
-    for wanted, word in COUNTED:
-        number = sum(state in wanted for state in states)
-        if number:
-            line.append((f", {number} {word}", MARKS[wanted[0]][1]))
-    return line
+    line: Line = [(f"{_finished(members)} of {len(members)}", "")]
+    return line + [(f", {number} {word}", MARKS[state][1]) for number, state, word in _tally(members)]
 
 
 def _short_counts(members: list[Member]) -> Line:
-    states = [member.state for member in members]
-    line: Line = [(f"{sum(state in (DONE, STANDBY, STAYS) for state in states)}/{len(states)}", "")]
-    for wanted, _word in COUNTED:
-        number = sum(state in wanted for state in states)
-        if number:
-            line.append((f" {number}{CELLS[wanted[0]]}", MARKS[wanted[0]][1]))
-    return line
+    line: Line = [(f"{_finished(members)}/{len(members)}", "")]
+    return line + [(f" {number}{CELLS[state]}", MARKS[state][1]) for number, state, _word in _tally(members)]
+
+
+def _finished(members: list[Member]) -> int:
+    return sum(member.state in (DONE, STANDBY, STAYS) for member in members)
+
+
+def _tally(members: list[Member]) -> list[tuple[int, str, str]]:
+    """How many are in each counted group of states, the state that lends it its mark, and its word; empty groups are left out."""
+    numbers = [(sum(member.state in wanted for member in members), wanted[0], word) for wanted, word in COUNTED]
+    return [row for row in numbers if row[0]]
 
 
 def _legend(groups: list[Group]) -> Line:

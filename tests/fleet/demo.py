@@ -108,10 +108,15 @@ def playbook_environment(directory: Path) -> dict[str, str]:
 def stop_probe(directory: Path) -> None:
     """End a prober that a stopped playbook left behind: asked through its module, which knows its process."""
     if (directory / "probe.pid").exists():
-        subprocess.run(
-            [str(Path(sys.executable).with_name("ansible")), "localhost", "-m", "alwayson.upgrade.availability_probe",
-             "-a", json.dumps({"state": "stopped", "directory": str(directory)})],
-            env=playbook_environment(directory.parent), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False, timeout=60)
+        probe(directory, "stopped")
+
+
+def probe(directory: Path, state: str, **options: object) -> subprocess.CompletedProcess:
+    """Start, look at or stop a prober of one's own through its module, without a playbook."""
+    return subprocess.run(
+        [str(Path(sys.executable).with_name("ansible")), "localhost", "-m", "alwayson.upgrade.availability_probe",
+         "-a", json.dumps({"state": state, "directory": str(directory), **options})],
+        env=playbook_environment(directory.parent), capture_output=True, text=True, check=False, timeout=120)
 
 
 def _end(process: subprocess.Popen) -> None:

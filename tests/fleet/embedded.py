@@ -122,6 +122,11 @@ class EmbeddedFleet:
         """How a load balancer sees each member, such as {"app1": "UP L7OK"}."""
         return haproxy.server_states(self.layout.load_balancer(load_balancer).runtime)
 
+    def in_traffic(self) -> dict[str, set[str]]:
+        """Load balancer to the members that it sends new traffic to, read from HAProxy itself."""
+        return {balancer.name: {name for name, state in self.server_states(balancer.name).items() if state.startswith("UP")}
+                for balancer in self.layout.load_balancers}
+
     def query(self, database: str, sql: str) -> list[tuple]:
         """Run SQL as the databases' owner, as one transaction; return the rows of the last statement."""
         with postgres.connect(self.layout.database, database) as connection:

@@ -1,12 +1,33 @@
 # Copyright (c) 2026 The alwayson.upgrade maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the integration tests share: the import paths of the unit tests, and the embedded fleet."""
+"""What the integration tests share: the import paths of the unit tests, and a pool of small members behind two real HAProxy."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
 
+import pytest
+
 TESTS = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(TESTS), str(TESTS.parent / "build" / "collections")]
+
+from integration.haproxy.real_pool import Pool  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def started_pool(tmp_path_factory):
+    pool = Pool(tmp_path_factory.mktemp("pool"))
+    try:
+        pool.start()
+        yield pool
+    finally:
+        pool.stop()
+
+
+@pytest.fixture
+def pool(started_pool):
+    """The module's pool as it was at first."""
+    started_pool.reset()
+    return started_pool

@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import json
 import re
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -24,7 +23,7 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(REPOSITORY / "tests"), str(REPOSITORY / "build" / "collections")]
 
-from fleet.demo import interruptible, playbook_environment, run_playbook, stop_probe  # noqa: E402
+from fleet.demo import interruptible, probe, run_playbook, stop_probe  # noqa: E402
 from fleet.embedded import EmbeddedFleet  # noqa: E402
 
 PLUGINS = Path(__file__).parent / "plugins"
@@ -48,10 +47,11 @@ class Sweep:
     def __enter__(self) -> Sweep:
         self.fleet.__enter__()
         self.elsewhere.mkdir(exist_ok=True)
-        self._probe("started", targets=[balancer.front_url for balancer in self._fronts()], rate=40, max_seconds=PROBE_MAX_S, max_requests=40 * PROBE_MAX_S,
-                    mix=[{"kind": "keepalive", "share": 30, "path": "/products?tenant=a"}, {"kind": "new", "share": 30, "path": "/products?tenant=b"},
-                         {"kind": "sticky", "share": 20, "path": "/products?tenant=a"},
-                         {"kind": "write", "share": 10, "path": "/orders?tenant=b", "body": {"product": 1, "quantity": 2}, "status": [201]}])
+        probe(self.directory / "outer", "started", rate=40, max_seconds=PROBE_MAX_S, max_requests=40 * PROBE_MAX_S,
+              targets=[balancer.front_url for balancer in self.fleet.layout.load_balancers],
+              mix=[{"kind": "keepalive", "share": 30, "path": "/products?tenant=a"}, {"kind": "new", "share": 30, "path": "/products?tenant=b"},
+                   {"kind": "sticky", "share": 20, "path": "/products?tenant=a"},
+                   {"kind": "write", "share": 10, "path": "/orders?tenant=b", "body": {"product": 1, "quantity": 2}, "status": [201]}]).check_returncode()
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -59,17 +59,6 @@ class Sweep:
             stop_probe(self.directory / "outer")
         finally:
             self.fleet.__exit__(*error)
-
-    def _fronts(self):
-        return self.fleet.layout.load_balancers
-
-    def _probe(self, state: str, **options: object) -> dict:
-        done = subprocess.run(
-            [str(Path(sys.executable).with_name("ansible")), "localhost", "-m", "alwayson.upgrade.availability_probe",
-             "-a", json.dumps({"state": state, "directory": str(self.directory / "outer"), **options})],
-            env={**playbook_environment(self.directory), "ANSIBLE_STDOUT_CALLBACK": "ansible.builtin.minimal", "ANSIBLE_CALLBACK_RESULT_FORMAT": "json"},
-            capture_output=True, text=True, timeout=120, check=True)
-        return json.loads(done.stdout.split("=>", maxsplit=1)[1])
 
     def run(self, playbook: str, kill_at: int | str = 0) -> tuple[int, list[str]]:
         """Run a playbook, killed at an event (its number, or as the plugin kill_at reads it) or not at all; returns its status and the events."""
@@ -93,10 +82,8 @@ class Sweep:
             version, started = self.fleet.member_version(name), self.starts()[name][len(before[name]):]
             found += [] if version == release else [f"{name} answers {version}"]
             found += [] if started == [release] else [f"{name} was started with {started}"]
-        for balancer in self._fronts():
-            rows = [line.split(",") for line in self.fleet.runtime(balancer.name, "show stat").splitlines() if line.startswith("app,")]
-            out = everybody - {row[1] for row in rows if row[17].startswith("UP")}
-            found += [f"out of traffic on {balancer.name}: {', '.join(sorted(out))}"] if out else []
+        for balancer, members in self.fleet.in_traffic().items():
+            found += [f"out of traffic on {balancer}: {', '.join(sorted(everybody - members))}"] if everybody - members else []
         found += [f"{path.name} is left" for path in (self.directory / "state").glob("*.lock") if path.name == "shop.lock"]
         live = json.loads((self.directory / "outer" / "live.json").read_text(encoding="utf-8"))
         failed, self.failed_before = live["requests_failed"] - self.failed_before, live["requests_failed"]

@@ -17,26 +17,10 @@ from pathlib import Path
 import pytest
 from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import CUT, DRAIN, MAINT, READY, LoadBalancerError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic_sequence import Request, TrafficError, foresee
-from integration.haproxy.real_pool import BACKEND, MEMBERS, Client, Pool, load, until
+from integration.haproxy.real_pool import BACKEND, MEMBERS, Client, load, until
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 SUBPROCESS_SECONDS = 60
-
-
-@pytest.fixture(scope="module")
-def started(tmp_path_factory):
-    pool = Pool(tmp_path_factory.mktemp("pool"))
-    try:
-        pool.start()
-        yield pool
-    finally:
-        pool.stop()
-
-
-@pytest.fixture
-def pool(started):
-    started.reset()
-    return started
 
 
 def both(*states):

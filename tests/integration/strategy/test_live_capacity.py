@@ -7,28 +7,11 @@ from __future__ import annotations
 
 import time
 
-import pytest
 from integration.haproxy.real_pool import BACKEND, Pool, until
 from integration.strategy.plays import COME, GO, on, wait_for
 
 MEMBERS = {f"w{number}": {"rolling_member": f"s{number}"} for number in range(1, 5)}
 LIMITED = ("--limit", "w1,w2,w3")
-
-
-@pytest.fixture(scope="module")
-def started(tmp_path_factory):
-    pool = Pool(tmp_path_factory.mktemp("pool"))
-    try:
-        pool.start()
-        yield pool
-    finally:
-        pool.stop()
-
-
-@pytest.fixture
-def pool(started):
-    started.reset()
-    return started
 
 
 def capacity(pool: Pool, **more) -> dict:

@@ -65,11 +65,7 @@ class Operator:
 
     def in_traffic(self) -> dict[str, set[str]]:
         """Load balancer to the members that it sends new traffic to, read from HAProxy itself."""
-        seen = {}
-        for balancer in self.fleet.layout.load_balancers:
-            rows = [line.split(",") for line in self.fleet.runtime(balancer.name, "show stat").splitlines() if line.startswith("app,")]
-            seen[balancer.name] = {row[1] for row in rows if row[1] != "BACKEND" and row[17].startswith("UP")}
-        return seen
+        return self.fleet.in_traffic()
 
     def versions(self) -> dict[str, str]:
         """Member to the release that it answers."""

@@ -29,7 +29,7 @@ def plan_with(**changes):
 def test_each_cycle_of_the_mix_has_exactly_its_shares():
     plan = plan_with()
     assert plan.kinds_in_turn == ("keepalive", "new", "keepalive", "sticky", "keepalive")
-    assert Counter(plan.mix[plan.entry_of(index)].kind for index in range(500)) == {"keepalive": 300, "new": 100, "sticky": 100}
+    assert Counter(plan.mix[plan.seat_of(index).entry].kind for index in range(500)) == {"keepalive": 300, "new": 100, "sticky": 100}
 
 
 @given(st.lists(st.integers(1, 40), min_size=1, max_size=5))
