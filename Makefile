@@ -10,10 +10,12 @@ export PIP_CACHE_DIR := $(CURDIR)/build/cache/pip
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help demo test unit lint sanity integration cores dist clean
+.PHONY: help demo lab lab-test lab-down test unit lint sanity integration cores dist clean
 
 help:
 	@echo "make demo                  upgrade a real fleet on this machine, under load (METHOD=half_pool|rolling, RELEASE=2.0.0|bad)"
+	@echo "make lab, make lab-down     real hosts on this machine: systemd, SSH, apt (needs root and podman); tests/lab/cli.py runs commands in it"
+	@echo "make lab-test              upgrade, patch and break the lab, under load"
 	@echo "make test                  everything that CI runs"
 	@echo "make unit lint sanity integration   the parts of it"
 	@echo "make dist                  build the collection's tarball into build/dist"
@@ -21,6 +23,15 @@ help:
 
 demo: $(VENV)/.demo $(COLLECTIONS)/.linked
 	@$(VENV)/bin/python tests/fleet/demo.py --method "$(METHOD)" --release "$(RELEASE)"
+
+lab: $(VENV)/.demo $(COLLECTIONS)/.linked
+	@$(VENV)/bin/python tests/lab/cli.py up
+
+lab-test: $(VENV)/.test $(COLLECTIONS)/.linked
+	@$(VENV)/bin/pytest -q -rs tests/lab tests/faults
+
+lab-down:
+	@test ! -e $(VENV)/bin/python || $(VENV)/bin/python tests/lab/cli.py down
 
 test: $(VENV)/.test $(COLLECTIONS)/.linked
 	@tests/run_all.sh

@@ -1,0 +1,49 @@
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The lab's keys: an authority that signs each host's SSH key, the operator's key, and the databases' passwords. Made anew with each lab."""
+
+from __future__ import annotations
+
+import secrets
+import subprocess
+from pathlib import Path
+
+from lab.layout import HOSTS, Host
+
+
+class Keys:
+    """The folder of the keys, readable by its owner alone."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.operator = directory / "operator"
+        self.authority = directory / "authority"
+        self.known_hosts = directory / "known_hosts"
+
+    def make(self) -> None:
+        """Make the authority and the operator's key, and say that whoever the authority vouches for is known."""
+        self.directory.mkdir(parents=True, mode=0o700)
+        for path in (self.authority, self.operator):
+            _generate(path, path.name)
+        patterns = ",".join(host.address for host in HOSTS)
+        self.known_hosts.write_text(f"@cert-authority {patterns} {self.authority.with_suffix('.pub').read_text(encoding='ascii')}", encoding="ascii")
+
+    def make_host_key(self, host: Host, folder: Path) -> None:
+        """A host's key with its certificate, for its address alone."""
+        key = folder / "lab_host_key"
+        _generate(key, host.name)
+        subprocess.run(["ssh-keygen", "-q", "-s", str(self.authority), "-I", host.name, "-h", "-n", host.address, "-V", "-5m:+30d", f"{key}.pub"],
+                       check=True, capture_output=True)
+
+    def password(self, role: str) -> str:
+        """The password of a database role, the same at every call."""
+        path = self.directory / f"{role}.password"
+        if not path.exists():
+            path.touch(mode=0o600)
+            path.write_text(secrets.token_urlsafe(18), encoding="ascii")
+        return path.read_text(encoding="ascii")
+
+
+def _generate(path: Path, comment: str) -> None:
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", str(path)], check=True, capture_output=True)

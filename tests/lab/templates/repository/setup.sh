@@ -1,0 +1,2 @@
+systemctl enable lab-repository
+systemctl start --no-block lab-repository
