@@ -17,7 +17,8 @@ import sys
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+# Not this folder, which is put there: its lab.py would stand for the package.
+sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from fleet.processes import uninterrupted  # noqa: E402
 from lab import play  # noqa: E402

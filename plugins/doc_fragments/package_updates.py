@@ -1,0 +1,31 @@
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    """The options that select package updates; their argument spec is ARGUMENTS in module_utils/_package_managers.py."""
+
+    DOCUMENTATION = r"""
+options:
+  manager:
+    description: The host's package manager. V(auto) takes the one that is there.
+    type: str
+    choices: [auto, apt, dnf]
+    default: auto
+  security_only:
+    description: Whether to leave out the updates that do not come from a repository (apt) or an advisory (dnf) of security.
+    type: bool
+    default: false
+  exclude:
+    description: Shell patterns of packages that are left as they are, unless another update needs them.
+    type: list
+    elements: str
+    default: []
+  lock_timeout:
+    description: Seconds to wait for another package manager on the host to end.
+    type: float
+    default: 300
+"""

@@ -1,0 +1,142 @@
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A host's package updates: what is pending, what of it is wanted, and the one interface behind which each package manager stands.
+
+A package manager is a file beside this one with a class that has the methods of `PackageManager`.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import struct
+import subprocess
+import time
+from dataclasses import asdict, dataclass
+from fnmatch import fnmatchcase
+from typing import Callable, Iterable, Mapping, Protocol, Sequence
+
+POLL_SECONDS = 0.5
+SHOWN_CHARACTERS = 1500
+
+
+class PackageError(Exception):
+    """The updates cannot be read or installed; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Update:
+    """One package's way from a version to a newer one. `installed` is None for a package that comes along with others."""
+
+    name: str
+    installed: str | None
+    candidate: str
+    security: bool = False
+    source: str = ""
+    held: bool = False
+
+    def as_dict(self) -> dict:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Holder:
+    """The process that holds a package manager's lock."""
+
+    pid: int
+    command: str
+    path: str
+
+    def __str__(self) -> str:
+        return f"{self.command or 'a process'} (pid {self.pid}) holds {self.path}"
+
+
+class PackageManager(Protocol):
+    """What a package manager does for this collection. Every method raises PackageError when it cannot."""
+
+    name: str
+    locks: Sequence[str]
+
+    def refresh(self) -> None:
+        """Read the indexes of the repositories anew."""
+
+    def pending(self) -> list[Update]:
+        """The updates that there are; held packages too, marked so."""
+
+    def install(self, updates: Sequence[Update]) -> None:
+        """Bring each package to its candidate, and nothing else but what that needs. Nothing is removed."""
+
+    def reboot_reasons(self) -> list[str]:
+        """The packages that ask for a reboot; ["unknown"] when one is asked for and nobody says by what."""
+
+    def held_by(self) -> str | None:
+        """Who keeps updates from being installed by themselves; None when nobody does."""
+
+    def hold(self, owner: str) -> None:
+        """From now on no update is installed by itself."""
+
+    def release(self) -> None:
+        """Updates are installed by themselves again, where they were before."""
+
+
+def wanted(updates: Iterable[Update], security_only: bool, exclude: Iterable[str]) -> list[Update]:
+    """Those that are to be installed, by name: not the held ones, not what `exclude` (shell patterns) names. A package that is new comes along by itself."""
+    patterns = list(exclude)
+    return sorted((update for update in updates
+                   if update.installed is not None and not update.held and (update.security or not security_only)
+                   and not any(fnmatchcase(update.name, pattern) for pattern in patterns)), key=lambda update: update.name)
+
+
+def wait_for_locks(paths: Sequence[str], seconds: float, clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], None] = time.sleep) -> float:
+    """Wait until nobody holds any of these files; returns the seconds waited. Raise PackageError that names the holder."""
+    began = clock()
+    while holder := lock_holder(paths):
+        if clock() - began >= seconds:
+            raise PackageError(f"{holder}, and has for {clock() - began:.0f} s: let it end, or end it, then run this again")
+        sleep(POLL_SECONDS)
+    return clock() - began
+
+
+def lock_holder(paths: Sequence[str]) -> Holder | None:
+    """Who holds the first of these files that is locked (a POSIX lock, as dpkg, apt and rpm take it)."""
+    for path in paths:
+        try:
+            handle = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise PackageError(f"the lock {path} cannot be looked at: {error}. Package updates need root: set become") from error
+        try:
+            # struct flock: type, whence, start, length, pid; only the question who would be in the way, nothing is locked.
+            answer = fcntl.fcntl(handle, fcntl.F_GETLK, struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0))
+        finally:
+            os.close(handle)
+        kind, _whence, _start, _length, pid = struct.unpack("hhqqi4x", answer)
+        if kind != fcntl.F_UNLCK:
+            return Holder(pid, _command_of(pid), path)
+    return None
+
+
+def _command_of(pid: int) -> str:
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            return file.read(200).replace(b"\0", b" ").decode("utf-8", "replace").strip()
+    except OSError:
+        return ""
+
+
+def run(command: Sequence[str], seconds: float, environment: Mapping[str, str] | None = None, accepted: Sequence[int] = (0,)) -> str:
+    """Run a package manager's program; returns what it printed. Raise PackageError with the end of what it said when it fails."""
+    try:
+        done = subprocess.run(list(command), stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", check=False, timeout=seconds,
+                              env={**os.environ, "LC_ALL": "C.UTF-8", **(environment or {})})
+    except FileNotFoundError as error:
+        raise PackageError(f"{command[0]} is not on this host") from error
+    except subprocess.TimeoutExpired as error:
+        raise PackageError(f"{' '.join(command[:2])} has not ended within {seconds:.0f} s") from error
+    if done.returncode not in accepted:
+        said = re.sub(r"\s*\n\s*", "; ", (done.stderr.strip() or done.stdout.strip())[-SHOWN_CHARACTERS:])
+        raise PackageError(f"{' '.join(command[:2])} failed ({done.returncode}): {said}")
+    return done.stdout

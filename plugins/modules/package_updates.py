@@ -1,0 +1,231 @@
+#!/usr/bin/python
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: package_updates
+short_description: Install a host's package updates, and hold unattended ones meanwhile
+version_added: 0.2.0
+author: The alwayson.upgrade maintainers (@alwayson)
+description:
+  - Installs exactly the pending updates that O(security_only) and O(exclude) select, each to the version that was found, and what these need.
+    No package is removed, configuration files of the administrator stay, and packages on hold stay as they are.
+  - Waits for another package manager's locks, a bounded time, and names the process that holds them.
+  - Finds the services that still use replaced files, restarts them, and tells whether a reboot is asked for. It does not reboot.
+  - Finishes first what an interrupted installation left half configured.
+  - Needs root. Set C(become).
+attributes:
+  check_mode:
+    support: full
+    description: Can run in check mode and return what would be installed. The repositories' indexes are not refreshed then.
+  diff_mode:
+    support: full
+    description: Returns each package's version before and after.
+options:
+  state:
+    description:
+      - V(installed) means that no selected update is pending any more.
+      - V(held) means that the host installs no updates by itself (C(unattended-upgrades), C(dnf-automatic)) until V(released).
+    type: str
+    choices: [installed, held, released]
+    default: installed
+  owner:
+    description: For whom unattended updates are held. With O(state=released), only a hold of this owner is ended; without it, any.
+    type: str
+  refresh:
+    description: Whether to read the indexes of the repositories anew before.
+    type: bool
+    default: true
+  restart_services:
+    description: Whether to restart the services that use replaced files.
+    type: bool
+    default: true
+  keep_running:
+    description: Shell patterns of services that are never restarted, because the host or this session hangs on them. They are returned as outdated.
+    type: list
+    elements: str
+    default: [dbus*.service, systemd-logind.service, systemd-journald.service, getty@*.service, NetworkManager.service]
+extends_documentation_fragment:
+  - alwayson.upgrade.package_updates
+  - alwayson.upgrade.fence
+seealso:
+  - module: alwayson.upgrade.package_updates_info
+  - module: ansible.builtin.reboot
+"""
+
+EXAMPLES = r"""
+- name: Nobody else updates this host now
+  alwayson.upgrade.package_updates:
+    state: held
+    owner: the upgrade of the shop
+  become: true
+
+- name: Install what matters for security, but leave the kernel
+  alwayson.upgrade.package_updates:
+    security_only: true
+    exclude: ["linux-image-*"]
+  become: true
+  register: patched
+
+- name: Reboot when a package asks for it
+  ansible.builtin.reboot:
+  become: true
+  when: patched.reboot_for | length > 0
+
+- name: Let unattended updates in again
+  alwayson.upgrade.package_updates:
+    state: released
+  become: true
+"""
+
+RETURN = r"""
+manager:
+  description: The package manager that did it.
+  returned: success
+  type: str
+  sample: apt
+updates:
+  description: What was installed, as M(alwayson.upgrade.package_updates_info) lists it.
+  returned: success
+  type: list
+  elements: dict
+  sample: []
+reboot_for:
+  description: The packages that ask for a reboot; empty when none does.
+  returned: success
+  type: list
+  elements: str
+  sample: [linux-image-6.1.0-28-amd64]
+restarted:
+  description: The services that were restarted.
+  returned: success
+  type: list
+  elements: str
+  sample: [ssh.service]
+outdated_services:
+  description: The services that use replaced files all the same.
+  returned: success
+  type: list
+  elements: str
+  sample: [dbus.service]
+boot:
+  description: A word that is another one after every boot.
+  returned: success
+  type: str
+  sample: 9e8b27e6-64cb-4e5f-8a29-0e9b2f3c1d11 12
+held_by:
+  description: For whom unattended updates are held after this; V(null) when they are not.
+  returned: success
+  type: str
+  sample: the upgrade of the shop
+waited:
+  description: Seconds that another package manager was waited for.
+  returned: success
+  type: float
+  sample: 0.0
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.alwayson.upgrade.plugins.module_utils import _host_state
+from ansible_collections.alwayson.upgrade.plugins.module_utils._fence import ARGUMENTS as FENCE_ARGUMENTS, FenceError, admitted
+from ansible_collections.alwayson.upgrade.plugins.module_utils._package_managers import ARGUMENTS, manager_of
+from ansible_collections.alwayson.upgrade.plugins.module_utils._packages import PackageError, Update, wait_for_locks, wanted
+
+KEEP_RUNNING = ["dbus*.service", "systemd-logind.service", "systemd-journald.service", "getty@*.service", "NetworkManager.service"]
+
+
+class Work:
+    """One call of the module."""
+
+    def __init__(self, params: dict, check_mode: bool) -> None:
+        self.params = params
+        self.check_mode = check_mode
+        self.manager = manager_of(params["manager"])
+
+    def do(self) -> dict:
+        """Do what the state asks for; returns the module's result."""
+        with admitted(self.params["fence"], self.params["lock_timeout"], self.check_mode):
+            changed, more = getattr(self, f"_{self.params['state']}")()
+        facts = {"updates": [], "restarted": [], "waited": 0.0, "reboot_for": self.manager.reboot_reasons(),
+                 "outdated_services": _host_state.outdated_services(), "boot": _host_state.boot_of(), "held_by": self.manager.held_by()}
+        return {"changed": changed, "manager": self.manager.name, **facts, **more}
+
+    def _held(self) -> tuple[bool, dict]:
+        owner = self.params["owner"]
+        changed = self.manager.held_by() != owner
+        if changed and not self.check_mode:
+            self.manager.hold(owner)
+        return changed, {"held_by": owner}
+
+    def _released(self) -> tuple[bool, dict]:
+        holder, owner = self.manager.held_by(), self.params["owner"]
+        if holder is None or (owner is not None and holder != owner):
+            return False, {}
+        if not self.check_mode:
+            self.manager.release()
+        return True, {"held_by": None}
+
+    def _installed(self) -> tuple[bool, dict]:
+        waited = 0.0
+        if not self.check_mode:
+            waited = wait_for_locks(self.manager.locks, self.params["lock_timeout"])
+            if self.params["refresh"]:
+                self.manager.refresh()
+        chosen = self._chosen()
+        restarted: list[str] = []
+        if not self.check_mode:
+            if chosen:
+                self.manager.install(chosen)
+                self._require_installed(chosen)
+            restarted = self._restart_services()
+        return bool(chosen or restarted), {
+            "updates": [update.as_dict() for update in chosen], "restarted": restarted, "waited": waited,
+            "diff": {"before": "".join(f"{update.name} {update.installed}\n" for update in chosen),
+                     "after": "".join(f"{update.name} {update.candidate}\n" for update in chosen)},
+        }
+
+    def _chosen(self) -> list[Update]:
+        return wanted(self.manager.pending(), self.params["security_only"], self.params["exclude"])
+
+    def _require_installed(self, chosen: list[Update]) -> None:
+        """The package manager's word is not taken for it: nothing of what was to be installed is pending any more."""
+        names = {update.name for update in chosen}
+        left = [update.name for update in self._chosen() if update.name in names]
+        if left:
+            raise PackageError(f"{', '.join(left)} still wait for an update after {self.manager.name} reported success")
+
+    def _restart_services(self) -> list[str]:
+        if not self.params["restart_services"]:
+            return []
+        restarted, failed = _host_state.restart(_host_state.outdated_services(), self.params["keep_running"])
+        if failed:
+            raise PackageError(f"{', '.join(failed)} did not start again after the update: see systemctl status {failed[0]}")
+        return restarted
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            **ARGUMENTS,
+            "state": {"type": "str", "default": "installed", "choices": ["installed", "held", "released"]},
+            "owner": {"type": "str"},
+            "refresh": {"type": "bool", "default": True},
+            "restart_services": {"type": "bool", "default": True},
+            "keep_running": {"type": "list", "elements": "str", "default": KEEP_RUNNING},
+            **FENCE_ARGUMENTS,
+        },
+        required_if=[("state", "held", ["owner"])],
+        supports_check_mode=True,
+    )
+    try:
+        result = Work(module.params, module.check_mode).do()
+    except (PackageError, FenceError, OSError) as error:
+        module.fail_json(msg=str(error))
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()

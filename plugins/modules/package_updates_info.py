@@ -1,0 +1,133 @@
+#!/usr/bin/python
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: package_updates_info
+short_description: Tell which package updates a host waits for, and whether it needs a reboot
+version_added: 0.2.0
+author: The alwayson.upgrade maintainers (@alwayson)
+description:
+  - Lists what the package manager would update, which of it is a matter of security, and what is held back.
+  - Tells which services still run with files that an earlier update has replaced, whether a reboot is asked for and by which packages,
+    and which boot the host is in.
+  - Needs root for O(refresh), for the locks, and to see the services of other accounts. Set C(become).
+attributes:
+  check_mode:
+    support: full
+    description: Only reads, in check mode too.
+  diff_mode:
+    support: none
+    description: Changes nothing, so there is no difference to show.
+options:
+  refresh:
+    description: Whether to read the indexes of the repositories anew before.
+    type: bool
+    default: true
+extends_documentation_fragment:
+  - alwayson.upgrade.package_updates
+seealso:
+  - module: alwayson.upgrade.package_updates
+"""
+
+EXAMPLES = r"""
+- name: See what this host waits for
+  alwayson.upgrade.package_updates_info:
+    security_only: true
+  become: true
+  register: waiting
+
+- name: Show it
+  ansible.builtin.debug:
+    msg: "{{ waiting.updates | map(attribute='name') | join(', ') }}; reboot: {{ waiting.reboot_for | join(', ') }}"
+"""
+
+RETURN = r"""
+manager:
+  description: The package manager that was asked.
+  returned: success
+  type: str
+  sample: apt
+updates:
+  description:
+    - What M(alwayson.upgrade.package_updates) would install with the same options, sorted by name.
+    - Each has C(name), C(installed), C(candidate), C(security), C(source) and C(held).
+  returned: success
+  type: list
+  elements: dict
+  sample:
+    - name: libssl3
+      installed: 3.0.15-1~deb12u1
+      candidate: 3.0.17-1~deb12u2
+      security: true
+      source: Debian-Security:12/stable-security
+      held: false
+left:
+  description: The names of the updates that O(security_only), O(exclude) or a hold of the administrator leaves out.
+  returned: success
+  type: list
+  elements: str
+  sample: [linux-image-amd64]
+reboot_for:
+  description: The packages that ask for a reboot now; empty when none does.
+  returned: success
+  type: list
+  elements: str
+  sample: []
+outdated_services:
+  description: The services that use files which were replaced on the disk.
+  returned: success
+  type: list
+  elements: str
+  sample: [ssh.service]
+boot:
+  description: A word that is another one after every boot.
+  returned: success
+  type: str
+  sample: 9e8b27e6-64cb-4e5f-8a29-0e9b2f3c1d11 12
+held_by:
+  description: For whom M(alwayson.upgrade.package_updates) holds unattended updates; V(null) when nobody does.
+  returned: success
+  type: str
+  sample: null
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.alwayson.upgrade.plugins.module_utils._host_state import boot_of, outdated_services
+from ansible_collections.alwayson.upgrade.plugins.module_utils._package_managers import ARGUMENTS, manager_of
+from ansible_collections.alwayson.upgrade.plugins.module_utils._packages import PackageError, wait_for_locks, wanted
+
+
+def look(params: dict) -> dict:
+    """What the module returns."""
+    manager = manager_of(params["manager"])
+    if params["refresh"]:
+        wait_for_locks(manager.locks, params["lock_timeout"])
+        manager.refresh()
+    pending = manager.pending()
+    chosen = wanted(pending, params["security_only"], params["exclude"])
+    return {
+        "manager": manager.name,
+        "updates": [update.as_dict() for update in chosen],
+        "left": sorted(update.name for update in pending if update.installed is not None and update not in chosen),
+        "reboot_for": manager.reboot_reasons(),
+        "outdated_services": outdated_services(),
+        "boot": boot_of(),
+        "held_by": manager.held_by(),
+    }
+
+
+def main() -> None:
+    module = AnsibleModule(argument_spec={**ARGUMENTS, "refresh": {"type": "bool", "default": True}}, supports_check_mode=True)
+    try:
+        result = look(module.params)
+    except (PackageError, OSError) as error:
+        module.fail_json(msg=str(error))
+    module.exit_json(changed=False, **result)
+
+
+if __name__ == "__main__":
+    main()
