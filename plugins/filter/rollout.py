@@ -42,6 +42,7 @@ class FilterModule:
             "unsealed_plan": _explained(plan_file.unseal),
             "plan_drift": _explained(plan_file.drift),
             "member_outcomes": _explained(outcomes.member_outcomes),
+            "held_problems": _explained(outcomes.held_problems),
             "unprepared": _explained(outcomes.unprepared),
             "database_outcomes": _explained(outcomes.database_outcomes),
             "as_built": _explained(outcomes.as_built),

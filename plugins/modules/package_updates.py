@@ -121,12 +121,24 @@ held_by:
   returned: success
   type: str
   sample: the upgrade of the shop
+started:
+  description: When the module began, in epoch seconds.
+  returned: success
+  type: float
+  sample: 1798761600.1
+finished:
+  description: When it had ended, in epoch seconds.
+  returned: success
+  type: float
+  sample: 1798761612.4
 waited:
   description: Seconds that another package manager was waited for.
   returned: success
   type: float
   sample: 0.0
 """
+
+import time
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _host_state
@@ -147,11 +159,12 @@ class Work:
 
     def do(self) -> dict:
         """Do what the state asks for; returns the module's result."""
+        started = time.time()
         with admitted(self.params["fence"], self.params["lock_timeout"], self.check_mode):
             changed, more = getattr(self, f"_{self.params['state']}")()
         facts = {"updates": [], "restarted": [], "waited": 0.0, "reboot_for": self.manager.reboot_reasons(),
                  "outdated_services": _host_state.outdated_services(), "boot": _host_state.boot_of(), "held_by": self.manager.held_by()}
-        return {"changed": changed, "manager": self.manager.name, **facts, **more}
+        return {"changed": changed, "manager": self.manager.name, "started": started, "finished": time.time(), **facts, **more}
 
     def _held(self) -> tuple[bool, dict]:
         owner = self.params["owner"]

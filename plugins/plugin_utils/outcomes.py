@@ -64,10 +64,17 @@ def roll_problems(plan: Mapping, hostvars: Mapping) -> list[str]:
     return [f"the roll stopped: {reason}" for reason in dict.fromkeys(reasons) if reason]
 
 
-def unprepared(hosts: Sequence[str], hostvars: Mapping) -> list[str]:
-    """A sentence for each host that the preparation failed on or lost."""
+def unprepared(hosts: Sequence[str], hostvars: Mapping, sign: str = "alwayson_prepared") -> list[str]:
+    """A sentence for each host that the preparation failed on or lost; one that succeeded has set the variable `sign`."""
     return [hostvars[host].get("alwayson_problem") or f"{host} was lost while it was prepared"
-            for host in hosts if not hostvars[host].get("alwayson_prepared")]
+            for host in hosts if not hostvars[host].get(sign)]
+
+
+def held_problems(hosts: Sequence[str], hostvars: Mapping) -> list[str]:
+    """A sentence for each host where unattended updates stay held although the run has ended."""
+    released = {host: hostvars[host].get("patching_release") or {} for host in hosts if hostvars[host].get("alwayson_updates_held")}
+    return [f"unattended updates stay held on {host}: {result.get('msg', 'the host did not answer')}. The same command again lets them in"
+            for host, result in released.items() if result.get("failed") or result.get("unreachable") or not result]
 
 
 def database_outcomes(hosts: Sequence[str], hostvars: Mapping) -> dict[str, dict]:

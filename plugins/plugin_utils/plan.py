@@ -14,6 +14,7 @@ from dataclasses import replace
 
 from .limits import Limits, RunPolicy, ScheduleError
 from .migrations import to_contract, to_expand
+from .patches import PATCH, needs_patching, planned_patches
 from .refusals import refusals, without_the_release
 from .schedule import Schedule
 from .steps import NAMED_STEPS, Member, split_into_steps
@@ -24,7 +25,7 @@ def make_plan(service: Mapping, observed: Mapping, pinned: Mapping[str, int] | N
     """Plan the roll.
 
     :param service: see ``service.describe``.
-    :param observed: ``members`` (host to ``{release, previous, available, address, domain, name, expected_s, lost}``), ``load_balancers``
+    :param observed: ``members`` (host to ``{release, previous, available, address, domain, name, expected_s, lost, patches}``), ``load_balancers``
         (name to ``{backends: {backend: {members: {...}}}}`` as from traffic_info), ``disagreements`` (sentences), ``databases``
         (host to database_info's ``databases``), ``migrations`` (files such as ``2.0.0/expand/001_add.sql``) and ``interrupted`` (the lock of a run
         that never ended, or None).
@@ -34,7 +35,8 @@ def make_plan(service: Mapping, observed: Mapping, pinned: Mapping[str, int] | N
     members = observed["members"]
     release_to, target_problem = _target(service, members)
     live = sorted(name for name, facts in members.items() if is_live_everywhere(facts, observed, service))
-    pending = sorted(name for name, facts in members.items() if facts.get("release") != release_to or name not in live)
+    pending = sorted(name for name, facts in members.items()
+                     if facts.get("release") != release_to or name not in live or needs_patching(facts, service))
     limits = _limits(service, len(members))
     release_from = _release_from(members, release_to)
     plan = {
@@ -43,11 +45,12 @@ def make_plan(service: Mapping, observed: Mapping, pinned: Mapping[str, int] | N
         "direction": service["direction"],
         "release_to": release_to,
         "release_from": release_from,
-        "return_to": {name: _release_to_return_to(members[name], release_from, release_to) for name in sorted(members)},
+        "return_to": {name: _release_to_return_to(members[name], release_from, release_to, service) for name in sorted(members)},
         "pool_size": len(members),
         "live": live,
         "there": sorted(name for name, facts in members.items() if facts.get("release") == release_to),
         "pending": pending,
+        "patches": planned_patches(members, service, pending),
         "expand": [],
         "contract": [],
         "limits": {"max_unavailable": limits.max_unavailable, "min_live": limits.min_live},
@@ -100,12 +103,22 @@ def _views(facts: Mapping, observed: Mapping, service: Mapping):
 
 def _target(service: Mapping, members: Mapping) -> tuple[str | None, str]:
     """The release to go to, and what is wrong with it. A rollback goes to the one release that every host had before."""
-    if service["release"] is not None:
+    if service["release"] is not None and service["direction"] != PATCH:
         return service["release"], ""
+    if service["direction"] == PATCH:
+        return _release_that_stays(members)
     before = sorted({str(facts.get("previous")) for facts in members.values()})
     if len(before) == 1 and before[0] != "None":
         return before[0], ""
     return None, f"the hosts do not agree on the release before this one ({', '.join(before)}): name it with -e upgrade_release=..."
+
+
+def _release_that_stays(members: Mapping) -> tuple[str | None, str]:
+    """The one release that every host runs, and goes on to run."""
+    running = sorted({str(facts.get("release")) for facts in members.values() if not facts.get("lost")})
+    if len(running) == 1 and running[0] != "None":
+        return running[0], ""
+    return None, f"the hosts run different releases ({', '.join(running)}): finish that first, with ansible-playbook alwayson.upgrade.upgrade"
 
 
 def _release_from(members: Mapping, release_to: str | None) -> str | None:
@@ -114,9 +127,9 @@ def _release_from(members: Mapping, release_to: str | None) -> str | None:
     return max(sorted(set(others)), key=others.count) if others else release_to
 
 
-def _release_to_return_to(facts: Mapping, release_from: str | None, release_to: str | None) -> str | None:
+def _release_to_return_to(facts: Mapping, release_from: str | None, release_to: str | None, service: Mapping) -> str | None:
     """What a member runs again when its upgrade fails; one that an interrupted run has upgraded already returns to what the others run."""
-    if facts.get("release") != release_to:
+    if facts.get("release") != release_to or service["direction"] == PATCH:
         return facts.get("release")
     before = release_from if release_from != release_to else facts.get("previous")
     return before if before in (facts.get("available") or {}) else release_to

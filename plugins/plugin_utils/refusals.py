@@ -9,13 +9,16 @@ from collections.abc import Mapping
 
 from ..module_utils._version import compare
 
+from .patches import unreadable
+
 
 def refusals(service: Mapping, observed: Mapping, plan: Mapping) -> list[str]:
     """Everything that speaks against the plan; see ``plan.make_plan`` for the arguments."""
     if plan["nothing_to_do"]:
-        return [*_lost(observed), *_disagreements(observed, plan)]
+        return [*_lost(observed), *unreadable(observed["members"], service), *_disagreements(observed, plan)]
     return [
         *_lost(observed),
+        *unreadable(observed["members"], service),
         *_unknown_members(service, observed),
         *_one_host_twice(observed),
         *_disagreements(observed, plan),

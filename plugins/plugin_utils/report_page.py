@@ -12,7 +12,7 @@ from .picture import PICTURES, View, room_for_names
 from .report_style import STYLE
 from .report_tables import databases_table, failures_table, kinds_table, members_table, phases_table
 from .report_verdict import compares_with_floor, falls_below_floor
-from .wording import count, milliseconds, moment, percent, plural, seconds
+from .wording import count, milliseconds, moment, percent, plural, release_change, seconds
 
 MARKS = {"good": "✓", "warning": "!", "bad": "✕"}
 # The page may load nothing and run nothing, whatever a hostile host name or error message tries.
@@ -22,7 +22,7 @@ ON_PURPOSE = "slow"  # the kind of requests whose answers are meant to take long
 
 def render(report: Mapping) -> str:
     """The page for a report as ``summarise`` made it; also for one that was read back from report.json."""
-    release = f"{report['release_from'] or '?'} → {report['release_to'] or '?'}"
+    release = release_change(report["direction"], report["release_from"], report["release_to"])
     head = element(
         "head",
         element("meta", charset="utf-8"),
@@ -44,7 +44,7 @@ def _header(report: Mapping) -> Markup:
     operator = " ".join(f"{word} {report['operator'][key]}" for word, key in (("by", "user"), ("on", "host")) if report["operator"].get(key))
     facts = [
         element("b", report["service"] or "unnamed service"),
-        element("b", f"{report['release_from'] or 'unknown'} → {report['release_to'] or 'unknown'}"),
+        element("b", release_change(report["direction"], report["release_from"], report["release_to"])),
         (report["method"] or "unknown method").replace("_", "-"),
         moment(report["started"]) if report["started"] is not None else None,
         operator or None,

@@ -11,7 +11,7 @@ from .report_floor import HALF_POOL, STRANDED
 from .wording import count, listed, plural, seconds, sentence
 
 GOOD, WARNING, BAD = "good", "warning", "bad"
-DONE = (None, "upgraded", "rolled back", "nothing to do")
+DONE = (None, "upgraded", "rolled back", "patched", "nothing to do")
 
 
 def judge(report: Mapping, *, run_ok: bool, problems: object) -> dict:
@@ -138,8 +138,8 @@ def _headline(report: Mapping, *, run_ok: bool, all_well: bool) -> str:
         return f"Nobody noticed: {figures}"
     if known:
         return figures
-    done = "Rolled back" if report["direction"] == "rollback" else "Upgraded"
-    return f"{done} to {report['release_to'] or 'the release'}; whether anybody noticed was not measured"
+    done = {"rollback": "Rolled back to", "patch": "Patched on"}.get(report["direction"], "Upgraded to")
+    return f"{done} {report['release_to'] or 'the release'}; whether anybody noticed was not measured"
 
 
 def nothing_to_do(report: Mapping) -> bool:

@@ -43,7 +43,7 @@ def done_word(view: View) -> str:
     """What a finished member is in this run."""
     if not view.release_to:
         return "done"
-    return "rolled back" if view.direction == "rollback" else "upgraded"
+    return {"rollback": "rolled back", "patch": "patched"}.get(view.direction, "upgraded")
 
 
 # -- the run

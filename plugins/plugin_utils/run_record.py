@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from .patches import PATCH
+
 # After a run that did not succeed: the state first. The same command again goes on from there, or rollback goes back.
 NEXT_COMMAND = "ansible-playbook alwayson.upgrade.status"
-STAGES = (("drain", "out"), ("release", "release"), ("smoke test", "smoke"), ("return", "in"))
+STAGES = (("drain", "out"), ("patch", "patch"), ("reboot", "reboot"), ("release", "release"), ("smoke test", "smoke"), ("return", "in"))
 
 
 def make_record(plan: Mapping, run: Mapping) -> dict:
@@ -103,7 +105,9 @@ def _outcome(ok: bool, plan: Mapping, members: Mapping) -> str:
     if plan["nothing_to_do"]:
         return "nothing to do"
     if ok:
-        return "rolled back" if plan["direction"] == "rollback" else "upgraded"
+        return {"rollback": "rolled back", PATCH: "patched"}.get(plan["direction"], "upgraded")
+    if all(member["outcome"] == "untouched" for member in members.values()):
+        return "stopped before a member left traffic"
     if all(member["release_after"] == member["release_before"] and member["outcome"] not in ("left_out", "lost") for member in members.values()):
         return f"returned to {plan['release_from']}"
     return "stopped"

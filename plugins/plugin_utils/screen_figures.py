@@ -14,7 +14,7 @@ from .rollout_members import DONE, STANDBY, Capacity, Pool
 from .rollout_view import View
 from .rollout_words import done_word
 from .screen_text import Line, both_ends, columns, inert, joined
-from .wording import count, milliseconds, offset, plural, seconds
+from .wording import count, milliseconds, offset, plural, release_change, seconds
 
 LABEL = 9  # columns of the labels at the left
 LIVE, FLIGHT_CELL, STANDBY_CELL, GONE, FLOOR = "█", "▒", "▓", "░", "┃"
@@ -30,7 +30,7 @@ def title_line(view: View, width: int) -> Line:
     """What moves from where to where at the left, the time at the right."""
     left: Line = [(view.service or view.playbook or "playbook", "bold")]
     if view.release_to:
-        left += [("  ", ""), (f"{view.release_from or '?'} → {view.release_to}", ""), ("  ", ""), (view.method.replace("_", "-"), "faint")]
+        left += [("  ", ""), (release_change(view.direction, view.release_from, view.release_to), ""), ("  ", ""), (view.method.replace("_", "-"), "faint")]
     pending = [member for member in view.members.values() if member.pending]
     if pending and view.shows_members:
         left += [("  ", ""), (f"{sum(member.state in (DONE, STANDBY) for member in pending)} of {len(pending)} {done_word(view)}", "")]

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from ..module_utils._version import is_valid
 
 from .limits import POLICIES
+from .patches import ALL, IF_NEEDED, NONE, PATCH, PATCHES, REBOOTS
 
 METHODS = ("half_pool", "rolling", "canary")
 PHASES = ("observe", "plan", "guard", "prepare", "roll", "open", "settle", "account")
@@ -20,7 +21,7 @@ PHASES = ("observe", "plan", "guard", "prepare", "roll", "open", "settle", "acco
 DEFAULTS: dict[str, object] = {
     "service": "service",
     "release": None,
-    "method": "half_pool",
+    "method": None,
     "members": "app",
     "load_balancers": "load_balancers",
     "databases": None,
@@ -31,6 +32,10 @@ DEFAULTS: dict[str, object] = {
     "domains_at_once": None,
     "max_failures": 0,
     "on_failure": "stop",
+    "patch": None,
+    "patch_exclude": [],
+    "reboot": IF_NEEDED,
+    "reboot_timeout": 600,
     "member_timeout": None,
     "progress_deadline": None,
     "plan": None,
@@ -84,6 +89,11 @@ def describe(variables: Mapping, names: Sequence[str], groups: Mapping[str, Sequ
     service = {name: variables.get(PREFIX + name, default) for name, default in DEFAULTS.items()}
     service["direction"] = variables.get("upgrade_direction", "upgrade")
     service["release"] = planned_release if service["release"] is None else service["release"]
+    patches_only = service["direction"] == PATCH
+    service["method"] = service["method"] or ("rolling" if patches_only else "half_pool")
+    service["patch"] = service["patch"] or (ALL if patches_only else NONE)
+    if service["direction"] not in ("upgrade", PATCH):
+        service["patch"] = NONE
     service["backend"] = service["backend"] or service["members"]
     for path in ("migrations", "report_directory", "plan"):
         service[path] = service[path] and posixpath.join(working_directory, service[path])
@@ -134,6 +144,12 @@ def _choice_problems(service: Mapping, names: Sequence[str]) -> list[str]:
         problems.append(f"upgrade_method is {service['method']!r}: choose one of {', '.join(METHODS)}")
     if service["on_failure"] not in POLICIES:
         problems.append(f"upgrade_on_failure is {service['on_failure']!r}: choose one of {', '.join(POLICIES)}")
+    if service["patch"] not in PATCHES:
+        problems.append(f"upgrade_patch is {service['patch']!r}: choose one of {', '.join(PATCHES)}")
+    elif service["patch"] == NONE and service["direction"] == PATCH:
+        problems.append(f"upgrade_patch is {NONE}, and patch.yml does nothing else: leave it out, or choose one of {', '.join(PATCHES[1:])}")
+    if service["reboot"] not in REBOOTS:
+        problems.append(f"upgrade_reboot is {service['reboot']!r}: choose one of {', '.join(REBOOTS)}")
     if service["take_over"] and not service["reason"]:
         problems.append("upgrade_take_over needs upgrade_reason: say why the lock of another run is taken over, for its history")
     if service["direction"] == "upgrade" and not service["has_artifact"]:

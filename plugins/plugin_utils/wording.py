@@ -96,6 +96,11 @@ def sentence(words: str) -> str:
     return words if words.endswith((".", "!", "?")) else words + "."
 
 
+def release_change(direction: str | None, release_from: str | None, release_to: str | None) -> str:
+    """From which release to which; a run that only patches hosts leaves it."""
+    return f"{release_to or '?'} patched" if direction == "patch" else f"{release_from or '?'} → {release_to or '?'}"
+
+
 def listed(names: list[str], most: int = 4) -> str:
     """``app1, app2 and app3``; from *most* on the rest is counted."""
     if len(names) > most:

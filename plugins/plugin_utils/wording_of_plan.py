@@ -9,6 +9,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 
+from . import patches
+
 BAR = "█"
 GONE = "░"
 PHASE_EFFECTS = (
@@ -30,6 +32,8 @@ def plan_text(plan: Mapping, last_phases: Sequence[Mapping] = ()) -> list[str]:
     """
     lines = [_headline(plan), *_interrupted_lines(plan), ""]
     lines += _wave_lines(plan)
+    if plan["patches"]:
+        lines += ["", "package updates", *(f"  {sentence}" for sentence in patches.sentences(plan))]
     lines += ["", "phases", *_phase_lines(plan, {phase["name"]: phase["finished"] - phase["started"] for phase in last_phases})]
     lines += ["", "point of no return", f"  {_point_of_no_return(plan)}"]
     if plan["refusals"]:
@@ -42,6 +46,9 @@ def _headline(plan: Mapping) -> str:
         return f"{plan['service']}: all {plan['pool_size']} members run {plan['release_to']}; the schemas are contracted to it"
     if plan["nothing_to_do"]:
         return f"{plan['service']}: all {plan['pool_size']} members run {plan['release_to']} and take traffic. Nothing to do."
+    if plan["direction"] == patches.PATCH:
+        return (f"{plan['service']}: {plan['release_to']} stays, {len(plan['patches'])} of {plan['pool_size']} members are patched by {plan['method']}, "
+                f"{len(plan['live'])} live now")
     verb = "back from" if plan["direction"] == "rollback" else "from"
     return (f"{plan['service']}: {verb} {plan['release_from']} to {plan['release_to']} by {plan['method']}, "
             f"{len(plan['pending'])} of {plan['pool_size']} members, {len(plan['live'])} live now")
@@ -88,6 +95,8 @@ def _point_of_no_return(plan: Mapping) -> str:
         return "none: this run goes back, and may go forward again"
     if plan["contract"]:
         return f"settle: the contract migrations of {', '.join(plan['contract'])} remove what older releases need"
+    if plan["direction"] == patches.PATCH:
+        return "none: the release stays; an installed update is not taken back"
     return "none in this run: alwayson.upgrade.rollback works until a later run with upgrade_contract=true"
 
 
