@@ -93,8 +93,9 @@ def wait_for_locks(paths: Sequence[str], seconds: float, clock: Callable[[], flo
     """Wait until nobody holds any of these files; returns the seconds waited. Raise PackageError that names the holder."""
     began = clock()
     while holder := lock_holder(paths):
-        if clock() - began >= seconds:
-            raise PackageError(f"{holder}, and has for {clock() - began:.0f} s: let it end, or end it, then run this again")
+        waited = clock() - began
+        if waited >= seconds:
+            raise PackageError(f"{holder}, and has for {waited:.0f} s: let it end, or end it, then run this again")
         sleep(POLL_SECONDS)
     return clock() - began
 
