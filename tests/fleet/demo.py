@@ -74,20 +74,26 @@ def run_playbook(name: str, directory: Path, variables: dict, *, ansible_playboo
     :param environment: more variables for its environment.
     :param working_directory: where the operator stands, by default in *directory*.
     """
+    process = begin_playbook(name, directory, variables, ansible_playbook=ansible_playbook, output=output, environment=environment,
+                             working_directory=working_directory)
+    try:
+        return process.wait()
+    except KeyboardInterrupt:
+        _end(process)
+        raise
+
+
+def begin_playbook(name: str, directory: Path, variables: dict, *, ansible_playbook: str | None = None, output=None,
+                   environment: dict[str, str] | None = None, working_directory: Path | None = None) -> subprocess.Popen:
+    """Start a playbook as `run_playbook` does, in a process group of its own."""
     command = [
         "nice", "-n", "5",  # the fleet and its prober come first on a small machine
         ansible_playbook or str(Path(sys.executable).with_name("ansible-playbook")), f"alwayson.upgrade.{name}",
         "--inventory", str(directory / "inventory.yml"), "--extra-vars", f"@{REPOSITORY / 'tests/fleet/service.yml'}",
         "--extra-vars", json.dumps({"demo_directory": str(directory), "demo_repository": str(REPOSITORY), **variables}),
     ]
-    process = subprocess.Popen(command, cwd=working_directory or directory, env={**playbook_environment(directory), **(environment or {})},
-                               stdin=subprocess.DEVNULL,
-                               stdout=output, stderr=output and subprocess.STDOUT, start_new_session=True)
-    try:
-        return process.wait()
-    except KeyboardInterrupt:
-        _end(process)
-        raise
+    return subprocess.Popen(command, cwd=working_directory or directory, env={**playbook_environment(directory), **(environment or {})},
+                            stdin=subprocess.DEVNULL, stdout=output, stderr=output and subprocess.STDOUT, start_new_session=True)
 
 
 def playbook_environment(directory: Path) -> dict[str, str]:
@@ -113,10 +119,14 @@ def stop_probe(directory: Path) -> None:
 
 def probe(directory: Path, state: str, **options: object) -> subprocess.CompletedProcess:
     """Start, look at or stop a prober of one's own through its module, without a playbook."""
-    return subprocess.run(
-        [str(Path(sys.executable).with_name("ansible")), "localhost", "-m", "alwayson.upgrade.availability_probe",
-         "-a", json.dumps({"state": state, "directory": str(directory), **options})],
-        env=playbook_environment(directory.parent), capture_output=True, text=True, check=False, timeout=120)
+    return subprocess.run(probe_command(directory, state, **options), env=playbook_environment(directory.parent), capture_output=True, text=True, check=False,
+                          timeout=120)
+
+
+def probe_command(directory: Path, state: str, **options: object) -> list[str]:
+    """The command that does so."""
+    return [str(Path(sys.executable).with_name("ansible")), "localhost", "-m", "alwayson.upgrade.availability_probe",
+            "-a", json.dumps({"state": state, "directory": str(directory), **options})]
 
 
 def _end(process: subprocess.Popen) -> None:

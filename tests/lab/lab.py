@@ -61,9 +61,13 @@ class Lab:
             shutil.rmtree(self.directory / name, ignore_errors=True)
         return removed
 
-    def start(self, each: Host, *, restart: str = "always") -> None:
+    def is_up(self) -> bool:
+        """Whether the lab's hosts are there."""
+        return self.podman.has_namespace() and bool(self.podman.containers())
+
+    def start(self, each: Host) -> None:
         """Create a host from the image and start it: its folder is copied into it, and read at its first boot."""
-        self.podman.run("create", "--name", each.name, "--hostname", each.name, "--systemd=always", f"--restart={restart}", "--network", "lab",
+        self.podman.run("create", "--name", each.name, "--hostname", each.name, "--systemd=always", "--restart=always", "--network", "lab",
                         "--ip", each.address, "--mac-address", each.mac, "--cap-add", CAPABILITIES, "--pids-limit", "500", image.ensure(self.podman))
         self.podman.run("cp", f"{self.directory / 'hosts' / each.name}/.", f"{each.name}:/lab")
         self.podman.run("start", each.name)
@@ -92,7 +96,7 @@ class Lab:
         for batch in (first, [each for each in HOSTS if each not in first]):
             with ThreadPoolExecutor(AT_ONCE) as pool:
                 list(pool.map(self.start, batch))
-        self.wait(self._unready, "the lab is not complete")
+        self.wait(self.unready, "the lab is not complete")
 
     def wait(self, missing_things: Callable[[], list[str]], what: str, seconds: float = UP_SECONDS) -> None:
         """Wait until the list is empty."""
@@ -102,7 +106,7 @@ class Lab:
                 raise LabError(f"{what} after {seconds:.0f} s: {'; '.join(missed)}. Look at it: podman exec ... journalctl, or make lab-shell")
             time.sleep(0.5)
 
-    def _unready(self) -> list[str]:
+    def unready(self) -> list[str]:
         """What is not as a complete lab has it."""
         missed = [f"{each.name} does not answer SSH" for each in HOSTS if not _answers(self, each)]
         if not missed:

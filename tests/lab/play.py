@@ -52,7 +52,12 @@ def ssh_command(lab: Lab, name: str) -> list[str]:
 
 def run_playbook(lab: Lab, playbook: str, more: dict | None = None, arguments: tuple[str, ...] = (), *, output=None, extra: dict[str, str] | None = None) -> int:
     """Run a playbook of the collection, or a file, with `more` variables; returns its exit status. `output` is a file for what it says."""
+    return begin_playbook(lab, playbook, more, arguments, output=output, extra=extra).wait(PLAYBOOK_SECONDS)
+
+
+def begin_playbook(lab: Lab, playbook: str, more: dict | None = None, arguments: tuple[str, ...] = (), *, output=None,
+                   extra: dict[str, str] | None = None) -> subprocess.Popen:
+    """Start a playbook as `run_playbook` does, in a process group of its own."""
     command = ["ansible-playbook", playbook, *variable_arguments(lab), "--extra-vars", json.dumps(more or {}), *arguments]
-    done = subprocess.run(lab.podman.inside(command), env={**environment(lab), **(extra or {})}, stdin=subprocess.DEVNULL,
-                          stdout=output, stderr=output and subprocess.STDOUT, check=False, timeout=PLAYBOOK_SECONDS)
-    return done.returncode
+    return subprocess.Popen(lab.podman.inside(command), env={**environment(lab), **(extra or {})}, stdin=subprocess.DEVNULL,
+                            stdout=output, stderr=output and subprocess.STDOUT, start_new_session=True)

@@ -5,41 +5,15 @@
 
 from __future__ import annotations
 
-import json
-import re
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from fleet.demo import run_playbook, stop_probe
 from fleet.embedded import EmbeddedFleet
+from fleet.runs import Run
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 PLUGINS = Path(__file__).parent / "plugins"
-RECAP = re.compile(r"^(\S+)\s+: ok=(\d+)\s+changed=(\d+)\s+unreachable=(\d+)\s+failed=(\d+)", re.MULTILINE)
-
-
-@dataclass
-class Run:
-    """What a playbook run showed."""
-
-    code: int
-    output: str
-    directory: Path
-
-    @property
-    def changed(self) -> dict[str, int]:
-        """Host to its changed count, from the recap."""
-        return {host: int(changed) for host, _ok, changed, _lost, _failed in RECAP.findall(self.output)}
-
-    @property
-    def words(self) -> str:
-        """The output as one line, so that wrapped sentences can be searched."""
-        return " ".join(self.output.split())
-
-    @property
-    def report(self) -> dict:
-        return json.loads((self.directory / "report.json").read_text(encoding="utf-8"))
 
 
 class Operator:

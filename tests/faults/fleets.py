@@ -1,0 +1,234 @@
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What faults are injected into: one interface, and the embedded fleet behind it. The lab is in in_lab.py."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+from fleet import demo
+from fleet.embedded import EmbeddedFleet
+from fleet.haproxy import HaproxyError
+from fleet.members import MemberError
+from fleet.runs import Run
+from lab.podman import LabError
+
+PATIENCE_S = 240
+RATE = 40
+MIX = [{"kind": "keepalive", "share": 3, "path": "/products?tenant=a"}, {"kind": "new", "share": 3, "path": "/products?tenant=b"},
+       {"kind": "sticky", "share": 2, "path": "/products?tenant=a"},
+       {"kind": "write", "share": 1, "path": "/orders?tenant=b", "body": {"product": 1, "quantity": 2}, "status": [201]}]
+
+
+@dataclass
+class Users:
+    """What the users of a fleet saw during a scenario."""
+
+    scheduled: int
+    failed: int
+    live_min: int | None
+
+
+@dataclass
+class Running:
+    """A playbook that is at work."""
+
+    process: subprocess.Popen
+    log: Path
+    directory: Path
+
+    def send(self, number: signal.Signals) -> None:
+        """To the controller and what it started, as a terminal does."""
+        os.killpg(self.process.pid, number)
+
+    def end(self) -> Run:
+        """Wait for its end."""
+        code = self.process.wait(PATIENCE_S)
+        return Run(code, self.log.read_text(encoding="utf-8"), self.directory)
+
+
+class Fleet:
+    """A fleet of six members behind two load balancers, and its users. A subclass says how it is reached."""
+
+    name = ""
+    directory: Path
+
+    def __init__(self) -> None:
+        self.runs = 0
+        self.everybody = {f"app{number}" for number in range(1, 7)}
+
+    # -- what a subclass does
+
+    def command(self, playbook: str, variables: dict, output, environment: dict[str, str]) -> subprocess.Popen:
+        raise NotImplementedError
+
+    def release_of(self, member: str) -> str | None:
+        """The release that a member answers, asked directly; None when it does not answer."""
+        raise NotImplementedError
+
+    def in_traffic(self) -> dict[str, set[str]]:
+        """Load balancer to the members that it sends new traffic to."""
+        raise NotImplementedError
+
+    def probe(self, state: str, **options: object) -> None:
+        raise NotImplementedError
+
+    def fronts(self) -> list[str]:
+        raise NotImplementedError
+
+    def kill(self, member: str) -> None:
+        """A member dies without a word."""
+        raise NotImplementedError
+
+    def freeze(self, name: str) -> None:
+        """A load balancer or a host stops in the middle of whatever it does."""
+        raise NotImplementedError
+
+    def thaw(self, name: str) -> None:
+        """It goes on."""
+        raise NotImplementedError
+
+    def read(self, member: str, path: str) -> str | None:
+        """A file below a member's release root; None when there is none."""
+        raise NotImplementedError
+
+    def artifact(self, release: str) -> Path:
+        """The archive of a release."""
+        return self.directory / "artifacts" / f"shop-{release}.tar.gz"
+
+    @property
+    def inventory(self) -> Path:
+        raise NotImplementedError
+
+    @contextmanager
+    def inventory_without(self, member: str):
+        """Meanwhile a member is missing in the inventory."""
+        text = self.inventory.read_text(encoding="utf-8")
+        hosts = yaml.safe_load(text)
+        del hosts["all"]["children"]["app"]["hosts"][member]
+        self.inventory.write_text(yaml.safe_dump(hosts), encoding="utf-8")
+        try:
+            yield
+        finally:
+            self.inventory.write_text(text, encoding="utf-8")
+
+    # -- what both do
+
+    def begin(self, playbook: str, environment: dict[str, str] | None = None, **variables: object) -> Running:
+        """Start a playbook of the collection, and do not wait for it."""
+        self.runs += 1
+        log = self.directory / f"fault-{self.runs:02}-{playbook}.log"
+        with log.open("w", encoding="utf-8") as output:
+            process = self.command(playbook, {"upgrade_probe": {}, **variables}, output, environment or {})
+        return Running(process, log, self.report_directory)
+
+    def run(self, playbook: str, environment: dict[str, str] | None = None, **variables: object) -> Run:
+        """Run a playbook of the collection to its end."""
+        return self.begin(playbook, environment, **variables).end()
+
+    @property
+    def report_directory(self) -> Path:
+        return self.directory
+
+    def releases(self) -> dict[str, str | None]:
+        """Member to the release that it answers."""
+        return {member: self.release_of(member) for member in sorted(self.everybody)}
+
+    def users_come(self) -> None:
+        """From now on requests come in at both load balancers, at a steady rate."""
+        self.probe("started", targets=self.fronts(), rate=RATE, mix=MIX, max_seconds=900, max_requests=900 * RATE)
+
+    def users_saw(self) -> Users:
+        """Their figures since they came; they stay."""
+        path = self.directory / "users" / "live.json"
+        wait_until(path.exists, "the prober wrote its figures")
+        figures = json.loads(path.read_text(encoding="utf-8"))
+        return Users(figures["requests_scheduled"], figures["requests_failed"], figures["live_min"])
+
+    def users_leave(self) -> None:
+        self.probe("stopped")
+
+
+class Embedded(Fleet):
+    """The fleet of plain processes."""
+
+    name = "embedded"
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__()
+        self.fleet = EmbeddedFleet(directory)
+        self.directory = directory
+
+    def __enter__(self) -> Embedded:
+        self.fleet.__enter__()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        try:
+            self.users_leave()
+        finally:
+            self.fleet.__exit__(*error)
+
+    def command(self, playbook: str, variables: dict, output, environment: dict[str, str]) -> subprocess.Popen:
+        return demo.begin_playbook(playbook, self.directory, variables, output=output, environment=environment)
+
+    def release_of(self, member: str) -> str | None:
+        try:
+            return self.fleet.member_version(member)
+        except MemberError:
+            return None
+
+    def in_traffic(self) -> dict[str, set[str]]:
+        return self.fleet.in_traffic()
+
+    def probe(self, state: str, **options: object) -> None:
+        capacity = [{"name": balancer.name, "endpoint": balancer.traffic_endpoint, "backend": "app"} for balancer in self.fleet.layout.load_balancers]
+        more = {"capacity": capacity} if state == "started" else {}
+        demo.probe(self.directory / "users", state, **options, **more).check_returncode()
+
+    def fronts(self) -> list[str]:
+        return [balancer.front_url for balancer in self.fleet.layout.load_balancers]
+
+    def kill(self, member: str) -> None:
+        self.fleet.kill_member(member)
+
+    def freeze(self, name: str) -> None:
+        self.fleet.record.processes[name].send(signal.SIGSTOP)
+
+    def thaw(self, name: str) -> None:
+        self.fleet.record.processes[name].send(signal.SIGCONT)
+
+    @property
+    def inventory(self) -> Path:
+        return self.directory / "inventory.yml"
+
+    def root(self, member: str) -> Path:
+        """A member's release root, which is a folder of this machine."""
+        return self.fleet.layout.member(member).directory
+
+    def read(self, member: str, path: str) -> str | None:
+        file = self.root(member) / path
+        return file.read_text(encoding="utf-8") if file.exists() else None
+
+
+def wait_until(condition: Callable[[], object], what: str, seconds: float = PATIENCE_S) -> None:
+    """Wait for something to be the case; AssertionError that names it when it is not."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            if condition():
+                return
+        except (HaproxyError, MemberError, LabError):
+            pass
+        assert time.monotonic() < deadline, f"not within {seconds:.0f} s: {what}"
+        time.sleep(0.1)

@@ -1,0 +1,57 @@
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What holds in every row of the fault table, each an assertion that says what it counted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import yaml
+from fleet.runs import Run
+
+from faults.fleets import Fleet
+
+LEAST_REQUESTS = 40
+
+
+def i1_what_is_recorded_is_what_the_hosts_show(fleet: Fleet) -> None:
+    """The as-built document names the release that each member answers."""
+    written = yaml.safe_load((fleet.report_directory / "as-built.yml").read_text(encoding="utf-8"))
+    recorded = {name: member["release"] for name, member in written["members"].items()}
+    assert len(recorded) == len(fleet.everybody)
+    shown = fleet.releases()
+    assert {name: recorded[name] for name in recorded if shown[name]} == {name: release for name, release in shown.items() if release}
+
+
+def i3_never_under_the_floor(fleet: Fleet, floor: int) -> None:
+    """Members in traffic, sampled at the load balancers all the time."""
+    live_min = fleet.users_saw().live_min
+    assert live_min is not None and live_min >= floor, f"{live_min} members were live, and the floor is {floor}"
+
+
+def i4_no_request_failed(fleet: Fleet) -> None:
+    users = fleet.users_saw()
+    assert users.scheduled >= LEAST_REQUESTS, f"only {users.scheduled} requests: nothing is proven"
+    assert users.failed == 0, f"{users.failed} of {users.scheduled} requests failed"
+
+
+def i7_all_of_it_or_nothing(fleet: Fleet, release: str) -> None:
+    """Every member answers the release and takes traffic on every load balancer, and nobody holds the lock."""
+    assert fleet.releases() == dict.fromkeys(sorted(fleet.everybody), release)
+    assert fleet.in_traffic() == {"lb1": fleet.everybody, "lb2": fleet.everybody}
+
+
+def i8_ends_in_error_and_says_what_next(run: Run, *words: str) -> None:
+    """A non-zero exit, and a message with these words and a next step."""
+    assert run.code != 0, run.output[-2000:]
+    missing = [word for word in words if word not in run.words]
+    assert not missing, f"the run did not say {missing}:\n{run.output[-3000:]}"
+
+
+def i9_nowhere(secret: str, *places: Path) -> None:
+    """A planted secret is in no file of these folders, and in no argument of a process."""
+    files = [path for place in places for path in place.rglob("*") if path.is_file() and not path.is_symlink()]
+    assert files, "no file was searched"
+    found = [str(path) for path in files if secret.encode() in path.read_bytes()]
+    assert not found, f"the secret stands in {found}"

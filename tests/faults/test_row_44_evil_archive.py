@@ -1,0 +1,41 @@
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""An archive that writes elsewhere, or leaves a setuid file.
+
+When a release's archive holds a name with .., an absolute link or a setuid file, then every host refuses it, and nothing of it is left.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import tarfile
+
+from faults.invariants import i4_no_request_failed, i7_all_of_it_or_nothing, i8_ends_in_error_and_says_what_next
+
+ON = ("embedded",)
+
+
+def archive(path, kind: str):
+    with tarfile.open(path, "w:gz") as file:
+        entry = tarfile.TarInfo("../../escaped" if kind == "traversal" else "app.py")
+        entry.mode = 0o4755 if kind == "setuid" else 0o644
+        if kind == "absolute link":
+            entry.type, entry.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        else:
+            entry.size = 4
+        file.addfile(entry, io.BytesIO(b"evil"))
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_it_is_refused_and_leaves_nothing(fleet):
+    for kind in ("traversal", "absolute link", "setuid"):
+        path = fleet.directory / "evil.tar.gz"
+        sha256 = archive(path, kind)
+        run = fleet.run("upgrade", upgrade_release="2.0.0", upgrade_artifact=str(path), upgrade_artifact_sha256=sha256)
+        i8_ends_in_error_and_says_what_next(run, "Stage the release from the artifact")
+        assert not list(fleet.directory.rglob("escaped")), kind
+        assert all(fleet.read(member, "releases/2.0.0/app.py") is None for member in fleet.everybody)
+    i7_all_of_it_or_nothing(fleet, "1.0.0")
+    i4_no_request_failed(fleet)
