@@ -79,7 +79,10 @@ class Apt:
 
 
 def parse_simulation(text: str, held: set[str]) -> list[Update]:
-    """The updates in what ``apt-get --simulate upgrade`` prints: ``Inst name [old] (new origin:suite/codename, ... [architecture])``."""
-    return [Update(name=found["name"].split(":")[0], installed=found["installed"], candidate=found["candidate"], source=found["origins"],
+    """The updates in what ``apt-get --simulate upgrade`` prints: ``Inst name [old] (new origin:suite/codename, ... [architecture])``.
+
+    The name of a package of a foreign architecture has that behind a colon, here as in everything that apt is told.
+    """
+    return [Update(name=found["name"], installed=found["installed"], candidate=found["candidate"], source=found["origins"],
                    security="security" in found["origins"].lower(), held=found["name"] in held)
             for found in INST.finditer(text)]

@@ -30,6 +30,16 @@ def planned_patches(members: Mapping, service: Mapping, pending: list[str]) -> d
     }
 
 
+def updates_held(members: Mapping, service: Mapping, nothing_to_do: bool) -> dict:
+    """``{owner, hosts}``: where unattended updates are held while the run is at work, and let in again at its end.
+
+    That is every member, or, when there is nothing to do, where a run that never came to its end still holds them.
+    """
+    owner = f"alwayson.upgrade: {service['service']}"
+    left = sorted(name for name, facts in members.items() if _of(facts, service).get("held_by") == owner)
+    return {"owner": owner, "hosts": left if nothing_to_do or service["patch"] == NONE else sorted(members)}
+
+
 def unreadable(members: Mapping, service: Mapping) -> list[str]:
     """A sentence for each member whose updates could not be read although the run is to install them."""
     return [f"the package updates of {name} cannot be read: {_of(facts, service)['problem']}"

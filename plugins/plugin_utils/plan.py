@@ -14,7 +14,7 @@ from dataclasses import replace
 
 from .limits import Limits, RunPolicy, ScheduleError
 from .migrations import to_contract, to_expand
-from .patches import PATCH, needs_patching, planned_patches
+from .patches import PATCH, needs_patching, planned_patches, updates_held
 from .refusals import refusals, without_the_release
 from .schedule import Schedule
 from .steps import NAMED_STEPS, Member, split_into_steps
@@ -72,6 +72,7 @@ def make_plan(service: Mapping, observed: Mapping, pinned: Mapping[str, int] | N
     if not target_problem and service["direction"] == "upgrade":
         plan["refusals"] += _choose_migrations(service, observed, plan)
     plan["nothing_to_do"] = not pending and not plan["contract"] and not target_problem
+    plan["updates_held"] = updates_held(members, service, plan["nothing_to_do"])
     plan["refusals"] += refusals(service, observed, plan)
     return plan
 

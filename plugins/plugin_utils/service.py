@@ -148,6 +148,8 @@ def _choice_problems(service: Mapping, names: Sequence[str]) -> list[str]:
         problems.append(f"upgrade_patch is {service['patch']!r}: choose one of {', '.join(PATCHES)}")
     elif service["patch"] == NONE and service["direction"] == PATCH:
         problems.append(f"upgrade_patch is {NONE}, and patch.yml does nothing else: leave it out, or choose one of {', '.join(PATCHES[1:])}")
+    if not isinstance(service["patch_exclude"], (list, tuple)):
+        problems.append(f"upgrade_patch_exclude is {service['patch_exclude']!r}: give a list of shell patterns")
     if service["reboot"] not in REBOOTS:
         problems.append(f"upgrade_reboot is {service['reboot']!r}: choose one of {', '.join(REBOOTS)}")
     if service["take_over"] and not service["reason"]:

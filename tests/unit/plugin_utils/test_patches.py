@@ -59,6 +59,14 @@ def test_there_is_nothing_to_patch_on_a_fleet_without_updates():
     assert plan["nothing_to_do"] and plan["refusals"] == []
 
 
+def test_unattended_updates_are_held_on_all_members_or_let_in_where_a_dead_run_left_them_held():
+    owner = "alwayson.upgrade: service"
+    held = {"patches": {"updates": [], "reboot_for": [], "held_by": owner}}
+    assert make_plan(patching(), fleet(app1=waiting(AGENT)))["updates_held"] == {"owner": owner, "hosts": NAMES}
+    assert make_plan(patching(), fleet(app2=held, app3={"patches": {"held_by": "somebody else"}}))["updates_held"] == {"owner": owner, "hosts": ["app2"]}
+    assert make_plan(service(), fleet(app2=held))["updates_held"]["hosts"] == []
+
+
 def test_a_fleet_between_two_releases_is_not_patched():
     plan = make_plan(patching(), fleet("1.0.0", app1={"release": "2.0.0", **waiting(AGENT)}))
     assert "the hosts run different releases (1.0.0, 2.0.0): finish that first" in plan["refusals"][0]
@@ -75,6 +83,7 @@ def test_updates_that_cannot_be_read_are_a_reason_to_refuse():
 @pytest.mark.parametrize(("changes", "problem"), [
     ({"patch": "some"}, "upgrade_patch is 'some': choose one of none, security, all"),
     ({"reboot": "yes"}, "upgrade_reboot is 'yes': choose one of if_needed, never"),
+    ({"patch_exclude": "linux-*"}, "upgrade_patch_exclude is 'linux-*': give a list"),
     ({"patch": "none", "direction": "patch"}, "upgrade_patch is none, and patch.yml does nothing else"),
 ])
 def test_what_is_wrong_with_a_description_is_named(changes, problem):
