@@ -9,12 +9,12 @@ from .schedule import BACK, RETURNED, Decision, Schedule
 
 
 def roll_begins(schedule: Schedule, play: str) -> dict:
-    """The first event: the pools with their limits, and every member."""
+    """The first event: the pools with their limits, every member, and how many of them the controller serves at the same time (None: any number)."""
     pending = set(schedule.pending)
     pools = {name: {"size": pool.size, "window": pool.window, "floor": pool.floor, "steps": pool.step_sizes()} for name, pool in schedule.pools.items()}
     members = [{"name": member.name, "pool": member.pool, "domain": member.domain, "step": schedule.pools[member.pool].step_of.get(member.name),
                 "pending": member.name in pending, "in_traffic": member.in_traffic, "expected_s": member.expected_s} for member in schedule.members]
-    return {"play": play, "pools": pools, "members": members}
+    return {"play": play, "pools": pools, "members": members, "served_at_once": schedule.policy.max_in_flight}
 
 
 def state_for(schedule: Schedule, name: str | None) -> dict:

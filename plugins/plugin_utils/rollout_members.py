@@ -145,10 +145,11 @@ def takes_traffic(member: Member, pool: Pool | None) -> bool:
     return member.in_traffic and member.state in SERVING
 
 
-def seconds_left(members: Iterable[Member], windows: dict[str, int], now: float) -> float | None:
+def seconds_left(members: Iterable[Member], windows: dict[str, int], now: float, served_at_once: int | None = None) -> float | None:
     """How long the members that are not done will take; None when nothing tells.
 
-    Each takes what it took last time, or else the mean of those that are done by now; a pool works on ``windows[pool]`` at the same time.
+    Each takes what it took last time, or else the mean of those that are done by now; a pool works on ``windows[pool]`` at the same time,
+    and the controller on ``served_at_once`` of all pools together.
     """
     members = list(members)
     took = [member.seconds for member in members if member.seconds is not None and member.state in (DONE, STANDBY)]
@@ -162,7 +163,9 @@ def seconds_left(members: Iterable[Member], windows: dict[str, int], now: float)
             return None
         gone = member.elapsed(now) if member.state == FLIGHT else None
         by_pool.setdefault(member.pool, []).append(max(0.0, takes - (gone or 0.0)))
-    return max((_seconds_of_pool(rest, windows.get(pool) or 1) for pool, rest in by_pool.items()), default=0.0)
+    of_the_controller = sum(map(sum, by_pool.values())) / served_at_once if served_at_once else 0.0
+    of_the_pools = (_seconds_of_pool(rest, windows.get(pool) or 1) for pool, rest in by_pool.items())
+    return max(of_the_controller, *of_the_pools, 0.0)
 
 
 def _seconds_of_pool(rest: list[float], window: int) -> float:

@@ -48,6 +48,7 @@ class View:
     phases: dict[str, dict[str, float]] = field(default_factory=dict)
     members: dict[str, Member] = field(default_factory=dict)
     pools: dict[str, Pool] = field(default_factory=dict)
+    served_at_once: int | None = None
     planned: bool = False
     told_by_strategy: bool = False
     rolling: bool = False
@@ -95,7 +96,7 @@ class View:
         """Until the last member is done; None when nothing tells."""
         if self.holding[0] in ("paused", "stopped") or not self.in_roll or any(member.state == FLIGHT and member.back for member in self.members.values()):
             return None
-        return seconds_left(self.members.values(), {pool.name: pool.window for pool in self.pools.values()}, self.now)
+        return seconds_left(self.members.values(), {pool.name: pool.window for pool in self.pools.values()}, self.now, self.served_at_once)
 
 
 def fold(view: View, event: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -193,6 +194,7 @@ def _result(view: View, event: Mapping) -> list[dict]:
 
 def _roll_begins(view: View, event: Mapping) -> list[dict]:
     view.told_by_strategy = view.rolling = True
+    view.served_at_once = event.get("served_at_once")
     view.holding, view.not_started = ("", ""), []
     title = next(iter(view.pools)) if len(view.pools) == 1 == len(event.get("pools", {})) else ""
     for name, pool in event.get("pools", {}).items():

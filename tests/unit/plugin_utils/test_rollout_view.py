@@ -80,6 +80,13 @@ def test_a_long_member_bounds_the_time_left():
     assert view.seconds_left() == 100.0
 
 
+def test_a_controller_that_serves_fewer_than_the_window_bounds_the_time_left():
+    members = [{"name": f"m{number}", "pool": POOL, "domain": None, "step": 0, "pending": True, "in_traffic": True, "expected_s": 10.0} for number in range(20)]
+    begins = {"event": "roll_begins", "play": "p", "pools": {POOL: {"size": 20, "window": 10, "floor": 10, "steps": [20]}}, "members": members}
+    assert events_of([begins])[0].seconds_left() == 20.0
+    assert events_of([{**begins, "served_at_once": 4}])[0].seconds_left() == 50.0
+
+
 # -- half of the pool, then the other
 
 PLAN = {"service": "shop", "method": "half_pool", "direction": "upgrade", "release_from": "1.0.0", "release_to": "2.0.0", "pool_size": 2, "live": ["a", "b"],
