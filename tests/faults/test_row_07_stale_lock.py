@@ -22,7 +22,7 @@ def test_it_is_taken_only_by_its_id_with_a_reason(fleet):
     path = fleet.directory / "state" / "shop.lock"
     lock = json.loads(path.read_text(encoding="utf-8"))
     # As if the run had been started elsewhere: another machine, of which this one cannot tell who is alive there.
-    elsewhere = {**lock, "host": "elsewhere", "controller": {**lock["controller"], "machine": "f" * 32}}
+    elsewhere = {**lock, "host": "elsewhere", "controller": {**lock["controller"], "machine": "f" * 32, "boot": "0" * 36}}
     path.write_text(json.dumps(elsewhere), encoding="utf-8")
     refused = fleet.run("upgrade", upgrade_release="2.0.0")
     i8_ends_in_error_and_says_what_next(refused, lock["id"], "elsewhere", "upgrade_take_over", "upgrade_reason")
