@@ -61,7 +61,8 @@ class Apt:
             raise PackageError(f"{HOLD} cannot be read: {error}") from error
 
     def hold(self, owner: str) -> None:
-        text = f'{HOLD_HEADER}{" ".join(owner.split())}\n// No unattended update while an upgrade is under way. Remove this file when none is.\nAPT::Periodic::Enable "0";\n'
+        text = (f'{HOLD_HEADER}{" ".join(owner.split())}\n// No unattended update while an upgrade is under way. Remove this file when none is.\n'
+                'APT::Periodic::Enable "0";\n')
         try:
             with open(f"{HOLD}.new", "w", encoding="utf-8") as file:
                 file.write(text)

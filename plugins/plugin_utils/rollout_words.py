@@ -25,7 +25,9 @@ PICTURED = ("finished", "stopped", "paused")
 
 @dataclass(frozen=True)
 class Told:
-    """A sentence with its level (detail, step, info, good, warning or bad), and lines that belong below it; a text that was made for a whole terminal is not indented."""
+    """A sentence with its level (detail, step, info, good, warning or bad), and lines that belong below it; a text that was made for a whole terminal
+    is not indented.
+    """
 
     level: str
     sentence: str

@@ -72,7 +72,8 @@ def pytest_terminal_summary(terminalreporter):
         return
     columns = ("embedded", "lab", "controller")
     lines = ["| # | fault | embedded fleet | lab | controller |", "| --- | --- | --- | --- | --- |"]
-    lines += [f"| {number} | {name.rstrip('.')} | {' | '.join(RESULTS[number, name].get(where, '') for where in columns)} |" for number, name in sorted(RESULTS)]
+    for number, name in sorted(RESULTS):
+        lines.append(f"| {number} | {name.rstrip('.')} | {' | '.join(RESULTS[number, name].get(where, '') for where in columns)} |")
     (REPOSITORY / "build" / "faults.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
     terminalreporter.section("the fault table (build/faults.md)")
     for line in lines:

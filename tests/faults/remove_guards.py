@@ -30,17 +30,24 @@ class Guard:
 
 
 GUARDS = (
-    Guard(6, "a holder that is alive is believed dead", (("plugins/module_utils/_controller.py", '    """True when no process has this id,', '    return True\n    """True'),)),
-    Guard(7, "a holder elsewhere is looked for here", (("plugins/module_utils/_controller.py", "    if former.boot == here.boot:\n        if", "    if True:\n        if"),)),
-    Guard(33, "nobody says who was left out", (("plugins/plugin_utils/run_record.py", '        elif member["outcome"] == "left_out":', '        elif False:'),)),
-    Guard(35, "the pool is not compared with the inventory", (("plugins/plugin_utils/refusals.py", "        *_unknown_members(service, observed),\n", ""),)),
-    Guard(36, "a group that is not there is empty", (("plugins/plugin_utils/service.py", "    if group not in groups:\n", "    if group not in groups:\n        return [], ''\n"),)),
-    Guard(38, "any word is a version", (("plugins/plugin_utils/service.py", "    if not is_valid(release):", "    if False:"),)),
+    Guard(6, "a holder that is alive is believed dead", (
+        ("plugins/module_utils/_controller.py", '    """True when no process has this id,', '    return True\n    """True'),)),
+    Guard(7, "a holder elsewhere is looked for here", (
+        ("plugins/module_utils/_controller.py", "    if former.boot == here.boot:\n        if", "    if True:\n        if"),)),
+    Guard(33, "nobody says who was left out", (
+        ("plugins/plugin_utils/run_record.py", '        elif member["outcome"] == "left_out":', '        elif False:'),)),
+    Guard(35, "the pool is not compared with the inventory", (
+        ("plugins/plugin_utils/refusals.py", "        *_unknown_members(service, observed),\n", ""),)),
+    Guard(36, "a group that is not there is empty", (
+        ("plugins/plugin_utils/service.py", "    if group not in groups:\n", "    if group not in groups:\n        return [], ''\n"),)),
+    Guard(38, "any word is a version", (
+        ("plugins/plugin_utils/service.py", "    if not is_valid(release):", "    if False:"),)),
     Guard(39, "the census is not kept", (
         ("playbooks/phases/open.yml", "alwayson_problems + [ansible_failed_task.name", "alwayson_problems + [] if true else [ansible_failed_task.name"),
         ("plugins/plugin_utils/run_record.py", 'bool(plan["nothing_to_do"] or run.get("census"))', "True"),
     )),
-    Guard(42, "the checksum is not compared", (("plugins/module_utils/_release.py", "    if found != sha256:", "    if False:"),)),
+    Guard(42, "the checksum is not compared", (
+        ("plugins/module_utils/_release.py", "    if found != sha256:", "    if False:"),)),
     Guard(44, "names may lead out of the archive", (
         ("plugins/module_utils/_archive_names.py", """        raise ArchiveNameError("its name contains '..'")""", "        pass"),)),
     Guard(46, "the password is an option like any other", (

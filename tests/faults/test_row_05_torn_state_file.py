@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A torn state file.
 
-When the file of the lock is cut short by a crash of its host, then a run refuses, and names the file and what to do. Without the file it goes on from what the hosts show.
+When the file of the lock is cut short by a crash of its host, then a run refuses, and names the file and what to do.
+Without the file it goes on from what the hosts show.
 """
 
 from __future__ import annotations

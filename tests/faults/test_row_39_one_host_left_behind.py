@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """One host answers the old release at the end.
 
-When somebody puts one member back to the old release after the roll, then the run is not "done": it asks every member, through the users' path, and names that one.
+When somebody puts one member back to the old release after the roll, then the run is not "done":
+it asks every member, through the users' path, and names that one.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Secrets.
 
-When a password is given for the databases, then after a whole run with the highest verbosity it stands in no log, no report, no journal and no file that the run left,
-and at no moment in the arguments of a process.
+When a password is given for the databases, then after a whole run with the highest verbosity it stands in no log, no report, no journal
+and no file that the run left, and at no moment in the arguments of a process.
 """
 
 from __future__ import annotations

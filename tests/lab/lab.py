@@ -15,7 +15,7 @@ from pathlib import Path
 from fleet import artifacts
 from lab import image, inventory, provision
 from lab.keys import Keys
-from lab.layout import HOSTS, PRIMARY, Host, host, of_role
+from lab.layout import HOSTS, PRIMARY, STANDBY, Host, host, of_role
 from lab.podman import LabError, Podman, missing
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -114,9 +114,9 @@ class Lab:
                 table = self.exec(balancer.name, "sh", "-c", "echo 'show stat app 4 -1' | python3 /lab/ask /run/haproxy/admin.sock", check=False).stdout
                 up = sum(line.split(",")[17] == "UP" for line in table.splitlines() if line.startswith("app,"))
                 missed += [] if up == len(of_role("application")) else [f"{balancer.name} has {up} members in traffic"]
-            standby = self.exec("db2", "runuser", "-u", "postgres", "--", "psql", "-Atc", "SELECT count(*) FROM pg_stat_wal_receiver WHERE status = 'streaming'",
-                                check=False)
-            missed += [] if standby.stdout.strip() == "1" else ["db2 does not stream"]
+            streaming = "SELECT count(*) FROM pg_stat_wal_receiver WHERE status = 'streaming'"
+            standby = self.exec(STANDBY, "runuser", "-u", "postgres", "--", "psql", "-Atc", streaming, check=False)
+            missed += [] if standby.stdout.strip() == "1" else [f"{STANDBY} does not stream"]
         return missed
 
 

@@ -50,7 +50,8 @@ def ssh_command(lab: Lab, name: str) -> list[str]:
     return ["ssh", "-i", str(lab.keys.operator), *SSH.format(known=lab.keys.known_hosts).split(), f"deploy@{host(name).address}"]
 
 
-def run_playbook(lab: Lab, playbook: str, more: dict | None = None, arguments: tuple[str, ...] = (), *, output=None, extra: dict[str, str] | None = None) -> int:
+def run_playbook(lab: Lab, playbook: str, more: dict | None = None, arguments: tuple[str, ...] = (), *, output=None,
+                 extra: dict[str, str] | None = None) -> int:
     """Run a playbook of the collection, or a file, with `more` variables; returns its exit status. `output` is a file for what it says."""
     return begin_playbook(lab, playbook, more, arguments, output=output, extra=extra).wait(PLAYBOOK_SECONDS)
 
