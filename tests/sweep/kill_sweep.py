@@ -5,6 +5,7 @@
 
     build/venv/bin/python tests/sweep/kill_sweep.py --method half_pool             # every event; a line each in build/sweep/results.jsonl
     build/venv/bin/python tests/sweep/kill_sweep.py --method rolling --events 6    # a sample, spread evenly
+    build/venv/bin/python tests/sweep/kill_sweep.py --part 1/2                     # every other event; 2/2 beside it has the rest
 
 After each pair of a killed and a resumed run: the resumed one ended with 0, every member runs the release and takes traffic on every load balancer, every
 application was started exactly once for it, no migration stands in the ledger twice, no lock is left. An independent prober asks through both load
@@ -89,6 +90,14 @@ class Sweep:
         failed, self.failed_before = live["requests_failed"] - self.failed_before, live["requests_failed"]
         return found + ([f"{failed} requests failed"] if failed else [])
 
+    def be_where_it_begins(self, playbook: str) -> None:
+        """Go the other way first when the fleet is there already."""
+        target, other = (NEW, "rollback") if playbook == "upgrade" else (OLD, "upgrade")
+        if all(self.fleet.member_version(member.name) == target for member in self.fleet.layout.members):
+            code, _events = self.run(other)
+            if code:
+                raise SystemExit(f"{other} ended with {code}: see {self.directory / other}.log")
+
     def killed_and_resumed(self, playbook: str, event: int | str) -> dict:
         """One kill, one resume, and what was found."""
         release = NEW if playbook == "upgrade" else OLD
@@ -116,16 +125,20 @@ def main() -> int:
     done = _known(results)
     failed = swept = 0
     deadline = time.monotonic() + options.minutes * 60
-    with interruptible(), Sweep(REPOSITORY / "build" / "sweep" / options.method, options.method) as sweep:
+    part, parts = map(int, options.part.split("/"))
+    with interruptible(), Sweep(REPOSITORY / "build" / "sweep" / f"{options.method}-{part}-of-{parts}", options.method) as sweep:
         counts = {playbook: len(sweep.run(playbook)[1]) for playbook in ("upgrade", "rollback")}
-        chosen = spread(max(counts.values()))[:options.events or None]
+        chosen = spread(max(counts.values()))[:options.events or None][part - 1::parts]
         print(f"{options.method}: {counts['upgrade']} events in an upgrade, {counts['rollback']} in a rollback; sweeping {len(chosen)} of them", flush=True)
         for event in chosen:
             for playbook in ("upgrade", "rollback"):
-                if (options.method, playbook, event) in done and options.go_on or time.monotonic() > deadline:
+                if event > counts[playbook] or (options.method, playbook, event) in done and options.go_on or time.monotonic() > deadline:
                     continue
-                # The other direction has to be done anyway; past its last event it is not killed.
-                result = sweep.killed_and_resumed(playbook, event if event <= counts[playbook] else 0)
+                sweep.be_where_it_begins(playbook)
+                result = sweep.killed_and_resumed(playbook, event)
+                if not result["killed"]:
+                    # The first run had more to do than all later ones: migrations are applied once.
+                    counts[playbook] = result["events"]
                 swept += result["killed"]
                 failed += bool(result["problems"])
                 with results.open("a", encoding="utf-8") as file:
@@ -147,6 +160,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--method", choices=("half_pool", "rolling", "canary"), default="half_pool")
     parser.add_argument("--events", type=int, default=0, help="how many events, spread over all of them; 0: every one")
+    parser.add_argument("--part", default="1/1", metavar="K/N", help="the Kth of N equal parts of the events")
     parser.add_argument("--minutes", type=float, default=600, help="start no kill after so many minutes")
     parser.add_argument("--go-on", action="store_true", help="leave out what build/sweep/results.jsonl says converged")
     return parser.parse_args()
