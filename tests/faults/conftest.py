@@ -17,7 +17,9 @@ sys.path[:0] = [str(REPOSITORY / "tests"), str(REPOSITORY / "build" / "collectio
 
 from faults.fleets import Embedded  # noqa: E402
 from faults.in_lab import InLab  # noqa: E402
-from lab.fixtures import lab  # noqa: E402, F401
+from lab.fixtures import lab  # noqa: E402
+
+__all__ = ["lab"]
 
 ROW = re.compile(r"test_row_(\d+)_")
 RESULTS: dict[tuple[int, str], dict[str, str]] = defaultdict(dict)

@@ -9,7 +9,7 @@ When members are dead before an upgrade begins, so that nobody else may leave tr
 from __future__ import annotations
 
 from faults.fleets import wait_until
-from faults.invariants import i3_never_under_the_floor, i4_no_request_failed, i8_ends_in_error_and_says_what_next
+from faults.invariants import i3_never_under_the_floor, i8_ends_in_error_and_says_what_next
 
 ON = ("embedded", "lab")
 

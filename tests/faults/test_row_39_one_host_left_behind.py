@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from faults.invariants import i4_no_request_failed, i8_ends_in_error_and_says_what_next
+from faults.invariants import i8_ends_in_error_and_says_what_next
 
 ON = ("embedded",)
 HOOK = Path(__file__).parent / "hooks" / "revert_app3.yml"
