@@ -12,6 +12,14 @@ import pytest
 from ansible_collections.alwayson.upgrade.plugins.module_utils._first_interrupt import FirstInterrupt
 
 
+@pytest.fixture(autouse=True)
+def _as_in_a_terminal():
+    """A program that was started in the background inherits that Ctrl-C is ignored."""
+    inherited = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, inherited)
+
+
 def interrupt() -> None:
     os.kill(os.getpid(), signal.SIGINT)
 
