@@ -19,7 +19,7 @@ def test_the_broken_chain_is_found(fleet):
     journal = fleet.report_directory / "journal.jsonl"
     assert journal.stat().st_mode & 0o777 == 0o600
     text = journal.read_text(encoding="utf-8")
-    assert text.count("2.0.0") > 3
+    assert "2.0.0" in text
     journal.write_text(text.replace("2.0.0", "3.0.0", 1), encoding="utf-8")
     run = fleet.run("upgrade", SCREEN, upgrade_release="2.0.0")
     assert run.code == 0 and "journal" in run.words and list(fleet.report_directory.glob("journal.broken-*.jsonl"))
