@@ -104,10 +104,10 @@ def _views(facts: Mapping, observed: Mapping, service: Mapping):
 
 def _target(service: Mapping, members: Mapping) -> tuple[str | None, str]:
     """The release to go to, and what is wrong with it. A rollback goes to the one release that every host had before."""
-    if service["release"] is not None and service["direction"] != PATCH:
-        return service["release"], ""
     if service["direction"] == PATCH:
         return _release_that_stays(members)
+    if service["release"] is not None:
+        return service["release"], ""
     before = sorted({str(facts.get("previous")) for facts in members.values()})
     if len(before) == 1 and before[0] != "None":
         return before[0], ""

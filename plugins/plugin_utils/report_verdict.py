@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from .report_floor import HALF_POOL, STRANDED
-from .wording import count, listed, plural, seconds, sentence
+from .wording import count, done_word, listed, plural, seconds, sentence
 
 GOOD, WARNING, BAD = "good", "warning", "bad"
 DONE = (None, "upgraded", "rolled back", "patched", "nothing to do")
@@ -138,7 +138,7 @@ def _headline(report: Mapping, *, run_ok: bool, all_well: bool) -> str:
         return f"Nobody noticed: {figures}"
     if known:
         return figures
-    done = {"rollback": "Rolled back to", "patch": "Patched on"}.get(report["direction"], "Upgraded to")
+    done = f"{done_word(report['direction']).capitalize()} {'on' if report['direction'] == 'patch' else 'to'}"
     return f"{done} {report['release_to'] or 'the release'}; whether anybody noticed was not measured"
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from . import wording
 from .rollout_members import DONE, FAILED, LOST, RETURNED, STANDBY
 from .rollout_view import View, note
 from .screen_text import inert_lines, one_line
@@ -45,7 +46,7 @@ def done_word(view: View) -> str:
     """What a finished member is in this run."""
     if not view.release_to:
         return "done"
-    return {"rollback": "rolled back", "patch": "patched"}.get(view.direction, "upgraded")
+    return wording.done_word(view.direction)
 
 
 # -- the run

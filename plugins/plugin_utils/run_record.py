@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from .patches import PATCH
+from .wording import done_word
 
 # After a run that did not succeed: the state first. The same command again goes on from there, or rollback goes back.
 NEXT_COMMAND = "ansible-playbook alwayson.upgrade.status"
@@ -105,7 +105,7 @@ def _outcome(ok: bool, plan: Mapping, members: Mapping) -> str:
     if plan["nothing_to_do"]:
         return "nothing to do"
     if ok:
-        return {"rollback": "rolled back", PATCH: "patched"}.get(plan["direction"], "upgraded")
+        return done_word(plan["direction"])
     if all(member["outcome"] == "untouched" for member in members.values()):
         return "stopped before a member left traffic"
     if all(member["release_after"] == member["release_before"] and member["outcome"] not in ("left_out", "lost") for member in members.values()):

@@ -96,6 +96,11 @@ def sentence(words: str) -> str:
     return words if words.endswith((".", "!", "?")) else words + "."
 
 
+def done_word(direction: str | None) -> str:
+    """What became of members whose run went this way and was successful."""
+    return {"rollback": "rolled back", "patch": "patched"}.get(direction, "upgraded")
+
+
 def release_change(direction: str | None, release_from: str | None, release_to: str | None) -> str:
     """From which release to which; a run that only patches hosts leaves it."""
     return f"{release_to or '?'} patched" if direction == "patch" else f"{release_from or '?'} → {release_to or '?'}"
