@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 from fnmatch import fnmatchcase
 from typing import Iterable, Sequence
+
+from ansible_collections.alwayson.upgrade.plugins.module_utils._packages import PackageError, run
 
 # Files of packages; what a program unlinks in /tmp or /run on purpose is not outdated.
 PACKAGED = re.compile(r"(?:/usr|/lib\w*|/s?bin|/opt)/")
 MAPPED = re.compile(r"^\S+ \S+ \S+ \S+ \d+ +(?P<path>/.*) \(deleted\)$", re.MULTILINE)
 UNIT = re.compile(r"/([^/\n]+\.service)(?:/|$)", re.MULTILINE)
-SYSTEMCTL_SECONDS = 120
+SYSTEMCTL_SECONDS = 120.0
 
 
 def outdated_files(maps: str) -> list[str]:
@@ -50,8 +51,11 @@ def restart(units: Iterable[str], leave: Sequence[str]) -> tuple[list[str], list
     for unit in units:
         if any(fnmatchcase(unit, pattern) for pattern in leave):
             continue
-        done = subprocess.run(["systemctl", "restart", unit], capture_output=True, check=False, timeout=SYSTEMCTL_SECONDS)
-        (failed if done.returncode else restarted).append(unit)
+        try:
+            run(["systemctl", "restart", unit], SYSTEMCTL_SECONDS)
+            restarted.append(unit)
+        except PackageError:
+            failed.append(unit)
     return restarted, failed
 
 

@@ -53,6 +53,52 @@ class Holder:
         return f"{self.command or 'a process'} (pid {self.pid}) holds {self.path}"
 
 
+@dataclass(frozen=True)
+class HoldFile:
+    """A file that says who keeps updates from being installed by themselves: the owner in its first line, then what its package manager reads or needs.
+
+    It stands in /etc, because the hold outlives the reboots of the run. Every method raises PackageError when it cannot.
+    """
+
+    path: str
+    header: str = ""
+
+    def owner(self) -> str | None:
+        """None when there is no hold."""
+        lines = self._lines()
+        return lines[0].removeprefix(self.header).strip() if lines else None
+
+    def rest(self) -> list[str]:
+        """The lines after the owner's; none when there is no hold."""
+        return [line for line in self._lines()[1:] if line]
+
+    def write(self, owner: str, rest: Iterable[str]) -> None:
+        text = "".join(f"{line}\n" for line in (f"{self.header}{' '.join(owner.split())}", *rest))
+        try:
+            with open(f"{self.path}.new", "w", encoding="utf-8") as file:
+                file.write(text)
+            os.replace(f"{self.path}.new", self.path)
+        except OSError as error:
+            raise PackageError(f"unattended updates cannot be held: {error}. Package updates need root: set become") from error
+
+    def remove(self) -> None:
+        try:
+            os.unlink(self.path)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            raise PackageError(f"unattended updates cannot be let in again: {error}") from error
+
+    def _lines(self) -> list[str]:
+        try:
+            with open(self.path, encoding="utf-8") as file:
+                return file.read().splitlines() or [""]
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise PackageError(f"{self.path} cannot be read: {error}") from error
+
+
 class PackageManager(Protocol):
     """What a package manager does for this collection. Every method raises PackageError when it cannot."""
 

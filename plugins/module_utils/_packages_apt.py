@@ -10,13 +10,13 @@ import os
 import re
 from typing import Sequence
 
-from ansible_collections.alwayson.upgrade.plugins.module_utils._packages import PackageError, Update, run
+from ansible_collections.alwayson.upgrade.plugins.module_utils._packages import HoldFile, Update, run
 
 REFRESH_SECONDS, ASK_SECONDS, INSTALL_SECONDS = 300.0, 120.0, 3600.0
 REBOOT_REQUIRED = "/run/reboot-required"
-# Apt's own nightly updates ask for this before they do anything (apt.systemd.daily). In /etc, because the hold outlives the reboots of the run.
+# Apt's own nightly updates ask for this before they do anything (apt.systemd.daily).
 HOLD = "/etc/apt/apt.conf.d/99alwayson-upgrade-hold"
-HOLD_HEADER = "// Held by "
+HOLD_LINES = ("// No unattended update while an upgrade is under way. Remove this file when none is.", 'APT::Periodic::Enable "0";')
 # No questions, the administrator's configuration files stay, and nobody restarts services behind our back.
 UNATTENDED = {"DEBIAN_FRONTEND": "noninteractive", "APT_LISTCHANGES_FRONTEND": "none", "NEEDRESTART_SUSPEND": "1"}
 OPTIONS = ("-o", "Dpkg::Options::=--force-confdef", "-o", "Dpkg::Options::=--force-confold", "-o", "DPkg::Lock::Timeout=60", "-o", "APT::Get::Assume-Yes=true")
@@ -28,6 +28,7 @@ class Apt:
 
     name = "apt"
     locks = ("/var/lib/dpkg/lock-frontend", "/var/lib/dpkg/lock", "/var/lib/apt/lists/lock", "/var/cache/apt/archives/lock")
+    hold_file = HoldFile(HOLD, header="// Held by ")
 
     def refresh(self) -> None:
         # Any repository that does not answer is an error: an index that is old in silence would hide an update.
@@ -52,31 +53,13 @@ class Apt:
         return ["unknown"]
 
     def held_by(self) -> str | None:
-        try:
-            with open(HOLD, encoding="utf-8") as file:
-                return file.readline().removeprefix(HOLD_HEADER).strip()
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise PackageError(f"{HOLD} cannot be read: {error}") from error
+        return self.hold_file.owner()
 
     def hold(self, owner: str) -> None:
-        text = (f'{HOLD_HEADER}{" ".join(owner.split())}\n// No unattended update while an upgrade is under way. Remove this file when none is.\n'
-                'APT::Periodic::Enable "0";\n')
-        try:
-            with open(f"{HOLD}.new", "w", encoding="utf-8") as file:
-                file.write(text)
-            os.replace(f"{HOLD}.new", HOLD)
-        except OSError as error:
-            raise PackageError(f"unattended updates cannot be held: {error}. Package updates need root: set become") from error
+        self.hold_file.write(owner, HOLD_LINES)
 
     def release(self) -> None:
-        try:
-            os.unlink(HOLD)
-        except FileNotFoundError:
-            pass
-        except OSError as error:
-            raise PackageError(f"unattended updates cannot be let in again: {error}") from error
+        self.hold_file.remove()
 
 
 def parse_simulation(text: str, held: set[str]) -> list[Update]:

@@ -5,12 +5,11 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 from typing import Sequence
 
-from ansible_collections.alwayson.upgrade.plugins.module_utils._packages import PackageError, Update, run
+from ansible_collections.alwayson.upgrade.plugins.module_utils._packages import HoldFile, Update, run
 
 REFRESH_SECONDS, ASK_SECONDS, INSTALL_SECONDS = 300.0, 300.0, 3600.0
 # dnf check-update: 100 means that there are updates; needs-restarting -r: 1 means that a reboot is needed.
@@ -26,6 +25,7 @@ class Dnf:
 
     name = "dnf"
     locks = ("/var/lib/rpm/.rpm.lock",)
+    hold_file = HoldFile(HOLD)
 
     def refresh(self) -> None:
         run(["dnf", "--quiet", "--refresh", "makecache"], REFRESH_SECONDS)
@@ -44,37 +44,24 @@ class Dnf:
         return sorted(set(re.findall(r"^\s+\* (\S+)$", said, re.MULTILINE)))
 
     def held_by(self) -> str | None:
-        try:
-            with open(HOLD, encoding="utf-8") as file:
-                return file.readline().strip()
-        except FileNotFoundError:
-            return None
+        return self.hold_file.owner()
 
     def hold(self, owner: str) -> None:
-        # The timers that are active are written down first, so that a release starts those and no others, even after a crash between.
-        active = [timer for timer in TIMERS if _systemctl("is-active", timer)]
-        if self.held_by() is None:
-            try:
-                with open(f"{HOLD}.new", "w", encoding="utf-8") as file:
-                    file.write("\n".join([" ".join(owner.split()), *active]) + "\n")
-                os.replace(f"{HOLD}.new", HOLD)
-            except OSError as error:
-                raise PackageError(f"unattended updates cannot be held: {error}. Package updates need root: set become") from error
+        # The timers that are active are written down first, so that a release starts those and no others, even after a crash between; those
+        # that an earlier owner stopped stay in the list.
+        active = [timer for timer in TIMERS if _is_active(timer)]
+        self.hold_file.write(owner, sorted({*active, *self.hold_file.rest()}))
         for timer in active:
             run(["systemctl", "disable", "--now", timer], ASK_SECONDS)
 
     def release(self) -> None:
-        if self.held_by() is None:
-            return
-        with open(HOLD, encoding="utf-8") as file:
-            timers = file.read().split("\n")[1:]
-        for timer in filter(None, timers):
+        for timer in self.hold_file.rest():
             run(["systemctl", "enable", "--now", timer], ASK_SECONDS)
-        os.unlink(HOLD)
+        self.hold_file.remove()
 
 
-def _systemctl(verb: str, unit: str) -> bool:
-    return bool(shutil.which("systemctl")) and run(["systemctl", verb, unit], ASK_SECONDS, accepted=(0, 1, 3, 4)).strip() == "active"
+def _is_active(unit: str) -> bool:
+    return bool(shutil.which("systemctl")) and run(["systemctl", "is-active", unit], ASK_SECONDS, accepted=(0, 1, 3, 4)).strip() == "active"
 
 
 def parse_updates(listed: str, advised: str, installed: str) -> list[Update]:

@@ -13,14 +13,8 @@ author: The alwayson.upgrade maintainers (@alwayson)
 description:
   - Reads the server's version and role, its replicas, and for each database its size, its tables and its ledger of migrations.
 extends_documentation_fragment:
+  - alwayson.upgrade.read_only
   - alwayson.upgrade.postgresql
-attributes:
-  check_mode:
-    support: full
-    description: Only reads, in check mode too.
-  diff_mode:
-    support: none
-    description: Changes nothing, so there is no difference to show.
 options:
   databases:
     description:

@@ -12,13 +12,8 @@ version_added: 0.2.0
 author: The alwayson.upgrade maintainers (@alwayson)
 description:
   - Reads the lock that M(alwayson.upgrade.fleet_lock) keeps on this host, and its history. Waits for nobody.
-attributes:
-  check_mode:
-    support: full
-    description: Only reads.
-  diff_mode:
-    support: none
-    description: Changes nothing.
+extends_documentation_fragment:
+  - alwayson.upgrade.read_only
 options:
   service:
     description: The service whose lock it is.

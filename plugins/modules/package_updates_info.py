@@ -15,19 +15,13 @@ description:
   - Tells which services still run with files that an earlier update has replaced, whether a reboot is asked for and by which packages,
     and which boot the host is in.
   - Needs root for O(refresh), for the locks, and to see the services of other accounts. Set C(become).
-attributes:
-  check_mode:
-    support: full
-    description: Only reads, in check mode too.
-  diff_mode:
-    support: none
-    description: Changes nothing, so there is no difference to show.
 options:
   refresh:
     description: Whether to read the indexes of the repositories anew before.
     type: bool
     default: true
 extends_documentation_fragment:
+  - alwayson.upgrade.read_only
   - alwayson.upgrade.package_updates
 seealso:
   - module: alwayson.upgrade.package_updates

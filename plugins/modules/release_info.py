@@ -13,13 +13,8 @@ author: The alwayson.upgrade maintainers (@alwayson)
 description:
   - Reads the layout that M(alwayson.upgrade.release) keeps below O(root).
   - A host where nothing was staged yet has no current release and none available. That is no failure.
-attributes:
-  check_mode:
-    support: full
-    description: Only reads, in check mode too.
-  diff_mode:
-    support: none
-    description: Changes nothing, so there is no difference to show.
+extends_documentation_fragment:
+  - alwayson.upgrade.read_only
 options:
   root:
     description: Absolute path of the folder that belongs to the application on this host.

@@ -14,14 +14,8 @@ description:
   - Reads the backends of HAProxy from the runtime API of each load balancer, and compares them.
   - A load balancer that does not answer is a failure that names it, and so is a backend that one of them does not have.
 extends_documentation_fragment:
+  - alwayson.upgrade.read_only
   - alwayson.upgrade.load_balancers
-attributes:
-  check_mode:
-    support: full
-    description: Only reads, in check mode too.
-  diff_mode:
-    support: none
-    description: Changes nothing, so there is no difference to show.
 options:
   backend:
     description:

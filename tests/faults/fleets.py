@@ -19,6 +19,7 @@ import yaml
 from fleet import demo
 from fleet.embedded import EmbeddedFleet
 from fleet.haproxy import HaproxyError
+from fleet.layout import BACKEND
 from fleet.members import MemberError
 from fleet.runs import Run
 from lab.podman import LabError
@@ -81,9 +82,15 @@ class Fleet:
         raise NotImplementedError
 
     def probe(self, state: str, **options: object) -> None:
+        """Start or stop the users' requests: the prober with these options."""
         raise NotImplementedError
 
     def fronts(self) -> list[str]:
+        """Where users come in."""
+        raise NotImplementedError
+
+    def runtime_endpoints(self) -> dict[str, str]:
+        """Load balancer to where its runtime socket answers."""
         raise NotImplementedError
 
     def kill(self, member: str) -> None:
@@ -146,7 +153,8 @@ class Fleet:
 
     def users_come(self) -> None:
         """From now on requests come in at both load balancers, at a steady rate."""
-        self.probe("started", targets=self.fronts(), rate=RATE, mix=MIX, max_seconds=900, max_requests=900 * RATE)
+        capacity = [{"name": name, "endpoint": endpoint, "backend": BACKEND} for name, endpoint in self.runtime_endpoints().items()]
+        self.probe("started", targets=self.fronts(), capacity=capacity, rate=RATE, mix=MIX, max_seconds=900, max_requests=900 * RATE)
 
     def users_saw(self) -> Users:
         """Their figures since they came; they stay."""
@@ -192,12 +200,13 @@ class Embedded(Fleet):
         return self.fleet.in_traffic()
 
     def probe(self, state: str, **options: object) -> None:
-        capacity = [{"name": balancer.name, "endpoint": balancer.traffic_endpoint, "backend": "app"} for balancer in self.fleet.layout.load_balancers]
-        more = {"capacity": capacity} if state == "started" else {}
-        demo.probe(self.directory / "users", state, **options, **more).check_returncode()
+        demo.probe(self.directory / "users", state, **options).check_returncode()
 
     def fronts(self) -> list[str]:
         return [balancer.front_url for balancer in self.fleet.layout.load_balancers]
+
+    def runtime_endpoints(self) -> dict[str, str]:
+        return {balancer.name: balancer.traffic_endpoint for balancer in self.fleet.layout.load_balancers}
 
     def kill(self, member: str) -> None:
         self.fleet.kill_member(member)

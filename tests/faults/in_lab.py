@@ -51,21 +51,18 @@ class InLab(Fleet):
         return next(host.address for host in of_role("application") if host.name == member)
 
     def in_traffic(self) -> dict[str, set[str]]:
-        seen = {}
-        for balancer in of_role("load_balancer"):
-            table = self.lab.exec(balancer.name, "sh", "-c", "echo 'show stat app 4 -1' | timeout 5 python3 /lab/ask /run/haproxy/admin.sock").stdout
-            rows = [line.split(",") for line in table.splitlines() if line.startswith("app,")]
-            seen[balancer.name] = {row[1] for row in rows if row[17].startswith("UP")}
-        return seen
+        return {balancer.name: {name for name, state in self.lab.server_states(balancer.name).items() if state.startswith("UP")}
+                for balancer in of_role("load_balancer")}
 
     def probe(self, state: str, **options: object) -> None:
-        capacity = [{"name": balancer.name, "endpoint": f"tcp://{balancer.address}:9000", "backend": "app"} for balancer in of_role("load_balancer")]
-        more = {"capacity": capacity} if state == "started" else {}
-        command = self.lab.podman.inside(demo.probe_command(self.directory / "users", state, **options, **more))
+        command = self.lab.podman.inside(demo.probe_command(self.directory / "users", state, **options))
         subprocess.run(command, env=play.environment(self.lab), capture_output=True, check=True, timeout=120)
 
     def fronts(self) -> list[str]:
         return [f"http://{VIRTUAL_ADDRESS}", *(f"http://{balancer.address}" for balancer in of_role("load_balancer"))]
+
+    def runtime_endpoints(self) -> dict[str, str]:
+        return {balancer.name: f"tcp://{balancer.address}:9000" for balancer in of_role("load_balancer")}
 
     def kill(self, member: str) -> None:
         # Not `podman kill`, after which the host would boot again.

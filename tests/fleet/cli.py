@@ -96,14 +96,7 @@ def main() -> int:
     arguments = parser.parse_args()
     # A polite end is an end like Ctrl-C: `up` takes down what it has started.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        return arguments.function(arguments)
-    except ERRORS as error:
-        print(f"fleet: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("fleet: interrupted", file=sys.stderr)
-        return 130
+    return processes.exit_code_of("fleet", lambda: arguments.function(arguments), ERRORS)
 
 
 if __name__ == "__main__":

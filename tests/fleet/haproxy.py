@@ -18,6 +18,7 @@ from fleet.layout import BACKEND, Layout, LoadBalancer
 from fleet.ports import Endpoint
 
 ANSWER_SECONDS = 5
+SHOW_SERVERS = f"show stat {BACKEND} 4 -1"
 # An ordinary user's PATH often lacks the folders that system services are installed to.
 SYSTEM_FOLDERS = ("/usr/sbin", "/usr/local/sbin", "/opt/homebrew/bin", "/opt/homebrew/sbin")
 
@@ -141,6 +142,11 @@ def _read_all(connection: socket.socket) -> bytes:
 
 def server_states(endpoint: Endpoint) -> dict[str, str]:
     """The backend's servers and how each is: its state and the last check's result, such as "UP L7OK"."""
-    table = runtime(endpoint, f"show stat {BACKEND} 4 -1").removeprefix("# ")
+    return parse_states(runtime(endpoint, SHOW_SERVERS))
+
+
+def parse_states(table: str) -> dict[str, str]:
+    """The same in what the runtime socket answers to SHOW_SERVERS."""
+    rows = csv.DictReader(table.removeprefix("# ").splitlines())
     # While the next check is under way, HAProxy puts "* " before the last one's result.
-    return {row["svname"]: f"{row['status']} {row['check_status'].removeprefix('* ')}" for row in csv.DictReader(table.splitlines())}
+    return {row["svname"]: f"{row['status']} {row['check_status'].removeprefix('* ')}" for row in rows}

@@ -12,9 +12,10 @@ import contextlib
 import os
 import signal
 import subprocess
+import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -130,6 +131,18 @@ def _reap(pid: int) -> None:
     """Take note of the death of a child of ours, so that it does not stay behind as a zombie."""
     if pid in _children and _children[pid].poll() is not None:
         del _children[pid]
+
+
+def exit_code_of(program: str, work: Callable[[], int], errors: tuple[type[Exception], ...]) -> int:
+    """The exit code of a program's work: its own, or 1 and a sentence for one of its errors, or 130 for Ctrl-C."""
+    try:
+        return work()
+    except errors as error:
+        print(f"{program}: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"{program}: interrupted", file=sys.stderr)
+        return 130
 
 
 def tail(path: Path, lines: int = 15) -> str:

@@ -20,7 +20,7 @@ from pathlib import Path
 # Not this folder, which is put there: its lab.py would stand for the package.
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from fleet.processes import uninterrupted  # noqa: E402
+from fleet.processes import exit_code_of, uninterrupted  # noqa: E402
 from lab import play  # noqa: E402
 from lab.lab import Lab  # noqa: E402
 from lab.layout import HOSTS  # noqa: E402
@@ -81,17 +81,8 @@ def main() -> int:
     parser.add_argument("verb", choices=("up", "down", "status", "run"))
     parser.add_argument("command", nargs=argparse.REMAINDER, help="with run: the command")
     options = parser.parse_args()
-    lab = Lab()
-    try:
-        if options.verb == "run":
-            return run(lab, options.command or [os.environ.get("SHELL", "sh")])
-        return {"up": up, "down": down, "status": status}[options.verb](lab)
-    except LabError as error:
-        print(f"lab: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("lab: interrupted", file=sys.stderr)
-        return 130
+    verbs = {"up": up, "down": down, "status": status, "run": lambda lab: run(lab, options.command or [os.environ.get("SHELL", "sh")])}
+    return exit_code_of("lab", lambda: verbs[options.verb](Lab()), (LabError,))
 
 
 if __name__ == "__main__":

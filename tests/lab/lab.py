@@ -10,10 +10,12 @@ import subprocess
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import repeat
 from pathlib import Path
 
-from fleet import artifacts
-from lab import image, inventory, provision
+from fleet import artifacts, haproxy
+from lab import inventory, provision
+from lab.image import ensure as ensure_image
 from lab.keys import Keys
 from lab.layout import HOSTS, PRIMARY, STANDBY, Host, host, of_role
 from lab.podman import LabError, Podman, missing
@@ -43,7 +45,7 @@ class Lab:
         if self.podman.containers():
             raise LabError("the lab is up already: make lab-down first")
         try:
-            self._start(image.ensure(self.podman))
+            self._start(ensure_image(self.podman))
         except BaseException:
             self.down()
             raise
@@ -65,16 +67,21 @@ class Lab:
         """Whether the lab's hosts are there."""
         return self.podman.has_namespace() and bool(self.podman.containers())
 
-    def start(self, each: Host) -> None:
-        """Create a host from the image and start it: its folder is copied into it, and read at its first boot."""
+    def start(self, each: Host, image: str) -> None:
+        """Create a host from an image and start it: its folder is copied into it, and read at its first boot."""
         self.podman.run("create", "--name", each.name, "--hostname", each.name, "--systemd=always", "--restart=always", "--network", "lab",
-                        "--ip", each.address, "--mac-address", each.mac, "--cap-add", CAPABILITIES, "--pids-limit", "500", image.ensure(self.podman))
+                        "--ip", each.address, "--mac-address", each.mac, "--cap-add", CAPABILITIES, "--pids-limit", "500", image)
         self.podman.run("cp", f"{self.directory / 'hosts' / each.name}/.", f"{each.name}:/lab")
         self.podman.run("start", each.name)
 
     def exec(self, name: str, *command: str, check: bool = True) -> subprocess.CompletedProcess:
         """Run a command on a host without SSH, as its console would."""
         return self.podman.run("exec", name, *command, check=check)
+
+    def server_states(self, load_balancer: str) -> dict[str, str]:
+        """The members as a load balancer has them, each with its state and its last check's result; nothing when it does not answer."""
+        asked = f"echo '{haproxy.SHOW_SERVERS}' | timeout 5 python3 /lab/ask /run/haproxy/admin.sock"
+        return haproxy.parse_states(self.exec(load_balancer, "sh", "-c", asked, check=False).stdout)
 
     def ask(self, url: str, seconds: float = 5) -> str:
         """What a client in the lab's network gets from a URL; LabError when that is no answer with a status under 400."""
@@ -84,7 +91,7 @@ class Lab:
             raise LabError(f"{url}: {done.stderr.strip()}")
         return done.stdout
 
-    def _start(self, _image: str) -> None:
+    def _start(self, image: str) -> None:
         for name in ("keys", "hosts", "inventory"):
             shutil.rmtree(self.directory / name, ignore_errors=True)
         self.keys.make()
@@ -95,7 +102,7 @@ class Lab:
         first = [host(PRIMARY), *of_role("repository")]
         for batch in (first, [each for each in HOSTS if each not in first]):
             with ThreadPoolExecutor(AT_ONCE) as pool:
-                list(pool.map(self.start, batch))
+                list(pool.map(self.start, batch, repeat(image)))
         self.wait(self.unready, "the lab is not complete")
 
     def wait(self, missing_things: Callable[[], list[str]], what: str, seconds: float = UP_SECONDS) -> None:
@@ -111,8 +118,7 @@ class Lab:
         missed = [f"{each.name} does not answer SSH" for each in HOSTS if not _answers(self, each)]
         if not missed:
             for balancer in of_role("load_balancer"):
-                table = self.exec(balancer.name, "sh", "-c", "echo 'show stat app 4 -1' | python3 /lab/ask /run/haproxy/admin.sock", check=False).stdout
-                up = sum(line.split(",")[17] == "UP" for line in table.splitlines() if line.startswith("app,"))
+                up = sum(state.startswith("UP ") for state in self.server_states(balancer.name).values())
                 missed += [] if up == len(of_role("application")) else [f"{balancer.name} has {up} members in traffic"]
             streaming = "SELECT count(*) FROM pg_stat_wal_receiver WHERE status = 'streaming'"
             standby = self.exec(STANDBY, "runuser", "-u", "postgres", "--", "psql", "-Atc", streaming, check=False)

@@ -9,6 +9,7 @@ import fcntl
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _host_state, _packages, _packages_apt, _packages_dnf
@@ -102,8 +103,8 @@ def test_looking_at_a_lock_takes_none(tmp_path):
 
 
 def test_unattended_updates_are_held_and_let_in_again(tmp_path, monkeypatch):
-    monkeypatch.setattr(_packages_apt, "HOLD", str(tmp_path / "hold"))
     apt = _packages_apt.Apt()
+    monkeypatch.setattr(apt, "hold_file", replace(apt.hold_file, path=str(tmp_path / "hold")))
     assert apt.held_by() is None
     apt.hold("the upgrade\nof the shop")
     assert apt.held_by() == "the upgrade of the shop"
@@ -111,6 +112,57 @@ def test_unattended_updates_are_held_and_let_in_again(tmp_path, monkeypatch):
     apt.release()
     apt.release()
     assert apt.held_by() is None and os.listdir(tmp_path) == []
+
+
+@pytest.fixture
+def systemctl(tmp_path, monkeypatch):
+    """A systemctl of two timers, one of which is active, and a service that does not start; returns the folder with a file for each active one."""
+    active = tmp_path / "active"
+    active.mkdir()
+    (active / "dnf-automatic.timer").touch()
+    program = tmp_path / "bin" / "systemctl"
+    program.parent.mkdir()
+    program.write_text(f"""#!/bin/sh
+cd {active}
+case "$*" in
+  "is-active "*) test -e "$2" && echo active || {{ echo inactive; exit 3; }} ;;
+  "disable --now "*) rm "$3" ;;
+  "enable --now "*) touch "$3" ;;
+  "restart broken.service") echo failed >&2; exit 1 ;;
+  "restart "*) ;;
+  *) exit 64 ;;
+esac
+""", encoding="utf-8")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(program.parent), prepend=os.pathsep)
+    return active
+
+
+def test_dnf_holds_the_timers_that_were_active_and_starts_those_again(tmp_path, monkeypatch, systemctl):
+    dnf = _packages_dnf.Dnf()
+    monkeypatch.setattr(dnf, "hold_file", replace(dnf.hold_file, path=str(tmp_path / "hold")))
+    dnf.hold("first")
+    assert os.listdir(systemctl) == [] and dnf.held_by() == "first"
+    dnf.hold("second")  # takes over what the first one has stopped
+    assert dnf.held_by() == "second"
+    dnf.release()
+    assert os.listdir(systemctl) == ["dnf-automatic.timer"] and dnf.held_by() is None
+    dnf.release()
+
+
+def test_a_service_that_does_not_start_again_is_told_from_the_others(systemctl):
+    assert systemctl.is_dir()
+    assert _host_state.restart(["web.service", "broken.service", "dbus.service"], ["dbus*"]) == (["web.service"], ["broken.service"])
+
+
+def test_a_hold_that_cannot_be_read_or_written_says_so(tmp_path):
+    hold = _packages.HoldFile(str(tmp_path / "absent" / "hold"))
+    with pytest.raises(PackageError, match="unattended updates cannot be held: .*: set become"):
+        hold.write("me", [])
+    with pytest.raises(PackageError, match="cannot be read"):
+        _packages.HoldFile(str(tmp_path)).owner()
+    with pytest.raises(PackageError, match="cannot be let in again"):
+        _packages.HoldFile(str(tmp_path)).remove()
 
 
 def test_a_program_that_fails_is_named_with_what_it_said():
