@@ -116,8 +116,9 @@ class InLab(Fleet):
 
     @contextmanager
     def another_host_key(self, member: str):
+        """And nobody has a session there that began before."""
         self.lab.exec(member, "sh", "-c", "cd /etc/ssh && mkdir kept && mv lab_host_key* kept/ && ssh-keygen -q -t ed25519 -N '' -f lab_host_key "
-                                          "&& cp lab_host_key.pub lab_host_key-cert.pub && systemctl restart ssh")
+                                          "&& cp lab_host_key.pub lab_host_key-cert.pub && systemctl restart ssh && pkill -u deploy sshd")
         try:
             yield
         finally:

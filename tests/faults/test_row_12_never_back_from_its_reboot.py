@@ -11,12 +11,13 @@ from __future__ import annotations
 from faults.invariants import i3_never_under_the_floor, i4_no_request_failed, i8_ends_in_error_and_says_what_next
 
 ON = ("lab",)
+# A host that hangs while it shuts down: its services are gone, nobody is logged in, nobody gets in any more.
+HANG = "systemd-run --quiet --on-active=1 sh -c 'systemctl stop shop ssh; pkill -u deploy sshd'"
 
 
 def test_it_is_left_out_and_nobody_else_is_touched(fleet):
     fleet.old_packages()
-    # A host that hangs while it shuts down: its services are gone, nobody gets in any more.
-    run = fleet.run("patch", upgrade_max_unavailable=1, upgrade_reboot_timeout=15, patching_reboot_command="systemctl stop shop ssh")
+    run = fleet.run("patch", upgrade_max_unavailable=1, upgrade_reboot_timeout=15, patching_reboot_command=HANG)
     i8_ends_in_error_and_says_what_next(run, "stays out of traffic", "alwayson.upgrade.status")
     gone = {member for member, release in fleet.releases().items() if release is None}
     assert len(gone) == 1 and min(gone) in run.words
