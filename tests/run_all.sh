@@ -20,6 +20,6 @@ trap - EXIT
 grep -c '^Running sanity test' build/sanity.log | sed 's/$/ sanity tests passed/'
 step "the embedded fleet, its parts, the whole path, and the faults"
 # Each file has a fleet of its own, and mostly waits: two files at a time.
-build/venv/bin/pytest -q -ra --numprocesses 2 --dist loadfile -m "not lab" tests/fleet tests/integration tests/faults
+build/venv/bin/pytest -q -ra --numprocesses 2 --dist loadfile -m "not lab" tests/dist tests/fleet tests/integration tests/faults
 # The lab (make lab-test) is not part of this yet: its rows of the fault table were not all seen to pass.
 step "done"

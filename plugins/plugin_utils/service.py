@@ -57,7 +57,7 @@ DEFAULTS: dict[str, object] = {
     "probe": {},
 }
 # Read where they are used, because their values may speak of the release that the plan finds, or of a single host.
-READ_LATER = ("artifact", "artifact_sha256", "smoke_tests", "smoke_timeout")
+READ_LATER = ("artifact", "artifact_sha256", "artifact_signature", "artifact_keys", "smoke_tests", "smoke_timeout")
 HOOKS = tuple(f"{moment}_{phase}" for phase in PHASES for moment in ("before", "after"))
 PREFIX = "upgrade_"
 # A playbook's own: which way it goes.
@@ -158,6 +158,9 @@ def _choice_problems(service: Mapping, names: Sequence[str]) -> list[str]:
         problems.append("upgrade_artifact is not set: give the path or the URL of the release's archive")
     if service["has_artifact"] and "upgrade_artifact_sha256" not in names:
         problems.append("upgrade_artifact_sha256 is not set: an archive without a checksum is not installed; compute it with sha256sum")
+    signature = {"upgrade_artifact_signature", "upgrade_artifact_keys"}
+    if len(signature & set(names)) == 1:
+        problems.append(f"{min(signature - set(names))} is not set: a signature is judged by the keys that count, so give both or neither")
     return problems
 
 

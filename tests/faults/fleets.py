@@ -109,6 +109,14 @@ class Fleet:
         """A file below a member's release root; None when there is none."""
         raise NotImplementedError
 
+    def left_behind(self) -> list[Path]:
+        """The folders of this machine where a run leaves something."""
+        raise NotImplementedError
+
+    def hosts_that_know(self, word: str) -> list[str]:
+        """The hosts with this word in a file or a journal, as far as left_behind does not have those."""
+        raise NotImplementedError
+
     def artifact(self, release: str) -> Path:
         """The archive of a release."""
         return self.directory / "artifacts" / f"shop-{release}.tar.gz"
@@ -130,6 +138,18 @@ class Fleet:
             self.inventory.write_text(text, encoding="utf-8")
 
     # -- what both do
+
+    @contextmanager
+    def told(self, group: str, **variables: object):
+        """Meanwhile the inventory has these variables for a group."""
+        path = self.inventory.parent / "group_vars" / f"{group}.yml"
+        path.parent.mkdir(exist_ok=True)
+        path.touch(mode=0o600)
+        path.write_text(yaml.safe_dump(variables), encoding="utf-8")
+        try:
+            yield
+        finally:
+            path.unlink()
 
     def begin(self, playbook: str, environment: dict[str, str] | None = None, **variables: object) -> Running:
         """Start a playbook of the collection, and do not wait for it."""
@@ -220,6 +240,12 @@ class Embedded(Fleet):
     @property
     def inventory(self) -> Path:
         return self.directory / "inventory.yml"
+
+    def left_behind(self) -> list[Path]:
+        return [self.directory]
+
+    def hosts_that_know(self, word: str) -> list[str]:
+        return []  # every host's folder is in the fleet's
 
     def root(self, member: str) -> Path:
         """A member's release root, which is a folder of this machine."""

@@ -13,12 +13,13 @@ from pathlib import Path
 from fleet import demo
 from lab import play
 from lab.lab import Lab
-from lab.layout import CONTROLLER, VIRTUAL_ADDRESS, of_role
+from lab.layout import CONTROLLER, HOSTS, VIRTUAL_ADDRESS, of_role
 from lab.podman import LabError
 
 from faults.fleets import Fleet, wait_until
 
 OLD = "1.0.0"
+WRITTEN_TO = "/etc /home /root /run /srv /tmp /var"
 HOLD_THE_LOCK = ("import fcntl, time; file = open('/var/lib/dpkg/lock-frontend', 'w'); fcntl.lockf(file, fcntl.LOCK_EX); "
                  "open('/run/hold-the-lock', 'w').close(); time.sleep(300)")
 
@@ -81,6 +82,16 @@ class InLab(Fleet):
     def read(self, member: str, path: str) -> str | None:
         done = self.lab.exec(member, "cat", f"/srv/shop/{path}", check=False)
         return None if done.returncode else done.stdout
+
+    def left_behind(self) -> list[Path]:
+        return [self.directory, self.report_directory, self.lab.directory / "ansible"]
+
+    def hosts_that_know(self, word: str) -> list[str]:
+        assert "/etc/hostname" in self._search("app1", "app1"), "the search does not find what is there"
+        return [f"{each.name}: {found}" for each in HOSTS if (found := self._search(each.name, word))]
+
+    def _search(self, name: str, word: str) -> str:
+        return self.lab.exec(name, "sh", "-c", f"journalctl --quiet | grep -F {word}; grep -rlF {word} {WRITTEN_TO}", check=False).stdout
 
     # -- what is done to a host
 

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The alwayson.upgrade maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The lab's keys: an authority that signs each host's SSH key, the operator's key, and the databases' passwords. Made anew with each lab."""
+"""The lab's keys: an authority that signs each host's SSH key, the operator's key, the release engineers', and the databases' passwords. Made anew with each lab."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import subprocess
 from pathlib import Path
 
 from lab.layout import HOSTS, Host
+
+SIGNER = "releases@lab"
 
 
 class Keys:
@@ -20,14 +22,23 @@ class Keys:
         self.operator = directory / "operator"
         self.authority = directory / "authority"
         self.known_hosts = directory / "known_hosts"
+        self.releases = directory / "releases"
+        self.release_signers = directory / "release_signers"
 
     def make(self) -> None:
-        """Make the authority and the operator's key, and say that whoever the authority vouches for is known."""
+        """Make the keys, and say that whoever the authority vouches for is known, and that the release engineers' signatures count."""
         self.directory.mkdir(parents=True, mode=0o700)
-        for path in (self.authority, self.operator):
+        for path in (self.authority, self.operator, self.releases):
             _generate(path, path.name)
         patterns = ",".join(host.address for host in HOSTS)
         self.known_hosts.write_text(f"@cert-authority {patterns} {self.authority.with_suffix('.pub').read_text(encoding='ascii')}", encoding="ascii")
+
+        self.release_signers.write_text(f"{SIGNER} {self.releases.with_suffix('.pub').read_text(encoding='ascii')}", encoding="ascii")
+
+    def sign(self, artifact: Path) -> None:
+        """Leave the release engineers' signature beside an artifact."""
+        artifact.with_name(f"{artifact.name}.sig").unlink(missing_ok=True)
+        subprocess.run(["ssh-keygen", "-q", "-Y", "sign", "-n", "file", "-f", str(self.releases), str(artifact)], check=True, capture_output=True)
 
     def make_host_key(self, host: Host, folder: Path) -> None:
         """A host's key with its certificate, for its address alone."""

@@ -95,7 +95,10 @@ class Lab:
         for name in ("keys", "hosts", "inventory"):
             shutil.rmtree(self.directory / name, ignore_errors=True)
         self.keys.make()
-        provision.write(self.directory / "hosts", self.keys, artifacts.build_all(self.directory / "artifacts")[OLD])
+        releases = artifacts.build_all(self.directory / "artifacts")
+        for artifact in releases.values():
+            self.keys.sign(artifact.path)
+        provision.write(self.directory / "hosts", self.keys, releases[OLD])
         inventory.write(self.directory, self.keys)
         self.podman.create_network()
         # The databases take longest, and the primary comes first.

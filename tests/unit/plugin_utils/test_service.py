@@ -51,6 +51,8 @@ def test_a_rollback_and_a_look_need_no_release_and_no_archive():
     ({"upgrade_method": "sideways"}, ["sideways", "half_pool, rolling"]),
     ({"upgrade_artifact": ...}, ["upgrade_artifact is not set"]),
     ({"upgrade_artifact_sha256": ...}, ["upgrade_artifact_sha256", "sha256sum"]),
+    ({"upgrade_artifact_signature": "/srv/shop.sig"}, ["upgrade_artifact_keys is not set", "both or neither"]),
+    ({"upgrade_artifact_keys": "/etc/signers"}, ["upgrade_artifact_signature is not set"]),
     ({"upgrade_metod": "rolling"}, ["upgrade_metod", "did you mean upgrade_method"]),
 ])
 def test_each_mistake_is_named_with_what_to_do(changes, words):

@@ -1,0 +1,93 @@
+#!/usr/bin/python
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: signature_info
+short_description: Tell who signed an artifact, and fail when nobody whose word counts did
+version_added: 0.2.0
+author: The alwayson.upgrade maintainers (@alwayson)
+description:
+  - Judges a detached signature that was made with C(ssh-keygen -Y sign) or C(gpg --detach-sign).
+  - Fails when the signature does not fit the artifact, and when its key is not among O(keys), has expired or was revoked.
+  - A checksum tells that an artifact is the one that was meant; a signature tells who meant it.
+extends_documentation_fragment:
+  - alwayson.upgrade.read_only
+requirements:
+  - ssh-keygen of OpenSSH 8.2 or newer for SSH signatures, gpgv for OpenPGP signatures
+options:
+  artifact:
+    description: Absolute path on this host of the file that was signed.
+    type: path
+    required: true
+  signature:
+    description: Absolute path on this host of the detached signature. Whether it is of OpenSSH or OpenPGP is seen in it.
+    type: path
+    required: true
+  keys:
+    description:
+      - Absolute path on this host of the keys whose signatures count.
+      - For SSH a list of signers, C(allowed_signers) in ssh-keygen(1). For OpenPGP a keyring as C(gpg --export) writes it.
+    type: path
+    required: true
+  namespace:
+    description: What an SSH signature was made for, as given to C(ssh-keygen -Y sign -n).
+    type: str
+    default: file
+seealso:
+  - module: alwayson.upgrade.release
+"""
+
+EXAMPLES = r"""
+# Made with: ssh-keygen -Y sign -n file -f ~/.ssh/release_key shop-2.0.0.tar.gz
+- name: Accept no artifact that the release engineers did not sign
+  alwayson.upgrade.signature_info:
+    artifact: /srv/releases/shop-2.0.0.tar.gz
+    signature: /srv/releases/shop-2.0.0.tar.gz.sig
+    keys: /etc/alwayson/allowed_signers
+  delegate_to: localhost
+  run_once: true
+"""
+
+RETURN = r"""
+kind:
+  description: V(ssh) or V(openpgp).
+  returned: success
+  type: str
+  sample: ssh
+signer:
+  description: The principal of O(keys) that signed; for OpenPGP the key's user with its fingerprint.
+  returned: success
+  type: str
+  sample: releases@example.com
+"""
+
+from dataclasses import asdict
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.alwayson.upgrade.plugins.module_utils._signature import SignatureError, require
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "artifact": {"type": "path", "required": True},
+            "signature": {"type": "path", "required": True},
+            # Public ones: nothing to keep secret.
+            "keys": {"type": "path", "required": True, "no_log": False},
+            "namespace": {"type": "str", "default": "file"},
+        },
+        supports_check_mode=True,
+    )
+    try:
+        signed = require(**module.params)
+    except (SignatureError, OSError) as error:
+        module.fail_json(msg=str(error))
+    module.exit_json(changed=False, **asdict(signed))
+
+
+if __name__ == "__main__":
+    main()
