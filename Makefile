@@ -28,7 +28,7 @@ lab: $(VENV)/.demo $(COLLECTIONS)/.linked
 	@$(VENV)/bin/python tests/lab/cli.py up
 
 lab-test: $(VENV)/.test $(COLLECTIONS)/.linked
-	@$(VENV)/bin/pytest -q -rs -m lab tests/lab tests/faults
+	@$(VENV)/bin/pytest -q -rs -m lab --durations 20 tests/lab tests/faults
 
 lab-down:
 	@test ! -e $(VENV)/bin/python || $(VENV)/bin/python tests/lab/cli.py down

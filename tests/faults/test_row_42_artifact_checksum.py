@@ -25,7 +25,7 @@ def test_it_is_refused(fleet):
     injured = fleet.directory / "injured.tar.gz"
     injured.write_bytes(content)
     run = fleet.run("upgrade", upgrade_release="2.0.0", upgrade_artifact=str(injured), upgrade_artifact_sha256=sha256)
-    i8_ends_in_error_and_says_what_next(run, "checksum")
+    i8_ends_in_error_and_says_what_next(run, "but upgrade_artifact_sha256 is", "build it again or correct the checksum")
     i7_all_of_it_or_nothing(fleet, "1.0.0")
     i4_no_request_failed(fleet)
 

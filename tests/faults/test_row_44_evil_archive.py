@@ -15,11 +15,15 @@ import tarfile
 from faults.invariants import i4_no_request_failed, i7_all_of_it_or_nothing, i8_ends_in_error_and_says_what_next
 
 ON = ("embedded",)
+REASONS = {"traversal": "its name contains '..'", "absolute link": "it is a link to the absolute name", "setuid": "sets setuid, setgid or sticky"}
 
 
-def archive(path, kind: str):
-    with tarfile.open(path, "w:gz") as file:
-        entry = tarfile.TarInfo("../../escaped" if kind == "traversal" else "app.py")
+def evil_archive(release, path, kind: str) -> str:
+    """The release with one more member; returns the checksum."""
+    with tarfile.open(release) as good, tarfile.open(path, "w:gz") as file:
+        for entry in good:
+            file.addfile(entry, good.extractfile(entry) if entry.isfile() else None)
+        entry = tarfile.TarInfo("../../escaped" if kind == "traversal" else "planted")
         entry.mode = 0o4755 if kind == "setuid" else 0o644
         if kind == "absolute link":
             entry.type, entry.linkname = tarfile.SYMTYPE, "/etc/passwd"
@@ -30,11 +34,11 @@ def archive(path, kind: str):
 
 
 def test_it_is_refused_and_leaves_nothing(fleet):
-    for kind in ("traversal", "absolute link", "setuid"):
+    for kind in REASONS:
         path = fleet.directory / "evil.tar.gz"
-        sha256 = archive(path, kind)
+        sha256 = evil_archive(fleet.artifact("2.0.0"), path, kind)
         run = fleet.run("upgrade", upgrade_release="2.0.0", upgrade_artifact=str(path), upgrade_artifact_sha256=sha256)
-        i8_ends_in_error_and_says_what_next(run, "Stage the release from the artifact")
+        i8_ends_in_error_and_says_what_next(run, REASONS[kind])
         assert not list(fleet.directory.rglob("escaped")), kind
         assert all(fleet.read(member, "releases/2.0.0/app.py") is None for member in fleet.everybody)
     i7_all_of_it_or_nothing(fleet, "1.0.0")
