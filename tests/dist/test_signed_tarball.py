@@ -28,8 +28,8 @@ def _home(tmp_path_factory):
     home.chmod(0o700)
     environment = {**os.environ, "GNUPGHOME": str(home)}
     for name in ("engineer", "stranger"):
-        subprocess.run(["gpg", "--batch", "--quiet", "--pinentry-mode", "loopback", "--passphrase", "", "--quick-generate-key", name, "ed25519", "sign", "never"],
-                       env=environment, check=True, capture_output=True)
+        subprocess.run(["gpg", "--batch", "--quiet", "--pinentry-mode", "loopback", "--passphrase", "", "--quick-generate-key", name, "ed25519", "sign",
+                        "never"], env=environment, check=True, capture_output=True)
         (home / f"{name}.gpg").write_bytes(subprocess.run(["gpg", "--batch", "--export", name], env=environment, check=True, capture_output=True).stdout)
     yield home
     subprocess.run(["gpgconf", "--kill", "all"], env=environment, check=False)

@@ -164,7 +164,8 @@ class InLab(Fleet):
             elif not state.startswith("Up"):
                 self.lab.podman.run("start", name)
         for member in self.everybody:
-            self.lab.exec(member, "systemctl", "start", "ssh", "shop")
+            # A host that was just started has no systemd yet that one could ask.
+            wait_until(lambda member=member: self.lab.exec(member, "systemctl", "start", "ssh", "shop"), f"{member} is up")
         wait_until(lambda: all(self.release_of(member) for member in self.everybody), "every member answers")
         self.lab.exec("lb1", "rm", "-f", "/var/lib/alwayson/shop.lock")
         if set(self.releases().values()) != {OLD} or any(members != self.everybody for members in self.in_traffic().values()):

@@ -51,9 +51,8 @@ def i8_ends_in_error_and_says_what_next(run: Run, *words: str) -> None:
 
 def i9_nowhere(secret: str, fleet: Fleet) -> None:
     """A planted secret is in no file that a run leaves, and in none of the hosts' files and journals."""
-    for place in fleet.left_behind():
-        files = [path for path in place.rglob("*") if path.is_file() and not path.is_symlink()]
-        assert files, f"no file was searched in {place}"
-        found = [str(path) for path in files if secret.encode() in path.read_bytes()]
-        assert not found, f"the secret stands in {found}"
+    files = [path for place in fleet.left_behind() for path in place.rglob("*") if path.is_file() and not path.is_symlink()]
+    assert len(files) > 5, f"only {len(files)} files were searched"
+    found = [str(path) for path in files if secret.encode() in path.read_bytes()]
+    assert not found, f"the secret stands in {found}"
     assert fleet.hosts_that_know(secret) == []

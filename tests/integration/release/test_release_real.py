@@ -323,7 +323,8 @@ def test_a_signature_decides_who_may_release(shop):
     signed = shop.artifact("1.0.0")
     for name in ("engineer", "stranger"):
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(shop.folder / name)], check=True)
-    subprocess.run(["ssh-keygen", "-q", "-Y", "sign", "-n", "file", "-f", str(shop.folder / "engineer"), signed["release_artifact"]], check=True, capture_output=True)
+    subprocess.run(["ssh-keygen", "-q", "-Y", "sign", "-n", "file", "-f", str(shop.folder / "engineer"), signed["release_artifact"]],
+                   check=True, capture_output=True)
     keys = shop.folder / "allowed_signers"
     signature = {"release_signature": f"{signed['release_artifact']}.sig", "release_signature_keys": str(keys)}
     for name, accepted in (("stranger", False), ("engineer", True)):

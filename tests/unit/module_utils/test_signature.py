@@ -85,8 +85,8 @@ class OpenPgp:
 
     def run(self, *arguments, when=None):
         faked = ["--faked-system-time", when] if when else []
-        return subprocess.run(["gpg", "--homedir", str(self.folder), "--batch", "--quiet", "--pinentry-mode", "loopback", "--passphrase", "", *faked, *arguments],
-                              check=True, capture_output=True).stdout
+        unattended = ["--batch", "--quiet", "--pinentry-mode", "loopback", "--passphrase", ""]
+        return subprocess.run(["gpg", "--homedir", str(self.folder), *unattended, *faked, *arguments], check=True, capture_output=True).stdout
 
     def key(self, name, expires="never", when=None):
         self.run("--quick-generate-key", name, "ed25519", "sign", expires, when=when)

@@ -1,0 +1,16 @@
+#!/usr/bin/env bash
+# On a new machine of CI: the Debian packages that the lab needs. Elsewhere nothing is installed unasked; the lab's tests say what is missing.
+set -euo pipefail
+packages=(podman runc netavark nftables iproute2 util-linux openssh-client debootstrap curl)
+if [[ ${CI:-} != true || $(id -u) != 0 ]] || ! command -v apt-get > /dev/null; then
+    exit 0
+fi
+installed() { dpkg-query --show --showformat '${Status}' "$1" 2> /dev/null | grep -q ' installed$'; }
+for package in "${packages[@]}"; do
+    if ! installed "$package"; then
+        apt-get update -qq
+        DEBIAN_FRONTEND=noninteractive apt-get install --yes -qq --no-install-recommends "${packages[@]}" > build/lab-packages.log 2>&1 \
+            || echo "the lab's packages could not be installed: see build/lab-packages.log"
+        break
+    fi
+done
