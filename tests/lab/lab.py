@@ -57,7 +57,7 @@ class Lab:
             removed = sorted(self.podman.containers())
             if removed:
                 self.podman.run("rm", "--force", "--time", "2", "--volumes", *removed)
-            self.podman.run("network", "rm", "--force", "lab", check=False)
+            self.podman.run("network", "rm", "--force", self.podman.namespace, check=False)
         self.podman.remove_namespace()
         for name in ("keys", "hosts", "inventory"):
             shutil.rmtree(self.directory / name, ignore_errors=True)
@@ -69,7 +69,7 @@ class Lab:
 
     def start(self, each: Host, image: str) -> None:
         """Create a host from an image and start it: its folder is copied into it, and read at its first boot."""
-        self.podman.run("create", "--name", each.name, "--hostname", each.name, "--systemd=always", "--restart=always", "--network", "lab",
+        self.podman.run("create", "--name", each.name, "--hostname", each.name, "--systemd=always", "--restart=always", "--network", self.podman.namespace,
                         "--ip", each.address, "--mac-address", each.mac, "--cap-add", CAPABILITIES, "--pids-limit", "500", image)
         self.podman.run("cp", f"{self.directory / 'hosts' / each.name}/.", f"{each.name}:/lab")
         self.podman.run("start", each.name)

@@ -41,6 +41,7 @@ class Podman:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         mark = hashlib.sha256(str(directory).encode()).hexdigest()[:8]
+        # The network has the namespace's name: podman counts the addresses of all networks of this machine in one file, by the network's name.
         self.namespace = f"lab-{mark}"
         # Sockets' paths are short, and a run folder has to be gone after a boot of the machine.
         self.run_folder = Path("/run") / f"alwayson-lab-{mark}"
@@ -84,8 +85,8 @@ class Podman:
 
     def create_network(self) -> None:
         """The lab's one network: a bridge in its namespace; the controller has the first address."""
-        if self.run("network", "exists", "lab", check=False).returncode:
-            self.run("network", "create", "--internal", "--disable-dns", "--subnet", NETWORK, "--gateway", CONTROLLER, "lab")
+        if self.run("network", "exists", self.namespace, check=False).returncode:
+            self.run("network", "create", "--internal", "--disable-dns", "--subnet", NETWORK, "--gateway", CONTROLLER, self.namespace)
 
     def containers(self) -> dict[str, str]:
         """Host name to its container's state."""
