@@ -74,4 +74,4 @@ def test_relative_paths_begin_where_the_user_stands():
 
 def test_only_what_describes_the_service_is_read():
     assert described_names(["upgrade_release", "upgrade_smoke_tests", "upgrade_direction", "upgrade_nonsense"]) == ["upgrade_release", "upgrade_direction"]
-    assert len(known_variables()) == len(DEFAULTS) + 4 + 16
+    assert len(known_variables()) == len(DEFAULTS) + 6 + 16
