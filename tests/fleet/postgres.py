@@ -46,6 +46,10 @@ timezone = 'UTC'
 log_timezone = 'UTC'
 log_line_prefix = '%m [%p] %u@%d/%a '
 """
+# As nobody, but with the right to enter folders that are closed to others. Without the secure bit that right would not count where a program asks by
+# access(2) whether it may run another one, as initdb does.
+AS_NOBODY = ["setpriv", "--securebits=+no_setuid_fixup", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--inh-caps=+dac_read_search",
+             "--ambient-caps=+dac_read_search"]
 ACCESS = """\
 # TYPE  DATABASE             USER       ADDRESS       METHOD
 host    all                  {owner}    127.0.0.0/8   trust
@@ -167,10 +171,9 @@ class Postgres:
 def _ways_to_an_accepted_user() -> list[list[str]]:
     """Command prefixes to try in turn: PostgreSQL refuses root, and a user id that has no name."""
     if os.geteuid() == 0:
-        identity = [f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
         drop = "import os, sys; os.setgroups([]); os.setgid({0}); os.setuid({0}); os.execv(sys.argv[1], sys.argv[1:])".format(NOBODY)
         # First with the right to enter folders that are closed to others, as a root user's clone usually is; then without.
-        return [["setpriv", *identity, "--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"], [sys.executable, "-c", drop]]
+        return [AS_NOBODY, [sys.executable, "-c", drop]]
     try:
         pwd.getpwuid(os.geteuid())
     except KeyError:

@@ -18,9 +18,8 @@ import psycopg.sql
 import pytest
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import Login
 from fleet.ports import Ports
-from fleet.postgres import find_binaries
+from fleet.postgres import AS_NOBODY, NOBODY, find_binaries
 
-NOBODY = 65534
 ROLE = "upgrade"
 # What quoting could get wrong.
 PASSWORD = "s3cret ' \\ %s"
@@ -76,8 +75,7 @@ def server(tmp_path_factory):
     as_user = []
     if os.geteuid() == 0:
         os.chown(home, NOBODY, NOBODY)
-        capability = "+dac_read_search"
-        as_user = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", f"--inh-caps={capability}", f"--ambient-caps={capability}"]
+        as_user = AS_NOBODY
     _initialise(as_user, binaries, home)
     port = Ports().endpoint("127.0.0.1").port
     log = home / "log"
