@@ -122,13 +122,13 @@ def _leave(path: str, token: int, owner: str) -> None:
     """Write the token down, unless it is there already."""
     if require_newest(path, token) < token:
         shown = "".join(character for character in owner if character.isprintable())[:LONGEST_OWNER]
-        _small_file.replace_json(path, {"token": token, "owner": shown, "at": time.time()}, mode=0o644)
+        _small_file.replace_json(path, {"token": token, "owner": shown, "at": time.time()})
 
 
 @contextlib.contextmanager
 def _among_peers(path: str) -> Iterator[None]:
     """Hold the file of one token together with its other holders. This never waits: only a newer token would keep others out."""
-    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         fcntl.flock(handle, fcntl.LOCK_SH)
         os.ftruncate(handle, 0)

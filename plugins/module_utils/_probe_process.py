@@ -197,7 +197,7 @@ def _detach(directory: str, speak: int) -> None:
     os.chdir("/")
     os.umask(0o022)
     nothing = os.open(os.devnull, os.O_RDONLY)
-    log = os.open(os.path.join(directory, LOG_FILE), os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o644)
+    log = os.open(os.path.join(directory, LOG_FILE), os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
     # Objects nobody holds any more close their files now, not later, when the numbers belong to something else.
     gc.collect()
     for source, standard in ((nothing, 0), (log, 1), (log, 2)):
@@ -276,7 +276,7 @@ def _say(speak: int, word: dict[str, Any]) -> None:
 def write_json(path: str, content: dict[str, Any], durable: bool = False) -> None:
     """Replace a file at once: readers see the old content or the new one, never a part."""
     temporary = path + ".new"
-    with open(temporary, "w", encoding="utf-8") as handle:
+    with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600), "w", encoding="utf-8") as handle:
         json.dump(content, handle)
         if durable:
             handle.flush()

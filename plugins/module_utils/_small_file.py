@@ -15,6 +15,7 @@ import stat
 from typing import Any
 
 LIMIT = 65_536
+PRIVATE = 0o600
 
 
 class SmallFileError(Exception):
@@ -34,14 +35,14 @@ def read_json(path: str, limit: int = LIMIT) -> Any:
     return found
 
 
-def replace_json(path: str, content: Any, mode: int = 0o600) -> None:
-    """Put `content` at `path` by one rename, after all of it is on the disk. Raise OSError with what was there unchanged."""
+def replace_json(path: str, content: Any) -> None:
+    """Put `content` at `path`, for its owner alone, by one rename, after all of it is on the disk. Raise OSError with what was there unchanged."""
     folder, name = os.path.split(path)
     partial = os.path.join(folder, f".{name}.new")
     with contextlib.suppress(FileNotFoundError):
         os.unlink(partial)
     try:
-        _write(partial, json.dumps(content, sort_keys=True).encode("utf-8") + b"\n", mode)
+        _write(partial, json.dumps(content, sort_keys=True).encode("utf-8") + b"\n")
         os.rename(partial, path)
     except OSError:
         with contextlib.suppress(OSError):
@@ -130,8 +131,8 @@ def _regular_size(handle: int, path: str) -> int:
     return status.st_size
 
 
-def _write(path: str, content: bytes, mode: int) -> None:
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+def _write(path: str, content: bytes) -> None:
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, PRIVATE)
     try:
         _write_all(handle, content)
         os.fsync(handle)

@@ -5,12 +5,15 @@
 
 from __future__ import annotations
 
+import re
+
 import yaml
 from fleet.runs import Run
 
 from faults.fleets import Fleet
 
 LEAST_REQUESTS = 40
+STATE = re.compile(r"journal\..*|plan\.json|.*\.(dump|dump\.json|dump\.sha256|token|history\.jsonl|fence|fence\.lock)|\.(fence|lock|last_upgrade\.json)|(live|result)\.json")
 
 
 def i1_what_is_recorded_is_what_the_hosts_show(fleet: Fleet) -> None:
@@ -54,3 +57,10 @@ def i9_nowhere(secret: str, fleet: Fleet) -> None:
     found = [str(path) for path in files if secret.encode() in path.read_bytes()]
     assert not found, f"the secret stands in {found}"
     assert fleet.hosts_that_know(secret) == []
+
+
+def state_is_private(fleet: Fleet) -> None:
+    """What a run keeps for itself, locks and fences too, is for its owner alone; documents for people are not meant."""
+    kept = [path for folder in fleet.left_behind() for path in folder.rglob("*") if STATE.fullmatch(path.name) and path.is_file()]
+    assert len(kept) >= 2, kept
+    assert [f"{path} {path.stat().st_mode & 0o777:o}" for path in kept if path.stat().st_mode & 0o077] == []

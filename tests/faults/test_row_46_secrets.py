@@ -12,7 +12,7 @@ from __future__ import annotations
 import secrets
 
 from faults.arguments import ArgumentWatch
-from faults.invariants import i9_nowhere
+from faults.invariants import i9_nowhere, state_is_private
 
 ON = ("embedded", "lab")
 
@@ -25,3 +25,4 @@ def test_a_planted_secret_appears_nowhere(fleet):
     assert watch.looks > 50 and watch.seen == []
     assert secret not in run.output and len(run.output) > 1000
     i9_nowhere(secret, fleet)
+    state_is_private(fleet)
