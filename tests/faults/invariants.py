@@ -13,7 +13,8 @@ from fleet.runs import Run
 from faults.fleets import Fleet
 
 LEAST_REQUESTS = 40
-STATE = re.compile(r"journal\..*|plan\.json|.*\.(dump|dump\.json|dump\.sha256|token|history\.jsonl|fence|fence\.lock)|\.(fence|lock|last_upgrade\.json)|(live|result)\.json")
+STATE = re.compile(r"journal\..*|plan\.json|(live|result)\.json|\.(fence|lock|last_upgrade\.json)|"
+                   r".*\.(dump|dump\.json|dump\.sha256|token|history\.jsonl|fence|fence\.lock)")
 
 
 def i1_what_is_recorded_is_what_the_hosts_show(fleet: Fleet) -> None:
