@@ -27,6 +27,18 @@ options:
           - The C(stats socket) needs C(level admin) for changes, and at least C(level operator) for reading.
         type: str
         required: true
+      master_endpoint:
+        description:
+          - Where the runtime API of HAProxy's master process listens (C(haproxy -W -S)), as O(load_balancers[].endpoint).
+          - With it, requests that are still in flight in worker processes which a reload has left at work count as well.
+        type: str
+        version_added: 0.2.0
+      state_file:
+        description:
+          - Absolute path of HAProxy's C(server-state-file) on the host that the module runs on.
+          - It is written after every change, so that a reload with C(load-server-state-from-file) brings nobody back into traffic.
+        type: path
+        version_added: 0.2.0
 requirements:
   - HAProxy 2.6 or newer
 """

@@ -10,6 +10,7 @@ it is put into a line, and every word of an answer to a change is an error.
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import socket
@@ -18,6 +19,7 @@ from typing import Mapping, Sequence
 from urllib.parse import urlsplit
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy_stat import AnswerError, parse_view
+from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy_workers import OldWorkers
 from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import (
     CUT,
     DRAIN,
@@ -31,6 +33,7 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer im
 
 CONNECT_SECONDS = 3.0
 ANSWER_SECONDS = 5.0
+RETRY_SECONDS = 0.05
 ANSWER_BYTES = 32 * 1024 * 1024
 
 # What HAProxy itself allows in the name of a proxy or a server. Neither `;` nor white space can get into a line of commands.
@@ -57,10 +60,21 @@ class Haproxy:
     """One HAProxy. `endpoint` is ``tcp://host:port`` or ``unix:/path``; its socket needs ``level admin`` to change anything."""
 
     def __init__(
-        self, name: str, endpoint: str, connect_seconds: float = CONNECT_SECONDS, answer_seconds: float = ANSWER_SECONDS
+        self,
+        name: str,
+        endpoint: str,
+        master_endpoint: str | None = None,
+        state_file: str | None = None,
+        connect_seconds: float = CONNECT_SECONDS,
+        answer_seconds: float = ANSWER_SECONDS,
+        is_master: bool = False,
     ) -> None:
         self.name = name
         self.endpoint = endpoint
+        self._state_file = state_file
+        self._is_master = is_master
+        master = Haproxy(f"the master process of {name}", master_endpoint, is_master=True) if master_endpoint else None
+        self._old_workers = OldWorkers(master.ask) if master else None
         self._connect_seconds = connect_seconds
         self._answer_seconds = answer_seconds
         self._path, self._host, self._port = self._parse_endpoint()
@@ -76,7 +90,7 @@ class Haproxy:
         view = self._parse(answer)
         if backend not in view.backends:
             raise self._unknown_backend(backend)
-        return view
+        return self._old_workers.added_to(view, backend) if self._old_workers else view
 
     def apply(self, backend: str, changes: Mapping[str, str]) -> None:
         """See `LoadBalancer.apply`: all changes in one line of commands."""
@@ -87,6 +101,10 @@ class Haproxy:
         # Each command that was carried out answers with an empty line.
         if answer.count("\n") != line.count(";") + 1:
             raise self._error(f"hung up before it carried out all of {line!r}: look into its log")
+        if self._old_workers and CUT in changes.values():
+            self._old_workers.tell(self._line(backend, {member: change for member, change in changes.items() if change == CUT}))
+        if self._state_file:
+            self._keep_states()
 
     def command(self, backend: str, changes: Mapping[str, str]) -> str:
         """See `LoadBalancer.command`."""
@@ -98,6 +116,9 @@ class Haproxy:
             with self._connect() as connection:
                 connection.settimeout(self._answer_seconds)
                 connection.sendall(line.encode("ascii") + b"\n")
+                if self._is_master:
+                    # A master process hangs up when nothing more comes, a worker after every line.
+                    connection.shutdown(socket.SHUT_WR)
                 answer = self._receive(connection).decode("utf-8", "replace")
         except socket.timeout:
             raise self._error(f"does not answer within {self._answer_seconds:g} s: is the process frozen, or its host lost?") from None
@@ -109,7 +130,30 @@ class Haproxy:
             raise self._error(f"denies {line!r}: give its stats socket the level admin")
         return answer
 
+    def _keep_states(self) -> None:
+        """Write down what every server is in, where a reload reads it: by one rename, so that it never reads a part."""
+        states = self.ask("show servers state").rstrip("\n") + "\n"
+        partial = f"{self._state_file}.new"
+        try:
+            with open(partial, "w", encoding="utf-8") as file:
+                file.write(states)
+            os.replace(partial, self._state_file)
+        except OSError as error:
+            raise self._error(f"keeps its state in {self._state_file}, which cannot be written here: {error.strerror}. A reload would bring everybody back "
+                              "into traffic: let this account write in that folder, or drive the load balancer from itself") from error
+
     def _connect(self) -> socket.socket:
+        give_up = time.monotonic() + self._connect_seconds
+        while True:
+            try:
+                return self._connect_once()
+            except (ConnectionRefusedError, FileNotFoundError):
+                # At a reload a master process starts itself anew, and does not listen for a moment; a worker's socket is handed over.
+                if not self._is_master or time.monotonic() >= give_up:
+                    raise
+                time.sleep(RETRY_SECONDS)
+
+    def _connect_once(self) -> socket.socket:
         if self._path is None:
             return socket.create_connection((self._host, self._port), timeout=self._connect_seconds)
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -183,4 +227,4 @@ class Haproxy:
 def open_load_balancers(specs: Sequence[Mapping[str, str]]) -> list[Haproxy]:
     """The load balancers of the option `load_balancers`; raise LoadBalancerError when one is given twice or has no usable endpoint."""
     require_distinct(specs)
-    return [Haproxy(spec["name"], spec["endpoint"]) for spec in specs]
+    return [Haproxy(spec["name"], spec["endpoint"], spec.get("master_endpoint"), spec.get("state_file")) for spec in specs]

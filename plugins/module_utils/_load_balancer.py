@@ -27,7 +27,12 @@ ARGUMENTS = {
         "type": "list",
         "elements": "dict",
         "required": True,
-        "options": {"name": {"type": "str", "required": True}, "endpoint": {"type": "str", "required": True}},
+        "options": {
+            "name": {"type": "str", "required": True},
+            "endpoint": {"type": "str", "required": True},
+            "master_endpoint": {"type": "str"},
+            "state_file": {"type": "path"},
+        },
     },
 }
 

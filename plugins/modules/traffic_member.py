@@ -15,7 +15,7 @@ description:
   - Every change is read back, and has to stay. An unknown backend, member or load balancer is a failure before anything is changed.
   - When it fails on the way, or is interrupted, the state before is put back on every load balancer. What could not be put back is named in the
     message, with the command that does it.
-  - Changes made through the runtime API are lost when HAProxy is reloaded, unless its state file is written.
+  - Changes made through the runtime API are lost when HAProxy is reloaded, unless its state file is written. O(load_balancers[].state_file) does that.
 extends_documentation_fragment:
   - alwayson.upgrade.load_balancers
   - alwayson.upgrade.fence
@@ -85,7 +85,8 @@ seealso:
   - module: alwayson.upgrade.traffic_info
 notes:
   - O(fence) guards the host that this runs on. Where one host drives all load balancers, a run on another one is not seen there.
-  - The proof is about sessions that the process behind O(load_balancers[].endpoint) knows. After a reload, requests may be in flight in an old worker process.
+  - The proof is about sessions that the process behind O(load_balancers[].endpoint) knows. After a reload, requests may be in flight in an old worker
+    process; with O(load_balancers[].master_endpoint) those count too.
   - With C(on-marked-down shutdown-sessions) HAProxy closes sessions itself when a member goes into maintenance.
 """
 

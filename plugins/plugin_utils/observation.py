@@ -10,17 +10,23 @@ from collections.abc import Iterable, Mapping, Sequence
 from ..module_utils._traffic import disagreements
 
 
-def traffic_calls(names: Sequence[str], endpoints: Sequence[str], via: str | None = None) -> list[dict]:
+def traffic_calls(names: Sequence[str], endpoints: Sequence[str], via: str | None = None, master_endpoints: Sequence[str] = (),
+                  state_files: Sequence[str] = ()) -> list[dict]:
     """Which host drives which load balancers.
 
     By default each load balancer drives itself (its UNIX socket is local to it); with *via*, one host that reaches all of them by TCP does so in one call.
 
-    :returns: ``[{host, load_balancers: [{name, endpoint}]}]``
+    :param master_endpoints: the endpoint of each one's master process, empty where there is none.
+    :param state_files: where each one keeps its servers' states over a reload, empty where it does not.
+    :returns: ``[{host, load_balancers: [{name, endpoint, master_endpoint, state_file}]}]``, the last two only where they are given
     :raises ValueError: when the lists differ in length, or a UNIX socket is to be reached from elsewhere.
     """
-    if len(names) != len(endpoints):
-        raise ValueError(f"{len(names)} load balancers but {len(endpoints)} endpoints: give one endpoint for each")
-    balancers = [{"name": name, "endpoint": endpoint} for name, endpoint in zip(names, endpoints)]
+    columns = {"endpoint": endpoints, "master_endpoint": master_endpoints or [""] * len(names), "state_file": state_files or [""] * len(names)}
+    for what, values in columns.items():
+        if len(names) != len(values):
+            raise ValueError(f"{len(names)} load balancers but {len(values)} {what}s: give one for each")
+    rows = [dict(zip(columns, values)) for values in zip(*columns.values())]
+    balancers = [{"name": name, **{key: value for key, value in row.items() if value}} for name, row in zip(names, rows)]
     if not via:
         return [{"host": balancer["name"], "load_balancers": [balancer]} for balancer in balancers]
     for balancer in balancers:

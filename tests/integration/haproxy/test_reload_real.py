@@ -1,0 +1,171 @@
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A load balancer is reloaded in the middle of a drain: the old worker's requests count, and nobody comes back into traffic by it."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import threading
+import urllib.request
+from pathlib import Path
+
+import pytest
+from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy import Haproxy
+from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import DRAIN, MAINT, READY, LoadBalancerError
+from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic_sequence import Request, TrafficError, bring_about
+from fleet.haproxy import find_binary
+from fleet.ports import Ports
+from integration.haproxy.real_pool import CELLAR, HERE, until
+
+MEMBERS = ("s1", "s2")
+SLOW_MS = 4000
+CONFIGURATION = """\
+global
+  nbthread 1
+  stats socket {folder}/runtime level admin
+  server-state-file {folder}/state
+defaults
+  mode http
+  option idle-close-on-response
+  load-server-state-from-file global
+  timeout connect 2s
+  timeout client 30s
+  timeout server 30s
+frontend users
+  bind {front}
+  default_backend app
+backend app
+  balance roundrobin
+  option httpchk GET /healthz
+  default-server check inter 200ms fall 2 rise 2
+{servers}
+"""
+
+
+class Reloadable:
+    """HAProxy with a master process in front of two servers."""
+
+    def __init__(self, folder: Path) -> None:
+        ports = Ports()
+        self.folder = folder
+        self.front = ports.endpoint("127.0.0.78")
+        self.endpoints = {name: ports.endpoint(f"127.0.0.{85 + number}") for number, name in enumerate(MEMBERS)}
+        self.endpoint, self.master_endpoint, self.state_file = f"unix:{folder}/runtime", f"unix:{folder}/master", str(folder / "state")
+        self.full = Haproxy("lb", self.endpoint, self.master_endpoint, self.state_file)
+        self.processes: list[subprocess.Popen] = []
+
+    def start(self) -> None:
+        for endpoint in self.endpoints.values():
+            self._spawn([sys.executable, str(HERE / "member.py"), endpoint.address, str(endpoint.port), "1.0.0"])
+        servers = "\n".join(f"  server {name} {endpoint}" for name, endpoint in self.endpoints.items())
+        Path(self.state_file).write_text("1\n", encoding="ascii")
+        configuration = self.folder / "haproxy.cfg"
+        configuration.write_text(CONFIGURATION.format(folder=self.folder, front=self.front, servers=servers), encoding="utf-8")
+        self.master = self._spawn([*find_binary(configuration, CELLAR), "-W", "-S", f"{self.folder}/master", "-f", str(configuration)])
+        until(self._is_whole)
+
+    def _is_whole(self) -> bool:
+        try:
+            return self.full.read("app").backends["app"].live == len(MEMBERS)
+        except LoadBalancerError:
+            return False
+
+    def _spawn(self, command: list[str]) -> subprocess.Popen:
+        with open(self.folder / "log", "ab") as log:
+            self.processes.append(subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log))
+        return self.processes[-1]
+
+    def reload(self) -> None:
+        """And wait until another worker answers."""
+        before = self._worker()
+        self.master.send_signal(signal.SIGUSR2)
+        until(lambda: self._worker() not in (None, before))
+
+    def _worker(self) -> str | None:
+        try:
+            return next(line for line in self.full.ask("show info").splitlines() if line.startswith("Pid:"))
+        except LoadBalancerError:
+            return None
+
+    def stop(self) -> None:
+        self.master.terminate()
+        self.master.wait(20)
+        for process in self.processes:
+            process.kill()
+            process.wait()
+
+
+class SlowRequest(threading.Thread):
+    """One user whose answer takes its time."""
+
+    def __init__(self, front) -> None:
+        super().__init__(daemon=True)
+        self.url, self.status = f"http://{front}/slow?ms={SLOW_MS}", None
+
+    def run(self) -> None:
+        with urllib.request.urlopen(self.url, timeout=20) as answer:
+            self.status = answer.status
+
+
+@pytest.fixture
+def balancer(tmp_path_factory):
+    # The paths of sockets are short.
+    made = Reloadable(tmp_path_factory.mktemp("lb"))
+    try:
+        made.start()
+        yield made
+    finally:
+        made.stop()
+
+
+def member(view, name):
+    return view.backends["app"].members[name]
+
+
+def busy_member(balancer) -> str:
+    return next((name for name in MEMBERS if member(balancer.full.read("app"), name).sessions), "")
+
+
+def test_a_request_in_an_old_worker_is_in_flight(balancer):
+    """Trap 2: the new worker alone says that nothing is."""
+    user = SlowRequest(balancer.front)
+    user.start()
+    until(lambda: busy_member(balancer))
+    name = busy_member(balancer)
+    balancer.reload()
+    blind = Haproxy("lb", balancer.endpoint)
+    assert member(blind.read("app"), name).sessions == 0 and user.is_alive()
+    assert member(balancer.full.read("app"), name).sessions == 1
+    with pytest.raises(TrafficError, match="session"):
+        bring_about([balancer.full], Request("app", (name,), "drained", timeout=0.5))
+    assert member(balancer.full.read("app"), name).admin == READY
+    result = bring_about([balancer.full], Request("app", (name,), "drained", timeout=20))
+    user.join(20)
+    assert user.status == 200 and result.proof["lb"][name]["sessions"] == 0
+
+
+@pytest.mark.parametrize("keeps_states", [True, False])
+def test_a_reload_forgets_nothing_that_the_state_file_has(balancer, keeps_states):
+    """Trap 8: without the file it brings everybody back into traffic."""
+    driven = balancer.full if keeps_states else Haproxy("lb", balancer.endpoint)
+    bring_about([driven], Request("app", ("s1",), "drained", timeout=20))
+    bring_about([driven], Request("app", ("s2",), "draining", timeout=20))
+    balancer.reload()
+    admin = {name: member(driven.read("app"), name).admin for name in MEMBERS}
+    assert admin == ({"s1": MAINT, "s2": DRAIN} if keeps_states else {"s1": READY, "s2": READY})
+
+
+def test_a_state_file_that_cannot_be_written_is_said_before_anybody_relies_on_it(balancer, tmp_path):
+    driven = Haproxy("lb", balancer.endpoint, state_file=str(tmp_path / "absent" / "state"))
+    with pytest.raises(TrafficError, match="cannot be written here: No such file.*The state before is back|cannot be written here"):
+        bring_about([driven], Request("app", ("s1",), "drained", timeout=5))
+    assert member(balancer.full.read("app"), "s1").admin == READY
+
+
+def test_a_socket_that_is_no_masters_is_named(balancer):
+    driven = Haproxy("lb", balancer.endpoint, master_endpoint=balancer.endpoint)
+    with pytest.raises(LoadBalancerError, match="instead of its processes: is this the master's socket"):
+        driven.read("app")

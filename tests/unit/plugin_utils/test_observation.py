@@ -1,0 +1,35 @@
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Who drives which load balancer."""
+
+from __future__ import annotations
+
+import pytest
+from ansible_collections.alwayson.upgrade.plugins.plugin_utils.observation import traffic_calls
+
+TCP = ["tcp://10.0.0.2:9999", "tcp://10.0.0.3:9999"]
+
+
+def test_each_drives_itself_or_one_drives_all():
+    assert traffic_calls(["lb1"], ["unix:/run/lb.sock"]) == [{"host": "lb1", "load_balancers": [{"name": "lb1", "endpoint": "unix:/run/lb.sock"}]}]
+    together = traffic_calls(["lb1", "lb2"], TCP, "localhost")
+    assert [(call["host"], [each["endpoint"] for each in call["load_balancers"]]) for call in together] == [("localhost", TCP)]
+
+
+def test_what_survives_a_reload_is_passed_on_where_it_is_given():
+    calls = traffic_calls(["lb1", "lb2"], TCP, None, ["unix:/run/master.sock", ""], ["", "/var/lib/haproxy/state"])
+    assert [call["load_balancers"][0] for call in calls] == [
+        {"name": "lb1", "endpoint": TCP[0], "master_endpoint": "unix:/run/master.sock"},
+        {"name": "lb2", "endpoint": TCP[1], "state_file": "/var/lib/haproxy/state"},
+    ]
+
+
+@pytest.mark.parametrize(("arguments", "why"), [
+    ((["lb1", "lb2"], TCP[:1]), "2 load balancers but 1 endpoints"),
+    ((["lb1", "lb2"], TCP, None, [""]), "2 load balancers but 1 master_endpoints"),
+    ((["lb1"], ["unix:/run/lb.sock"], "localhost"), "only the load balancer itself can reach"),
+])
+def test_what_does_not_fit_is_refused(arguments, why):
+    with pytest.raises(ValueError, match=why):
+        traffic_calls(*arguments)
