@@ -40,7 +40,8 @@ defaults
   timeout connect 2s
   timeout client 30s
   timeout server 30s
-  timeout check 1s
+  # Patient with a machine that is busy with other tests: a check that starves would empty the pool.
+  timeout check 5s
 frontend users
   bind {front}
   default_backend {backend}
@@ -198,4 +199,5 @@ def load(*clients: Client) -> Iterator[None]:
     finally:
         for client in clients:
             client.stop()
-    assert [failure for client in clients for failure in client.failures] == []
+    failures = [failure for client in clients for failure in client.failures]
+    assert not failures, f"{len(failures)} requests failed: {failures[:5]}"
