@@ -18,6 +18,8 @@ from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
 from typing import Callable, Iterable, Mapping, Protocol, Sequence
 
+from ansible_collections.alwayson.upgrade.plugins.module_utils._small_file import READABLE, replace
+
 POLL_SECONDS = 0.5
 SHOWN_CHARACTERS = 1500
 
@@ -75,9 +77,7 @@ class HoldFile:
     def write(self, owner: str, rest: Iterable[str]) -> None:
         text = "".join(f"{line}\n" for line in (f"{self.header}{' '.join(owner.split())}", *rest))
         try:
-            with open(f"{self.path}.new", "w", encoding="utf-8") as file:
-                file.write(text)
-            os.replace(f"{self.path}.new", self.path)
+            replace(self.path, text.encode("utf-8"), READABLE)
         except OSError as error:
             raise PackageError(f"unattended updates cannot be held: {error}. Package updates need root: set become") from error
 

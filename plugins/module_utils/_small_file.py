@@ -15,7 +15,8 @@ import stat
 from typing import Any
 
 LIMIT = 65_536
-PRIVATE = 0o600
+# For the owner alone; for the programs of others, too.
+PRIVATE, READABLE = 0o600, 0o644
 
 
 class SmallFileError(Exception):
@@ -36,13 +37,18 @@ def read_json(path: str, limit: int = LIMIT) -> Any:
 
 
 def replace_json(path: str, content: Any) -> None:
-    """Put `content` at `path`, for its owner alone, by one rename, after all of it is on the disk. Raise OSError with what was there unchanged."""
-    folder, name = os.path.split(path)
+    """`replace` with `content` as a line of JSON, for its owner alone."""
+    replace(path, json.dumps(content, sort_keys=True).encode("utf-8") + b"\n", PRIVATE)
+
+
+def replace(path: str, content: bytes, mode: int) -> None:
+    """Put `content` at `path` by one rename, after all of it is on the disk. Raise OSError with what was there unchanged."""
+    folder, name = os.path.split(os.path.abspath(path))
     partial = os.path.join(folder, f".{name}.new")
     with contextlib.suppress(FileNotFoundError):
         os.unlink(partial)
     try:
-        _write(partial, json.dumps(content, sort_keys=True).encode("utf-8") + b"\n")
+        _write(partial, content, mode)
         os.rename(partial, path)
     except OSError:
         with contextlib.suppress(OSError):
@@ -59,7 +65,7 @@ def remove(path: str) -> None:
 
 def append_line(path: str, content: Any) -> None:
     """Append `content` as one line of JSON. A line that a crash had cut short ends before it; one that does not fit is taken back."""
-    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, PRIVATE)
     try:
         size = _regular_size(handle, path)
         torn = size > 0 and os.pread(handle, 1, size - 1) != b"\n"
@@ -131,8 +137,8 @@ def _regular_size(handle: int, path: str) -> int:
     return status.st_size
 
 
-def _write(path: str, content: bytes) -> None:
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, PRIVATE)
+def _write(path: str, content: bytes, mode: int) -> None:
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
     try:
         _write_all(handle, content)
         os.fsync(handle)

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
-from ansible_collections.alwayson.upgrade.plugins.module_utils import _haproxy
+from ansible_collections.alwayson.upgrade.plugins.module_utils import _haproxy_runtime
 from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy import Haproxy, HaproxyError, open_load_balancers
 from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import CUT, DRAIN, MAINT, PROBATION, READY, LoadBalancerError
 
@@ -207,7 +207,7 @@ def test_one_that_drips_is_bounded_in_time_too(runtime):
 
 
 def test_one_that_never_stops_is_bounded_in_size(runtime, monkeypatch):
-    monkeypatch.setattr(_haproxy, "ANSWER_BYTES", 100_000)
+    monkeypatch.setattr(_haproxy_runtime, "ANSWER_BYTES", 100_000)
     _server, balancer = runtime(lambda connection, line: connection.sendall(b"x" * 10_000_000))
     with pytest.raises(HaproxyError, match="more than 100000 bytes"):
         balancer.read()
