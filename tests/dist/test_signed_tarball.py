@@ -12,6 +12,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
+from fleet.signing import OpenPgp
 
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parents[1]
@@ -24,15 +25,11 @@ def _home(tmp_path_factory):
     """A home of gpg with the keys of an engineer and a stranger."""
     if not shutil.which("gpg"):
         pytest.skip("no gpg on this machine: Debian's package is gpg")
-    home = tmp_path_factory.mktemp("pgp")
-    home.chmod(0o700)
-    environment = {**os.environ, "GNUPGHOME": str(home)}
-    for name in ("engineer", "stranger"):
-        subprocess.run(["gpg", "--batch", "--quiet", "--pinentry-mode", "loopback", "--passphrase", "", "--quick-generate-key", name, "ed25519", "sign",
-                        "never"], env=environment, check=True, capture_output=True)
-        (home / f"{name}.gpg").write_bytes(subprocess.run(["gpg", "--batch", "--export", name], env=environment, check=True, capture_output=True).stdout)
-    yield home
-    subprocess.run(["gpgconf", "--kill", "all"], env=environment, check=False)
+    with OpenPgp(tmp_path_factory.mktemp("pgp")) as pgp:
+        for name in ("engineer", "stranger"):
+            pgp.make_key(name)
+            pgp.export(pgp.home / f"{name}.gpg", name)
+        yield pgp.home
 
 
 def script(home, name, argument):

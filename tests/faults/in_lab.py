@@ -10,7 +10,7 @@ import subprocess
 from contextlib import contextmanager
 from pathlib import Path
 
-from fleet import demo
+from fleet import demo, haproxy
 from lab import play
 from lab.lab import Lab
 from lab.layout import CONTROLLER, HOSTS, VIRTUAL_ADDRESS, of_role
@@ -52,7 +52,7 @@ class InLab(Fleet):
         return next(host.address for host in of_role("application") if host.name == member)
 
     def in_traffic(self) -> dict[str, set[str]]:
-        return {balancer.name: {name for name, state in self.lab.server_states(balancer.name).items() if state.startswith("UP")}
+        return {balancer.name: haproxy.in_traffic(self.lab.server_states(balancer.name))
                 for balancer in of_role("load_balancer")}
 
     def probe(self, state: str, **options: object) -> None:

@@ -10,9 +10,9 @@ and so it does when the archive is signed by somebody whose word does not count.
 from __future__ import annotations
 
 import hashlib
-import subprocess
 
 from faults.invariants import i4_no_request_failed, i7_all_of_it_or_nothing, i8_ends_in_error_and_says_what_next
+from fleet import signing
 
 ON = ("embedded",)
 
@@ -34,11 +34,10 @@ def test_a_strangers_signature_is_refused(fleet):
     keys = fleet.directory / "signers"
     keys.mkdir(mode=0o700)
     for name in ("engineer", "stranger"):
-        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(keys / name)], check=True)
-    (keys / "allowed").write_text(f"engineer {(keys / 'engineer.pub').read_text(encoding='ascii')}", encoding="ascii")
-    archive = fleet.artifact("2.0.0")
-    subprocess.run(["ssh-keygen", "-q", "-Y", "sign", "-n", "file", "-f", str(keys / "stranger"), str(archive)], check=True, capture_output=True)
-    run = fleet.run("upgrade", upgrade_release="2.0.0", upgrade_artifact_signature=f"{archive}.sig", upgrade_artifact_keys=str(keys / "allowed"))
-    i8_ends_in_error_and_says_what_next(run, f"{archive}.sig was not made with a key in {keys / 'allowed'}")
+        signing.make_ssh_key(keys / name)
+    (keys / "allowed").write_text(signing.signer("engineer", keys / "engineer"), encoding="ascii")
+    signature = signing.sign_by_ssh(fleet.artifact("2.0.0"), keys / "stranger")
+    run = fleet.run("upgrade", upgrade_release="2.0.0", upgrade_artifact_signature=str(signature), upgrade_artifact_keys=str(keys / "allowed"))
+    i8_ends_in_error_and_says_what_next(run, f"{signature} was not made with a key in {keys / 'allowed'}")
     i7_all_of_it_or_nothing(fleet, "1.0.0")
     i4_no_request_failed(fleet)

@@ -124,7 +124,7 @@ class EmbeddedFleet:
 
     def in_traffic(self) -> dict[str, set[str]]:
         """Load balancer to the members that it sends new traffic to, read from HAProxy itself."""
-        return {balancer.name: {name for name, state in self.server_states(balancer.name).items() if state.startswith("UP")}
+        return {balancer.name: haproxy.in_traffic(self.server_states(balancer.name))
                 for balancer in self.layout.load_balancers}
 
     def query(self, database: str, sql: str) -> list[tuple]:
@@ -204,7 +204,7 @@ class EmbeddedFleet:
                 missing.append(f"{balancer.name} (no answer)")
                 continue
             seen = {member.name: states.get(member.name, "unknown") for member in self.layout.members}
-            missing += [f"{name} on {balancer.name} ({state})" for name, state in seen.items() if state != "UP L7OK"]
+            missing += [f"{name} on {balancer.name} ({state})" for name, state in seen.items() if state != haproxy.HEALTHY]
         return missing
 
     def _logs(self) -> str:

@@ -19,6 +19,7 @@ from fleet.ports import Endpoint
 
 ANSWER_SECONDS = 5
 SHOW_SERVERS = f"show stat {BACKEND} 4 -1"
+HEALTHY = "UP L7OK"
 # An ordinary user's PATH often lacks the folders that system services are installed to.
 SYSTEM_FOLDERS = ("/usr/sbin", "/usr/local/sbin", "/opt/homebrew/bin", "/opt/homebrew/sbin")
 
@@ -150,3 +151,8 @@ def parse_states(table: str) -> dict[str, str]:
     rows = csv.DictReader(table.removeprefix("# ").splitlines())
     # While the next check is under way, HAProxy puts "* " before the last one's result.
     return {row["svname"]: f"{row['status']} {row['check_status'].removeprefix('* ')}" for row in rows}
+
+
+def in_traffic(states: dict[str, str]) -> set[str]:
+    """Those that get new traffic: a server that has failed a check, but not yet enough of them ("UP 1/2"), too."""
+    return {name for name, state in states.items() if state.startswith("UP ")}

@@ -18,12 +18,8 @@ from integration.haproxy.real_pool import Pool  # noqa: E402
 
 @pytest.fixture(scope="module")
 def started_pool(tmp_path_factory):
-    pool = Pool(tmp_path_factory.mktemp("pool"))
-    try:
-        pool.start()
+    with Pool(tmp_path_factory.mktemp("pool")) as pool:
         yield pool
-    finally:
-        pool.stop()
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import secrets
 import subprocess
 from pathlib import Path
 
+from fleet import signing
 from lab.layout import HOSTS, Host
 
 SIGNER = "releases@lab"
@@ -29,21 +30,19 @@ class Keys:
         """Make the keys, and say that whoever the authority vouches for is known, and that the release engineers' signatures count."""
         self.directory.mkdir(parents=True, mode=0o700)
         for path in (self.authority, self.operator, self.releases):
-            _generate(path, path.name)
+            signing.make_ssh_key(path)
         patterns = ",".join(host.address for host in HOSTS)
         self.known_hosts.write_text(f"@cert-authority {patterns} {self.authority.with_suffix('.pub').read_text(encoding='ascii')}", encoding="ascii")
-
-        self.release_signers.write_text(f"{SIGNER} {self.releases.with_suffix('.pub').read_text(encoding='ascii')}", encoding="ascii")
+        self.release_signers.write_text(signing.signer(SIGNER, self.releases), encoding="ascii")
 
     def sign(self, artifact: Path) -> None:
         """Leave the release engineers' signature beside an artifact."""
-        artifact.with_name(f"{artifact.name}.sig").unlink(missing_ok=True)
-        subprocess.run(["ssh-keygen", "-q", "-Y", "sign", "-n", "file", "-f", str(self.releases), str(artifact)], check=True, capture_output=True)
+        signing.sign_by_ssh(artifact, self.releases)
 
     def make_host_key(self, host: Host, folder: Path) -> None:
         """A host's key with its certificate, for its address alone."""
         key = folder / "lab_host_key"
-        _generate(key, host.name)
+        signing.make_ssh_key(key, host.name)
         subprocess.run(["ssh-keygen", "-q", "-s", str(self.authority), "-I", host.name, "-h", "-n", host.address, "-V", "-5m:+30d", f"{key}.pub"],
                        check=True, capture_output=True)
 
@@ -54,7 +53,3 @@ class Keys:
             path.touch(mode=0o600)
             path.write_text(secrets.token_urlsafe(18), encoding="ascii")
         return path.read_text(encoding="ascii")
-
-
-def _generate(path: Path, comment: str) -> None:
-    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", str(path)], check=True, capture_output=True)

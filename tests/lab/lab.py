@@ -121,7 +121,7 @@ class Lab:
         missed = [f"{each.name} does not answer SSH" for each in HOSTS if not _answers(self, each)]
         if not missed:
             for balancer in of_role("load_balancer"):
-                up = sum(state.startswith("UP ") for state in self.server_states(balancer.name).values())
+                up = sum(state == haproxy.HEALTHY for state in self.server_states(balancer.name).values())
                 missed += [] if up == len(of_role("application")) else [f"{balancer.name} has {up} members in traffic"]
             streaming = "SELECT count(*) FROM pg_stat_wal_receiver WHERE status = 'streaming'"
             standby = self.exec(STANDBY, "runuser", "-u", "postgres", "--", "psql", "-Atc", streaming, check=False)

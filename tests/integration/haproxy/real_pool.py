@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import http.client
-import signal
-import subprocess
 import sys
 import threading
 import time
@@ -20,6 +18,7 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer im
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic_sequence import Request, bring_about
 from fleet.haproxy import find_binary
 from fleet.ports import Endpoint, Ports
+from integration.haproxy.real_processes import RealProcesses
 
 HERE = Path(__file__).resolve().parent
 CELLAR = HERE.parents[2] / "build" / "cache" / "haproxy"
@@ -56,19 +55,18 @@ backend other
 """
 
 
-class Pool:
+class Pool(RealProcesses):
     """The processes; `balancers` drive the two HAProxy, the first over TCP and the second over its UNIX socket."""
 
     def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
         ports = Ports()
-        self._folder = folder
         self._endpoints = {name: ports.endpoint(f"127.0.0.{80 + number}") for number, name in enumerate(MEMBERS, start=1)}
         self.fronts = {"lb1": ports.endpoint("127.0.0.79"), "lb2": ports.endpoint("127.0.0.80")}
         runtime = ports.endpoint("127.0.0.79")
         self._sockets = {"lb1": f"ipv4@{runtime}", "lb2": str(folder / "lb2.sock")}
         self.specs = [{"name": "lb1", "endpoint": f"tcp://{runtime}"}, {"name": "lb2", "endpoint": f"unix:{folder / 'lb2.sock'}"}]
         self.balancers = [Haproxy(spec["name"], spec["endpoint"], answer_seconds=1.0) for spec in self.specs]
-        self.processes: dict[str, subprocess.Popen] = {}
 
     def start(self) -> None:
         for name in MEMBERS:
@@ -77,20 +75,12 @@ class Pool:
         for name in self.fronts:
             configuration = self._write_configuration(name)
             binary = binary or find_binary(configuration, CELLAR)
-            self._spawn(name, [*binary, "-db", "-f", str(configuration)])
+            self.spawn(name, [*binary, "-db", "-f", str(configuration)])
         until(lambda: self._are_all(lambda member: member.live))
-
-    def stop(self) -> None:
-        for process in self.processes.values():
-            with contextlib.suppress(ProcessLookupError):
-                process.send_signal(signal.SIGCONT)
-            process.kill()
-        for process in self.processes.values():
-            process.wait()
 
     def start_member(self, name: str, release: str = "1.0.0") -> None:
         endpoint = self._endpoints[name]
-        self._spawn(name, [sys.executable, str(HERE / "member.py"), endpoint.address, str(endpoint.port), release])
+        self.spawn(name, [sys.executable, str(HERE / "member.py"), endpoint.address, str(endpoint.port), release])
 
     def kill_member(self, name: str) -> None:
         self.processes[name].kill()
@@ -127,7 +117,7 @@ class Pool:
 
     def _write_configuration(self, name: str) -> Path:
         servers = "\n".join(f"  server {member} {endpoint} cookie {member}" for member, endpoint in self._endpoints.items())
-        path = self._folder / f"{name}.cfg"
+        path = self.folder / f"{name}.cfg"
         path.write_text(
             CONFIGURATION.format(
                 runtime=self._sockets[name], front=self.fronts[name], backend=BACKEND, servers=servers, unchecked=self._endpoints["s1"]
@@ -135,10 +125,6 @@ class Pool:
             encoding="utf-8",
         )
         return path
-
-    def _spawn(self, name: str, argv: list[str]) -> None:
-        with open(self._folder / f"{name}.log", "ab") as log:
-            self.processes[name] = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
 
 class Client(threading.Thread):

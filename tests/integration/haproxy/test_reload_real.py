@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import signal
-import subprocess
 import sys
 import threading
 import urllib.request
@@ -19,6 +18,7 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic_sequence
 from fleet.haproxy import find_binary
 from fleet.ports import Ports
 from integration.haproxy.real_pool import CELLAR, HERE, until
+from integration.haproxy.real_processes import RealProcesses
 
 MEMBERS = ("s1", "s2")
 SLOW_MS = 4000
@@ -45,26 +45,25 @@ backend app
 """
 
 
-class Reloadable:
+class Reloadable(RealProcesses):
     """HAProxy with a master process in front of two servers."""
 
     def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
         ports = Ports()
-        self.folder = folder
         self.front = ports.endpoint("127.0.0.78")
         self.endpoints = {name: ports.endpoint(f"127.0.0.{85 + number}") for number, name in enumerate(MEMBERS)}
         self.endpoint, self.master_endpoint, self.state_file = f"unix:{folder}/runtime", f"unix:{folder}/master", str(folder / "state")
         self.full = Haproxy("lb", self.endpoint, self.master_endpoint, self.state_file)
-        self.processes: list[subprocess.Popen] = []
 
     def start(self) -> None:
-        for endpoint in self.endpoints.values():
-            self._spawn([sys.executable, str(HERE / "member.py"), endpoint.address, str(endpoint.port), "1.0.0"])
+        for name, endpoint in self.endpoints.items():
+            self.spawn(name, [sys.executable, str(HERE / "member.py"), endpoint.address, str(endpoint.port), "1.0.0"])
         servers = "\n".join(f"  server {name} {endpoint}" for name, endpoint in self.endpoints.items())
         Path(self.state_file).write_text("1\n", encoding="ascii")
         configuration = self.folder / "haproxy.cfg"
         configuration.write_text(CONFIGURATION.format(folder=self.folder, front=self.front, servers=servers), encoding="utf-8")
-        self.master = self._spawn([*find_binary(configuration, CELLAR), "-W", "-S", f"{self.folder}/master", "-f", str(configuration)])
+        self.spawn("lb", [*find_binary(configuration, CELLAR), "-W", "-S", f"{self.folder}/master", "-f", str(configuration)])
         until(self._is_whole)
 
     def _is_whole(self) -> bool:
@@ -73,15 +72,10 @@ class Reloadable:
         except LoadBalancerError:
             return False
 
-    def _spawn(self, command: list[str]) -> subprocess.Popen:
-        with open(self.folder / "log", "ab") as log:
-            self.processes.append(subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log))
-        return self.processes[-1]
-
     def reload(self) -> None:
         """And wait until another worker answers."""
         before = self._worker()
-        self.master.send_signal(signal.SIGUSR2)
+        self.processes["lb"].send_signal(signal.SIGUSR2)
         until(lambda: self._worker() not in (None, before))
 
     def _worker(self) -> str | None:
@@ -89,13 +83,6 @@ class Reloadable:
             return next(line for line in self.full.ask("show info").splitlines() if line.startswith("Pid:"))
         except LoadBalancerError:
             return None
-
-    def stop(self) -> None:
-        self.master.terminate()
-        self.master.wait(20)
-        for process in self.processes:
-            process.kill()
-            process.wait()
 
 
 class SlowRequest(threading.Thread):
@@ -113,12 +100,8 @@ class SlowRequest(threading.Thread):
 @pytest.fixture
 def balancer(tmp_path_factory):
     # The paths of sockets are short.
-    made = Reloadable(tmp_path_factory.mktemp("lb"))
-    try:
-        made.start()
+    with Reloadable(tmp_path_factory.mktemp("lb")) as made:
         yield made
-    finally:
-        made.stop()
 
 
 def member(view, name):

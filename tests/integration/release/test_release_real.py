@@ -22,6 +22,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from fleet import signing
 
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parents[2]
@@ -322,13 +323,12 @@ def test_failed_tests_are_done_again_and_the_others_not(serving, orders):
 def test_a_signature_decides_who_may_release(shop):
     signed = shop.artifact("1.0.0")
     for name in ("engineer", "stranger"):
-        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(shop.folder / name)], check=True)
-    subprocess.run(["ssh-keygen", "-q", "-Y", "sign", "-n", "file", "-f", str(shop.folder / "engineer"), signed["release_artifact"]],
-                   check=True, capture_output=True)
+        signing.make_ssh_key(shop.folder / name)
     keys = shop.folder / "allowed_signers"
-    signature = {"release_signature": f"{signed['release_artifact']}.sig", "release_signature_keys": str(keys)}
+    signature = {"release_signature": str(signing.sign_by_ssh(Path(signed["release_artifact"]), shop.folder / "engineer")),
+                 "release_signature_keys": str(keys)}
     for name, accepted in (("stranger", False), ("engineer", True)):
-        keys.write_text(f"{name} {(shop.folder / f'{name}.pub').read_text(encoding='ascii')}", encoding="ascii")
+        keys.write_text(signing.signer(name, shop.folder / name), encoding="ascii")
         run = shop.role("release", "stage", **shop.role_vars(**signed, **signature))
         assert (run.code == 0) is accepted and ("was not made with a key in" in run.text) is not accepted, run.text
         assert (shop.root / "releases" / "1.0.0").exists() is accepted

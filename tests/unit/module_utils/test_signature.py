@@ -6,10 +6,10 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 
 import pytest
 from ansible_collections.alwayson.upgrade.plugins.module_utils._signature import OPENPGP, SSH, SignatureError, require
+from fleet import signing
 
 WHO = "releases@example.com"
 NOW, LATER = "20260101T000000", "seconds=86400"
@@ -30,12 +30,11 @@ class Ssh:
 
     def key(self, name, options=""):
         """A new key, and the line of a list of signers that accepts it."""
-        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", str(self.folder / name)], check=True)
-        return f"{name} {options}{(self.folder / f'{name}.pub').read_text(encoding='ascii')}"
+        signing.make_ssh_key(self.folder / name)
+        return signing.signer(name, self.folder / name, options)
 
     def sign(self, path, name, namespace="file"):
-        subprocess.run(["ssh-keygen", "-q", "-Y", "sign", "-n", namespace, "-f", str(self.folder / name), str(path)], check=True, capture_output=True)
-        return path.with_name(f"{path.name}.sig")
+        return signing.sign_by_ssh(path, self.folder / name, namespace)
 
 
 @pytest.fixture
@@ -75,65 +74,36 @@ def test_what_is_missing_is_named(artifact, tmp_path):
         require(str(artifact), str(tmp_path / "absent.sig"), str(tmp_path / "keys"))
 
 
-class OpenPgp:
-    """Signs as GnuPG does, with keys that nobody else has."""
-
-    def __init__(self, folder):
-        self.folder = folder / "gnupg"
-        self.folder.mkdir(mode=0o700)
-        self.keys = folder / "keys.gpg"
-
-    def run(self, *arguments, when=None):
-        faked = ["--faked-system-time", when] if when else []
-        unattended = ["--batch", "--quiet", "--pinentry-mode", "loopback", "--passphrase", ""]
-        return subprocess.run(["gpg", "--homedir", str(self.folder), *unattended, *faked, *arguments], check=True, capture_output=True).stdout
-
-    def key(self, name, expires="never", when=None):
-        self.run("--quick-generate-key", name, "ed25519", "sign", expires, when=when)
-        self.keys.write_bytes(self.run("--export"))
-
-    def sign(self, path, name, when=None):
-        signature = path.with_name(f"{path.name}.asc")
-        self.run("--yes", "--armor", "--local-user", name, "--output", str(signature), "--detach-sign", str(path), when=when)
-        return signature
-
-    def end(self):
-        """The agent that gpg starts."""
-        subprocess.run(["gpgconf", "--homedir", str(self.folder), "--kill", "all"], check=False)
-
-
 @pytest.fixture
 def openpgp(tmp_path_factory):
     if not all(map(shutil.which, ("gpg", "gpgv"))):
         pytest.skip("no gpg and gpgv on this machine: Debian's packages are gpg and gpgv")
-    made = OpenPgp(tmp_path_factory.mktemp("pgp"))
-    yield made
-    made.end()
+    with signing.OpenPgp(tmp_path_factory.mktemp("pgp")) as made:
+        yield made
 
 
-def test_who_signed_by_openpgp(artifact, openpgp):
-    openpgp.key(WHO)
-    signed = require(str(artifact), str(openpgp.sign(artifact, WHO)), str(openpgp.keys))
+def test_who_signed_by_openpgp(artifact, openpgp, tmp_path):
+    openpgp.make_key(WHO)
+    signed = require(str(artifact), str(openpgp.sign(artifact, WHO)), str(openpgp.export(tmp_path / "keys.gpg")))
     assert signed.kind == OPENPGP and signed.signer.startswith(f"{WHO} (") and len(signed.signer.rsplit("(", maxsplit=1)[1]) == 41
 
 
-def test_an_openpgp_signature_that_does_not_fit_or_count_is_refused(artifact, openpgp):
-    openpgp.key(WHO)
-    signature, keys = openpgp.sign(artifact, WHO), openpgp.keys.read_bytes()
+def test_an_openpgp_signature_that_does_not_fit_or_count_is_refused(artifact, openpgp, tmp_path):
+    openpgp.make_key(WHO)
+    signature, keyring = openpgp.sign(artifact, WHO), openpgp.export(tmp_path / "keys.gpg")
     content = artifact.read_bytes()
     artifact.write_bytes(content + b"x")
     with pytest.raises(SignatureError, match="is no signature of .*BAD signature"):
-        require(str(artifact), str(signature), str(openpgp.keys))
+        require(str(artifact), str(signature), str(keyring))
     artifact.write_bytes(content)
-    openpgp.key("stranger@example.com")
+    openpgp.make_key("stranger@example.com")
     stranger = openpgp.sign(artifact, "stranger@example.com")
-    openpgp.keys.write_bytes(keys)
     with pytest.raises(SignatureError, match="is no signature of .*No public key"):
-        require(str(artifact), str(stranger), str(openpgp.keys))
+        require(str(artifact), str(stranger), str(keyring))
 
 
-def test_a_key_that_has_expired_does_not_count(artifact, openpgp):
-    openpgp.key(WHO, LATER, when=NOW)
+def test_a_key_that_has_expired_does_not_count(artifact, openpgp, tmp_path):
+    openpgp.make_key(WHO, LATER, when=NOW)
     signature = openpgp.sign(artifact, WHO, when=NOW)
     with pytest.raises(SignatureError, match="is no signature of"):
-        require(str(artifact), str(signature), str(openpgp.keys))
+        require(str(artifact), str(signature), str(openpgp.export(tmp_path / "keys.gpg")))
