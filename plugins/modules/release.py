@@ -49,10 +49,16 @@ options:
   artifact:
     description:
       - Path on the host of the release, a C(.tar.gz) archive with the files at its top level.
-      - Needed with O(state=staged) unless the release is staged already.
+      - Needed with O(state=staged) unless the release is staged already, or O(artifact_src) is given.
       - Refused are absolute names, names with C(..), duplicate names, links that lead out of the archive, devices, sparse
         files, setuid, setgid and sticky bits, damaged headers, and archives beyond O(max_members) or O(max_bytes).
     type: path
+  artifact_src:
+    description:
+      - The same archive on the controller. It is brought to the host when the release is not staged there, in check mode too, and removed again.
+      - A relative path is looked for where M(ansible.builtin.copy) looks for its C(src).
+    type: path
+    version_added: 0.2.0
   sha256:
     description:
       - SHA-256 checksum of the artifact. Required with O(state=staged).
@@ -138,6 +144,14 @@ EXAMPLES = r"""
   alwayson.upgrade.release:
     root: /srv/shop
     version: 2.0.0
+    artifact_src: "{{ playbook_dir }}/shop-2.0.0.tar.gz"
+    sha256: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
+    state: staged
+
+- name: Stage it from an archive that is on the host already
+  alwayson.upgrade.release:
+    root: /srv/shop
+    version: 2.0.0
     artifact: /var/tmp/shop-2.0.0.tar.gz
     sha256: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
     state: staged
@@ -208,6 +222,11 @@ available:
       staged: 1798761600.0
       files: 12
       size: 48211
+needs_artifact:
+  description: That the archive has yet to be brought from O(artifact_src). In the result of a task it has been.
+  returned: success
+  type: bool
+  sample: false
 pruned:
   description: The releases that were removed because of O(keep).
   returned: success
@@ -246,6 +265,7 @@ ARGUMENTS = {
     "version": {"type": "str", "required": True},
     "state": {"type": "str", "choices": ["staged", "current", "absent"], "default": "current"},
     "artifact": {"type": "path"},
+    "artifact_src": {"type": "path"},
     "sha256": {"type": "str"},
     "service": {"type": "str"},
     "stop_command": {"type": "list", "elements": "str"},
@@ -278,6 +298,7 @@ class Work:
         self.limits = Limits(members=params["max_members"], size=params["max_bytes"])
         self.check_mode = check_mode
         self.params = params
+        self.needs_artifact = False
         self.pruned: list[str] = []
         self.warnings: list[str] = []
         self.before = _release.State(None, None, {})
@@ -303,6 +324,7 @@ class Work:
             "release_before": self.before.current,
             "previous": after.previous,
             "available": after.as_dict()["available"],
+            "needs_artifact": self.needs_artifact,
             "pruned": self.pruned,
             "started": started,
             "finished": finished,
@@ -333,6 +355,9 @@ class Work:
 
     def _stage(self) -> tuple[_release.State, bool]:
         if not _release.needs_staging(self.before, self.version, self.sha256):
+            return self.before, False
+        if self.params["artifact_src"]:
+            self.needs_artifact = True
             return self.before, False
         artifact = self.params["artifact"]
         if self.check_mode:
@@ -386,6 +411,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec=ARGUMENTS,
         required_if=[("state", "staged", ["sha256"])],
+        mutually_exclusive=[("artifact", "artifact_src")],
         supports_check_mode=True,
     )
     work = None

@@ -318,3 +318,14 @@ def test_a_fence_in_check_mode_leaves_nothing_and_a_refused_run_makes_no_folder(
     path.write_text('{"token": 7, "owner": "", "at": 1}', encoding="utf-8")
     assert shop.stage("1.0.0", **fence(6, path=str(path)))["failed"] is True
     assert not os.path.exists(shop.root)
+
+
+@pytest.mark.parametrize("check_mode", [False, True])
+def test_an_archive_on_the_controller_is_asked_for_only_when_it_is_needed(shop, check_mode):
+    wanted = {"state": "staged", "artifact_src": "/controller/2.0.0.tar.gz"}
+    sha256 = write_release(shop.tmp_path / "2.0.0.tar.gz", "2.0.0")
+    asked = shop.run("2.0.0", check_mode, **wanted, sha256=sha256)
+    assert (asked["needs_artifact"], asked["changed"], asked["available"]) == (True, False, {})
+    assert shop.stage("2.0.0")["needs_artifact"] is False
+    again = shop.run("2.0.0", check_mode, **wanted, sha256=sha256)
+    assert (again["needs_artifact"], again["changed"]) == (False, False)

@@ -1,0 +1,42 @@
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The controller's half of the release module: it brings the artifact to the host, and only to a host that has not staged the release."""
+
+from __future__ import annotations
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+
+MODULE = "alwayson.upgrade.release"
+
+
+class ActionModule(ActionBase):
+    """Runs the module, and once more with the artifact when the module finds that it needs it."""
+
+    TRANSFERS_FILES = True
+    _supports_check_mode = True
+    _supports_async = True
+
+    def run(self, tmp=None, task_vars=None):
+        super().run(tmp, task_vars)
+        del tmp
+        arguments = dict(self._task.args)
+        source = arguments.get("artifact_src")
+        if source and self._task.async_val:
+            raise AnsibleActionFail("artifact_src cannot be used with async: bring the archive to the host and name it in artifact")
+        answer = self._execute_module(module_name=MODULE, module_args=arguments, task_vars=task_vars, wrap_async=self._task.async_val)
+        if not answer.get("needs_artifact"):
+            return answer
+        del arguments["artifact_src"]
+        return self._execute_module(module_name=MODULE, module_args={**arguments, "artifact": self._brought(source)}, task_vars=task_vars)
+
+    def _brought(self, source: str) -> str:
+        """Where the archive is on the host, readable for the user that the module runs as. It goes with the task's temporary folder."""
+        shell = self._connection._shell
+        if not shell.tmpdir:
+            self._make_tmp_path()
+        path = shell.join_path(shell.tmpdir, "artifact.tar.gz")
+        self._transfer_file(self._loader.get_real_file(self._find_needle("files", source)), path)
+        self._fixup_perms2((shell.tmpdir, path))
+        return path
