@@ -25,6 +25,7 @@ class FilterModule:
 
     def filters(self):
         return {
+            "or_nobody": _explained(outcomes.or_nobody),
             "traffic_calls": _explained(observation.traffic_calls),
             "member_tests": _explained(observation.member_tests),
             "census_tests": _explained(observation.census_tests),

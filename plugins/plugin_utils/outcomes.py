@@ -11,6 +11,11 @@ from collections.abc import Mapping, Sequence
 UNDER_WAY = "under way"
 
 
+def or_nobody(hosts: Sequence[str]) -> list[str]:
+    """The hosts of a play, or a pattern that matches none: an empty list of hosts is an error."""
+    return list(hosts) or ["localhost", "!localhost"]
+
+
 def member_outcomes(plan: Mapping, hostvars: Mapping) -> dict[str, dict]:
     """Host to ``{outcome, why, release_after, out, release, smoke, in}``; outcome is upgraded, returned, left_out, lost or untouched."""
     outcomes = {}
