@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -46,12 +47,26 @@ class Operator:
         return {member.name: self.fleet.member_version(member.name) for member in self.fleet.layout.members}
 
 
-@pytest.fixture(scope="module")
-def operator(request):
-    """A fleet of its own for each test module."""
-    directory = REPOSITORY / "build" / "integration" / request.module.__name__.rsplit(".", maxsplit=1)[-1]
+@contextmanager
+def an_operator(name: str):
+    """Somebody with a fleet of their own on release 1.0.0, which is gone afterwards."""
+    directory = REPOSITORY / "build" / "integration" / name
     with EmbeddedFleet(directory) as fleet:
         try:
             yield Operator(fleet)
         finally:
             stop_probe(directory / "probe")
+
+
+@pytest.fixture(scope="module")
+def operator(request):
+    """One for each test module, whose tests leave the fleet as it was, or build on each other."""
+    with an_operator(request.module.__name__.rsplit(".", maxsplit=1)[-1]) as operator:
+        yield operator
+
+
+@pytest.fixture
+def another_operator(request):
+    """One for each test, which may leave the fleet as it likes."""
+    with an_operator(request.module.__name__.rsplit(".", maxsplit=1)[-1]) as operator:
+        yield operator
