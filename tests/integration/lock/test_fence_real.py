@@ -93,28 +93,28 @@ def orphan(kind, path, lock=""):
             process.kill()
 
 
-def test_the_release_of_a_run_that_was_taken_over_is_refused(operators):
-    shop = Shop(operators)
-    first = operators.run(shop.release(5, role=True))
+def test_the_release_of_a_run_that_was_taken_over_is_refused(crew):
+    shop = Shop(crew)
+    first = crew.run(shop.release(5, role=True))
     assert first.code == 0 and (shop.root / "current" / "VERSION").read_text(encoding="utf-8") == "2.0.0", first.output
-    assert operators.run(shop.release(6)).code == 0
+    assert crew.run(shop.release(6)).code == 0
     before = sorted(str(path) for path in shop.root.rglob("*"))
     for role in (True, False):
-        refused = operators.run(shop.release(5, role), arguments=("--check",) if role else ())
+        refused = crew.run(shop.release(5, role), arguments=("--check",) if role else ())
         assert refused.code != 0 and "this run holds token 5, but bob has taken over with token 6" in refused.words, refused.output
     assert sorted(str(path) for path in shop.root.rglob("*")) == before
     assert json.loads((shop.root / ".fence").read_text(encoding="utf-8"))["token"] == 6
 
 
-def test_everything_else_that_changes_a_host_is_refused_before_it_reaches_for_anything(operators):
-    shop = Shop(operators)
+def test_everything_else_that_changes_a_host_is_refused_before_it_reaches_for_anything(crew):
+    shop = Shop(crew)
     shop.path.write_text(json.dumps({"token": 6, "owner": "bob", "at": 1798761600.0}), encoding="utf-8")
     tasks = shop.others(5)
-    run = operators.run(*tasks)
+    run = crew.run(*tasks)
     assert run.code == 0, run.output
     assert run.output.count("refused {") == len(tasks) == 8
     assert run.words.count("this run holds token 5, but bob has taken over with token 6 (here since 2027-01-01 00:00:00 UTC") >= len(tasks)
-    passed = operators.run(*shop.others(7))
+    passed = crew.run(*shop.others(7))
     assert passed.code == 0 and passed.output.count("refused {") == 8 and "holds token" not in passed.words, passed.output
     assert json.loads(shop.path.read_text(encoding="utf-8"))["token"] == 7 and not (shop.folder / "backups").exists()
 

@@ -30,10 +30,10 @@ def test_a_run_takes_its_lock_once_and_releases_it(operators):
     assert (again["changed"], again["lock"]["token"]) == (True, 2)
 
 
-def test_check_mode_tells_what_would_happen_and_leaves_nothing(operators):
-    run = operators.run(arguments=("--check",))
+def test_check_mode_tells_what_would_happen_and_leaves_nothing(crew):
+    run = crew.run(arguments=("--check",))
     assert run.code == 0 and run.seen["seen"]["changed"] is True and run.seen["seen"]["lock"]["token"] == 1, run.output
-    assert not operators.directory.exists()
+    assert not crew.directory.exists()
 
 
 def test_a_second_operator_is_refused_and_told_how_to_go_on(operators):
@@ -63,16 +63,16 @@ def test_a_killed_controller_of_this_machine_is_taken_over_visibly(operators):
     assert (last["event"], last["owner"], last["former"]["owner"], last["reason"]) == ("taken_over", "bob", "anna", reason)
 
 
-def test_a_lock_from_another_machine_is_refused_and_taken_over_by_its_id(operators):
-    operators.run(owner="anna")
-    path = operators.directory / "shop.lock"
+def test_a_lock_from_another_machine_is_refused_and_taken_over_by_its_id(crew):
+    crew.run(owner="anna")
+    path = crew.directory / "shop.lock"
     lock = json.loads(path.read_text(encoding="utf-8"))
     lock["controller"].update(machine="0" * 32, boot="of another machine")
     path.write_text(json.dumps(lock), encoding="utf-8")
     way_on = {"take_over": "{{ upgrade_take_over | default(omit) }}", "reason": "{{ upgrade_reason | default(omit) }}", "owner": "bob"}
-    assert operators.run(**way_on).code != 0
+    assert crew.run(**way_on).code != 0
     arguments = ("-e", f"upgrade_take_over={lock['id']}", "-e", "upgrade_reason='her laptop was stolen'")
-    run = operators.run(arguments=arguments, **way_on)
+    run = crew.run(arguments=arguments, **way_on)
     assert run.code == 0 and run.seen["seen"]["taken_over"] == lock, run.output
     assert "for this reason: her laptop was stolen. Before, anna" in run.words
 
