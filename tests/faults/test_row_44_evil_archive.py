@@ -37,7 +37,8 @@ def test_it_is_refused_and_leaves_nothing(fleet):
     for kind in REASONS:
         path = fleet.directory / "evil.tar.gz"
         sha256 = evil_archive(fleet.artifact("2.0.0"), path, kind)
-        run = fleet.run("upgrade", upgrade_release="2.0.0", upgrade_artifact=str(path), upgrade_artifact_sha256=sha256)
+        # Without databases, whose backups are proven before the archive reaches a host.
+        run = fleet.run("upgrade", upgrade_release="2.0.0", upgrade_artifact=str(path), upgrade_artifact_sha256=sha256, upgrade_databases=None)
         i8_ends_in_error_and_says_what_next(run, REASONS[kind])
         assert not list(fleet.directory.rglob("escaped")), kind
         assert all(fleet.read(member, "releases/2.0.0/app.py") is None for member in fleet.everybody)
