@@ -159,11 +159,10 @@ finished:
   sample: 1798761601.2
 """
 
-import signal
-
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _fence
 from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy import open_load_balancers
+from ansible_collections.alwayson.upgrade.plugins.module_utils._interruption import unwind_when_ended
 from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import ARGUMENTS, LoadBalancerError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic_sequence import Request, TrafficError, bring_about, foresee
 
@@ -183,7 +182,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    unwind_when_ended()
+    unwind_when_ended(TrafficError)
     try:
         with _fence.admitted(module.params["fence"], module.params["timeout"], module.check_mode):
             balancers = open_load_balancers(module.params["load_balancers"])
@@ -214,19 +213,6 @@ def request_from(params: dict) -> Request:
         timeout=params["timeout"],
         on_timeout=params["on_timeout"],
     )
-
-
-def unwind_when_ended() -> None:
-    """Make the end of this process, or of its connection, a failure like others: what is half done is put back."""
-    numbers = (signal.SIGTERM, signal.SIGHUP)
-
-    def unwind(received: int, _frame: object) -> None:
-        for number in numbers:
-            signal.signal(number, signal.SIG_IGN)
-        raise TrafficError(f"ended by signal {received}")
-
-    for number in numbers:
-        signal.signal(number, unwind)
 
 
 if __name__ == "__main__":

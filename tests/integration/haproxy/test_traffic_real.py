@@ -12,15 +12,12 @@ import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
 
 import pytest
 from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import CUT, DRAIN, MAINT, READY, LoadBalancerError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic_sequence import Request, TrafficError, foresee
+from integration.haproxy.by_ansible import REPOSITORY, SUBPROCESS_SECONDS, ansible
 from integration.haproxy.real_pool import BACKEND, MEMBERS, Client, load, until
-
-REPOSITORY = Path(__file__).resolve().parents[3]
-SUBPROCESS_SECONDS = 60
 
 
 def both(*states):
@@ -225,23 +222,9 @@ def test_what_is_not_there_is_named_and_nothing_is_changed(pool, state, members,
 
 # -- as modules
 
-def ansible(pool, module, *flags, **arguments):
-    """Run a module by Ansible's own command; return (exit status, the result, what was shown before it)."""
-    environment = {
-        **os.environ, "ANSIBLE_COLLECTIONS_PATH": str(REPOSITORY / "build" / "collections"), "ANSIBLE_HOME": str(REPOSITORY / "build" / "ansible"),
-        "ANSIBLE_NOCOLOR": "1",
-    }
-    command = [str(Path(sys.executable).with_name("ansible")), "localhost", "-m", f"alwayson.upgrade.{module}", *flags,
-               "-a", json.dumps({"load_balancers": pool.specs, **arguments}), "-e", f"ansible_python_interpreter={sys.executable}"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=SUBPROCESS_SECONDS, check=False)
-    shown, arrow, result = done.stdout.partition(" => ")
-    assert arrow, done.stdout + done.stderr
-    return done.returncode, json.loads(result), shown
-
-
 def test_traffic_info_by_ansible(pool):
     pool.balancers[1].apply(BACKEND, {"s2": DRAIN})
-    status, result, _shown = ansible(pool, "traffic_info", backend=BACKEND)
+    status, result, _shown = ansible("traffic_info", load_balancers=pool.specs, backend=BACKEND)
     assert status == 0 and not result["changed"]
     assert not result["agree"] and result["live"] == {"app": 3}
     assert result["disagreements"] == ["app/s2 is ready on lb1 but drain on lb2: bring it into one state with alwayson.upgrade.traffic_member"]
@@ -251,18 +234,18 @@ def test_traffic_info_by_ansible(pool):
 
 def test_traffic_member_by_ansible(pool):
     wanted = {"backend": BACKEND, "member": "s3", "state": "drained", "min_live": 3}
-    status, foreseen, shown = ansible(pool, "traffic_member", "--check", "--diff", **wanted)
+    status, foreseen, shown = ansible("traffic_member", "--check", "--diff", load_balancers=pool.specs, **wanted)
     assert status == 0 and foreseen["changed"]
     assert [shown.count(f'{sign}        "s3": "{admin}"') for sign, admin in (("-", "ready"), ("+", "maint"))] == [2, 2], shown
     assert pool.admin("s3") == both(READY), "check mode touches nothing"
-    status, result, _shown = ansible(pool, "traffic_member", **wanted)
+    status, result, _shown = ansible("traffic_member", load_balancers=pool.specs, **wanted)
     assert status == 0 and result["changed"] and result["live"] == {"lb1": 3, "lb2": 3}
     assert result["proof"]["lb2"]["s3"]["after"] == "maint" and result["started"] < result["finished"] <= time.time()
     assert pool.admin("s3") == both(MAINT)
 
 
 def test_traffic_member_fails_by_ansible_with_one_clear_message(pool):
-    status, result, _shown = ansible(pool, "traffic_member", backend=BACKEND, members=["s9"], state="drained")
+    status, result, _shown = ansible("traffic_member", load_balancers=pool.specs, backend=BACKEND, members=["s9"], state="drained")
     assert status != 0 and result["msg"].endswith("has no member s9 in app: it has s1, s2, s3, s4, unchecked")
 
 

@@ -21,7 +21,7 @@ def _house(monkeypatch):
     monkeypatch.setattr(traffic_member, "open_load_balancers", lambda specs: house.balancers)
     monkeypatch.setattr(traffic_member, "bring_about", lambda balancers, request: bring_about(balancers, request, house.time.clock))
     monkeypatch.setattr(traffic_member, "foresee", lambda balancers, request: foresee(balancers, request, house.time.clock))
-    monkeypatch.setattr(traffic_member, "unwind_when_ended", lambda: None)
+    monkeypatch.setattr(traffic_member, "unwind_when_ended", lambda error: None)
     return house
 
 

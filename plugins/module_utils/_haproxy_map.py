@@ -1,0 +1,137 @@
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The map in which HAProxy looks up where a request goes: as the process has it, and as its file keeps it for the next reload.
+
+Source: HAProxy's management guide, ``show map``, ``set map``, ``add map``, ``del map``. A map's file has a key and a value on each line.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import stat
+
+from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy_runtime import Runtime
+from ansible_collections.alwayson.upgrade.plugins.module_utils._small_file import replace
+
+# One word of a line of commands, and of a line of the file.
+_WORD = re.compile(r"[A-Za-z0-9_.:/@+-]+")
+_LISTED = re.compile(r"^-?\d+ \((?P<path>[^)]+)\) ", re.MULTILINE)
+_UNKNOWN = "Unknown map identifier"
+
+
+def parse_maps(answer: str) -> list[str]:
+    """The files of the maps in the answer to ``show map``."""
+    return _LISTED.findall(answer)
+
+
+def parse_routes(answer: str) -> dict[str, str]:
+    """Key to value in the answer to ``show map FILE``, whose lines are an address in memory, a key and a value. Of a key that is there twice, the first counts."""
+    routes: dict[str, str] = {}
+    for line in answer.splitlines():
+        words = line.split(maxsplit=2)
+        if len(words) == 3:
+            routes.setdefault(words[1], words[2].strip())
+    return routes
+
+
+def kept_route(text: str, key: str) -> str | None:
+    """The value of a key in a map's file; None when it is not there."""
+    return next((words[1].strip() for words in map(_words, text.splitlines()) if words and words[0] == key), None)
+
+
+def text_with(text: str, key: str, value: str | None) -> str:
+    """A map's file with another value for a key, or without it; comments and all other lines stay as they are."""
+    lines = text.splitlines(keepends=True)
+    at = [number for number, line in enumerate(lines) if (words := _words(line)) and words[0] == key]
+    entry = [] if value is None else [f"{key} {value}\n"]
+    place = at[0] if at else len(lines)
+    if lines and not lines[-1].endswith("\n"):
+        lines[-1] += "\n"
+    rest = [line for number, line in enumerate(lines) if number not in at]
+    return "".join(rest[:place] + entry + rest[place:])
+
+
+def _words(line: str) -> list[str]:
+    """A key and its value; nothing for a comment or an empty line."""
+    words = line.split(maxsplit=1)
+    return words if len(words) == 2 and not words[0].startswith("#") else []
+
+
+class HaproxyMap:
+    """One map of one load balancer.
+
+    :param runtime: the process that has it.
+    :param name: its file as the configuration names it, or the last part of that when there is only one such.
+    :param is_kept: whether its file is on this host, and is to say the same as the process.
+    """
+
+    def __init__(self, runtime: Runtime, name: str, is_kept: bool) -> None:
+        self.name = runtime.name
+        self._runtime = runtime
+        self._is_kept = is_kept
+        self.path = self._found(name)
+        if is_kept:
+            self._require_file()
+
+    def route(self, key: str) -> str | None:
+        """Where the process sends the requests of a key; None when the map has no such key."""
+        answer = self._runtime.ask(f"show map {self.path}")
+        if answer.startswith(_UNKNOWN):
+            raise self._runtime.error(f"has lost its map {self.path}: was it reloaded with another configuration?")
+        return parse_routes(answer).get(key)
+
+    def kept(self, key: str) -> str | None:
+        """Where the file sends them, which is what a reload reads. What is not kept is taken for what the process has."""
+        return kept_route(self._text(), key) if self._is_kept else self.route(key)
+
+    def set_route(self, key: str, value: str | None) -> None:
+        """Send them elsewhere, at once."""
+        line = self._line(key, value)
+        answer = self._runtime.ask(line)
+        if answer.strip():
+            raise self._runtime.error(f"answers {' '.join(answer.split())!r} to {line!r}")
+
+    def keep(self, key: str, value: str | None) -> None:
+        """Have the file say so, by one rename."""
+        if not self._is_kept:
+            return
+        try:
+            replace(self.path, text_with(self._text(), key, value).encode("utf-8"), stat.S_IMODE(os.stat(self.path).st_mode))
+        except OSError as error:
+            raise self._runtime.error(f"keeps its map in {self.path}, which cannot be written here: {error.strerror}. Let this account write in that folder, "
+                                      "or set persist=false, and a reload brings back the route that the file has") from error
+
+    def command(self, key: str, value: str | None) -> str:
+        """What a person types in a shell to do the same."""
+        return f"echo {shlex.quote(self._line(key, value))} | socat stdio {shlex.quote(self._runtime.socat_address())}"
+
+    def _line(self, key: str, value: str | None) -> str:
+        for word in (key, *([] if value is None else [value])):
+            if not _WORD.fullmatch(word):
+                raise self._runtime.error(f"cannot have {word!r} in its map: letters, digits and any of . _ : / @ + - make a key or a value")
+        if value is None:
+            return f"del map {self.path} {key}"
+        return f"{'add' if self.route(key) is None else 'set'} map {self.path} {key} {value}"
+
+    def _found(self, name: str) -> str:
+        paths = parse_maps(self._runtime.ask("show map"))
+        found = [path for path in paths if name in (path, os.path.basename(path))]
+        if len(found) != 1:
+            what = f"has no map {name!r}" if not found else f"has {len(found)} maps {name!r}"
+            raise self._runtime.error(f"{what}: it has {', '.join(paths) or 'none'}. Give the file as a map(FILE) in its configuration names it")
+        return found[0]
+
+    def _require_file(self) -> None:
+        if not os.path.isfile(self.path):
+            raise self._runtime.error(f"keeps its map in {self.path}, which is not on this host: run this on the load balancer itself, or set persist=false, "
+                                      "and a reload brings back the route that the file has")
+
+    def _text(self) -> str:
+        try:
+            with open(self.path, encoding="utf-8") as file:
+                return file.read()
+        except (OSError, UnicodeDecodeError) as error:
+            raise self._runtime.error(f"keeps its map in {self.path}, which cannot be read here: {error}") from error

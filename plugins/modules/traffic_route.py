@@ -1,0 +1,184 @@
+#!/usr/bin/python
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: traffic_route
+short_description: Send a service's traffic to another pool at once, on every load balancer
+version_added: 0.2.0
+author: The alwayson.upgrade maintainers (@alwayson)
+description:
+  - The cutover of a blue-green upgrade, and the return from it. One key of a map decides which pool the requests go to. The key is changed on all load
+    balancers right after one another, on each by one command, so that no user sees one release and then the other again.
+  - The pool must be there on every load balancer, with enough live members, before anything is changed. Every change is read back.
+  - When it fails on the way, or is interrupted, the route before is put back on every load balancer. What could not be put back is named in the
+    message, with the command that does it.
+  - The map's file is written as well, so that a reload of the load balancer keeps the route.
+extends_documentation_fragment:
+  - alwayson.upgrade.load_balancers
+  - alwayson.upgrade.fence
+attributes:
+  check_mode:
+    support: full
+    description: Reads the load balancers and returns the routes that would be reached.
+  diff_mode:
+    support: full
+    description: Returns the route before and after, for each load balancer.
+options:
+  map:
+    description:
+      - The map, which is the file in C(map(FILE)) of the configuration, or the last part of its path when there is only one such on each load balancer.
+    type: str
+    required: true
+  key:
+    description: The key in the map.
+    type: str
+    required: true
+  backend:
+    description: The pool that gets the requests, which is the name of a backend on the load balancers.
+    type: str
+    required: true
+  persist:
+    description:
+      - Whether the map's file is written. It has to be on the host that this runs on, which is then the load balancer itself.
+      - With V(false) a reload brings back what the file says.
+    type: bool
+    default: true
+  min_live:
+    description: The live members that O(backend) must have on every load balancer.
+    type: int
+    default: 1
+  settle:
+    description: For how many seconds at most the pools before are watched until no session is in flight there. RV(proof) says how many are left.
+    type: float
+    default: 0
+seealso:
+  - module: alwayson.upgrade.traffic_info
+  - module: alwayson.upgrade.traffic_member
+notes:
+  - Requests in flight stay where they are, and end there. Leave the pool before as it is until they have, and for as long as an instant return is wanted.
+  - O(fence) guards the host that this runs on.
+"""
+
+EXAMPLES = r"""
+# In haproxy.cfg, with a line "active blue" in the file:
+#   use_backend %[str(active),map(/etc/haproxy/active.map,blue)]
+- name: Everybody to the green pool, when at least three of its members are live
+  alwayson.upgrade.traffic_route:
+    load_balancers:
+      - name: "{{ inventory_hostname }}"
+        endpoint: unix:/run/haproxy/admin.sock
+    map: /etc/haproxy/active.map
+    key: active
+    backend: green
+    min_live: 3
+  register: cutover
+
+- name: And back at once
+  alwayson.upgrade.traffic_route:
+    load_balancers:
+      - name: "{{ inventory_hostname }}"
+        endpoint: unix:/run/haproxy/admin.sock
+    map: /etc/haproxy/active.map
+    key: active
+    backend: "{{ cutover.proof[inventory_hostname].before }}"
+
+- name: Two load balancers in one call, until their next reload
+  alwayson.upgrade.traffic_route:
+    load_balancers:
+      - name: lb1
+        endpoint: tcp://10.0.0.11:9999
+      - name: lb2
+        endpoint: tcp://10.0.0.12:9999
+    map: active.map
+    key: active
+    backend: green
+    persist: false
+"""
+
+RETURN = r"""
+proof:
+  description:
+    - What proves the route, by load balancer. C(before) and C(after) are the pools that the key's requests went and go to, V(null) when the map did not
+      have the key and the configuration decided.
+    - C(map) is the map's file there, C(live) the live members of O(backend), C(sessions_before) what is still in flight in the pool before.
+  returned: success
+  type: dict
+  sample:
+    lb1:
+      before: blue
+      after: green
+      map: /etc/haproxy/active.map
+      live: 6
+      sessions_before: 0
+started:
+  description: When the load balancers were asked first. Epoch seconds.
+  returned: success
+  type: float
+  sample: 1798761600.0
+finished:
+  description: When the route was proven, and the pools before were watched. Epoch seconds.
+  returned: success
+  type: float
+  sample: 1798761600.1
+"""
+
+from functools import partial
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.alwayson.upgrade.plugins.module_utils import _fence
+from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy import Haproxy, open_load_balancers
+from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy_map import HaproxyMap
+from ansible_collections.alwayson.upgrade.plugins.module_utils._interruption import unwind_when_ended
+from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import ARGUMENTS, Backend, LoadBalancerError
+from ansible_collections.alwayson.upgrade.plugins.module_utils._route import Request, RouteError, Side, bring_about, foresee
+
+FENCE_SECONDS = 60
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            **ARGUMENTS,
+            **_fence.ARGUMENTS,
+            "map": {"type": "str", "required": True},
+            "key": {"type": "str", "required": True, "no_log": False},
+            "backend": {"type": "str", "required": True},
+            "persist": {"type": "bool", "default": True},
+            "min_live": {"type": "int", "default": 1},
+            "settle": {"type": "float", "default": 0},
+        },
+        supports_check_mode=True,
+    )
+    unwind_when_ended(RouteError)
+    params = module.params
+    request = Request(params["key"], params["backend"], params["min_live"], params["settle"])
+    try:
+        with _fence.admitted(params["fence"], FENCE_SECONDS, module.check_mode):
+            sides = [side_of(balancer, params["map"], params["persist"]) for balancer in open_load_balancers(params["load_balancers"])]
+            result = foresee(sides, request) if module.check_mode else bring_about(sides, request)
+    except (LoadBalancerError, RouteError, _fence.FenceError) as error:
+        module.fail_json(msg=str(error))
+    module.exit_json(
+        changed=result.changed,
+        diff={"before": result.before, "after": result.after},
+        proof=result.proof,
+        started=result.started,
+        finished=result.finished,
+    )
+
+
+def side_of(balancer: Haproxy, name: str, is_kept: bool) -> Side:
+    """A load balancer as the route's sequence drives it."""
+    return Side(HaproxyMap(balancer, name, is_kept), partial(_pool, balancer))
+
+
+def _pool(balancer: Haproxy, backend: str) -> Backend:
+    return balancer.read(backend).backends[backend]
+
+
+if __name__ == "__main__":
+    main()
