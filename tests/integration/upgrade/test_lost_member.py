@@ -12,25 +12,25 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parents[3]
 PLUGINS = Path(__file__).parent / "plugins"
 CORES = ("2.19", "2.20", "2.21")
+LOSABLE = {"ansible_connection": "losable"}
 EVERYBODY = {f"app{number}" for number in range(1, 7)}
 
 
 @pytest.fixture
-def losing(another_operator, monkeypatch):
-    """app1 is lost when the roll begins."""
-    lost = another_operator.fleet.directory / "lost"
-    lost.mkdir()
-    monkeypatch.setenv("LOSABLE_DIRECTORY", str(lost))
-    return {"ansible_connection": "losable", "upgrade_before_roll": [str(PLUGINS / "lose_app1.yml")]}
+def lost(tmp_path, monkeypatch):
+    """A folder with a file for each host that is lost."""
+    monkeypatch.setenv("LOSABLE_DIRECTORY", str(tmp_path))
+    return tmp_path
 
 
 @pytest.mark.parametrize(("core", "method"), list(zip(CORES, ("half_pool", "rolling", "rolling"), strict=True)))
-def test_a_lost_member_stops_the_roll(another_operator, losing, core, method):
+def test_a_lost_member_stops_the_roll(another_operator, lost, core, method):
     operator = another_operator
     playbook = REPOSITORY / "build" / "cores" / core / "bin" / "ansible-playbook"
     if not playbook.exists():
         pytest.skip(f"ansible-core {core}: no Python on this machine runs it (see tests/cores.sh)")
-    run = operator.run("upgrade", core=playbook, upgrade_release="2.0.0", upgrade_method=method, **losing)
+    run = operator.run("upgrade", core=playbook, upgrade_release="2.0.0", upgrade_method=method,
+                       upgrade_before_roll=[str(PLUGINS / "lose_app1.yml")], **LOSABLE)
     assert run.code != 0
     report = run.report
     assert report["ok"] is False and report["core_version"].startswith(core)
@@ -42,8 +42,8 @@ def test_a_lost_member_stops_the_roll(another_operator, losing, core, method):
     assert operator.in_traffic() == {"lb1": EVERYBODY - {"app1"}, "lb2": EVERYBODY - {"app1"}}
     if method == "half_pool":
         assert {version for name, version in operator.versions().items() if name != "app1"} == {"1.0.0"}
-        (operator.fleet.directory / "lost" / "app1").unlink()
-        back = operator.run("rollback", upgrade_release="1.0.0", upgrade_probe={}, ansible_connection="losable")
+        (lost / "app1").unlink()
+        back = operator.run("rollback", upgrade_release="1.0.0", upgrade_probe={}, **LOSABLE)
         assert back.code == 0, back.output[-3000:]
         assert operator.versions() == dict.fromkeys(EVERYBODY, "1.0.0")
         assert operator.in_traffic() == {"lb1": EVERYBODY, "lb2": EVERYBODY}
