@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.alwayson.upgrade.plugins.plugin_utils import observation, outcomes, plan, plan_file, run_record, service, wording_of_plan
+from ansible_collections.alwayson.upgrade.plugins.plugin_utils import colours, observation, outcomes, plan, plan_file, run_record, service, wording_of_plan
 
 
 def _explained(function):
@@ -32,6 +32,7 @@ class FilterModule:
             "merge_views": _explained(observation.merge_views),
             "service_names": _explained(service.described_names),
             "service_description": _explained(service.describe),
+            "choose_side": _explained(colours.choose_side),
             "rollout_plan": _explained(plan.make_plan),
             "plan_text": _explained(wording_of_plan.plan_text),
             "status_text": _explained(wording_of_plan.status_text),

@@ -76,12 +76,16 @@ class HaproxyMap:
         if is_kept:
             self._require_file()
 
-    def route(self, key: str) -> str | None:
-        """Where the process sends the requests of a key; None when the map has no such key."""
+    def routes(self) -> dict[str, str]:
+        """Where the process sends the requests of each key."""
         answer = self._runtime.ask(f"show map {self.path}")
         if answer.startswith(_UNKNOWN):
             raise self._runtime.error(f"has lost its map {self.path}: was it reloaded with another configuration?")
-        return parse_routes(answer).get(key)
+        return parse_routes(answer)
+
+    def route(self, key: str) -> str | None:
+        """The same of one key; None when the map has no such key."""
+        return self.routes().get(key)
 
     def kept(self, key: str) -> str | None:
         """Where the file sends them, which is what a reload reads. What is not kept is taken for what the process has."""

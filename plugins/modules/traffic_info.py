@@ -22,7 +22,13 @@ options:
       - The only backend to read. It must be on every load balancer.
       - Without it, all backends are read.
     type: str
+  map:
+    description:
+      - A map to read as well, as O(alwayson.upgrade.traffic_route#module:map). It must be on every load balancer.
+    type: str
+    version_added: 0.2.0
 seealso:
+  - module: alwayson.upgrade.traffic_route
   - module: alwayson.upgrade.traffic_member
 """
 
@@ -65,6 +71,10 @@ load_balancers:
       description: Version of HAProxy.
       type: str
       returned: success
+    routes:
+      description: Key to value in O(map), as the process has them.
+      type: dict
+      returned: when O(map) is given
     backends:
       description: Its backends by name.
       type: dict
@@ -128,15 +138,19 @@ live:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy import open_load_balancers
+from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy_map import HaproxyMap
 from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import ARGUMENTS, LoadBalancerError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic import disagreements, lowest_live, view_as_data
 
 
 def main() -> None:
-    module = AnsibleModule(argument_spec={**ARGUMENTS, "backend": {"type": "str"}}, supports_check_mode=True)
+    module = AnsibleModule(argument_spec={**ARGUMENTS, "backend": {"type": "str"}, "map": {"type": "str"}}, supports_check_mode=True)
     try:
         balancers = open_load_balancers(module.params["load_balancers"])
         seen = {balancer.name: view_as_data(balancer.endpoint, balancer.read(module.params["backend"])) for balancer in balancers}
+        if module.params["map"]:
+            for balancer in balancers:
+                seen[balancer.name]["routes"] = HaproxyMap(balancer, module.params["map"], is_kept=False).routes()
     except LoadBalancerError as error:
         module.fail_json(msg=str(error))
     sentences = disagreements(seen)

@@ -31,8 +31,8 @@ def member_outcomes(plan: Mapping, hostvars: Mapping) -> dict[str, dict]:
 
 
 def may_flip(plan: Mapping, hostvars: Mapping) -> bool:
-    """Whether the first half is all upgraded, and nobody ended the run since."""
-    if plan["method"] != "half_pool" or not plan["pending"]:
+    """Whether the first half, or the side without traffic, is all upgraded, and nobody ended the run since."""
+    if not plan["cutover"] and (plan["method"] != "half_pool" or not plan["pending"]):
         return False
     outcomes = member_outcomes(plan, hostvars)
     return all(outcomes[name]["outcome"] == "upgraded" and not hostvars[name].get("rolling_stopped") for name in plan["steps"][0])

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from . import colours
 from .limits import Limits, RunPolicy, ScheduleError
 from .migrations import to_contract, to_expand
 from .patches import PATCH, needs_patching, planned_patches, updates_held
@@ -38,7 +39,9 @@ def make_plan(service: Mapping, observed: Mapping, pinned: Mapping[str, int] | N
     pending = sorted(name for name, facts in members.items()
                      if facts.get("release") != release_to or name not in live or needs_patching(facts, service))
     limits = _limits(service, len(members))
-    release_from = _release_from(members, release_to)
+    side = service.get("side") or {}
+    serving_release = side["release"] if side and not side["is_routed"] else None
+    release_from = serving_release or _release_from(members, release_to)
     plan = {
         "service": service["service"],
         "method": service["method"],
@@ -60,6 +63,7 @@ def make_plan(service: Mapping, observed: Mapping, pinned: Mapping[str, int] | N
         "waves": [],
         "interrupted": observed.get("interrupted"),
         "finish_flip": False,
+        "cutover": _cutover(side),
         "refusals": [target_problem] if target_problem else [],
     }
     try:
@@ -71,7 +75,7 @@ def make_plan(service: Mapping, observed: Mapping, pinned: Mapping[str, int] | N
     plan["needs_archive"] = bool(pending) and (service["direction"] == "upgrade" or bool(without_the_release(observed, plan)))
     if not target_problem and service["direction"] == "upgrade":
         plan["refusals"] += _choose_migrations(service, observed, plan)
-    plan["nothing_to_do"] = not pending and not plan["contract"] and not target_problem
+    plan["nothing_to_do"] = not pending and not plan["contract"] and not plan["cutover"] and not target_problem
     plan["updates_held"] = updates_held(members, service, plan["nothing_to_do"])
     plan["refusals"] += refusals(service, observed, plan)
     return plan
@@ -100,6 +104,13 @@ def _views(facts: Mapping, observed: Mapping, service: Mapping):
     for balancer in observed["load_balancers"].values():
         backend = balancer["backends"].get(service["backend"], {"members": {}})
         yield backend["members"].get(facts["name"])
+
+
+def _cutover(side: Mapping) -> dict | None:
+    """The pools between which all traffic moves at the end of the roll; None when it is there, or does not move as a whole."""
+    if not side or side["is_routed"]:
+        return None
+    return {"from": next((colour for colour in side["serving"] if colour != side["to"]), None), "to": side["to"]}
 
 
 def _target(service: Mapping, members: Mapping) -> tuple[str | None, str]:
@@ -137,7 +148,9 @@ def _release_to_return_to(facts: Mapping, release_from: str | None, release_to: 
 
 
 def _limits(service: Mapping, pool_size: int) -> Limits:
-    """The halves of a half-pool are its window: the larger half may be out at once, as many as the smaller half stay live."""
+    """The halves of a half-pool are its window: the larger half may be out at once, as many as the smaller half stay live. A side without traffic has no floor."""
+    if service["method"] == colours.METHOD:
+        return Limits(max_unavailable="100%", min_live=0, steps=NAMED_STEPS[colours.METHOD])
     if service["method"] == "half_pool":
         return Limits(max_unavailable=max(1, (pool_size + 1) // 2), min_live=service["min_live"],
                       max_per_domain=service["max_per_domain"], steps=NAMED_STEPS["half_pool"])

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 from ..module_utils._version import compare
 
+from . import colours
 from .patches import unreadable
 
 
@@ -18,6 +19,7 @@ def refusals(service: Mapping, observed: Mapping, plan: Mapping) -> list[str]:
         return [*_lost(observed), *unreadable(observed["members"], service), *_disagreements(observed, plan)]
     return [
         *_lost(observed),
+        *observed.get("problems", ()),
         *unreadable(observed["members"], service),
         *_unknown_members(service, observed),
         *_one_host_twice(observed),
@@ -89,6 +91,8 @@ def without_the_release(observed: Mapping, plan: Mapping) -> list[str]:
 def _under_the_floor(service: Mapping, plan: Mapping) -> list[str]:
     floor = plan["limits"]["min_live"]
     if not isinstance(floor, int):
+        return []
+    if service["method"] == colours.METHOD:
         return []
     if floor < 1 and service["min_live"] is None:
         return [f"a pool of {plan['pool_size']} cannot be upgraded without an outage, because nobody would be live: "

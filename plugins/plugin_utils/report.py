@@ -36,7 +36,8 @@ def summarise(run: Mapping) -> dict:
     phases = [_phase(row) for row in rows(run.get("phases"), "phases")]
     report = {
         "format": FORMAT,
-        **{name: text(run.get(name)) for name in ("service", "release_from", "release_to", "method", "direction", "outcome", "next_command", "core_version")},
+        **{name: text(run.get(name)) for name in ("service", "release_from", "release_to", "method", "direction", "cutover_from", "cutover_to", "outcome",
+                                                       "next_command", "core_version")},
         **numbers(run, "started", "finished", "live_floor", "pool_size"),
         "duration_s": seconds_between(run.get("started"), run.get("finished")),
         "roll_s": sum(seconds for phase in phases if phase["name"] == ROLL and (seconds := phase["seconds"]) is not None) or None,

@@ -12,6 +12,8 @@ from .wording import count, done_word, listed, plural, seconds, sentence
 
 GOOD, WARNING, BAD = "good", "warning", "bad"
 DONE = (None, "upgraded", "rolled back", "patched", "nothing to do")
+# Whose traffic moves as a whole, so that no client may see one release and then the other again.
+AT_ONCE = (HALF_POOL, "blue_green")
 
 
 def judge(report: Mapping, *, run_ok: bool, problems: object) -> dict:
@@ -48,9 +50,9 @@ def _broken_promises(report: Mapping) -> list[str]:
         classes = listed([f"{number} {name}" for name, number in worst_first(report["failures_by_class"])])
         which = f": {classes}" if classes else ""
         found.append(f"{count(report['requests_failed'])} of {plural(report['requests_scheduled'], 'request')} failed{which}.")
-    if report["version_regressions"] and report["method"] == HALF_POOL:
+    if report["version_regressions"] and report["method"] in AT_ONCE:
         clients = plural(report["version_regressions"], "client")
-        found.append(f"{clients} saw the release that the service moved to and then another one; a half-pool upgrade promises that none does.")
+        found.append(f"{clients} saw the release that the service moved to and then another one; a {report['method'].replace('_', '-')} upgrade promises that none does.")
     if falls_below_floor(report):
         found.append(f"Live capacity fell to {count(report['live_min'])}, under the floor of {count(report['live_floor'])}.")
     return found
@@ -144,7 +146,7 @@ def _headline(report: Mapping, *, run_ok: bool, all_well: bool) -> str:
 
 def nothing_to_do(report: Mapping) -> bool:
     """Whether the run found every member where it should be."""
-    return bool(report["members"]) and all(member["outcome"] == "untouched" for member in report["members"].values())
+    return bool(report["members"]) and not report["cutover_to"] and all(member["outcome"] == "untouched" for member in report["members"].values())
 
 
 def _subline(report: Mapping) -> str:

@@ -33,13 +33,19 @@ def make_record(plan: Mapping, run: Mapping) -> dict:
     ok = not problems and bool(plan["nothing_to_do"] or run.get("census"))
     return {
         "service": plan["service"], "release_from": plan["release_from"], "release_to": plan["release_to"], "method": plan["method"],
-        "direction": plan["direction"], "started": run["started"], "finished": run["finished"], "ok": ok,
+        "direction": plan["direction"], **_cutover(plan, run), "started": run["started"], "finished": run["finished"], "ok": ok,
         "outcome": _outcome(ok, plan, members), "problems": problems, "next_command": None if ok else NEXT_COMMAND,
         "live_floor": plan["limits"]["min_live"], "pool_size": plan["pool_size"], "limits": dict(plan["limits"]),
         "phases": [{"name": name, **times} for name, times in run["phases"].items()],
         "members": members, "databases": _databases(run.get("databases") or {}),
         "probe": run.get("probe"), "operator": run.get("operator") or {}, "census": run.get("census"),
     }
+
+
+def _cutover(plan: Mapping, run: Mapping) -> dict:
+    """The pools between which all traffic moved; none when the run ended before that."""
+    moved = plan["cutover"] if run.get("cutover") else None
+    return {"cutover_from": moved and moved["from"], "cutover_to": moved and moved["to"]}
 
 
 def _member(name: str, facts: Mapping, registered: Mapping, plan: Mapping, flip: tuple[float, float] | None) -> dict:

@@ -11,10 +11,11 @@ from collections.abc import Mapping, Sequence
 
 from ..module_utils._version import is_valid
 
+from . import colours
 from .limits import POLICIES
 from .patches import ALL, IF_NEEDED, NONE, PATCH, PATCHES, REBOOTS
 
-METHODS = ("half_pool", "rolling", "canary")
+METHODS = ("half_pool", "rolling", "canary", colours.METHOD)
 PHASES = ("observe", "plan", "guard", "prepare", "roll", "open", "settle", "account")
 
 # name without the prefix: default. None: not given. Documented in docs/variables.md, which a test compares with this table.
@@ -26,6 +27,8 @@ DEFAULTS: dict[str, object] = {
     "load_balancers": "load_balancers",
     "databases": None,
     "backend": None,
+    "colours": None,
+    "route": None,
     "max_unavailable": "25%",
     "min_live": None,
     "max_per_domain": None,
@@ -90,7 +93,7 @@ def describe(variables: Mapping, names: Sequence[str], groups: Mapping[str, Sequ
     service["direction"] = variables.get("upgrade_direction", "upgrade")
     service["release"] = planned_release if service["release"] is None else service["release"]
     patches_only = service["direction"] == PATCH
-    service["method"] = service["method"] or ("rolling" if patches_only else "half_pool")
+    service["method"] = service["method"] or ("rolling" if patches_only else colours.METHOD if service["colours"] else "half_pool")
     service["patch"] = service["patch"] or (ALL if patches_only else NONE)
     if service["direction"] not in ("upgrade", PATCH):
         service["patch"] = NONE
@@ -100,10 +103,15 @@ def describe(variables: Mapping, names: Sequence[str], groups: Mapping[str, Sequ
     service["has_artifact"] = "upgrade_artifact" in names
     problems = [*_misspelt(names), *_release_problems(service), *_choice_problems(service, names)]
     service["hosts"] = {}
+    if service["method"] == colours.METHOD:
+        service["colours"], wrong = colours.described(service, groups)
+        service["hosts"]["members"] = sorted({name for names in service["colours"].values() for name in names})
+        problems += wrong
     for part in ("members", "load_balancers", "databases"):
-        hosts, problem = _hosts_of(part, service[part], groups)
-        service["hosts"][part] = hosts
-        problems += [problem] if problem else []
+        if part not in service["hosts"]:
+            hosts, problem = _hosts_of(part, service[part], groups)
+            service["hosts"][part] = hosts
+            problems += [problem] if problem else []
     service["lock_host"] = service["lock_host"] or _default_lock_host(service)
     service["problems"] = problems
     return service
@@ -142,6 +150,9 @@ def _choice_problems(service: Mapping, names: Sequence[str]) -> list[str]:
     problems = []
     if service["method"] not in METHODS:
         problems.append(f"upgrade_method is {service['method']!r}: choose one of {', '.join(METHODS)}")
+    elif service["method"] == colours.METHOD and service["direction"] == PATCH:
+        problems.append("upgrade_method is blue_green, and patch.yml patches the members that have the traffic: choose rolling, or set upgrade_patch and "
+                        "run upgrade.yml, which patches the other side")
     if service["on_failure"] not in POLICIES:
         problems.append(f"upgrade_on_failure is {service['on_failure']!r}: choose one of {', '.join(POLICIES)}")
     if service["patch"] not in PATCHES:

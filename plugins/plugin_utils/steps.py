@@ -17,6 +17,8 @@ NAMED_STEPS = {
     "rolling": ("100%",),
     "half_pool": ("50%", "100%"),
     "canary": (1, "10%", "50%", "100%"),
+    # The side that has no traffic, at once.
+    "blue_green": ("100%",),
 }
 
 

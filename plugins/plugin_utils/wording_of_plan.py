@@ -44,6 +44,9 @@ def plan_text(plan: Mapping, last_phases: Sequence[Mapping] = ()) -> list[str]:
 def _headline(plan: Mapping) -> str:
     if not plan["pending"] and plan["contract"]:
         return f"{plan['service']}: all {plan['pool_size']} members run {plan['release_to']}; the schemas are contracted to it"
+    if plan["cutover"] and not plan["pending"]:
+        return (f"{plan['service']}: {plan['cutover']['to']} runs {plan['release_to']} and gets the traffic"
+                + (f" from {plan['cutover']['from']}, which stays as it is" if plan["cutover"]["from"] else ""))
     if plan["nothing_to_do"]:
         return f"{plan['service']}: all {plan['pool_size']} members run {plan['release_to']} and take traffic. Nothing to do."
     if plan["direction"] == patches.PATCH:
@@ -67,7 +70,7 @@ def _interrupted_lines(plan: Mapping) -> list[str]:
 
 def _wave_lines(plan: Mapping) -> list[str]:
     floor = plan["limits"]["min_live"]
-    lines = [f"waves (live capacity never under {floor} of {plan['pool_size']})"]
+    lines = [_side_line(plan) if plan["cutover"] else f"waves (live capacity never under {floor} of {plan['pool_size']})"]
     last_step = None
     for number, wave in enumerate(plan["waves"], start=1):
         if plan["method"] == "half_pool" and last_step == 0 and wave["step"] == 1:
@@ -77,7 +80,14 @@ def _wave_lines(plan: Mapping) -> list[str]:
         lines.append(f"  {number:>2} {capacity} {wave['live']} live  {', '.join(wave['members']) or wave['reason']}")
     if not plan["waves"]:
         lines.append("     nobody leaves traffic")
+    if plan["cutover"]:
+        lines.append(f"     the cutover: all traffic to {plan['cutover']['to']}, by one command on each load balancer")
     return lines
+
+
+def _side_line(plan: Mapping) -> str:
+    serving = plan["cutover"]["from"]
+    return f"{plan['cutover']['to']}, which has no traffic" + (f" ({serving} has it, and stays as it is for the return)" if serving else "")
 
 
 def _phase_lines(plan: Mapping, last_phases: Mapping[str, float]) -> list[str]:
@@ -102,7 +112,7 @@ def _point_of_no_return(plan: Mapping) -> str:
 
 def status_text(service: Mapping, observed: Mapping) -> list[str]:
     """What runs where and what takes traffic, as lines of one screen."""
-    members = observed["members"]
+    members = observed.get("everybody") or observed["members"]
     running = Counter(str(facts.get("release") or "none") for facts in members.values())
     told = ", ".join(f"{release} on {count}" for release, count in sorted(running.items()))
     lines = [f"{service['service']}: {told} of {len(members)} members", ""]
@@ -110,7 +120,7 @@ def status_text(service: Mapping, observed: Mapping) -> list[str]:
     rows = [["host", "domain", "release", "before", *balancers]]
     for name, facts in sorted(members.items()):
         rows.append([name, str(facts.get("domain") or "-"), str(facts.get("release") or facts.get("lost") and "lost" or "-"), str(facts.get("previous") or "-"),
-                     *(_traffic_word(observed["load_balancers"][balancer], service["backend"], facts["name"]) for balancer in balancers)])
+                     *(_traffic_word(observed["load_balancers"][balancer], service, facts) for balancer in balancers)])
     lines += _table(rows)
     database_rows = [["database", "size", "last migration"]]
     for host, databases in sorted(observed["databases"].items()):
@@ -123,12 +133,13 @@ def status_text(service: Mapping, observed: Mapping) -> list[str]:
     return lines
 
 
-def _traffic_word(balancer: Mapping, backend: str, member: str) -> str:
-    view = balancer["backends"].get(backend, {"members": {}})["members"].get(member)
+def _traffic_word(balancer: Mapping, service: Mapping, facts: Mapping) -> str:
+    pool = facts.get("pool") or service["backend"]
+    view = balancer["backends"].get(pool, {"members": {}})["members"].get(facts["name"])
     if view is None:
         return "unknown"
     if view["live"]:
-        return "in traffic"
+        return "in traffic" if not service.get("side") or balancer["routes"].get(service["route"]["key"]) == pool else "stands by"
     return {"drain": "draining", "maint": "out"}.get(view["admin"], view["health"])
 
 

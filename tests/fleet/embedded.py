@@ -36,14 +36,17 @@ class EmbeddedFleet:
     :param directory: the run folder; made when it is missing. An object for a fleet that is up already works, too.
     :param release: the release that the members start with: a name in artifacts.RELEASES.
     :param members: how many application servers, from 2 to 20, split evenly into the zones east and west.
+    :param pools: the load balancers' backends among which the servers are dealt out; with layout.COLOURS the first has the traffic.
     :param say: receives a line about each step of `up`.
     """
 
-    def __init__(self, directory: Path | str, release: str = "1.0.0", members: int = 6, say: Callable[[str], None] = lambda line: None) -> None:
+    def __init__(self, directory: Path | str, release: str = "1.0.0", members: int = 6, say: Callable[[str], None] = lambda line: None,
+                 pools: tuple[str, ...] = (layout.BACKEND,)) -> None:
         self.directory = Path(directory).absolute()
         self.release = release
         self.member_count = members
         self.say = say
+        self.pools = pools
         self.record = Record(self.directory)
         self.record.load()
 
@@ -140,7 +143,7 @@ class EmbeddedFleet:
             raise FleetError(f"a fleet is up in {self.directory} already ({', '.join(self.running())}): take it down first")
 
     def _start(self) -> None:
-        self.record.layout = layout.plan(self.directory, self.member_count, Ports())
+        self.record.layout = layout.plan(self.directory, self.member_count, Ports(), self.pools)
         self.record.save()
         built = artifacts.build_all(self.directory / "artifacts")
         if self.release not in built:

@@ -11,14 +11,15 @@ import shutil
 import socket
 import subprocess
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from fleet import debian
-from fleet.layout import BACKEND, Layout, LoadBalancer
+from fleet.layout import BACKEND, ROUTE_KEY, Layout, LoadBalancer
 from fleet.ports import Endpoint
 
 ANSWER_SECONDS = 5
-SHOW_SERVERS = f"show stat {BACKEND} 4 -1"
+SHOW_SERVERS = "show stat -1 4 -1"
 HEALTHY = "UP L7OK"
 # An ordinary user's PATH often lacks the folders that system services are installed to.
 SYSTEM_FOLDERS = ("/usr/sbin", "/usr/local/sbin", "/opt/homebrew/bin", "/opt/homebrew/sbin")
@@ -55,13 +56,14 @@ defaults
 
 frontend users
   bind {lb.front}
-  default_backend {backend}
-
-backend {backend}
+  {route}
+"""
+POOL = """
+backend {name}
   balance roundrobin
   option httpchk GET /healthz
   http-check expect status 200
-  cookie SRV insert indirect nocache
+  cookie {cookie} insert indirect nocache
   default-server check inter 500ms fall 2 rise 2 slowstart 2s
 {servers}
 """
@@ -86,13 +88,27 @@ def write_configurations(layout: Layout) -> dict[str, Path]:
 
 
 def _configuration(layout: Layout, balancer: LoadBalancer, state_file: Path) -> str:
-    servers = "\n".join(f"  server {member.name} {member.endpoint} cookie {member.name}" for member in layout.members)
-    return CONFIGURATION.format(lb=balancer, backend=BACKEND, state_file=_quoted(state_file), servers=servers)
+    return CONFIGURATION.format(lb=balancer, route=_route(layout, balancer), state_file=_quoted(state_file)) + "".join(map(partial(_pool, layout), layout.pools))
 
 
-def _quoted(path: Path) -> str:
-    """A path as one word of the configuration."""
-    return '"' + "".join(f"\\{letter}" if letter in '\\"$' else letter for letter in str(path)) + '"'
+def _route(layout: Layout, balancer: LoadBalancer) -> str:
+    """Everybody to the one pool; to the colour that the map names, of two."""
+    first = layout.pools[0]
+    if len(layout.pools) == 1:
+        return f"default_backend {first}"
+    layout.route_map(balancer).write_text(f"{ROUTE_KEY} {first}\n", encoding="ascii")
+    return "use_backend " + _quoted(f"%[str({ROUTE_KEY}),map({layout.route_map(balancer)},{first})]")
+
+
+def _pool(layout: Layout, name: str) -> str:
+    """A cookie of its own for each pool: one of another pool means nothing here."""
+    servers = "\n".join(f"  server {member.name} {member.endpoint} cookie {member.name}" for member in layout.members if member.pool == name)
+    return POOL.format(name=name, cookie="SRV" if name == BACKEND else f"SRV_{name}", servers=servers)
+
+
+def _quoted(word: object) -> str:
+    """A path, or what else has a path in it, as one word of the configuration."""
+    return '"' + "".join(f"\\{letter}" if letter in '\\"$' else letter for letter in str(word)) + '"'
 
 
 def find_binary(configuration: Path, cellar: Path) -> list[str]:

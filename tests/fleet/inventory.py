@@ -30,10 +30,16 @@ def describe(layout: Layout, binaries: Path) -> dict:
             "load_balancers": {
                 "hosts": {lb.name: {"traffic_endpoint": lb.traffic_endpoint, "front_url": lb.front_url} for lb in layout.load_balancers},
             },
-            "app": {"hosts": {member.name: _member(member) for member in layout.members}},
+            **_application(layout),
             "databases": {"hosts": {"db1": _database(layout, binaries)}},
         },
     }
+
+
+def _application(layout: Layout) -> dict:
+    """The group app; with two colours a group of each."""
+    groups = {pool: {"hosts": {member.name: _member(member) for member in layout.members if member.pool == pool}} for pool in layout.pools}
+    return groups if len(groups) == 1 else {f"app_{pool}": group for pool, group in groups.items()}
 
 
 def _member(member: Member) -> dict:

@@ -12,6 +12,9 @@ from fleet.ports import Endpoint, Ports
 
 MOST_MEMBERS = 20
 BACKEND = "app"
+COLOURS = ("blue", "green")
+# Which of the colours has the traffic is looked up under this key.
+ROUTE_KEY = "active"
 # Tenant, as clients say it, and the database it lives in.
 TENANTS = {"a": "tenant_a", "b": "tenant_b"}
 
@@ -28,6 +31,7 @@ class Member:
     zone: str
     endpoint: Endpoint
     directory: Path
+    pool: str = BACKEND
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,15 @@ class Layout:
     load_balancers: tuple[LoadBalancer, ...]
     database: Endpoint
 
+    @property
+    def pools(self) -> list[str]:
+        """The load balancers' backends, the one that serves at first before the other."""
+        return list(dict.fromkeys(member.pool for member in self.members))
+
+    def route_map(self, balancer: LoadBalancer) -> Path:
+        """Where a load balancer looks up which of two colours has the traffic."""
+        return self.directory / "haproxy" / balancer.name / "active.map"
+
     def member(self, name: str) -> Member:
         """The member with this name."""
         return _named(self.members, name, "member")
@@ -67,14 +80,14 @@ class Layout:
     def as_record(self) -> dict:
         """As JSON, without the run folder: that is where the record lies."""
         return {
-            "members": [{"name": member.name, "zone": member.zone, "endpoint": _pair(member.endpoint)} for member in self.members],
+            "members": [{"name": member.name, "zone": member.zone, "endpoint": _pair(member.endpoint), "pool": member.pool} for member in self.members],
             "load_balancers": [{"name": lb.name, "front": _pair(lb.front), "runtime": _pair(lb.runtime)} for lb in self.load_balancers],
             "database": _pair(self.database),
         }
 
 
-def plan(directory: Path, members: int, ports: Ports) -> Layout:
-    """Give everything a name and a free endpoint: two load balancers, `members` servers in two zones, one database."""
+def plan(directory: Path, members: int, ports: Ports, pools: tuple[str, ...] = (BACKEND,)) -> Layout:
+    """Give everything a name and a free endpoint: two load balancers, `members` servers in two zones, dealt out to the pools, one database."""
     if not 2 <= members <= MOST_MEMBERS:
         raise LayoutError(f"a fleet of {members} members: give a number from 2 to {MOST_MEMBERS}, each zone needs one")
     return Layout(
@@ -85,6 +98,7 @@ def plan(directory: Path, members: int, ports: Ports) -> Layout:
                 zone="east" if number <= (members + 1) // 2 else "west",
                 endpoint=ports.endpoint(f"127.0.0.{20 + number}"),
                 directory=_host_directory(directory, f"app{number}"),
+                pool=pools[(number - 1) % len(pools)],
             )
             for number in range(1, members + 1)
         ),
@@ -100,7 +114,8 @@ def from_record(directory: Path, record: dict) -> Layout:
     return Layout(
         directory=directory,
         members=tuple(
-            Member(entry["name"], entry["zone"], Endpoint(*entry["endpoint"]), _host_directory(directory, entry["name"])) for entry in record["members"]
+            Member(entry["name"], entry["zone"], Endpoint(*entry["endpoint"]), _host_directory(directory, entry["name"]), entry["pool"])
+            for entry in record["members"]
         ),
         load_balancers=tuple(LoadBalancer(entry["name"], Endpoint(*entry["front"]), Endpoint(*entry["runtime"])) for entry in record["load_balancers"]),
         database=Endpoint(*record["database"]),

@@ -24,17 +24,19 @@ class Operator:
         self.fleet = fleet
         self.runs = 0
 
-    def run(self, playbook: str, *, core: Path | None = None, collections: Path | None = None, **variables: object) -> Run:
+    def run(self, playbook: str, *, core: Path | None = None, collections: Path | None = None,
+            environment: dict[str, str] | None = None, **variables: object) -> Run:
         """Run a playbook of the collection; variables are extra variables.
 
         :param core: another virtual environment's ansible-playbook.
         :param collections: where the collection is installed, instead of this repository.
+        :param environment: more variables for its environment.
         """
         self.runs += 1
         log = self.fleet.directory / f"run-{self.runs:02}-{playbook}.log"
         with log.open("w", encoding="utf-8") as output:
             code = run_playbook(playbook, self.fleet.directory, variables, ansible_playbook=core and str(core), output=output,
-                                environment={"ANSIBLE_CONNECTION_PLUGINS": str(PLUGINS),
+                                environment={"ANSIBLE_CONNECTION_PLUGINS": str(PLUGINS), **(environment or {}),
                                              **({"ANSIBLE_COLLECTIONS_PATH": str(collections)} if collections else {})})
         return Run(code, log.read_text(encoding="utf-8"), self.fleet.directory)
 
@@ -48,10 +50,10 @@ class Operator:
 
 
 @contextmanager
-def an_operator(name: str):
-    """Somebody with a fleet of their own on release 1.0.0, which is gone afterwards."""
+def an_operator(name: str, **shape: object):
+    """Somebody with a fleet of their own on release 1.0.0, which is gone afterwards; its shape as EmbeddedFleet takes it."""
     directory = REPOSITORY / "build" / "integration" / name
-    with EmbeddedFleet(directory) as fleet:
+    with EmbeddedFleet(directory, **shape) as fleet:
         try:
             yield Operator(fleet)
         finally:

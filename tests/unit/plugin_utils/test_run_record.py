@@ -13,7 +13,7 @@ PROOF = {"lb1": {"app1": {"before": "ready", "after": "maint", "sessions": 0, "q
 
 def plan(**changes):
     return {
-        "service": "shop", "release_from": "1.0.0", "release_to": "2.0.0", "method": "half_pool", "direction": "upgrade", "pool_size": 2,
+        "service": "shop", "release_from": "1.0.0", "release_to": "2.0.0", "cutover": None, "method": "half_pool", "direction": "upgrade", "pool_size": 2,
         "pending": ["app1", "app2"], "steps": [["app1"], ["app2"]], "limits": {"max_unavailable": 1, "min_live": 1}, "nothing_to_do": False,
         "there": [], "return_to": {"app1": "1.0.0", "app2": "1.0.0"}, **changes,
     }

@@ -1,0 +1,142 @@
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Two colours of three members each, of which one serves: built, proven, cut over, and returned to, under load. The tests build on each other."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from fleet.layout import COLOURS, ROUTE_KEY
+from integration.upgrade.conftest import an_operator
+from sweep.kill_sweep import KILLED
+
+KILL_PLUGINS = Path(__file__).resolve().parents[2] / "sweep" / "plugins"
+BLUE, GREEN = ({f"app{number}" for number in range(first, 7, 2)} for first in (1, 2))
+EVERYBODY = BLUE | GREEN
+SERVICE = {
+    "upgrade_method": "blue_green", "upgrade_colours": {colour: f"app_{colour}" for colour in COLOURS},
+    "upgrade_route": {"map": "active.map", "key": ROUTE_KEY, "persist": True},
+    "upgrade_probe": {"targets": "{{ groups[upgrade_load_balancers] | map('extract', hostvars, 'front_url') }}", "rate": 150, "max_seconds": 600,
+                      "mix": [{"kind": "keepalive", "share": 4, "path": "/products?tenant=a"}, {"kind": "new", "share": 2, "path": "/products?tenant=b"},
+                              {"kind": "sticky", "share": 3, "path": "/products?tenant=a"},
+                              {"kind": "write", "share": 1, "path": "/orders?tenant=b", "body": {"product": 1, "quantity": 2}, "status": [201]}]},
+}
+NEW = {**SERVICE, "upgrade_release": "2.0.0"}
+
+
+@pytest.fixture(scope="module", name="operator")
+def _operator():
+    with an_operator("test_blue_green", pools=COLOURS) as operator:
+        yield operator
+
+
+def serving(operator) -> dict[str, str]:
+    """Load balancer to the colour that its process sends everybody to."""
+    answers = {balancer.name: operator.fleet.runtime(balancer.name, f"show map {operator.fleet.layout.route_map(balancer)}")
+               for balancer in operator.fleet.layout.load_balancers}
+    return {name: answer.split()[2] for name, answer in answers.items()}
+
+
+def everywhere(colour: str) -> dict[str, str]:
+    return {"lb1": colour, "lb2": colour}
+
+
+def releases(operator) -> tuple[set[str], set[str]]:
+    """What blue and what green runs."""
+    versions = operator.versions()
+    return {versions[name] for name in BLUE}, {versions[name] for name in GREEN}
+
+
+def assert_nobody_noticed(run) -> None:
+    assert run.report["requests_scheduled"] > 500
+    assert (run.report["requests_failed"], run.report["version_regressions"]) == (0, 0), run.report["failures_by_class"]
+
+
+def test_01_the_plan_names_the_side_that_is_built(operator):
+    run = operator.run("plan", **NEW)
+    assert run.code == 0, run.output
+    assert "green, which has no traffic (blue has it, and stays as it is for the return)" in run.words
+    assert "the cutover: all traffic to green" in run.words and set(run.changed.values()) == {0}
+    assert serving(operator) == everywhere("blue")
+
+
+def test_02_a_release_that_is_bad_never_gets_a_request(operator):
+    run = operator.run("upgrade", **{**NEW, "upgrade_release": "2.0.1"})
+    assert run.code != 0
+    assert_nobody_noticed(run)
+    assert serving(operator) == everywhere("blue") and releases(operator) == ({"1.0.0"}, {"1.0.0"})
+
+
+def test_03_the_idle_side_is_upgraded_and_gets_all_traffic_at_once(operator):
+    run = operator.run("upgrade", **NEW)
+    assert run.code == 0, run.output[-4000:]
+    assert_nobody_noticed(run)
+    assert run.report["ok"] is True and set(run.report["members"]) == GREEN
+    assert serving(operator) == everywhere("green") and releases(operator) == ({"1.0.0"}, {"2.0.0"})
+    assert all(path.read_text(encoding="ascii") == f"{ROUTE_KEY} green\n" for path in map(operator.fleet.layout.route_map, operator.fleet.layout.load_balancers))
+    assert operator.in_traffic() == {"lb1": EVERYBODY, "lb2": EVERYBODY}
+
+
+def test_04_the_same_command_again_changes_nothing(operator):
+    run = operator.run("upgrade", **NEW)
+    assert run.code == 0, run.output
+    assert "Nothing to do" in run.words and set(run.changed.values()) == {0}, run.changed
+    status = operator.run("status", **SERVICE)
+    assert status.code == 0 and status.words.count("in traffic") == 6 and status.words.count("stands by") == 6, status.output
+
+
+def test_05_the_return_is_one_command_on_each_load_balancer(operator):
+    run = operator.run("rollback", **SERVICE)
+    assert run.code == 0, run.output[-4000:]
+    assert_nobody_noticed(run)
+    assert (run.report["release_from"], run.report["release_to"]) == ("2.0.0", "1.0.0")
+    assert {member["outcome"] for member in run.report["members"].values()} == {"untouched"}
+    assert serving(operator) == everywhere("blue") and releases(operator) == ({"1.0.0"}, {"2.0.0"})
+
+
+def test_06_a_run_that_was_killed_before_its_cutover_goes_on(operator):
+    killed = operator.run("upgrade", **NEW, environment={"ANSIBLE_CALLBACK_PLUGINS": str(KILL_PLUGINS), "ANSIBLE_CALLBACKS_ENABLED": "kill_at",
+                                                         "KILL_AT_EVENT": "start:1:Send the traffic to the other pool",
+                                                         "KILL_AT_EVENTS_FILE": str(operator.fleet.directory / "events")})
+    assert killed.code == KILLED, killed.output[-2000:]
+    resumed = operator.run("upgrade", **NEW)
+    assert resumed.code == 0 and "was taken over" in resumed.words, resumed.output[-4000:]
+    assert serving(operator) == everywhere("green")
+
+
+def test_07_load_balancers_that_a_killed_cutover_left_apart_are_brought_together(operator):
+    balancer = operator.fleet.layout.load_balancers[1]
+    operator.fleet.runtime(balancer.name, f"set map {operator.fleet.layout.route_map(balancer)} {ROUTE_KEY} blue")
+    assert serving(operator) == {"lb1": "green", "lb2": "blue"}
+    run = operator.run("upgrade", **NEW)
+    assert run.code == 0, run.output[-4000:]
+    assert serving(operator) == everywhere("green") and run.report["requests_failed"] == 0
+
+
+def test_08_what_users_would_see_decides_and_the_traffic_returns_by_itself(operator):
+    """The release is right on every member, and wrong through the load balancers."""
+    assert operator.run("rollback", **SERVICE).code == 0 and serving(operator) == everywhere("blue")
+    through = [{"name": "as users reach it", "path": "/version",
+                "expect": {"release": "{{ '9.9.9' if front is defined and release_version is not defined else plan.release_to }}"}}]
+    run = operator.run("upgrade", **NEW, upgrade_smoke_tests=through)
+    assert run.code != 0 and any("the traffic is back on blue" in problem for problem in run.report["problems"]), run.report["problems"]
+    assert serving(operator) == everywhere("blue") and run.report["requests_failed"] == 0
+    assert json.loads((operator.fleet.directory / "report.json").read_text(encoding="utf-8"))["ok"] is False
+
+
+@pytest.mark.parametrize(("variables", "words"), [
+    ({"upgrade_colours": {"blue": "app_blue"}}, "does not name two pools"),
+    ({"upgrade_colours": {"blue": "app_blue", "green": "app_gren"}}, "did you mean 'app_green'"),
+    ({"upgrade_colours": {"blue": "app_blue", "red": "app_green"}}, "has no backend 'red'"),
+    ({"upgrade_route": {"map": "active.map"}}, "upgrade_route is not set"),
+    ({"upgrade_route": {"map": "other.map", "key": ROUTE_KEY}}, "has no map 'other.map'"),
+    ({"upgrade_route": {"map": "active.map", "key": "none"}}, "has no key 'none'"),
+], ids=["one colour", "misspelt group", "misspelt pool", "no key", "misspelt map", "misspelt key"])
+def test_09_bad_input_is_refused(operator, variables, words):
+    before = serving(operator)
+    run = operator.run("plan", **{**NEW, **variables})
+    assert run.code != 0 and words in run.words, run.output
+    assert serving(operator) == before
