@@ -28,7 +28,10 @@ def parse_maps(answer: str) -> list[str]:
 
 
 def parse_routes(answer: str) -> dict[str, str]:
-    """Key to value in the answer to ``show map FILE``, whose lines are an address in memory, a key and a value. Of a key that is there twice, the first counts."""
+    """Key to value in the answer to ``show map FILE``, whose lines are an address in memory, a key and a value.
+
+    Of a key that is there twice, the first counts.
+    """
     routes: dict[str, str] = {}
     for line in answer.splitlines():
         words = line.split(maxsplit=2)

@@ -47,25 +47,27 @@ def choose_side(service: Mapping, observed: Mapping) -> dict:
 
     :param service: see ``service.describe``; ``colours`` are the hosts by pool.
     :param observed: see ``plan.make_plan``; the load balancers have ``routes`` too.
-    :returns: ``{service, observed}``. ``service.side`` is ``{to, serving, is_routed}``: the pool that is worked on, the pools that have the traffic, and
-        whether all of it goes there already. ``observed.problems`` are sentences that speak against any run.
+    :returns: ``{service, observed}``. ``service.side`` is ``{to, serving, is_routed, release}``: the pool that is worked on, the pools that have the
+        traffic, whether all of it goes there already, and what the other pool runs. ``observed.everybody`` are the members of both pools, and
+        ``observed.problems`` sentences that speak against any run.
     """
     routes = {name: balancer.get("routes", {}).get(service["route"]["key"]) for name, balancer in sorted(observed["load_balancers"].items())}
     serving = [colour for colour in service["colours"] if colour in routes.values()]
     side = _side(service, observed, serving)
-    is_there = service["release"] is not None and _one_release(service, observed, side) == service["release"]
-    problems = _route_problems(service, routes) + ([] if is_there else _torn(service, routes, serving))
-    release = service["release"]
-    if release is None and service["direction"] == "rollback":
-        release = _one_release(service, observed, side)
-    names = service["colours"][side]
-    members = {name: {**facts, "pool": _colour_of(service, name)} for name, facts in observed["members"].items()}
     other = next(colour for colour in service["colours"] if colour != side)
+    runs = {colour: _one_release(service, observed, colour) for colour in (side, other)}
+    names = service["colours"][side]
+    everybody = {name: {**facts, "pool": _colour_of(service, name)} for name, facts in observed["members"].items()}
+    chosen = {**service, "backend": side, "members": side, "hosts": {**service["hosts"], "members": names},
+              "side": {"to": side, "serving": serving, "is_routed": set(routes.values()) == {side}, "release": runs[other]}}
+    if chosen["release"] is None and service["direction"] == "rollback":
+        chosen["release"] = runs[side]
+    is_there = chosen["release"] is not None and chosen["release"] == runs[side]
     return {
-        "service": {**service, "release": release, "backend": side, "members": side, "hosts": {**service["hosts"], "members": names},
-                    "side": {"to": side, "serving": serving, "is_routed": all(route == side for route in routes.values()), "release": _one_release(service, observed, other)}},
-        "observed": {**observed, "members": {name: members[name] for name in names}, "everybody": members, "problems": problems,
-                     "disagreements": list(disagreements(observed["load_balancers"], side))},
+        "service": chosen,
+        "observed": {**observed, "members": {name: everybody[name] for name in names}, "everybody": everybody,
+                     "disagreements": list(disagreements(observed["load_balancers"], side)),
+                     "problems": _route_problems(service, routes) + ([] if is_there else _torn(routes, serving))},
     }
 
 
@@ -87,7 +89,7 @@ def _colour_of(service: Mapping, name: str) -> str:
     return next(colour for colour, names in service["colours"].items() if name in names)
 
 
-def _torn(service: Mapping, routes: Mapping[str, str | None], serving: Sequence[str]) -> list[str]:
+def _torn(routes: Mapping[str, str | None], serving: Sequence[str]) -> list[str]:
     """Load balancers that serve different pools, neither of which runs the release that is wanted."""
     if len(serving) < 2:
         return []

@@ -148,7 +148,10 @@ def _release_to_return_to(facts: Mapping, release_from: str | None, release_to: 
 
 
 def _limits(service: Mapping, pool_size: int) -> Limits:
-    """The halves of a half-pool are its window: the larger half may be out at once, as many as the smaller half stay live. A side without traffic has no floor."""
+    """The halves of a half-pool are its window: the larger half may be out at once, as many as the smaller half stay live.
+
+    A side without traffic has no floor.
+    """
     if service["method"] == colours.METHOD:
         return Limits(max_unavailable="100%", min_live=0, steps=NAMED_STEPS[colours.METHOD])
     if service["method"] == "half_pool":

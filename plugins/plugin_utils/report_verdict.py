@@ -52,7 +52,8 @@ def _broken_promises(report: Mapping) -> list[str]:
         found.append(f"{count(report['requests_failed'])} of {plural(report['requests_scheduled'], 'request')} failed{which}.")
     if report["version_regressions"] and report["method"] in AT_ONCE:
         clients = plural(report["version_regressions"], "client")
-        found.append(f"{clients} saw the release that the service moved to and then another one; a {report['method'].replace('_', '-')} upgrade promises that none does.")
+        method = report["method"].replace("_", "-")
+        found.append(f"{clients} saw the release that the service moved to and then another one; a {method} upgrade promises that none does.")
     if falls_below_floor(report):
         found.append(f"Live capacity fell to {count(report['live_min'])}, under the floor of {count(report['live_floor'])}.")
     return found

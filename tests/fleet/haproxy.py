@@ -88,7 +88,8 @@ def write_configurations(layout: Layout) -> dict[str, Path]:
 
 
 def _configuration(layout: Layout, balancer: LoadBalancer, state_file: Path) -> str:
-    return CONFIGURATION.format(lb=balancer, route=_route(layout, balancer), state_file=_quoted(state_file)) + "".join(map(partial(_pool, layout), layout.pools))
+    users = CONFIGURATION.format(lb=balancer, route=_route(layout, balancer), state_file=_quoted(state_file))
+    return users + "".join(map(partial(_pool, layout), layout.pools))
 
 
 def _route(layout: Layout, balancer: LoadBalancer) -> str:

@@ -76,7 +76,8 @@ def test_03_the_idle_side_is_upgraded_and_gets_all_traffic_at_once(operator):
     assert_nobody_noticed(run)
     assert run.report["ok"] is True and set(run.report["members"]) == GREEN
     assert serving(operator) == everywhere("green") and releases(operator) == ({"1.0.0"}, {"2.0.0"})
-    assert all(path.read_text(encoding="ascii") == f"{ROUTE_KEY} green\n" for path in map(operator.fleet.layout.route_map, operator.fleet.layout.load_balancers))
+    files = map(operator.fleet.layout.route_map, operator.fleet.layout.load_balancers)
+    assert [file.read_text(encoding="ascii") for file in files] == [f"{ROUTE_KEY} green\n"] * 2
     assert operator.in_traffic() == {"lb1": EVERYBODY, "lb2": EVERYBODY}
 
 
