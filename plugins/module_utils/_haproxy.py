@@ -108,8 +108,10 @@ class Haproxy(Runtime):
         try:
             replace(self._state_file, states.encode("utf-8"), READABLE)
         except OSError as error:
-            raise self.error(f"keeps its state in {self._state_file}, which cannot be written here: {error.strerror}. A reload would bring everybody back "
-                              "into traffic: let this account write in that folder, or drive the load balancer from itself") from error
+            raise self.error(
+                f"keeps its state in {self._state_file}, which cannot be written here: {error.strerror}. A reload would bring everybody back into traffic: "
+                "let this account write in that folder, or drive the load balancer from itself"
+            ) from error
 
     def _parse(self, answer: str) -> View:
         """Each command's answer ends with an empty line."""

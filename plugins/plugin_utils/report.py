@@ -21,6 +21,7 @@ __all__ = ["FORMAT", "ReportError", "render", "summarise", "terminal_summary"]
 
 FORMAT = 1
 ROLL = "roll"
+TEXTS = ("service", "release_from", "release_to", "method", "direction", "cutover_from", "cutover_to", "outcome", "next_command", "core_version")
 
 
 def summarise(run: Mapping) -> dict:
@@ -36,8 +37,7 @@ def summarise(run: Mapping) -> dict:
     phases = [_phase(row) for row in rows(run.get("phases"), "phases")]
     report = {
         "format": FORMAT,
-        **{name: text(run.get(name)) for name in ("service", "release_from", "release_to", "method", "direction", "cutover_from", "cutover_to", "outcome",
-                                                       "next_command", "core_version")},
+        **{name: text(run.get(name)) for name in TEXTS},
         **numbers(run, "started", "finished", "live_floor", "pool_size"),
         "duration_s": seconds_between(run.get("started"), run.get("finished")),
         "roll_s": sum(seconds for phase in phases if phase["name"] == ROLL and (seconds := phase["seconds"]) is not None) or None,
