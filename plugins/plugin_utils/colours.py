@@ -15,7 +15,8 @@ from collections.abc import Mapping, Sequence
 from ..module_utils._traffic import disagreements
 
 METHOD = "blue_green"
-ROUTE_KEYS = ("map", "key", "persist")
+# What a team may say of the map: whose requests go where by which key, whether its file is written, and how the crew's requests are told from others.
+ROUTE_KEYS = ("map", "key", "persist", "crew_key", "crew_headers")
 
 
 def described(service: Mapping, groups: Mapping[str, Sequence[str]]) -> tuple[dict[str, list[str]], list[str]]:
@@ -39,6 +40,8 @@ def described(service: Mapping, groups: Mapping[str, Sequence[str]]) -> tuple[di
                         "{map: /etc/haproxy/active.map, key: active}")
     elif set(route) - set(ROUTE_KEYS):
         problems.append(f"upgrade_route has {', '.join(sorted(set(route) - set(ROUTE_KEYS)))}: it has {', '.join(ROUTE_KEYS)}")
+    elif route.get("crew_headers") and not route.get("crew_key"):
+        problems.append("upgrade_route has crew_headers without crew_key: give the key that decides where requests with these headers go")
     return hosts, problems
 
 

@@ -70,11 +70,14 @@ def version_test(base_url: str, path: str, query: str, release: str, *, name: st
     return {"name": name, "url": base_url.rstrip("/") + "/" + path.lstrip("/"), "headers": dict(headers or {}), "expect": {query: release}}
 
 
-def member_tests(service: Mapping, base_url: str, release: str, tests: Sequence[Mapping] = ()) -> list[dict]:
-    """What a member (or a load balancer's front) must answer before users come in: healthy, the right release, the user's own tests."""
+def member_tests(service: Mapping, base_url: str, release: str, tests: Sequence[Mapping] = (), headers: Mapping | None = None) -> list[dict]:
+    """What a member (or a load balancer's front) must answer before users come in: healthy, the right release, the user's own tests.
+
+    :param headers: sent with every request, such as those by which a load balancer knows the crew.
+    """
     healthy = {"name": "health", "path": service["health_path"]}
     version = version_test(base_url, service["version_path"], service["version_query"], release, name="release")
-    return [version, *smoke_urls([healthy, *tests], base_url)]
+    return [{**test, "headers": {**(test.get("headers") or {}), **(headers or {})}} for test in [version, *smoke_urls([healthy, *tests], base_url)]]
 
 
 def census_tests(load_balancers: Mapping, backend: str, fronts: Mapping[str, str], release: str, *, path: str, query: str) -> list[dict]:

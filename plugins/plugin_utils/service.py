@@ -61,7 +61,8 @@ DEFAULTS: dict[str, object] = {
 }
 # Read where they are used, because their values may speak of the release that the plan finds, or of a single host.
 READ_LATER = ("artifact", "artifact_sha256", "artifact_signature", "artifact_keys", "smoke_tests", "smoke_timeout")
-HOOKS = tuple(f"{moment}_{phase}" for phase in PHASES for moment in ("before", "after"))
+# Before and after each phase, and where a crew may look before users come in.
+HOOKS = (*(f"{moment}_{phase}" for phase in PHASES for moment in ("before", "after")), "before_cutover")
 PREFIX = "upgrade_"
 # A playbook's own: which way it goes.
 INTERNAL = ("direction",)

@@ -15,14 +15,19 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
+import yaml
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 COLLECTIONS = REPOSITORY / "build" / "collections"
 sys.path[:0] = [str(REPOSITORY / "tests"), str(COLLECTIONS)]
 
 from fleet.embedded import EmbeddedFleet  # noqa: E402
+from fleet.layout import BACKEND, COLOURS  # noqa: E402
 
 from ansible_collections.alwayson.upgrade.plugins.plugin_utils.report import terminal_summary  # noqa: E402
 
+# A method's own description of the service, and the pools of its fleet.
+METHODS = {"half_pool": None, "rolling": None, "canary": None, "blue_green": REPOSITORY / "tests/fleet/blue_green.yml"}
 RELEASES = {"2.0.0": "2.0.0", "bad": "2.0.1"}
 # A playbook that does not end after the first Ctrl-C is ended after this.
 GRACE_S = 30
@@ -43,7 +48,7 @@ def main() -> int:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--method", choices=("half_pool", "rolling"), default="half_pool")
+    parser.add_argument("--method", choices=tuple(METHODS), default="half_pool")
     parser.add_argument("--release", choices=sorted(RELEASES), default="2.0.0", help="bad: a release that fails its smoke test")
     parser.add_argument("--directory", default="demo", help="below build/")
     parser.add_argument("--min-requests", type=int, default=12000, help="measure until at least so many requests were scheduled")
@@ -54,11 +59,13 @@ def _demo(directory: Path, options: argparse.Namespace) -> int:
     started = time.monotonic()
     for leftover in ("report.html", "report.json"):
         (directory / leftover).unlink(missing_ok=True)
-    with EmbeddedFleet(directory) as fleet:
+    description = METHODS[options.method]
+    with EmbeddedFleet(directory, pools=COLOURS if description else (BACKEND,)) as fleet:
         print(f"The fleet is up in {time.monotonic() - started:.0f} s: 2 HAProxy, {len(fleet.layout.members)} application servers in 2 zones, "
               "PostgreSQL with 2 tenant databases.")
         try:
             return run_playbook("upgrade", directory, {
+                **(yaml.safe_load(description.read_text(encoding="utf-8")) if description else {}),
                 "upgrade_release": RELEASES[options.release], "upgrade_method": options.method, "demo_min_requests": options.min_requests,
             }, environment={"ANSIBLE_STDOUT_CALLBACK": "alwayson.upgrade.rollout"})
         finally:

@@ -15,6 +15,8 @@ BACKEND = "app"
 COLOURS = ("blue", "green")
 # Which of the colours has the traffic is looked up under this key.
 ROUTE_KEY = "active"
+# And where the crew goes, whose requests have this header.
+CREW_KEY, CREW_HEADER = "crew", "X-Crew"
 # Tenant, as clients say it, and the database it lives in.
 TENANTS = {"a": "tenant_a", "b": "tenant_b"}
 

@@ -9,21 +9,17 @@ import json
 from pathlib import Path
 
 import pytest
-from fleet.layout import COLOURS, ROUTE_KEY
+import yaml
+from fleet.layout import COLOURS, CREW_KEY, ROUTE_KEY
 from integration.upgrade.conftest import an_operator
 from sweep.kill_sweep import KILLED
 
-KILL_PLUGINS = Path(__file__).resolve().parents[2] / "sweep" / "plugins"
+TESTS = Path(__file__).resolve().parents[2]
+HOOKS = Path(__file__).parent / "plugins"
+KILL_PLUGINS = TESTS / "sweep" / "plugins"
 BLUE, GREEN = ({f"app{number}" for number in range(first, 7, 2)} for first in (1, 2))
 EVERYBODY = BLUE | GREEN
-SERVICE = {
-    "upgrade_method": "blue_green", "upgrade_colours": {colour: f"app_{colour}" for colour in COLOURS},
-    "upgrade_route": {"map": "active.map", "key": ROUTE_KEY, "persist": True},
-    "upgrade_probe": {"targets": "{{ groups[upgrade_load_balancers] | map('extract', hostvars, 'front_url') }}", "rate": 150, "max_seconds": 600,
-                      "mix": [{"kind": "keepalive", "share": 4, "path": "/products?tenant=a"}, {"kind": "new", "share": 2, "path": "/products?tenant=b"},
-                              {"kind": "sticky", "share": 3, "path": "/products?tenant=a"},
-                              {"kind": "write", "share": 1, "path": "/orders?tenant=b", "body": {"product": 1, "quantity": 2}, "status": [201]}]},
-}
+SERVICE = yaml.safe_load((TESTS / "fleet" / "blue_green.yml").read_text(encoding="utf-8"))
 NEW = {**SERVICE, "upgrade_release": "2.0.0"}
 
 
@@ -33,11 +29,11 @@ def _operator():
         yield operator
 
 
-def serving(operator) -> dict[str, str]:
-    """Load balancer to the colour that its process sends everybody to."""
+def serving(operator, key: str = ROUTE_KEY) -> dict[str, str]:
+    """Load balancer to the colour that its process sends everybody to, or the crew."""
     answers = {balancer.name: operator.fleet.runtime(balancer.name, f"show map {operator.fleet.layout.route_map(balancer)}")
                for balancer in operator.fleet.layout.load_balancers}
-    return {name: answer.split()[2] for name, answer in answers.items()}
+    return {name: next(line.split()[2] for line in answer.splitlines() if line.split()[1:2] == [key]) for name, answer in answers.items()}
 
 
 def everywhere(colour: str) -> dict[str, str]:
@@ -77,7 +73,7 @@ def test_03_the_idle_side_is_upgraded_and_gets_all_traffic_at_once(operator):
     assert run.report["ok"] is True and set(run.report["members"]) == GREEN
     assert serving(operator) == everywhere("green") and releases(operator) == ({"1.0.0"}, {"2.0.0"})
     files = map(operator.fleet.layout.route_map, operator.fleet.layout.load_balancers)
-    assert [file.read_text(encoding="ascii") for file in files] == [f"{ROUTE_KEY} green\n"] * 2
+    assert [file.read_text(encoding="ascii") for file in files] == [f"{ROUTE_KEY} green\n{CREW_KEY} green\n"] * 2
     assert operator.in_traffic() == {"lb1": EVERYBODY, "lb2": EVERYBODY}
 
 
@@ -120,12 +116,20 @@ def test_07_load_balancers_that_a_killed_cutover_left_apart_are_brought_together
 def test_08_what_users_would_see_decides_and_the_traffic_returns_by_itself(operator):
     """The release is right on every member, and wrong through the load balancers."""
     assert operator.run("rollback", **SERVICE).code == 0 and serving(operator) == everywhere("blue")
-    through = [{"name": "as users reach it", "path": "/version",
-                "expect": {"release": "{{ '9.9.9' if front is defined and release_version is not defined else plan.release_to }}"}}]
+    users_only = "front is defined and release_version is not defined and alwayson_flipped"
+    through = [{"name": "as users reach it", "path": "/version", "expect": {"release": f"{{{{ '9.9.9' if {users_only} else plan.release_to }}}}"}}]
     run = operator.run("upgrade", **NEW, upgrade_smoke_tests=through)
-    assert run.code != 0 and any("the traffic is back on blue" in problem for problem in run.report["problems"]), run.report["problems"]
-    assert serving(operator) == everywhere("blue") and run.report["requests_failed"] == 0
+    assert run.code != 0 and "all traffic is on blue" in run.report["problems"], run.report["problems"]
+    assert serving(operator) == serving(operator, CREW_KEY) == everywhere("blue") and run.report["requests_failed"] == 0
     assert json.loads((operator.fleet.directory / "report.json").read_text(encoding="utf-8"))["ok"] is False
+
+
+def test_09_a_crew_that_says_no_keeps_users_where_they_are(operator):
+    """The hook asks both load balancers, as the crew and as a user."""
+    run = operator.run("upgrade", **NEW, upgrade_before_cutover=[str(HOOKS / "crew_looks.yml"), str(HOOKS / "fail.yml")])
+    assert run.code != 0 and "a user gets 1.0.0 and the crew 2.0.0" in run.words, run.output[-3000:]
+    assert any("upgrade_before_cutover: the team said no" in problem for problem in run.report["problems"]), run.report["problems"]
+    assert serving(operator) == serving(operator, CREW_KEY) == everywhere("blue") and run.report["requests_failed"] == 0
 
 
 @pytest.mark.parametrize(("variables", "words"), [
@@ -136,7 +140,7 @@ def test_08_what_users_would_see_decides_and_the_traffic_returns_by_itself(opera
     ({"upgrade_route": {"map": "other.map", "key": ROUTE_KEY}}, "has no map 'other.map'"),
     ({"upgrade_route": {"map": "active.map", "key": "none"}}, "has no key 'none'"),
 ], ids=["one colour", "misspelt group", "misspelt pool", "no key", "misspelt map", "misspelt key"])
-def test_09_bad_input_is_refused(operator, variables, words):
+def test_10_bad_input_is_refused(operator, variables, words):
     before = serving(operator)
     run = operator.run("plan", **{**NEW, **variables})
     assert run.code != 0 and words in run.words, run.output

@@ -48,7 +48,8 @@ def test_colours_alone_make_it_blue_green_and_their_sizes_may_differ():
     ({"upgrade_colours": {"blue": "app_blue", "green": "app_gren"}}, "did you mean 'app_green'?"),
     ({"upgrade_colours": {"blue": "app_blue", "green": "app_blue"}}, "b1, b2 is in both groups"),
     ({"upgrade_route": None}, "upgrade_route is not set"),
-    ({"upgrade_route": {"map": "a.map", "key": "active", "presist": True}}, "upgrade_route has presist: it has map, key, persist"),
+    ({"upgrade_route": {"map": "a.map", "key": "active", "presist": True}}, "upgrade_route has presist: it has map, key, persist, crew_key, crew_headers"),
+    ({"upgrade_route": {"map": "a.map", "key": "active", "crew_headers": {"X-Crew": "yes"}}}, "crew_headers without crew_key"),
     ({"upgrade_direction": "patch", "upgrade_release": None, "upgrade_method": "blue_green"}, "choose rolling, or set upgrade_patch"),
 ])
 def test_what_is_wrong_with_the_description(changes, words):

@@ -1,12 +1,12 @@
 # Copyright (c) 2026 The alwayson.upgrade maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Who drives which load balancer."""
+"""Who drives which load balancer, and what is asked of a member."""
 
 from __future__ import annotations
 
 import pytest
-from ansible_collections.alwayson.upgrade.plugins.plugin_utils.observation import traffic_calls
+from ansible_collections.alwayson.upgrade.plugins.plugin_utils.observation import member_tests, traffic_calls
 
 TCP = ["tcp://10.0.0.2:9999", "tcp://10.0.0.3:9999"]
 
@@ -33,3 +33,12 @@ def test_what_survives_a_reload_is_passed_on_where_it_is_given():
 def test_what_does_not_fit_is_refused(arguments, why):
     with pytest.raises(ValueError, match=why):
         traffic_calls(*arguments)
+
+
+def test_the_crews_headers_go_with_every_test_beside_its_own():
+    service = {"health_path": "/healthz", "version_path": "/version", "version_query": "release"}
+    own = [{"name": "orders", "path": "/orders", "headers": {"Accept": "text/plain"}}]
+    made = member_tests(service, "http://10.0.0.2", "2.0.0", own, {"X-Crew": "yes"})
+    assert [(test["name"], test["headers"]) for test in made] == [
+        ("release", {"X-Crew": "yes"}), ("health", {"X-Crew": "yes"}), ("orders", {"Accept": "text/plain", "X-Crew": "yes"})]
+    assert {test["name"]: test["headers"] for test in member_tests(service, "http://10.0.0.2", "2.0.0", own)}["release"] == {}
