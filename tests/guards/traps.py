@@ -1,0 +1,35 @@
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The guards against the traps of moving traffic: each was met on a real load balancer, and is a test on one."""
+
+from __future__ import annotations
+
+from guards.guard import Guard
+
+CORE = "plugins/module_utils"
+REAL = "tests/integration/haproxy"
+
+TRAPS = (
+    Guard("trap 1", "a drain alone lets bound clients in: no maintenance after it", (f"{REAL}/test_traffic_real.py",), (
+        (f"{CORE}/_traffic_sequence.py", "        self._pool.change(_traffic.maint_changes(self._pool.now, members))\n", ""),)),
+    Guard("trap 2", "a reload hides requests in flight: old workers are not asked", (f"{REAL}/test_reload_real.py",), (
+        (f"{CORE}/_haproxy.py", "return self._old_workers.added_to(view, backend) if self._old_workers else view", "return view"),)),
+    Guard("trap 3", "out of maintenance a server is up at once: its health is not set down", (f"{REAL}/test_traffic_real.py",), (
+        (f"{CORE}/_haproxy.py", '"set server {server} state drain", "set server {server} health down"', '"set server {server} state drain",'),
+        (f"{CORE}/_haproxy_stat.py", "    if not row.get(\"check_health\"):\n        return True\n", "    return True\n"))),
+    Guard("trap 4", "an agent check overrules the command line: nobody warns", ("tests/unit/module_utils/test_traffic_in.py",), (
+        (f"{CORE}/_traffic_sequence.py", "if pool.members[name].agent:", "if False:"),)),
+    Guard("trap 8", "a reload forgets the servers' states: the state file is not written", (f"{REAL}/test_reload_real.py",), (
+        (f"{CORE}/_haproxy.py", "        if self._state_file:\n", "        if False:\n"),)),
+    Guard("trap 8, maps", "a reload brings the old route back: the map's file is not written", (f"{REAL}/test_route_real.py",), (
+        (f"{CORE}/_haproxy_map.py", "        if not self._is_kept:\n            return\n", "        return\n"),)),
+    Guard("trap 9", "fewer servers are up than were drained: the live ones are not counted", ("tests/unit/module_utils", f"{REAL}/test_traffic_real.py"), (
+        (f"{CORE}/_traffic_sequence.py",
+         "        if short:\n            return short\n        pool.change(changes)\n        short = _traffic.short_of_floor(pool.now, leaving, floor)\n",
+         "        pool.change(changes)\n        short = ''\n"),)),
+    Guard("trap 10", "an unknown server is no error", (f"{REAL}/test_traffic_real.py",), (
+        (f"{CORE}/_traffic_pool.py", "            if unknown:\n", "            if False:\n"),)),
+    Guard("two load balancers", "the proof of the first one counts for all", ("tests/unit/module_utils", f"{REAL}/test_traffic_real.py"), (
+        (f"{CORE}/_traffic_pool.py", "for balancer in self.now for name in members):", "for balancer in list(self.now)[:1] for name in members):"),)),
+)
