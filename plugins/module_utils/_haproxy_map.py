@@ -12,8 +12,13 @@ import os
 import re
 import shlex
 import stat
+from functools import partial
+from typing import Sequence
 
+from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy import Haproxy
 from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy_runtime import Runtime
+from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import Backend
+from ansible_collections.alwayson.upgrade.plugins.module_utils._route import Side
 from ansible_collections.alwayson.upgrade.plugins.module_utils._small_file import replace
 
 # One word of a line of commands, and of a line of the file.
@@ -142,3 +147,12 @@ class HaproxyMap:
                 return file.read()
         except (OSError, UnicodeDecodeError) as error:
             raise self._runtime.error(f"keeps its map in {self.path}, which cannot be read here: {error}") from error
+
+
+def sides_of(balancers: Sequence[Haproxy], name: str, is_kept: bool) -> list[Side]:
+    """The load balancers as a route's sequence drives them: each with its map of this name."""
+    return [Side(HaproxyMap(balancer, name, is_kept), partial(_pool, balancer)) for balancer in balancers]
+
+
+def _pool(balancer: Haproxy, backend: str) -> Backend:
+    return balancer.read(backend).backends[backend]

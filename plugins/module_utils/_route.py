@@ -63,14 +63,14 @@ class Side:
 
 @dataclass(frozen=True)
 class Request:
-    """The requests of `key` are to go to the pool `backend`, which must have `min_live` live members on every load balancer.
+    """`key` is to lead to `value`: a pool, which must have `min_live` live members on every load balancer; anything else when that is None.
 
     `settle` is for how many seconds at most the pools before are watched until nothing is in flight there.
     """
 
     key: str
-    backend: str
-    min_live: int = 1
+    value: str
+    min_live: int | None = 1
     settle: float = 0.0
 
 
@@ -102,14 +102,14 @@ class _Rerouting:
     def __init__(self, sides: Sequence[Side], request: Request, clock: Clock) -> None:
         self._sides, self._request, self._clock = sides, request, clock
         self._started = clock.epoch()
-        self._live = {side.name: self._require_live(side) for side in sides}
+        self._live = {} if request.min_live is None else {side.name: self._require_live(side) for side in sides}
         self._before = {side.name: side.table.route(request.key) for side in sides}
         self._kept_before = {side.name: side.table.kept(request.key) for side in sides}
         self._left = [side.name for side in sides if self._is_left(side)]
         self._touched: list[Side] = []
 
     def foresee(self) -> Result:
-        return self._result(self._is_due(), {side.name: self._request.backend for side in self._sides}, {})
+        return self._result(self._is_due(), {side.name: self._request.value for side in self._sides}, {})
 
     def bring_about(self) -> Result:
         changed = self._is_due()
@@ -124,11 +124,11 @@ class _Rerouting:
         return self._result(changed, self._routes(), self._settle())
 
     def _is_due(self) -> bool:
-        wanted = self._request.backend
+        wanted = self._request.value
         return any(route != wanted for routes in (self._before, self._kept_before) for route in routes.values())
 
     def _reroute(self) -> None:
-        key, wanted = self._request.key, self._request.backend
+        key, wanted = self._request.key, self._request.value
         due = [side for side in self._sides if {self._before[side.name], self._kept_before[side.name]} != {wanted}]
         for side in due:
             # Written down first: when the answer is lost, the change may have been made.
@@ -184,7 +184,7 @@ class _Rerouting:
     def _is_left(self, side: Side) -> bool:
         """Whether the route leads away from a pool that can be watched."""
         before = self._before[side.name]
-        if before in (None, self._request.backend):
+        if before in (None, self._request.value) or self._request.min_live is None:
             return False
         try:
             side.pool(before)
@@ -197,9 +197,9 @@ class _Rerouting:
         return sum(member.sessions + member.queued for member in members)
 
     def _require_live(self, side: Side) -> int:
-        live = side.pool(self._request.backend).live
+        live = side.pool(self._request.value).live
         if live < self._request.min_live:
-            raise RouteError(f"{self._request.backend} has {live} live members on {side.name}, and {self._request.min_live} are required. Nothing was changed: "
+            raise RouteError(f"{self._request.value} has {live} live members on {side.name}, and {self._request.min_live} are required. Nothing was changed: "
                              "alwayson.upgrade.traffic_info shows why, min_live says how many are enough")
         return live
 
@@ -207,6 +207,6 @@ class _Rerouting:
         return {side.name: side.table.route(self._request.key) for side in self._sides}
 
     def _result(self, changed: bool, after: Mapping[str, str | None], sessions: Mapping[str, int]) -> Result:
-        proof = {side.name: {"before": self._before[side.name], "after": after[side.name], "map": side.table.path, "live": self._live[side.name],
+        proof = {side.name: {"before": self._before[side.name], "after": after[side.name], "map": side.table.path, "live": self._live.get(side.name),
                              "sessions_before": sessions.get(side.name, 0)} for side in self._sides}
         return Result(changed, dict(self._before), dict(after), proof, self._started, self._clock.epoch())

@@ -126,15 +126,13 @@ finished:
   sample: 1798761600.1
 """
 
-from functools import partial
-
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _fence
-from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy import Haproxy, open_load_balancers
-from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy_map import HaproxyMap
+from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy import open_load_balancers
+from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy_map import sides_of
 from ansible_collections.alwayson.upgrade.plugins.module_utils._interruption import unwind_when_ended
-from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import ARGUMENTS, Backend, LoadBalancerError
-from ansible_collections.alwayson.upgrade.plugins.module_utils._route import Request, RouteError, Side, bring_about, foresee
+from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import ARGUMENTS, LoadBalancerError
+from ansible_collections.alwayson.upgrade.plugins.module_utils._route import Request, RouteError, bring_about, foresee
 
 FENCE_SECONDS = 60
 
@@ -158,7 +156,7 @@ def main() -> None:
     request = Request(params["key"], params["backend"], params["min_live"], params["settle"])
     try:
         with _fence.admitted(params["fence"], FENCE_SECONDS, module.check_mode):
-            sides = [side_of(balancer, params["map"], params["persist"]) for balancer in open_load_balancers(params["load_balancers"])]
+            sides = sides_of(open_load_balancers(params["load_balancers"]), params["map"], params["persist"])
             result = foresee(sides, request) if module.check_mode else bring_about(sides, request)
     except (LoadBalancerError, RouteError, _fence.FenceError) as error:
         module.fail_json(msg=str(error))
@@ -169,15 +167,6 @@ def main() -> None:
         started=result.started,
         finished=result.finished,
     )
-
-
-def side_of(balancer: Haproxy, name: str, is_kept: bool) -> Side:
-    """A load balancer as the route's sequence drives it."""
-    return Side(HaproxyMap(balancer, name, is_kept), partial(_pool, balancer))
-
-
-def _pool(balancer: Haproxy, backend: str) -> Backend:
-    return balancer.read(backend).backends[backend]
 
 
 if __name__ == "__main__":

@@ -28,6 +28,10 @@ class Application(BaseHTTPRequestHandler):
             b"HTTP/1.1 %s\r\nContent-Length: %d\r\nX-Release: %s\r\nX-Served-By: %s\r\n\r\n%s" % (STATUS, len(body), body, ADDRESS.encode("ascii"), body)
         )
 
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        self.do_GET()
+
     def log_message(self, *_arguments) -> None:
         """Nobody reads it."""
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy import Haproxy
+from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy_map import HaproxyMap, sides_of
 from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import LoadBalancerError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._route import Request, RouteError, bring_about
-from ansible_collections.alwayson.upgrade.plugins.modules.traffic_route import side_of
 from fleet.haproxy import find_binary
 from fleet.ports import Ports
 from integration.haproxy.by_ansible import ansible
@@ -76,7 +76,7 @@ class BlueGreen(RealProcesses):
             return 0
 
     def go(self, colour: str, is_kept: bool = True, **options):
-        return bring_about([side_of(balancer, "active.map", is_kept) for balancer in self.balancers.values()], Request("active", colour, **options))
+        return bring_about(sides_of(list(self.balancers.values()), "active.map", is_kept), Request("active", colour, **options))
 
     def reload(self, name: str) -> None:
         """And wait until another worker answers, with its checks done."""
@@ -123,7 +123,7 @@ def test_a_reload_keeps_the_route_that_the_file_has(service, is_kept):
     service.go("green", is_kept=is_kept)
     for name in service.fronts:
         service.reload(name)
-    routes = {name: side_of(balancer, "active.map", False).table.route("active") for name, balancer in service.balancers.items()}
+    routes = {name: HaproxyMap(balancer, "active.map", False).route("active") for name, balancer in service.balancers.items()}
     assert set(routes.values()) == {"green" if is_kept else "blue"}
     assert service.go("green").changed is not is_kept
 
@@ -144,7 +144,7 @@ def test_traffic_route_by_ansible(service):
     to_green = {"load_balancers": specs, "map": "active.map", "key": "active", "backend": "green"}
 
     def kept():
-        return {side_of(balancer, "active.map", True).table.kept("active") for balancer in service.balancers.values()}
+        return {HaproxyMap(balancer, "active.map", True).kept("active") for balancer in service.balancers.values()}
 
     status, foreseen, _shown = ansible("traffic_route", "--check", **to_green)
     assert status == 0 and foreseen["changed"] and kept() == {"blue"}

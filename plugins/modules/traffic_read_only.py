@@ -1,0 +1,172 @@
+#!/usr/bin/python
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: traffic_read_only
+short_description: Let a service be read but not written for a while, on every load balancer
+version_added: 0.2.0
+author: The alwayson.upgrade maintainers (@alwayson)
+description:
+  - Content stays readable while what is behind it is worked on. Writes are refused politely, for the whole service or for one tenant.
+  - A key of a map leads to the moment until which nothing is written. The load balancers compare it with their clock, so writing is let in again by
+    itself when that moment comes, whatever becomes of the run, of the controller, or of this host.
+  - The key is changed on all load balancers right after one another and read back. When it fails on the way, the moment before is put back on every
+    load balancer, and what could not be put back is named with the command that does it.
+extends_documentation_fragment:
+  - alwayson.upgrade.load_balancers
+  - alwayson.upgrade.fence
+attributes:
+  check_mode:
+    support: full
+    description: Reads the load balancers and returns what would be reached.
+  diff_mode:
+    support: full
+    description: Returns the moment before and after, for each load balancer.
+options:
+  state:
+    description:
+      - V(read_only) refuses writes for O(seconds) from now. Given again, the time begins anew.
+      - V(open) lets writes in at once.
+    type: str
+    choices: [read_only, open]
+    default: read_only
+  seconds:
+    description: For how long writes are refused when nobody lets them in before.
+    type: int
+    default: 300
+  map:
+    description: The map, as O(alwayson.upgrade.traffic_route#module:map).
+    type: str
+    required: true
+  key:
+    description: Whose writes are meant, the service's or a tenant's, as the configuration looks it up.
+    type: str
+    required: true
+  persist:
+    description: Whether the map's file is written, so that a reload keeps the moment. It has to be on the host that this runs on.
+    type: bool
+    default: true
+seealso:
+  - module: alwayson.upgrade.traffic_route
+notes:
+  - Requests in flight are not touched. Writes that came before are finished.
+  - The clocks of the load balancers and of the host that this runs on should agree.
+"""
+
+EXAMPLES = r"""
+# In haproxy.cfg, in the frontend; the file has no lines at first:
+#   http-request set-var(txn.now) date
+#   http-request set-var(txn.read_only) str(shop),map_str_int(/etc/haproxy/read_only.map,0),sub(txn.now)
+#   http-request return status 503 content-type text/plain string "read only, try again later"
+#     hdr Retry-After %[var(txn.read_only)] if { var(txn.read_only) -m int gt 0 } !{ method GET HEAD OPTIONS }
+- name: Reads go on, writes wait outside for two minutes at most
+  alwayson.upgrade.traffic_read_only:
+    load_balancers: &load_balancers
+      - name: "{{ inventory_hostname }}"
+        endpoint: unix:/run/haproxy/admin.sock
+    map: /etc/haproxy/read_only.map
+    key: shop
+    seconds: 120
+
+- name: Let writes in again
+  alwayson.upgrade.traffic_read_only:
+    load_balancers: *load_balancers
+    map: /etc/haproxy/read_only.map
+    key: shop
+    state: open
+"""
+
+RETURN = r"""
+until:
+  description: Until when writes are refused. Epoch seconds, 0 when they are not.
+  returned: success
+  type: int
+  sample: 1798761720
+proof:
+  description: What proves it, by load balancer. C(before) and C(after) are epoch seconds, C(before) is V(null) when the key was not there.
+  returned: success
+  type: dict
+  sample:
+    lb1:
+      before: null
+      after: 1798761720
+      map: /etc/haproxy/read_only.map
+"""
+
+import time
+from typing import Iterable
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.alwayson.upgrade.plugins.module_utils import _fence
+from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy import open_load_balancers
+from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy_map import sides_of
+from ansible_collections.alwayson.upgrade.plugins.module_utils._interruption import unwind_when_ended
+from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import ARGUMENTS, LoadBalancerError
+from ansible_collections.alwayson.upgrade.plugins.module_utils._route import Request, RouteError, bring_about, foresee
+
+FENCE_SECONDS = 60
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            **ARGUMENTS,
+            **_fence.ARGUMENTS,
+            "state": {"type": "str", "choices": ["read_only", "open"], "default": "read_only"},
+            "seconds": {"type": "int", "default": 300},
+            "map": {"type": "str", "required": True},
+            "key": {"type": "str", "required": True, "no_log": False},
+            "persist": {"type": "bool", "default": True},
+        },
+        supports_check_mode=True,
+    )
+    unwind_when_ended(RouteError)
+    params = module.params
+    try:
+        until = until_when(params["state"], params["seconds"], time.time())
+        with _fence.admitted(params["fence"], FENCE_SECONDS, module.check_mode):
+            sides = sides_of(open_load_balancers(params["load_balancers"]), params["map"], params["persist"])
+            request = Request(params["key"], str(until), min_live=None)
+            result = foresee(sides, request)
+            before = {name: moment(value) for name, value in result.before.items()}
+            changed = is_change(before.values(), until, time.time())
+            if changed and not module.check_mode:
+                result = bring_about(sides, request)
+    except (LoadBalancerError, RouteError, _fence.FenceError) as error:
+        module.fail_json(msg=str(error))
+    after = {name: until if changed else value for name, value in before.items()}
+    module.exit_json(
+        changed=changed,
+        diff={"before": before, "after": after},
+        until=until,
+        proof={name: {"before": before[name], "after": after[name], "map": side["map"]} for name, side in result.proof.items()},
+    )
+
+
+def until_when(state: str, seconds: int, now: float) -> int:
+    """The moment that the key leads to: epoch seconds, 0 for one that never comes."""
+    if state == "open":
+        return 0
+    if seconds < 1:
+        raise RouteError(f"seconds is {seconds}: it must be at least 1; state=open lets writes in")
+    return int(now) + seconds
+
+
+def is_change(before: Iterable[int | None], until: int, now: float) -> bool:
+    """Whether anybody's writes are treated otherwise than before: a moment that has passed is as good as none."""
+    return until > 0 or any((moment_before or 0) > now for moment_before in before)
+
+
+def moment(value: str | None) -> int | None:
+    """A value of the map as epoch seconds; 0 for what HAProxy takes for no number."""
+    if value is None:
+        return None
+    return int(value) if value.isdecimal() else 0
+
+
+if __name__ == "__main__":
+    main()
