@@ -1,0 +1,110 @@
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One fleet, upgraded and taken back again and again under load, until so many requests were scheduled; a line for each run, and the sum.
+
+    build/venv/bin/python tests/bench/soak.py --method half_pool --requests 100000
+    build/venv/bin/python tests/bench/soak.py --method blue_green --members 20 --requests 1000000
+
+Each run is measured by its own prober from before its first change to after its last one, so the sum is of upgrades and nothing else. A request counts
+from the moment it was scheduled for. Beside each method's longest answer stands that of the same load on the same fleet at rest.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(REPOSITORY / "tests"), str(REPOSITORY / "build" / "collections")]
+
+import yaml  # noqa: E402
+from fleet.demo import METHODS, interruptible, probe, run_playbook, stop_probe  # noqa: E402
+from fleet.embedded import EmbeddedFleet  # noqa: E402
+from fleet.layout import BACKEND, COLOURS  # noqa: E402
+
+OLD, NEW = "1.0.0", "2.0.0"
+AT_REST_SECONDS = 30
+
+
+@dataclass
+class Figures:
+    """What a prober saw; the longest answer in milliseconds."""
+
+    scheduled: int = 0
+    failed: int = 0
+    regressions: int = 0
+    p100_ms: float = 0.0
+
+    def add(self, other: Figures) -> None:
+        self.scheduled += other.scheduled
+        self.failed += other.failed
+        self.regressions += other.regressions
+        self.p100_ms = max(self.p100_ms, other.p100_ms)
+
+    def __str__(self) -> str:
+        return f"{self.scheduled:8,} requests  {self.failed} failed  {self.regressions} regressions  longest answer {self.p100_ms:.0f} ms"
+
+
+def main() -> int:
+    options = _options()
+    description = METHODS[options.method]
+    variables = {**(yaml.safe_load(description.read_text(encoding="utf-8")) if description else {}), "upgrade_method": options.method}
+    directory = REPOSITORY / "build" / "bench" / f"soak-{options.method}"
+    total, runs = Figures(), 0
+    with interruptible(), EmbeddedFleet(directory, members=options.members, pools=COLOURS if description else (BACKEND,)) as fleet:
+        try:
+            mix = yaml.safe_load((REPOSITORY / "tests/fleet/service.yml").read_text(encoding="utf-8"))["demo_probe"]["mix"]
+            rest = at_rest(fleet, mix)
+            print(f"at rest     {rest}", flush=True)
+            while total.scheduled < options.requests:
+                playbook, release = (("upgrade", NEW), ("rollback", OLD))[runs % 2]
+                figures, seconds = measured_run(directory, playbook, {**variables, "upgrade_release": release})
+                runs += 1
+                total.add(figures)
+                print(f"{playbook:9} {runs:3} {seconds:4.0f} s  {figures}", flush=True)
+        finally:
+            stop_probe(directory / "probe")
+    print(f"{options.method}, {options.members} members, {runs} runs: {total}; with 95 % confidence fewer than 1 in {total.scheduled // 3:,} fails")
+    return 1 if total.failed or total.scheduled < options.requests else 0
+
+
+def at_rest(fleet: EmbeddedFleet, mix: list) -> Figures:
+    """The same load on the same fleet, while nothing is done to it."""
+    directory = fleet.directory / "probe"
+    probe(directory, "started", targets=fleet.front_urls, mix=mix, rate=250, max_seconds=AT_REST_SECONDS * 4).check_returncode()
+    time.sleep(AT_REST_SECONDS)
+    stop_probe(directory)
+    result = json.loads((directory / "result.json").read_text(encoding="utf-8"))
+    return Figures(result["requests_scheduled"], result["requests_failed"], 0, result["latency_ms"]["p100"])
+
+
+def measured_run(directory: Path, playbook: str, variables: dict) -> tuple[Figures, float]:
+    """One run of a playbook, which has to end well; what its own prober saw, and the seconds it took."""
+    began = time.monotonic()
+    log = directory / f"{playbook}.log"
+    with log.open("w", encoding="utf-8") as output:
+        code = run_playbook(playbook, directory, variables, output=output)
+    if code:
+        raise SystemExit(f"{playbook} ended with {code}: see {log}")
+    report = json.loads((directory / "report.json").read_text(encoding="utf-8"))
+    if not report["requests_scheduled"]:
+        raise SystemExit(f"{playbook} measured nothing: see {log}")
+    return Figures(report["requests_scheduled"], report["requests_failed"], report["version_regressions"] or 0,
+                   report["latency_ms"]["p100"]), time.monotonic() - began
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--method", choices=tuple(METHODS), default="half_pool")
+    parser.add_argument("--members", type=int, default=6)
+    parser.add_argument("--requests", type=int, default=100_000, help="go on until so many were scheduled")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
