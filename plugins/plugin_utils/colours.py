@@ -83,8 +83,9 @@ def _side(service: Mapping, observed: Mapping, serving: Sequence[str]) -> str:
 
 
 def _one_release(service: Mapping, observed: Mapping, colour: str) -> str | None:
-    """The release that all members of a pool run; None when they run several, or one was lost."""
-    releases = {observed["members"][name].get("release") for name in service["colours"][colour]}
+    """The release that the members of a pool run; None when they run several. One that was lost does not count: the plan names it."""
+    members = [observed["members"][name] for name in service["colours"][colour]]
+    releases = {facts.get("release") for facts in members if not facts.get("lost")}
     return releases.pop() if len(releases) == 1 else None
 
 

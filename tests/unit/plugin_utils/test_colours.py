@@ -102,6 +102,13 @@ def test_one_member_that_is_not_there_yet_is_upgraded_before_the_cutover():
     assert plan["pending"] == ["g2"] and plan["cutover"] == {"from": "blue", "to": "green"}
 
 
+def test_a_lost_member_of_the_side_that_serves_is_named_and_the_other_side_stays_for_the_return():
+    fleet = observed(green="2.0.0", routes=("green", "green"))
+    fleet["members"]["g2"].update(release=None, lost="no route to host")
+    plan = planned(fleet)
+    assert plan["cutover"] is None and any("g2 cannot be reached: no route to host" in sentence for sentence in plan["refusals"])
+
+
 @pytest.mark.parametrize(("routes", "words"), [
     (("red", "blue"), "lb1 sends 'active' of its map a.map to 'red', which is no pool of upgrade_colours (blue, green)"),
     ((None, "blue"), "the map a.map of lb1 has no key 'active': add a line with the pool that has the traffic, one of blue, green"),
