@@ -10,13 +10,14 @@ export PIP_CACHE_DIR := $(CURDIR)/build/cache/pip
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help demo lab lab-test lab-down test unit lint sanity integration cores dist clean
+.PHONY: help demo lab lab-test lab-down test thorough unit lint sanity integration cores dist clean
 
 help:
 	@echo "make demo                  upgrade a real fleet on this machine, under load (METHOD=half_pool|rolling|canary|blue_green, RELEASE=2.0.0|bad)"
 	@echo "make lab, make lab-down     real hosts on this machine: systemd, SSH, apt (needs root and podman); tests/lab/cli.py runs commands in it"
 	@echo "make lab-test              upgrade, patch and break the lab, under load"
 	@echo "make test                  everything that CI runs"
+	@echo "make thorough              what CI has no time for: the whole fault table and every resume on whole fleets"
 	@echo "make unit lint sanity integration   the parts of it"
 	@echo "make dist                  build the collection's tarball into build/dist"
 	@echo "make clean                 remove build/"
@@ -35,6 +36,9 @@ lab-down:
 
 test: $(VENV)/.test $(COLLECTIONS)/.linked
 	@tests/run_all.sh
+
+thorough: $(VENV)/.test $(COLLECTIONS)/.linked
+	@$(VENV)/bin/pytest -q -ra --numprocesses 2 --dist loadfile -m "thorough and not lab" tests/integration tests/faults
 
 unit: $(VENV)/.test $(COLLECTIONS)/.linked
 	@$(VENV)/bin/pytest -q tests/unit

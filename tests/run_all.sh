@@ -20,8 +20,8 @@ wait "$sanity" || { grep -E '^(ERROR|FATAL|WARNING)' build/sanity.log; exit 1; }
 trap - EXIT
 grep -c '^Running sanity test' build/sanity.log | sed 's/$/ sanity tests passed/'
 step "the embedded fleet, its parts, the whole path, and the faults"
-# Each file has a fleet of its own, and mostly waits: two files at a time.
-build/venv/bin/pytest -q -ra --numprocesses 2 --dist loadfile -m "not lab" tests/dist tests/fleet tests/integration tests/faults
+# Each file has a fleet of its own: two files at a time. What smaller tests show too is done again with whole fleets by make thorough.
+build/venv/bin/pytest -q -ra --numprocesses 2 --dist loadfile -m "not lab and not thorough" tests/dist tests/fleet tests/integration tests/faults
 step "the lab: real hosts over SSH, upgraded, patched and rebooted"
 # Alone, because its hosts share this machine's cores and their health checks are those of a real service. Its faults: make lab-test.
 build/venv/bin/pytest -q -ra -m lab tests/lab

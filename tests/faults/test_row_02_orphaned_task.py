@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import re
 
+import pytest
 from faults.deaths import killed_at
 from faults.invariants import i4_no_request_failed, i7_all_of_it_or_nothing
 
 ON = ("embedded",)
+pytestmark = pytest.mark.thorough
 STARTED = re.compile(r"release (\S+) started")
 
 

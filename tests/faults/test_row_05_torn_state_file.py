@@ -9,10 +9,12 @@ Without the file it goes on from what the hosts show.
 
 from __future__ import annotations
 
+import pytest
 from faults.deaths import killed_at
 from faults.invariants import i4_no_request_failed, i7_all_of_it_or_nothing, i8_ends_in_error_and_says_what_next
 
 ON = ("embedded",)
+pytestmark = pytest.mark.thorough
 
 
 def test_it_is_refused_and_the_hosts_decide(fleet):

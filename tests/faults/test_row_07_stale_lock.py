@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from faults.deaths import killed_at
 from faults.invariants import i4_no_request_failed, i7_all_of_it_or_nothing, i8_ends_in_error_and_says_what_next
 
 ON = ("embedded",)
+pytestmark = pytest.mark.thorough
 
 
 def test_it_is_taken_only_by_its_id_with_a_reason(fleet):

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from faults.invariants import i7_all_of_it_or_nothing
 
 ON = ("embedded",)
+pytestmark = pytest.mark.thorough
 
 
 def test_they_are_inert(fleet):

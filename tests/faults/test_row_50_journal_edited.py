@@ -8,9 +8,11 @@ When a byte of the journal was changed after a run, then the next run says that 
 
 from __future__ import annotations
 
+import pytest
 from faults.invariants import i7_all_of_it_or_nothing
 
 ON = ("embedded",)
+pytestmark = pytest.mark.thorough
 SCREEN = {"ANSIBLE_STDOUT_CALLBACK": "alwayson.upgrade.rollout"}
 
 

@@ -14,13 +14,13 @@ PLUGINS = Path(__file__).parent / "plugins"
 EVERYBODY = {f"app{number}" for number in range(1, 7)}
 
 
-@pytest.mark.parametrize("method", ["half_pool", "rolling"])
+@pytest.mark.parametrize("method", ["half_pool", pytest.param("rolling", marks=pytest.mark.thorough)])
 def test_a_release_that_fails_its_smoke_test_is_taken_back(operator, method):
     run = operator.run("upgrade", upgrade_release="2.0.1", upgrade_method=method)
     assert run.code != 0
     report = run.report
     assert report["ok"] is False
-    assert report["requests_scheduled"] > 1000 and report["requests_failed"] == 0, report["failures_by_class"]
+    assert report["requests_scheduled"] > 300 and report["requests_failed"] == 0, report["failures_by_class"]
     returned = {name for name, member in report["members"].items() if member["outcome"] == "returned"}
     assert returned and any("was returned to 1.0.0" in sentence for sentence in report["problems"])
     assert len(returned) <= {"half_pool": 3, "rolling": 2}[method]

@@ -38,7 +38,7 @@ def test_a_lost_member_stops_the_roll(another_operator, lost, core, method):
     assert any("app1 was lost" in sentence for sentence in report["problems"])
     started = {name for name, member in report["members"].items() if member["outcome"] != "untouched"}
     assert len(started) == {"half_pool": 3, "rolling": 2}[method]
-    assert report["requests_scheduled"] > 1000 and report["requests_failed"] == 0, report["failures_by_class"]
+    assert report["requests_scheduled"] > 300 and report["requests_failed"] == 0, report["failures_by_class"]
     assert operator.in_traffic() == {"lb1": EVERYBODY - {"app1"}, "lb2": EVERYBODY - {"app1"}}
     if method == "half_pool":
         assert {version for name, version in operator.versions().items() if name != "app1"} == {"1.0.0"}

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from sweep.kill_sweep import Sweep
 
+pytestmark = pytest.mark.thorough
 REPOSITORY = Path(__file__).resolve().parents[3]
 
 

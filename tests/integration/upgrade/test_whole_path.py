@@ -30,7 +30,7 @@ def test_03_a_half_pool_upgrade_loses_no_request(operator):
     assert run.code == 0, run.output[-4000:]
     report = run.report
     assert report["ok"] is True
-    assert report["requests_scheduled"] > 2000
+    assert report["requests_scheduled"] > 600
     assert (report["requests_failed"], report["version_regressions"]) == (0, 0), report["failures_by_class"]
     assert report["live_min"] >= report["live_floor"] == 3
     assert set(report["members"]) == EVERYBODY
@@ -61,7 +61,7 @@ def test_05_the_way_back_is_as_quiet(operator):
     assert run.code == 0, run.output[-4000:]
     report = run.report
     assert (report["release_from"], report["release_to"], report["ok"]) == ("2.0.0", "1.0.0", True)
-    assert report["requests_scheduled"] > 2000 and report["requests_failed"] == 0, report["failures_by_class"]
+    assert report["requests_scheduled"] > 600 and report["requests_failed"] == 0, report["failures_by_class"]
     assert set(operator.versions().values()) == {"1.0.0"}
     assert operator.in_traffic() == {"lb1": EVERYBODY, "lb2": EVERYBODY}
 
@@ -72,7 +72,7 @@ def test_06_forward_again_by_rolling_driven_from_each_load_balancer(operator):
     assert run.code == 0, run.output[-4000:]
     report = run.report
     assert report["ok"] is True and report["method"] == "rolling"
-    assert report["requests_scheduled"] > 2000 and report["requests_failed"] == 0, report["failures_by_class"]
+    assert report["requests_scheduled"] > 600 and report["requests_failed"] == 0, report["failures_by_class"]
     assert report["live_min"] >= report["live_floor"] == 4
     for database in report["databases"].values():
         assert [(row["phase"], row["status"]) for row in database["migrations"]] == [("expand", "already")]
