@@ -121,7 +121,11 @@ class _Rerouting:
             # Interrupted: not even then do some load balancers send the traffic elsewhere than the others.
             self._undo()
             raise
-        return self._result(changed, self._routes(), self._settle())
+        try:
+            sessions = self._settle()
+        except LoadBalancerError as error:
+            raise RouteError(f"{error}. The route has moved to {self._request.value} everywhere, and stays") from error
+        return self._result(changed, {side.name: self._request.value for side in self._sides}, sessions)
 
     def _is_due(self) -> bool:
         wanted = self._request.value
@@ -202,9 +206,6 @@ class _Rerouting:
             raise RouteError(f"{self._request.value} has {live} live members on {side.name}, and {self._request.min_live} are required. Nothing was changed: "
                              "alwayson.upgrade.traffic_info shows why, min_live says how many are enough")
         return live
-
-    def _routes(self) -> dict[str, str | None]:
-        return {side.name: side.table.route(self._request.key) for side in self._sides}
 
     def _result(self, changed: bool, after: Mapping[str, str | None], sessions: Mapping[str, int]) -> Result:
         proof = {side.name: {"before": self._before[side.name], "after": after[side.name], "map": side.table.path, "live": self._live.get(side.name),

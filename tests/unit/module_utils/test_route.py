@@ -166,6 +166,17 @@ def test_the_pool_before_is_watched_for_as_long_as_was_asked(house, settle, left
     assert house.time.now - began == pytest.approx(min(settle, 2), abs=0.5)
 
 
+def test_a_load_balancer_that_is_gone_after_the_cutover_does_not_take_it_back(house):
+    def pool(name, backend):
+        if backend == "blue" and house.tables[0].process == "green":
+            raise LoadBalancerError(f"{name} does not answer")
+        return House.pool(house, name, backend)
+    house.pool = pool
+    with pytest.raises(RouteError, match="lb1 does not answer. The route has moved to green everywhere, and stays"):
+        house.do(Request("active", "green", settle=5))
+    assert house.routes == [("green", "green")] * 2
+
+
 @pytest.mark.parametrize("before", [None, "gone"])
 def test_a_route_from_nowhere_that_can_be_watched(house, before):
     for table in house.tables:
