@@ -3,9 +3,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """HAProxy as a load balancer, driven through its runtime API: over TCP or over its UNIX socket.
 
-One connection carries one line of commands, joined by ``;``, which HAProxy works off in one go: the changes of one line are
-seen together. A command that fails says so in words and does not stop the ones behind it, so every name is checked before
-it is put into a line, and every word of an answer to a change is an error.
+One connection carries one line of commands, joined by ``;``, which HAProxy works off right after one another; it lets others in
+between (``cli_io_handler``: "yield between pipelined commands"), so only a single command is seen as a whole. A command that
+fails says so in words and does not stop the ones behind it, so every name is checked before it is put into a line, and every
+word of an answer to a change is an error.
 """
 
 from __future__ import annotations

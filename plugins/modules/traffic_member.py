@@ -54,7 +54,8 @@ options:
   out:
     description:
       - Only with O(state=ready). Members that start to drain in the same moment. Each load balancer gets all the changes in one
-        line of commands, so that no user sees O(members) and then O(out) again.
+        line of commands, which it works off within a scheduling round each. What must not be seen in between at all is one key of a map,
+        see M(alwayson.upgrade.traffic_route).
       - Those in maintenance already stay there.
     type: list
     elements: str
@@ -83,6 +84,7 @@ options:
 seealso:
   - module: alwayson.upgrade.fleet_lock
   - module: alwayson.upgrade.traffic_info
+  - module: alwayson.upgrade.traffic_route
 notes:
   - O(fence) guards the host that this runs on. Where one host drives all load balancers, a run on another one is not seen there.
   - The proof is about sessions that the process behind O(load_balancers[].endpoint) knows. After a reload, requests may be in flight in an old worker

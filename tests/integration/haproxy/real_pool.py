@@ -175,8 +175,8 @@ def until(condition: Callable[[], object]) -> None:
 
 
 @contextlib.contextmanager
-def load(*clients: Client) -> Iterator[None]:
-    """Run the clients, from the first answer of each of them on; afterwards no request has failed."""
+def load(*clients: Client, forgiven: int = 0) -> Iterator[None]:
+    """Run the clients, from the first answer of each of them on; afterwards no request has failed, or at most as many as are forgiven."""
     for client in clients:
         client.start()
     try:
@@ -186,4 +186,4 @@ def load(*clients: Client) -> Iterator[None]:
         for client in clients:
             client.stop()
     failures = [failure for client in clients for failure in client.failures]
-    assert not failures, f"{len(failures)} requests failed: {failures[:5]}"
+    assert len(failures) <= forgiven, f"{len(failures)} requests failed: {failures[:5]}"

@@ -95,15 +95,19 @@ def total(clients):
 
 @pytest.mark.parametrize(("release", "check"), [(None, "L4CON"), ("sick", "L7STS")], ids=["dead", "sick"])
 def test_what_is_not_healthy_never_comes_back_and_nobody_notices_the_try(pool, release, check):
-    """Trap 3: HAProxy takes what leaves maintenance for up. Even clients with its cookie must not reach it before a check passed."""
+    """Trap 3: HAProxy takes what leaves maintenance for up. Even clients with its cookie must not reach it before a check passed.
+
+    HAProxy lets others in between two commands of a line. There, a client may get one answer of a sick application; a dead one costs it a retry.
+    """
+    tries = ("ready", "checked")
     pool.do("drained", "s1")
     pool.kill_member("s1")
     if release:
         pool.start_member("s1", release)
     clients = [Client(pool.fronts[front], pause=0.005, sticky=False, cookie="SRV=s1") for front in pool.fronts]
     try:
-        with load(*clients):
-            for state in ("ready", "checked"):
+        with load(*clients, forgiven=len(tries) * len(clients) if release else 0):
+            for state in tries:
                 with pytest.raises(TrafficError, match=rf"s1 does not pass its health check on lb1 \(down {check}\); .* on lb2 .*is back on lb1, lb2"):
                     pool.do(state, "s1", timeout=1.5)
                 assert pool.admin("s1") == both(MAINT)
