@@ -116,7 +116,7 @@ def from_record(directory: Path, record: dict) -> Layout:
     return Layout(
         directory=directory,
         members=tuple(
-            Member(entry["name"], entry["zone"], Endpoint(*entry["endpoint"]), _host_directory(directory, entry["name"]), entry["pool"])
+            Member(entry["name"], entry["zone"], Endpoint(*entry["endpoint"]), _host_directory(directory, entry["name"]), entry.get("pool", BACKEND))
             for entry in record["members"]
         ),
         load_balancers=tuple(LoadBalancer(entry["name"], Endpoint(*entry["front"]), Endpoint(*entry["runtime"])) for entry in record["load_balancers"]),
