@@ -39,13 +39,15 @@ LARGEST_TOKEN = 2**53
 LONGEST_OWNER = 500
 # Reading and writing the token takes milliseconds; only a process that was stopped in between holds this for longer.
 MOMENT_SECONDS = 10.0
+# What a run with an older token has begun is waited for this long.
+OLDER_SECONDS = 60.0
 
 
 class FenceError(Exception):
     """This run may not work on this host, or nobody can tell whether it may. Nothing was changed; the message says what to do."""
 
 
-def admitted(fence: Mapping | None, timeout: float, check_mode: bool) -> ContextManager[None]:
+def admitted(fence: Mapping | None, check_mode: bool, timeout: float = OLDER_SECONDS) -> ContextManager[None]:
     """The context in which a module with the option `fence` changes anything; without the option there is none."""
     if fence is None:
         return contextlib.nullcontext()

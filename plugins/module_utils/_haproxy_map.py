@@ -21,6 +21,13 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer im
 from ansible_collections.alwayson.upgrade.plugins.module_utils._route import Side
 from ansible_collections.alwayson.upgrade.plugins.module_utils._small_file import replace
 
+# The options of the doc fragment `map_key`.
+ARGUMENTS = {
+    "map": {"type": "str", "required": True},
+    "key": {"type": "str", "required": True, "no_log": False},
+    "persist": {"type": "bool", "default": True},
+}
+
 # One word of a line of commands, and of a line of the file.
 _WORD = re.compile(r"[A-Za-z0-9_.:/@+-]+")
 _LISTED = re.compile(r"^-?\d+ \((?P<path>[^)]+)\) ", re.MULTILINE)
@@ -101,13 +108,15 @@ class HaproxyMap:
 
     def set_route(self, key: str, value: str | None) -> None:
         """Send them elsewhere, at once."""
-        line = self._line(key, value)
+        self._require_words(key, value)
+        line = self._line("set" if key in self.routes() else "add", key, value)
         answer = self._runtime.ask(line)
         if answer.strip():
             raise self._runtime.error(f"answers {' '.join(answer.split())!r} to {line!r}")
 
     def keep(self, key: str, value: str | None) -> None:
         """Have the file say so, by one rename."""
+        self._require_words(key, value)
         if not self._is_kept:
             return
         try:
@@ -117,16 +126,16 @@ class HaproxyMap:
                                       "or set persist=false, and a reload brings back the route that the file has") from error
 
     def command(self, key: str, value: str | None) -> str:
-        """What a person types in a shell to do the same."""
-        return f"echo {shlex.quote(self._line(key, value))} | socat stdio {shlex.quote(self._runtime.socat_address())}"
+        """What a person types in a shell to do the same with a key that is there. Asks nobody: it is said when the process may not answer."""
+        return f"echo {shlex.quote(self._line('set', key, value))} | socat stdio {shlex.quote(self._runtime.socat_address())}"
 
-    def _line(self, key: str, value: str | None) -> str:
+    def _line(self, verb: str, key: str, value: str | None) -> str:
+        return f"del map {self.path} {key}" if value is None else f"{verb} map {self.path} {key} {value}"
+
+    def _require_words(self, key: str, value: str | None) -> None:
         for word in (key, *([] if value is None else [value])):
             if not _WORD.fullmatch(word):
                 raise self._runtime.error(f"cannot have {word!r} in its map: letters, digits and any of . _ : / @ + - make a key or a value")
-        if value is None:
-            return f"del map {self.path} {key}"
-        return f"{'add' if self.route(key) is None else 'set'} map {self.path} {key} {value}"
 
     def _found(self, name: str) -> str:
         paths = parse_maps(self._runtime.ask("show map"))

@@ -6,16 +6,22 @@
 from __future__ import annotations
 
 import signal
+from typing import Callable, Sequence
+
+HANGING_UP = (signal.SIGTERM, signal.SIGHUP)
 
 
-def unwind_when_ended(error: type[Exception]) -> None:
-    """From now on SIGTERM and SIGHUP raise `error`, the first of them; those after it are ignored, so that the way back is not cut short."""
-    numbers = (signal.SIGTERM, signal.SIGHUP)
+def unwind_when_ended(
+    error: type[Exception],
+    numbers: Sequence[signal.Signals] = HANGING_UP,
+    said: Callable[[signal.Signals], str] = lambda number: f"ended by signal {int(number)}",
+) -> None:
+    """From now on the first of these signals raises `error` with what is said of it; those after it are ignored, so that the way back is not cut short."""
 
     def unwind(received: int, _frame: object) -> None:
         for number in numbers:
             signal.signal(number, signal.SIG_IGN)
-        raise error(f"ended by signal {received}")
+        raise error(said(signal.Signals(received)))
 
     for number in numbers:
         signal.signal(number, unwind)

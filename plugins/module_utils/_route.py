@@ -86,32 +86,27 @@ class Result:
     finished: float
 
 
-def foresee(sides: Sequence[Side], request: Request, clock: Clock = Clock()) -> Result:
-    """What `bring_about` would end in. Only reads; raises as it does when a pool is not there, or has too few live members."""
-    return _Rerouting(sides, request, clock).foresee()
+class Rerouting:
+    """One request under way. Raises LoadBalancerError or RouteError when a pool is not there, or has too few live members.
 
+    :ivar before: where the key led at first, by load balancer.
+    """
 
-def bring_about(sides: Sequence[Side], request: Request, clock: Clock = Clock()) -> Result:
-    """Send the traffic there and prove it. Raises LoadBalancerError before anything is changed, and RouteError when it did not work out."""
-    return _Rerouting(sides, request, clock).bring_about()
-
-
-class _Rerouting:
-    """One request under way."""
-
-    def __init__(self, sides: Sequence[Side], request: Request, clock: Clock) -> None:
+    def __init__(self, sides: Sequence[Side], request: Request, clock: Clock = Clock()) -> None:
         self._sides, self._request, self._clock = sides, request, clock
         self._started = clock.epoch()
         self._live = {} if request.min_live is None else {side.name: self._require_live(side) for side in sides}
-        self._before = {side.name: side.table.route(request.key) for side in sides}
+        self.before = {side.name: side.table.route(request.key) for side in sides}
         self._kept_before = {side.name: side.table.kept(request.key) for side in sides}
         self._left = [side.name for side in sides if self._is_left(side)]
         self._touched: list[Side] = []
 
     def foresee(self) -> Result:
+        """What `bring_about` would end in. Only reads."""
         return self._result(self._is_due(), {side.name: self._request.value for side in self._sides}, {})
 
     def bring_about(self) -> Result:
+        """Send the traffic there and prove it. Raises RouteError when it did not work out."""
         changed = self._is_due()
         try:
             self._reroute()
@@ -129,11 +124,11 @@ class _Rerouting:
 
     def _is_due(self) -> bool:
         wanted = self._request.value
-        return any(route != wanted for routes in (self._before, self._kept_before) for route in routes.values())
+        return any(route != wanted for routes in (self.before, self._kept_before) for route in routes.values())
 
     def _reroute(self) -> None:
         key, wanted = self._request.key, self._request.value
-        due = [side for side in self._sides if {self._before[side.name], self._kept_before[side.name]} != {wanted}]
+        due = [side for side in self._sides if {self.before[side.name], self._kept_before[side.name]} != {wanted}]
         for side in due:
             # Written down first: when the answer is lost, the change may have been made.
             self._touched.append(side)
@@ -151,13 +146,13 @@ class _Rerouting:
             return "Nothing was changed"
         left = {side.name: problem for side in self._touched if (problem := self._restore(side))}
         back = [side.name for side in self._touched if side.name not in left]
-        told = [f"{side.name} could NOT be put back ({left[side.name]}); do it there: {side.table.command(self._request.key, self._before[side.name])}"
+        told = [f"{side.name} could NOT be put back ({left[side.name]}); do it there: {side.table.command(self._request.key, self.before[side.name])}"
                 for side in self._touched if side.name in left]
         return ". ".join([*([f"The route before is back on {', '.join(back)}"] if back else []), *told])
 
     def _restore(self, side: Side) -> str:
         """Set and read back; return what is wrong, or an empty string."""
-        key, before = self._request.key, self._before[side.name]
+        key, before = self._request.key, self.before[side.name]
         problem = ""
         for attempt in range(PUT_BACK_ATTEMPTS):
             if attempt:
@@ -187,7 +182,7 @@ class _Rerouting:
 
     def _is_left(self, side: Side) -> bool:
         """Whether the route leads away from a pool that can be watched."""
-        before = self._before[side.name]
+        before = self.before[side.name]
         if before in (None, self._request.value) or self._request.min_live is None:
             return False
         try:
@@ -197,7 +192,7 @@ class _Rerouting:
         return True
 
     def _sessions(self, side: Side) -> int:
-        members = side.pool(self._before[side.name]).members.values()
+        members = side.pool(self.before[side.name]).members.values()
         return sum(member.sessions + member.queued for member in members)
 
     def _require_live(self, side: Side) -> int:
@@ -208,6 +203,6 @@ class _Rerouting:
         return live
 
     def _result(self, changed: bool, after: Mapping[str, str | None], sessions: Mapping[str, int]) -> Result:
-        proof = {side.name: {"before": self._before[side.name], "after": after[side.name], "map": side.table.path, "live": self._live.get(side.name),
+        proof = {side.name: {"before": self.before[side.name], "after": after[side.name], "map": side.table.path, "live": self._live.get(side.name),
                              "sessions_before": sessions.get(side.name, 0)} for side in self._sides}
-        return Result(changed, dict(self._before), dict(after), proof, self._started, self._clock.epoch())
+        return Result(changed, dict(self.before), dict(after), proof, self._started, self._clock.epoch())

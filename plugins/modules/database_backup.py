@@ -137,6 +137,7 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils import _postgresq
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup import FAILURES, BackupError, BackupRun, unproven
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup_store import Store
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_scratch import drop_left_behind
+from ansible_collections.alwayson.upgrade.plugins.module_utils._interruption import HANGING_UP, unwind_when_ended
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import LOGIN_ARGUMENTS, LOGIN_EXCLUSIVE, Login, connect
 
 ARGUMENTS = {
@@ -147,21 +148,12 @@ ARGUMENTS = {
     "parallel": {"type": "int", "default": 1},
     "state": {"type": "str", "default": "proven", "choices": ["proven"]},
 }
-# How long the backup of a run with an older token is waited for.
-FENCE_SECONDS = 60
-STOPPING_SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+STOPPING_SIGNALS = (*HANGING_UP, signal.SIGINT)
 
 
-def stop_cleanly_on_signals() -> None:
-    """Let a signal that ends the module unwind it first: scratch databases and partial files are cleared up."""
-
-    def stop(number: int, _frame: object) -> None:
-        for every in STOPPING_SIGNALS:
-            signal.signal(every, signal.SIG_IGN)
-        raise BackupError(f"stopped by {signal.Signals(number).name}; nothing half done is left, run this again")
-
-    for number in STOPPING_SIGNALS:
-        signal.signal(number, stop)
+def stopped_by(number: signal.Signals) -> str:
+    """What is said of a signal that ended the module: scratch databases and partial files are cleared up."""
+    return f"stopped by {number.name}; nothing half done is left, run this again"
 
 
 def check(module: AnsibleModule, login: Login) -> tuple[BackupRun, list[str]]:
@@ -209,9 +201,9 @@ def failure(backups: dict) -> str:
 
 def main() -> None:
     module = AnsibleModule(argument_spec={**LOGIN_ARGUMENTS, **_fence.ARGUMENTS, **ARGUMENTS}, mutually_exclusive=LOGIN_EXCLUSIVE, supports_check_mode=True)
-    stop_cleanly_on_signals()
+    unwind_when_ended(BackupError, STOPPING_SIGNALS, stopped_by)
     try:
-        with _fence.admitted(module.params["fence"], FENCE_SECONDS, module.check_mode):
+        with _fence.admitted(module.params["fence"], module.check_mode):
             result = back_up(module, Login.of(module.params))
     except (*FAILURES, _fence.FenceError) as error:
         module.fail_json(msg=str(error), backups={}, dropped=[], directory=module.params["directory"])

@@ -231,7 +231,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     try:
-        with _fence.admitted(module.params["fence"], module.params["wait_timeout"], module.check_mode):
+        with _fence.admitted(module.params["fence"], module.check_mode, module.params["wait_timeout"]):
             message, result = migrate(module)
     except (MigrationError, LedgerError, PostgresqlError, _fence.FenceError) as error:
         module.fail_json(msg=str(error), changed=False, migrations={})

@@ -82,7 +82,7 @@ def main() -> None:
 
 def _wait(fence: dict, lock: str | None, timeout: float, check_mode: bool) -> None:
     if check_mode or lock is None or not os.path.isdir(os.path.dirname(lock)):
-        with _fence.admitted(fence, timeout, check_mode):
+        with _fence.admitted(fence, check_mode, timeout):
             return
     with _fence.fenced(fence["path"], fence["token"], fence["owner"], timeout, lock):
         return

@@ -160,7 +160,7 @@ class Work:
     def do(self) -> dict:
         """Do what the state asks for; returns the module's result."""
         started = time.time()
-        with admitted(self.params["fence"], self.params["lock_timeout"], self.check_mode):
+        with admitted(self.params["fence"], self.check_mode, self.params["lock_timeout"]):
             changed, more = getattr(self, f"_{self.params['state']}")()
         facts = {"updates": [], "restarted": [], "waited": 0.0, "reboot_for": self.manager.reboot_reasons(),
                  "outdated_services": _host_state.outdated_services(), "boot": _host_state.boot_of(), "held_by": self.manager.held_by()}

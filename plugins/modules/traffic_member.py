@@ -186,7 +186,7 @@ def main() -> None:
     )
     unwind_when_ended(TrafficError)
     try:
-        with _fence.admitted(module.params["fence"], module.params["timeout"], module.check_mode):
+        with _fence.admitted(module.params["fence"], module.check_mode, module.params["timeout"]):
             balancers = open_load_balancers(module.params["load_balancers"])
             request = request_from(module.params)
             result = foresee(balancers, request) if module.check_mode else bring_about(balancers, request)

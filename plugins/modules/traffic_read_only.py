@@ -12,12 +12,14 @@ version_added: 0.2.0
 author: The alwayson.upgrade maintainers (@alwayson)
 description:
   - Content stays readable while what is behind it is worked on. Writes are refused politely, for the whole service or for one tenant.
+  - O(key) says whose writes are meant, the service's or a tenant's, as the configuration looks it up.
   - A key of a map leads to the moment until which nothing is written. The load balancers compare it with their clock, so writing is let in again by
     itself when that moment comes, whatever becomes of the run, of the controller, or of this host.
   - The key is changed on all load balancers right after one another and read back. When it fails on the way, the moment before is put back on every
     load balancer, and what could not be put back is named with the command that does it.
 extends_documentation_fragment:
   - alwayson.upgrade.load_balancers
+  - alwayson.upgrade.map_key
   - alwayson.upgrade.fence
 attributes:
   check_mode:
@@ -38,18 +40,6 @@ options:
     description: For how long writes are refused when nobody lets them in before.
     type: int
     default: 300
-  map:
-    description: The map, as O(alwayson.upgrade.traffic_route#module:map).
-    type: str
-    required: true
-  key:
-    description: Whose writes are meant, the service's or a tenant's, as the configuration looks it up.
-    type: str
-    required: true
-  persist:
-    description: Whether the map's file is written, so that a reload keeps the moment. It has to be on the host that this runs on.
-    type: bool
-    default: true
 seealso:
   - module: alwayson.upgrade.traffic_route
 notes:
@@ -101,15 +91,11 @@ import time
 from typing import Iterable
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.alwayson.upgrade.plugins.module_utils import _fence
+from ansible_collections.alwayson.upgrade.plugins.module_utils import _fence, _haproxy_map
 from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy import open_load_balancers
-from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy_map import sides_of
 from ansible_collections.alwayson.upgrade.plugins.module_utils._interruption import unwind_when_ended
 from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import ARGUMENTS, LoadBalancerError
-from ansible_collections.alwayson.upgrade.plugins.module_utils._route import Request, RouteError, bring_about, foresee
-
-FENCE_SECONDS = 60
-
+from ansible_collections.alwayson.upgrade.plugins.module_utils._route import Request, Rerouting, RouteError
 
 def main() -> None:
     module = AnsibleModule(
@@ -118,9 +104,7 @@ def main() -> None:
             **_fence.ARGUMENTS,
             "state": {"type": "str", "choices": ["read_only", "open"], "default": "read_only"},
             "seconds": {"type": "int", "default": 300},
-            "map": {"type": "str", "required": True},
-            "key": {"type": "str", "required": True, "no_log": False},
-            "persist": {"type": "bool", "default": True},
+            **_haproxy_map.ARGUMENTS,
         },
         supports_check_mode=True,
     )
@@ -128,14 +112,12 @@ def main() -> None:
     params = module.params
     try:
         until = until_when(params["state"], params["seconds"], time.time())
-        with _fence.admitted(params["fence"], FENCE_SECONDS, module.check_mode):
-            sides = sides_of(open_load_balancers(params["load_balancers"]), params["map"], params["persist"])
-            request = Request(params["key"], str(until), min_live=None)
-            result = foresee(sides, request)
-            before = {name: moment(value) for name, value in result.before.items()}
+        with _fence.admitted(params["fence"], module.check_mode):
+            sides = _haproxy_map.sides_of(open_load_balancers(params["load_balancers"]), params["map"], params["persist"])
+            rerouting = Rerouting(sides, Request(params["key"], str(until), min_live=None))
+            before = {name: moment(value) for name, value in rerouting.before.items()}
             changed = is_change(before.values(), until, time.time())
-            if changed and not module.check_mode:
-                result = bring_about(sides, request)
+            result = rerouting.bring_about() if changed and not module.check_mode else rerouting.foresee()
     except (LoadBalancerError, RouteError, _fence.FenceError) as error:
         module.fail_json(msg=str(error))
     after = {name: until if changed else value for name, value in before.items()}

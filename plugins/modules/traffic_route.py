@@ -19,6 +19,7 @@ description:
   - The map's file is written as well, so that a reload of the load balancer keeps the route.
 extends_documentation_fragment:
   - alwayson.upgrade.load_balancers
+  - alwayson.upgrade.map_key
   - alwayson.upgrade.fence
 attributes:
   check_mode:
@@ -28,25 +29,10 @@ attributes:
     support: full
     description: Returns the route before and after, for each load balancer.
 options:
-  map:
-    description:
-      - The map, which is the file in C(map(FILE)) of the configuration, or the last part of its path when there is only one such on each load balancer.
-    type: str
-    required: true
-  key:
-    description: The key in the map.
-    type: str
-    required: true
   backend:
     description: The pool that gets the requests, which is the name of a backend on the load balancers.
     type: str
     required: true
-  persist:
-    description:
-      - Whether the map's file is written. It has to be on the host that this runs on, which is then the load balancer itself.
-      - With V(false) a reload brings back what the file says.
-    type: bool
-    default: true
   min_live:
     description: The live members that O(backend) must have on every load balancer.
     type: int
@@ -68,7 +54,7 @@ EXAMPLES = r"""
 #   use_backend %[str(active),map(/etc/haproxy/active.map,blue)]
 - name: Everybody to the green pool, when at least three of its members are live
   alwayson.upgrade.traffic_route:
-    load_balancers:
+    load_balancers: &load_balancers
       - name: "{{ inventory_hostname }}"
         endpoint: unix:/run/haproxy/admin.sock
     map: /etc/haproxy/active.map
@@ -79,9 +65,7 @@ EXAMPLES = r"""
 
 - name: And back at once
   alwayson.upgrade.traffic_route:
-    load_balancers:
-      - name: "{{ inventory_hostname }}"
-        endpoint: unix:/run/haproxy/admin.sock
+    load_balancers: *load_balancers
     map: /etc/haproxy/active.map
     key: active
     backend: "{{ cutover.proof[inventory_hostname].before }}"
@@ -127,25 +111,19 @@ finished:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.alwayson.upgrade.plugins.module_utils import _fence
+from ansible_collections.alwayson.upgrade.plugins.module_utils import _fence, _haproxy_map
 from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy import open_load_balancers
-from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy_map import sides_of
 from ansible_collections.alwayson.upgrade.plugins.module_utils._interruption import unwind_when_ended
 from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import ARGUMENTS, LoadBalancerError
-from ansible_collections.alwayson.upgrade.plugins.module_utils._route import Request, RouteError, bring_about, foresee
-
-FENCE_SECONDS = 60
-
+from ansible_collections.alwayson.upgrade.plugins.module_utils._route import Request, Rerouting, RouteError
 
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
             **ARGUMENTS,
             **_fence.ARGUMENTS,
-            "map": {"type": "str", "required": True},
-            "key": {"type": "str", "required": True, "no_log": False},
+            **_haproxy_map.ARGUMENTS,
             "backend": {"type": "str", "required": True},
-            "persist": {"type": "bool", "default": True},
             "min_live": {"type": "int", "default": 1},
             "settle": {"type": "float", "default": 0},
         },
@@ -155,9 +133,10 @@ def main() -> None:
     params = module.params
     request = Request(params["key"], params["backend"], params["min_live"], params["settle"])
     try:
-        with _fence.admitted(params["fence"], FENCE_SECONDS, module.check_mode):
-            sides = sides_of(open_load_balancers(params["load_balancers"]), params["map"], params["persist"])
-            result = foresee(sides, request) if module.check_mode else bring_about(sides, request)
+        with _fence.admitted(params["fence"], module.check_mode):
+            sides = _haproxy_map.sides_of(open_load_balancers(params["load_balancers"]), params["map"], params["persist"])
+            rerouting = Rerouting(sides, request)
+            result = rerouting.foresee() if module.check_mode else rerouting.bring_about()
     except (LoadBalancerError, RouteError, _fence.FenceError) as error:
         module.fail_json(msg=str(error))
     module.exit_json(

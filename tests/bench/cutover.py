@@ -23,7 +23,7 @@ sys.path[:0] = [str(REPOSITORY / "tests"), str(REPOSITORY / "build" / "collectio
 import yaml  # noqa: E402
 from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy import Haproxy  # noqa: E402
 from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy_map import sides_of  # noqa: E402
-from ansible_collections.alwayson.upgrade.plugins.module_utils._route import Request, bring_about  # noqa: E402
+from ansible_collections.alwayson.upgrade.plugins.module_utils._route import Request, Rerouting  # noqa: E402
 from fleet.demo import interruptible, probe, stop_probe  # noqa: E402
 from fleet.embedded import EmbeddedFleet  # noqa: E402
 from fleet.layout import COLOURS, ROUTE_KEY  # noqa: E402
@@ -55,7 +55,7 @@ def cut_over(fleet: EmbeddedFleet, colour: str) -> float:
     time.sleep(PAUSE_SECONDS)
     began = time.monotonic()
     balancers = [Haproxy(balancer.name, balancer.traffic_endpoint) for balancer in fleet.layout.load_balancers]
-    result = bring_about(sides_of(balancers, "active.map", is_kept=True), Request(ROUTE_KEY, colour))
+    result = Rerouting(sides_of(balancers, "active.map", is_kept=True), Request(ROUTE_KEY, colour)).bring_about()
     if not result.changed or set(result.after.values()) != {colour}:
         raise SystemExit(f"the traffic did not move to {colour}: {result}")
     return (time.monotonic() - began) * 1000

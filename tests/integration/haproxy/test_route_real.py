@@ -13,7 +13,7 @@ import pytest
 from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy import Haproxy
 from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy_map import HaproxyMap, sides_of
 from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import LoadBalancerError
-from ansible_collections.alwayson.upgrade.plugins.module_utils._route import Request, RouteError, bring_about
+from ansible_collections.alwayson.upgrade.plugins.module_utils._route import Request, Rerouting, RouteError
 from fleet.haproxy import find_binary
 from fleet.ports import Ports
 from integration.haproxy.by_ansible import ansible
@@ -76,7 +76,7 @@ class BlueGreen(RealProcesses):
             return 0
 
     def go(self, colour: str, is_kept: bool = True, **options):
-        return bring_about(sides_of(list(self.balancers.values()), "active.map", is_kept), Request("active", colour, **options))
+        return Rerouting(sides_of(list(self.balancers.values()), "active.map", is_kept), Request("active", colour, **options)).bring_about()
 
     def reload(self, name: str) -> None:
         """And wait until another worker answers, with its checks done."""

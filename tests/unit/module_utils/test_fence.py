@@ -81,7 +81,7 @@ def test_without_a_token_there_is_only_the_lock(fence):
     with alone(fence, None), pytest.raises(FenceError, match=f"process {os.getpid()} holds {fence}.work"), alone(fence, None):
         pytest.fail("two at work")
     assert stored(fence)["token"] == 9
-    with admitted(None, 0, check_mode=False):
+    with admitted(None, check_mode=False):
         pass
 
 
@@ -162,11 +162,11 @@ def test_the_files_of_older_tokens_are_removed_and_no_others(fence, tmp_path):
 
 def test_check_mode_compares_and_leaves_nothing(fence):
     option = {"path": fence, "token": 5, "owner": "anna"}
-    with admitted(option, 0, check_mode=True):
+    with admitted(option, check_mode=True):
         assert not os.path.exists(fence)
     leave(fence, 6, "bob")
     with pytest.raises(FenceError, match="bob has taken over"):
-        admitted(option, 0, check_mode=True)
+        admitted(option, check_mode=True)
 
 
 def test_the_folder_is_made(tmp_path):

@@ -76,6 +76,15 @@ def test_a_map_is_found_by_its_file_or_the_last_part_of_it(name):
     assert table.command("active", "blue") == f"echo 'set map {table.path} active blue' | socat stdio unix-connect:/run/lb1"
 
 
+def test_the_command_is_said_of_a_load_balancer_that_does_not_answer_any_more():
+    table, fake = made()
+
+    def gone(line):
+        raise fake.error("does not answer")
+    fake.ask = gone
+    assert table.command("active", None) == f"echo 'del map {table.path} active' | socat stdio unix-connect:/run/lb1"
+
+
 def test_a_map_that_is_not_there_or_there_twice_is_refused():
     with pytest.raises(HaproxyError, match="has no map 'activ.map': it has /etc/haproxy/active.map, /srv/other/tenants.map. Give the file"):
         made(name="activ.map")

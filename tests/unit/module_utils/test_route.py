@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import READY, UP, Backend, LoadBalancerError, Member
-from ansible_collections.alwayson.upgrade.plugins.module_utils._route import Request, RouteError, Side, bring_about, foresee
+from ansible_collections.alwayson.upgrade.plugins.module_utils._route import Request, Rerouting, RouteError, Side
 from fake_load_balancer import Time
 
 GREEN = Request("active", "green", min_live=2)
@@ -70,7 +70,7 @@ class House:
                         for number in range(3)})
 
     def do(self, request=GREEN):
-        return bring_about(self.sides, request, self.time.clock)
+        return Rerouting(self.sides, request, self.time.clock).bring_about()
 
     @property
     def routes(self):
@@ -104,7 +104,7 @@ def test_a_process_and_a_file_that_differ_are_brought_together(house, process, f
 
 
 def test_a_check_tells_and_changes_nothing(house):
-    foreseen = foresee(house.sides, GREEN, house.time.clock)
+    foreseen = Rerouting(house.sides, GREEN, house.time.clock).foresee()
     assert foreseen.changed and foreseen.after == {"lb1": "green", "lb2": "green"} and house.calls == []
 
 
