@@ -15,6 +15,8 @@ from collections.abc import Mapping, Sequence
 from ..module_utils._traffic import disagreements
 
 METHOD = "blue_green"
+# A side without traffic has no floor: all its members may be out at once.
+NO_FLOOR = {"max_unavailable": "100%", "min_live": 0, "max_per_domain": None}
 # What a team may say of the map: whose requests go where by which key, whether its file is written, and how the crew's requests are told from others.
 ROUTE_KEYS = ("map", "key", "persist", "crew_key", "crew_headers")
 
@@ -56,12 +58,12 @@ def choose_side(service: Mapping, observed: Mapping) -> dict:
     """
     routes = {name: balancer.get("routes", {}).get(service["route"]["key"]) for name, balancer in sorted(observed["load_balancers"].items())}
     serving = [colour for colour in service["colours"] if colour in routes.values()]
-    side = _side(service, observed, serving)
+    runs = {colour: _one_release(service, observed, colour) for colour in service["colours"]}
+    side = _side(service["release"], serving, runs)
     other = next(colour for colour in service["colours"] if colour != side)
-    runs = {colour: _one_release(service, observed, colour) for colour in (side, other)}
     names = service["colours"][side]
     everybody = {name: {**facts, "pool": _colour_of(service, name)} for name, facts in observed["members"].items()}
-    chosen = {**service, "backend": side, "members": side, "hosts": {**service["hosts"], "members": names},
+    chosen = {**service, **NO_FLOOR, "backend": side, "members": side, "hosts": {**service["hosts"], "members": names},
               "side": {"to": side, "serving": serving, "is_routed": set(routes.values()) == {side}, "release": runs[other]}}
     if chosen["release"] is None and service["direction"] == "rollback":
         chosen["release"] = runs[side]
@@ -74,11 +76,10 @@ def choose_side(service: Mapping, observed: Mapping) -> dict:
     }
 
 
-def _side(service: Mapping, observed: Mapping, serving: Sequence[str]) -> str:
-    """The pool that runs the release, when it has traffic; else the one that has none."""
-    wanted = service["release"]
-    there = [colour for colour in serving if wanted is not None and _one_release(service, observed, colour) == wanted]
-    idle = [colour for colour in service["colours"] if colour not in serving]
+def _side(wanted: str | None, serving: Sequence[str], runs: Mapping[str, str | None]) -> str:
+    """The pool that runs the release that is wanted, when it has traffic; else the one that has none."""
+    there = [colour for colour in serving if wanted is not None and runs[colour] == wanted]
+    idle = [colour for colour in runs if colour not in serving]
     return (there or idle or list(serving))[0]
 
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from . import colours
 from .limits import Limits, RunPolicy, ScheduleError
 from .migrations import to_contract, to_expand
 from .patches import PATCH, needs_patching, planned_patches, updates_held
@@ -148,12 +147,7 @@ def _release_to_return_to(facts: Mapping, release_from: str | None, release_to: 
 
 
 def _limits(service: Mapping, pool_size: int) -> Limits:
-    """The halves of a half-pool are its window: the larger half may be out at once, as many as the smaller half stay live.
-
-    A side without traffic has no floor.
-    """
-    if service["method"] == colours.METHOD:
-        return Limits(max_unavailable="100%", min_live=0, steps=NAMED_STEPS[colours.METHOD])
+    """The halves of a half-pool are its window: the larger half may be out at once, as many as the smaller half stay live."""
     if service["method"] == "half_pool":
         return Limits(max_unavailable=max(1, (pool_size + 1) // 2), min_live=service["min_live"],
                       max_per_domain=service["max_per_domain"], steps=NAMED_STEPS["half_pool"])

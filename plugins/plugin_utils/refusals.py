@@ -9,7 +9,6 @@ from collections.abc import Mapping
 
 from ..module_utils._version import compare
 
-from . import colours
 from .patches import unreadable
 
 
@@ -91,8 +90,6 @@ def without_the_release(observed: Mapping, plan: Mapping) -> list[str]:
 def _under_the_floor(service: Mapping, plan: Mapping) -> list[str]:
     floor = plan["limits"]["min_live"]
     if not isinstance(floor, int):
-        return []
-    if service["method"] == colours.METHOD:
         return []
     if floor < 1 and service["min_live"] is None:
         return [f"a pool of {plan['pool_size']} cannot be upgraded without an outage, because nobody would be live: "
