@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from typing import Mapping, Sequence
+from typing import Mapping
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy_runtime import (
     ANSWER_SECONDS,
@@ -31,7 +31,6 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer im
     PROBATION,
     READY,
     View,
-    require_distinct,
 )
 from ansible_collections.alwayson.upgrade.plugins.module_utils._small_file import READABLE, replace
 
@@ -57,6 +56,8 @@ class Haproxy(Runtime):
     :param master_endpoint: the master process's socket, where reloads leave old workers.
     :param state_file: what `server-state-file` names, kept so that a reload forgets nothing.
     """
+
+    can_cut = True
 
     def __init__(
         self,
@@ -139,9 +140,3 @@ class Haproxy(Runtime):
     def _unknown_backend(self, backend: str) -> HaproxyError:
         known = sorted(self.read().backends)
         return self.error(f"has no backend {backend!r}: it has {', '.join(known) or 'none'}")
-
-
-def open_load_balancers(specs: Sequence[Mapping[str, str]]) -> list[Haproxy]:
-    """The load balancers of the option `load_balancers`; raise LoadBalancerError when one is given twice or has no usable endpoint."""
-    require_distinct(specs)
-    return [Haproxy(spec["name"], spec["endpoint"], spec.get("master_endpoint"), spec.get("state_file")) for spec in specs]

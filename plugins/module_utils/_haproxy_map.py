@@ -17,7 +17,7 @@ from typing import Sequence
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy import Haproxy
 from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy_runtime import Runtime
-from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import Backend
+from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import Backend, LoadBalancer, LoadBalancerError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._route import Side
 from ansible_collections.alwayson.upgrade.plugins.module_utils._small_file import replace
 
@@ -158,8 +158,11 @@ class HaproxyMap:
             raise self._runtime.error(f"keeps its map in {self.path}, which cannot be read here: {error}") from error
 
 
-def sides_of(balancers: Sequence[Haproxy], name: str, is_kept: bool) -> list[Side]:
-    """The load balancers as a route's sequence drives them: each with its map of this name."""
+def sides_of(balancers: Sequence[LoadBalancer], name: str, is_kept: bool) -> list[Side]:
+    """The load balancers as a route's sequence drives them: each with its map of this name. Raise LoadBalancerError for one that is no HAProxy."""
+    for balancer in balancers:
+        if not isinstance(balancer, Haproxy):
+            raise LoadBalancerError(f"{balancer.name} ({balancer.endpoint}) has no maps: they are HAProxy's. With others, move members by alwayson.upgrade.traffic_member")
     return [Side(HaproxyMap(balancer, name, is_kept), partial(_pool, balancer)) for balancer in balancers]
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from typing import Callable, Mapping
 
-from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy import open_load_balancers
+from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancers import open_load_balancers
 from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import LoadBalancerError
 
 

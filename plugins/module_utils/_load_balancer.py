@@ -21,6 +21,10 @@ PROBATION, CUT = "probation", "cut"
 UP, DOWN, STOPPING, UNCHECKED, PAUSED = "up", "down", "stopping", "unchecked", "paused"
 HEALTHY = (UP, UNCHECKED)
 
+# The kinds of load balancers; each is a file of its own, see `_load_balancers`.
+HAPROXY = "haproxy"
+KINDS = (HAPROXY, "envoy", "caddy", "traefik", "nginx", "nginx_plus", "http", "none")
+
 # The options of the doc fragment `load_balancers`.
 ARGUMENTS = {
     "load_balancers": {
@@ -29,7 +33,10 @@ ARGUMENTS = {
         "required": True,
         "options": {
             "name": {"type": "str", "required": True},
+            "kind": {"type": "str", "choices": list(KINDS), "default": HAPROXY},
             "endpoint": {"type": "str", "required": True},
+            "settings": {"type": "dict", "default": {}},
+            "headers": {"type": "dict", "default": {}, "no_log": True},
             "master_endpoint": {"type": "str"},
             "state_file": {"type": "path"},
         },
@@ -49,7 +56,7 @@ class Member:
     `sessions` are in flight and `queued` wait for it; `arrivals` counts every session it was ever given.
     `probed` tells whether a health check of its own is at work, so that it can be put on `PROBATION`; `confirmed` whether a
     check passed and none failed since (without checks: True); `agent` whether the member itself can change its state through
-    an agent check.
+    an agent check. `note` says what this kind of load balancer cannot prove.
     """
 
     address: str
@@ -65,6 +72,7 @@ class Member:
     probed: bool = True
     confirmed: bool = True
     agent: bool = False
+    note: str = ""
 
     @property
     def serving(self) -> bool:
@@ -79,10 +87,11 @@ class Member:
 
 @dataclass(frozen=True)
 class Backend:
-    """A pool: its members by name, and the name of the cookie that binds clients to them, if there is one."""
+    """A pool: its members by name, the name of the cookie that binds clients to them, if there is one, and what its configuration puts at risk."""
 
     members: Mapping[str, Member]
     cookie_name: str | None = None
+    warnings: tuple[str, ...] = ()
 
     @property
     def live(self) -> int:
@@ -103,12 +112,14 @@ class LoadBalancer(Protocol):
 
     name: str
     endpoint: str
+    # Whether it can close the sessions of one member.
+    can_cut: bool
 
     def read(self, backend: str | None = None) -> View:
         """See all backends, or only `backend`; one that is not there is an error."""
 
     def apply(self, backend: str, changes: Mapping[str, str]) -> None:
-        """Make these changes, member to `READY`, `DRAIN`, `MAINT`, `PROBATION` or `CUT`, in one atomic step."""
+        """Make these changes, member to `READY`, `DRAIN`, `MAINT`, `PROBATION` or `CUT`, in one step where that can be. `CUT` only comes when `can_cut`."""
 
     def command(self, backend: str, changes: Mapping[str, str]) -> str:
         """What a person types in a shell to make the same changes."""
@@ -123,3 +134,21 @@ def require_distinct(specs: Sequence[Mapping[str, str]]) -> None:
         repeated = sorted({value for value in values if values.count(value) > 1})
         if repeated:
             raise LoadBalancerError(f"load_balancers has the {key} {repeated[0]!r} twice: give each load balancer once")
+
+
+def settings_of(name: str, kind: str, given: Mapping[str, object], defaults: Mapping[str, object]) -> dict:
+    """The settings of a kind, the defaults filled in; raise LoadBalancerError for one that there is not, that is missing, or of another type.
+
+    :param defaults: each setting with its default, or with its type when it has none and has to be given.
+    """
+    unknown = sorted(set(given) - set(defaults))
+    if unknown:
+        raise LoadBalancerError(f"{name} has settings {', '.join(unknown)}, which kind={kind} has not: it has {', '.join(sorted(defaults)) or 'none'}")
+    settings = {**defaults, **given}
+    for key, value in settings.items():
+        if isinstance(value, type):
+            raise LoadBalancerError(f"{name} needs the setting {key}: kind={kind} cannot do without")
+        wanted = defaults[key] if isinstance(defaults[key], type) else type(defaults[key])
+        if not isinstance(value, (int, float) if wanted is int else wanted) or isinstance(value, bool) != (wanted is bool):
+            raise LoadBalancerError(f"{name} has the setting {key}={value!r}, which is no {wanted.__name__}")
+    return settings

@@ -107,6 +107,8 @@ class _Sequence:
         self._clock = clock
         self._began, self._started = clock.steady(), clock.epoch()
         self._cut: dict[Place, int] = {}
+        if request.on_timeout == CUT_OFF:
+            _require_cutters(balancers)
         self._pool = DrivenPool(balancers, request.backend, (*request.members, *request.out), clock)
 
     def foresee(self) -> Result:
@@ -242,15 +244,23 @@ class _Sequence:
             "cut": self._cut.get(place, 0),
             "waited_s": round(self._pool.settled.get(place, self._began) - self._began, 3),
         }
-        if self._request.state in (CHECKED, READY) and not now.probed:
-            proof["note"] = _UNCHECKED_NOTE
+        note = now.note or (_UNCHECKED_NOTE if self._request.state in (CHECKED, READY) and not now.probed else "")
+        if note:
+            proof["note"] = note
         return proof
 
     def _warnings(self) -> Iterator[str]:
         for balancer, pool in self._pool.now.items():
+            yield from pool.warnings
             for name in (*self._request.members, *self._request.out):
                 if pool.members[name].agent:
                     yield f"{self._request.backend}/{name} has an agent check on {balancer}, which can overrule what is asked for here"
+
+
+def _require_cutters(balancers: Sequence[LoadBalancer]) -> None:
+    unable = [balancer.name for balancer in balancers if not balancer.can_cut]
+    if unable:
+        raise TrafficError(f"on_timeout is {CUT_OFF}, and {', '.join(unable)} cannot close the sessions of one member: choose {ROLLBACK} or {FAIL}")
 
 
 def _is_idle(member: Member) -> bool:

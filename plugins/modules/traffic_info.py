@@ -11,7 +11,7 @@ short_description: Tell which members of a pool take traffic, as every load bala
 version_added: 0.1.0
 author: The alwayson.upgrade maintainers (@alwayson)
 description:
-  - Reads the backends of HAProxy from the runtime API of each load balancer, and compares them.
+  - Reads the pools from each load balancer, as its kind tells them, and compares them.
   - A load balancer that does not answer is a failure that names it, and so is a backend that one of them does not have.
 extends_documentation_fragment:
   - alwayson.upgrade.read_only
@@ -68,7 +68,7 @@ load_balancers:
       type: str
       returned: success
     version:
-      description: Version of HAProxy.
+      description: Version of its software, empty where it does not tell.
       type: str
       returned: success
     routes:
@@ -137,8 +137,8 @@ live:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy import open_load_balancers
-from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy_map import HaproxyMap
+from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancers import open_load_balancers
+from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy_map import sides_of
 from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import ARGUMENTS, LoadBalancerError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic import disagreements, lowest_live, view_as_data
 
@@ -149,8 +149,8 @@ def main() -> None:
         balancers = open_load_balancers(module.params["load_balancers"])
         seen = {balancer.name: view_as_data(balancer.endpoint, balancer.read(module.params["backend"])) for balancer in balancers}
         if module.params["map"]:
-            for balancer in balancers:
-                seen[balancer.name]["routes"] = HaproxyMap(balancer, module.params["map"], is_kept=False).routes()
+            for side in sides_of(balancers, module.params["map"], is_kept=False):
+                seen[side.name]["routes"] = side.table.routes()
     except LoadBalancerError as error:
         module.fail_json(msg=str(error))
     sentences = disagreements(seen)

@@ -10,19 +10,25 @@ from collections.abc import Iterable, Mapping, Sequence
 from ..module_utils._traffic import disagreements
 
 
+# Endpoints that are files.
+ON_THE_LOAD_BALANCER = ("unix:", "file:")
+
+
 def traffic_calls(names: Sequence[str], endpoints: Sequence[str], via: str | None = None, master_endpoints: Sequence[str] = (),
-                  state_files: Sequence[str] = ()) -> list[dict]:
+                  state_files: Sequence[str] = (), kinds: Sequence[str] = (), settings: Sequence[Mapping] = (), headers: Sequence[Mapping] = ()) -> list[dict]:
     """Which host drives which load balancers.
 
     By default each load balancer drives itself (its UNIX socket is local to it); with *via*, one host that reaches all of them by TCP does so in one call.
 
     :param master_endpoints: the endpoint of each one's master process, empty where there is none.
     :param state_files: where each one keeps its servers' states over a reload, empty where it does not.
-    :returns: ``[{host, load_balancers: [{name, endpoint, master_endpoint, state_file}]}]``, the last two only where they are given
-    :raises ValueError: when the lists differ in length, or a UNIX socket is to be reached from elsewhere.
+    :param kinds: what each one is, empty for HAProxy; *settings* and *headers* are the kind's own.
+    :returns: ``[{host, load_balancers: [{name, endpoint, master_endpoint, state_file, kind, settings, headers}]}]``, the last five only where they are given
+    :raises ValueError: when the lists differ in length, or what is on a load balancer is to be reached from elsewhere.
     """
-    columns = {"endpoint": endpoints, "master_endpoint": master_endpoints or [""] * len(names), "state_file": state_files or [""] * len(names)}
-    for what, values in columns.items():
+    given = {"endpoint": endpoints, "master_endpoint": master_endpoints, "state_file": state_files, "kind": kinds, "settings": settings, "headers": headers}
+    columns = {what: values or [""] * len(names) for what, values in given.items()}
+    for what, values in {**columns, "endpoint": endpoints}.items():
         if len(names) != len(values):
             raise ValueError(f"{len(names)} load balancers but {len(values)} {what}s: give one for each")
     rows = [dict(zip(columns, values)) for values in zip(*columns.values())]
@@ -30,9 +36,9 @@ def traffic_calls(names: Sequence[str], endpoints: Sequence[str], via: str | Non
     if not via:
         return [{"host": balancer["name"], "load_balancers": [balancer]} for balancer in balancers]
     for balancer in balancers:
-        if balancer["endpoint"].startswith("unix:") and via != balancer["name"]:
+        if balancer["endpoint"].startswith(ON_THE_LOAD_BALANCER) and via != balancer["name"]:
             raise ValueError(f"{balancer['name']} has the endpoint {balancer['endpoint']}, which only the load balancer itself can reach: "
-                             "unset upgrade_traffic_via or give it a tcp:// endpoint")
+                             "unset upgrade_traffic_via or give it an endpoint that is reached over the network")
     return [{"host": via, "load_balancers": balancers}]
 
 

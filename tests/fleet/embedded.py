@@ -12,15 +12,18 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
-from fleet import artifacts, haproxy, inventory, layout, members, postgres, processes
-from fleet.layout import Layout
+from fleet import artifacts, balancers, haproxy, inventory, layout, members, postgres, processes
+from fleet.balancers import Software
+from fleet.layout import Layout, LoadBalancer
 from fleet.ports import Ports
 from fleet.postgres import Postgres
 from fleet.processes import Process
 from fleet.record import Record
 
+HAPROXY, UNDRIVEN = "haproxy", "none"
 IN_TRAFFIC_SECONDS = 30
 # Longer than a supervisor gives its application.
 STOP_SECONDS = 15
@@ -37,16 +40,18 @@ class EmbeddedFleet:
     :param release: the release that the members start with: a name in artifacts.RELEASES.
     :param members: how many application servers, from 2 to 20, split evenly into the zones east and west.
     :param pools: the load balancers' backends among which the servers are dealt out; with layout.COLOURS the first has the traffic.
+    :param kind: what the load balancers are: haproxy, or a kind of `balancers`, or none, which is HAProxy that nobody may drive.
     :param say: receives a line about each step of `up`.
     """
 
     def __init__(self, directory: Path | str, release: str = "1.0.0", members: int = 6, say: Callable[[str], None] = lambda line: None,
-                 pools: tuple[str, ...] = (layout.BACKEND,)) -> None:
+                 pools: tuple[str, ...] = (layout.BACKEND,), kind: str = HAPROXY) -> None:
         self.directory = Path(directory).absolute()
         self.release = release
         self.member_count = members
         self.say = say
         self.pools = pools
+        self.kind = kind
         self.record = Record(self.directory)
         self.record.load()
 
@@ -148,13 +153,27 @@ class EmbeddedFleet:
         built = artifacts.build_all(self.directory / "artifacts")
         if self.release not in built:
             raise FleetError(f"there is no release {self.release!r} of the shop: choose one of {', '.join(built)}")
-        configurations = haproxy.write_configurations(self.layout)
-        command = haproxy.find_binary(next(iter(configurations.values())), self.directory / "haproxy" / "package")
+        software = self._load_balancers()
         binaries = self._start_database()
         self._start_members(built[self.release])
-        self._start_load_balancers(command, configurations)
-        inventory.write(self.layout, binaries)
+        for balancer in self.layout.load_balancers:
+            self._start_load_balancer(balancer, software[balancer.name])
+        inventory.write(self.layout, binaries, {name: one.variables for name, one in software.items()}, partial(balancers.member_name, self.kind))
         self._wait_in_traffic()
+
+    def _load_balancers(self) -> dict[str, Software]:
+        """What each of them is made of, by name."""
+        if self.kind not in (HAPROXY, UNDRIVEN):
+            return {balancer.name: balancers.prepare(self.kind, self.layout, balancer) for balancer in self.layout.load_balancers}
+        configurations = haproxy.write_configurations(self.layout, "/ready" if self.kind == UNDRIVEN else "/healthz")
+        command = haproxy.find_binary(next(iter(configurations.values())), self.directory / "haproxy" / "package")
+        return {
+            balancer.name: Software(
+                [*command, "-db", "-f", str(configurations[balancer.name])],
+                balancers.lame_duck_variables(self.layout, balancer) if self.kind == UNDRIVEN else {"traffic_endpoint": balancer.traffic_endpoint},
+            )
+            for balancer in self.layout.load_balancers
+        }
 
     def _start_database(self) -> Path:
         binaries = postgres.find_binaries()
@@ -174,11 +193,9 @@ class EmbeddedFleet:
         for member in self.layout.members:
             members.wait_healthy(member, self.record.processes[member.name])
 
-    def _start_load_balancers(self, command: list[str], configurations: dict[str, Path]) -> None:
-        for balancer in self.layout.load_balancers:
-            self.say(f"{balancer.name} at {balancer.front_url}, commanded at {balancer.traffic_endpoint} ({command[-1]})")
-            argv = [*command, "-db", "-f", str(configurations[balancer.name])]
-            self._launch(processes.launch, balancer.name, argv, self.directory / "log" / f"{balancer.name}.log")
+    def _start_load_balancer(self, balancer: LoadBalancer, software: Software) -> None:
+        self.say(f"{balancer.name} at {balancer.front_url}, commanded at {software.variables['traffic_endpoint']} ({software.argv[0]})")
+        self._launch(processes.launch, balancer.name, software.argv, self.directory / "log" / f"{balancer.name}.log", software.environment)
 
     def _launch(self, start: Callable[..., Process], *arguments: object) -> Process:
         """Start a process and write it down; nothing comes in between."""
@@ -199,6 +216,9 @@ class EmbeddedFleet:
             time.sleep(0.05)
 
     def _not_in_traffic(self) -> list[str]:
+        if self.kind not in (HAPROXY, UNDRIVEN):
+            return [f"{name} on {balancer.name}" for balancer in self.layout.load_balancers
+                    for name in sorted({member.name for member in self.layout.members} - members.reached(balancer.front, len(self.layout.members)))]
         missing = []
         for balancer in self.layout.load_balancers:
             try:

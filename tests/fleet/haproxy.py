@@ -61,7 +61,7 @@ frontend users
 POOL = """
 backend {name}
   balance roundrobin
-  option httpchk GET /healthz
+  option httpchk GET {health_path}
   http-check expect status 200
   cookie {cookie} insert indirect nocache
   default-server check inter 500ms fall 2 rise 2 slowstart 2s
@@ -73,7 +73,7 @@ class HaproxyError(Exception):
     """There is no usable HAProxy, or it does not answer as it should."""
 
 
-def write_configurations(layout: Layout) -> dict[str, Path]:
+def write_configurations(layout: Layout, health_path: str = "/healthz") -> dict[str, Path]:
     """Write each load balancer's configuration into its own folder; return the files by load balancer."""
     written = {}
     for balancer in layout.load_balancers:
@@ -83,13 +83,13 @@ def write_configurations(layout: Layout) -> dict[str, Path]:
         state_file = folder / "servers.state"
         state_file.write_text("1\n", encoding="ascii")
         written[balancer.name] = folder / "haproxy.cfg"
-        written[balancer.name].write_text(_configuration(layout, balancer, state_file), encoding="utf-8")
+        written[balancer.name].write_text(_configuration(layout, balancer, state_file, health_path), encoding="utf-8")
     return written
 
 
-def _configuration(layout: Layout, balancer: LoadBalancer, state_file: Path) -> str:
+def _configuration(layout: Layout, balancer: LoadBalancer, state_file: Path, health_path: str) -> str:
     users = CONFIGURATION.format(lb=balancer, route=_route(layout, balancer), state_file=_quoted(state_file))
-    return users + "".join(map(partial(_pool, layout), layout.pools))
+    return users + "".join(map(partial(_pool, layout, health_path), layout.pools))
 
 
 def _route(layout: Layout, balancer: LoadBalancer) -> str:
@@ -102,10 +102,10 @@ def _route(layout: Layout, balancer: LoadBalancer) -> str:
     return f"{by_key[CREW_KEY]} if {{ req.hdr({CREW_HEADER}) -m found }}\n  {by_key[ROUTE_KEY]}"
 
 
-def _pool(layout: Layout, name: str) -> str:
+def _pool(layout: Layout, health_path: str, name: str) -> str:
     """A cookie of its own for each pool: one of another pool means nothing here."""
     servers = "\n".join(f"  server {member.name} {member.endpoint} cookie {member.name}" for member in layout.members if member.pool == name)
-    return POOL.format(name=name, cookie="SRV" if name == BACKEND else f"SRV_{name}", servers=servers)
+    return POOL.format(name=name, cookie="SRV" if name == BACKEND else f"SRV_{name}", servers=servers, health_path=health_path)
 
 
 def _quoted(word: object) -> str:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import yaml
@@ -14,36 +15,42 @@ from fleet import members, postgres
 from fleet.layout import TENANTS, Layout, Member
 
 
-def write(layout: Layout, binaries: Path) -> Path:
-    """Write inventory.yml into the run folder; `binaries` holds PostgreSQL's client programs."""
+def write(layout: Layout, binaries: Path, load_balancers: Mapping[str, dict], name_of: Callable[[Member], str]) -> Path:
+    """Write inventory.yml into the run folder.
+
+    :param binaries: PostgreSQL's client programs.
+    :param load_balancers: the variables by which each is driven.
+    :param name_of: how the load balancers call a member.
+    """
     path = layout.directory / "inventory.yml"
-    text = yaml.safe_dump({"all": describe(layout, binaries)}, explicit_start=True, sort_keys=False, width=160)
+    text = yaml.safe_dump({"all": describe(layout, binaries, load_balancers, name_of)}, explicit_start=True, sort_keys=False, width=160)
     path.write_text(text, encoding="utf-8")
     return path
 
 
-def describe(layout: Layout, binaries: Path) -> dict:
+def describe(layout: Layout, binaries: Path, load_balancers: Mapping[str, dict], name_of: Callable[[Member], str]) -> dict:
     """The group `all`: every host is this machine, told apart by addresses and folders."""
     return {
         "vars": {"ansible_connection": "local", "ansible_python_interpreter": sys.executable},
         "children": {
             "load_balancers": {
-                "hosts": {lb.name: {"traffic_endpoint": lb.traffic_endpoint, "front_url": lb.front_url} for lb in layout.load_balancers},
+                "hosts": {lb.name: {**load_balancers[lb.name], "front_url": lb.front_url} for lb in layout.load_balancers},
             },
-            **_application(layout),
+            **_application(layout, name_of),
             "databases": {"hosts": {"db1": _database(layout, binaries)}},
         },
     }
 
 
-def _application(layout: Layout) -> dict:
+def _application(layout: Layout, name_of: Callable[[Member], str]) -> dict:
     """The group app; with two colours a group of each."""
-    groups = {pool: {"hosts": {member.name: _member(member) for member in layout.members if member.pool == pool}} for pool in layout.pools}
+    groups = {pool: {"hosts": {member.name: _member(member, name_of(member)) for member in layout.members if member.pool == pool}} for pool in layout.pools}
     return groups if len(groups) == 1 else {f"app_{pool}": group for pool, group in groups.items()}
 
 
-def _member(member: Member) -> dict:
+def _member(member: Member, name: str) -> dict:
     return {
+        **({"member_name": name} if name != member.name else {}),
         "zone": member.zone,
         "member_address": member.endpoint.address,
         "member_port": member.endpoint.port,

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import sys
@@ -66,6 +67,17 @@ def command(member: Member, verb: str) -> list[str]:
 def application(member: Member) -> Process | None:
     """The application's process, as its supervisor recorded it."""
     return service.Files(member.directory).application()
+
+
+def reached(front: Endpoint, count: int) -> set[str]:
+    """Who answers when a load balancer is asked as often as it needs to reach each of `count` members twice."""
+    served = set()
+    for _request in range(2 * count):
+        connection = http.client.HTTPConnection(front.address, front.port, timeout=ANSWER_SECONDS)
+        with contextlib.closing(connection), contextlib.suppress(OSError, http.client.HTTPException):
+            connection.request("GET", "/version")
+            served.add(connection.getresponse().headers["X-Served-By"])
+    return served
 
 
 def answer(member: Member, path: str) -> dict:

@@ -72,6 +72,8 @@ class Server:
 class FakeLoadBalancer:
     """One load balancer. `lines` are the atomic changes that it was asked for; `on_read` and `on_apply` are called before each."""
 
+    can_cut = True
+
     def __init__(self, name: str, time: Time, servers: dict[str, Server]) -> None:
         self.name = name
         self.endpoint = f"fake:{name}"

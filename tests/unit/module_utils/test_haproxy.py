@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _haproxy_runtime
-from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy import Haproxy, HaproxyError, open_load_balancers
+from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy import Haproxy, HaproxyError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import CUT, DRAIN, MAINT, PROBATION, READY, LoadBalancerError
+from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancers import open_load_balancers
 
 RECORDED = (Path(__file__).resolve().parents[1] / "data" / "haproxy-2.8.txt").read_text(encoding="utf-8")
 LINES_OF_CHANGES = [

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+from pathlib import Path
 
 import release
 from http11 import HttpError, Request, Response
@@ -22,14 +23,17 @@ _NUMBER = re.compile(r"[0-9]{1,10}")
 
 
 class Shop:
-    """Answers requests for all tenants. `number` is the release's, `host` the server's name."""
+    """Answers requests for all tenants. `number` is the release's, `host` the server's name; `lame_duck` is a file that outlives the release."""
 
-    def __init__(self, number: str, host: str, stores: dict[str, Store]) -> None:
+    def __init__(self, number: str, host: str, stores: dict[str, Store], lame_duck: Path = Path("lame_duck")) -> None:
+        self.lame_duck = lame_duck
         self.number = number
         self.host = host
         self.stores = stores
         self.routes = [
             (re.compile(r"/healthz"), {"GET": self.healthz}),
+            (re.compile(r"/ready"), {"GET": self.ready}),
+            (re.compile(r"/lame-duck"), {"PUT": self.begin_lame_duck, "DELETE": self.end_lame_duck}),
             (re.compile(r"/version"), {"GET": self.version}),
             (re.compile(r"/products"), {"GET": self.products}),
             (re.compile(r"/slow"), {"GET": self.slow}),
@@ -59,6 +63,20 @@ class Shop:
         if problem:
             return Response(503, {"status": "failing", **about, "error": problem})
         return Response(200, {"status": "ok", **about})
+
+    async def ready(self, request: Request) -> Response:
+        """What a load balancer asks that nobody else can drive: healthy, and not a lame duck, which goes on serving those that still come."""
+        if self.lame_duck.exists():
+            return Response(404, {"status": "lame duck", "release": self.number, "host": self.host})
+        return await self.healthz(request)
+
+    async def begin_lame_duck(self, _request: Request) -> Response:
+        self.lame_duck.touch()
+        return Response(200, {"lame_duck": True})
+
+    async def end_lame_duck(self, _request: Request) -> Response:
+        self.lame_duck.unlink(missing_ok=True)
+        return Response(200, {"lame_duck": False})
 
     async def _problem(self) -> str:
         for tenant, store in self.stores.items():

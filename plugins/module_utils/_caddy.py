@@ -1,0 +1,126 @@
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Caddy as a load balancer, driven through its administrative API: a reverse proxy with an ``@id`` is a pool, a weight of 0 takes a member out.
+
+Every change is a reload of Caddy by itself. Source: Caddy's API, ``/config/``, ``/id/...`` with ``Etag`` and ``If-Match``, and ``/reverse_proxy/upstreams``.
+"""
+
+from __future__ import annotations
+
+import shlex
+import time
+from typing import Any, Callable, Iterator, Mapping
+
+from ansible_collections.alwayson.upgrade.plugins.module_utils._http import Answer
+from ansible_collections.alwayson.upgrade.plugins.module_utils._json_api import JsonApi
+from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import READY, UNCHECKED, Backend, Member, View, settings_of
+from ansible_collections.alwayson.upgrade.plugins.module_utils._out_members import OutMembers
+
+POLICY = "weighted_round_robin"
+# The weights of members that are in traffic, by name; 1 where it has none.
+SETTINGS: dict[str, object] = {"weights": {}}
+# Others change the same pool: their changes are made on top of one another.
+ATTEMPTS = 10
+NOTE = "Caddy does not tell the health of this member: test it directly before it comes in"
+
+
+class Caddy:
+    """One Caddy, whose administrative API listens at `endpoint`."""
+
+    can_cut = False
+
+    def __init__(self, name: str, endpoint: str, settings: Mapping[str, object], headers: Mapping[str, str],
+                 steady: Callable[[], float] = time.monotonic, sleep: Callable[[float], None] = time.sleep) -> None:
+        self.name, self.endpoint = name, endpoint
+        self._weights = settings_of(name, "caddy", settings, SETTINGS)["weights"]
+        self._api = JsonApi(name, endpoint, headers)
+        self._sleep = sleep
+        self._out = OutMembers(steady)
+
+    def read(self, backend: str | None = None) -> View:
+        """See `LoadBalancer.read`: the reverse proxies that have an ``@id``."""
+        answer = self._api.ask("GET", "/config/")
+        proxies = {proxy["@id"]: proxy for proxy in find_proxies(self._api.parse("/config/", answer)) if "@id" in proxy}
+        if backend is not None:
+            self._require(backend, proxies)
+        requests = {entry["address"]: entry["num_requests"] for entry in self._api.get("/reverse_proxy/upstreams") or []}
+        names = proxies if backend is None else [backend]
+        return View("", {name: Backend(self._members(name, proxies[name], requests)) for name in names})
+
+    def apply(self, backend: str, changes: Mapping[str, str]) -> None:
+        """See `LoadBalancer.apply`: all weights in one change of the configuration, unless somebody else has changed it since it was read."""
+        for attempt in range(ATTEMPTS):
+            answer, proxy = self._proxy(backend)
+            path, policy = f"/id/{backend}/load_balancing/selection_policy", proxy["load_balancing"]["selection_policy"]
+            wanted = {**policy, "weights": self._changed(proxy, changes)}
+            if wanted == policy:
+                break
+            made = self._api.ask("PATCH", path, wanted, {"If-Match": dict(answer.headers).get("etag", "")})
+            if 200 <= made.status < 300:
+                break
+            if made.status != 412 or attempt == ATTEMPTS - 1:
+                raise self._api.error(f"answers PATCH {path} with {made.status}: {' '.join(made.body.split())[:200]}")
+            self._sleep(0.1 * (attempt + 1))
+        self._out.ask(backend, changes)
+
+    def command(self, backend: str, changes: Mapping[str, str]) -> str:
+        """See `LoadBalancer.command`."""
+        told = ", ".join(f"{name} {self._weights.get(name, 1) if change == READY else 0}" for name, change in changes.items())
+        path = f"{self.endpoint.rstrip('/')}/id/{backend}/load_balancing/selection_policy"
+        return f"curl -X PATCH -H 'Content-Type: application/json' {shlex.quote(path)} -d POLICY, with these weights in it: {told}"
+
+    def _proxy(self, backend: str) -> tuple[Answer, Mapping]:
+        answer = self._api.ask("GET", f"/id/{backend}")
+        if answer.status == 404:
+            self.read(backend)
+        return answer, self._api.parse(f"/id/{backend}", answer)
+
+    def _require(self, backend: str, proxies: Mapping[str, Mapping]) -> None:
+        if backend not in proxies:
+            raise self._api.error(f"has no reverse proxy with the @id {backend!r}: it has {', '.join(sorted(proxies)) or 'none'}")
+        policy = proxies[backend].get("load_balancing", {}).get("selection_policy", {})
+        count = len(proxies[backend].get("upstreams", []))
+        if policy.get("policy") != POLICY or len(policy.get("weights", [])) != count:
+            raise self._api.error(f"has {backend} without a weight for each of its {count} upstreams: set load_balancing.selection_policy to {POLICY}, "
+                                  f"with {count} weights of 1, because a weight of 0 is what takes a member out")
+
+    def _members(self, backend: str, proxy: Mapping, requests: Mapping[str, int]) -> dict[str, Member]:
+        weights = proxy["load_balancing"]["selection_policy"]["weights"]
+        return {
+            member_name(upstream): Member(
+                address=upstream["dial"],
+                admin=self._out.admin(backend, member_name(upstream), weight > 0),
+                health=UNCHECKED,
+                sessions=requests.get(upstream["dial"], 0),
+                weight=weight,
+                probed=False,
+                note=NOTE,
+            )
+            for upstream, weight in zip(proxy["upstreams"], weights)
+        }
+
+    def _changed(self, proxy: Mapping, changes: Mapping[str, str]) -> list[int]:
+        names = [member_name(upstream) for upstream in proxy["upstreams"]]
+        unknown = sorted(set(changes) - set(names))
+        if unknown:
+            raise self._api.error(f"has no upstream {', '.join(unknown)}: it has {', '.join(names)}")
+        weights = proxy["load_balancing"]["selection_policy"]["weights"]
+        return [weight if name not in changes else 0 if changes[name] != READY else weight or self._weights.get(name, 1) for name, weight in zip(names, weights)]
+
+
+def member_name(upstream: Mapping[str, Any]) -> str:
+    """How an upstream is called: its ``@id``, else what is dialled."""
+    return upstream.get("@id") or upstream["dial"]
+
+
+def find_proxies(config: Any) -> Iterator[Mapping]:
+    """Every reverse proxy in a configuration, however deep."""
+    if isinstance(config, Mapping):
+        if config.get("handler") == "reverse_proxy":
+            yield config
+        for value in config.values():
+            yield from find_proxies(value)
+    elif isinstance(config, list):
+        for value in config:
+            yield from find_proxies(value)

@@ -1,0 +1,63 @@
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A file of a load balancer's configuration that says who gets traffic: read, and rewritten by one rename, one writer at a time."""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import Callable
+
+from ansible_collections.alwayson.upgrade.plugins.module_utils._flock import LockError, exclusive
+from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import LoadBalancerError
+from ansible_collections.alwayson.upgrade.plugins.module_utils._small_file import replace
+
+# Another member's change of the same file takes milliseconds, or one reload.
+LOCK_SECONDS = 60.0
+
+
+class ConfigFile:
+    """The file at `path`. `error` makes an error that names the load balancer of a part of a sentence."""
+
+    def __init__(self, path: str, error: Callable[[str], LoadBalancerError]) -> None:
+        self.path = path
+        self._error = error
+
+    def read(self) -> str:
+        """What it says."""
+        try:
+            with open(self.path, encoding="utf-8") as file:
+                return file.read()
+        except (OSError, UnicodeDecodeError) as error:
+            raise self._error(f"is configured in {self.path}, which cannot be read here: {error}. Run this on the load balancer itself, as an account that may") from error
+
+    def rewrite(self, change: Callable[[str], str], applied: Callable[[], None] = lambda: None) -> None:
+        """Have it say something else, and that applied; when it cannot be applied, it says what it said before.
+
+        `applied` is also called when it says so already: whoever wrote that may have ended before it was applied.
+        """
+        folder, name = os.path.split(self.path)
+        try:
+            with exclusive(os.path.join(folder, f".{name}.lock"), LOCK_SECONDS):
+                before = self.read()
+                after = change(before)
+                self._replace(before, after)
+                try:
+                    applied()
+                except BaseException:
+                    self._replace(after, before)
+                    raise
+        except LockError as error:
+            raise self._error(f"has another change under way: {error}") from error
+        except OSError as error:
+            raise self._error(f"is configured in {self.path}, which cannot be written here: {error.strerror}. Let this account write in that folder") from error
+
+    def _replace(self, before: str, text: str) -> None:
+        """With the same owner and the same rights: the load balancer has to read it."""
+        if text == before:
+            return
+        was = os.stat(self.path)
+        replace(self.path, text.encode("utf-8"), stat.S_IMODE(was.st_mode))
+        if (was.st_uid, was.st_gid) != (os.stat(self.path).st_uid, os.stat(self.path).st_gid):
+            os.chown(self.path, was.st_uid, was.st_gid)

@@ -1,0 +1,209 @@
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Envoy as a load balancer whose endpoints are in a file (EDS by ``path_config_source``): the file is changed, the admin interface proves it.
+
+Ready is the health status HEALTHY (or none), drain is DRAINING, maintenance is UNHEALTHY. Source: Envoy's ``ClusterLoadAssignment``, and the admin
+interface's ``/clusters?format=json``, ``/config_dump`` and ``/server_info``.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import time
+from dataclasses import dataclass
+from typing import Any, Callable, Iterator, Mapping
+
+from ansible_collections.alwayson.upgrade.plugins.module_utils._config_file import ConfigFile
+from ansible_collections.alwayson.upgrade.plugins.module_utils._json_api import JsonApi
+from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import (
+    DOWN,
+    DRAIN,
+    MAINT,
+    PROBATION,
+    READY,
+    UNCHECKED,
+    UP,
+    Backend,
+    Member,
+    View,
+    settings_of,
+)
+from ansible_collections.alwayson.upgrade.plugins.module_utils._out_members import OutMembers
+
+APPLIED_SECONDS, APPLIED_PAUSE_SECONDS = 10.0, 0.05
+# The main thread, which answers, knows a change first; its workers follow within a turn of their loops.
+SPREAD_SECONDS = 0.1
+SETTINGS: dict[str, object] = {}
+
+_STATUS = {READY: "HEALTHY", DRAIN: "DRAINING", PROBATION: "DRAINING", MAINT: "UNHEALTHY"}
+_ADMIN = {"DRAINING": DRAIN, "UNHEALTHY": MAINT, "TIMEOUT": MAINT}
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """What matters of a cluster's configuration: the file of its endpoints, None when they come from elsewhere; whether it checks their health, after how
+    many seconds at most a dead one is noticed, and the panic threshold in percent."""
+
+    file: str | None
+    is_checked: bool
+    recheck_seconds: float
+    panic_percent: float
+
+
+class Envoy:
+    """One Envoy, whose admin interface listens at `endpoint`, and whose files of endpoints are on this host."""
+
+    can_cut = False
+
+    def __init__(self, name: str, endpoint: str, settings: Mapping[str, object], headers: Mapping[str, str],
+                 steady: Callable[[], float] = time.monotonic, sleep: Callable[[float], None] = time.sleep) -> None:
+        settings_of(name, "envoy", settings, SETTINGS)
+        self.name, self.endpoint = name, endpoint
+        self._api = JsonApi(name, endpoint, headers)
+        self._steady, self._sleep = steady, sleep
+        self._out = OutMembers(steady)
+        self._known: dict[str, Cluster] = {}
+        self._version = ""
+
+    def read(self, backend: str | None = None) -> View:
+        """See `LoadBalancer.read`: the clusters whose endpoints come from a file."""
+        self._learn()
+        statuses = {cluster["name"]: cluster.get("host_statuses", []) for cluster in self._api.get("/clusters?format=json").get("cluster_statuses", [])}
+        names = [name for name, cluster in self._known.items() if cluster.file] if backend is None else [self._require(backend)]
+        return View(self._version, {name: self._backend(name, statuses.get(name, [])) for name in names})
+
+    def apply(self, backend: str, changes: Mapping[str, str]) -> None:
+        """See `LoadBalancer.apply`: one rename of the file. Returns when Envoy has taken it."""
+        self._learn()
+        file = ConfigFile(self._known[self._require(backend)].file, self._api.error)
+        wanted = {name: _STATUS[change] for name, change in changes.items()}
+        file.rewrite(lambda text: self._with_statuses(text, backend, wanted), lambda: self._wait_applied(backend, wanted))
+        self._out.ask(backend, changes)
+
+    def command(self, backend: str, changes: Mapping[str, str]) -> str:
+        """See `LoadBalancer.command`."""
+        file = self._known[backend].file if backend in self._known else "its file of endpoints"
+        steps = " | ".join(f'(.resources[].endpoints[].lb_endpoints[] | select(.endpoint.hostname=="{name}")).health_status="{_STATUS[change]}"'
+                           for name, change in changes.items())
+        return f"jq {shlex.quote(steps)} {shlex.quote(str(file))} > new.json && mv new.json {shlex.quote(str(file))}"
+
+    def _learn(self) -> None:
+        """The configuration, once: it does not change with the endpoints."""
+        if self._known:
+            return
+        dump = self._api.get("/config_dump")
+        self._known = {cluster["name"]: parse_cluster(cluster) for cluster in _clusters(dump)}
+        self._version = parse_version(self._api.get("/server_info"))
+
+    def _require(self, backend: str) -> str:
+        cluster = self._known.get(backend)
+        if cluster is None:
+            raise self._api.error(f"has no cluster {backend!r}: it has {', '.join(sorted(self._known)) or 'none'}")
+        if cluster.file is None:
+            raise self._api.error(f"gets the endpoints of {backend} not from a file of its own: kind=envoy drives clusters with type EDS and path_config_source; "
+                                  "where a control plane gives the endpoints, that is what drains them")
+        return backend
+
+    def _backend(self, name: str, hosts: list[Mapping]) -> Backend:
+        cluster = self._known[name]
+        members = {member_name(host): self._member(name, cluster, host) for host in hosts}
+        risk = (f"{name} has a panic threshold of {cluster.panic_percent:g} % on {self.name}: with fewer healthy members Envoy sends to all of them, drained ones "
+                "too. Set common_lb_config.healthy_panic_threshold to 0")
+        return Backend(members, warnings=(risk,) if cluster.panic_percent else ())
+
+    def _member(self, backend: str, cluster: Cluster, host: Mapping) -> Member:
+        member = parse_host(host, cluster.is_checked)
+        probed = self._out.probed_for(backend, member_name(host))
+        if probed is not None and probed < cluster.recheck_seconds:
+            return Member(**{**vars(member), "confirmed": False})
+        return member
+
+    def _with_statuses(self, text: str, backend: str, wanted: Mapping[str, str]) -> str:
+        try:
+            document = json.loads(text)
+            endpoints = {member_name(entry["endpoint"]): entry for entry in _endpoints(document, backend)}
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise self._api.error(f"reads its endpoints from {self._known[backend].file}, which is not the JSON of a DiscoveryResponse: {error!r}") from error
+        missing = sorted(set(wanted) - set(endpoints))
+        if missing:
+            raise self._api.error(f"has no {', '.join(missing)} among the endpoints of {backend} in {self._known[backend].file}")
+        for name, status in wanted.items():
+            endpoints[name]["health_status"] = status
+        return json.dumps(document, indent=2) + "\n"
+
+    def _wait_applied(self, backend: str, wanted: Mapping[str, str]) -> None:
+        give_up = self._steady() + APPLIED_SECONDS
+        admin = {name: _ADMIN.get(status, READY) for name, status in wanted.items()}
+        while True:
+            members = self.read(backend).backends[backend].members
+            if all(name in members and members[name].admin == state for name, state in admin.items()):
+                self._sleep(SPREAD_SECONDS)
+                return
+            if self._steady() >= give_up:
+                raise self._api.error(f"has not taken the changed {self._known[backend].file} within {APPLIED_SECONDS:g} s: see its log, and whether it watches that folder")
+            self._sleep(APPLIED_PAUSE_SECONDS)
+
+
+def parse_version(server_info: Mapping) -> str:
+    """The release in ``COMMIT/1.40.0/Clean/RELEASE/BoringSSL``."""
+    parts = str(server_info.get("version", "")).split("/")
+    return parts[1] if len(parts) > 1 else parts[0]
+
+
+def parse_cluster(cluster: Mapping) -> Cluster:
+    """A cluster as ``/config_dump`` has it."""
+    source = cluster.get("eds_cluster_config", {}).get("eds_config", {})
+    checks = cluster.get("health_checks", [])
+    noticed = [_seconds(check.get("interval", "0s")) * int(check.get("unhealthy_threshold", 1)) + _seconds(check.get("timeout", "0s")) for check in checks]
+    threshold = cluster.get("common_lb_config", {}).get("healthy_panic_threshold")
+    return Cluster(
+        file=source.get("path_config_source", {}).get("path") or source.get("path"),
+        is_checked=bool(checks),
+        recheck_seconds=max(noticed, default=0.0),
+        panic_percent=50.0 if threshold is None else float(threshold.get("value", 0)),
+    )
+
+
+def parse_host(host: Mapping, is_checked: bool) -> Member:
+    """One of a cluster's ``host_statuses``."""
+    stats = {stat["name"]: int(stat.get("value", 0)) for stat in host.get("stats", [])}
+    status = host.get("health_status", {})
+    failing = sorted(key for key, value in status.items() if value is True)
+    address = host.get("address", {}).get("socket_address", {})
+    return Member(
+        address=f"{address.get('address', '')}:{address.get('port_value', '')}",
+        admin=_ADMIN.get(status.get("eds_health_status"), READY),
+        health=DOWN if failing else UP if is_checked else UNCHECKED,
+        check=", ".join(failing),
+        sessions=stats.get("rq_active", 0),
+        queued=stats.get("rq_pending_active", 0),
+        arrivals=stats.get("rq_total", 0),
+        weight=int(host.get("weight", 1)),
+        probed=is_checked,
+    )
+
+
+def member_name(endpoint: Mapping) -> str:
+    """How an endpoint is called: its hostname, else its address and port."""
+    address = endpoint.get("address", {}).get("socket_address", {})
+    return endpoint.get("hostname") or f"{address.get('address')}:{address.get('port_value')}"
+
+
+def _clusters(dump: Mapping) -> Iterator[Mapping]:
+    for part in dump.get("configs", []):
+        for key in ("static_clusters", "dynamic_active_clusters"):
+            yield from (entry["cluster"] for entry in part.get(key, []))
+
+
+def _endpoints(document: Any, backend: str) -> Iterator[dict]:
+    for resource in document["resources"]:
+        if resource["cluster_name"] == backend:
+            for locality in resource["endpoints"]:
+                yield from locality["lb_endpoints"]
+
+
+def _seconds(duration: str) -> float:
+    """A duration of protobuf's JSON, such as ``0.500s``."""
+    return float(duration.rstrip("s"))

@@ -1,0 +1,181 @@
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Any load balancer with an API: one JMESPath makes its members out of an answer, URL templates make the requests that change one.
+
+Source for the preset: NGINX Plus' API, ``/api/9/http/upstreams/NAME``.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Callable, Mapping
+from urllib.parse import quote
+
+try:
+    import jmespath
+    from jmespath.exceptions import JMESPathError
+except ImportError:
+    jmespath = None
+    JMESPathError = ValueError
+
+from ansible_collections.alwayson.upgrade.plugins.module_utils._json_api import JsonApi
+from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import (
+    DOWN,
+    DRAIN,
+    HEALTHY,
+    MAINT,
+    READY,
+    UNCHECKED,
+    UP,
+    Backend,
+    LoadBalancerError,
+    Member,
+    View,
+    settings_of,
+)
+from ansible_collections.alwayson.upgrade.plugins.module_utils._out_members import OutMembers
+
+# path: where the members of {backend} are. members: a JMESPath to a list of name, admin, health, sessions and so on; what else is in it can stand in the
+# requests, as {id}. backends: the pools that are read when all of them are asked for. change: a request (method, path, body) for ready, drain and maint; without one for drain, maint is asked for right away.
+SETTINGS: dict[str, object] = {"path": str, "members": str, "change": dict, "recheck_seconds": 0, "quiet_seconds": 0, "validate_certs": True,
+                                "backends": []}
+FIELDS = {"name": str, "address": str, "admin": str, "health": str, "check": str, "sessions": int, "queued": int, "arrivals": int, "weight": int, "backup": bool}
+
+
+class HttpApi:
+    """One load balancer, whose API is at `endpoint`. Members are changed one after the other."""
+
+    can_cut = False
+    kind = "http"
+    # Settings that need not be given.
+    preset: Mapping[str, object] = {}
+
+    def __init__(self, name: str, endpoint: str, settings: Mapping[str, object], headers: Mapping[str, str],
+                 steady: Callable[[], float] = time.monotonic) -> None:
+        self.name, self.endpoint = name, endpoint
+        self._settings = settings_of(name, self.kind, {**self.preset, **settings}, SETTINGS)
+        self._api = JsonApi(name, endpoint, headers, self._settings["validate_certs"])
+        self._out = OutMembers(steady)
+        self._seen: dict[tuple[str, str], Mapping[str, Any]] = {}
+        self._changes = require_changes(self._settings["change"], self._api.error)
+        self._search = compiled(self._settings["members"], self._api.error)
+
+    def read(self, backend: str | None = None) -> View:
+        """See `LoadBalancer.read`: all are those in the setting `backends`."""
+        names = self._settings["backends"] if backend is None else [backend]
+        return View("", {name: Backend({row["name"]: self._member(name, row) for row in self._rows(name)}) for name in names})
+
+    def apply(self, backend: str, changes: Mapping[str, str]) -> None:
+        """See `LoadBalancer.apply`."""
+        rows = {row["name"]: row for row in self._rows(backend)}
+        for name, change in changes.items():
+            if name not in rows:
+                raise self._api.error(f"has no member {name} in {backend}: it has {', '.join(rows)}")
+            request = self._request(backend, rows[name], change)
+            self._api.change(request["method"], request["path"], request["body"])
+            self._out.ask(backend, {name: change})
+
+    def command(self, backend: str, changes: Mapping[str, str]) -> str:
+        """See `LoadBalancer.command`."""
+        requests = [self._request(backend, self._seen.get((backend, name), {"name": name}), change) for name, change in changes.items()]
+        return " && ".join(f"curl -X {request['method']} {self.endpoint.rstrip('/')}{request['path']} -d '{request['body']}'" for request in requests)
+
+    def _request(self, backend: str, row: Mapping[str, object], change: str) -> dict:
+        asked = change if change in self._changes else DRAIN if change != READY and DRAIN in self._changes else MAINT
+        template = self._changes[asked]
+        words = {key: str(value) for key, value in row.items()}
+        return {"method": template.get("method", "POST"), "path": fill(template["path"], {**words, "backend": backend}, self._api.error),
+                "body": template.get("body")}
+
+    def _rows(self, backend: str) -> list[Mapping[str, Any]]:
+        path = fill(self._settings["path"], {"backend": backend}, self._api.error)
+        answer = self._api.ask("GET", path)
+        if answer.status == 404:
+            raise self._api.error(f"has no pool {backend!r}: GET {path} is answered with 404")
+        found = self._search(self._api.parse(path, answer))
+        if not isinstance(found, list) or not found:
+            raise self._api.error(f"has no members in the answer to GET {path}: the JMESPath in members finds {found!r}")
+        for row in found:
+            self._require_row(row)
+            self._seen[backend, row["name"]] = row
+        return found
+
+    def _require_row(self, row: object) -> None:
+        if not isinstance(row, Mapping) or not row.get("name"):
+            raise self._api.error(f"has a member without a name: the JMESPath in members finds {row!r}")
+        for field, kind in FIELDS.items():
+            value = row.get(field)
+            if value is not None and (not isinstance(value, kind) or isinstance(value, bool) != (kind is bool)):
+                raise self._api.error(f"has a member with {field}={value!r}, which is no {kind.__name__}: mend the JMESPath in members")
+        for field, words in (("admin", (READY, DRAIN, MAINT)), ("health", (UP, DOWN, UNCHECKED))):
+            if row.get(field) not in (None, *words):
+                raise self._api.error(f"has a member with {field}={row[field]!r}, which is none of {', '.join(words)}: mend the JMESPath in members")
+
+    def _member(self, backend: str, row: Mapping[str, Any]) -> Member:
+        fields = {field: row[field] for field in FIELDS if field != "name" and row.get(field) is not None}
+        told, health = fields.pop("admin", READY), fields.pop("health", UNCHECKED)
+        admin = told if told == DRAIN else self._out.admin(backend, row["name"], told == READY)
+        probed, quiet = self._out.probed_for(backend, row["name"]), self._settings["quiet_seconds"]
+        sessions = fields.pop("sessions", None)
+        note = "" if sessions is not None or admin == READY else f"requests in flight are not told: {quiet:g} s are waited for them instead"
+        if sessions is None:
+            sessions = int(admin != READY and self._out.gone_for(backend, row["name"]) < quiet)
+        return Member(**{"address": row["name"], **fields}, admin=admin, health=health, sessions=sessions, probed=health != UNCHECKED,
+                      confirmed=health in HEALTHY and (probed is None or probed >= self._settings["recheck_seconds"]), note=note)
+
+
+class NginxPlus(HttpApi):
+    """NGINX Plus, whose API version 9 is at `endpoint`."""
+
+    kind = "nginx_plus"
+    preset = {
+        "path": "/api/9/http/upstreams/{backend}",
+        "members": "peers[].{name: name, address: server, id: to_string(id), "
+                   "admin: (state == 'draining' && 'drain') || (state == 'down' && 'maint') || 'ready', "
+                   "health: (contains(['unavail', 'unhealthy', 'checking'], state) && 'down') || 'up', check: state, "
+                   "sessions: active, arrivals: requests, weight: weight, backup: backup}",
+        "change": {
+            "ready": {"method": "PATCH", "path": "/api/9/http/upstreams/{backend}/servers/{id}", "body": {"down": False, "drain": False}},
+            "drain": {"method": "PATCH", "path": "/api/9/http/upstreams/{backend}/servers/{id}", "body": {"drain": True}},
+            "maint": {"method": "PATCH", "path": "/api/9/http/upstreams/{backend}/servers/{id}", "body": {"down": True}},
+        },
+    }
+
+
+def compiled(expression: str, error: Callable[[str], LoadBalancerError]) -> Callable[[Any], Any]:
+    """A JMESPath as a function."""
+    if jmespath is None:
+        raise error("needs the Python library jmespath where this runs: python -m pip install jmespath")
+    try:
+        program = jmespath.compile(expression)
+    except JMESPathError as wrong:
+        raise error(f"has {expression!r}, which is no JMESPath: {wrong}") from wrong
+
+    def search(document: Any) -> Any:
+        try:
+            return program.search(document)
+        except JMESPathError as wrong:
+            raise error(f"answers with what the JMESPath {expression!r} does not fit: {wrong}") from wrong
+
+    return search
+
+
+def fill(template: str, words: Mapping[str, str], error: Callable[[str], LoadBalancerError]) -> str:
+    """A URL with its {words}, each percent-encoded."""
+    try:
+        return template.format_map({key: quote(word, safe="") for key, word in words.items()})
+    except (KeyError, ValueError, IndexError, AttributeError) as wrong:
+        raise error(f"has the path {template!r}, in which {wrong} is not known: it may have {', '.join(f'{{{word}}}' for word in words)}") from wrong
+
+
+def require_changes(changes: Mapping[str, Any], error: Callable[[str], LoadBalancerError]) -> Mapping[str, Mapping[str, Any]]:
+    """The requests by state, of which ready and maint have to be there."""
+    for state in (READY, MAINT):
+        if state not in changes:
+            raise error(f"has no request for {state}: change needs {READY} and {MAINT}")
+    for state, request in changes.items():
+        if state not in (READY, DRAIN, MAINT) or not isinstance(request, Mapping) or not isinstance(request.get("path"), str) \
+                or set(request) - {"method", "path", "body"}:
+            raise error(f"has change.{state}={request!r}: give method, path and body for each of {READY}, {DRAIN}, {MAINT}")
+    return changes

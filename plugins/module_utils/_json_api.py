@@ -1,0 +1,73 @@
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The administrative API of a load balancer: JSON over HTTP, each answer bounded in time and size, each error with the load balancer's name."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Mapping
+
+from ansible_collections.alwayson.upgrade.plugins.module_utils._http import Answer, HttpError, Limits, Request, fetch, require_url
+from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import LoadBalancerError
+
+ANSWER_SECONDS = 5.0
+ANSWER_BYTES = 32 * 1024 * 1024
+_SHOWN = 200
+
+
+class JsonApi:
+    """One API.
+
+    :param endpoint: its base, such as ``http://10.0.0.11:2019``.
+    :param headers: sent with every request, for example a token.
+    """
+
+    def __init__(self, name: str, endpoint: str, headers: Mapping[str, str] | None = None, validate_certs: bool = True) -> None:
+        self.name = name
+        self.endpoint = endpoint
+        self._headers = {key: str(value) for key, value in (headers or {}).items()}
+        self._limits = Limits(ANSWER_SECONDS, ANSWER_BYTES, validate_certs)
+        try:
+            require_url(endpoint)
+        except HttpError as error:
+            raise self.error(f"is no endpoint: {error}") from error
+
+    def get(self, path: str) -> Any:
+        """What stands at a path."""
+        return self.parse(path, self.ask("GET", path))
+
+    def parse(self, path: str, answer: Answer) -> Any:
+        """The JSON of a good answer."""
+        if answer.status != 200:
+            raise self.error(f"answers GET {path} with {answer.status}: {_shown(answer.body)}")
+        try:
+            return json.loads(answer.body)
+        except ValueError as error:
+            raise self.error(f"answers GET {path} with what is no JSON: {_shown(answer.body)}") from error
+
+    def change(self, method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None) -> None:
+        """Ask for a change; every answer but a good one is an error."""
+        answer = self.ask(method, path, body, headers)
+        if not 200 <= answer.status < 300:
+            raise self.error(f"answers {method} {path} with {answer.status}: {_shown(answer.body)}")
+
+    def ask(self, method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None) -> Answer:
+        """One request, with a body that becomes JSON, and whatever the answer is."""
+        content = None if body is None else json.dumps(body).encode("utf-8")
+        sent = {**self._headers, **({"Content-Type": "application/json"} if content else {}), **(headers or {})}
+        try:
+            answer = fetch(Request(method, self.endpoint.rstrip("/") + path, sent, content), self._limits)
+        except HttpError as error:
+            raise self.error(f"cannot be asked ({method} {path}): {error}. Is its API on there?") from error
+        if answer.truncated:
+            raise self.error(f"answers more than {ANSWER_BYTES} bytes to {method} {path}: is this its API?")
+        return answer
+
+    def error(self, what: str) -> LoadBalancerError:
+        """An error that names this load balancer."""
+        return LoadBalancerError(f"{self.name} ({self.endpoint}) {what}")
+
+
+def _shown(body: str) -> str:
+    return " ".join(body.split())[:_SHOWN] or "nothing"

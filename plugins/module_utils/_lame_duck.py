@@ -1,0 +1,86 @@
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""No access to the load balancer: a member takes itself out, by a health check that fails while it goes on serving (a lame duck).
+
+Every member has a switch, which has to outlive a restart of the application. What the load balancer makes of it is not seen: it is waited for.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Callable, Mapping
+
+from ansible_collections.alwayson.upgrade.plugins.module_utils._json_api import JsonApi
+from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import DOWN, READY, UP, Backend, LoadBalancerError, Member, View, settings_of
+from ansible_collections.alwayson.upgrade.plugins.module_utils._out_members import OutMembers
+
+# backends: pool to members, each with the URL that reaches it directly. The load balancer asks health_path of them, and sends to those that answer 200.
+# switch_path: PUT takes the member out, DELETE lets it in. live_path answers 200 also while the member is out.
+# notice_seconds: how long the load balancer takes to notice, either way; quiet_seconds: how long the longest request takes.
+SETTINGS: dict[str, object] = {
+    "backends": dict, "health_path": "/healthz", "switch_path": "/lame-duck", "live_path": "/version", "notice_seconds": 5, "quiet_seconds": 10,
+}
+OUT, IN = "PUT", "DELETE"
+
+
+class LameDuck:
+    """The members behind a load balancer that nobody can ask; `endpoint` is the address at which users reach it."""
+
+    can_cut = False
+
+    def __init__(self, name: str, endpoint: str, settings: Mapping[str, object], headers: Mapping[str, str],
+                 steady: Callable[[], float] = time.monotonic) -> None:
+        self.name, self.endpoint = name, endpoint
+        self._settings = settings_of(name, "none", settings, SETTINGS)
+        self._apis = {(backend, member): JsonApi(f"{backend}/{member}", str(url), headers)
+                      for backend, members in self._settings["backends"].items() for member, url in dict(members).items()}
+        self._steady = steady
+        self._out = OutMembers(steady)
+        self._came: dict[tuple[str, str], float] = {}
+
+    def read(self, backend: str | None = None) -> View:
+        """See `LoadBalancer.read`: what the members say of themselves."""
+        names = list(self._settings["backends"]) if backend is None else [self._require(backend)]
+        return View("", {name: Backend({member: self._member(name, member) for pool, member in self._apis if pool == name}) for name in names})
+
+    def apply(self, backend: str, changes: Mapping[str, str]) -> None:
+        """See `LoadBalancer.apply`: member after member."""
+        for member, change in changes.items():
+            api = self._apis[self._require(backend), member]
+            api.change(IN if change == READY else OUT, self._settings["switch_path"])
+            self._out.ask(backend, {member: change})
+            if change == READY:
+                self._came[backend, member] = self._steady()
+
+    def command(self, backend: str, changes: Mapping[str, str]) -> str:
+        """See `LoadBalancer.command`."""
+        return " && ".join(f"curl -X {IN if change == READY else OUT} {self._apis[backend, member].endpoint}{self._settings['switch_path']}"
+                           for member, change in changes.items())
+
+    def _require(self, backend: str) -> str:
+        if backend not in self._settings["backends"]:
+            raise LoadBalancerError(f"{self.name} ({self.endpoint}) has no pool {backend!r}: its setting backends has {', '.join(self._settings['backends'])}")
+        return backend
+
+    def _member(self, backend: str, member: str) -> Member:
+        place, notice, quiet = (backend, member), self._settings["notice_seconds"], self._settings["quiet_seconds"]
+        api = self._apis[place]
+        is_alive = self._answers(api, self._settings["live_path"])
+        is_in = self._answers(api, self._settings["health_path"])
+        # One that is dead and was not sent away counts as one that has traffic: that is how the load balancer would treat it when it comes back.
+        is_meant_in = is_in or (not is_alive and not self._out.is_asked(*place))
+        is_noticed = self._steady() - self._came.get(place, -notice) >= notice
+        return Member(
+            address=api.endpoint,
+            admin=self._out.admin(backend, member, is_meant_in),
+            health=UP if is_alive and (is_noticed or not is_in) else DOWN,
+            sessions=int(not is_meant_in and self._out.gone_for(backend, member) < notice + quiet),
+            note="" if is_meant_in else f"nobody asks the load balancer: {notice + quiet:g} s are waited for it to notice and for requests to end",
+        )
+
+    def _answers(self, api: JsonApi, path: str) -> bool:
+        try:
+            return api.ask("GET", path).status == 200
+        except LoadBalancerError:
+            return False

@@ -1,0 +1,88 @@
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Opens the load balancers of the option `load_balancers`, each by its kind. A kind is loaded when it is asked for."""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Mapping, Sequence
+
+from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import HAPROXY, LoadBalancer, LoadBalancerError, require_distinct
+
+HAPROXY_ONLY = ("master_endpoint", "state_file")
+
+
+def open_load_balancers(specs: Sequence[Mapping[str, Any]]) -> list[LoadBalancer]:
+    """The load balancers; raise LoadBalancerError when one is given twice, or has an endpoint or a setting that its kind has not.
+
+    :param specs: each ``{name, endpoint}``, with ``kind``, ``settings``, ``headers``, ``master_endpoint`` and ``state_file`` where they are given.
+    """
+    require_distinct(specs)
+    return [open_load_balancer(spec) for spec in specs]
+
+
+def open_load_balancer(spec: Mapping[str, Any]) -> LoadBalancer:
+    """One of them."""
+    kind = spec.get("kind") or HAPROXY
+    if kind not in _CLASSES:
+        raise LoadBalancerError(f"{spec['name']} is of kind {kind!r}: choose one of {', '.join(_CLASSES)}")
+    foreign = [key for key in (("settings", "headers") if kind == HAPROXY else HAPROXY_ONLY) if spec.get(key)]
+    if foreign:
+        raise LoadBalancerError(f"{spec['name']} has {', '.join(foreign)}, which kind={kind} has not")
+    if kind == HAPROXY:
+        return _haproxy()(spec["name"], spec["endpoint"], spec.get("master_endpoint"), spec.get("state_file"))
+    return _CLASSES[kind]()(spec["name"], spec["endpoint"], spec.get("settings") or {}, spec.get("headers") or {})
+
+
+def _haproxy() -> type:
+    from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy import Haproxy
+
+    return Haproxy
+
+
+def _envoy() -> type:
+    from ansible_collections.alwayson.upgrade.plugins.module_utils._envoy import Envoy
+
+    return Envoy
+
+
+def _caddy() -> type:
+    from ansible_collections.alwayson.upgrade.plugins.module_utils._caddy import Caddy
+
+    return Caddy
+
+
+def _traefik() -> type:
+    from ansible_collections.alwayson.upgrade.plugins.module_utils._traefik import Traefik
+
+    return Traefik
+
+
+def _nginx() -> type:
+    from ansible_collections.alwayson.upgrade.plugins.module_utils._nginx import Nginx
+
+    return Nginx
+
+
+def _nginx_plus() -> type:
+    from ansible_collections.alwayson.upgrade.plugins.module_utils._http_api import NginxPlus
+
+    return NginxPlus
+
+
+def _http() -> type:
+    from ansible_collections.alwayson.upgrade.plugins.module_utils._http_api import HttpApi
+
+    return HttpApi
+
+
+def _none() -> type:
+    from ansible_collections.alwayson.upgrade.plugins.module_utils._lame_duck import LameDuck
+
+    return LameDuck
+
+
+# The imports are in functions so that a module compiles what its load balancers need; they are spelt out so that Ansible ships the files.
+_CLASSES: dict[str, Callable[[], type]] = {
+    HAPROXY: _haproxy, "envoy": _envoy, "caddy": _caddy, "traefik": _traefik, "nginx": _nginx, "nginx_plus": _nginx_plus, "http": _http, "none": _none,
+}

@@ -1,0 +1,179 @@
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""nginx as a load balancer, without an API: the servers of an upstream are in a file, ``down`` takes one out, and a reload makes it so.
+
+A reload leaves the requests in flight to the old workers, which end when they are through: as long as one is there, a member that went out may have
+requests. Clients that reuse a connection in the moment of a reload can meet its end. Source: nginx's documentation on controlling nginx, and of the directive
+``server`` of ``ngx_http_upstream_module``.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import signal
+import subprocess
+import time
+from typing import Callable, Mapping, NamedTuple
+
+from ansible_collections.alwayson.upgrade.plugins.module_utils._config_file import ConfigFile
+from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import READY, UNCHECKED, Backend, LoadBalancerError, Member, View, settings_of
+from ansible_collections.alwayson.upgrade.plugins.module_utils._out_members import OutMembers
+
+# What nginx is called as, with which options; where its master writes its process id.
+SETTINGS: dict[str, object] = {"command": ["nginx"], "pid_file": "/run/nginx.pid"}
+TEST_SECONDS, RELOAD_SECONDS, RELOAD_PAUSE_SECONDS = 30, 20.0, 0.05
+# The precision with which a worker's start can be compared with a file's time.
+START_TOLERANCE_SECONDS = 0.5
+NOTE = "nginx does not tell a member's requests in flight, nor its health: that no worker of an earlier configuration is left is the proof"
+
+_UPSTREAM = re.compile(r"upstream\s+(?P<name>[^\s{]+)\s*\{(?P<body>[^}]*)\}")
+_SERVER = re.compile(r"(?P<head>^[ \t]*server\s+)(?P<address>[^\s;]+)(?P<options>[^;]*);", re.MULTILINE)
+_SHUTTING_DOWN = "shutting down"
+
+
+class Worker(NamedTuple):
+    """A child of the master: whether it only ends what it has, and when it began (epoch seconds)."""
+
+    pid: int
+    is_leaving: bool
+    began: float
+
+
+class Nginx:
+    """One nginx on this host; `endpoint` is ``file:`` and the absolute path of the file with the ``upstream`` blocks."""
+
+    can_cut = False
+
+    def __init__(self, name: str, endpoint: str, settings: Mapping[str, object], headers: Mapping[str, str],
+                 steady: Callable[[], float] = time.monotonic, sleep: Callable[[float], None] = time.sleep,
+                 workers: Callable[[int], list[Worker]] | None = None) -> None:
+        self.name, self.endpoint = name, endpoint
+        if headers:
+            raise self._error("has headers, and nginx has no API")
+        if not endpoint.startswith("file:/"):
+            raise self._error("is no endpoint: write file: and the absolute path of the file with the upstream blocks")
+        self._settings = settings_of(name, "nginx", settings, SETTINGS)
+        self._file = ConfigFile(endpoint[len("file:"):], self._error)
+        self._steady, self._sleep, self._workers = steady, sleep, workers or workers_of
+        self._out = OutMembers(steady)
+
+    def read(self, backend: str | None = None) -> View:
+        """See `LoadBalancer.read`. A file that was changed after the last reload says nothing: everybody counts as in traffic then."""
+        upstreams = parse_upstreams(self._file.read())
+        if backend is not None and backend not in upstreams:
+            raise self._error(f"has no upstream {backend!r} in its file: it has {', '.join(sorted(upstreams)) or 'none'}")
+        workers = self._workers(self._master())
+        is_loaded, leaving = self._is_loaded(workers), sum(worker.is_leaving for worker in workers)
+        return View("", {name: Backend({server: self._member(name, server, is_loaded and is_down, leaving) for server, is_down in servers.items()})
+                         for name, servers in upstreams.items() if backend in (None, name)})
+
+    def apply(self, backend: str, changes: Mapping[str, str]) -> None:
+        """See `LoadBalancer.apply`: the file, tested, and a reload. Returns when only workers of the new configuration take requests."""
+        self.read(backend)
+        self._file.rewrite(lambda text: with_servers(text, backend, {name: change != READY for name, change in changes.items()}), self._reload)
+        self._out.ask(backend, changes)
+
+    def command(self, backend: str, changes: Mapping[str, str]) -> str:
+        """See `LoadBalancer.command`."""
+        told = ", ".join(f"{name} {'without' if change == READY else 'with'} down" for name, change in changes.items())
+        return f"in {self._file.path} write {told}; then {shlex.join([*self._settings['command'], '-s', 'reload'])}"
+
+    def _member(self, backend: str, name: str, is_out: bool, leaving: int) -> Member:
+        return Member(address=name, admin=self._out.admin(backend, name, not is_out), health=UNCHECKED, sessions=leaving if is_out else 0, probed=False, note=NOTE)
+
+    def _reload(self) -> None:
+        master = self._master()
+        before = self._workers(master)
+        if self._is_loaded(before):
+            return
+        self._require_valid()
+        try:
+            os.kill(master, signal.SIGHUP)
+        except OSError as error:
+            raise self._error(f"cannot be reloaded by this account: {error.strerror}") from error
+        old, give_up = {worker.pid for worker in before}, self._steady() + RELOAD_SECONDS
+        while True:
+            now = self._workers(master)
+            serving = {worker.pid for worker in now if not worker.is_leaving}
+            if serving and not serving & old:
+                return
+            if self._steady() >= give_up:
+                raise self._error(f"has not begun new workers within {RELOAD_SECONDS:g} s after its reload: see its error log")
+            self._sleep(RELOAD_PAUSE_SECONDS)
+
+    def _require_valid(self) -> None:
+        argv = [*self._settings["command"], "-t", "-q"]
+        try:
+            tested = subprocess.run(argv, capture_output=True, text=True, timeout=TEST_SECONDS, check=False)
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise self._error(f"cannot test its configuration by {shlex.join(argv)}: {error}") from error
+        if tested.returncode:
+            raise self._error(f"does not accept its configuration, so it is not reloaded: {' '.join(tested.stderr.split())}")
+
+    def _is_loaded(self, workers: list[Worker]) -> bool:
+        """Whether the workers that take requests have read the file as it is."""
+        changed = os.stat(self._file.path).st_mtime
+        return all(worker.began > changed - START_TOLERANCE_SECONDS for worker in workers if not worker.is_leaving)
+
+    def _master(self) -> int:
+        path = self._settings["pid_file"]
+        try:
+            with open(path, encoding="ascii") as file:
+                return int(file.read())
+        except (OSError, ValueError) as error:
+            raise self._error(f"has no process id in {path} ({error}): is it running here, and is that the pid_file of its configuration?") from error
+
+    def _error(self, what: str) -> LoadBalancerError:
+        return LoadBalancerError(f"{self.name} ({self.endpoint}) {what}")
+
+
+def parse_upstreams(text: str) -> dict[str, dict[str, bool]]:
+    """Upstream to its servers' addresses, and whether each is ``down``. Comments do not count."""
+    blocks = _UPSTREAM.finditer(_without_comments(text))
+    return {block["name"]: {server["address"]: _is_down(server["options"]) for server in _SERVER.finditer(block["body"])} for block in blocks}
+
+
+def with_servers(text: str, upstream: str, down: Mapping[str, bool]) -> str:
+    """The text with these servers of an upstream ``down``, or not; all else as it is."""
+
+    def one_server(found: re.Match) -> str:
+        if found["address"] not in down or _is_down(found["options"]) == down[found["address"]]:
+            return found[0]
+        options = [word for word in found["options"].split() if word != "down"] + ["down"] * down[found["address"]]
+        return " ".join([f"{found['head']}{found['address']}", *options]) + ";"
+
+    def one_upstream(found: re.Match) -> str:
+        return found[0].replace(found["body"], _SERVER.sub(one_server, found["body"])) if found["name"] == upstream else found[0]
+
+    return _UPSTREAM.sub(one_upstream, text)
+
+
+def workers_of(master: int) -> list[Worker]:
+    """The worker processes of a master, from ``/proc``."""
+    with open("/proc/uptime", encoding="ascii") as file:
+        booted = time.time() - float(file.read().split()[0])
+    found = []
+    for pid in filter(str.isdecimal, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
+                state = file.read().rpartition(")")[2].split()
+            if state[0] == "Z" or int(state[1]) != master:
+                continue
+            with open(f"/proc/{pid}/cmdline", encoding="utf-8", errors="replace") as file:
+                title = file.read()
+        except OSError:
+            continue
+        if "worker process" in title:
+            found.append(Worker(int(pid), _SHUTTING_DOWN in title, booted + int(state[19]) / os.sysconf("SC_CLK_TCK")))
+    return found
+
+
+def _is_down(options: str) -> bool:
+    return "down" in options.split()
+
+
+def _without_comments(text: str) -> str:
+    return re.sub(r"#[^\n]*", "", text)
