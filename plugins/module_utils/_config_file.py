@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
-from typing import Callable
+from typing import Callable, Iterator
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils._flock import LockError, exclusive
 from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import LoadBalancerError
@@ -37,21 +38,31 @@ class ConfigFile:
 
         `applied` is also called when it says so already: whoever wrote that may have ended before it was applied.
         """
-        folder, name = os.path.split(self.path)
+        with self.locked():
+            before = self.read()
+            after = change(before)
+            self._replace(before, after)
+            try:
+                applied()
+            except BaseException:
+                self._replace(after, before)
+                raise
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Nobody else changes it now, nor waits for a change to be applied."""
         try:
-            with exclusive(os.path.join(folder, f".{name}.lock"), LOCK_SECONDS):
-                before = self.read()
-                after = change(before)
-                self._replace(before, after)
-                try:
-                    applied()
-                except BaseException:
-                    self._replace(after, before)
-                    raise
+            with exclusive(self.hidden("lock"), LOCK_SECONDS):
+                yield
         except LockError as error:
             raise self._error(f"has another change under way: {error}") from error
         except OSError as error:
             raise self._error(f"is configured in {self.path}, which cannot be written here: {error.strerror}. Let this account write in that folder") from error
+
+    def hidden(self, purpose: str) -> str:
+        """The path of a file beside it that no pattern of a configuration matches."""
+        folder, name = os.path.split(self.path)
+        return os.path.join(folder, f".{name}.{purpose}")
 
     def _replace(self, before: str, text: str) -> None:
         """With the same owner and the same rights: the load balancer has to read it."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from typing import Callable, Mapping
+from urllib.parse import urlsplit
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils._json_api import JsonApi
 from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import DOWN, READY, UP, Backend, LoadBalancerError, Member, View, settings_of
@@ -72,7 +73,7 @@ class LameDuck:
         is_meant_in = is_in or (not is_alive and not self._out.is_asked(*place))
         is_noticed = self._steady() - self._came.get(place, -notice) >= notice
         return Member(
-            address=api.endpoint,
+            address=urlsplit(api.endpoint).netloc,
             admin=self._out.admin(backend, member, is_meant_in),
             health=UP if is_alive and (is_noticed or not is_in) else DOWN,
             sessions=int(not is_meant_in and self._out.gone_for(backend, member) < notice + quiet),

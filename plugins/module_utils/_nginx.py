@@ -10,6 +10,8 @@ requests. Clients that reuse a connection in the moment of a reload can meet its
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import os
 import re
 import shlex
@@ -21,12 +23,13 @@ from typing import Callable, Mapping, NamedTuple
 from ansible_collections.alwayson.upgrade.plugins.module_utils._config_file import ConfigFile
 from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import READY, UNCHECKED, Backend, LoadBalancerError, Member, View, settings_of
 from ansible_collections.alwayson.upgrade.plugins.module_utils._out_members import OutMembers
+from ansible_collections.alwayson.upgrade.plugins.module_utils._small_file import READABLE, replace
 
 # What nginx is called as, with which options; where its master writes its process id.
 SETTINGS: dict[str, object] = {"command": ["nginx"], "pid_file": "/run/nginx.pid"}
 TEST_SECONDS, RELOAD_SECONDS, RELOAD_PAUSE_SECONDS = 30, 20.0, 0.05
-# The precision with which a worker's start can be compared with a file's time.
-START_TOLERANCE_SECONDS = 0.5
+# With this precision a worker's start can be compared with a file's time.
+START_PRECISION_SECONDS = 0.05
 NOTE = "nginx does not tell a member's requests in flight, nor its health: that no worker of an earlier configuration is left is the proof"
 
 _UPSTREAM = re.compile(r"upstream\s+(?P<name>[^\s{]+)\s*\{(?P<body>[^}]*)\}")
@@ -61,13 +64,13 @@ class Nginx:
         self._out = OutMembers(steady)
 
     def read(self, backend: str | None = None) -> View:
-        """See `LoadBalancer.read`. A file that was changed after the last reload says nothing: everybody counts as in traffic then."""
+        """See `LoadBalancer.read`: what the file says, which the workers have read."""
+        self._require_loaded()
         upstreams = parse_upstreams(self._file.read())
         if backend is not None and backend not in upstreams:
             raise self._error(f"has no upstream {backend!r} in its file: it has {', '.join(sorted(upstreams)) or 'none'}")
-        workers = self._workers(self._master())
-        is_loaded, leaving = self._is_loaded(workers), sum(worker.is_leaving for worker in workers)
-        return View("", {name: Backend({server: self._member(name, server, is_loaded and is_down, leaving) for server, is_down in servers.items()})
+        leaving = sum(worker.is_leaving for worker in self._workers(self._master()))
+        return View("", {name: Backend({server: self._member(name, server, is_down, leaving) for server, is_down in servers.items()})
                          for name, servers in upstreams.items() if backend in (None, name)})
 
     def apply(self, backend: str, changes: Mapping[str, str]) -> None:
@@ -84,11 +87,20 @@ class Nginx:
     def _member(self, backend: str, name: str, is_out: bool, leaving: int) -> Member:
         return Member(address=name, admin=self._out.admin(backend, name, not is_out), health=UNCHECKED, sessions=leaving if is_out else 0, probed=False, note=NOTE)
 
+    def _require_loaded(self) -> None:
+        if self._is_loaded():
+            return
+        # A change may be under way.
+        with self._file.locked():
+            if not self._is_loaded():
+                raise self._error("was not reloaded since its file was changed, so what the file says is not what happens. Look at the file, then reload: "
+                                  + shlex.join([*self._settings["command"], "-s", "reload"]))
+
     def _reload(self) -> None:
+        if self._is_loaded():
+            return
         master = self._master()
         before = self._workers(master)
-        if self._is_loaded(before):
-            return
         self._require_valid()
         try:
             os.kill(master, signal.SIGHUP)
@@ -99,6 +111,7 @@ class Nginx:
             now = self._workers(master)
             serving = {worker.pid for worker in now if not worker.is_leaving}
             if serving and not serving & old:
+                self._remember_loaded()
                 return
             if self._steady() >= give_up:
                 raise self._error(f"has not begun new workers within {RELOAD_SECONDS:g} s after its reload: see its error log")
@@ -113,10 +126,21 @@ class Nginx:
         if tested.returncode:
             raise self._error(f"does not accept its configuration, so it is not reloaded: {' '.join(tested.stderr.split())}")
 
-    def _is_loaded(self, workers: list[Worker]) -> bool:
-        """Whether the workers that take requests have read the file as it is."""
+    def _is_loaded(self) -> bool:
+        """Whether the workers that take requests have read the file as it is: after a reload of ours, or because they began after its last change."""
+        loaded = None
+        with contextlib.suppress(FileNotFoundError), open(self._file.hidden("loaded"), encoding="ascii") as file:
+            loaded = file.read()
+        if loaded == self._digest():
+            return True
         changed = os.stat(self._file.path).st_mtime
-        return all(worker.began > changed - START_TOLERANCE_SECONDS for worker in workers if not worker.is_leaving)
+        return all(worker.began > changed + START_PRECISION_SECONDS for worker in self._workers(self._master()) if not worker.is_leaving)
+
+    def _remember_loaded(self) -> None:
+        replace(self._file.hidden("loaded"), self._digest().encode("ascii"), READABLE)
+
+    def _digest(self) -> str:
+        return hashlib.sha256(self._file.read().encode("utf-8")).hexdigest()
 
     def _master(self) -> int:
         path = self._settings["pid_file"]

@@ -65,7 +65,7 @@ class Software:
 
 def prepare(kind: str, layout: Layout, balancer: LoadBalancer) -> Software:
     """Write the configuration of a load balancer into a folder of its own."""
-    folder = layout.directory / kind / balancer.name
+    folder = layout.directory / "balancers" / balancer.name
     folder.mkdir(parents=True)
     return _KINDS[kind](layout, balancer, folder)
 
@@ -122,7 +122,7 @@ def _caddy(layout: Layout, balancer: LoadBalancer, folder: Path) -> Software:
     }
     server = {"listen": [str(balancer.front)], "automatic_https": {"disable": True}, "routes": [{"handle": [proxy]}]}
     configuration = _write(folder / "caddy.json", {
-        "admin": {"listen": str(balancer.runtime), "config": {"persist": False}}, "logging": {"logs": {"default": {"level": "WARN"}}},
+        "admin": {"listen": str(balancer.runtime), "origins": [str(balancer.runtime)], "config": {"persist": False}}, "logging": {"logs": {"default": {"level": "WARN"}}},
         "apps": {"http": {"servers": {"users": server}}},
     })
     return Software([_binary("caddy"), "run", "--config", str(configuration)], {"traffic_kind": "caddy", "traffic_endpoint": f"http://{balancer.runtime}"},
