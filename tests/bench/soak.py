@@ -6,6 +6,9 @@
     build/venv/bin/python tests/bench/soak.py --method half_pool --requests 100000
     build/venv/bin/python tests/bench/soak.py --method blue_green --members 20 --requests 1000000
 
+It is as rough as it gets: the application is stopped by SIGKILL, every load balancer is reloaded again and again, also in the middle of a drain, and
+among the clients are sticky ones, slow ones, and some whose answers stream for seconds.
+
 Each run is measured by its own prober from before its first change to after its last one, so the sum is of upgrades and nothing else. A request counts
 from the moment it was scheduled for. Beside each method's longest answer stands that of the same load on the same fleet at rest.
 """
@@ -13,9 +16,12 @@ from the moment it was scheduled for. Beside each method's longest answer stands
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import sys
+import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +35,8 @@ from fleet.layout import BACKEND, COLOURS  # noqa: E402
 
 OLD, NEW = "1.0.0", "2.0.0"
 AT_REST_SECONDS = 30
+RELOAD_EVERY_SECONDS = 9.0
+STREAM = {"kind": "slow", "share": 1, "path": "/stream?ms=2000"}
 
 
 @dataclass
@@ -54,19 +62,22 @@ def main() -> int:
     options = _options()
     description = METHODS[options.method]
     variables = {**(yaml.safe_load(description.read_text(encoding="utf-8")) if description else {}), "upgrade_method": options.method}
+    settings = yaml.safe_load((REPOSITORY / "tests/fleet/service.yml").read_text(encoding="utf-8"))["demo_probe"]
+    mix = [*settings["mix"], STREAM]
+    variables["demo_probe"] = {**settings, "mix": mix}
     directory = REPOSITORY / "build" / "bench" / f"soak-{options.method}"
     total, runs = Figures(), 0
-    with interruptible(), EmbeddedFleet(directory, members=options.members, pools=COLOURS if description else (BACKEND,)) as fleet:
+    with interruptible(), EmbeddedFleet(directory, members=options.members, pools=COLOURS if description else (BACKEND,), is_abrupt=True) as fleet:
         try:
-            mix = yaml.safe_load((REPOSITORY / "tests/fleet/service.yml").read_text(encoding="utf-8"))["demo_probe"]["mix"]
             rest = at_rest(fleet, mix)
             print(f"at rest     {rest}", flush=True)
             while total.scheduled < options.requests:
                 playbook, release = (("upgrade", NEW), ("rollback", OLD))[runs % 2]
-                figures, seconds = measured_run(directory, playbook, {**variables, "upgrade_release": release})
+                with reloading(fleet) as reloads:
+                    figures, seconds = measured_run(directory, playbook, {**variables, "upgrade_release": release})
                 runs += 1
                 total.add(figures)
-                print(f"{playbook:9} {runs:3} {seconds:4.0f} s  {figures}", flush=True)
+                print(f"{playbook:9} {runs:3} {seconds:4.0f} s  {figures}  {len(reloads)} reloads", flush=True)
         finally:
             stop_probe(directory / "probe")
     print(f"{options.method}, {options.members} members, {runs} runs: {total}; with 95 % confidence fewer than 1 in {total.scheduled // 3:,} fails")
@@ -81,6 +92,26 @@ def at_rest(fleet: EmbeddedFleet, mix: list) -> Figures:
     stop_probe(directory)
     result = json.loads((directory / "result.json").read_text(encoding="utf-8"))
     return Figures(result["requests_scheduled"], result["requests_failed"], 0, result["latency_ms"]["p100"])
+
+
+@contextlib.contextmanager
+def reloading(fleet: EmbeddedFleet) -> Iterator[list[str]]:
+    """Reload one load balancer after the other while the block runs; the list has a name for each time."""
+    over, reloads = threading.Event(), []
+
+    def reload_again_and_again() -> None:
+        names = [balancer.name for balancer in fleet.layout.load_balancers]
+        while not over.wait(RELOAD_EVERY_SECONDS):
+            fleet.reload(names[len(reloads) % len(names)])
+            reloads.append(names[len(reloads) % len(names)])
+
+    thread = threading.Thread(target=reload_again_and_again, daemon=True)
+    thread.start()
+    try:
+        yield reloads
+    finally:
+        over.set()
+        thread.join()
 
 
 def measured_run(directory: Path, playbook: str, variables: dict) -> tuple[Figures, float]:

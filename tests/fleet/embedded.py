@@ -41,17 +41,19 @@ class EmbeddedFleet:
     :param members: how many application servers, from 2 to 20, split evenly into the zones east and west.
     :param pools: the load balancers' backends among which the servers are dealt out; with layout.COLOURS the first has the traffic.
     :param kind: what the load balancers are: haproxy, or a kind of `balancers`, or none, which is HAProxy that nobody may drive.
+    :param is_abrupt: whether the service's stop command kills the application instead of asking it to end.
     :param say: receives a line about each step of `up`.
     """
 
     def __init__(self, directory: Path | str, release: str = "1.0.0", members: int = 6, say: Callable[[str], None] = lambda line: None,
-                 pools: tuple[str, ...] = (layout.BACKEND,), kind: str = HAPROXY) -> None:
+                 pools: tuple[str, ...] = (layout.BACKEND,), kind: str = HAPROXY, is_abrupt: bool = False) -> None:
         self.directory = Path(directory).absolute()
         self.release = release
         self.member_count = members
         self.say = say
         self.pools = pools
         self.kind = kind
+        self.is_abrupt = is_abrupt
         self.record = Record(self.directory)
         self.record.load()
 
@@ -114,6 +116,10 @@ class EmbeddedFleet:
         victims = [self.record.processes[name], members.application(member)]
         processes.end([process for process in victims if process], first_signal=signal.SIGKILL)
 
+    def reload(self, load_balancer: str) -> None:
+        """Have a load balancer begin a new worker, as after a change of its configuration; the old one ends what it has."""
+        self.record.processes[load_balancer].send(signal.SIGUSR2)
+
     def boot_member(self, name: str) -> None:
         """Let a dead member come back: its supervisor, and the application if it was running."""
         self._launch(members.boot, self.layout.member(name))
@@ -169,8 +175,8 @@ class EmbeddedFleet:
         command = haproxy.find_binary(next(iter(configurations.values())), self.directory / "haproxy" / "package")
         return {
             balancer.name: Software(
-                [*command, "-db", "-f", str(configurations[balancer.name])],
-                balancers.lame_duck_variables(self.layout, balancer) if self.kind == UNDRIVEN else {"traffic_endpoint": balancer.traffic_endpoint},
+                [*command, "-W", "-S", f"ipv4@{balancer.master}", "-f", str(configurations[balancer.name])],
+                balancers.lame_duck_variables(self.layout, balancer) if self.kind == UNDRIVEN else haproxy.variables(self.layout, balancer),
             )
             for balancer in self.layout.load_balancers
         }
@@ -187,7 +193,7 @@ class EmbeddedFleet:
     def _start_members(self, artifact: artifacts.Artifact) -> None:
         for member in self.layout.members:
             self.say(f"{member.name} at {member.endpoint}, zone {member.zone}, release {artifact.version}")
-            members.set_up(member, artifact, self.layout.database)
+            members.set_up(member, artifact, self.layout.database, self.is_abrupt)
             self._launch(members.boot, member)
         # A load balancer that meets a server before it is healthy brings it in slowly.
         for member in self.layout.members:

@@ -29,10 +29,11 @@ global
   log stdout format iso local0
   nbthread 1
   maxconn 4000
-  stats socket ipv4@{lb.runtime} level admin
+  stats socket ipv4@{lb.runtime} level admin expose-fd listeners
   stats maxconn 60
   stats timeout 30s
   server-state-file {state_file}
+  close-spread-time 2s
 
 defaults
   mode http
@@ -80,7 +81,7 @@ def write_configurations(layout: Layout, health_path: str = "/healthz") -> dict[
         folder = layout.directory / "haproxy" / balancer.name
         folder.mkdir(parents=True)
         # A state file without servers; without its version line HAProxy would warn.
-        state_file = folder / "servers.state"
+        state_file = layout.state_file(balancer)
         state_file.write_text("1\n", encoding="ascii")
         written[balancer.name] = folder / "haproxy.cfg"
         written[balancer.name].write_text(_configuration(layout, balancer, state_file, health_path), encoding="utf-8")
@@ -111,6 +112,12 @@ def _pool(layout: Layout, health_path: str, name: str) -> str:
 def _quoted(word: object) -> str:
     """A path, or what else has a path in it, as one word of the configuration."""
     return '"' + "".join(f"\\{letter}" if letter in '\\"$' else letter for letter in str(word)) + '"'
+
+
+def variables(layout: Layout, balancer: LoadBalancer) -> dict:
+    """What an inventory says of a load balancer that is driven by all means it has."""
+    return {"traffic_endpoint": balancer.traffic_endpoint, "traffic_master_endpoint": f"tcp://{balancer.master}",
+            "traffic_state_file": str(layout.state_file(balancer))}
 
 
 def find_binary(configuration: Path, cellar: Path) -> list[str]:

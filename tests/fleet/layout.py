@@ -38,11 +38,12 @@ class Member:
 
 @dataclass(frozen=True)
 class LoadBalancer:
-    """One HAProxy: where users come in, and where it is commanded."""
+    """One HAProxy: where users come in, and where its worker and its master are commanded."""
 
     name: str
     front: Endpoint
     runtime: Endpoint
+    master: Endpoint
 
     @property
     def front_url(self) -> str:
@@ -67,6 +68,10 @@ class Layout:
         """The load balancers' backends, the one that serves at first before the other."""
         return list(dict.fromkeys(member.pool for member in self.members))
 
+    def state_file(self, balancer: LoadBalancer) -> Path:
+        """Where a load balancer's servers and their states survive a reload."""
+        return self.directory / "haproxy" / balancer.name / "servers.state"
+
     def route_map(self, balancer: LoadBalancer) -> Path:
         """Where a load balancer looks up which of two colours has the traffic."""
         return self.directory / "haproxy" / balancer.name / "active.map"
@@ -83,7 +88,7 @@ class Layout:
         """As JSON, without the run folder: that is where the record lies."""
         return {
             "members": [{"name": member.name, "zone": member.zone, "endpoint": _pair(member.endpoint), "pool": member.pool} for member in self.members],
-            "load_balancers": [{"name": lb.name, "front": _pair(lb.front), "runtime": _pair(lb.runtime)} for lb in self.load_balancers],
+            "load_balancers": [{"name": lb.name, "front": _pair(lb.front), "runtime": _pair(lb.runtime), "master": _pair(lb.master)} for lb in self.load_balancers],
             "database": _pair(self.database),
         }
 
@@ -105,7 +110,7 @@ def plan(directory: Path, members: int, ports: Ports, pools: tuple[str, ...] = (
             for number in range(1, members + 1)
         ),
         load_balancers=tuple(
-            LoadBalancer(f"lb{number}", ports.endpoint(f"127.0.0.{10 + number}"), ports.endpoint(f"127.0.0.{10 + number}")) for number in (1, 2)
+            LoadBalancer(f"lb{number}", *(ports.endpoint(f"127.0.0.{10 + number}") for _purpose in ("front", "runtime", "master"))) for number in (1, 2)
         ),
         database=ports.endpoint("127.0.0.51"),
     )
@@ -119,7 +124,11 @@ def from_record(directory: Path, record: dict) -> Layout:
             Member(entry["name"], entry["zone"], Endpoint(*entry["endpoint"]), _host_directory(directory, entry["name"]), entry.get("pool", BACKEND))
             for entry in record["members"]
         ),
-        load_balancers=tuple(LoadBalancer(entry["name"], Endpoint(*entry["front"]), Endpoint(*entry["runtime"])) for entry in record["load_balancers"]),
+        load_balancers=tuple(
+            # The record of an earlier version has no master.
+            LoadBalancer(entry["name"], *(Endpoint(*entry.get(purpose, entry["runtime"])) for purpose in ("front", "runtime", "master")))
+            for entry in record["load_balancers"]
+        ),
         database=Endpoint(*record["database"]),
     )
 

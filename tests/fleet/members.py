@@ -27,10 +27,12 @@ class MemberError(Exception):
     """An application server does not answer as it should."""
 
 
-def set_up(member: Member, artifact: Artifact, database: Endpoint) -> None:
-    """Make the host's folder, with the release installed and the service configured."""
+def set_up(member: Member, artifact: Artifact, database: Endpoint, is_abrupt: bool = False) -> None:
+    """Make the host's folder, with the release installed and the service configured; one that is abrupt is stopped by SIGKILL."""
     for folder in ("service", "log"):
         (member.directory / folder).mkdir(parents=True)
+    if is_abrupt:
+        service.Files(member.directory).abrupt.touch()
     artifacts.install(artifact, member.directory)
     environment = {
         "HOST_NAME": member.name,

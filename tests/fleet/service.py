@@ -38,6 +38,7 @@ class Files:
         self.state = self.service / "state.json"
         self.ready = self.service / "ready"
         self.lock = self.service / "lock"
+        self.abrupt = self.service / "abrupt"
         self.log = directory / "log" / "app.log"
 
     def write(self, path: Path, content: dict) -> None:

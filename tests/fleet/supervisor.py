@@ -108,7 +108,9 @@ class Supervisor:
             self._start(now)
         elif self.wanted == "down" and self.child is not None:
             if self.kill_at is None:
-                self.child.terminate()
+                # An application that ends in the middle of whatever it does.
+                abrupt = self.files.abrupt.exists()
+                self.child.send_signal(signal.SIGKILL if abrupt else signal.SIGTERM)
                 self.kill_at = now + STOP_SECONDS
             elif now >= self.kill_at:
                 self.child.kill()

@@ -60,11 +60,12 @@ class Request:
 
 @dataclass(frozen=True)
 class Response:
-    """An answer; `content` becomes its JSON body."""
+    """An answer; `content` becomes its JSON body, which takes so many `seconds` to send."""
 
     status: int
     content: object
     headers: dict[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
 
 
 def parse_head(head: bytes) -> Request:

@@ -19,6 +19,7 @@ BACKLOG = 512
 IDLE_SECONDS = 75
 BODY_SECONDS = 10
 WRITE_SECONDS = 10
+PIECE_SECONDS = 0.1
 
 Handler = Callable[[Request], Awaitable[Response]]
 
@@ -55,7 +56,7 @@ class Connection:
             return await self._refuse(error)
         response = await self.server.answer(request)
         keep_alive = request.keep_alive and not self.server.closing
-        await self._send(render(response, self.server.headers, keep_alive, with_body=request.method != "HEAD"))
+        await self._send_over(response.seconds, render(response, self.server.headers, keep_alive, with_body=request.method != "HEAD"))
         self.busy = False
         return keep_alive
 
@@ -76,6 +77,15 @@ class Connection:
     async def _discard(self) -> None:
         while await self.reader.read(65536):
             pass
+
+    async def _send_over(self, seconds: float, data: bytes) -> None:
+        """Send in pieces that take so long together."""
+        pieces = max(1, round(seconds / PIECE_SECONDS))
+        size = -(-len(data) // pieces)
+        for number in range(pieces):
+            if number:
+                await asyncio.sleep(PIECE_SECONDS)
+            await self._send(data[number * size:(number + 1) * size])
 
     async def _send(self, data: bytes) -> None:
         self.writer.write(data)

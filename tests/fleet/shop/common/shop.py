@@ -16,6 +16,7 @@ from pool import DatabaseError
 from store import Store
 
 MAX_SLOW_MS = 3000
+STREAMED_LINES = 1000
 MAX_QUANTITY = 1000
 MAX_ID = 2**31 - 1
 HEALTH_SECONDS = 1.5
@@ -37,6 +38,7 @@ class Shop:
             (re.compile(r"/version"), {"GET": self.version}),
             (re.compile(r"/products"), {"GET": self.products}),
             (re.compile(r"/slow"), {"GET": self.slow}),
+            (re.compile(r"/stream"), {"GET": self.stream}),
             (re.compile(r"/orders"), {"POST": self.add_order}),
             (re.compile(r"/orders/count"), {"GET": self.count_orders}),
             (re.compile(r"/orders/([0-9]{1,10})"), {"GET": self.order}),
@@ -100,6 +102,11 @@ class Shop:
         milliseconds = _number(request, "ms", default=MAX_SLOW_MS, most=MAX_SLOW_MS)
         await asyncio.sleep(milliseconds / 1000)
         return Response(200, {"slept_ms": milliseconds, "release": self.number})
+
+    async def stream(self, request: Request) -> Response:
+        """Begins at once, and is whole only after so many milliseconds."""
+        milliseconds = _number(request, "ms", default=MAX_SLOW_MS, most=MAX_SLOW_MS)
+        return Response(200, {"streamed_ms": milliseconds, "release": self.number, "lines": ["another line"] * STREAMED_LINES}, seconds=milliseconds / 1000)
 
     async def add_order(self, request: Request) -> Response:
         tenant, store = self._tenant(request)
