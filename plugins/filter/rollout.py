@@ -26,6 +26,7 @@ class FilterModule:
     def filters(self):
         return {
             "or_nobody": _explained(outcomes.or_nobody),
+            "failure_text": _explained(outcomes.failure_text),
             "traffic_calls": _explained(observation.traffic_calls),
             "member_tests": _explained(observation.member_tests),
             "census_tests": _explained(observation.census_tests),

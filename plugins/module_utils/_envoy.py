@@ -180,6 +180,7 @@ def parse_host(host: Mapping, is_checked: bool) -> Member:
         sessions=stats.get("rq_active", 0),
         queued=stats.get("rq_pending_active", 0),
         arrivals=stats.get("rq_total", 0),
+        errors=stats.get("rq_error", 0) + stats.get("rq_timeout", 0) + stats.get("cx_connect_fail", 0),
         weight=int(host.get("weight", 1)),
         probed=is_checked,
     )

@@ -38,6 +38,8 @@ _CONFIGURED, _ENABLED = 0x02, 0x04
 # srv_op_state: stopped, starting (in its slow start), running, stopping (its check answers 404).
 _OPERATION = {"0": DOWN, "1": UP, "2": UP, "3": STOPPING}
 _STATES_VERSION = "1"
+# Of a server: answers of 500 and above, connections that did not come about, answers that broke off.
+_ERRORS = ("hrsp_5xx", "econ", "eresp")
 # The type column of `show stat`.
 _BACKEND, _SERVER = "1", "2"
 
@@ -105,6 +107,8 @@ def _member(row: Mapping[str, str], state: Mapping[str, str]) -> Member:
         sessions=int(row["scur"]),
         queued=int(row["qcur"]),
         arrivals=int(row["stot"]),
+        errors=sum(int(row.get(column) or 0) for column in _ERRORS),
+        response_ms=float(row["rtime"]) if row.get("rtime") else None,
         weight=int(state["srv_uweight"]),
         cookie=row.get("cookie") or None,
         backup=row["bck"] == "1",

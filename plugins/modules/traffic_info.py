@@ -94,7 +94,8 @@ load_balancers:
             - C(health) is V(up), V(down), V(stopping) (its health check answers 404), V(paused) (in maintenance it is not checked), or
               V(unchecked) (no health check is configured). C(check) is how the last check ended.
             - C(live) tells whether it takes new traffic now. It is ready, healthy, has a weight, and is no backup.
-            - C(sessions) are in flight, and C(queued) wait for the member.
+            - C(sessions) are in flight, and C(queued) wait for the member. C(arrivals) counts all that it was ever given, C(errors) those that failed, and
+              C(response_ms) is how long the last ones took on average. The last two are V(null) where the load balancer does not tell.
           type: dict
           returned: success
   sample:
@@ -114,6 +115,9 @@ load_balancers:
               live: true
               sessions: 3
               queued: 0
+              arrivals: 1042
+              errors: 0
+              response_ms: 4.0
               weight: 1
               cookie: app1
               backup: false

@@ -16,6 +16,13 @@ def or_nobody(hosts: Sequence[str]) -> list[str]:
     return list(hosts) or ["localhost", "!localhost"]
 
 
+def failure_text(result: Mapping) -> str:
+    """Why a task failed, in its own words; of a loop, the words of the items that failed."""
+    items = [item for item in result.get("results") or [] if item.get("failed") or item.get("unreachable")]
+    words = [str(item["msg"]) for item in items or [result] if item.get("msg")]
+    return "; ".join(dict.fromkeys(words)) or "failed"
+
+
 def member_outcomes(plan: Mapping, hostvars: Mapping) -> dict[str, dict]:
     """Host to ``{outcome, why, release_after, out, release, smoke, in}``; outcome is upgraded, returned, left_out, lost or untouched."""
     outcomes = {}

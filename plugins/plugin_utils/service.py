@@ -49,6 +49,8 @@ DEFAULTS: dict[str, object] = {
     "coordination_url": None,
     "traffic_via": None,
     "drain_timeout": 60,
+    "soak": 30,
+    "gate": {},
     "migrations": None,
     "contract": False,
     "database_names": [],
@@ -60,9 +62,11 @@ DEFAULTS: dict[str, object] = {
     "probe": {},
 }
 # Read where they are used, because their values may speak of the release that the plan finds, or of a single host.
-READ_LATER = ("artifact", "artifact_sha256", "artifact_signature", "artifact_keys", "smoke_tests", "smoke_timeout")
+READ_LATER = ("artifact", "artifact_sha256", "artifact_signature", "artifact_keys", "smoke_tests", "smoke_timeout", "gate_tasks")
 # Before and after each phase, and where a crew may look before users come in.
 HOOKS = (*(f"{moment}_{phase}" for phase in PHASES for moment in ("before", "after")), "before_cutover")
+# What a team may set of the verdict between the steps of a canary; see the module canary_verdict.
+GATE_KEYS = ("max_error_percent", "max_latency_factor", "latency_slack_ms", "min_requests")
 PREFIX = "upgrade_"
 # A playbook's own: which way it goes.
 INTERNAL = ("direction",)
@@ -162,6 +166,8 @@ def _choice_problems(service: Mapping, names: Sequence[str]) -> list[str]:
         problems.append(f"upgrade_patch is {NONE}, and patch.yml does nothing else: leave it out, or choose one of {', '.join(PATCHES[1:])}")
     if not isinstance(service["patch_exclude"], (list, tuple)):
         problems.append(f"upgrade_patch_exclude is {service['patch_exclude']!r}: give a list of shell patterns")
+    if not isinstance(service["gate"], Mapping) or set(service["gate"]) - set(GATE_KEYS):
+        problems.append(f"upgrade_gate is {service['gate']!r}: it has {', '.join(GATE_KEYS)}")
     if service["reboot"] not in REBOOTS:
         problems.append(f"upgrade_reboot is {service['reboot']!r}: choose one of {', '.join(REBOOTS)}")
     if service["take_over"] and not service["reason"]:

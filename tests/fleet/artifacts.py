@@ -16,7 +16,7 @@ from pathlib import Path
 
 SHOP = Path(__file__).resolve().parent / "shop"
 # Name of the release's folder: the number it carries. The name also selects it: RELEASE=bad builds 2.0.1.
-RELEASES = {"1.0.0": "1.0.0", "2.0.0": "2.0.0", "bad": "2.0.1"}
+RELEASES = {"1.0.0": "1.0.0", "2.0.0": "2.0.0", "bad": "2.0.1", "broken": "2.0.2"}
 MARKER = ".release.json"
 
 

@@ -1,0 +1,168 @@
+#!/usr/bin/python
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: canary_verdict
+short_description: Judge upgraded members by what the load balancers count of them and of the others
+version_added: 0.2.0
+author: The alwayson.upgrade maintainers (@alwayson)
+description:
+  - Watches members of a pool for a while, and compares the requests of that while with those of the other members. The numbers are the load balancers'
+    own, so they are about what users got.
+  - Fails when too many requests failed or answers took too long, and also when too few requests came for a verdict. A step of a roll that follows it is
+    not taken then.
+  - Failed are answers of 500 and above, connections that did not come about, and answers that broke off.
+extends_documentation_fragment:
+  - alwayson.upgrade.read_only
+  - alwayson.upgrade.load_balancers
+options:
+  backend:
+    description: The pool, which is the name of the backend on the load balancers.
+    type: str
+    required: true
+  members:
+    description: The members that are judged, by their names on the load balancers. All others of the pool that are live are what they are compared with.
+    type: list
+    elements: str
+    required: true
+    aliases: [member]
+  seconds:
+    description: For how long they are watched.
+    type: float
+    default: 30
+  max_error_percent:
+    description: How many of their requests may fail, in percent.
+    type: float
+    default: 1
+  max_latency_factor:
+    description:
+      - How much longer than the others' their answers may take on average. V(0) does not judge that, and so it is where a load balancer does not tell.
+    type: float
+    default: 2
+  latency_slack_ms:
+    description: Milliseconds that are allowed on top of that, so that little is not judged by a multiple of less.
+    type: float
+    default: 50
+  min_requests:
+    description: How many requests a verdict needs.
+    type: int
+    default: 10
+notes:
+  - In check mode it looks once, waits for nothing and judges nothing.
+  - HAProxy tells both numbers, Envoy (RV(canary)) the failed requests. Others do not tell.
+seealso:
+  - module: alwayson.upgrade.traffic_member
+"""
+
+EXAMPLES = r"""
+- name: Go on only when the first upgraded member does as well as the others for a minute
+  alwayson.upgrade.canary_verdict:
+    load_balancers:
+      - name: lb1
+        endpoint: tcp://10.0.0.11:9999
+      - name: lb2
+        endpoint: tcp://10.0.0.12:9999
+    backend: app
+    members: [app1]
+    seconds: 60
+    max_error_percent: 0.5
+    min_requests: 100
+"""
+
+RETURN = r"""
+verdict:
+  description: V(good), V(bad) or V(unclear). With the last two the module fails. V(null) in check mode.
+  returned: always
+  type: str
+  sample: good
+reasons:
+  description: Why it is not good.
+  returned: always
+  type: list
+  elements: str
+  sample: []
+canary:
+  description: What became of the requests of O(members). C(response_ms) is V(null) where it is not told.
+  returned: when they were watched
+  type: dict
+  sample: {requests: 412, errors: 0, error_percent: 0.0, response_ms: 4.1}
+others:
+  description: The same of the other members.
+  returned: when they were watched
+  type: dict
+  sample: {requests: 2056, errors: 1, error_percent: 0.049, response_ms: 4.0}
+"""
+
+import time
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.alwayson.upgrade.plugins.module_utils._judge import GOOD, Limits, judged, sampled, uncounted
+from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import ARGUMENTS, Backend, LoadBalancerError
+from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancers import open_load_balancers
+
+LIMITS = {
+    "max_error_percent": {"type": "float", "default": 1},
+    "max_latency_factor": {"type": "float", "default": 2},
+    "latency_slack_ms": {"type": "float", "default": 50},
+    "min_requests": {"type": "int", "default": 10},
+}
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            **ARGUMENTS,
+            **LIMITS,
+            "backend": {"type": "str", "required": True},
+            "members": {"type": "list", "elements": "str", "required": True, "aliases": ["member"]},
+            "seconds": {"type": "float", "default": 30},
+        },
+        supports_check_mode=True,
+    )
+    try:
+        result = watched(module.params, module.check_mode)
+    except LoadBalancerError as error:
+        module.fail_json(msg=str(error))
+    if result["verdict"] not in (GOOD, None):
+        module.fail_json(msg=f"{', '.join(module.params['members'])}: {'; '.join(result['reasons'])}", **result)
+    module.exit_json(changed=False, **result)
+
+
+def watched(params: dict, check_mode: bool) -> dict:
+    """Look, wait, look again, and judge; returns what `RETURN` says."""
+    balancers = open_load_balancers(params["load_balancers"])
+
+    def look() -> dict[str, Backend]:
+        return {balancer.name: balancer.read(params["backend"]).backends[params["backend"]] for balancer in balancers}
+
+    before = look()
+    require_judgeable(before, params["backend"], params["members"])
+    if check_mode:
+        return {"verdict": None, "reasons": []}
+    time.sleep(max(0.0, params["seconds"]))
+    after = look()
+    others = [name for name in next(iter(before.values())).members
+              if name not in params["members"] and all(pool.members[name].live for pool in (*before.values(), *after.values()) if name in pool.members)]
+    canary, rest = (sampled(list(before.values()), list(after.values()), names) for names in (params["members"], others))
+    verdict, reasons = judged(canary, rest, Limits(**{name: params[name] for name in LIMITS}))
+    return {"verdict": verdict, "reasons": reasons, "canary": canary.as_data(), "others": rest.as_data()}
+
+
+def require_judgeable(pools: dict[str, Backend], backend: str, members: list[str]) -> None:
+    """Refuse members that are not there, and load balancers that do not count."""
+    for balancer, pool in pools.items():
+        unknown = [name for name in members if name not in pool.members]
+        if unknown or not members:
+            raise LoadBalancerError(f"{balancer} has no member {', '.join(unknown) or 'without a name'} in {backend}: it has {', '.join(pool.members)}")
+    silent = uncounted(pools, members)
+    if silent:
+        raise LoadBalancerError(f"{', '.join(silent)} does not tell how many requests failed: judge these members otherwise, "
+                                "in a playbook with upgrade_soak=0 and upgrade_gate_tasks")
+
+
+if __name__ == "__main__":
+    main()
