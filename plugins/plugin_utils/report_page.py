@@ -12,7 +12,7 @@ from .picture import PICTURES, View, room_for_names
 from .report_style import STYLE
 from .report_tables import databases_table, failures_table, kinds_table, members_table, phases_table
 from .report_verdict import compares_with_floor, falls_below_floor
-from .wording import count, milliseconds, moment, percent, plural, release_change, seconds
+from .wording import count, method_name, milliseconds, moment, percent, plural, release_change, seconds
 
 MARKS = {"good": "✓", "warning": "!", "bad": "✕"}
 # The page may load nothing and run nothing, whatever a hostile host name or error message tries.
@@ -45,7 +45,7 @@ def _header(report: Mapping) -> Markup:
     facts = [
         element("b", report["service"] or "unnamed service"),
         element("b", release_change(report["direction"], report["release_from"], report["release_to"])),
-        (report["method"] or "unknown method").replace("_", "-"),
+        method_name(report),
         moment(report["started"]) if report["started"] is not None else None,
         operator or None,
     ]

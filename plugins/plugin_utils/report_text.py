@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from .markup import printable
 from .report_page import longest_answer
 from .report_verdict import compares_with_floor, falls_below_floor, void_seconds, worst_first
-from .wording import count, milliseconds, plural, release_change, seconds
+from .wording import count, method_name, milliseconds, plural, release_change, seconds
 
 BLOCKS = "▁▂▃▄▅▆▇█"
 MARKS = {"good": "✔", "warning": "!", "bad": "✘"}
@@ -52,9 +52,9 @@ class _Ink:
 
 def _title(report: Mapping) -> str:
     took = "" if report["duration_s"] is None else f", {seconds(report['duration_s'])}"
-    method = (report["method"] or "unknown method").replace("_", "-")
+    method = f", {name}" if (name := method_name(report)) else ""
     release = release_change(report["direction"], report["release_from"], report["release_to"])
-    return f"{report['service'] or 'service'} {release}, {method}{took}"
+    return f"{report['service'] or 'service'} {release}{method}{took}"
 
 
 def _figures(report: Mapping, width: int) -> list[tuple[str, str, str]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from .report_floor import HALF_POOL, STRANDED
-from .wording import count, done_word, listed, plural, seconds, sentence
+from .wording import MEASURED, count, done_word, listed, plural, seconds, sentence
 
 GOOD, WARNING, BAD = "good", "warning", "bad"
 DONE = (None, "upgraded", "rolled back", "patched", "nothing to do")
@@ -93,7 +93,7 @@ def _not_proven(report: Mapping) -> list[str]:
         )
     if report["live_min"] is None:
         missing.append("Live capacity was not sampled.")
-    elif report["live_floor"] is None:
+    elif report["live_floor"] is None and report["direction"] != MEASURED:
         missing.append("No floor of live capacity was given to compare with.")
     unread = [f"{name} in {plural(times, 'sample')}" for name, times in report["capacity_unreadable"].items() if times]
     if unread:
@@ -101,7 +101,7 @@ def _not_proven(report: Mapping) -> list[str]:
     undrained = [name for name, member in report["members"].items() if went_out(member) and not member["drain_proof"]]
     if undrained:
         missing.append(f"No load balancer proved the drain of {listed(undrained)}.")
-    if not report["members"]:
+    if not report["members"] and report["direction"] != MEASURED:
         missing.append("Nothing is known about the members.")
     unproven = [name for name, database in report["databases"].items() if not database["backup_proven"]]
     if unproven:

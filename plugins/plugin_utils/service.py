@@ -62,7 +62,7 @@ DEFAULTS: dict[str, object] = {
     "probe": {},
 }
 # Read where they are used, because their values may speak of the release that the plan finds, or of a single host.
-READ_LATER = ("artifact", "artifact_sha256", "artifact_signature", "artifact_keys", "smoke_tests", "smoke_timeout", "gate_tasks")
+READ_LATER = ("artifact", "artifact_sha256", "artifact_signature", "artifact_keys", "smoke_tests", "smoke_timeout", "gate_tasks", "probe_seconds")
 # Before and after each phase, and where a crew may look before users come in.
 HOOKS = (*(f"{moment}_{phase}" for phase in PHASES for moment in ("before", "after")), "before_cutover")
 # What a team may set of the verdict between the steps of a canary; see the module canary_verdict.

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from datetime import datetime, timezone
 
 UNKNOWN = "unknown"
@@ -101,9 +102,20 @@ def done_word(direction: str | None) -> str:
     return {"rollback": "rolled back", "patch": "patched"}.get(direction, "upgraded")
 
 
+# The direction of a run that does nothing but measure.
+MEASURED = "measured"
+
+
 def release_change(direction: str | None, release_from: str | None, release_to: str | None) -> str:
-    """From which release to which; a run that only patches hosts leaves it."""
+    """From which release to which; a run that only patches hosts leaves it, and one that only measures knows of none."""
+    if direction == MEASURED:
+        return "measured"
     return f"{release_to or '?'} patched" if direction == "patch" else f"{release_from or '?'} → {release_to or '?'}"
+
+
+def method_name(report: Mapping) -> str:
+    """How it was done, in words; empty for a run that only measures."""
+    return "" if report["direction"] == MEASURED else (report["method"] or "unknown method").replace("_", "-")
 
 
 def listed(names: list[str], most: int = 4) -> str:

@@ -1,0 +1,196 @@
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Caddy's pools against a server that keeps a configuration as its administrative API does, with Etag and If-Match."""
+
+from __future__ import annotations
+
+import copy
+import json
+
+import pytest
+from ansible_collections.alwayson.upgrade.plugins.module_utils._caddy import NOTE, Caddy, find_proxies, member_name
+from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import DRAIN, MAINT, PROBATION, READY, UNCHECKED, LoadBalancerError
+from fake_load_balancer import Time
+from json_server import JsonServer, Reply
+
+POLICY = "/id/app/load_balancing/selection_policy"
+
+
+def proxy(name, *dials, policy="weighted_round_robin", weights=None):
+    made = {"handler": "reverse_proxy", "upstreams": [{"dial": dial} for dial in dials], "load_balancing": {"retries": 2}}
+    made["load_balancing"]["selection_policy"] = {"policy": policy, "weights": weights or [1] * len(dials)}
+    return {"@id": name, **made} if name else made
+
+
+class Api:
+    """A Caddy. `before_patch` is called with every change before it is looked at."""
+
+    def __init__(self, server):
+        self.server, self.time = server, Time()
+        self.app = proxy("app", "10.0.0.1:80", "10.0.0.2:80", "10.0.0.3:80", weights=[3, 1, 0])
+        self.app["upstreams"][1]["@id"] = "s2"
+        self.app["load_balancing"]["selection_policy"]["note"] = "kept"
+        web = {"handler": "subroute", "routes": [{"handle": [proxy("web", "10.0.1.1:80"), proxy(None, "10.0.2.1:80")]}]}
+        self.config = {"admin": {"listen": ":2019"}, "apps": {"http": {"servers": {"a": {"routes": [{"handle": [{"handler": "rewrite"}, self.app, web]}]}}}}}
+        self.upstreams = [{"address": "10.0.0.1:80", "num_requests": 4, "fails": 0}, {"address": "10.0.0.2:80", "num_requests": 0, "fails": 0}]
+        self.before_patch = lambda asked: None
+        server.routes.update({"GET /config/": lambda asked: self.config, "GET /reverse_proxy/upstreams": lambda asked: self.upstreams,
+                              "GET /id/app": lambda asked: Reply(200, self.app, {"Etag": self.etag}), f"PATCH {POLICY}": self.patch})
+
+    @property
+    def policy(self):
+        return self.app["load_balancing"]["selection_policy"]
+
+    @property
+    def etag(self):
+        return f'"/config/apps {json.dumps(self.policy["weights"])}"'
+
+    def patch(self, asked):
+        made = self.before_patch(asked)
+        if made:
+            return made
+        if asked.headers.get("if-match") != self.etag:
+            return Reply(412, {"error": "If-Match header did not match current config hash"})
+        self.app["load_balancing"]["selection_policy"] = asked.json
+        return Reply(200)
+
+    def opened(self, **settings):
+        return Caddy("lb1", self.server.url, settings, {}, self.time.clock.steady, self.time.sleep)
+
+
+@pytest.fixture(name="api")
+def _api():
+    with JsonServer() as server:
+        yield Api(server)
+
+
+def test_what_is_seen_of_the_members(api):
+    view = api.opened().read("app")
+    assert view.version == "" and list(view.backends) == ["app"] and view.backends["app"].live == 2
+    members = view.backends["app"].members
+    assert [(name, member.address, member.admin, member.weight, member.sessions) for name, member in members.items()] == [
+        ("10.0.0.1:80", "10.0.0.1:80", READY, 3, 4), ("s2", "10.0.0.2:80", READY, 1, 0), ("10.0.0.3:80", "10.0.0.3:80", MAINT, 0, 0)]
+    assert {(member.health, member.probed, member.confirmed, member.note) for member in members.values()} == {(UNCHECKED, False, True, NOTE)}
+
+
+def test_all_reverse_proxies_with_an_id_are_seen_however_deep(api):
+    view = api.opened().read()
+    assert {name: list(pool.members) for name, pool in view.backends.items()} == {"app": ["10.0.0.1:80", "s2", "10.0.0.3:80"], "web": ["10.0.1.1:80"]}
+    assert [len(list(find_proxies(part))) for part in (api.config, [], None, "reverse_proxy", {"handler": "static"})] == [3, 0, 0, 0, 0]
+
+
+def test_before_the_first_request_nothing_is_in_flight(api):
+    api.upstreams = "null"
+    assert [member.sessions for member in api.opened().read("app").backends["app"].members.values()] == [0, 0, 0]
+
+
+@pytest.mark.parametrize("ask", [lambda caddy: caddy.read("ap"), lambda caddy: caddy.apply("ap", {"s2": MAINT})])
+def test_an_unknown_pool_is_an_error_that_names_those_there_are(api, ask):
+    with pytest.raises(LoadBalancerError) as error:
+        ask(api.opened())
+    assert str(error.value) == f"lb1 ({api.server.url}) has no reverse proxy with the @id 'ap': it has app, web" and api.server.changes == []
+
+
+@pytest.mark.parametrize("broken", [
+    {"selection_policy": {"policy": "round_robin", "weights": [1, 1, 1]}},
+    {"selection_policy": {"policy": "weighted_round_robin", "weights": [1, 1]}},
+    {"selection_policy": {"policy": "weighted_round_robin"}},
+    {"selection_policy": {}},
+    {},
+])
+def test_a_pool_without_a_weight_for_each_upstream_is_refused(api, broken):
+    api.app["load_balancing"] = broken
+    with pytest.raises(LoadBalancerError, match="has app without a weight for each of its 3 upstreams: set load_balancing.selection_policy to "
+                                                "weighted_round_robin, with 3 weights of 1, because a weight of 0 is what takes a member out"):
+        api.opened().read("app")
+
+
+@pytest.mark.parametrize(("changes", "weights"), [
+    ({"s2": DRAIN}, [3, 0, 0]),
+    ({"s2": MAINT}, [3, 0, 0]),
+    ({"10.0.0.1:80": PROBATION}, [0, 1, 0]),
+    ({"10.0.0.3:80": READY, "s2": DRAIN}, [3, 0, 5]),
+    ({"10.0.0.3:80": READY, "10.0.0.1:80": READY}, [3, 1, 5]),
+])
+def test_all_weights_are_changed_at_once_and_nothing_else(api, changes, weights):
+    before, etag = copy.deepcopy(api.app), api.etag
+    api.opened(weights={"10.0.0.3:80": 5, "10.0.0.1:80": 9}).apply("app", changes)
+    before["load_balancing"]["selection_policy"]["weights"] = weights
+    assert api.app == before and api.policy["note"] == "kept"
+    assert [(asked.line, asked.headers["if-match"], asked.json) for asked in api.server.changes] == [(f"PATCH {POLICY}", etag, api.policy)]
+
+
+def test_a_member_comes_in_with_the_weight_1_when_no_other_is_set(api):
+    api.opened().apply("app", {"10.0.0.3:80": READY})
+    assert api.policy["weights"] == [3, 1, 1]
+
+
+def test_what_was_asked_of_a_member_that_is_out_is_remembered_without_a_reload(api):
+    caddy, seen = api.opened(), []
+    for change in (DRAIN, MAINT, PROBATION, READY):
+        caddy.apply("app", {"s2": change})
+        seen.append(caddy.read("app").backends["app"].members["s2"].admin)
+    assert seen == [DRAIN, MAINT, DRAIN, READY] and [asked.json["weights"] for asked in api.server.changes] == [[3, 0, 0], [3, 1, 0]]
+
+
+def test_a_change_that_somebody_else_made_meanwhile_is_not_undone(api):
+    def other(asked):
+        api.before_patch = lambda asked: None
+        api.policy["weights"][2] = 7
+    api.before_patch = other
+    began = api.time.now
+    api.opened().apply("app", {"10.0.0.1:80": MAINT})
+    assert api.policy["weights"] == [0, 1, 7] and [asked.json["weights"] for asked in api.server.changes] == [[0, 1, 0], [0, 1, 7]]
+    assert api.time.now - began == pytest.approx(0.1)
+
+
+def test_a_pool_that_others_change_all_the_time_is_given_up(api):
+    def other(asked):
+        api.policy["weights"][2] += 1
+    api.before_patch = other
+    began = api.time.now
+    with pytest.raises(LoadBalancerError, match=f"answers PATCH {POLICY} with 412: .*If-Match header did not match"):
+        api.opened().apply("app", {"s2": MAINT})
+    assert len(api.server.changes) == 10 and api.policy["weights"] == [3, 1, 10] and api.time.now - began == pytest.approx(4.5)
+
+
+@pytest.mark.parametrize("status", [400, 403, 500])
+def test_a_change_that_is_refused_is_not_tried_again(api, status):
+    api.before_patch = lambda asked: Reply(status, {"error": "loading new config"})
+    caddy = api.opened()
+    with pytest.raises(LoadBalancerError, match=f'answers PATCH {POLICY} with {status}: {{"error": "loading new config"}}'):
+        caddy.apply("app", {"s2": DRAIN})
+    assert len(api.server.changes) == 1
+    api.policy["weights"] = [3, 0, 0]
+    assert caddy.read("app").backends["app"].members["s2"].admin == MAINT
+
+
+def test_an_unknown_member_is_an_error_that_names_those_there_are(api):
+    with pytest.raises(LoadBalancerError, match="has no upstream 10.0.0.2:80, s9: it has 10.0.0.1:80, s2, 10.0.0.3:80"):
+        api.opened().apply("app", {"s9": MAINT, "s2": MAINT, "10.0.0.2:80": MAINT})
+    assert api.server.changes == []
+
+
+@pytest.mark.parametrize(("upstream", "name"), [({"dial": "a:1"}, "a:1"), ({"dial": "a:1", "@id": "s1"}, "s1")])
+def test_an_upstream_is_called_by_its_id_or_by_what_is_dialled(upstream, name):
+    assert member_name(upstream) == name
+
+
+def test_the_headers_go_with_every_request(api):
+    Caddy("lb1", api.server.url, {}, {"Authorization": "Bearer x"}).apply("app", {"s2": DRAIN})
+    assert [asked.headers.get("authorization") for asked in api.server.requests] == ["Bearer x"] * 2
+
+
+def test_the_command_tells_the_weights(api):
+    told = api.opened(weights={"s2": 4}).command("app", {"s2": READY, "10.0.0.3:80": READY, "10.0.0.1:80": DRAIN})
+    assert told.startswith("curl -X PATCH ") and f" {api.server.url}{POLICY} " in told and told.endswith(": s2 4, 10.0.0.3:80 1, 10.0.0.1:80 0")
+
+
+@pytest.mark.parametrize(("settings", "reason"), [
+    ({"weight": {}}, "lb1 has settings weight, which kind=caddy has not: it has weights"),
+    ({"weights": [1, 2]}, r"lb1 has the setting weights=\[1, 2\], which is no dict"),
+])
+def test_a_setting_that_is_wrong_is_refused(settings, reason):
+    with pytest.raises(LoadBalancerError, match=reason):
+        Caddy("lb1", "http://127.0.0.1:1", settings, {})

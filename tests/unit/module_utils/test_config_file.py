@@ -1,0 +1,168 @@
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A file of a load balancer's configuration: whole at every moment, taken back when it cannot be applied, one writer at a time."""
+
+from __future__ import annotations
+
+import os
+import threading
+
+import pytest
+from ansible_collections.alwayson.upgrade.plugins.module_utils import _config_file
+from ansible_collections.alwayson.upgrade.plugins.module_utils._config_file import ConfigFile
+from ansible_collections.alwayson.upgrade.plugins.module_utils._flock import LockError, exclusive
+from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import LoadBalancerError
+
+BEFORE, AFTER = "s1 in\ns2 in\n", "s1 out\ns2 in\n"
+
+
+def error(what):
+    return LoadBalancerError(f"lb1 {what}")
+
+
+def taken_out(text):
+    return text.replace("s1 in", "s1 out")
+
+
+@pytest.fixture(name="path")
+def _path(tmp_path):
+    path = tmp_path / "pool.conf"
+    path.write_text(BEFORE, encoding="utf-8")
+    path.chmod(0o640)
+    return path
+
+
+@pytest.fixture(name="file")
+def _file(path):
+    return ConfigFile(str(path), error)
+
+
+def mode(path):
+    return path.stat().st_mode & 0o7777
+
+
+def test_it_is_read_as_it_is(file, path):
+    path.write_text("Größe\n", encoding="utf-8")
+    assert file.read() == "Größe\n"
+
+
+def test_a_file_that_is_not_there_is_said_with_what_to_do(tmp_path):
+    with pytest.raises(LoadBalancerError) as raised:
+        ConfigFile(str(tmp_path / "none"), error).read()
+    assert str(raised.value).startswith(f"lb1 is configured in {tmp_path}/none, which cannot be read here: ")
+    assert str(raised.value).endswith("Run this on the load balancer itself, as an account that may")
+
+
+def test_what_is_no_text_is_an_error(file, path):
+    path.write_bytes(b"\xff\xfe")
+    with pytest.raises(LoadBalancerError, match="which cannot be read here: 'utf-8' codec"):
+        file.read()
+
+
+@pytest.mark.parametrize("rights", [0o600, 0o640, 0o644, 0o444])
+def test_it_is_changed_and_keeps_its_rights(file, path, rights):
+    path.chmod(rights)
+    file.rewrite(taken_out)
+    assert (file.read(), mode(path)) == (AFTER, rights)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_it_keeps_its_owner(file, path):
+    os.chown(path, 4711, 4712)
+    file.rewrite(taken_out)
+    assert (path.stat().st_uid, path.stat().st_gid, file.read()) == (4711, 4712, AFTER)
+
+
+def test_who_reads_it_at_that_moment_sees_all_of_the_old_text(file, path):
+    with open(path, encoding="utf-8") as reader:
+        first = reader.read(3)
+        file.rewrite(taken_out)
+        assert first + reader.read() == BEFORE
+    assert file.read() == AFTER
+
+
+def test_nothing_is_left_beside_it_but_the_hidden_lock(file, path):
+    file.rewrite(taken_out)
+    assert sorted(os.listdir(path.parent)) == [".pool.conf.lock", "pool.conf"] and file.hidden("lock") == str(path.parent / ".pool.conf.lock")
+
+
+def test_it_is_applied_once_and_when_it_stands_there(file):
+    seen = []
+    file.rewrite(taken_out, lambda: seen.append(file.read()))
+    assert seen == [AFTER]
+
+
+def test_what_is_there_already_is_not_written_but_applied(file, path):
+    """Whoever wrote it may have ended before it was applied."""
+    was, seen = path.stat(), []
+    file.rewrite(lambda text: text, lambda: seen.append(file.read()))
+    assert seen == [BEFORE] and (path.stat().st_ino, path.stat().st_mtime_ns) == (was.st_ino, was.st_mtime_ns)
+
+
+@pytest.mark.parametrize("failure", [LoadBalancerError("lb1 did not take it"), KeyboardInterrupt(), ValueError("a defect")])
+def test_what_cannot_be_applied_is_taken_back(file, path, failure):
+    def applied():
+        assert file.read() == AFTER
+        raise failure
+    with pytest.raises(type(failure)) as raised:
+        file.rewrite(taken_out, applied)
+    assert raised.value is failure and (file.read(), mode(path)) == (BEFORE, 0o640)
+
+
+def test_a_change_that_cannot_be_made_leaves_the_file_alone(file, path):
+    was, applied = path.stat(), []
+
+    def change(text):
+        raise error("has no s9")
+    with pytest.raises(LoadBalancerError, match="lb1 has no s9"):
+        file.rewrite(change, lambda: applied.append(1))
+    assert (applied, file.read(), path.stat().st_ino) == ([], BEFORE, was.st_ino)
+
+
+def test_another_writer_waits_until_the_change_is_applied(file, path):
+    attempts = []
+
+    def applied():
+        with pytest.raises(LockError, match=f"process {os.getpid()} holds {path.parent}/.pool.conf.lock"):
+            with exclusive(file.hidden("lock"), 0):
+                attempts.append("inside")
+    file.rewrite(taken_out, applied)
+    with exclusive(file.hidden("lock"), 0):
+        attempts.append("after")
+    assert attempts == ["after"]
+
+
+def test_the_lock_is_free_again_after_a_failure(file):
+    def applied():
+        raise error("did not take it")
+    with pytest.raises(LoadBalancerError):
+        file.rewrite(taken_out, applied)
+    with exclusive(file.hidden("lock"), 0):
+        assert file.read() == BEFORE
+
+
+def test_changes_at_the_same_time_are_made_on_top_of_one_another(file, path):
+    path.write_text("", encoding="utf-8")
+    writers = [threading.Thread(target=ConfigFile(str(path), error).rewrite, args=(lambda text, word=word: f"{text}{word}\n",)) for word in "abcd"]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join(30)
+    assert sorted(file.read().split()) == ["a", "b", "c", "d"]
+
+
+def test_a_change_that_does_not_end_is_named_with_its_process(file, monkeypatch):
+    monkeypatch.setattr(_config_file, "LOCK_SECONDS", 0.1)
+    with exclusive(file.hidden("lock"), 0), pytest.raises(LoadBalancerError) as raised:
+        file.rewrite(taken_out)
+    assert str(raised.value).startswith(f"lb1 has another change under way: another run is at work: process {os.getpid()} holds {file.hidden('lock')}")
+    assert file.read() == BEFORE
+
+
+def test_a_folder_that_cannot_be_written_is_said_with_what_to_do(tmp_path):
+    path = tmp_path / "none" / "pool.conf"
+    with pytest.raises(LoadBalancerError) as raised:
+        ConfigFile(str(path), error).rewrite(taken_out)
+    assert str(raised.value) == (f"lb1 is configured in {path}, which cannot be written here: No such file or directory. "
+                                 "Let this account write in that folder")

@@ -1,0 +1,211 @@
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Envoy whose endpoints are in a file, against a server that answers as its admin interface does."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from ansible_collections.alwayson.upgrade.plugins.module_utils._envoy import Cluster, Envoy, parse_cluster, parse_version
+from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import DOWN, DRAIN, MAINT, PROBATION, READY, UNCHECKED, UP, LoadBalancerError
+from fake_load_balancer import Time
+from json_server import JsonServer
+
+CHECK = {"timeout": "2s", "interval": "0.500s", "unhealthy_threshold": 3, "healthy_threshold": 2}
+
+
+def endpoint(name, port, status=None):
+    """An endpoint of the file; without a name, it is called by its address."""
+    named = {"hostname": name} if name else {}
+    told = {"health_status": status} if status else {}
+    return {"endpoint": {**named, "address": {"socket_address": {"address": "10.0.0.1", "port_value": port}}}, **told, "load_balancing_weight": port}
+
+
+class Admin:
+    """An Envoy that takes the file after `lag` looks, and then says what stands in it. `failing` has the flags of its health checks by port."""
+
+    def __init__(self, server, folder):
+        self.file, self.server, self.time = folder / "endpoints.json", server, Time()
+        app = [{"lb_endpoints": [endpoint("s1", 81, "HEALTHY"), endpoint(None, 82)]}, {"lb_endpoints": [endpoint("s3", 83, "DRAINING")], "priority": 1}]
+        web = [{"lb_endpoints": [endpoint("s1", 91, "HEALTHY")]}]
+        self.document = {"version_info": "7", "resources": [{"@type": "A", "cluster_name": "app", "endpoints": app, "policy": {"drop": 1}},
+                                                            {"@type": "A", "cluster_name": "web", "endpoints": web}]}
+        self.file.write_text(json.dumps(self.document), encoding="utf-8")
+        self.file.chmod(0o640)
+        self.lag, self.failing, self.stats = 0, {}, {}
+        self.seen = self.document
+        source = {"eds_config": {"path_config_source": {"path": str(self.file)}}}
+        self.clusters = [{"name": "app", "eds_cluster_config": source, "health_checks": [CHECK], "common_lb_config": {"healthy_panic_threshold": {}}},
+                         {"name": "web", "eds_cluster_config": source},
+                         {"name": "admin", "type": "STATIC"}]
+        server.routes.update({"GET /config_dump": self.dump, "GET /clusters?format=json": self.statuses,
+                              "GET /server_info": {"version": "abc/1.40.0/Clean/RELEASE/BoringSSL"}})
+
+    def dump(self, asked):
+        entries = [{"cluster": cluster} for cluster in self.clusters]
+        return {"configs": [{"@type": "bootstrap"}, {"static_clusters": entries[1:], "dynamic_active_clusters": entries[:1]}]}
+
+    def statuses(self, asked):
+        now = json.loads(self.file.read_text(encoding="utf-8"))
+        if now != self.seen and self.lag:
+            self.lag -= 1
+        else:
+            self.seen = now
+        return {"cluster_statuses": [{"name": "admin"}, *({"name": resource["cluster_name"], "host_statuses": [
+            self.host(entry) for locality in resource["endpoints"] for entry in locality["lb_endpoints"]]} for resource in self.seen["resources"])]}
+
+    def host(self, entry):
+        port = entry["endpoint"]["address"]["socket_address"]["port_value"]
+        return {**entry["endpoint"], "weight": port, "stats": [{"name": name, "value": str(value)} for name, value in self.stats.get(port, {}).items()],
+                "health_status": {"eds_health_status": entry.get("health_status", "HEALTHY"), **self.failing.get(port, {})}}
+
+    def opened(self):
+        return Envoy("lb1", self.server.url, {}, {}, self.time.clock.steady, self.time.sleep)
+
+    def written(self):
+        return json.loads(self.file.read_text(encoding="utf-8"))
+
+
+@pytest.fixture(name="admin")
+def _admin(tmp_path):
+    with JsonServer() as server:
+        yield Admin(server, tmp_path)
+
+
+def test_what_is_seen_of_the_members(admin):
+    admin.stats = {81: {"rq_active": 3, "rq_pending_active": 1, "rq_total": 99, "cx_active": 5}}
+    admin.failing = {82: {"failed_outlier_check": True, "failed_active_health_check": True, "pending_active_hc": False}}
+    view = admin.opened().read("app")
+    assert view.version == "1.40.0" and list(view.backends) == ["app"]
+    s1, second, s3 = view.backends["app"].members.values()
+    assert list(view.backends["app"].members) == ["s1", "10.0.0.1:82", "s3"] and view.backends["app"].live == 1
+    assert (s1.address, s1.admin, s1.health, s1.check, s1.sessions, s1.queued, s1.arrivals, s1.weight) == ("10.0.0.1:81", READY, UP, "", 3, 1, 99, 81)
+    assert (second.admin, second.health, second.check) == (READY, DOWN, "failed_active_health_check, failed_outlier_check")
+    assert (s3.admin, s3.health, s3.sessions, s3.probed, s3.confirmed) == (DRAIN, UP, 0, True, True)
+
+
+@pytest.mark.parametrize(("status", "state"), [("HEALTHY", READY), ("UNKNOWN", READY), ("DEGRADED", READY), ("DRAINING", DRAIN), ("UNHEALTHY", MAINT),
+                                               ("TIMEOUT", MAINT)])
+def test_a_health_status_is_an_administrative_state(admin, status, state):
+    admin.document["resources"][0]["endpoints"][0]["lb_endpoints"][0]["health_status"] = status
+    admin.file.write_text(json.dumps(admin.document), encoding="utf-8")
+    assert admin.opened().read("app").backends["app"].members["s1"].admin == state
+
+
+def test_all_clusters_with_a_file_are_seen_and_a_panic_threshold_is_warned_of(admin):
+    view = admin.opened().read()
+    assert sorted(view.backends) == ["app", "web"] and view.backends["app"].warnings == ()
+    member = view.backends["web"].members["s1"]
+    assert (member.address, member.health, member.probed) == ("10.0.0.1:91", UNCHECKED, False)
+    assert [warning.partition(":")[0] for warning in view.backends["web"].warnings] == ["web has a panic threshold of 50 % on lb1"]
+
+
+@pytest.mark.parametrize(("name", "reason"), [
+    ("ap", "has no cluster 'ap': it has admin, app, web"),
+    ("admin", "gets the endpoints of admin not from a file of its own: kind=envoy drives clusters with type EDS and path_config_source"),
+])
+@pytest.mark.parametrize("ask", [lambda envoy, name: envoy.read(name), lambda envoy, name: envoy.apply(name, {"s1": MAINT})])
+def test_a_cluster_that_cannot_be_driven_is_refused(admin, name, reason, ask):
+    with pytest.raises(LoadBalancerError) as error:
+        ask(admin.opened(), name)
+    assert str(error.value).startswith(f"lb1 ({admin.server.url}) {reason}") and admin.written() == admin.document
+
+
+@pytest.mark.parametrize(("change", "status", "state"), [(READY, "HEALTHY", READY), (DRAIN, "DRAINING", DRAIN), (PROBATION, "DRAINING", DRAIN),
+                                                         (MAINT, "UNHEALTHY", MAINT)])
+def test_only_the_health_status_of_the_member_is_changed(admin, change, status, state):
+    envoy = admin.opened()
+    envoy.apply("app", {"10.0.0.1:82": change, "s3": change})
+    for locality, place in ((0, 1), (1, 0)):
+        admin.document["resources"][0]["endpoints"][locality]["lb_endpoints"][place]["health_status"] = status
+    assert admin.written() == admin.document and admin.file.stat().st_mode & 0o777 == 0o640
+    assert [envoy.read("app").backends["app"].members[name].admin for name in ("s1", "10.0.0.1:82", "s3")] == [READY, state, state]
+
+
+@pytest.mark.parametrize(("lag", "waited"), [(0, 0.1), (1, 0.15), (4, 0.3)])
+def test_it_is_waited_until_envoy_has_taken_it_and_its_workers_know(admin, lag, waited):
+    envoy, began, admin.lag = admin.opened(), admin.time.now, lag
+    envoy.apply("app", {"s1": MAINT})
+    assert admin.time.now - began == pytest.approx(waited) and admin.seen["resources"][0]["endpoints"][0]["lb_endpoints"][0]["health_status"] == "UNHEALTHY"
+
+
+def test_what_envoy_does_not_take_is_taken_back(admin):
+    envoy, began, admin.lag = admin.opened(), admin.time.now, 10_000
+    before = admin.file.read_text(encoding="utf-8")
+    with pytest.raises(LoadBalancerError, match=f"has not taken the changed {admin.file} within 10 s: see its log, and whether it watches that folder"):
+        envoy.apply("app", {"s1": DRAIN})
+    assert admin.file.read_text(encoding="utf-8") == before and admin.time.now - began == pytest.approx(10.0, abs=0.06)
+
+
+def test_a_member_that_is_not_in_the_file_is_named(admin):
+    before = admin.file.read_text(encoding="utf-8")
+    with pytest.raises(LoadBalancerError, match=f"has no s8, s9 among the endpoints of app in {admin.file}"):
+        admin.opened().apply("app", {"s9": MAINT, "s1": MAINT, "s8": MAINT})
+    assert admin.file.read_text(encoding="utf-8") == before
+
+
+@pytest.mark.parametrize("text", ["resources:\n- cluster_name: app\n", "[]", "{}", '{"resources": [{"cluster_name": "app"}]}', '{"resources": [7]}'])
+def test_a_file_that_is_something_else_is_refused(admin, text):
+    envoy = admin.opened()
+    envoy.read("app")
+    admin.file.write_text(text, encoding="utf-8")
+    with pytest.raises(LoadBalancerError, match=f"reads its endpoints from {admin.file}, which is not the JSON of a DiscoveryResponse: "):
+        envoy.apply("app", {"s1": MAINT})
+    assert admin.file.read_text(encoding="utf-8") == text
+
+
+def test_probation_is_confirmed_when_a_dead_member_would_have_been_noticed(admin):
+    envoy = admin.opened()
+    recheck = parse_cluster(admin.clusters[0]).recheck_seconds
+    envoy.apply("app", {"s1": PROBATION})
+
+    def confirmed():
+        return [member.confirmed for member in envoy.read("app").backends["app"].members.values()]
+    assert confirmed() == [False, True, True]
+    admin.time.sleep(recheck - 0.01)
+    assert confirmed() == [False, True, True]
+    admin.time.sleep(0.02)
+    assert confirmed() == [True, True, True]
+    envoy.apply("app", {"s1": PROBATION})
+    assert confirmed() == [False, True, True]
+    envoy.apply("app", {"s1": READY})
+    assert confirmed() == [True, True, True]
+
+
+def test_the_configuration_is_asked_for_once(admin):
+    envoy = admin.opened()
+    envoy.read()
+    envoy.apply("app", {"s1": DRAIN})
+    assert [admin.server.lines().count(f"GET {path}") for path in ("/config_dump", "/server_info")] == [1, 1] and admin.server.changes == []
+
+
+@pytest.mark.parametrize(("cluster", "parsed"), [
+    ({"name": "a"}, Cluster(None, False, 0.0, 50.0)),
+    ({"eds_cluster_config": {"eds_config": {"path": "/old"}}}, Cluster("/old", False, 0.0, 50.0)),
+    ({"eds_cluster_config": {"eds_config": {"ads": {}}}, "common_lb_config": {"healthy_panic_threshold": {"value": 30}}}, Cluster(None, False, 0.0, 30.0)),
+    ({"health_checks": [{"interval": "1s", "timeout": "0.250s"}], "common_lb_config": {"healthy_panic_threshold": {}}}, Cluster(None, True, 1.25, 0.0)),
+    ({"health_checks": [{"interval": "1s"}, {"interval": "5s"}, {"interval": "2s"}]}, Cluster(None, True, 5.0, 50.0)),
+])
+def test_what_matters_of_a_cluster(cluster, parsed):
+    assert parse_cluster(cluster) == parsed
+
+
+@pytest.mark.parametrize(("told", "version"), [({"version": "c/1.40.0/Clean"}, "1.40.0"), ({"version": "1.40.0"}, "1.40.0"), ({}, "")])
+def test_the_version_is_the_release(told, version):
+    assert parse_version(told) == version
+
+
+def test_the_command_names_the_file_and_the_status(admin):
+    envoy = admin.opened()
+    assert "its file of endpoints" in envoy.command("app", {"s1": MAINT})
+    envoy.read("app")
+    told = envoy.command("app", {"s1": MAINT, "s3": READY})
+    assert told.startswith("jq ") and told.endswith(f" {admin.file} > new.json && mv new.json {admin.file}")
+    assert 'hostname=="s1")).health_status="UNHEALTHY"' in told and 'hostname=="s3")).health_status="HEALTHY"' in told
+
+
+def test_a_setting_is_refused_because_envoy_has_none():
+    with pytest.raises(LoadBalancerError, match="lb1 has settings file, which kind=envoy has not: it has none"):
+        Envoy("lb1", "http://127.0.0.1:1", {"file": "/x"}, {})

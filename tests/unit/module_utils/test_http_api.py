@@ -1,0 +1,216 @@
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Any load balancer with an API, and the preset for NGINX Plus, against a server with such an API."""
+
+from __future__ import annotations
+
+import pytest
+from ansible_collections.alwayson.upgrade.plugins.module_utils import _http_api
+from ansible_collections.alwayson.upgrade.plugins.module_utils._http_api import HttpApi, NginxPlus, fill
+from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import DOWN, DRAIN, MAINT, PROBATION, READY, UNCHECKED, UP, LoadBalancerError
+from fake_load_balancer import Time
+from json_server import JsonServer, Reply
+
+CHANGE = {"ready": {"path": "/pools/{backend}/{key}/on"}, "drain": {"method": "PUT", "path": "/pools/{backend}/{key}", "body": {"mode": "drain"}},
+          "maint": {"method": "DELETE", "path": "/pools/{backend}/{key}"}}
+SETTINGS = {"path": "/pools/{backend}", "members": "[].{name: n, key: key, admin: admin, health: health, sessions: busy}", "change": CHANGE}
+PEERS = "/api/9/http/upstreams/app"
+
+
+class Api:
+    """An API with the pool `app`, whose rows are what it is asked for next."""
+
+    def __init__(self, server):
+        self.server, self.time = server, Time()
+        self.rows = [{"n": "s1", "key": "a b/1", "admin": "ready", "health": "up", "busy": 3},
+                     {"n": "s2", "key": 2, "admin": "drain", "health": "down", "busy": 0},
+                     {"n": "s3", "key": 3, "admin": "maint", "health": "unchecked"}]
+        server.routes.update({"GET /pools/app": lambda asked: self.rows, "POST /pools/app/a%20b%2F1/on": Reply(204), "POST /pools/app/2/on": {},
+                              "PUT /pools/app/2": {}, "PUT /pools/app/a%20b%2F1": {}, "DELETE /pools/app/a%20b%2F1": Reply(202), "DELETE /pools/app/2": {}})
+
+    def opened(self, **settings):
+        return HttpApi("lb1", self.server.url, {**SETTINGS, **settings}, {"X-Token": "t"}, self.time.clock.steady)
+
+    def member(self, balancer, name="s1"):
+        return balancer.read("app").backends["app"].members[name]
+
+
+@pytest.fixture(name="api")
+def _api():
+    with JsonServer() as server:
+        yield Api(server)
+
+
+def test_the_jmespath_makes_the_members(api):
+    view = api.opened().read("app")
+    assert view.version == "" and list(view.backends) == ["app"] and view.backends["app"].live == 1
+    assert [(name, member.address, member.admin, member.health, member.sessions, member.probed, member.confirmed)
+            for name, member in view.backends["app"].members.items()] == [
+        ("s1", "s1", READY, UP, 3, True, True), ("s2", "s2", DRAIN, DOWN, 0, True, False), ("s3", "s3", MAINT, UNCHECKED, 0, False, True)]
+    assert [asked.headers["x-token"] for asked in api.server.requests] == ["t"]
+
+
+def test_every_field_that_there_is_arrives(api):
+    fields = {"address": "10.0.0.1:80", "check": "L7OK", "queued": 2, "arrivals": 99, "weight": 7, "backup": True}
+    api.rows = [{"name": "s1", **fields}, {"name": "s2", **dict.fromkeys(fields)}]
+    balancer = api.opened(members="@")
+    first, second = api.member(balancer), api.member(balancer, "s2")
+    assert {field: getattr(first, field) for field in fields} == fields and (first.serving, first.live) == (True, False)
+    assert (second.address, second.admin, second.health, second.weight, second.backup, second.sessions) == ("s2", READY, UNCHECKED, 1, False, 0)
+
+
+@pytest.mark.parametrize(("backends", "lines"), [([], []), (["app"], ["GET /pools/app"])])
+def test_all_pools_are_those_that_were_set(api, backends, lines):
+    assert list(api.opened(backends=backends).read().backends) == backends and api.server.lines() == lines
+
+
+@pytest.mark.parametrize(("change", "line", "body"), [
+    (READY, "POST /pools/app/a%20b%2F1/on", ""),
+    (DRAIN, "PUT /pools/app/a%20b%2F1", '{"mode": "drain"}'),
+    (PROBATION, "PUT /pools/app/a%20b%2F1", '{"mode": "drain"}'),
+    (MAINT, "DELETE /pools/app/a%20b%2F1", ""),
+])
+def test_a_change_is_one_request_with_percent_encoded_words(api, change, line, body):
+    api.opened().apply("app", {"s1": change})
+    assert [(asked.line, asked.body, asked.headers["x-token"]) for asked in api.server.changes] == [(line, body, "t")]
+
+
+def test_members_are_changed_one_after_the_other_and_the_first_that_fails_ends_it(api):
+    balancer = api.opened()
+    balancer.apply("app", {"s1": MAINT, "s2": READY})
+    assert [asked.line for asked in api.server.changes] == ["DELETE /pools/app/a%20b%2F1", "POST /pools/app/2/on"]
+    api.server.routes["PUT /pools/app/a%20b%2F1"] = Reply(409, "busy")
+    with pytest.raises(LoadBalancerError, match="answers PUT /pools/app/a%20b%2F1 with 409: busy"):
+        balancer.apply("app", {"s1": DRAIN, "s2": MAINT})
+    assert len(api.server.changes) == 3
+
+
+@pytest.mark.parametrize("change", [DRAIN, PROBATION, MAINT])
+def test_without_a_request_for_drain_maintenance_is_asked_for_right_away(api, change):
+    balancer = api.opened(change={state: CHANGE[state] for state in (READY, MAINT)})
+    balancer.apply("app", {"s1": change})
+    assert [asked.line for asked in api.server.changes] == ["DELETE /pools/app/a%20b%2F1"]
+    api.rows[0]["admin"] = "maint"
+    assert api.member(balancer).admin == (MAINT if change == MAINT else DRAIN)
+    balancer.apply("app", {"s1": READY})
+    api.rows[0]["admin"] = "ready"
+    assert api.member(balancer).admin == READY and api.server.changes[-1].line == "POST /pools/app/a%20b%2F1/on"
+
+
+@pytest.mark.parametrize("ask", [lambda balancer: balancer.read("ap"), lambda balancer: balancer.apply("ap", {"s1": MAINT})])
+def test_an_unknown_pool_is_an_error(api, ask):
+    with pytest.raises(LoadBalancerError) as error:
+        ask(api.opened())
+    assert str(error.value) == f"lb1 ({api.server.url}) has no pool 'ap': GET /pools/ap is answered with 404"
+
+
+def test_an_unknown_member_is_an_error_that_names_those_there_are(api):
+    with pytest.raises(LoadBalancerError, match="has no member s9 in app: it has s1, s2, s3"):
+        api.opened().apply("app", {"s9": MAINT, "s1": MAINT})
+    assert api.server.changes == []
+
+
+@pytest.mark.parametrize(("members", "reason"), [
+    ("nothing", "has no members in the answer to GET /pools/app: the JMESPath in members finds None"),
+    ("[?n=='s9']", r"finds \[\]"),
+    ("[0]", "finds {'n': 's1'"),
+    ("[].n", "has a member without a name: the JMESPath in members finds 's1'"),
+    ("[].{admin: admin}", "has a member without a name"),
+    ("[].{name: ''}", "has a member without a name"),
+    ("[].{name: busy}", "has a member with name=3, which is no str: mend the JMESPath in members"),
+    ("[].{name: n, sessions: n}", "has a member with sessions='s1', which is no int: mend the JMESPath in members"),
+    ("[].{name: n, weight: `true`}", "has a member with weight=True, which is no int"),
+    ("[].{name: n, backup: `1`}", "has a member with backup=1, which is no bool"),
+    ("[].{name: n, admin: health}", "has a member with admin='up', which is none of ready, drain, maint: mend the JMESPath in members"),
+    ("[].{name: n, health: admin}", "has a member with health='ready', which is none of up, down, unchecked"),
+    ("[].{name: n, sessions: length(busy)}", r"answers with what the JMESPath '\[\].{name: n, sessions: length\(busy\)}' does not fit: "),
+])
+def test_what_the_jmespath_makes_has_to_be_members(api, members, reason):
+    with pytest.raises(LoadBalancerError, match=reason):
+        api.opened(members=members).read("app")
+
+
+@pytest.mark.parametrize(("settings", "reason"), [
+    ({"members": "[].{name"}, r"has '\[\].{name', which is no JMESPath: "),
+    ({"change": {"ready": CHANGE["ready"]}}, "has no request for maint: change needs ready and maint"),
+    ({"change": {"maint": CHANGE["maint"]}}, "has no request for ready: change needs ready and maint"),
+    ({"change": {**CHANGE, "cut": CHANGE["maint"]}}, "has change.cut="),
+    ({"change": {**CHANGE, "drain": "/x"}}, "has change.drain='/x': give method, path and body for each of ready, drain, maint"),
+    ({"change": {**CHANGE, "drain": {"method": "PUT"}}}, "has change.drain={'method': 'PUT'}: give"),
+    ({"change": {**CHANGE, "drain": {"path": "/x", "headers": {}}}}, "has change.drain="),
+    ({"validate_certs": 0}, "lb1 has the setting validate_certs=0, which is no bool"),
+    ({"url": "x"}, "lb1 has settings url, which kind=http has not: it has backends, change, members, path, quiet_seconds, recheck_seconds, validate_certs"),
+])
+def test_a_setting_that_is_wrong_is_refused_before_anything_is_asked(api, settings, reason):
+    with pytest.raises(LoadBalancerError, match=reason):
+        api.opened(**settings)
+    assert api.server.requests == []
+
+
+@pytest.mark.parametrize("missing", ["path", "members", "change"])
+def test_a_setting_that_is_missing_is_named(missing):
+    with pytest.raises(LoadBalancerError, match=f"lb1 needs the setting {missing}: kind=http cannot do without"):
+        HttpApi("lb1", "http://127.0.0.1:1", {key: value for key, value in SETTINGS.items() if key != missing}, {})
+
+
+def test_the_library_that_is_missing_is_named(api, monkeypatch):
+    monkeypatch.setattr(_http_api, "jmespath", None)
+    with pytest.raises(LoadBalancerError, match="needs the Python library jmespath where this runs: python -m pip install jmespath"):
+        api.opened()
+
+
+@pytest.mark.parametrize("template", ["/{host}", "/{", "/{0}"])
+def test_a_word_that_nobody_knows_is_named(template):
+    with pytest.raises(LoadBalancerError, match="has the path '/{.*', in which .* is not known: it may have {name}, {key}"):
+        fill(template, {"name": "s1", "key": "a"}, LoadBalancerError)
+
+
+def test_every_word_of_a_path_is_percent_encoded():
+    assert fill("/{name}?k={key}", {"name": "a/b?c", "key": "ö&%"}, LoadBalancerError) == "/a%2Fb%3Fc?k=%C3%B6%26%25"
+
+
+def test_what_may_be_in_flight_is_waited_for_where_it_is_not_told(api):
+    balancer, seen = api.opened(quiet_seconds=4), []
+    del api.rows[1]["busy"]
+    for pause in (0, 3.9, 0.2):
+        api.time.sleep(pause)
+        seen.append([member.sessions for member in balancer.read("app").backends["app"].members.values()])
+    assert seen == [[3, 1, 1], [3, 1, 1], [3, 0, 0]]
+    assert [api.member(balancer, name).note for name in ("s1", "s2")] == ["", "requests in flight are not told: 4 s are waited for them instead"]
+
+
+def test_probation_is_confirmed_after_the_recheck_seconds_by_a_member_that_is_healthy(api):
+    balancer, seen = api.opened(recheck_seconds=6), []
+    balancer.apply("app", {"s1": PROBATION, "s2": PROBATION})
+    for pause in (0, 5.9, 0.2):
+        api.time.sleep(pause)
+        seen.append([member.confirmed for member in balancer.read("app").backends["app"].members.values()])
+    assert seen == [[False, False, True], [False, False, True], [True, False, True]]
+
+
+@pytest.mark.parametrize(("state", "admin", "health"), [
+    ("up", READY, UP), ("draining", DRAIN, UP), ("down", MAINT, UP), ("unavail", READY, DOWN), ("unhealthy", READY, DOWN), ("checking", READY, DOWN)])
+def test_the_peers_of_nginx_plus(api, state, admin, health):
+    peer = {"id": 4, "server": "10.0.0.1:80", "name": "app1:80", "backup": False, "weight": 2, "state": state, "active": 3, "requests": 50}
+    api.server.routes[f"GET {PEERS}"] = {"peers": [peer], "keepalive": 0, "zone": "app"}
+    seen = NginxPlus("lb1", api.server.url, {}, {}).read("app").backends["app"].members
+    assert list(seen) == ["app1:80"]
+    told = seen["app1:80"]
+    assert (told.admin, told.health, told.check, told.address, told.sessions, told.arrivals, told.weight) == (admin, health, state, "10.0.0.1:80", 3, 50, 2)
+
+
+@pytest.mark.parametrize(("change", "flag"), [(READY, ("down", False)), (DRAIN, ("drain", True)), (PROBATION, ("drain", True)), (MAINT, ("down", True))])
+def test_the_changes_of_nginx_plus_go_to_the_servers_by_their_number(api, change, flag):
+    api.server.routes.update({f"GET {PEERS}": {"peers": [{"id": 4, "server": "10.0.0.1:80", "name": "app1:80", "state": "up"}]},
+                              f"PATCH {PEERS}/servers/4": {}})
+    NginxPlus("lb1", api.server.url, {"quiet_seconds": 3}, {}).apply("app", {"app1:80": change})
+    assert [asked.line for asked in api.server.changes] == [f"PATCH {PEERS}/servers/4"] and flag in api.server.changes[0].json.items()
+
+
+def test_the_command_tells_the_requests(api):
+    balancer = api.opened()
+    balancer.read("app")
+    told = balancer.command("app", {"s1": READY, "s2": MAINT}).split(" && ")
+    assert [part.partition(" -d")[0] for part in told] == [f"curl -X POST {api.server.url}/pools/app/a%20b%2F1/on",
+                                                           f"curl -X DELETE {api.server.url}/pools/app/2"]

@@ -1,0 +1,134 @@
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The client of administrative APIs against a server that answers well, badly, too much, too late, and not at all."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+from ansible_collections.alwayson.upgrade.plugins.module_utils import _json_api
+from ansible_collections.alwayson.upgrade.plugins.module_utils._json_api import JsonApi
+from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import LoadBalancerError
+from json_server import JsonServer, Reply
+from probe_servers import closed_port
+
+
+@pytest.fixture(name="server")
+def _server():
+    with JsonServer() as server:
+        yield server
+
+
+@pytest.mark.parametrize("slash", ["", "/"])
+def test_a_path_is_read_below_the_endpoint(server, slash):
+    server.routes["GET /v1/pools?all=1"] = {"app": [1, 2]}
+    assert JsonApi("lb1", f"{server.url}/v1{slash}").get("/pools?all=1") == {"app": [1, 2]}
+    assert server.lines() == ["GET /v1/pools?all=1"] and "content-type" not in server.requests[0].headers
+
+
+def test_the_headers_go_with_every_request_and_as_text(server):
+    server.routes.update({"GET /a": {}, "PUT /a": Reply(204)})
+    api = JsonApi("lb1", server.url, {"X-Token": 17, "X-Other": "o"})
+    api.get("/a")
+    api.change("PUT", "/a", None, {"X-Other": "mine"})
+    assert [(asked.headers["x-token"], asked.headers["x-other"]) for asked in server.requests] == [("17", "o"), ("17", "mine")]
+
+
+@pytest.mark.parametrize(("body", "sent", "kind"), [
+    ({"weights": [0, 1], "name": "Größe"}, '{"weights": [0, 1], "name": "Gr\\u00f6\\u00dfe"}', "application/json"),
+    ({}, "{}", "application/json"),
+    (False, "false", "application/json"),
+    (None, "", None),
+])
+def test_a_body_becomes_json_and_says_so(server, body, sent, kind):
+    server.routes["PATCH /a"] = {}
+    JsonApi("lb1", server.url).change("PATCH", "/a", body)
+    assert (server.requests[0].body, server.requests[0].headers.get("content-type")) == (sent, kind)
+
+
+@pytest.mark.parametrize("status", [200, 201, 202, 204])
+def test_a_change_that_is_accepted(server, status):
+    server.routes["POST /a"] = Reply(status)
+    JsonApi("lb1", server.url).change("POST", "/a")
+    assert server.lines() == ["POST /a"]
+
+
+@pytest.mark.parametrize("status", [301, 304, 400, 404, 412, 500])
+def test_a_change_that_is_refused_is_an_error_with_what_was_answered(server, status):
+    server.routes["POST /a"] = Reply(status, None if status == 304 else "not \n\n so")
+    with pytest.raises(LoadBalancerError) as error:
+        JsonApi("lb1", server.url).change("POST", "/a", {})
+    assert str(error.value) == f"lb1 ({server.url}) answers POST /a with {status}: {'nothing' if status == 304 else 'not so'}"
+
+
+@pytest.mark.parametrize("status", [201, 204, 302, 401, 503])
+def test_what_is_read_has_to_be_a_good_answer(server, status):
+    server.routes["GET /a"] = Reply(status, None if status == 204 else "x" * 300)
+    with pytest.raises(LoadBalancerError) as error:
+        JsonApi("lb1", server.url).get("/a")
+    assert str(error.value) == f"lb1 ({server.url}) answers GET /a with {status}: {'nothing' if status == 204 else 'x' * 200}"
+
+
+@pytest.mark.parametrize("text", ["<html>", "", "{'a': 1}"])
+def test_what_is_read_has_to_be_json(server, text):
+    server.routes["GET /a"] = Reply(200, text)
+    with pytest.raises(LoadBalancerError) as error:
+        JsonApi("lb1", server.url).get("/a")
+    assert str(error.value) == f"lb1 ({server.url}) answers GET /a with what is no JSON: {text or 'nothing'}"
+
+
+def test_who_asks_gets_every_answer_with_its_headers(server):
+    server.routes["GET /a"] = Reply(412, "changed", {"Etag": '"/a 1"'})
+    answer = JsonApi("lb1", server.url).ask("GET", "/a")
+    assert (answer.status, answer.body, dict(answer.headers)["etag"]) == (412, "changed", '"/a 1"')
+
+
+@pytest.mark.parametrize(("size", "is_accepted"), [(10, True), (11, False)])
+def test_an_answer_without_end_is_cut_off(server, monkeypatch, size, is_accepted):
+    monkeypatch.setattr(_json_api, "ANSWER_BYTES", 10)
+    server.routes["GET /a"] = Reply(200, "1" * size)
+    api = JsonApi("lb1", server.url)
+    if is_accepted:
+        assert api.get("/a") == 1111111111
+    else:
+        with pytest.raises(LoadBalancerError, match="answers more than 10 bytes to GET /a: is this its API?"):
+            api.get("/a")
+
+
+def test_an_answer_that_does_not_come_is_not_waited_for(server, monkeypatch):
+    monkeypatch.setattr(_json_api, "ANSWER_SECONDS", 0.2)
+    ended = threading.Event()
+    server.routes["PUT /a"] = lambda asked: ended.wait(30) and {}
+    with pytest.raises(LoadBalancerError, match=r"cannot be asked \(PUT /a\): no whole answer within 0.2 s. Is its API on there?"):
+        JsonApi("lb1", server.url).change("PUT", "/a")
+    ended.set()
+
+
+def test_nobody_at_the_endpoint_is_said_with_the_name_and_the_endpoint():
+    endpoint = f"http://127.0.0.1:{closed_port()}"
+    with pytest.raises(LoadBalancerError) as error:
+        JsonApi("lb1", endpoint).get("/a")
+    assert str(error.value) == f"lb1 ({endpoint}) cannot be asked (GET /a): connection refused. Is its API on there?"
+
+
+@pytest.mark.parametrize(("endpoint", "reason"), [
+    ("tcp://10.0.0.11:9999", "is no HTTP address: write http://host:port/path"),
+    ("10.0.0.11:2019", "is no HTTP address"),
+    ("http://admin:secret@10.0.0.11", "contains a user name: send credentials in a header instead"),
+    ("http://10.0.0.11:x", "is no URL"),
+    ("", "characters that a URL must have percent-encoded"),
+])
+def test_what_is_no_endpoint_is_refused_before_anything_is_asked(endpoint, reason):
+    with pytest.raises(LoadBalancerError, match=reason) as error:
+        JsonApi("lb1", endpoint)
+    assert str(error.value).startswith(f"lb1 ({endpoint}) is no endpoint: url ")
+
+
+@pytest.mark.parametrize("validate", [True, False])
+def test_certificates_are_checked_unless_it_is_said_otherwise(monkeypatch, validate):
+    limits = []
+    monkeypatch.setattr(_json_api, "fetch", lambda request, given: limits.append(given) or _json_api.Answer(200, [], "{}", False, 0.0))
+    JsonApi("lb1", "https://10.0.0.11", validate_certs=validate).get("/a")
+    assert limits == [_json_api.Limits(5.0, 32 * 1024 * 1024, validate)]
