@@ -45,7 +45,7 @@ class Caddy:
         if backend is not None:
             self._require(backend, proxies)
         requests = {entry["address"]: entry["num_requests"] for entry in self._api.get("/reverse_proxy/upstreams") or []}
-        names = proxies if backend is None else [backend]
+        names = [name for name in proxies if not self._unweighted(proxies[name])] if backend is None else [backend]
         return View("", {name: Backend(self._members(name, proxies[name], requests)) for name in names})
 
     def apply(self, backend: str, changes: Mapping[str, str]) -> None:
@@ -74,16 +74,22 @@ class Caddy:
         answer = self._api.ask("GET", f"/id/{backend}")
         if answer.status == 404:
             self.read(backend)
-        return answer, self._api.parse(f"/id/{backend}", answer)
+        proxy = self._api.parse(f"/id/{backend}", answer)
+        self._require(backend, {backend: proxy})
+        return answer, proxy
 
     def _require(self, backend: str, proxies: Mapping[str, Mapping]) -> None:
         if backend not in proxies:
             raise self._api.error(f"has no reverse proxy with the @id {backend!r}: it has {', '.join(sorted(proxies)) or 'none'}")
-        policy = proxies[backend].get("load_balancing", {}).get("selection_policy", {})
-        count = len(proxies[backend].get("upstreams", []))
-        if policy.get("policy") != POLICY or len(policy.get("weights", [])) != count:
+        if self._unweighted(proxies[backend]):
+            count = len(proxies[backend].get("upstreams", []))
             raise self._api.error(f"has {backend} without a weight for each of its {count} upstreams: set load_balancing.selection_policy to {POLICY}, "
                                   f"with {count} weights of 1, because a weight of 0 is what takes a member out")
+
+    def _unweighted(self, proxy: Mapping) -> bool:
+        """Whether its upstreams have no weights, so that none can be taken out."""
+        policy = proxy.get("load_balancing", {}).get("selection_policy", {})
+        return policy.get("policy") != POLICY or not proxy.get("upstreams") or len(policy.get("weights", [])) != len(proxy["upstreams"])
 
     def _members(self, backend: str, proxy: Mapping, requests: Mapping[str, int]) -> dict[str, Member]:
         weights = proxy["load_balancing"]["selection_policy"]["weights"]

@@ -22,7 +22,8 @@ class ConfigFile:
     """The file at `path`. `error` makes an error that names the load balancer of a part of a sentence."""
 
     def __init__(self, path: str, error: Callable[[str], LoadBalancerError]) -> None:
-        self.path = path
+        # A link stays one.
+        self.path = os.path.realpath(path)
         self._error = error
 
     def read(self) -> str:
@@ -33,20 +34,22 @@ class ConfigFile:
         except (OSError, UnicodeDecodeError) as error:
             raise self._error(f"is configured in {self.path}, which cannot be read here: {error}. Run this on the load balancer itself, as an account that may") from error
 
-    def rewrite(self, change: Callable[[str], str], applied: Callable[[], None] = lambda: None) -> None:
-        """Have it say something else, and that applied; when it cannot be applied, it says what it said before.
+    def rewrite(self, change: Callable[[str], str], check: Callable[[], None] = lambda: None, then: Callable[[], None] = lambda: None) -> None:
+        """Have it say something else. When `check` raises, it says what it said before; what `then` does cannot be taken back so.
 
-        `applied` is also called when it says so already: whoever wrote that may have ended before it was applied.
+        Both are also called when it says so already: whoever wrote that may have ended before it was applied.
         """
         with self.locked():
-            before = self.read()
+            before, times = self.read(), self._times()
             after = change(before)
             self._replace(before, after)
             try:
-                applied()
+                check()
             except BaseException:
                 self._replace(after, before)
+                os.utime(self.path, ns=times)
                 raise
+            then()
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -64,11 +67,12 @@ class ConfigFile:
         folder, name = os.path.split(self.path)
         return os.path.join(folder, f".{name}.{purpose}")
 
+    def _times(self) -> tuple[int, int]:
+        return os.stat(self.path).st_atime_ns, os.stat(self.path).st_mtime_ns
+
     def _replace(self, before: str, text: str) -> None:
         """With the same owner and the same rights: the load balancer has to read it."""
         if text == before:
             return
         was = os.stat(self.path)
-        replace(self.path, text.encode("utf-8"), stat.S_IMODE(was.st_mode))
-        if (was.st_uid, was.st_gid) != (os.stat(self.path).st_uid, os.stat(self.path).st_gid):
-            os.chown(self.path, was.st_uid, was.st_gid)
+        replace(self.path, text.encode("utf-8"), stat.S_IMODE(was.st_mode), (was.st_uid, was.st_gid))

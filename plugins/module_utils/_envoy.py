@@ -43,10 +43,11 @@ _ADMIN = {"DRAINING": DRAIN, "UNHEALTHY": MAINT, "TIMEOUT": MAINT}
 
 @dataclass(frozen=True)
 class Cluster:
-    """What matters of a cluster's configuration: the file of its endpoints, None when they come from elsewhere; whether it checks their health, after how
-    many seconds at most a dead one is noticed, and the panic threshold in percent."""
+    """What matters of a cluster's configuration: the file of its endpoints, None when they come from elsewhere, and what the cluster is called there; whether
+    it checks their health, after how many seconds at most a dead one is noticed, and the panic threshold in percent."""
 
     file: str | None
+    service: str
     is_checked: bool
     recheck_seconds: float
     panic_percent: float
@@ -85,8 +86,10 @@ class Envoy:
     def command(self, backend: str, changes: Mapping[str, str]) -> str:
         """See `LoadBalancer.command`."""
         file = self._known[backend].file if backend in self._known else "its file of endpoints"
-        steps = " | ".join(f'(.resources[].endpoints[].lb_endpoints[] | select(.endpoint.hostname=="{name}")).health_status="{_STATUS[change]}"'
-                           for name, change in changes.items())
+        called = '(.endpoint.hostname // (.endpoint.address.socket_address | "\\(.address):\\(.port_value)"))'
+        service = self._known[backend].service if backend in self._known else backend
+        steps = " | ".join(f'(.resources[] | select(.cluster_name=="{service}").endpoints[].lb_endpoints[] | select({called}=="{name}"))'
+                           f'.health_status="{_STATUS[change]}"' for name, change in changes.items())
         return f"jq {shlex.quote(steps)} {shlex.quote(str(file))} > new.json && mv new.json {shlex.quote(str(file))}"
 
     def _learn(self) -> None:
@@ -108,10 +111,16 @@ class Envoy:
 
     def _backend(self, name: str, hosts: list[Mapping]) -> Backend:
         cluster = self._known[name]
+        self._require_distinct(name, [member_name(host) for host in hosts])
         members = {member_name(host): self._member(name, cluster, host) for host in hosts}
         risk = (f"{name} has a panic threshold of {cluster.panic_percent:g} % on {self.name}: with fewer healthy members Envoy sends to all of them, drained ones "
                 "too. Set common_lb_config.healthy_panic_threshold to 0")
         return Backend(members, warnings=(risk,) if cluster.panic_percent else ())
+
+    def _require_distinct(self, backend: str, names: list[str]) -> None:
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise self._api.error(f"has {', '.join(twice)} more than once in {backend}: give every endpoint a hostname of its own")
 
     def _member(self, backend: str, cluster: Cluster, host: Mapping) -> Member:
         member = parse_host(host, cluster.is_checked)
@@ -123,9 +132,11 @@ class Envoy:
     def _with_statuses(self, text: str, backend: str, wanted: Mapping[str, str]) -> str:
         try:
             document = json.loads(text)
-            endpoints = {member_name(entry["endpoint"]): entry for entry in _endpoints(document, backend)}
+            entries = list(_endpoints(document, self._known[backend].service))
+            endpoints = {member_name(entry["endpoint"]): entry for entry in entries}
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise self._api.error(f"reads its endpoints from {self._known[backend].file}, which is not the JSON of a DiscoveryResponse: {error!r}") from error
+        self._require_distinct(backend, [member_name(entry["endpoint"]) for entry in entries])
         missing = sorted(set(wanted) - set(endpoints))
         if missing:
             raise self._api.error(f"has no {', '.join(missing)} among the endpoints of {backend} in {self._known[backend].file}")
@@ -156,9 +167,11 @@ def parse_cluster(cluster: Mapping) -> Cluster:
     """A cluster as ``/config_dump`` has it."""
     source = cluster.get("eds_cluster_config", {}).get("eds_config", {})
     checks = cluster.get("health_checks", [])
-    noticed = [_seconds(check.get("interval", "0s")) * int(check.get("unhealthy_threshold", 1)) + _seconds(check.get("timeout", "0s")) for check in checks]
+    # A check begins an interval after the one before has ended.
+    noticed = [(_seconds(check.get("interval", "0s")) + _seconds(check.get("timeout", "0s"))) * int(check.get("unhealthy_threshold", 1)) for check in checks]
     threshold = cluster.get("common_lb_config", {}).get("healthy_panic_threshold")
     return Cluster(
+        service=cluster.get("eds_cluster_config", {}).get("service_name") or cluster["name"],
         file=source.get("path_config_source", {}).get("path") or source.get("path"),
         is_checked=bool(checks),
         recheck_seconds=max(noticed, default=0.0),

@@ -8,6 +8,8 @@ Source for the preset: NGINX Plus' API, ``/api/9/http/upstreams/NAME``.
 
 from __future__ import annotations
 
+import json
+import shlex
 import time
 from typing import Any, Callable, Mapping
 from urllib.parse import quote
@@ -78,8 +80,16 @@ class HttpApi:
 
     def command(self, backend: str, changes: Mapping[str, str]) -> str:
         """See `LoadBalancer.command`."""
-        requests = [self._request(backend, self._seen.get((backend, name), {"name": name}), change) for name, change in changes.items()]
-        return " && ".join(f"curl -X {request['method']} {self.endpoint.rstrip('/')}{request['path']} -d '{request['body']}'" for request in requests)
+        try:
+            requests = [self._request(backend, self._seen.get((backend, name), {"name": name}), change) for name, change in changes.items()]
+        except LoadBalancerError:
+            # It never told what its paths need.
+            return "by its API: " + ", ".join(f"{name} to {change}" for name, change in changes.items())
+        return " && ".join(map(self._curl, requests))
+
+    def _curl(self, request: Mapping) -> str:
+        body = [] if request["body"] is None else ["-H", "Content-Type: application/json", "-d", json.dumps(request["body"])]
+        return shlex.join(["curl", "-X", request["method"], *body, self.endpoint.rstrip("/") + request["path"]])
 
     def _request(self, backend: str, row: Mapping[str, object], change: str) -> dict:
         asked = change if change in self._changes else DRAIN if change != READY and DRAIN in self._changes else MAINT
@@ -98,6 +108,11 @@ class HttpApi:
             raise self._api.error(f"has no members in the answer to GET {path}: the JMESPath in members finds {found!r}")
         for row in found:
             self._require_row(row)
+        names = [row["name"] for row in found]
+        if len(set(names)) < len(names):
+            twice = ", ".join(sorted({name for name in names if names.count(name) > 1}))
+            raise self._api.error(f"has {twice} more than once in {backend}: have the JMESPath in members give each a name of its own, such as its address")
+        for row in found:
             self._seen[backend, row["name"]] = row
         return found
 
@@ -115,7 +130,8 @@ class HttpApi:
     def _member(self, backend: str, row: Mapping[str, Any]) -> Member:
         fields = {field: row[field] for field in FIELDS if field != "name" and row.get(field) is not None}
         told, health = fields.pop("admin", READY), fields.pop("health", UNCHECKED)
-        admin = told if told == DRAIN else self._out.admin(backend, row["name"], told == READY)
+        # Without a request for drain, maintenance is all that it knows of a member that is out.
+        admin = told if DRAIN in self._changes else self._out.admin(backend, row["name"], told == READY)
         probed, quiet = self._out.probed_for(backend, row["name"]), self._settings["quiet_seconds"]
         sessions = fields.pop("sessions", None)
         note = "" if sessions is not None or admin == READY else f"requests in flight are not told: {quiet:g} s are waited for them instead"
@@ -133,11 +149,12 @@ class NginxPlus(HttpApi):
         "path": "/api/9/http/upstreams/{backend}",
         "members": "peers[].{name: name, address: server, id: to_string(id), "
                    "admin: (state == 'draining' && 'drain') || (state == 'down' && 'maint') || 'ready', "
-                   "health: (contains(['unavail', 'unhealthy', 'checking'], state) && 'down') || 'up', check: state, "
+                   "health: ((contains(['unavail', 'unhealthy', 'checking'], state) || health_checks.last_passed == `false`) && 'down') || 'up', check: state, "
                    "sessions: active, arrivals: requests, weight: weight, backup: backup}",
+        "recheck_seconds": 10,
         "change": {
             "ready": {"method": "PATCH", "path": "/api/9/http/upstreams/{backend}/servers/{id}", "body": {"down": False, "drain": False}},
-            "drain": {"method": "PATCH", "path": "/api/9/http/upstreams/{backend}/servers/{id}", "body": {"drain": True}},
+            "drain": {"method": "PATCH", "path": "/api/9/http/upstreams/{backend}/servers/{id}", "body": {"down": False, "drain": True}},
             "maint": {"method": "PATCH", "path": "/api/9/http/upstreams/{backend}/servers/{id}", "body": {"down": True}},
         },
     }

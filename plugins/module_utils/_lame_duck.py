@@ -34,8 +34,11 @@ class LameDuck:
                  steady: Callable[[], float] = time.monotonic) -> None:
         self.name, self.endpoint = name, endpoint
         self._settings = settings_of(name, "none", settings, SETTINGS)
+        for backend, members in self._settings["backends"].items():
+            if not isinstance(members, Mapping):
+                raise LoadBalancerError(f"{name} has the pool {backend} as {members!r}: give each member's name, and the URL that reaches it directly")
         self._apis = {(backend, member): JsonApi(f"{backend}/{member}", str(url), headers)
-                      for backend, members in self._settings["backends"].items() for member, url in dict(members).items()}
+                      for backend, members in self._settings["backends"].items() for member, url in members.items()}
         self._steady = steady
         self._out = OutMembers(steady)
         self._came: dict[tuple[str, str], float] = {}
@@ -47,8 +50,13 @@ class LameDuck:
 
     def apply(self, backend: str, changes: Mapping[str, str]) -> None:
         """See `LoadBalancer.apply`: member after member."""
+        self._require(backend)
+        unknown = [member for member in changes if (backend, member) not in self._apis]
+        if unknown:
+            raise LoadBalancerError(f"{self.name} ({self.endpoint}) has no member {', '.join(unknown)} in {backend}: "
+                                    f"it has {', '.join(self._settings['backends'][backend])}")
         for member, change in changes.items():
-            api = self._apis[self._require(backend), member]
+            api = self._apis[backend, member]
             api.change(IN if change == READY else OUT, self._settings["switch_path"])
             self._out.ask(backend, {member: change})
             if change == READY:
@@ -57,7 +65,7 @@ class LameDuck:
     def command(self, backend: str, changes: Mapping[str, str]) -> str:
         """See `LoadBalancer.command`."""
         return " && ".join(f"curl -X {IN if change == READY else OUT} {self._apis[backend, member].endpoint}{self._settings['switch_path']}"
-                           for member, change in changes.items())
+                           for member, change in changes.items() if (backend, member) in self._apis)
 
     def _require(self, backend: str) -> str:
         if backend not in self._settings["backends"]:

@@ -10,20 +10,20 @@ requests. Clients that reuse a connection in the moment of a reload can meet its
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
+import json
 import os
 import re
 import shlex
 import signal
 import subprocess
 import time
-from typing import Callable, Mapping, NamedTuple
+from typing import Callable, Iterator, Mapping, NamedTuple
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils._config_file import ConfigFile
 from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import READY, UNCHECKED, Backend, LoadBalancerError, Member, View, settings_of
 from ansible_collections.alwayson.upgrade.plugins.module_utils._out_members import OutMembers
-from ansible_collections.alwayson.upgrade.plugins.module_utils._small_file import READABLE, replace
+from ansible_collections.alwayson.upgrade.plugins.module_utils._small_file import READABLE, SmallFileError, read_json, replace
 
 # What nginx is called as, with which options; where its master writes its process id.
 SETTINGS: dict[str, object] = {"command": ["nginx"], "pid_file": "/run/nginx.pid"}
@@ -32,8 +32,10 @@ TEST_SECONDS, RELOAD_SECONDS, RELOAD_PAUSE_SECONDS = 30, 20.0, 0.05
 START_PRECISION_SECONDS = 0.05
 NOTE = "nginx does not tell a member's requests in flight, nor its health: that no worker of an earlier configuration is left is the proof"
 
-_UPSTREAM = re.compile(r"upstream\s+(?P<name>[^\s{]+)\s*\{(?P<body>[^}]*)\}")
-_SERVER = re.compile(r"(?P<head>^[ \t]*server\s+)(?P<address>[^\s;]+)(?P<options>[^;]*);", re.MULTILINE)
+# Both look at a text whose comments are blanks.
+_UPSTREAM = re.compile(r"(?<![^\s;}])upstream\s+(?P<name>[^\s{]+)\s*\{(?P<body>[^}]*)\}")
+_SERVER = re.compile(r"(?<![^\s;{])server\s+(?P<address>[^\s;]+)(?P<options>[^;]*);")
+_DOWN = re.compile(r"\s+down(?=\s|$)")
 _SHUTTING_DOWN = "shutting down"
 
 
@@ -75,8 +77,13 @@ class Nginx:
 
     def apply(self, backend: str, changes: Mapping[str, str]) -> None:
         """See `LoadBalancer.apply`: the file, tested, and a reload. Returns when only workers of the new configuration take requests."""
-        self.read(backend)
-        self._file.rewrite(lambda text: with_servers(text, backend, {name: change != READY for name, change in changes.items()}), self._reload)
+        servers = self.read(backend).backends[backend].members
+        unknown = [name for name in changes if name not in servers]
+        if unknown:
+            raise self._error(f"has no server {', '.join(unknown)} in {backend}: it has {', '.join(servers)}")
+        down = {name: change != READY for name, change in changes.items()}
+        old: set[int] = set()
+        self._file.rewrite(lambda text: with_servers(text, backend, down), lambda: old.update(self._begin_reload()), lambda: self._finish_reload(old))
         self._out.ask(backend, changes)
 
     def command(self, backend: str, changes: Mapping[str, str]) -> str:
@@ -96,28 +103,10 @@ class Nginx:
                 raise self._error("was not reloaded since its file was changed, so what the file says is not what happens. Look at the file, then reload: "
                                   + shlex.join([*self._settings["command"], "-s", "reload"]))
 
-    def _reload(self) -> None:
+    def _begin_reload(self) -> set[int]:
+        """Test the configuration and tell the master to read it; returns the workers that are to leave, none when they have read the file already."""
         if self._is_loaded():
-            return
-        master = self._master()
-        before = self._workers(master)
-        self._require_valid()
-        try:
-            os.kill(master, signal.SIGHUP)
-        except OSError as error:
-            raise self._error(f"cannot be reloaded by this account: {error.strerror}") from error
-        old, give_up = {worker.pid for worker in before}, self._steady() + RELOAD_SECONDS
-        while True:
-            now = self._workers(master)
-            serving = {worker.pid for worker in now if not worker.is_leaving}
-            if serving and not serving & old:
-                self._remember_loaded()
-                return
-            if self._steady() >= give_up:
-                raise self._error(f"has not begun new workers within {RELOAD_SECONDS:g} s after its reload: see its error log")
-            self._sleep(RELOAD_PAUSE_SECONDS)
-
-    def _require_valid(self) -> None:
+            return set()
         argv = [*self._settings["command"], "-t", "-q"]
         try:
             tested = subprocess.run(argv, capture_output=True, text=True, timeout=TEST_SECONDS, check=False)
@@ -125,19 +114,49 @@ class Nginx:
             raise self._error(f"cannot test its configuration by {shlex.join(argv)}: {error}") from error
         if tested.returncode:
             raise self._error(f"does not accept its configuration, so it is not reloaded: {' '.join(tested.stderr.split())}")
+        master = self._master()
+        workers = {worker.pid for worker in self._workers(master)}
+        try:
+            os.kill(master, signal.SIGHUP)
+        except OSError as error:
+            raise self._error(f"cannot be reloaded by this account: {error.strerror}") from error
+        return workers
+
+    def _finish_reload(self, old: set[int]) -> None:
+        """Wait until workers of the new configuration take the requests. The file stays as it is when they do not come: they may come yet."""
+        give_up = self._steady() + RELOAD_SECONDS
+        while old:
+            serving = [worker for worker in self._workers(self._master()) if not worker.is_leaving]
+            if serving and not old & {worker.pid for worker in serving}:
+                self._remember_loaded(serving)
+                return
+            if self._steady() >= give_up:
+                raise self._error(f"has not begun new workers within {RELOAD_SECONDS:g} s after its reload: see its error log")
+            self._sleep(RELOAD_PAUSE_SECONDS)
 
     def _is_loaded(self) -> bool:
-        """Whether the workers that take requests have read the file as it is: after a reload of ours, or because they began after its last change."""
-        loaded = None
-        with contextlib.suppress(FileNotFoundError), open(self._file.hidden("loaded"), encoding="ascii") as file:
-            loaded = file.read()
-        if loaded == self._digest():
-            return True
+        """Whether the workers that take requests have read the file as it is: begun by a reload of ours that left it so, or after its last change."""
+        serving = [worker for worker in self._workers(self._master()) if not worker.is_leaving]
+        if not serving:
+            raise self._error(f"has no worker that takes requests under the process of {self._settings['pid_file']}: is it running, with a master process?")
+        remembered = self._remembered()
+        ours = {pid for pid, _began in remembered["workers"]} if remembered["sha256"] == self._digest() else set()
         changed = os.stat(self._file.path).st_mtime
-        return all(worker.began > changed + START_PRECISION_SECONDS for worker in self._workers(self._master()) if not worker.is_leaving)
+        return all(worker.pid in ours or worker.began > changed + START_PRECISION_SECONDS for worker in serving)
 
-    def _remember_loaded(self) -> None:
-        replace(self._file.hidden("loaded"), self._digest().encode("ascii"), READABLE)
+    def _remembered(self) -> dict:
+        """The file's checksum after the last reload of ours, and the workers (id, start) that it began."""
+        try:
+            found = read_json(self._file.hidden("loaded"))
+        except (OSError, SmallFileError):
+            found = None
+        known = {(worker.pid, round(worker.began, 1)) for worker in self._workers(self._master())}
+        workers = [tuple(worker) for worker in (found or {}).get("workers", [])]
+        return {"sha256": (found or {}).get("sha256"), "workers": [worker for worker in workers if worker in known]}
+
+    def _remember_loaded(self, serving: list[Worker]) -> None:
+        content = {"sha256": self._digest(), "workers": [[worker.pid, round(worker.began, 1)] for worker in serving]}
+        replace(self._file.hidden("loaded"), json.dumps(content).encode("ascii"), READABLE)
 
     def _digest(self) -> str:
         return hashlib.sha256(self._file.read().encode("utf-8")).hexdigest()
@@ -156,23 +175,26 @@ class Nginx:
 
 def parse_upstreams(text: str) -> dict[str, dict[str, bool]]:
     """Upstream to its servers' addresses, and whether each is ``down``. Comments do not count."""
-    blocks = _UPSTREAM.finditer(_without_comments(text))
-    return {block["name"]: {server["address"]: _is_down(server["options"]) for server in _SERVER.finditer(block["body"])} for block in blocks}
+    blank = _without_comments(text)
+    return {block["name"]: {server["address"]: _is_down(server["options"]) for server in _servers(blank, block)} for block in _UPSTREAM.finditer(blank)}
 
 
 def with_servers(text: str, upstream: str, down: Mapping[str, bool]) -> str:
-    """The text with these servers of an upstream ``down``, or not; all else as it is."""
-
-    def one_server(found: re.Match) -> str:
-        if found["address"] not in down or _is_down(found["options"]) == down[found["address"]]:
-            return found[0]
-        options = [word for word in found["options"].split() if word != "down"] + ["down"] * down[found["address"]]
-        return " ".join([f"{found['head']}{found['address']}", *options]) + ";"
-
-    def one_upstream(found: re.Match) -> str:
-        return found[0].replace(found["body"], _SERVER.sub(one_server, found["body"])) if found["name"] == upstream else found[0]
-
-    return _UPSTREAM.sub(one_upstream, text)
+    """The text with these servers of an upstream ``down``, or not; all else, comments too, as it is."""
+    blank = _without_comments(text)
+    edits = []
+    for server in (server for block in _UPSTREAM.finditer(blank) if block["name"] == upstream for server in _servers(blank, block)):
+        wanted = down.get(server["address"])
+        if wanted is None or wanted == _is_down(server["options"]):
+            continue
+        if wanted:
+            # Right behind the address: further on there may be a comment.
+            edits.append((server.end("address"), server.end("address"), " down"))
+        else:
+            edits += [(server.start("options") + word.start(), server.start("options") + word.end(), "") for word in _DOWN.finditer(server["options"])]
+    for start, end, replacement in sorted(edits, reverse=True):
+        text = text[:start] + replacement + text[end:]
+    return text
 
 
 def workers_of(master: int) -> list[Worker]:
@@ -199,5 +221,10 @@ def _is_down(options: str) -> bool:
     return "down" in options.split()
 
 
+def _servers(blank: str, block: re.Match) -> Iterator[re.Match]:
+    return _SERVER.finditer(blank, block.start("body"), block.end("body"))
+
+
 def _without_comments(text: str) -> str:
-    return re.sub(r"#[^\n]*", "", text)
+    """Blanks in their place, so that everything else stays where it is."""
+    return re.sub(r"#[^\n]*", lambda comment: " " * len(comment[0]), text)

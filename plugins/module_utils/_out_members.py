@@ -37,6 +37,8 @@ class OutMembers:
         """The administrative state of a member that is in, or out."""
         place = backend, name
         if is_in:
+            self._out.pop(place, None)
+            self._left.pop(place, None)
             return READY
         asked = self._out.setdefault(place, (MAINT, self._clock()))[0]
         return DRAIN if asked in (DRAIN, PROBATION) else MAINT

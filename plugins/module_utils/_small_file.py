@@ -41,14 +41,17 @@ def replace_json(path: str, content: Any) -> None:
     replace(path, json.dumps(content, sort_keys=True).encode("utf-8") + b"\n", PRIVATE)
 
 
-def replace(path: str, content: bytes, mode: int) -> None:
-    """Put `content` at `path` by one rename, after all of it is on the disk. Raise OSError with what was there unchanged."""
+def replace(path: str, content: bytes, mode: int, owner: tuple[int, int] | None = None) -> None:
+    """Put `content` at `path` by one rename, after all of it is on the disk, with exactly this mode (and owner and group, when they are given).
+
+    Raise OSError with what was there unchanged.
+    """
     folder, name = os.path.split(os.path.abspath(path))
     partial = os.path.join(folder, f".{name}.new")
     with contextlib.suppress(FileNotFoundError):
         os.unlink(partial)
     try:
-        _write(partial, content, mode)
+        _write(partial, content, mode, owner)
         os.rename(partial, path)
     except OSError:
         with contextlib.suppress(OSError):
@@ -137,9 +140,13 @@ def _regular_size(handle: int, path: str) -> int:
     return status.st_size
 
 
-def _write(path: str, content: bytes, mode: int) -> None:
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+def _write(path: str, content: bytes, mode: int, owner: tuple[int, int] | None) -> None:
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, PRIVATE)
     try:
+        # Before anybody finds it under its name: whoever reads it then must be allowed to.
+        if owner is not None and owner != (os.geteuid(), os.getegid()):
+            os.fchown(handle, *owner)
+        os.fchmod(handle, mode)
         _write_all(handle, content)
         os.fsync(handle)
     finally:

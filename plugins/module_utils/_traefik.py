@@ -58,20 +58,23 @@ class Traefik:
 
     def command(self, backend: str, changes: Mapping[str, str]) -> str:
         """See `LoadBalancer.command`."""
-        steps = " | ".join(f'(.http.services["{backend}"].loadBalancer.servers[] | select(.url | contains("{name}"))).weight={self._weight(name, change)}'
+        steps = " | ".join(f'(.http.services["{backend}"].loadBalancer.servers[] | select((.url | split("/")[2]) == "{name}")).weight={self._weight(name, change)}'
                            for name, change in changes.items())
         return f"jq {shlex.quote(steps)} {shlex.quote(self._file.path)} > new.json && mv new.json {shlex.quote(self._file.path)}"
 
     def _services(self) -> dict[str, Mapping]:
         return {service["name"][:-len(PROVIDER)]: service for service in self._api.get("/api/http/services?per_page=1000")
-                if service["name"].endswith(PROVIDER) and "loadBalancer" in service}
+                if service["name"].endswith(PROVIDER) and service.get("loadBalancer", {}).get("servers")}
 
     def _service(self, backend: str) -> Mapping:
         path = f"/api/http/services/{quote(backend, safe='')}{PROVIDER}"
         answer = self._api.ask("GET", path)
         if answer.status == 404:
             raise self._api.error(f"has no service {backend!r} of its file provider: it has {', '.join(sorted(self._services())) or 'none'}")
-        return self._api.parse(path, answer)
+        service = self._api.parse(path, answer)
+        if not service.get("loadBalancer", {}).get("servers"):
+            raise self._api.error(f"has {backend} as a service without servers of its own: give a service of type loadBalancer")
+        return service
 
     def _members(self, backend: str, service: Mapping) -> dict[str, Member]:
         check = service["loadBalancer"].get("healthCheck")

@@ -194,3 +194,8 @@ def test_the_command_tells_the_weights(api):
 def test_a_setting_that_is_wrong_is_refused(settings, reason):
     with pytest.raises(LoadBalancerError, match=reason):
         Caddy("lb1", "http://127.0.0.1:1", settings, {})
+
+
+def test_a_proxy_without_weights_is_no_pool_and_does_not_stand_in_the_way_of_the_others(api):
+    api.config["other"] = {"handler": "reverse_proxy", "@id": "dynamic", "dynamic_upstreams": {"source": "a"}}
+    assert "dynamic" not in api.opened().read().backends and "app" in api.opened().read().backends

@@ -166,3 +166,29 @@ def test_a_folder_that_cannot_be_written_is_said_with_what_to_do(tmp_path):
         ConfigFile(str(path), error).rewrite(taken_out)
     assert str(raised.value) == (f"lb1 is configured in {path}, which cannot be written here: No such file or directory. "
                                  "Let this account write in that folder")
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o077])
+def test_its_rights_do_not_depend_on_those_that_the_account_gives_its_own_files(file, path, umask):
+    path.chmod(0o664)
+    before = os.umask(umask)
+    try:
+        file.rewrite(taken_out)
+    finally:
+        os.umask(before)
+    assert mode(path) == 0o664
+
+
+def test_a_link_stays_one(path, tmp_path):
+    link = tmp_path / "link.conf"
+    link.symlink_to(path)
+    ConfigFile(str(link), error).rewrite(taken_out)
+    assert link.is_symlink() and path.read_text(encoding="utf-8") == AFTER
+
+
+def test_what_comes_after_the_check_is_not_taken_back(file, path):
+    def fail():
+        raise LoadBalancerError("too late")
+    with pytest.raises(LoadBalancerError, match="too late"):
+        file.rewrite(taken_out, then=fail)
+    assert path.read_text(encoding="utf-8") == AFTER

@@ -182,11 +182,14 @@ def test_the_configuration_is_asked_for_once(admin):
 
 
 @pytest.mark.parametrize(("cluster", "parsed"), [
-    ({"name": "a"}, Cluster(None, False, 0.0, 50.0)),
-    ({"eds_cluster_config": {"eds_config": {"path": "/old"}}}, Cluster("/old", False, 0.0, 50.0)),
-    ({"eds_cluster_config": {"eds_config": {"ads": {}}}, "common_lb_config": {"healthy_panic_threshold": {"value": 30}}}, Cluster(None, False, 0.0, 30.0)),
-    ({"health_checks": [{"interval": "1s", "timeout": "0.250s"}], "common_lb_config": {"healthy_panic_threshold": {}}}, Cluster(None, True, 1.25, 0.0)),
-    ({"health_checks": [{"interval": "1s"}, {"interval": "5s"}, {"interval": "2s"}]}, Cluster(None, True, 5.0, 50.0)),
+    ({"name": "a"}, Cluster(None, "a", False, 0.0, 50.0)),
+    ({"name": "a", "eds_cluster_config": {"service_name": "b"}}, Cluster(None, "b", False, 0.0, 50.0)),
+    # A member that hangs: three times an interval of half a second, and two seconds of waiting.
+    ({"name": "a", "health_checks": [{"interval": "0.5s", "timeout": "2s", "unhealthy_threshold": 3}]}, Cluster(None, "a", True, 7.5, 50.0)),
+    ({"name": "a", "eds_cluster_config": {"eds_config": {"path": "/old"}}}, Cluster("/old", "a", False, 0.0, 50.0)),
+    ({"name": "a", "eds_cluster_config": {"eds_config": {"ads": {}}}, "common_lb_config": {"healthy_panic_threshold": {"value": 30}}}, Cluster(None, "a", False, 0.0, 30.0)),
+    ({"name": "a", "health_checks": [{"interval": "1s", "timeout": "0.250s"}], "common_lb_config": {"healthy_panic_threshold": {}}}, Cluster(None, "a", True, 1.25, 0.0)),
+    ({"name": "a", "health_checks": [{"interval": "1s"}, {"interval": "5s"}, {"interval": "2s"}]}, Cluster(None, "a", True, 5.0, 50.0)),
 ])
 def test_what_matters_of_a_cluster(cluster, parsed):
     assert parse_cluster(cluster) == parsed
@@ -203,9 +206,17 @@ def test_the_command_names_the_file_and_the_status(admin):
     envoy.read("app")
     told = envoy.command("app", {"s1": MAINT, "s3": READY})
     assert told.startswith("jq ") and told.endswith(f" {admin.file} > new.json && mv new.json {admin.file}")
-    assert 'hostname=="s1")).health_status="UNHEALTHY"' in told and 'hostname=="s3")).health_status="HEALTHY"' in told
+    assert '=="s1")).health_status="UNHEALTHY"' in told and '=="s3")).health_status="HEALTHY"' in told and 'cluster_name=="app"' in told
 
 
 def test_a_setting_is_refused_because_envoy_has_none():
     with pytest.raises(LoadBalancerError, match="lb1 has settings file, which kind=envoy has not: it has none"):
         Envoy("lb1", "http://127.0.0.1:1", {"file": "/x"}, {})
+
+
+def test_two_endpoints_of_one_name_are_refused(admin):
+    envoy = admin.opened()
+    admin.document["resources"][0]["endpoints"][0]["lb_endpoints"] *= 2
+    admin.file.write_text(json.dumps(admin.document), encoding="utf-8")
+    with pytest.raises(LoadBalancerError, match="more than once in app: give every endpoint a hostname of its own"):
+        envoy.read("app")

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 import pytest
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _http_api
 from ansible_collections.alwayson.upgrade.plugins.module_utils._http_api import HttpApi, NginxPlus, fill
@@ -214,3 +216,25 @@ def test_the_command_tells_the_requests(api):
     told = balancer.command("app", {"s1": READY, "s2": MAINT}).split(" && ")
     assert [part.partition(" -d")[0] for part in told] == [f"curl -X POST {api.server.url}/pools/app/a%20b%2F1/on",
                                                            f"curl -X DELETE {api.server.url}/pools/app/2"]
+
+
+def test_two_members_of_one_name_are_refused(api):
+    api.rows[1]["n"] = "s1"
+    with pytest.raises(LoadBalancerError, match="has s1 more than once in app: have the JMESPath in members give each a name of its own"):
+        api.opened().read("app")
+
+
+def test_maintenance_by_another_hand_is_not_taken_for_our_drain(api):
+    balancer = api.opened()
+    balancer.apply("app", {"s2": DRAIN})
+    api.rows[1]["admin"] = "maint"
+    assert api.member(balancer, "s2").admin == MAINT
+
+
+def test_the_command_can_be_typed_and_is_said_also_of_a_member_that_was_never_seen(api):
+    balancer = api.opened()
+    assert balancer.command("app", {"s2": DRAIN}) == "by its API: s2 to drain"
+    balancer.read("app")
+    assert shlex.split(balancer.command("app", {"s2": DRAIN})) == [
+        "curl", "-X", "PUT", "-H", "Content-Type: application/json", "-d", '{"mode": "drain"}', f"{api.server.url}/pools/app/2"]
+    assert shlex.split(balancer.command("app", {"s2": MAINT})) == ["curl", "-X", "DELETE", f"{api.server.url}/pools/app/2"]

@@ -182,3 +182,8 @@ def test_the_command_turns_the_switches(house):
 def test_a_setting_that_is_wrong_is_refused(settings, reason):
     with pytest.raises(LoadBalancerError, match=reason):
         LameDuck("lb1", "https://www.example.com", settings, {})
+
+
+def test_a_member_that_is_not_there_is_named(house):
+    with pytest.raises(LoadBalancerError, match="has no member s9 in app: it has "):
+        house.opened().apply("app", {"s9": MAINT})

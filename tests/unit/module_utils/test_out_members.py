@@ -95,3 +95,12 @@ def test_members_of_the_same_name_in_other_pools_are_others(out, time):
     time.sleep(4)
     assert not out.is_asked("web", "s1") and out.probed_for("web", "s1") is None and out.gone_for("web", "s1") == 0.0
     assert out.admin("web", "s1", is_in=False) == MAINT and out.admin("app", "s1", is_in=False) == DRAIN
+
+
+def test_one_that_came_back_by_another_hand_and_is_taken_out_anew_has_just_left(out, time):
+    assert out.admin("app", "s1", is_in=False) == MAINT
+    time.sleep(50)
+    assert out.admin("app", "s1", is_in=True) == READY
+    time.sleep(1)
+    out.ask("app", {"s1": DRAIN})
+    assert out.gone_for("app", "s1") == 0.0
