@@ -5,9 +5,10 @@
 
     build/venv/bin/python tests/bench/soak.py --method half_pool --requests 100000
     build/venv/bin/python tests/bench/soak.py --method blue_green --members 20 --requests 1000000
+    build/venv/bin/python tests/bench/soak.py --kind envoy --method half_pool --requests 10000
 
-It is as rough as it gets: the application is stopped by SIGKILL, every load balancer is reloaded again and again, also in the middle of a drain, and
-among the clients are sticky ones, slow ones, and some whose answers stream for seconds.
+It is as rough as it gets: the application is stopped by SIGKILL, every HAProxy is reloaded again and again, also in the middle of a drain, and among the
+clients are sticky ones, slow ones, and some whose answers stream for seconds. Fleets behind other load balancers are not reloaded besides.
 
 Each run is measured by its own prober from before its first change to after its last one, so the sum is of upgrades and nothing else. A request counts
 from the moment it was scheduled for. Beside each method's longest answer stands that of the same load on the same fleet at rest.
@@ -30,7 +31,7 @@ sys.path[:0] = [str(REPOSITORY / "tests"), str(REPOSITORY / "build" / "collectio
 
 import yaml  # noqa: E402
 from fleet.demo import METHODS, interruptible, probe, run_playbook, stop_probe  # noqa: E402
-from fleet.embedded import EmbeddedFleet  # noqa: E402
+from fleet.embedded import HAPROXY, KINDS, EmbeddedFleet  # noqa: E402
 from fleet.layout import BACKEND, COLOURS  # noqa: E402
 
 OLD, NEW = "1.0.0", "2.0.0"
@@ -65,9 +66,12 @@ def main() -> int:
     settings = yaml.safe_load((REPOSITORY / "tests/fleet/service.yml").read_text(encoding="utf-8"))["demo_probe"]
     mix = [*settings["mix"], STREAM]
     variables["demo_probe"] = {**settings, "mix": mix}
-    directory = REPOSITORY / "build" / "bench" / f"soak-{options.method}"
+    if options.kind != HAPROXY:
+        # Live capacity is sampled from HAProxy only; nginx's file is on the load balancer, which drives itself then.
+        variables |= {"demo_capacity": [], **({"upgrade_traffic_via": None} if options.kind == "nginx" else {})}
+    directory = REPOSITORY / "build" / "bench" / f"soak-{options.kind}-{options.method}"
     total, runs = Figures(), 0
-    with interruptible(), EmbeddedFleet(directory, members=options.members, pools=COLOURS if description else (BACKEND,), is_abrupt=True) as fleet:
+    with interruptible(), EmbeddedFleet(directory, members=options.members, pools=COLOURS if description else (BACKEND,), is_abrupt=True, kind=options.kind) as fleet:
         try:
             rest = at_rest(fleet, mix)
             print(f"at rest     {rest}", flush=True)
@@ -80,7 +84,7 @@ def main() -> int:
                 print(f"{playbook:9} {runs:3} {seconds:4.0f} s  {figures}  {len(reloads)} reloads", flush=True)
         finally:
             stop_probe(directory / "probe")
-    print(f"{options.method}, {options.members} members, {runs} runs: {total}; with 95 % confidence fewer than 1 in {total.scheduled // 3:,} fails")
+    print(f"{options.kind}, {options.method}, {options.members} members, {runs} runs: {total}; with 95 % confidence fewer than 1 in {total.scheduled // 3:,} fails")
     return 1 if total.failed or total.scheduled < options.requests else 0
 
 
@@ -100,8 +104,8 @@ def reloading(fleet: EmbeddedFleet) -> Iterator[list[str]]:
     over, reloads = threading.Event(), []
 
     def reload_again_and_again() -> None:
-        names = [balancer.name for balancer in fleet.layout.load_balancers]
-        while not over.wait(RELOAD_EVERY_SECONDS):
+        names = [balancer.name for balancer in fleet.layout.load_balancers if fleet.kind == HAPROXY]
+        while names and not over.wait(RELOAD_EVERY_SECONDS):
             fleet.reload(names[len(reloads) % len(names)])
             reloads.append(names[len(reloads) % len(names)])
 
@@ -132,6 +136,7 @@ def measured_run(directory: Path, playbook: str, variables: dict) -> tuple[Figur
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--method", choices=tuple(METHODS), default="half_pool")
+    parser.add_argument("--kind", choices=KINDS, default=HAPROXY, help="what the load balancers are")
     parser.add_argument("--members", type=int, default=6)
     parser.add_argument("--requests", type=int, default=100_000, help="go on until so many were scheduled")
     return parser.parse_args()

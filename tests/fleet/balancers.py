@@ -67,7 +67,7 @@ def prepare(kind: str, layout: Layout, balancer: LoadBalancer) -> Software:
     """Write the configuration of a load balancer into a folder of its own."""
     folder = layout.directory / "balancers" / balancer.name
     folder.mkdir(parents=True)
-    return _KINDS[kind](layout, balancer, folder)
+    return KINDS[kind](layout, balancer, folder)
 
 
 def member_name(kind: str, member: Member) -> str:
@@ -180,4 +180,4 @@ def _write(path: Path, content: dict) -> Path:
     return path
 
 
-_KINDS: dict[str, Callable[[Layout, LoadBalancer, Path], Software]] = {"envoy": _envoy, "caddy": _caddy, "traefik": _traefik, "nginx": _nginx}
+KINDS: dict[str, Callable[[Layout, LoadBalancer, Path], Software]] = {"envoy": _envoy, "caddy": _caddy, "traefik": _traefik, "nginx": _nginx}

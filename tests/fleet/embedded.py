@@ -24,6 +24,7 @@ from fleet.processes import Process
 from fleet.record import Record
 
 HAPROXY, UNDRIVEN = "haproxy", "none"
+KINDS = (HAPROXY, *balancers.KINDS, UNDRIVEN)
 IN_TRAFFIC_SECONDS = 30
 # Longer than a supervisor gives its application.
 STOP_SECONDS = 15

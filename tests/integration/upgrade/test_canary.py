@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import yaml
 
 PLUGINS = Path(__file__).parent / "plugins"
@@ -35,6 +36,7 @@ def test_a_release_that_only_fails_its_users_stays_on_the_canary_and_is_taken_ba
     assert set(operator.versions().values()) == {"1.0.0"} and operator.in_traffic() == {"lb1": EVERYBODY, "lb2": EVERYBODY}
 
 
+@pytest.mark.thorough
 def test_a_gate_of_the_teams_own_says_no(operator):
     run = operator.run("upgrade", upgrade_release="2.0.0", upgrade_method="canary", upgrade_gate_tasks=[str(PLUGINS / "fail.yml")])
     assert run.code != 0
@@ -42,6 +44,7 @@ def test_a_gate_of_the_teams_own_says_no(operator):
     assert any("the team said no" in problem for problem in run.report["problems"]) and run.report["requests_failed"] == 0
 
 
+@pytest.mark.thorough
 def test_a_canary_that_too_few_use_is_no_yes(operator):
     run = operator.run("upgrade", upgrade_release="2.0.0", upgrade_method="canary", upgrade_gate={"min_requests": 1_000_000})
     assert run.code != 0

@@ -1,7 +1,10 @@
 # Copyright (c) 2026 The alwayson.upgrade maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Fleets behind real Envoy, Caddy, Traefik and nginx, and behind a load balancer that nobody may drive: upgraded under load."""
+"""Fleets behind real Envoy, Caddy, Traefik and nginx, and behind a load balancer that nobody may drive: upgraded under load.
+
+What the modules do with each of them is seen in a minute in integration/balancers; this is the whole playbook.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ METHODS = {"envoy": "half_pool", "caddy": "rolling", "traefik": "rolling", "ngin
 DRIVES_ITSELF = ("nginx",)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", METHODS)
 def test_a_fleet_behind_it_is_upgraded_and_nobody_notices(kind):
     with an_operator(f"test_kinds_{kind}", kind=kind) as operator:
