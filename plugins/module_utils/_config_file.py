@@ -63,9 +63,8 @@ class ConfigFile:
             raise self._error(f"is configured in {self.path}, which cannot be written here: {error.strerror}. Let this account write in that folder") from error
 
     def hidden(self, purpose: str) -> str:
-        """The path of a file beside it that no pattern of a configuration matches."""
-        folder, name = os.path.split(self.path)
-        return os.path.join(folder, f".{name}.{purpose}")
+        """The path of a file beside it."""
+        return hidden_beside(self.path, purpose)
 
     def _times(self) -> tuple[int, int]:
         return os.stat(self.path).st_atime_ns, os.stat(self.path).st_mtime_ns
@@ -76,3 +75,9 @@ class ConfigFile:
             return
         was = os.stat(self.path)
         replace(self.path, text.encode("utf-8"), stat.S_IMODE(was.st_mode), (was.st_uid, was.st_gid))
+
+
+def hidden_beside(path: str, purpose: str) -> str:
+    """The path of a file beside another one, which no pattern of a configuration matches."""
+    folder, name = os.path.split(path)
+    return os.path.join(folder, f".{name}.{purpose}")

@@ -15,6 +15,8 @@ import re
 import shlex
 from typing import Mapping
 
+from ansible_collections.alwayson.upgrade.plugins.module_utils._config_file import LOCK_SECONDS, hidden_beside
+from ansible_collections.alwayson.upgrade.plugins.module_utils._flock import LockError, exclusive
 from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy_runtime import (
     ANSWER_SECONDS,
     CONNECT_SECONDS,
@@ -105,10 +107,16 @@ class Haproxy(Runtime):
         return f"echo {shlex.quote(self._line(backend, changes))} | socat stdio {shlex.quote(self.socat_address())}"
 
     def _keep_states(self) -> None:
-        """Write down what every server is in, where a reload reads it: by one rename, so that it never reads a part."""
-        states = self.ask("show servers state").rstrip("\n") + "\n"
+        """Write down what every server is in, where a reload reads it: by one rename, so that it never reads a part.
+
+        Several members may be driven at once: one writes after the other, and each what is true then.
+        """
         try:
-            replace(self._state_file, states.encode("utf-8"), READABLE)
+            with exclusive(hidden_beside(self._state_file, "lock"), LOCK_SECONDS):
+                states = self.ask("show servers state").rstrip("\n") + "\n"
+                replace(self._state_file, states.encode("utf-8"), READABLE)
+        except LockError as error:
+            raise self.error(f"has another change under way: {error}") from error
         except OSError as error:
             raise self.error(
                 f"keeps its state in {self._state_file}, which cannot be written here: {error.strerror}. A reload would bring everybody back into traffic: "

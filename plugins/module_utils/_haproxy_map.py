@@ -15,6 +15,8 @@ import stat
 from functools import partial
 from typing import Sequence
 
+from ansible_collections.alwayson.upgrade.plugins.module_utils._config_file import LOCK_SECONDS, hidden_beside
+from ansible_collections.alwayson.upgrade.plugins.module_utils._flock import LockError, exclusive
 from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy import Haproxy
 from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy_runtime import Runtime
 from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import Backend, LoadBalancer, LoadBalancerError
@@ -120,7 +122,12 @@ class HaproxyMap:
         if not self._is_kept:
             return
         try:
-            replace(self.path, text_with(self._text(), key, value).encode("utf-8"), stat.S_IMODE(os.stat(self.path).st_mode))
+            # Keys of other routes may be changed at the same time.
+            with exclusive(hidden_beside(self.path, "lock"), LOCK_SECONDS):
+                was = os.stat(self.path)
+                replace(self.path, text_with(self._text(), key, value).encode("utf-8"), stat.S_IMODE(was.st_mode), (was.st_uid, was.st_gid))
+        except LockError as error:
+            raise self._runtime.error(f"has another change under way: {error}") from error
         except OSError as error:
             raise self._runtime.error(f"keeps its map in {self.path}, which cannot be written here: {error.strerror}. Let this account write in that folder, "
                                       "or set persist=false, and a reload brings back the route that the file has") from error

@@ -152,3 +152,25 @@ def test_a_socket_that_is_no_masters_is_named(balancer):
     driven = Haproxy("lb", balancer.endpoint, master_endpoint=balancer.endpoint)
     with pytest.raises(LoadBalancerError, match="instead of its processes: is this the master's socket"):
         driven.read("app")
+
+
+def test_members_that_are_driven_at_once_are_all_kept(balancer):
+    """Each of several members in flight has a process of its own, and all of them write the one file."""
+    problems = []
+
+    def drive(name: str) -> None:
+        driven = Haproxy("lb", balancer.endpoint, balancer.master_endpoint, balancer.state_file)
+        try:
+            for change in [DRAIN, MAINT] * 10:
+                driven.apply("app", {name: change})
+        except LoadBalancerError as error:
+            problems.append(str(error))
+
+    threads = [threading.Thread(target=drive, args=(name,)) for name in MEMBERS]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert problems == [] and not any(thread.is_alive() for thread in threads)
+    balancer.reload()
+    assert {name: member(balancer.full.read("app"), name).admin for name in MEMBERS} == dict.fromkeys(MEMBERS, MAINT)
