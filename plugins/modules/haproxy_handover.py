@@ -1,0 +1,133 @@
+#!/usr/bin/python
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: haproxy_handover
+short_description: Have a running HAProxy go on as the binary that is installed now, without losing a connection
+version_added: 0.2.0
+author: The alwayson.upgrade maintainers (@alwayson)
+description:
+  - An upgraded package changes the file, and the process that runs goes on as before. This has the master process start itself anew, as the new
+    binary, and hand its listening sockets to a new worker. The old worker ends what is in flight.
+  - The new binary has to accept the configuration before anything is changed. Afterwards the new worker has to answer, and every member has to be in the
+    state that it was in.
+  - Nothing is changed when the process runs the installed binary already.
+extends_documentation_fragment:
+  - alwayson.upgrade.fence
+attributes:
+  check_mode:
+    support: full
+    description: Tells whether it would be handed over.
+  diff_mode:
+    support: full
+    description: Returns the version before and after.
+options:
+  name:
+    description: Name of the load balancer, for messages.
+    type: str
+    required: true
+  endpoint:
+    description: Its runtime API, V(tcp://HOST:PORT) or V(unix:/PATH). The process has to run on the host that the module runs on.
+    type: str
+    required: true
+  force:
+    description: Hand over although the installed binary runs already, for example after a change of the configuration.
+    type: bool
+    default: false
+  timeout:
+    description: Seconds until the new worker has to answer.
+    type: float
+    default: 30
+  settle:
+    description: For how many seconds at most the old workers are waited for. RV(old_workers) says how many are left.
+    type: float
+    default: 0
+notes:
+  - HAProxy has to run with a master process (C(-W) or C(-Ws), as Debian's unit starts it), and with C(stats socket ... expose-fd listeners).
+  - The module needs the rights of root, or of the account of HAProxy's master.
+seealso:
+  - module: alwayson.upgrade.traffic_member
+"""
+
+EXAMPLES = r"""
+- name: Upgrade the load balancers one after the other, and nobody notices
+  hosts: load_balancers
+  serial: 1
+  any_errors_fatal: true
+  become: true
+  tasks:
+    - name: Install the newest package without a restart of the service
+      ansible.builtin.apt:
+        name: haproxy
+        state: latest
+        policy_rc_d: 101
+    - name: Go on as what is installed
+      alwayson.upgrade.haproxy_handover:
+        name: "{{ inventory_hostname }}"
+        endpoint: unix:/run/haproxy/admin.sock
+        settle: 60
+"""
+
+RETURN = r"""
+version:
+  description: The version before and after.
+  returned: success
+  type: dict
+  sample: {before: 2.6.12, after: 2.8.5}
+worker:
+  description: The process that answered before, and the one that answers now.
+  returned: success
+  type: dict
+  sample: {before: 811, after: 2932}
+old_workers:
+  description: How many workers of before are still ending what they have.
+  returned: success
+  type: int
+  sample: 0
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.alwayson.upgrade.plugins.module_utils import _fence
+from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy import Haproxy
+from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy_handover import children, hand_over, running, wait_for_old_workers
+from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import LoadBalancerError
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            **_fence.ARGUMENTS,
+            "name": {"type": "str", "required": True},
+            "endpoint": {"type": "str", "required": True},
+            "force": {"type": "bool", "default": False},
+            "timeout": {"type": "float", "default": 30},
+            "settle": {"type": "float", "default": 0},
+        },
+        supports_check_mode=True,
+    )
+    params = module.params
+    try:
+        with _fence.admitted(params["fence"], module.check_mode):
+            balancer = Haproxy(params["name"], params["endpoint"])
+            before = running(balancer)
+            changed = params["force"] or not before.is_current
+            after = hand_over(balancer, before, params["timeout"]) if changed and not module.check_mode else before
+            left = wait_for_old_workers(lambda: len(children(after.master) - {after.worker}), params["settle"])
+    except (LoadBalancerError, _fence.FenceError) as error:
+        module.fail_json(msg=str(error))
+    version = {"before": before.version, "after": after.version}
+    module.exit_json(
+        changed=changed,
+        diff={"before": f"{before.version}\n", "after": f"{after.version}\n"},
+        version=version,
+        worker={"before": before.worker, "after": after.worker},
+        old_workers=left,
+    )
+
+
+if __name__ == "__main__":
+    main()
