@@ -112,7 +112,11 @@ class Caddy:
         if unknown:
             raise self._api.error(f"has no upstream {', '.join(unknown)}: it has {', '.join(names)}")
         weights = proxy["load_balancing"]["selection_policy"]["weights"]
-        return [weight if name not in changes else 0 if changes[name] != READY else weight or self._weights.get(name, 1) for name, weight in zip(names, weights)]
+        return [weight if name not in changes else self._wanted(name, changes[name], weight) for name, weight in zip(names, weights)]
+
+    def _wanted(self, name: str, change: str, weight: int) -> int:
+        """One that is in traffic keeps its weight."""
+        return 0 if change != READY else weight or self._weights.get(name, 1)
 
 
 def member_name(upstream: Mapping[str, Any]) -> str:

@@ -32,7 +32,8 @@ class ConfigFile:
             with open(self.path, encoding="utf-8") as file:
                 return file.read()
         except (OSError, UnicodeDecodeError) as error:
-            raise self._error(f"is configured in {self.path}, which cannot be read here: {error}. Run this on the load balancer itself, as an account that may") from error
+            raise self._error(f"is configured in {self.path}, which cannot be read here: {error}. "
+                              "Run this on the load balancer itself, as an account that may") from error
 
     def rewrite(self, change: Callable[[str], str], check: Callable[[], None] = lambda: None, then: Callable[[], None] = lambda: None) -> None:
         """Have it say something else. When `check` raises, it says what it said before; what `then` does cannot be taken back so.

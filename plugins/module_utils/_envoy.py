@@ -105,16 +105,16 @@ class Envoy:
         if cluster is None:
             raise self._api.error(f"has no cluster {backend!r}: it has {', '.join(sorted(self._known)) or 'none'}")
         if cluster.file is None:
-            raise self._api.error(f"gets the endpoints of {backend} not from a file of its own: kind=envoy drives clusters with type EDS and path_config_source; "
-                                  "where a control plane gives the endpoints, that is what drains them")
+            raise self._api.error(f"gets the endpoints of {backend} not from a file of its own: kind=envoy drives clusters with type EDS and "
+                                  "path_config_source; where a control plane gives the endpoints, that is what drains them")
         return backend
 
     def _backend(self, name: str, hosts: list[Mapping]) -> Backend:
         cluster = self._known[name]
         self._require_distinct(name, [member_name(host) for host in hosts])
         members = {member_name(host): self._member(name, cluster, host) for host in hosts}
-        risk = (f"{name} has a panic threshold of {cluster.panic_percent:g} % on {self.name}: with fewer healthy members Envoy sends to all of them, drained ones "
-                "too. Set common_lb_config.healthy_panic_threshold to 0")
+        risk = (f"{name} has a panic threshold of {cluster.panic_percent:g} % on {self.name}: with fewer healthy members Envoy sends to all of them, "
+                "drained ones too. Set common_lb_config.healthy_panic_threshold to 0")
         return Backend(members, warnings=(risk,) if cluster.panic_percent else ())
 
     def _require_distinct(self, backend: str, names: list[str]) -> None:
@@ -153,7 +153,8 @@ class Envoy:
                 self._sleep(SPREAD_SECONDS)
                 return
             if self._steady() >= give_up:
-                raise self._api.error(f"has not taken the changed {self._known[backend].file} within {APPLIED_SECONDS:g} s: see its log, and whether it watches that folder")
+                raise self._api.error(f"has not taken the changed {self._known[backend].file} within {APPLIED_SECONDS:g} s: "
+                                      "see its log, and whether it watches that folder")
             self._sleep(APPLIED_PAUSE_SECONDS)
 
 

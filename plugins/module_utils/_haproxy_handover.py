@@ -80,8 +80,8 @@ def hand_over(balancer: Haproxy, before: Running, timeout: float, clock: Clock =
     after = _wait_for_another(balancer, before, clock, clock.steady() + timeout)
     changed = changed_states(views, balancer.read())
     if changed:
-        raise balancer.error(f"has handed over, and forgot states by it: {'; '.join(changed)}. Set them again (alwayson.upgrade.traffic_member), and have it keep "
-                             "them: server-state-file, load-server-state-from-file global")
+        raise balancer.error(f"has handed over, and forgot states by it: {'; '.join(changed)}. Set them again (alwayson.upgrade.traffic_member), and "
+                             "have it keep them: server-state-file, load-server-state-from-file global")
     return after
 
 
@@ -126,7 +126,7 @@ def _wait_for_another(balancer: Haproxy, before: Running, clock: Clock, give_up:
             # Its socket is handed over in this moment.
             pass
         if clock.steady() >= give_up:
-            raise balancer.error(f"still answers as process {before.worker} ({before.version}): see its log, the worker before goes on as if nothing had been asked")
+            raise balancer.error(f"still answers as process {before.worker} ({before.version}): see its log; it goes on as if nothing had been asked")
         clock.sleep(PAUSE_SECONDS)
 
 

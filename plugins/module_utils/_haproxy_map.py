@@ -169,7 +169,8 @@ def sides_of(balancers: Sequence[LoadBalancer], name: str, is_kept: bool) -> lis
     """The load balancers as a route's sequence drives them: each with its map of this name. Raise LoadBalancerError for one that is no HAProxy."""
     for balancer in balancers:
         if not isinstance(balancer, Haproxy):
-            raise LoadBalancerError(f"{balancer.name} ({balancer.endpoint}) has no maps: they are HAProxy's. With others, move members by alwayson.upgrade.traffic_member")
+            raise LoadBalancerError(f"{balancer.name} ({balancer.endpoint}) has no maps: they are HAProxy's. "
+                                    "With others, move members by alwayson.upgrade.traffic_member")
     return [Side(HaproxyMap(balancer, name, is_kept), partial(_pool, balancer)) for balancer in balancers]
 
 

@@ -92,7 +92,8 @@ class Nginx:
         return f"in {self._file.path} write {told}; then {shlex.join([*self._settings['command'], '-s', 'reload'])}"
 
     def _member(self, backend: str, name: str, is_out: bool, leaving: int) -> Member:
-        return Member(address=name, admin=self._out.admin(backend, name, not is_out), health=UNCHECKED, sessions=leaving if is_out else 0, probed=False, note=NOTE)
+        return Member(address=name, admin=self._out.admin(backend, name, not is_out), health=UNCHECKED, sessions=leaving if is_out else 0, probed=False,
+                      note=NOTE)
 
     def _require_loaded(self) -> None:
         if self._is_loaded():

@@ -58,7 +58,8 @@ class Traefik:
 
     def command(self, backend: str, changes: Mapping[str, str]) -> str:
         """See `LoadBalancer.command`."""
-        steps = " | ".join(f'(.http.services["{backend}"].loadBalancer.servers[] | select((.url | split("/")[2]) == "{name}")).weight={self._weight(name, change)}'
+        servers = f'.http.services["{backend}"].loadBalancer.servers[]'
+        steps = " | ".join(f'({servers} | select((.url | split("/")[2]) == "{name}")).weight={self._weight(name, change)}'
                            for name, change in changes.items())
         return f"jq {shlex.quote(steps)} {shlex.quote(self._file.path)} > new.json && mv new.json {shlex.quote(self._file.path)}"
 
@@ -107,7 +108,8 @@ class Traefik:
             document = json.loads(text)
             servers = {member_name(server["url"]): server for server in document["http"]["services"][backend]["loadBalancer"]["servers"]}
         except (ValueError, KeyError, TypeError) as error:
-            raise self._api.error(f"has {backend} not as JSON in {self._file.path}: {error!r}. Give the service a file of its own, in JSON, which is YAML, too") from error
+            raise self._api.error(f"has {backend} not as JSON in {self._file.path}: {error!r}. "
+                                  "Give the service a file of its own, in JSON, which is YAML, too") from error
         unknown = sorted(set(changes) - set(servers))
         if unknown:
             raise self._api.error(f"has no server {', '.join(unknown)} in {self._file.path}: it has {', '.join(servers)}")
@@ -122,7 +124,8 @@ class Traefik:
             if all(weights.get(name) == self._weight(name, change) for name, change in changes.items()):
                 return
             if self._steady() >= give_up:
-                raise self._api.error(f"has not taken the changed {self._file.path} within {APPLIED_SECONDS:g} s: see its log, and whether providers.file.watch is on")
+                raise self._api.error(f"has not taken the changed {self._file.path} within {APPLIED_SECONDS:g} s: "
+                                      "see its log, and whether providers.file.watch is on")
             self._sleep(APPLIED_PAUSE_SECONDS)
 
 

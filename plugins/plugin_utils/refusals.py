@@ -93,7 +93,8 @@ def _under_the_floor(service: Mapping, plan: Mapping) -> list[str]:
         return []
     if floor < 1 and service["min_live"] is None:
         return [f"a pool of {plan['pool_size']} cannot be upgraded without an outage, because nobody would be live: "
-                "add a member, or accept it with -e upgrade_min_live=0"]
+                "add a member, have the load balancer hold what comes meanwhile (upgrade_method=in_place, docs/haproxy.md), "
+                "or accept it with -e upgrade_min_live=0"]
     if len(plan["live"]) >= floor or plan["finish_flip"]:
         return []
     live = ", ".join(plan["live"]) or "none"

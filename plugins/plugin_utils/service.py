@@ -14,8 +14,9 @@ from ..module_utils._version import is_valid
 from . import colours
 from .limits import POLICIES
 from .patches import ALL, IF_NEEDED, NONE, PATCH, PATCHES, REBOOTS
+from .steps import IN_PLACE
 
-METHODS = ("half_pool", "rolling", "canary", colours.METHOD)
+METHODS = ("half_pool", "rolling", "canary", colours.METHOD, IN_PLACE)
 PHASES = ("observe", "plan", "guard", "prepare", "roll", "open", "settle", "account")
 
 # name without the prefix: default. None: not given. Documented in docs/variables.md, which a test compares with this table.
@@ -117,9 +118,19 @@ def describe(variables: Mapping, names: Sequence[str], groups: Mapping[str, Sequ
             hosts, problem = _hosts_of(part, service[part], groups)
             service["hosts"][part] = hosts
             problems += [problem] if problem else []
+    if service["method"] == IN_PLACE:
+        service["min_live"] = 0
+        problems += _not_alone(service["hosts"]["members"])
     service["lock_host"] = service["lock_host"] or _default_lock_host(service)
     service["problems"] = problems
     return service
+
+
+def _not_alone(members: Sequence[str]) -> list[str]:
+    if len(members) < 2:
+        return []
+    return [f"upgrade_method is {IN_PLACE}, which is for a server that has no second one, and there are {len(members)} members: choose one of "
+            f"{', '.join(method for method in METHODS if method != IN_PLACE)}"]
 
 
 def _default_lock_host(service: Mapping) -> str | None:

@@ -13,12 +13,15 @@ from .limits import ScheduleError, resolve_count
 
 # Members that name no pool are in one.
 DEFAULT_POOL = "the pool"
+# A server without a second one: it stays in the pool while its release is switched, and the load balancer holds what comes meanwhile.
+IN_PLACE = "in_place"
 NAMED_STEPS = {
     "rolling": ("100%",),
     "half_pool": ("50%", "100%"),
     "canary": (1, "10%", "50%", "100%"),
     # The side that has no traffic, at once.
     "blue_green": ("100%",),
+    IN_PLACE: ("100%",),
 }
 
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 
 from . import patches
+from .steps import IN_PLACE
 
 BAR = "█"
 GONE = "░"
@@ -96,6 +97,8 @@ def _phase_lines(plan: Mapping, last_phases: Mapping[str, float]) -> list[str]:
         seconds = f"{last_phases[name]:.0f} s last time" if name in last_phases else "not measured yet"
         if name == "settle" and plan["contract"]:
             effect = "none: contract migrations run; there is no way back after them"
+        if name == "roll" and plan["method"] == IN_PLACE:
+            effect = "that answers take as long as the server's start: the load balancer holds what comes meanwhile"
         lines.append(f"  {name:<8} {seconds:<17} users notice {effect}")
     return lines
 

@@ -71,7 +71,8 @@ def main() -> int:
         variables |= {"demo_capacity": [], **({"upgrade_traffic_via": None} if options.kind == "nginx" else {})}
     directory = REPOSITORY / "build" / "bench" / f"soak-{options.kind}-{options.method}"
     total, runs = Figures(), 0
-    with interruptible(), EmbeddedFleet(directory, members=options.members, pools=COLOURS if description else (BACKEND,), is_abrupt=True, kind=options.kind) as fleet:
+    shape = {"members": options.members, "pools": COLOURS if description else (BACKEND,), "is_abrupt": True, "kind": options.kind}
+    with interruptible(), EmbeddedFleet(directory, **shape) as fleet:
         try:
             rest = at_rest(fleet, mix)
             print(f"at rest     {rest}", flush=True)
@@ -84,7 +85,8 @@ def main() -> int:
                 print(f"{playbook:9} {runs:3} {seconds:4.0f} s  {figures}  {len(reloads)} reloads", flush=True)
         finally:
             stop_probe(directory / "probe")
-    print(f"{options.kind}, {options.method}, {options.members} members, {runs} runs: {total}; with 95 % confidence fewer than 1 in {total.scheduled // 3:,} fails")
+    print(f"{options.kind}, {options.method}, {options.members} members, {runs} runs: {total}; "
+          f"with 95 % confidence fewer than 1 in {total.scheduled // 3:,} fails")
     return 1 if total.failed or total.scheduled < options.requests else 0
 
 

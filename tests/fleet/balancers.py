@@ -122,7 +122,8 @@ def _caddy(layout: Layout, balancer: LoadBalancer, folder: Path) -> Software:
     }
     server = {"listen": [str(balancer.front)], "automatic_https": {"disable": True}, "routes": [{"handle": [proxy]}]}
     configuration = _write(folder / "caddy.json", {
-        "admin": {"listen": str(balancer.runtime), "origins": [str(balancer.runtime)], "config": {"persist": False}}, "logging": {"logs": {"default": {"level": "WARN"}}},
+        "admin": {"listen": str(balancer.runtime), "origins": [str(balancer.runtime)], "config": {"persist": False}},
+        "logging": {"logs": {"default": {"level": "WARN"}}},
         "apps": {"http": {"servers": {"users": server}}},
     })
     return Software([_binary("caddy"), "run", "--config", str(configuration)], {"traffic_kind": "caddy", "traffic_endpoint": f"http://{balancer.runtime}"},

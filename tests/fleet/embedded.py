@@ -43,11 +43,13 @@ class EmbeddedFleet:
     :param pools: the load balancers' backends among which the servers are dealt out; with layout.COLOURS the first has the traffic.
     :param kind: what the load balancers are: haproxy, or a kind of `balancers`, or none, which is HAProxy that nobody may drive.
     :param is_abrupt: whether the service's stop command kills the application instead of asking it to end.
+    :param boot_seconds: how long the application's start takes; the load balancers hold requests meanwhile, instead of finding another server.
     :param say: receives a line about each step of `up`.
     """
 
     def __init__(self, directory: Path | str, release: str = "1.0.0", members: int = 6, say: Callable[[str], None] = lambda line: None,
-                 pools: tuple[str, ...] = (layout.BACKEND,), kind: str = HAPROXY, is_abrupt: bool = False) -> None:
+                 pools: tuple[str, ...] = (layout.BACKEND,), kind: str = HAPROXY, is_abrupt: bool = False,
+                 boot_seconds: float = 0.0) -> None:
         self.directory = Path(directory).absolute()
         self.release = release
         self.member_count = members
@@ -55,6 +57,7 @@ class EmbeddedFleet:
         self.pools = pools
         self.kind = kind
         self.is_abrupt = is_abrupt
+        self.boot_seconds = boot_seconds
         self.record = Record(self.directory)
         self.record.load()
 
@@ -172,7 +175,7 @@ class EmbeddedFleet:
         """What each of them is made of, by name."""
         if self.kind not in (HAPROXY, UNDRIVEN):
             return {balancer.name: balancers.prepare(self.kind, self.layout, balancer) for balancer in self.layout.load_balancers}
-        configurations = haproxy.write_configurations(self.layout, "/ready" if self.kind == UNDRIVEN else "/healthz")
+        configurations = haproxy.write_configurations(self.layout, "/ready" if self.kind == UNDRIVEN else "/healthz", holds=self.boot_seconds > 0)
         command = haproxy.find_binary(next(iter(configurations.values())), self.directory / "haproxy" / "package")
         return {
             balancer.name: Software(
@@ -194,7 +197,7 @@ class EmbeddedFleet:
     def _start_members(self, artifact: artifacts.Artifact) -> None:
         for member in self.layout.members:
             self.say(f"{member.name} at {member.endpoint}, zone {member.zone}, release {artifact.version}")
-            members.set_up(member, artifact, self.layout.database, self.is_abrupt)
+            members.set_up(member, artifact, self.layout.database, self.is_abrupt, self.boot_seconds)
             self._launch(members.boot, member)
         # A load balancer that meets a server before it is healthy brings it in slowly.
         for member in self.layout.members:

@@ -74,8 +74,11 @@ class HaproxyError(Exception):
     """There is no usable HAProxy, or it does not answer as it should."""
 
 
-def write_configurations(layout: Layout, health_path: str = "/healthz") -> dict[str, Path]:
-    """Write each load balancer's configuration into its own folder; return the files by load balancer."""
+def write_configurations(layout: Layout, health_path: str = "/healthz", holds: bool = False) -> dict[str, Path]:
+    """Write each load balancer's configuration into its own folder; return the files by load balancer.
+
+    :param holds: whether requests wait for a server that is started anew, as docs/haproxy.md has it for one without a second.
+    """
     written = {}
     for balancer in layout.load_balancers:
         folder = layout.directory / "haproxy" / balancer.name
@@ -84,13 +87,14 @@ def write_configurations(layout: Layout, health_path: str = "/healthz") -> dict[
         state_file = layout.state_file(balancer)
         state_file.write_text("1\n", encoding="ascii")
         written[balancer.name] = folder / "haproxy.cfg"
-        written[balancer.name].write_text(_configuration(layout, balancer, state_file, health_path), encoding="utf-8")
+        written[balancer.name].write_text(_configuration(layout, balancer, state_file, health_path, holds), encoding="utf-8")
     return written
 
 
-def _configuration(layout: Layout, balancer: LoadBalancer, state_file: Path, health_path: str) -> str:
+def _configuration(layout: Layout, balancer: LoadBalancer, state_file: Path, health_path: str, holds: bool) -> str:
     users = CONFIGURATION.format(lb=balancer, route=_route(layout, balancer), state_file=_quoted(state_file))
-    return users + "".join(map(partial(_pool, layout, health_path), layout.pools))
+    whole = users + "".join(map(partial(_pool, layout, health_path), layout.pools))
+    return whole.replace("option redispatch 1\n  retries 3", "retries 12").replace("fall 2 rise 2 slowstart 2s", "fall 20 rise 1") if holds else whole
 
 
 def _route(layout: Layout, balancer: LoadBalancer) -> str:

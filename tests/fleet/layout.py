@@ -88,7 +88,8 @@ class Layout:
         """As JSON, without the run folder: that is where the record lies."""
         return {
             "members": [{"name": member.name, "zone": member.zone, "endpoint": _pair(member.endpoint), "pool": member.pool} for member in self.members],
-            "load_balancers": [{"name": lb.name, "front": _pair(lb.front), "runtime": _pair(lb.runtime), "master": _pair(lb.master)} for lb in self.load_balancers],
+            "load_balancers": [{"name": lb.name, "front": _pair(lb.front), "runtime": _pair(lb.runtime), "master": _pair(lb.master)}
+                               for lb in self.load_balancers],
             "database": _pair(self.database),
         }
 

@@ -27,7 +27,7 @@ class MemberError(Exception):
     """An application server does not answer as it should."""
 
 
-def set_up(member: Member, artifact: Artifact, database: Endpoint, is_abrupt: bool = False) -> None:
+def set_up(member: Member, artifact: Artifact, database: Endpoint, is_abrupt: bool = False, boot_seconds: float = 0.0) -> None:
     """Make the host's folder, with the release installed and the service configured; one that is abrupt is stopped by SIGKILL."""
     for folder in ("service", "log"):
         (member.directory / folder).mkdir(parents=True)
@@ -37,6 +37,7 @@ def set_up(member: Member, artifact: Artifact, database: Endpoint, is_abrupt: bo
     environment = {
         "HOST_NAME": member.name,
         "LISTEN": str(member.endpoint),
+        "BOOT_SECONDS": str(boot_seconds),
         "TENANTS": json.dumps({tenant: postgres.conninfo(database, name, postgres.APPLICATION, member.name) for tenant, name in TENANTS.items()}),
     }
     (member.directory / "env.json").write_text(json.dumps(environment, indent=2) + "\n", encoding="utf-8")

@@ -34,6 +34,8 @@ def test_a_release_that_only_fails_its_users_stays_on_the_canary_and_is_taken_ba
     failures = {kind: count for kind, count in run.report["failures_by_class"].items() if count}
     assert set(failures) == {"http_5xx"} and failures["http_5xx"] < run.report["requests_scheduled"] / 6
     assert set(operator.versions().values()) == {"1.0.0"} and operator.in_traffic() == {"lb1": EVERYBODY, "lb2": EVERYBODY}
+    # Out for the upgrade, and out again before it goes back: it had users by then.
+    assert run.output.count("Take the member out of traffic, proven on every load balancer") == 2
 
 
 @pytest.mark.thorough

@@ -187,8 +187,10 @@ def test_the_configuration_is_asked_for_once(admin):
     # A member that hangs: three times an interval of half a second, and two seconds of waiting.
     ({"name": "a", "health_checks": [{"interval": "0.5s", "timeout": "2s", "unhealthy_threshold": 3}]}, Cluster(None, "a", True, 7.5, 50.0)),
     ({"name": "a", "eds_cluster_config": {"eds_config": {"path": "/old"}}}, Cluster("/old", "a", False, 0.0, 50.0)),
-    ({"name": "a", "eds_cluster_config": {"eds_config": {"ads": {}}}, "common_lb_config": {"healthy_panic_threshold": {"value": 30}}}, Cluster(None, "a", False, 0.0, 30.0)),
-    ({"name": "a", "health_checks": [{"interval": "1s", "timeout": "0.250s"}], "common_lb_config": {"healthy_panic_threshold": {}}}, Cluster(None, "a", True, 1.25, 0.0)),
+    ({"name": "a", "eds_cluster_config": {"eds_config": {"ads": {}}}, "common_lb_config": {"healthy_panic_threshold": {"value": 30}}},
+     Cluster(None, "a", False, 0.0, 30.0)),
+    ({"name": "a", "health_checks": [{"interval": "1s", "timeout": "0.250s"}], "common_lb_config": {"healthy_panic_threshold": {}}},
+     Cluster(None, "a", True, 1.25, 0.0)),
     ({"name": "a", "health_checks": [{"interval": "1s"}, {"interval": "5s"}, {"interval": "2s"}]}, Cluster(None, "a", True, 5.0, 50.0)),
 ])
 def test_what_matters_of_a_cluster(cluster, parsed):

@@ -25,6 +25,17 @@ def test_what_survives_a_reload_is_passed_on_where_it_is_given():
     ]
 
 
+def test_other_kinds_have_settings_of_their_own():
+    calls = traffic_calls(["lb1", "lb2"], ["http://10.0.0.2:9901", "file:/etc/nginx/app.conf"], None, (), (), ["envoy", "nginx"], [{}, {"pid_file": "/run/n"}],
+                          [{"X-Token": "t"}, {}])
+    assert [call["load_balancers"][0] for call in calls] == [
+        {"name": "lb1", "endpoint": "http://10.0.0.2:9901", "kind": "envoy", "headers": {"X-Token": "t"}},
+        {"name": "lb2", "endpoint": "file:/etc/nginx/app.conf", "kind": "nginx", "settings": {"pid_file": "/run/n"}},
+    ]
+    with pytest.raises(ValueError, match="lb2 has the endpoint file:/etc/nginx/app.conf, which only the load balancer itself can reach"):
+        traffic_calls(["lb2"], ["file:/etc/nginx/app.conf"], "localhost")
+
+
 @pytest.mark.parametrize(("arguments", "why"), [
     ((["lb1", "lb2"], TCP[:1]), "2 load balancers but 1 endpoints"),
     ((["lb1", "lb2"], TCP, None, [""]), "2 load balancers but 1 master_endpoints"),

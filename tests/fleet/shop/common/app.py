@@ -6,6 +6,7 @@
 HOST_NAME      the server's name, as answered in X-Served-By
 LISTEN         ADDRESS:PORT
 TENANTS        JSON: the tenants, each with the connection string of its database
+BOOT_SECONDS   optional: for how long it is busy with itself before it listens
 SERVICE_READY  optional: a file that receives the process id as soon as requests are accepted
 """
 
@@ -42,6 +43,7 @@ async def serve() -> None:
         asyncio.get_running_loop().add_signal_handler(signum, end.set)
     watch = asyncio.ensure_future(_end_with_parent(end))
 
+    await asyncio.sleep(float(os.environ.get("BOOT_SECONDS", "0")))
     await server.start(address, int(port))
     LOG.info("release %s listens on %s:%s", number, address, port)
     _report_ready()

@@ -1,0 +1,44 @@
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A server without a second one, whose start takes three seconds: what comes meanwhile is held, and not failed."""
+
+from __future__ import annotations
+
+import pytest
+from integration.upgrade.conftest import an_operator
+
+BOOT_SECONDS = 3.0
+ONE = {"upgrade_members": "app_app", "upgrade_method": "in_place", "demo_capacity": []}
+
+
+@pytest.fixture(scope="module", name="operator")
+def _operator():
+    # Two pools of one member each; users come to the first.
+    with an_operator("test_in_place", members=2, pools=("app", "other"), boot_seconds=BOOT_SECONDS) as operator:
+        yield operator
+
+
+def test_requests_are_held_for_a_start_of_three_seconds(operator):
+    run = operator.run("upgrade", upgrade_release="2.0.0", **ONE)
+    assert run.code == 0, run.output[-4000:]
+    assert run.report["requests_scheduled"] > 400 and run.report["requests_failed"] == 0, run.report["failures_by_class"]
+    assert BOOT_SECONDS * 1000 < run.report["latency_ms"]["p100"] < 5000, "some waited for the start"
+    assert operator.fleet.member_version("app1") == "2.0.0" and operator.fleet.member_version("app2") == "1.0.0"
+    assert any("drain of app1" in sentence for sentence in run.report["not_proven"])
+    again = operator.run("upgrade", upgrade_release="2.0.0", **ONE)
+    assert again.code == 0 and set(again.changed.values()) == {0}
+
+
+def test_a_release_that_is_bad_goes_back_and_nobody_meets_an_error_of_the_way(operator):
+    run = operator.run("upgrade", upgrade_release="2.0.1", **ONE)
+    assert run.code != 0 and operator.fleet.member_version("app1") == "2.0.0"
+    assert run.report["requests_failed"] == 0, run.report["failures_by_class"]
+    assert {member["outcome"] for member in run.report["members"].values()} == {"returned"}
+
+
+def test_more_than_one_member_have_better_ways(operator):
+    run = operator.run("upgrade", upgrade_release="2.0.0", upgrade_method="in_place", upgrade_members="all")
+    assert run.code != 0 and "is for a server that has no second one" in run.words
+    refused = operator.run("upgrade", upgrade_release="1.0.0", upgrade_members="app_app", upgrade_method="rolling", demo_capacity=[])
+    assert refused.code != 0 and "have the load balancer hold what comes meanwhile (upgrade_method=in_place, docs/haproxy.md)" in refused.words
