@@ -60,10 +60,9 @@ EXAMPLES = r"""
   any_errors_fatal: true
   become: true
   tasks:
-    - name: Install the newest package without a restart of the service
+    - name: Install the package without a restart of the service
       ansible.builtin.apt:
-        name: haproxy
-        state: latest
+        name: "haproxy={{ haproxy_version }}"
         policy_rc_d: 101
     - name: Go on as what is installed
       alwayson.upgrade.haproxy_handover:
