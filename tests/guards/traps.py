@@ -18,8 +18,10 @@ TRAPS = (
     Guard("trap 3", "out of maintenance a server is up at once: its health is not set down", (f"{REAL}/test_traffic_real.py",), (
         (f"{CORE}/_haproxy.py", '"set server {server} state drain", "set server {server} health down"', '"set server {server} state drain",'),
         (f"{CORE}/_haproxy_stat.py", "    if not row.get(\"check_health\"):\n        return True\n", "    return True\n"))),
-    Guard("trap 4", "an agent check overrules the command line: nobody warns", ("tests/unit/module_utils/test_traffic_in.py",), (
+    Guard("trap 4", "an agent check overrules the command line: nobody warns", (f"{REAL}/test_agent_real.py",), (
         (f"{CORE}/_traffic_sequence.py", "if pool.members[name].agent:", "if False:"),)),
+    Guard("trap 4, drift", "an agent brings its server back: what is seen is not compared with what was set", (f"{REAL}/test_agent_real.py",), (
+        (f"{CORE}/_traffic_pool.py", "                if found != admin:\n", "                if False:\n"),)),
     Guard("trap 8", "a reload forgets the servers' states: the state file is not written", (f"{REAL}/test_reload_real.py",), (
         (f"{CORE}/_haproxy.py", "        if self._state_file:\n", "        if False:\n"),)),
     Guard("trap 8, maps", "a reload brings the old route back: the map's file is not written", (f"{REAL}/test_route_real.py",), (

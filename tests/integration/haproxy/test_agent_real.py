@@ -1,0 +1,126 @@
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A server with an agent that says what it is: it overrules the command line, so it is warned of, and what it undoes is noticed (trap 4)."""
+
+from __future__ import annotations
+
+import socketserver
+import sys
+import threading
+import urllib.request
+from pathlib import Path
+
+import pytest
+from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy import Haproxy
+from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import MAINT, READY, LoadBalancerError
+from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic_sequence import Request, TrafficError, bring_about
+from fleet.haproxy import find_binary
+from fleet.ports import Ports
+from integration.haproxy.real_pool import CELLAR, HERE, until
+from integration.haproxy.real_processes import RealProcesses
+
+MEMBERS = ("s1", "s2")
+CONFIGURATION = """\
+global
+  nbthread 1
+  stats socket {folder}/runtime level admin
+defaults
+  mode http
+  timeout connect 2s
+  timeout client 30s
+  timeout server 30s
+frontend users
+  bind {front}
+  default_backend app
+backend app
+  option httpchk GET /healthz
+  default-server check inter 200ms fall 2 rise 2
+  server s1 {s1} agent-check agent-addr {agent_address} agent-port {agent_port} agent-inter 200ms
+  server s2 {s2}
+"""
+
+
+class Agent(socketserver.ThreadingTCPServer):
+    """Answers every question with the words that it has now, and counts them."""
+
+    allow_reuse_address, daemon_threads = True, True
+
+    def __init__(self, endpoint) -> None:
+        self.words, self.asked = "up", 0
+        super().__init__((endpoint.address, endpoint.port), Answer)
+
+    def finish_request(self, request, client_address) -> None:
+        self.asked += 1
+        super().finish_request(request, client_address)
+
+
+class Answer(socketserver.BaseRequestHandler):
+    def handle(self) -> None:
+        self.request.sendall(f"{self.server.words}\n".encode("ascii"))
+
+
+class WithAgent(RealProcesses):
+    """Two servers, the first of which has an agent."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        ports = Ports()
+        self.endpoints = {name: ports.endpoint(f"127.0.0.{104 + number}") for number, name in enumerate(MEMBERS)}
+        self.front = ports.endpoint("127.0.0.102")
+        self.agent_endpoint = ports.endpoint("127.0.0.103")
+        self.agent = Agent(self.agent_endpoint)
+        self.driven = Haproxy("lb", f"unix:{folder}/runtime")
+
+    def start(self) -> None:
+        threading.Thread(target=self.agent.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True).start()
+        for name, endpoint in self.endpoints.items():
+            self.spawn(name, [sys.executable, str(HERE / "member.py"), endpoint.address, str(endpoint.port), "1.0.0"])
+        configuration = self.folder / "haproxy.cfg"
+        configuration.write_text(CONFIGURATION.format(folder=self.folder, agent_address=self.agent_endpoint.address, agent_port=self.agent_endpoint.port,
+                                                      front=self.front, **self.endpoints), encoding="utf-8")
+        self.spawn("lb", [*find_binary(configuration, CELLAR), "-db", "-f", str(configuration)])
+        until(self._is_whole)
+
+    def stop(self) -> None:
+        super().stop()
+        self.agent.shutdown()
+        self.agent.server_close()
+
+    def _is_whole(self) -> bool:
+        try:
+            return self.driven.read("app").backends["app"].live == len(MEMBERS) and self.agent.asked > 0
+        except LoadBalancerError:
+            return False
+
+    def admin(self, name: str) -> str:
+        return self.driven.read("app").backends["app"].members[name].admin
+
+
+@pytest.fixture(scope="module", name="house")
+def _house(tmp_path_factory):
+    with WithAgent(tmp_path_factory.mktemp("agent")) as house:
+        yield house
+
+
+def test_a_server_with_an_agent_is_warned_of_and_others_are_not(house):
+    told = bring_about([house.driven], Request("app", ("s1",), "drained", timeout=5))
+    assert told.warnings == ("app/s1 has an agent check on lb, which can overrule what is asked for here",) and house.admin("s1") == MAINT
+    assert bring_about([house.driven], Request("app", ("s1",), "ready", timeout=5)).warnings == told.warnings
+    assert bring_about([house.driven], Request("app", ("s2",), "drained", timeout=5)).warnings == ()
+    bring_about([house.driven], Request("app", ("s2",), "ready", timeout=5))
+
+
+def test_an_agent_that_brings_its_server_back_is_noticed_and_nobody_is_told_that_it_is_out(house):
+    """"ready" from the agent ends a drain within two tenths of a second, whatever the socket was told."""
+    bring_about([house.driven], Request("app", ("s2",), "drained", timeout=5))
+    user = threading.Thread(target=urllib.request.urlopen, args=(f"http://{house.front}/slow?ms=2000",), daemon=True)
+    user.start()
+    until(lambda: house.driven.read("app").backends["app"].members["s1"].sessions == 1)
+    house.agent.words = "ready up"
+    with pytest.raises(TrafficError, match="lb has app/s1 in ready although it was set to drain: it was reloaded, or somebody else changes it"):
+        bring_about([house.driven], Request("app", ("s1",), "drained", timeout=10))
+    assert house.admin("s1") == READY
+    user.join(10)
+    house.agent.words = "up"
+    bring_about([house.driven], Request("app", ("s2",), "ready", timeout=5))
