@@ -41,8 +41,9 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._out_members impo
 # path: where the members of {backend} are. members: a JMESPath to a list of name, admin, health, sessions and so on; what else is in it can stand in the
 # paths of requests, as {id}. backends: the pools that are read when all of them are asked for. change: a request (method, path, body) for ready, drain and
 # maint; without one for drain, maint is asked for right away.
-SETTINGS: dict[str, object] = {"path": str, "members": str, "change": dict, "recheck_seconds": 0, "quiet_seconds": 0, "validate_certs": True,
-                                "backends": []}
+SETTINGS: dict[str, object] = {
+    "path": str, "members": str, "change": dict, "recheck_seconds": 0, "quiet_seconds": 0, "validate_certs": True, "backends": [],
+}
 FIELDS = {"name": str, "address": str, "admin": str, "health": str, "check": str, "sessions": int, "queued": int, "arrivals": int, "weight": int,
           "backup": bool}
 

@@ -97,6 +97,7 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._interruption imp
 from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import ARGUMENTS, LoadBalancerError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._route import Request, Rerouting, RouteError
 
+
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
