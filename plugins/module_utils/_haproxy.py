@@ -90,27 +90,38 @@ class Haproxy(Runtime):
 
     def apply(self, backend: str, changes: Mapping[str, str]) -> None:
         """See `LoadBalancer.apply`: all changes in one line of commands."""
-        line = self._line(backend, changes)
+        self._carry_out(self._line(backend, changes))
+        if self._old_workers and CUT in changes.values():
+            self._old_workers.tell(self._line(backend, {member: change for member, change in changes.items() if change == CUT}))
+        self._keep_states()
+
+    def weigh(self, backend: str, weights: Mapping[str, int]) -> None:
+        """Give these members these weights, which a reload keeps as it keeps their states."""
+        self._require_name("backend", backend)
+        for name in weights:
+            self._require_name("member", name)
+        self._carry_out(";".join(f"set server {backend}/{name} weight {weight}" for name, weight in weights.items()))
+        self._keep_states()
+
+    def command(self, backend: str, changes: Mapping[str, str]) -> str:
+        """See `LoadBalancer.command`."""
+        return f"echo {shlex.quote(self._line(backend, changes))} | socat stdio {shlex.quote(self.socat_address())}"
+
+    def _carry_out(self, line: str) -> None:
         answer = self.ask(line)
         if answer.strip():
             raise self.error(f"answers {' '.join(answer.split())!r} to {line!r}")
         # Each command that was carried out answers with an empty line.
         if answer.count("\n") != line.count(";") + 1:
             raise self.error(f"hung up before it carried out all of {line!r}: look into its log")
-        if self._old_workers and CUT in changes.values():
-            self._old_workers.tell(self._line(backend, {member: change for member, change in changes.items() if change == CUT}))
-        if self._state_file:
-            self._keep_states()
-
-    def command(self, backend: str, changes: Mapping[str, str]) -> str:
-        """See `LoadBalancer.command`."""
-        return f"echo {shlex.quote(self._line(backend, changes))} | socat stdio {shlex.quote(self.socat_address())}"
 
     def _keep_states(self) -> None:
         """Write down what every server is in, where a reload reads it: by one rename, so that it never reads a part.
 
         Several members may be driven at once: one writes after the other, and each what is true then.
         """
+        if not self._state_file:
+            return
         try:
             with exclusive(hidden_beside(self._state_file, "lock"), LOCK_SECONDS):
                 states = self.ask("show servers state").rstrip("\n") + "\n"

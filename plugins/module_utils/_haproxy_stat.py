@@ -110,6 +110,7 @@ def _member(row: Mapping[str, str], state: Mapping[str, str]) -> Member:
         errors=sum(int(row.get(column) or 0) for column in _ERRORS),
         response_ms=float(row["rtime"]) if row.get("rtime") else None,
         weight=int(state["srv_uweight"]),
+        configured_weight=int(state["srv_iweight"]),
         cookie=row.get("cookie") or None,
         backup=row["bck"] == "1",
         probed=probed,

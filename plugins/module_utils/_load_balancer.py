@@ -57,7 +57,8 @@ class Member:
     `errors` those that failed, and `response_ms` is how long the last ones took on average; None where that is not told.
     `probed` tells whether a health check of its own is at work, so that it can be put on `PROBATION`; `confirmed` whether a
     check passed and none failed since (without checks: True); `agent` whether the member itself can change its state through
-    an agent check. `note` says what this kind of load balancer cannot prove.
+    an agent check. `configured_weight` is what `weight` is without anybody's doing, None where that is not told. `note` says what
+    this kind of load balancer cannot prove.
     """
 
     address: str
@@ -70,6 +71,7 @@ class Member:
     errors: int | None = None
     response_ms: float | None = None
     weight: int = 1
+    configured_weight: int | None = None
     cookie: str | None = None
     backup: bool = False
     probed: bool = True

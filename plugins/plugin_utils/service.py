@@ -52,6 +52,7 @@ DEFAULTS: dict[str, object] = {
     "drain_timeout": 60,
     "soak": 30,
     "gate": {},
+    "canary_weight": None,
     "migrations": None,
     "contract": False,
     "database_names": [],
@@ -179,6 +180,9 @@ def _choice_problems(service: Mapping, names: Sequence[str]) -> list[str]:
         problems.append(f"upgrade_patch_exclude is {service['patch_exclude']!r}: give a list of shell patterns")
     if not isinstance(service["gate"], Mapping) or set(service["gate"]) - set(GATE_KEYS):
         problems.append(f"upgrade_gate is {service['gate']!r}: it has {', '.join(GATE_KEYS)}")
+    weight = service["canary_weight"]
+    if weight is not None and (isinstance(weight, bool) or not isinstance(weight, int) or not 1 <= weight <= 100):
+        problems.append(f"upgrade_canary_weight is {weight!r}: give a percentage from 1 to 100, as a number")
     if service["reboot"] not in REBOOTS:
         problems.append(f"upgrade_reboot is {service['reboot']!r}: choose one of {', '.join(REBOOTS)}")
     if service["take_over"] and not service["reason"]:

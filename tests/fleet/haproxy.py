@@ -65,7 +65,7 @@ backend {name}
   option httpchk GET {health_path}
   http-check expect status 200
   cookie {cookie} insert indirect nocache
-  default-server check inter 500ms fall 2 rise 2 slowstart 2s
+  default-server weight 100 check inter 500ms fall 2 rise 2 slowstart 2s
 {servers}
 """
 

@@ -23,7 +23,7 @@ TRAPS = (
     Guard("trap 4, drift", "an agent brings its server back: what is seen is not compared with what was set", (f"{REAL}/test_agent_real.py",), (
         (f"{CORE}/_traffic_pool.py", "                if found != admin:\n", "                if False:\n"),)),
     Guard("trap 8", "a reload forgets the servers' states: the state file is not written", (f"{REAL}/test_reload_real.py",), (
-        (f"{CORE}/_haproxy.py", "        if self._state_file:\n", "        if False:\n"),)),
+        (f"{CORE}/_haproxy.py", "        if not self._state_file:\n            return\n", "        return\n"),)),
     Guard("trap 8, maps", "a reload brings the old route back: the map's file is not written", (f"{REAL}/test_route_real.py",), (
         (f"{CORE}/_haproxy_map.py", "        if not self._is_kept:\n            return\n", "        return\n"),)),
     Guard("trap 9", "fewer servers are up than were drained: the live ones are not counted", ("tests/unit/module_utils", f"{REAL}/test_traffic_real.py"), (

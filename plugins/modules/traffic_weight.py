@@ -1,0 +1,117 @@
+#!/usr/bin/python
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: traffic_weight
+short_description: Give members of a pool a share of the traffic that they would have, on every load balancer
+version_added: 0.2.0
+author: The alwayson.upgrade maintainers (@alwayson)
+description:
+  - Sets the weight of members as a percentage of the weight that the configuration gives them, for example of a canary.
+  - Every weight is read back. When it fails on the way, or is interrupted, the weights before are put back on every load balancer, and what could not be
+    put back is named.
+  - Clients that are bound to a member by a cookie stay with it, whatever its weight.
+extends_documentation_fragment:
+  - alwayson.upgrade.load_balancers
+  - alwayson.upgrade.fence
+attributes:
+  check_mode:
+    support: full
+    description: Reads the load balancers and returns the weights that would be reached.
+  diff_mode:
+    support: full
+    description: Returns the weights before and after, for each load balancer.
+options:
+  backend:
+    description: The pool, which is the name of the backend on the load balancers.
+    type: str
+    required: true
+  members:
+    description: The members, by their names on the load balancers.
+    type: list
+    elements: str
+    required: true
+    aliases: [member]
+  percent:
+    description: Of the weight that the configuration gives, from 1 to 100, rounded down. It must not come to none.
+    type: int
+    required: true
+notes:
+  - Only with load balancers of the kind V(haproxy).
+  - Give the servers C(weight 100) in the configuration, so that there are shares to give.
+seealso:
+  - module: alwayson.upgrade.traffic_member
+  - module: alwayson.upgrade.canary_verdict
+"""
+
+EXAMPLES = r"""
+- name: A tenth of its share for the canary
+  alwayson.upgrade.traffic_weight:
+    load_balancers:
+      - name: lb1
+        endpoint: tcp://10.0.0.11:9999
+      - name: lb2
+        endpoint: tcp://10.0.0.12:9999
+    backend: app
+    members: [app1]
+    percent: 10
+"""
+
+RETURN = r"""
+weights:
+  description: The weights before and after, by load balancer and member.
+  returned: success
+  type: dict
+  sample:
+    lb1:
+      app1:
+        before: 100
+        after: 10
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.alwayson.upgrade.plugins.module_utils import _fence
+from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy import Haproxy
+from ansible_collections.alwayson.upgrade.plugins.module_utils._interruption import unwind_when_ended
+from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import ARGUMENTS, LoadBalancerError
+from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancers import open_load_balancers
+from ansible_collections.alwayson.upgrade.plugins.module_utils._weight import WeightError, bring_about, foresee
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            **ARGUMENTS,
+            **_fence.ARGUMENTS,
+            "backend": {"type": "str", "required": True},
+            "members": {"type": "list", "elements": "str", "required": True, "aliases": ["member"]},
+            "percent": {"type": "int", "required": True},
+        },
+        supports_check_mode=True,
+    )
+    unwind_when_ended(WeightError)
+    params = module.params
+    try:
+        with _fence.admitted(params["fence"], module.check_mode):
+            balancers = open_load_balancers(params["load_balancers"])
+            for balancer in balancers:
+                if not isinstance(balancer, Haproxy):
+                    raise LoadBalancerError(f"{balancer.name} ({balancer.endpoint}) is no HAProxy, whose weights alone are set here")
+            request = balancers, params["backend"], list(dict.fromkeys(params["members"])), params["percent"]
+            result = foresee(*request) if module.check_mode else bring_about(*request)
+    except (LoadBalancerError, WeightError, _fence.FenceError) as error:
+        module.fail_json(msg=str(error))
+    module.exit_json(
+        changed=result.changed,
+        diff={"before": result.before, "after": result.after},
+        weights={name: {member: {"before": weight, "after": result.after[name][member]} for member, weight in weights.items()}
+                 for name, weights in result.before.items()},
+    )
+
+
+if __name__ == "__main__":
+    main()
