@@ -11,7 +11,7 @@ import shutil
 import socket
 import subprocess
 from collections.abc import Iterator
-from functools import partial
+from functools import partial, reduce
 from pathlib import Path
 
 from fleet import debian
@@ -70,6 +70,14 @@ backend {name}
 """
 
 
+# What is otherwise for a server without a second one; see docs/haproxy.md.
+HOLDING = (
+    ("  option redispatch 1\n  retries 3\n", "  option http-server-close\n  retries 12\n  retry-on conn-failure empty-response\n"),
+    ("fall 2 rise 2 slowstart 2s", "fall 20 rise 1"),
+    ("  balance roundrobin\n", "  balance roundrobin\n  http-request disable-l7-retry if !{ method GET HEAD OPTIONS }\n"),
+)
+
+
 class HaproxyError(Exception):
     """There is no usable HAProxy, or it does not answer as it should."""
 
@@ -94,7 +102,7 @@ def write_configurations(layout: Layout, health_path: str = "/healthz", holds: b
 def _configuration(layout: Layout, balancer: LoadBalancer, state_file: Path, health_path: str, holds: bool) -> str:
     users = CONFIGURATION.format(lb=balancer, route=_route(layout, balancer), state_file=_quoted(state_file))
     whole = users + "".join(map(partial(_pool, layout, health_path), layout.pools))
-    return whole.replace("option redispatch 1\n  retries 3", "retries 12").replace("fall 2 rise 2 slowstart 2s", "fall 20 rise 1") if holds else whole
+    return reduce(lambda text, change: text.replace(*change), HOLDING, whole) if holds else whole
 
 
 def _route(layout: Layout, balancer: LoadBalancer) -> str:

@@ -15,7 +15,7 @@ EVERYBODY = {f"app{number}" for number in range(1, 7)}
 SETTINGS = yaml.safe_load((Path(__file__).resolve().parents[2] / "fleet" / "service.yml").read_text(encoding="utf-8"))["demo_probe"]
 STICKY = {**SETTINGS, "mix": [{"kind": "sticky", "share": 1, "path": "/products?tenant=a"}]}
 # Its fault is one that no smoke test looks for.
-BROKEN = {"upgrade_release": "2.0.2", "upgrade_method": "canary", "upgrade_smoke_tests": [], "upgrade_canary_weight": 20}
+BROKEN = {"upgrade_release": "2.0.2", "upgrade_method": "canary", "upgrade_smoke_tests": [], "upgrade_canary_weight": 20, "upgrade_soak": 10}
 
 
 def outcomes(run) -> dict[str, list[str]]:
