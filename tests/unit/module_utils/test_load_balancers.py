@@ -41,7 +41,7 @@ def spec(kind, **options):
 @pytest.mark.parametrize("kind", KINDS)
 def test_each_kind_is_a_class_of_its_own(kind):
     balancer = open_load_balancer(spec(kind))
-    assert type(balancer) is OPENED[kind][0] and (balancer.name, balancer.endpoint) == ("lb1", OPENED[kind][1])
+    assert balancer.__class__ is OPENED[kind][0] and (balancer.name, balancer.endpoint) == ("lb1", OPENED[kind][1])
     assert balancer.can_cut == (kind == "haproxy")
 
 
@@ -52,7 +52,7 @@ def test_every_kind_can_be_chosen_and_opened():
 @pytest.mark.parametrize("kind", [None, ""])
 def test_without_a_kind_it_is_haproxy(kind):
     given = {"name": "lb1", "endpoint": "unix:/run/haproxy.sock", **({} if kind is None else {"kind": kind})}
-    assert type(open_load_balancer(given)) is Haproxy
+    assert isinstance(open_load_balancer(given), Haproxy)
 
 
 def test_options_that_ansible_fills_in_are_none():

@@ -19,7 +19,8 @@ class Balancer:
         self.calls, self.fails, self.deaf = [], 0, False
 
     def read(self, backend=None):
-        return View("", {"app": Backend({name: Member("", READY, UP, weight=weight, configured_weight=self.configured) for name, weight in self.weights.items()})})
+        members = {name: Member("", READY, UP, weight=weight, configured_weight=self.configured) for name, weight in self.weights.items()}
+        return View("", {"app": Backend(members)})
 
     def weigh(self, backend, weights):
         self.calls.append(dict(weights))
