@@ -87,6 +87,7 @@ def test_a_member_goes_out_and_comes_back_and_no_request_is_lost(driven):
     assert driven.live() == [everybody, everybody] and sum(len(client.answers) for client in clients) > 100
 
 
+@pytest.mark.thorough
 def test_half_of_them_change_with_the_other_half(driven):
     """What knows no other way changes one after the other; nobody may be without a live member in between."""
     half, rest = driven.names[:2], driven.names[2:]

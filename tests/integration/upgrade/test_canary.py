@@ -58,6 +58,7 @@ def test_a_canary_that_too_few_use_is_no_yes(operator):
     assert any("a verdict needs 1000000" in problem for problem in run.report["problems"]) and set(operator.versions().values()) == {"1.0.0"}
 
 
+@pytest.mark.thorough
 def test_a_good_one_is_followed_and_nobody_who_is_bound_to_a_release_sees_the_one_before_again(operator):
     run = operator.run("upgrade", upgrade_release="2.0.0", upgrade_method="canary", demo_probe=STICKY, upgrade_gate={"min_requests": 0},
                        upgrade_canary_weight=50)

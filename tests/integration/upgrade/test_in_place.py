@@ -35,6 +35,7 @@ def test_requests_are_held_for_a_start_of_three_seconds(operator):
     assert again.code == 0 and set(again.changed.values()) == {0}
 
 
+@pytest.mark.thorough
 def test_a_release_that_is_bad_goes_back_and_nobody_meets_an_error_of_the_way(operator):
     run = operator.run("upgrade", upgrade_release="2.0.1", **ONE)
     assert run.code != 0 and operator.fleet.member_version("app1") == "2.0.0"
