@@ -232,10 +232,17 @@ class Embedded(Fleet):
         self.fleet.kill_member(member)
 
     def freeze(self, name: str) -> None:
-        self.fleet.record.processes[name].send(signal.SIGSTOP)
+        self._signal_all(name, signal.SIGSTOP)
 
     def thaw(self, name: str) -> None:
-        self.fleet.record.processes[name].send(signal.SIGCONT)
+        self._signal_all(name, signal.SIGCONT)
+
+    def _signal_all(self, name: str, number: signal.Signals) -> None:
+        """A process and those that it has begun: a load balancer's master and its workers."""
+        process = self.fleet.record.processes[name]
+        for child in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text(encoding="ascii").split():
+            os.kill(int(child), number)
+        process.send(number)
 
     @property
     def inventory(self) -> Path:

@@ -34,7 +34,7 @@ def test_two_builds_are_the_same(tmp_path, monkeypatch, name):
 
 def test_what_is_inside(tmp_path):
     built = artifacts.build_all(tmp_path)
-    assert {name: artifact.version for name, artifact in built.items()} == {"1.0.0": "1.0.0", "2.0.0": "2.0.0", "bad": "2.0.1"}
+    assert {name: artifact.version for name, artifact in built.items()} == {"1.0.0": "1.0.0", "2.0.0": "2.0.0", "bad": "2.0.1", "broken": "2.0.2"}
     inside = {name: contents(artifact.path) for name, artifact in built.items()}
     for name, files in inside.items():
         assert {"app.py", "http11.py", "release.py", "RELEASE"} <= set(files)

@@ -26,7 +26,6 @@ global
   nbthread 1
   stats socket {folder}/runtime level admin expose-fd listeners
   server-state-file {folder}/state
-  close-spread-time 1s
 defaults
   mode http
   option idle-close-on-response
