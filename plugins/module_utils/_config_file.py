@@ -56,10 +56,8 @@ class ConfigFile:
     def locked(self) -> Iterator[None]:
         """Nobody else changes it now, nor waits for a change to be applied."""
         try:
-            with exclusive(self.hidden("lock"), LOCK_SECONDS):
+            with one_writer(self.path, self._error):
                 yield
-        except LockError as error:
-            raise self._error(f"has another change under way: {error}") from error
         except OSError as error:
             raise self._error(f"is configured in {self.path}, which cannot be written here: {error.strerror}. Let this account write in that folder") from error
 
@@ -71,11 +69,24 @@ class ConfigFile:
         return os.stat(self.path).st_atime_ns, os.stat(self.path).st_mtime_ns
 
     def _replace(self, before: str, text: str) -> None:
-        """With the same owner and the same rights: the load balancer has to read it."""
-        if text == before:
-            return
-        was = os.stat(self.path)
-        replace(self.path, text.encode("utf-8"), stat.S_IMODE(was.st_mode), (was.st_uid, was.st_gid))
+        if text != before:
+            replace_alike(self.path, text)
+
+
+def replace_alike(path: str, text: str) -> None:
+    """Put a text in the place of a file, with the same owner and the same rights: the load balancer has to read it."""
+    was = os.stat(path)
+    replace(path, text.encode("utf-8"), stat.S_IMODE(was.st_mode), (was.st_uid, was.st_gid))
+
+
+@contextlib.contextmanager
+def one_writer(path: str, error: Callable[[str], LoadBalancerError]) -> Iterator[None]:
+    """Nobody else writes this file of a load balancer now; raise `error` when somebody does for too long."""
+    try:
+        with exclusive(hidden_beside(path, "lock"), LOCK_SECONDS):
+            yield
+    except LockError as held:
+        raise error(f"has another change under way: {held}") from held
 
 
 def hidden_beside(path: str, purpose: str) -> str:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import shlex
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Callable, Iterator, Mapping
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils._config_file import ConfigFile
@@ -28,9 +28,11 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer im
     Backend,
     Member,
     View,
+    repeated,
     settings_of,
 )
 from ansible_collections.alwayson.upgrade.plugins.module_utils._out_members import OutMembers
+from ansible_collections.alwayson.upgrade.plugins.module_utils._waiting import wait_for
 
 APPLIED_SECONDS, APPLIED_PAUSE_SECONDS = 10.0, 0.05
 # The main thread, which answers, knows a change first; its workers follow within a turn of their loops.
@@ -118,16 +120,11 @@ class Envoy:
         return Backend(members, warnings=(risk,) if cluster.panic_percent else ())
 
     def _require_distinct(self, backend: str, names: list[str]) -> None:
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
+        if twice := repeated(names):
             raise self._api.error(f"has {', '.join(twice)} more than once in {backend}: give every endpoint a hostname of its own")
 
     def _member(self, backend: str, cluster: Cluster, host: Mapping) -> Member:
-        member = parse_host(host, cluster.is_checked)
-        probed = self._out.probed_for(backend, member_name(host))
-        if probed is not None and probed < cluster.recheck_seconds:
-            return Member(**{**vars(member), "confirmed": False})
-        return member
+        return replace(parse_host(host, cluster.is_checked), confirmed=self._out.is_confirmed(backend, member_name(host), cluster.recheck_seconds))
 
     def _with_statuses(self, text: str, backend: str, wanted: Mapping[str, str]) -> str:
         try:
@@ -145,17 +142,16 @@ class Envoy:
         return json.dumps(document, indent=2) + "\n"
 
     def _wait_applied(self, backend: str, wanted: Mapping[str, str]) -> None:
-        give_up = self._steady() + APPLIED_SECONDS
         admin = {name: _ADMIN.get(status, READY) for name, status in wanted.items()}
-        while True:
+
+        def is_taken() -> bool:
             members = self.read(backend).backends[backend].members
-            if all(name in members and members[name].admin == state for name, state in admin.items()):
-                self._sleep(SPREAD_SECONDS)
-                return
-            if self._steady() >= give_up:
-                raise self._api.error(f"has not taken the changed {self._known[backend].file} within {APPLIED_SECONDS:g} s: "
-                                      "see its log, and whether it watches that folder")
-            self._sleep(APPLIED_PAUSE_SECONDS)
+            return all(name in members and members[name].admin == state for name, state in admin.items())
+
+        if not wait_for(is_taken, APPLIED_SECONDS, APPLIED_PAUSE_SECONDS, self._steady, self._sleep):
+            raise self._api.error(f"has not taken the changed {self._known[backend].file} within {APPLIED_SECONDS:g} s: "
+                                  "see its log, and whether it watches that folder")
+        self._sleep(SPREAD_SECONDS)
 
 
 def parse_version(server_info: Mapping) -> str:

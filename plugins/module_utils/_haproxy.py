@@ -15,8 +15,7 @@ import re
 import shlex
 from typing import Mapping
 
-from ansible_collections.alwayson.upgrade.plugins.module_utils._config_file import LOCK_SECONDS, hidden_beside
-from ansible_collections.alwayson.upgrade.plugins.module_utils._flock import LockError, exclusive
+from ansible_collections.alwayson.upgrade.plugins.module_utils._config_file import one_writer
 from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy_runtime import (
     ANSWER_SECONDS,
     CONNECT_SECONDS,
@@ -90,7 +89,7 @@ class Haproxy(Runtime):
 
     def apply(self, backend: str, changes: Mapping[str, str]) -> None:
         """See `LoadBalancer.apply`: all changes in one line of commands."""
-        self._carry_out(self._line(backend, changes))
+        self.carry_out(self._line(backend, changes))
         if self._old_workers and CUT in changes.values():
             self._old_workers.tell(self._line(backend, {member: change for member, change in changes.items() if change == CUT}))
         self._keep_states()
@@ -100,20 +99,12 @@ class Haproxy(Runtime):
         self._require_name("backend", backend)
         for name in weights:
             self._require_name("member", name)
-        self._carry_out(";".join(f"set server {backend}/{name} weight {weight}" for name, weight in weights.items()))
+        self.carry_out(";".join(f"set server {backend}/{name} weight {weight}" for name, weight in weights.items()))
         self._keep_states()
 
     def command(self, backend: str, changes: Mapping[str, str]) -> str:
         """See `LoadBalancer.command`."""
         return f"echo {shlex.quote(self._line(backend, changes))} | socat stdio {shlex.quote(self.socat_address())}"
-
-    def _carry_out(self, line: str) -> None:
-        answer = self.ask(line)
-        if answer.strip():
-            raise self.error(f"answers {' '.join(answer.split())!r} to {line!r}")
-        # Each command that was carried out answers with an empty line.
-        if answer.count("\n") != line.count(";") + 1:
-            raise self.error(f"hung up before it carried out all of {line!r}: look into its log")
 
     def _keep_states(self) -> None:
         """Write down what every server is in, where a reload reads it: by one rename, so that it never reads a part.
@@ -123,11 +114,9 @@ class Haproxy(Runtime):
         if not self._state_file:
             return
         try:
-            with exclusive(hidden_beside(self._state_file, "lock"), LOCK_SECONDS):
+            with one_writer(self._state_file, self.error):
                 states = self.ask("show servers state").rstrip("\n") + "\n"
                 replace(self._state_file, states.encode("utf-8"), READABLE)
-        except LockError as error:
-            raise self.error(f"has another change under way: {error}") from error
         except OSError as error:
             raise self.error(
                 f"keeps its state in {self._state_file}, which cannot be written here: {error.strerror}. A reload would bring everybody back into traffic: "

@@ -11,17 +11,14 @@ from __future__ import annotations
 import os
 import re
 import shlex
-import stat
 from functools import partial
 from typing import Sequence
 
-from ansible_collections.alwayson.upgrade.plugins.module_utils._config_file import LOCK_SECONDS, hidden_beside
-from ansible_collections.alwayson.upgrade.plugins.module_utils._flock import LockError, exclusive
+from ansible_collections.alwayson.upgrade.plugins.module_utils._config_file import one_writer, replace_alike
 from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy import Haproxy
 from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy_runtime import Runtime
 from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import Backend, LoadBalancer, LoadBalancerError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._route import Side
-from ansible_collections.alwayson.upgrade.plugins.module_utils._small_file import replace
 
 # The options of the doc fragment `map_key`.
 ARGUMENTS = {
@@ -111,10 +108,7 @@ class HaproxyMap:
     def set_route(self, key: str, value: str | None) -> None:
         """Send them elsewhere, at once."""
         self._require_words(key, value)
-        line = self._line("set" if key in self.routes() else "add", key, value)
-        answer = self._runtime.ask(line)
-        if answer.strip():
-            raise self._runtime.error(f"answers {' '.join(answer.split())!r} to {line!r}")
+        self._runtime.carry_out(self._line("set" if key in self.routes() else "add", key, value))
 
     def keep(self, key: str, value: str | None) -> None:
         """Have the file say so, by one rename."""
@@ -123,11 +117,8 @@ class HaproxyMap:
             return
         try:
             # Keys of other routes may be changed at the same time.
-            with exclusive(hidden_beside(self.path, "lock"), LOCK_SECONDS):
-                was = os.stat(self.path)
-                replace(self.path, text_with(self._text(), key, value).encode("utf-8"), stat.S_IMODE(was.st_mode), (was.st_uid, was.st_gid))
-        except LockError as error:
-            raise self._runtime.error(f"has another change under way: {error}") from error
+            with one_writer(self.path, self._runtime.error):
+                replace_alike(self.path, text_with(self._text(), key, value))
         except OSError as error:
             raise self._runtime.error(f"keeps its map in {self.path}, which cannot be written here: {error.strerror}. Let this account write in that folder, "
                                       "or set persist=false, and a reload brings back the route that the file has") from error

@@ -48,6 +48,14 @@ class Runtime:
             raise self.error(f"denies {line!r}: give its stats socket the level admin")
         return answer
 
+    def carry_out(self, line: str) -> None:
+        """Have commands carried out that answer with nothing but an empty line each."""
+        answer = self.ask(line)
+        if answer.strip():
+            raise self.error(f"answers {' '.join(answer.split())!r} to {line!r}")
+        if answer.count("\n") != line.count(";") + 1:
+            raise self.error(f"hung up before it carried out all of {line!r}: look into its log")
+
     def error(self, what: str) -> HaproxyError:
         """An error that names this process."""
         return HaproxyError(f"{self.name} ({self.endpoint}) {what}")

@@ -34,6 +34,8 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer im
     LoadBalancerError,
     Member,
     View,
+    repeated,
+    require_members,
     settings_of,
 )
 from ansible_collections.alwayson.upgrade.plugins.module_utils._out_members import OutMembers
@@ -74,9 +76,8 @@ class HttpApi:
     def apply(self, backend: str, changes: Mapping[str, str]) -> None:
         """See `LoadBalancer.apply`."""
         rows = {row["name"]: row for row in self._rows(backend)}
+        require_members(f"{self.name} ({self.endpoint})", backend, rows, changes)
         for name, change in changes.items():
-            if name not in rows:
-                raise self._api.error(f"has no member {name} in {backend}: it has {', '.join(rows)}")
             request = self._request(backend, rows[name], change)
             self._api.change(request["method"], request["path"], request["body"])
             self._out.ask(backend, {name: change})
@@ -111,10 +112,9 @@ class HttpApi:
             raise self._api.error(f"has no members in the answer to GET {path}: the JMESPath in members finds {found!r}")
         for row in found:
             self._require_row(row)
-        names = [row["name"] for row in found]
-        if len(set(names)) < len(names):
-            twice = ", ".join(sorted({name for name in names if names.count(name) > 1}))
-            raise self._api.error(f"has {twice} more than once in {backend}: have the JMESPath in members give each a name of its own, such as its address")
+        if twice := repeated([row["name"] for row in found]):
+            raise self._api.error(f"has {', '.join(twice)} more than once in {backend}: "
+                                  "have the JMESPath in members give each a name of its own, such as its address")
         for row in found:
             self._seen[backend, row["name"]] = row
         return found
@@ -135,13 +135,13 @@ class HttpApi:
         told, health = fields.pop("admin", READY), fields.pop("health", UNCHECKED)
         # Without a request for drain, maintenance is all that it knows of a member that is out.
         admin = told if DRAIN in self._changes else self._out.admin(backend, row["name"], told == READY)
-        probed, quiet = self._out.probed_for(backend, row["name"]), self._settings["quiet_seconds"]
-        sessions = fields.pop("sessions", None)
-        note = "" if sessions is not None or admin == READY else f"requests in flight are not told: {quiet:g} s are waited for them instead"
+        quiet, sessions, note = self._settings["quiet_seconds"], fields.pop("sessions", None), ""
         if sessions is None:
-            sessions = int(admin != READY and self._out.gone_for(backend, row["name"]) < quiet)
-        return Member(**{"address": row["name"], **fields}, admin=admin, health=health, sessions=sessions, probed=health != UNCHECKED,
-                      confirmed=health in HEALTHY and (probed is None or probed >= self._settings["recheck_seconds"]), note=note)
+            sessions = self._out.assumed_sessions(backend, row["name"], admin, quiet)
+            note = "" if admin == READY else f"requests in flight are not told: {quiet:g} s are waited for them instead"
+        confirmed = health in HEALTHY and self._out.is_confirmed(backend, row["name"], self._settings["recheck_seconds"])
+        return Member(**{"address": row["name"], **fields}, admin=admin, health=health, sessions=sessions, probed=health != UNCHECKED, confirmed=confirmed,
+                      note=note)
 
 
 class NginxPlus(HttpApi):

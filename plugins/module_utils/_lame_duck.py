@@ -13,7 +13,17 @@ from typing import Callable, Mapping
 from urllib.parse import urlsplit
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils._json_api import JsonApi
-from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import DOWN, READY, UP, Backend, LoadBalancerError, Member, View, settings_of
+from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import (
+    DOWN,
+    READY,
+    UP,
+    Backend,
+    LoadBalancerError,
+    Member,
+    View,
+    require_members,
+    settings_of,
+)
 from ansible_collections.alwayson.upgrade.plugins.module_utils._out_members import OutMembers
 
 # backends: pool to members, each with the URL that reaches it directly. The load balancer asks health_path of them, and sends to those that answer 200.
@@ -51,10 +61,7 @@ class LameDuck:
     def apply(self, backend: str, changes: Mapping[str, str]) -> None:
         """See `LoadBalancer.apply`: member after member."""
         self._require(backend)
-        unknown = [member for member in changes if (backend, member) not in self._apis]
-        if unknown:
-            raise LoadBalancerError(f"{self.name} ({self.endpoint}) has no member {', '.join(unknown)} in {backend}: "
-                                    f"it has {', '.join(self._settings['backends'][backend])}")
+        require_members(f"{self.name} ({self.endpoint})", backend, self._settings["backends"][backend], changes)
         for member, change in changes.items():
             api = self._apis[backend, member]
             api.change(IN if change == READY else OUT, self._settings["switch_path"])
@@ -80,11 +87,12 @@ class LameDuck:
         # One that is dead and was not sent away counts as one that has traffic: that is how the load balancer would treat it when it comes back.
         is_meant_in = is_in or (not is_alive and not self._out.is_asked(*place))
         is_noticed = self._steady() - self._came.get(place, -notice) >= notice
+        admin = self._out.admin(backend, member, is_meant_in)
         return Member(
             address=urlsplit(api.endpoint).netloc,
-            admin=self._out.admin(backend, member, is_meant_in),
+            admin=admin,
             health=UP if is_alive and (is_noticed or not is_in) else DOWN,
-            sessions=int(not is_meant_in and self._out.gone_for(backend, member) < notice + quiet),
+            sessions=self._out.assumed_sessions(backend, member, admin, notice + quiet),
             note="" if is_meant_in else f"nobody asks the load balancer: {notice + quiet:g} s are waited for it to notice and for requests to end",
         )
 

@@ -9,7 +9,7 @@ A kind of load balancer is a file of its own that implements `LoadBalancer`; eve
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Mapping, Protocol, Sequence
+from typing import Iterable, Mapping, Protocol, Sequence
 
 # The administrative state of a member: all traffic, none but the clients that are bound to it, none.
 READY, DRAIN, MAINT = "ready", "drain", "maint"
@@ -135,10 +135,24 @@ def require_distinct(specs: Sequence[Mapping[str, str]]) -> None:
     if not specs:
         raise LoadBalancerError("load_balancers is empty: give at least one, with name and endpoint")
     for key in ("name", "endpoint"):
-        values = [spec[key] for spec in specs]
-        repeated = sorted({value for value in values if values.count(value) > 1})
-        if repeated:
-            raise LoadBalancerError(f"load_balancers has the {key} {repeated[0]!r} twice: give each load balancer once")
+        if twice := repeated([spec[key] for spec in specs]):
+            raise LoadBalancerError(f"load_balancers has the {key} {twice[0]!r} twice: give each load balancer once")
+
+
+def repeated(values: Sequence[str]) -> list[str]:
+    """Those that are there more than once."""
+    return sorted({value for value in values if values.count(value) > 1})
+
+
+def require_members(balancer: str, backend: str, known: Iterable[str], wanted: Iterable[str]) -> None:
+    """Raise LoadBalancerError, which names the members that there are, when one that is wanted is not among them.
+
+    :param balancer: how messages call the load balancer.
+    """
+    there = list(known)
+    unknown = [name for name in wanted if name not in there]
+    if unknown:
+        raise LoadBalancerError(f"{balancer} has no member {', '.join(unknown)} in {backend}: it has {', '.join(there) or 'none'}")
 
 
 def settings_of(name: str, kind: str, given: Mapping[str, object], defaults: Mapping[str, object]) -> dict:

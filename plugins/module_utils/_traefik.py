@@ -20,6 +20,7 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._config_file impo
 from ansible_collections.alwayson.upgrade.plugins.module_utils._json_api import JsonApi
 from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import DOWN, READY, UNCHECKED, UP, Backend, Member, View, settings_of
 from ansible_collections.alwayson.upgrade.plugins.module_utils._out_members import OutMembers
+from ansible_collections.alwayson.upgrade.plugins.module_utils._waiting import wait_for
 
 APPLIED_SECONDS, APPLIED_PAUSE_SECONDS = 10.0, 0.1
 # The file; how long a member that is out is waited for; the weights of members that are in traffic, by name, 1 where it has none.
@@ -42,13 +43,15 @@ class Traefik:
         self._api = JsonApi(name, endpoint, headers)
         self._file = ConfigFile(self._settings["file"], self._api.error)
         self._steady, self._sleep = steady, sleep
+        self._version: str | None = None
         self._out = OutMembers(steady)
 
     def read(self, backend: str | None = None) -> View:
         """See `LoadBalancer.read`: the services of the file provider."""
-        version = self._api.get("/api/version").get("Version", "")
+        if self._version is None:
+            self._version = self._api.get("/api/version").get("Version", "")
         services = self._services() if backend is None else {backend: self._service(backend)}
-        return View(version, {name: Backend(self._members(name, service)) for name, service in services.items()})
+        return View(self._version, {name: Backend(self._members(name, service)) for name, service in services.items()})
 
     def apply(self, backend: str, changes: Mapping[str, str]) -> None:
         """See `LoadBalancer.apply`: one rename of the file. Returns when Traefik has taken it."""
@@ -85,18 +88,17 @@ class Traefik:
     def _member(self, backend: str, server: Mapping, check: Mapping | None, status: str) -> Member:
         name, weight = member_name(server["url"]), server.get("weight", 1)
         admin = self._out.admin(backend, name, weight > 0)
-        quiet, probed = self._settings["quiet_seconds"], self._out.probed_for(backend, name)
+        quiet = self._settings["quiet_seconds"]
         recheck = 2 * sum(map(seconds, (check.get("interval", "30s"), check.get("timeout", "5s")))) if check else 0.0
         return Member(
             address=name,
             admin=admin,
             health=UNCHECKED if not check else UP if status == "UP" else DOWN,
             check=status,
-            # What is in flight is not told. One stands for whatever may be.
-            sessions=int(admin != READY and self._out.gone_for(backend, name) < quiet),
+            sessions=self._out.assumed_sessions(backend, name, admin, quiet),
             weight=weight,
             probed=bool(check),
-            confirmed=probed is None or probed >= recheck,
+            confirmed=self._out.is_confirmed(backend, name, recheck),
             note="" if admin == READY else f"Traefik does not tell its requests in flight: {quiet:g} s are waited for them instead",
         )
 
@@ -118,15 +120,13 @@ class Traefik:
         return json.dumps(document, indent=2) + "\n"
 
     def _wait_applied(self, backend: str, changes: Mapping[str, str]) -> None:
-        give_up = self._steady() + APPLIED_SECONDS
-        while True:
+        def is_taken() -> bool:
             weights = {member_name(server["url"]): server.get("weight", 1) for server in self._service(backend)["loadBalancer"]["servers"]}
-            if all(weights.get(name) == self._weight(name, change) for name, change in changes.items()):
-                return
-            if self._steady() >= give_up:
-                raise self._api.error(f"has not taken the changed {self._file.path} within {APPLIED_SECONDS:g} s: "
-                                      "see its log, and whether providers.file.watch is on")
-            self._sleep(APPLIED_PAUSE_SECONDS)
+            return all(weights.get(name) == self._weight(name, change) for name, change in changes.items())
+
+        if not wait_for(is_taken, APPLIED_SECONDS, APPLIED_PAUSE_SECONDS, self._steady, self._sleep):
+            raise self._api.error(f"has not taken the changed {self._file.path} within {APPLIED_SECONDS:g} s: "
+                                  "see its log, and whether providers.file.watch is on")
 
 
 def member_name(url: str) -> str:

@@ -21,6 +21,7 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer im
     LoadBalancer,
     LoadBalancerError,
     Member,
+    require_members,
 )
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic import Changes
 
@@ -136,10 +137,7 @@ class DrivenPool:
         pools = {}
         for balancer in self._balancers.values():
             pool = balancer.read(self.backend).backends[self.backend]
-            unknown = [name for name in self._members if name not in pool.members]
-            if unknown:
-                known = ", ".join(pool.members) or "none"
-                raise LoadBalancerError(f"{balancer.name} ({balancer.endpoint}) has no member {', '.join(unknown)} in {self.backend}: it has {known}")
+            require_members(f"{balancer.name} ({balancer.endpoint})", self.backend, pool.members, self._members)
             pools[balancer.name] = pool
         return pools
 

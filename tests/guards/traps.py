@@ -31,7 +31,9 @@ TRAPS = (
          "        if short:\n            return short\n        pool.change(changes)\n        short = _traffic.short_of_floor(pool.now, leaving, floor)\n",
          "        pool.change(changes)\n        short = ''\n"),)),
     Guard("trap 10", "an unknown server is no error", (f"{REAL}/test_traffic_real.py",), (
-        (f"{CORE}/_traffic_pool.py", "            if unknown:\n", "            if False:\n"),)),
+        (f"{CORE}/_load_balancer.py",
+         "    if unknown:\n        raise LoadBalancerError(f\"{balancer} has no member",
+         "    if False:\n        raise LoadBalancerError(f\"{balancer} has no member"),)),
     Guard("two load balancers", "the proof of the first one counts for all", ("tests/unit/module_utils", f"{REAL}/test_traffic_real.py"), (
         (f"{CORE}/_traffic_pool.py", "for balancer in self.now for name in members):", "for balancer in list(self.now)[:1] for name in members):"),)),
 )
