@@ -40,13 +40,12 @@ class Caddy:
 
     def read(self, backend: str | None = None) -> View:
         """See `LoadBalancer.read`: the reverse proxies that have an ``@id``."""
-        answer = self._api.ask("GET", "/config/")
-        proxies = {proxy["@id"]: proxy for proxy in find_proxies(self._api.parse("/config/", answer)) if "@id" in proxy}
-        if backend is not None:
-            self._require(backend, proxies)
+        if backend is None:
+            proxies = {name: proxy for name, proxy in self._proxies().items() if not self._unweighted(proxy)}
+        else:
+            proxies = {backend: self._proxy(backend)[1]}
         requests = {entry["address"]: entry["num_requests"] for entry in self._api.get("/reverse_proxy/upstreams") or []}
-        names = [name for name in proxies if not self._unweighted(proxies[name])] if backend is None else [backend]
-        return View("", {name: Backend(self._members(name, proxies[name], requests)) for name in names})
+        return View("", {name: Backend(self._members(name, proxy, requests)) for name, proxy in proxies.items()})
 
     def apply(self, backend: str, changes: Mapping[str, str]) -> None:
         """See `LoadBalancer.apply`: all weights in one change of the configuration, unless somebody else has changed it since it was read."""
@@ -72,19 +71,18 @@ class Caddy:
 
     def _proxy(self, backend: str) -> tuple[Answer, Mapping]:
         answer = self._api.ask("GET", f"/id/{backend}")
-        if answer.status == 404:
-            self.read(backend)
-        proxy = self._api.parse(f"/id/{backend}", answer)
-        self._require(backend, {backend: proxy})
-        return answer, proxy
-
-    def _require(self, backend: str, proxies: Mapping[str, Mapping]) -> None:
-        if backend not in proxies:
-            raise self._api.error(f"has no reverse proxy with the @id {backend!r}: it has {', '.join(sorted(proxies)) or 'none'}")
-        if self._unweighted(proxies[backend]):
-            count = len(proxies[backend].get("upstreams", []))
+        proxy = {} if answer.status == 404 else self._api.parse(f"/id/{backend}", answer)
+        if proxy.get("handler") != "reverse_proxy":
+            raise self._api.error(f"has no reverse proxy with the @id {backend!r}: it has {', '.join(sorted(self._proxies())) or 'none'}")
+        if self._unweighted(proxy):
+            count = len(proxy.get("upstreams", []))
             raise self._api.error(f"has {backend} without a weight for each of its {count} upstreams: set load_balancing.selection_policy to {POLICY}, "
                                   f"with {count} weights of 1, because a weight of 0 is what takes a member out")
+        return answer, proxy
+
+    def _proxies(self) -> dict[str, Mapping]:
+        """By ``@id``, those that have one."""
+        return {proxy["@id"]: proxy for proxy in find_proxies(self._api.get("/config/")) if "@id" in proxy}
 
     def _unweighted(self, proxy: Mapping) -> bool:
         """Whether its upstreams have no weights, so that none can be taken out."""

@@ -19,6 +19,7 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy import H
 from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy_stat import parse_info
 from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import LoadBalancerError, View
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic_pool import Clock
+from ansible_collections.alwayson.upgrade.plugins.module_utils._waiting import wait_for
 
 CHECK_SECONDS = 30
 PAUSE_SECONDS = 0.1
@@ -77,7 +78,7 @@ def hand_over(balancer: Haproxy, before: Running, timeout: float, clock: Clock =
         os.kill(before.master, signal.SIGUSR2)
     except OSError as error:
         raise balancer.error(f"cannot be told by this account to start anew: {error.strerror}") from error
-    after = _wait_for_another(balancer, before, clock, clock.steady() + timeout)
+    after = _wait_for_another(balancer, before, clock, timeout)
     changed = changed_states(views, balancer.read())
     if changed:
         raise balancer.error(f"has handed over, and forgot states by it: {'; '.join(changed)}. Set them again (alwayson.upgrade.traffic_member), and "
@@ -94,10 +95,8 @@ def changed_states(before: View, after: View) -> list[str]:
 
 def wait_for_old_workers(count: Callable[[], int], timeout: float, clock: Clock = Clock()) -> int:
     """How many workers of before are still ending what they have after so many seconds at most."""
-    give_up = clock.steady() + timeout
-    while (left := count()) and clock.steady() < give_up:
-        clock.sleep(PAUSE_SECONDS)
-    return left
+    wait_for(lambda: not count(), timeout, PAUSE_SECONDS, clock.steady, clock.sleep)
+    return count()
 
 
 def children(master: int) -> set[int]:
@@ -116,18 +115,19 @@ def _require_accepted(balancer: Haproxy, before: Running) -> None:
         raise balancer.error(f"is not handed over: {argv[0]} does not accept its configuration: {' '.join(checked.stderr.split())}")
 
 
-def _wait_for_another(balancer: Haproxy, before: Running, clock: Clock, give_up: float) -> Running:
-    while True:
+def _wait_for_another(balancer: Haproxy, before: Running, clock: Clock, timeout: float) -> Running:
+    def another() -> Running | None:
         try:
             now = running(balancer)
-            if now.worker != before.worker and now.is_current:
-                return now
         except LoadBalancerError:
             # Its socket is handed over in this moment.
-            pass
-        if clock.steady() >= give_up:
-            raise balancer.error(f"still answers as process {before.worker} ({before.version}): see its log; it goes on as if nothing had been asked")
-        clock.sleep(PAUSE_SECONDS)
+            return None
+        return now if now.worker != before.worker and now.is_current else None
+
+    found = wait_for(another, timeout, PAUSE_SECONDS, clock.steady, clock.sleep)
+    if found is None:
+        raise balancer.error(f"still answers as process {before.worker} ({before.version}): see its log; it goes on as if nothing had been asked")
+    return found
 
 
 def _member(view: View, backend: str, member: str):

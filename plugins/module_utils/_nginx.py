@@ -21,9 +21,19 @@ import time
 from typing import Callable, Iterator, Mapping, NamedTuple
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils._config_file import ConfigFile
-from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import READY, UNCHECKED, Backend, LoadBalancerError, Member, View, settings_of
+from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import (
+    READY,
+    UNCHECKED,
+    Backend,
+    LoadBalancerError,
+    Member,
+    View,
+    require_members,
+    settings_of,
+)
 from ansible_collections.alwayson.upgrade.plugins.module_utils._out_members import OutMembers
 from ansible_collections.alwayson.upgrade.plugins.module_utils._small_file import READABLE, SmallFileError, read_json, replace
+from ansible_collections.alwayson.upgrade.plugins.module_utils._waiting import wait_for
 
 # What nginx is called as, with which options; where its master writes its process id.
 SETTINGS: dict[str, object] = {"command": ["nginx"], "pid_file": "/run/nginx.pid"}
@@ -67,20 +77,18 @@ class Nginx:
 
     def read(self, backend: str | None = None) -> View:
         """See `LoadBalancer.read`: what the file says, which the workers have read."""
-        self._require_loaded()
-        upstreams = parse_upstreams(self._file.read())
+        text, workers = self._loaded()
+        upstreams = parse_upstreams(text)
         if backend is not None and backend not in upstreams:
             raise self._error(f"has no upstream {backend!r} in its file: it has {', '.join(sorted(upstreams)) or 'none'}")
-        leaving = sum(worker.is_leaving for worker in self._workers(self._master()))
+        leaving = sum(worker.is_leaving for worker in workers)
         return View("", {name: Backend({server: self._member(name, server, is_down, leaving) for server, is_down in servers.items()})
                          for name, servers in upstreams.items() if backend in (None, name)})
 
     def apply(self, backend: str, changes: Mapping[str, str]) -> None:
         """See `LoadBalancer.apply`: the file, tested, and a reload. Returns when only workers of the new configuration take requests."""
         servers = self.read(backend).backends[backend].members
-        unknown = [name for name in changes if name not in servers]
-        if unknown:
-            raise self._error(f"has no server {', '.join(unknown)} in {backend}: it has {', '.join(servers)}")
+        require_members(f"{self.name} ({self.endpoint})", backend, servers, changes)
         down = {name: change != READY for name, change in changes.items()}
         old: set[int] = set()
         self._file.rewrite(lambda text: with_servers(text, backend, down), lambda: old.update(self._begin_reload()), lambda: self._finish_reload(old))
@@ -95,18 +103,25 @@ class Nginx:
         return Member(address=name, admin=self._out.admin(backend, name, not is_out), health=UNCHECKED, sessions=leaving if is_out else 0, probed=False,
                       note=NOTE)
 
-    def _require_loaded(self) -> None:
-        if self._is_loaded():
-            return
+    def _loaded(self) -> tuple[str, list[Worker]]:
+        """The file, and the workers, of which those that take requests have read it; LoadBalancerError when they have not."""
+        text, workers = self._now()
+        if self._have_read(text, workers):
+            return text, workers
         # A change may be under way.
         with self._file.locked():
-            if not self._is_loaded():
+            text, workers = self._now()
+            if not self._have_read(text, workers):
                 raise self._error("was not reloaded since its file was changed, so what the file says is not what happens. Look at the file, then reload: "
                                   + shlex.join([*self._settings["command"], "-s", "reload"]))
+        return text, workers
+
+    def _now(self) -> tuple[str, list[Worker]]:
+        return self._file.read(), self._workers(self._master())
 
     def _begin_reload(self) -> set[int]:
         """Test the configuration and tell the master to read it; returns the workers that are to leave, none when they have read the file already."""
-        if self._is_loaded():
+        if self._have_read(*self._now()):
             return set()
         argv = [*self._settings["command"], "-t", "-q"]
         try:
@@ -125,42 +140,37 @@ class Nginx:
 
     def _finish_reload(self, old: set[int]) -> None:
         """Wait until workers of the new configuration take the requests. The file stays as it is when they do not come: they may come yet."""
-        give_up = self._steady() + RELOAD_SECONDS
-        while old:
-            serving = [worker for worker in self._workers(self._master()) if not worker.is_leaving]
-            if serving and not old & {worker.pid for worker in serving}:
-                self._remember_loaded(serving)
-                return
-            if self._steady() >= give_up:
-                raise self._error(f"has not begun new workers within {RELOAD_SECONDS:g} s after its reload: see its error log")
-            self._sleep(RELOAD_PAUSE_SECONDS)
+        def new_workers() -> list[Worker]:
+            serving = _serving(self._workers(self._master()))
+            return [] if old & {worker.pid for worker in serving} else serving
 
-    def _is_loaded(self) -> bool:
+        if not old:
+            return
+        found = wait_for(new_workers, RELOAD_SECONDS, RELOAD_PAUSE_SECONDS, self._steady, self._sleep)
+        if not found:
+            raise self._error(f"has not begun new workers within {RELOAD_SECONDS:g} s after its reload: see its error log")
+        self._remember_loaded(found)
+
+    def _have_read(self, text: str, workers: list[Worker]) -> bool:
         """Whether the workers that take requests have read the file as it is: begun by a reload of ours that left it so, or after its last change."""
-        serving = [worker for worker in self._workers(self._master()) if not worker.is_leaving]
+        serving = _serving(workers)
         if not serving:
             raise self._error(f"has no worker that takes requests under the process of {self._settings['pid_file']}: is it running, with a master process?")
-        remembered = self._remembered()
-        ours = {pid for pid, _began in remembered["workers"]} if remembered["sha256"] == self._digest() else set()
+        ours = self._begun_with(text)
         changed = os.stat(self._file.path).st_mtime
-        return all(worker.pid in ours or worker.began > changed + START_PRECISION_SECONDS for worker in serving)
+        return all(_key(worker) in ours or worker.began > changed + START_PRECISION_SECONDS for worker in serving)
 
-    def _remembered(self) -> dict:
-        """The file's checksum after the last reload of ours, and the workers (id, start) that it began."""
+    def _begun_with(self, text: str) -> set[tuple[int, float]]:
+        """The workers (id, start) that the last reload of ours began, if it left the file so."""
         try:
-            found = read_json(self._file.hidden("loaded"))
+            found = read_json(self._file.hidden("loaded")) or {}
         except (OSError, SmallFileError):
-            found = None
-        known = {(worker.pid, round(worker.began, 1)) for worker in self._workers(self._master())}
-        workers = [tuple(worker) for worker in (found or {}).get("workers", [])]
-        return {"sha256": (found or {}).get("sha256"), "workers": [worker for worker in workers if worker in known]}
+            return set()
+        return {tuple(worker) for worker in found.get("workers", [])} if found.get("sha256") == _digest(text) else set()
 
     def _remember_loaded(self, serving: list[Worker]) -> None:
-        content = {"sha256": self._digest(), "workers": [[worker.pid, round(worker.began, 1)] for worker in serving]}
+        content = {"sha256": _digest(self._file.read()), "workers": [_key(worker) for worker in serving]}
         replace(self._file.hidden("loaded"), json.dumps(content).encode("ascii"), READABLE)
-
-    def _digest(self) -> str:
-        return hashlib.sha256(self._file.read().encode("utf-8")).hexdigest()
 
     def _master(self) -> int:
         path = self._settings["pid_file"]
@@ -216,6 +226,18 @@ def workers_of(master: int) -> list[Worker]:
         if "worker process" in title:
             found.append(Worker(int(pid), _SHUTTING_DOWN in title, booted + int(state[19]) / os.sysconf("SC_CLK_TCK")))
     return found
+
+
+def _serving(workers: list[Worker]) -> list[Worker]:
+    return [worker for worker in workers if not worker.is_leaving]
+
+
+def _key(worker: Worker) -> tuple[int, float]:
+    return worker.pid, round(worker.began, 1)
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()
 
 
 def _is_down(options: str) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Mapping, Protocol, Sequence
 
-from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import LoadBalancerError, View
+from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import LoadBalancerError, View, require_members
 
 WHOLE = 100
 
@@ -43,12 +43,12 @@ def foresee(balancers: Sequence[Weighing], backend: str, members: Sequence[str],
     if not 1 <= percent <= WHOLE:
         raise WeightError(f"percent is {percent}: give 1 to {WHOLE}, of the weight that the configuration gives; "
                           "none at all is state=drained of alwayson.upgrade.traffic_member")
+    if not members:
+        raise WeightError("members is empty: name at least one")
     before, after = {}, {}
     for balancer in balancers:
         pool = balancer.read(backend).backends[backend].members
-        unknown = [name for name in members if name not in pool]
-        if unknown or not members:
-            raise LoadBalancerError(f"{balancer.name} has no member {', '.join(unknown) or 'without a name'} in {backend}: it has {', '.join(pool)}")
+        require_members(balancer.name, backend, pool, members)
         before[balancer.name] = {name: pool[name].weight for name in members}
         after[balancer.name] = {name: _share(balancer.name, backend, name, pool[name].configured_weight, percent) for name in members}
     return Result(before != after, before, after)

@@ -101,7 +101,7 @@ import time
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.alwayson.upgrade.plugins.module_utils._judge import GOOD, Limits, judged, sampled, uncounted
-from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import ARGUMENTS, Backend, LoadBalancerError
+from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import ARGUMENTS, Backend, LoadBalancerError, require_members
 from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancers import open_load_balancers
 
 LIMITS = {
@@ -146,7 +146,7 @@ def watched(params: dict, check_mode: bool) -> dict:
     time.sleep(max(0.0, params["seconds"]))
     after = look()
     others = [name for name in next(iter(before.values())).members
-              if name not in params["members"] and all(pool.members[name].live for pool in (*before.values(), *after.values()) if name in pool.members)]
+              if name not in params["members"] and all(name in pool.members and pool.members[name].live for pool in (*before.values(), *after.values()))]
     canary, rest = (sampled(list(before.values()), list(after.values()), names) for names in (params["members"], others))
     verdict, reasons = judged(canary, rest, Limits(**{name: params[name] for name in LIMITS}))
     return {"verdict": verdict, "reasons": reasons, "canary": canary.as_data(), "others": rest.as_data()}
@@ -154,10 +154,10 @@ def watched(params: dict, check_mode: bool) -> dict:
 
 def require_judgeable(pools: dict[str, Backend], backend: str, members: list[str]) -> None:
     """Refuse members that are not there, and load balancers that do not count."""
+    if not members:
+        raise LoadBalancerError("members is empty: name at least one")
     for balancer, pool in pools.items():
-        unknown = [name for name in members if name not in pool.members]
-        if unknown or not members:
-            raise LoadBalancerError(f"{balancer} has no member {', '.join(unknown) or 'without a name'} in {backend}: it has {', '.join(pool.members)}")
+        require_members(balancer, backend, pool.members, members)
     silent = uncounted(pools, members)
     if silent:
         raise LoadBalancerError(f"{', '.join(silent)} does not tell how many requests failed: judge these members otherwise, "

@@ -44,7 +44,7 @@ class Api:
 
     @property
     def etag(self):
-        return f'"/config/apps {json.dumps(self.policy["weights"])}"'
+        return f'"/config/apps {hash(json.dumps(self.app["load_balancing"]))}"'
 
     def patch(self, asked):
         made = self.before_patch(asked)

@@ -236,7 +236,7 @@ def test_without_a_worker_nothing_is_believed(master):
 
 
 def test_a_server_that_is_not_there_is_named_before_anything_is_written(master):
-    with pytest.raises(LoadBalancerError, match="has no server nobody in app: it has 10.0.0.1:80"):
+    with pytest.raises(LoadBalancerError, match="has no member nobody in app: it has 10.0.0.1:80"):
         master.opened().apply("app", {"nobody": MAINT})
     assert master.text() == TEXT and master.signals == []
 

@@ -62,10 +62,14 @@ def test_what_is_no_share_is_refused_before_anything_is_changed(configured, perc
     assert balancer.calls == []
 
 
-@pytest.mark.parametrize("members", [["s9"], []])
-def test_a_member_that_is_not_there_is_named(pair, members):
-    with pytest.raises(LoadBalancerError, match="has no member .* in app: it has s1, s2"):
-        bring_about(pair, "app", members, 10)
+def test_a_member_that_is_not_there_is_named(pair):
+    with pytest.raises(LoadBalancerError, match="has no member s9 in app: it has s1, s2"):
+        bring_about(pair, "app", ["s9"], 10)
+
+
+def test_at_least_one_member_has_to_be_named(pair):
+    with pytest.raises(WeightError, match="members is empty: name at least one"):
+        bring_about(pair, "app", [], 10)
 
 
 def test_when_one_fails_the_weights_before_are_back_everywhere(pair):
