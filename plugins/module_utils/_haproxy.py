@@ -85,13 +85,17 @@ class Haproxy(Runtime):
         view = self._parse(answer)
         if backend not in view.backends:
             raise self._unknown_backend(backend)
-        return self._old_workers.added_to(view, backend) if self._old_workers else view
+        try:
+            return self._old_workers.added_to(view, backend) if self._old_workers else view
+        except AnswerError as error:
+            raise self.error(f"has workers of before a reload that cannot be looked at: {error}") from error
 
     def apply(self, backend: str, changes: Mapping[str, str]) -> None:
         """See `LoadBalancer.apply`: all changes in one line of commands."""
         self.carry_out(self._line(backend, changes))
-        if self._old_workers and CUT in changes.values():
-            self._old_workers.tell(self._line(backend, {member: change for member, change in changes.items() if change == CUT}))
+        cut = [member for member, change in changes.items() if change == CUT]
+        if self._old_workers and cut:
+            self._old_workers.cut(backend, cut)
         self._keep_states()
 
     def weigh(self, backend: str, weights: Mapping[str, int]) -> None:
@@ -101,6 +105,11 @@ class Haproxy(Runtime):
             self._require_name("member", name)
         self.carry_out(";".join(f"set server {backend}/{name} weight {weight}" for name, weight in weights.items()))
         self._keep_states()
+
+    def tell_old_workers(self, line: str) -> None:
+        """Have the workers that a reload left carry out a command on a map: each connection that they keep open may bring a last request."""
+        if self._old_workers:
+            self._old_workers.tell(line)
 
     def command(self, backend: str, changes: Mapping[str, str]) -> str:
         """See `LoadBalancer.command`."""

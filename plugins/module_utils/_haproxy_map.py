@@ -16,7 +16,6 @@ from typing import Sequence
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils._config_file import one_writer, replace_alike
 from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy import Haproxy
-from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy_runtime import Runtime
 from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import Backend, LoadBalancer, LoadBalancerError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._route import Side
 
@@ -82,7 +81,7 @@ class HaproxyMap:
     :param is_kept: whether its file is on this host, and is to say the same as the process.
     """
 
-    def __init__(self, runtime: Runtime, name: str, is_kept: bool) -> None:
+    def __init__(self, runtime: Haproxy, name: str, is_kept: bool) -> None:
         self.name = runtime.name
         self._runtime = runtime
         self._is_kept = is_kept
@@ -108,7 +107,9 @@ class HaproxyMap:
     def set_route(self, key: str, value: str | None) -> None:
         """Send them elsewhere, at once."""
         self._require_words(key, value)
-        self._runtime.carry_out(self._line("set" if key in self.routes() else "add", key, value))
+        line = self._line("set" if key in self.routes() else "add", key, value)
+        self._runtime.carry_out(line)
+        self._runtime.tell_old_workers(line)
 
     def keep(self, key: str, value: str | None) -> None:
         """Have the file say so, by one rename."""

@@ -3,20 +3,39 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The worker processes that a reload of HAProxy has left at work: they accept nobody new, and finish what they have.
 
-The runtime API of the new worker knows nothing of them; the master process does, and passes commands on to each of them.
-Source: HAProxy's management guide, "Master CLI".
+The runtime API of the new worker knows nothing of them; the master process does, and passes commands on to each of them. What they refuse is to have the
+state of a server changed ("Proxy is disabled"). So a connection that a client keeps open there can bring one more request, and to a member that has left
+since: as long as there are such connections, nobody who left after the reload is out of traffic.
+Source: HAProxy's management guide, "Master CLI", ``show stat``, ``show sess``.
 """
 
 from __future__ import annotations
 
+import re
+import time
 from dataclasses import replace
-from typing import Callable
+from functools import partial
+from typing import Callable, Iterable, Mapping, NamedTuple
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy_stat import AnswerError, parse_stat
 from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import Backend, Member, View
 
 _OLD, _HEADING = "# old workers", "#"
-_NO_SUCH_PROXY = "No such proxy"
+_FRONTEND, _SERVER = "0", "2"
+_NOBODY = "<none>"
+_STREAM = re.compile(r"^(?P<id>0x[0-9a-f]+): proto=\S+ src=(?P<source>\S+) fe=(?P<frontend>\S+) be=(?P<backend>\S+) srv=(?P<server>\S+) ", re.MULTILINE)
+# One that is about to end cannot be asked any more, and is in the master's list for a moment.
+ENDING_SECONDS, ENDING_PAUSE_SECONDS = 2.0, 0.05
+
+
+class Stream(NamedTuple):
+    """A request in flight in a worker; `server` is ``<none>`` as long as none is chosen."""
+
+    id: str
+    source: str
+    frontend: str
+    backend: str
+    server: str
 
 
 def parse_old_workers(answer: str) -> list[int]:
@@ -33,41 +52,82 @@ def parse_old_workers(answer: str) -> list[int]:
     return found
 
 
+def parse_streams(answer: str) -> list[Stream]:
+    """The lines of ``show sess``."""
+    return [Stream(**match.groupdict()) for match in _STREAM.finditer(answer)]
+
+
+def connections(rows: Iterable[Mapping[str, str]]) -> int:
+    """How many connections of clients a worker has, from the rows of its statistics."""
+    return sum(int(row["scur"]) for row in rows if row["type"] == _FRONTEND)
+
+
+def unbound(rows: Iterable[Mapping[str, str]], streams: Callable[[], Iterable[Stream]]) -> int:
+    """How many of them are not busy with a server: the next request of each can go anywhere.
+
+    :param streams: asked where the numbers alone do not tell, which is where one connection has several requests in flight (HTTP/2).
+    """
+    rows = list(rows)
+    all_of_them = connections(rows)
+    idle = all_of_them - sum(int(row["scur"]) for row in rows if row["type"] == _SERVER)
+    if idle > 0 or not all_of_them:
+        return max(0, idle)
+    return max(0, all_of_them - len({stream.source for stream in streams() if stream.server != _NOBODY}))
+
+
 class OldWorkers:
     """`ask` sends one line of commands to the master process and returns its answer."""
 
-    def __init__(self, ask: Callable[[str], str]) -> None:
+    def __init__(self, ask: Callable[[str], str], steady: Callable[[], float] = time.monotonic, sleep: Callable[[float], None] = time.sleep) -> None:
         self._ask = ask
+        self._steady, self._sleep = steady, sleep
 
     def added_to(self, view: View, backend: str) -> View:
-        """The view with the sessions of the old workers counted too."""
+        """The view with the sessions of the old workers counted too, and the connections there that may bring a member more."""
         members = dict(view.backends[backend].members)
         for pid in self._pids():
-            for name, (sessions, queued) in self._sessions(pid, backend).items():
-                if name in members:
-                    members[name] = _with_more(members[name], sessions, queued)
-        return replace(view, backends={**view.backends, backend: Backend(members, view.backends[backend].cookie_name)})
+            rows = self._rows(pid)
+            latecomers = unbound(rows, partial(self._streams, pid))
+            for row in rows:
+                if row["type"] == _SERVER and row["pxname"] == backend and row["svname"] in members:
+                    members[row["svname"]] = _with_more(members[row["svname"]], row, latecomers)
+        return replace(view, backends={**view.backends, backend: replace(view.backends[backend], members=members)})
 
     def tell(self, line: str) -> None:
-        """Have every old worker carry out a line of commands; one that has ended meanwhile has nothing left to do."""
+        """Have every old worker carry out a command; one that has ended meanwhile has nothing left to do."""
         for pid in self._pids():
             self._ask(f"@!{pid} {line}")
+
+    def cut(self, backend: str, members: Iterable[str]) -> None:
+        """Have every old worker close the sessions of these members: one by one, as it takes no command for a server."""
+        wanted = {(backend, member) for member in members}
+        for pid in self._pids():
+            for stream in self._streams(pid):
+                if (stream.backend, stream.server) in wanted:
+                    self._ask(f"@!{pid} shutdown session {stream.id}")
 
     def _pids(self) -> list[int]:
         return parse_old_workers(self._ask("show proc"))
 
-    def _sessions(self, pid: int, backend: str) -> dict[str, tuple[int, int]]:
-        """Server to its sessions and those queued for it in one old worker; none when the worker has ended, or never had the backend."""
-        answer = self._ask(f"@!{pid} show stat {backend} 4 -1")
-        if answer.startswith(_NO_SUCH_PROXY):
-            return {}
-        try:
-            return {row["svname"]: (int(row["scur"]), int(row["qcur"] or 0)) for row in parse_stat(answer.strip("\n") + "\n")}
-        except AnswerError:
-            if pid in self._pids():
-                raise
-            return {}
+    def _streams(self, pid: int) -> list[Stream]:
+        return parse_streams(self._ask(f"@!{pid} show sess"))
+
+    def _rows(self, pid: int) -> list[dict[str, str]]:
+        """The statistics of one old worker; none when it has ended."""
+        give_up = self._steady() + ENDING_SECONDS
+        while True:
+            try:
+                return parse_stat(self._ask(f"@!{pid} show stat -1 7 -1").strip("\n") + "\n")
+            except AnswerError:
+                if pid not in self._pids():
+                    return []
+                if self._steady() >= give_up:
+                    raise
+            self._sleep(ENDING_PAUSE_SECONDS)
 
 
-def _with_more(member: Member, sessions: int, queued: int) -> Member:
-    return replace(member, sessions=member.sessions + sessions, queued=member.queued + queued)
+def _with_more(member: Member, row: Mapping[str, str], latecomers: int) -> Member:
+    """One that was in maintenance before the reload has nothing to expect."""
+    is_out = row["status"].startswith("MAINT")
+    return replace(member, sessions=member.sessions + int(row["scur"]), queued=member.queued + int(row["qcur"] or 0),
+                   latecomers=member.latecomers + (0 if is_out else latecomers))

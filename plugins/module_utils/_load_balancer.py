@@ -53,7 +53,8 @@ class Member:
     """A member of a backend as one load balancer sees it now.
 
     `admin` is `READY`, `DRAIN` or `MAINT`; `health` one of the words above; `check` how the last health check ended (``L7OK``).
-    `sessions` are in flight and `queued` wait for it; `arrivals` counts every session it was ever given,
+    `sessions` are in flight and `queued` wait for it; `latecomers` are connections whose next request may come to it whatever its
+    state; `arrivals` counts every session it was ever given,
     `errors` those that failed, and `response_ms` is how long the last ones took on average; None where that is not told.
     `probed` tells whether a health check of its own is at work, so that it can be put on `PROBATION`; `confirmed` whether a
     check passed and none failed since (without checks: True); `agent` whether the member itself can change its state through
@@ -67,6 +68,7 @@ class Member:
     check: str = ""
     sessions: int = 0
     queued: int = 0
+    latecomers: int = 0
     arrivals: int = 0
     errors: int | None = None
     response_ms: float | None = None

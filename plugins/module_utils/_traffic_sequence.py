@@ -143,7 +143,7 @@ class _Sequence:
         if busy and self._clock.steady() >= deadline:
             self._require_cutting(busy)
         self._pool.change(_traffic.maint_changes(self._pool.now, members))
-        busy = self._pool.wait(members, _is_empty, deadline)
+        busy = self._pool.wait(members, _is_out, deadline)
         if busy:
             self._require_cutting(busy)
             self._cut_off()
@@ -183,16 +183,16 @@ class _Sequence:
 
     def _require_cutting(self, busy: Sequence[Place]) -> None:
         if self._request.on_timeout != CUT_OFF:
-            raise _DrainTimeout(self._told(busy, "is not drained", lambda member: f"in {member.admin}, {member.sessions} sessions, {member.queued} queued"))
+            raise _DrainTimeout(self._told(busy, "is not drained", lambda member: f"in {member.admin}, {_left(member)}"))
 
     def _cut_off(self) -> None:
         """Close what did not end in time. In maintenance nothing can come after it."""
         changes = _traffic.cut_changes(self._pool.now, self._request.members)
         self._cut = {(balancer, name): self._pool.member((balancer, name)).sessions for balancer, names in changes.items() for name in names}
         self._pool.change(changes)
-        busy = self._pool.wait(self._request.members, _is_empty, self._clock.steady() + CUT_SECONDS)
+        busy = self._pool.wait(self._request.members, _is_cut_off, self._clock.steady() + CUT_SECONDS)
         if busy:
-            raise TrafficError(self._told(busy, "keeps what was cut", lambda member: f"{member.sessions} sessions, {member.queued} queued"))
+            raise TrafficError(self._told(busy, "keeps what was cut", _left))
 
     # -- back into traffic
 
@@ -267,8 +267,17 @@ def _is_idle(member: Member) -> bool:
     return member.sessions == 0
 
 
-def _is_empty(member: Member) -> bool:
+def _is_cut_off(member: Member) -> bool:
     return member.sessions == 0 and member.queued == 0
+
+
+def _is_out(member: Member) -> bool:
+    return _is_cut_off(member) and member.latecomers == 0
+
+
+def _left(member: Member) -> str:
+    late = f", {member.latecomers} connections of workers before a reload that may bring it another" if member.latecomers else ""
+    return f"{member.sessions} sessions, {member.queued} queued{late}"
 
 
 def _is_proven_healthy(member: Member) -> bool:

@@ -40,7 +40,8 @@ options:
   state:
     description:
       - V(drained) takes the members out of traffic. They drain until no session is in flight on any load balancer, then go into maintenance,
-        which also shuts out clients that are bound to them by a cookie, until again none is in flight and none is queued.
+        which also shuts out clients that are bound to them by a cookie, until again none is in flight and none is queued, and no
+        connection of a worker before a reload is left that may bring it one.
         When bound clients keep coming, the drain is given half of O(timeout), because it would wait for ever. One that is in maintenance is not
         changed, but has to prove the same.
       - V(draining) starts to drain the members that are ready, and does not wait for their sessions. One in maintenance stays there.

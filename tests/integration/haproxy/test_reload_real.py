@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+import http.client
 import signal
 import sys
 import threading
+import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -93,8 +95,11 @@ class SlowRequest(threading.Thread):
         self.url, self.status = f"http://{front}/slow?ms={SLOW_MS}", None
 
     def run(self) -> None:
-        with urllib.request.urlopen(self.url, timeout=20) as answer:
-            self.status = answer.status
+        try:
+            with urllib.request.urlopen(self.url, timeout=20) as answer:
+                self.status = answer.status
+        except urllib.error.HTTPError as error:
+            self.status = error.code
 
 
 @pytest.fixture
@@ -174,3 +179,60 @@ def test_members_that_are_driven_at_once_are_all_kept(balancer):
     assert problems == [] and not any(thread.is_alive() for thread in threads)
     balancer.reload()
     assert {name: member(balancer.full.read("app"), name).admin for name in MEMBERS} == dict.fromkeys(MEMBERS, MAINT)
+
+
+
+class IdleUsers:
+    """Users who have asked once, and keep their connections."""
+
+    def __init__(self, front, count: int) -> None:
+        self.connections = [http.client.HTTPConnection(front.address, front.port, timeout=10) for _ in range(count)]
+        self.ask_all()
+
+    def ask_all(self) -> list[str]:
+        """The status of each one's answer and who gave it."""
+        return [self._ask(connection) for connection in self.connections]
+
+    def _ask(self, connection) -> tuple[int, str]:
+        connection.request("GET", "/")
+        answer = connection.getresponse()
+        answer.read()
+        return answer.status, answer.headers["X-Served-By"]
+
+
+def latecomers(balancer) -> dict[str, int]:
+    return {name: member(balancer.full.read("app"), name).latecomers for name in MEMBERS}
+
+
+def test_a_connection_in_an_old_worker_may_bring_a_request_to_a_member_that_left_after_the_reload(balancer):
+    """The old worker does not know that it left, and cannot be told: it is out when there is no such connection any more."""
+    users = IdleUsers(balancer.front, 8)
+    balancer.reload()
+    assert latecomers(balancer) == {"s1": 8, "s2": 8}
+    with pytest.raises(TrafficError, match=r"app/s1 is not drained on lb \(in maint, 0 sessions, 0 queued, 8 connections of workers before a reload that may"):
+        bring_about([balancer.full], Request("app", ("s1",), "drained", timeout=0.5))
+    blind = Haproxy("lb", balancer.endpoint, state_file=balancer.state_file)
+    bring_about([blind], Request("app", ("s1",), "drained", timeout=5))
+    served_by = {address for _status, address in users.ask_all()}
+    assert balancer.endpoints["s1"].address in served_by
+    result = bring_about([balancer.full], Request("app", ("s1",), "drained", timeout=20))
+    assert latecomers(balancer) == {"s1": 0, "s2": 0} and not result.changed
+
+
+def test_a_member_that_was_out_before_the_reload_has_no_latecomers(balancer):
+    bring_about([balancer.full], Request("app", ("s1",), "drained", timeout=20))
+    users = IdleUsers(balancer.front, 4)
+    balancer.reload()
+    assert latecomers(balancer) == {"s1": 0, "s2": 4}
+    assert users.ask_all() == [(200, balancer.endpoints["s2"].address)] * 4
+
+
+def test_what_does_not_end_in_an_old_worker_is_cut_off(balancer):
+    user = SlowRequest(balancer.front)
+    user.start()
+    until(lambda: busy_member(balancer))
+    name = busy_member(balancer)
+    balancer.reload()
+    result = bring_about([balancer.full], Request("app", (name,), "drained", timeout=0.5, on_timeout="cut"))
+    user.join(20)
+    assert result.proof["lb"][name]["cut"] == 1 and user.status == 502

@@ -8,8 +8,9 @@ from __future__ import annotations
 import os
 
 import pytest
+from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy import Haproxy
 from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy_map import HaproxyMap, kept_route, parse_maps, parse_routes, text_with
-from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy_runtime import HaproxyError, Runtime
+from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy_runtime import HaproxyError
 
 # As HAProxy 2.8 answers.
 MAPS = """\
@@ -46,7 +47,7 @@ def test_only_the_line_of_the_key_changes(text, key, value, after):
     assert kept_route(after, key) == value
 
 
-class Fake(Runtime):
+class Fake(Haproxy):
     """Answers from a dictionary, and keeps the lines."""
 
     def __init__(self, answers):
