@@ -15,6 +15,9 @@ TRAPS = (
         (f"{CORE}/_traffic_sequence.py", "        self._pool.change(_traffic.maint_changes(self._pool.now, members))\n", ""),)),
     Guard("trap 2", "a reload hides requests in flight: old workers are not asked", (f"{REAL}/test_reload_real.py",), (
         (f"{CORE}/_haproxy.py", "return self._old_workers.added_to(view, backend) if self._old_workers else view", "return view"),)),
+    Guard("latecomers", "a connection in an old worker brings a request to a member that left: such connections do not count", (
+        f"{REAL}/test_reload_real.py",), (
+        (f"{CORE}/_traffic_sequence.py", "return _is_cut_off(member) and member.latecomers == 0", "return _is_cut_off(member)"),)),
     Guard("trap 3", "out of maintenance a server is up at once: its health is not set down", (f"{REAL}/test_traffic_real.py",), (
         (f"{CORE}/_haproxy.py", '"set server {server} state drain", "set server {server} health down"', '"set server {server} state drain",'),
         (f"{CORE}/_haproxy_stat.py", "    if not row.get(\"check_health\"):\n        return True\n", "    return True\n"))),
