@@ -33,7 +33,6 @@ global
   stats maxconn 60
   stats timeout 30s
   server-state-file {state_file}
-  close-spread-time 2s
 
 defaults
   mode http

@@ -27,7 +27,6 @@ CONFIGURATION = """\
 global
   nbthread 1
   stats socket {folder}/{name}.sock level admin
-  close-spread-time 2s
 defaults
   mode http
   option idle-close-on-response
