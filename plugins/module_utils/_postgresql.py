@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import socket
 import sys
 from dataclasses import dataclass, field
 from types import ModuleType
@@ -134,6 +136,11 @@ class Connection:
         """End the session. The server rolls back what is open."""
         self._raw.close()
 
+    def shut_down(self) -> None:
+        """Cut the way to the server, also while another thread waits for an answer: it gets an error at once."""
+        with contextlib.suppress(OSError, self._driver.Error), socket.socket(fileno=os.dup(self._raw.fileno())) as way:
+            way.shutdown(socket.SHUT_RDWR)
+
     def __enter__(self) -> Connection:
         return self
 
@@ -151,7 +158,19 @@ class Connection:
 
 def connect(login: Login, database: str | None = None) -> Connection:
     """A session with `database` (the maintenance database when None); PostgresqlError says why there is none."""
-    name = login.maintenance_database if database is None else database
+    connection = _open(login, login.maintenance_database if database is None else database)
+    if connection.server_version < OLDEST_SERVER:
+        connection.close()
+        raise PostgresqlError(f"{server_name(login)} runs PostgreSQL {connection.server_version // 10000}; 13 is the oldest that is supported")
+    return connection
+
+
+def connect_console(login: Login, name: str) -> Connection:
+    """A session with the console of a pooler, which is no server and knows few statements."""
+    return _open(login, name)
+
+
+def _open(login: Login, name: str) -> Connection:
     driver = _driver()
     # Whatever the database's own encoding is, scripts and names are Unicode here.
     special = {"client_encoding": "UTF8", **({"password": login.password} if login.password else {})}
@@ -164,11 +183,7 @@ def connect(login: Login, database: str | None = None) -> Connection:
     except driver.Error as error:
         reason = _one_line(str(error))
         raise PostgresqlError(f"no session with database {name} on {server_name(login)} as {login.user}: {reason}", _sqlstate(error)) from error
-    connection = Connection(driver, raw, name)
-    if connection.server_version < OLDEST_SERVER:
-        raw.close()
-        raise PostgresqlError(f"{server_name(login)} runs PostgreSQL {connection.server_version // 10000}; 13 is the oldest that is supported")
-    return connection
+    return Connection(driver, raw, name)
 
 
 def server_name(login: Login) -> str:

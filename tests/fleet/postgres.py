@@ -27,10 +27,11 @@ from fleet.ports import Endpoint
 from fleet.processes import Process
 
 OWNER = "upgrade"
+REPLICATOR = "replicator"
 APPLICATION = "shop"
 SCHEMA = Path(__file__).resolve().parent / "shop" / "schema.sql"
 NOBODY = 65534
-NEEDED = ("postgres", "initdb", "pg_dump", "pg_restore")
+NEEDED = ("postgres", "initdb", "pg_dump", "pg_restore", "pg_basebackup")
 READY_SECONDS = 30
 # PostgreSQL's fast shutdown: end the sessions, write a checkpoint, go.
 STOP_SIGNAL = signal.SIGINT
@@ -45,7 +46,14 @@ dynamic_shared_memory_type = mmap
 timezone = 'UTC'
 log_timezone = 'UTC'
 log_line_prefix = '%m [%p] %u@%d/%a '
+wal_retrieve_retry_interval = '100ms'
 """
+# What a role needs that has a standby take over from its primary, and no superuser.
+SWITCHOVER_RIGHTS = (
+    f"GRANT pg_signal_backend TO {OWNER}",
+    f"GRANT EXECUTE ON FUNCTION pg_promote(boolean, integer), pg_reload_conf() TO {OWNER}",
+    f"GRANT ALTER SYSTEM ON PARAMETER default_transaction_read_only, synchronous_standby_names TO {OWNER}",
+)
 # As nobody, but with the right to enter folders that are closed to others. Without the secure bit that right would not count where a program asks by
 # access(2) whether it may run another one, as initdb does.
 AS_NOBODY = ["setpriv", "--securebits=+no_setuid_fixup", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--inh-caps=+dac_read_search",
@@ -54,6 +62,7 @@ ACCESS = """\
 # TYPE  DATABASE             USER       ADDRESS       METHOD
 host    all                  {owner}    127.0.0.0/8   trust
 host    {databases}          {shop}     127.0.0.0/8   trust
+host    replication          {replicator}  127.0.0.0/8   trust
 """
 
 
@@ -98,23 +107,30 @@ class Postgres:
 
     def create(self) -> None:
         """Make the cluster, its roles and its empty databases."""
-        self.directory.mkdir(parents=True)
-        if os.geteuid() == 0:
-            os.chown(self.directory, NOBODY, NOBODY)
-        self.directory.chmod(0o700)
+        self._make_directory()
         self._run("initdb", "-D", str(self.data), "--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C", "--data-checksums")
         with open(self.data / "postgresql.conf", "a", encoding="utf-8") as configuration:
             configuration.write(CONFIGURATION.format(endpoint=self.endpoint))
-        access = ACCESS.format(owner=OWNER, shop=APPLICATION, databases=",".join(TENANTS.values()))
+        access = ACCESS.format(owner=OWNER, shop=APPLICATION, replicator=REPLICATOR, databases=",".join(TENANTS.values()))
         (self.data / "pg_hba.conf").write_text(access, encoding="utf-8")
         statements = [
             f"CREATE ROLE {OWNER} LOGIN CREATEDB",
             f"GRANT pg_monitor TO {OWNER}",
             f"CREATE ROLE {APPLICATION} LOGIN",
+            f"CREATE ROLE {REPLICATOR} LOGIN REPLICATION",
+            *SWITCHOVER_RIGHTS,
             *(f"CREATE DATABASE {database} OWNER {OWNER}" for database in TENANTS.values()),
         ]
         # Without a server: the superuser needs no way in.
         self._run("postgres", "--single", "-D", str(self.data), "postgres", text="".join(f"{statement}\n" for statement in statements))
+
+    def create_standby(self, primary: Endpoint, name: str) -> None:
+        """Make it a copy of the server at `primary`, which it follows under this name."""
+        self._make_directory()
+        source = f"host={primary.address} port={primary.port} user={REPLICATOR} application_name={name} sslmode=disable gssencmode=disable"
+        self._run("pg_basebackup", "-D", str(self.data), "-d", source, "-R", "-X", "stream", "--checkpoint=fast")
+        with open(self.data / "postgresql.conf", "a", encoding="utf-8") as configuration:
+            configuration.write(CONFIGURATION.format(endpoint=self.endpoint))
 
     def start(self) -> Process:
         """Start the server; `wait_ready` says when it can be used."""
@@ -140,6 +156,12 @@ class Postgres:
             with connect(self.endpoint, database) as connection:
                 connection.execute(schema)
 
+    def _make_directory(self) -> None:
+        self.directory.mkdir(parents=True)
+        if os.geteuid() == 0:
+            os.chown(self.directory, NOBODY, NOBODY)
+        self.directory.chmod(0o700)
+
     def _run(self, program: str, *arguments: str, text: str = "") -> None:
         command = [*self._as_user(), str(self.binaries / program), *arguments]
         done = subprocess.run(
@@ -152,7 +174,7 @@ class Postgres:
     def _as_user(self) -> list[str]:
         """What stands before a server command, so that it runs as somebody PostgreSQL accepts."""
         if self._prefix is None:
-            ways = _ways_to_an_accepted_user()
+            ways = accepted_prefixes()
             self._prefix = next((prefix for prefix in ways if self._works(prefix)), None)
         if self._prefix is None:
             raise PostgresError(
@@ -168,8 +190,8 @@ class Postgres:
             return False
 
 
-def _ways_to_an_accepted_user() -> list[list[str]]:
-    """Command prefixes to try in turn: PostgreSQL refuses root, and a user id that has no name."""
+def accepted_prefixes() -> list[list[str]]:
+    """Command prefixes to try in turn: PostgreSQL (as PgBouncer) refuses root, and a user id that has no name."""
     if os.geteuid() == 0:
         drop = "import os, sys; os.setgroups([]); os.setgid({0}); os.setuid({0}); os.execv(sys.argv[1], sys.argv[1:])".format(NOBODY)
         # First with the right to enter folders that are closed to others, as a root user's clone usually is; then without.

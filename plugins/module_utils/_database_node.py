@@ -1,0 +1,151 @@
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A PostgreSQL server as one of two that exchange their roles: what it is, how far it is, fenced, promoted.
+
+Source: PostgreSQL's documentation of its system administration functions and of ``pg_stat_wal_receiver``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import socket
+from dataclasses import dataclass
+from typing import Iterator
+
+from ansible_collections.alwayson.upgrade.plugins.module_utils._pgbouncer_file import Server
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import Connection, Login, PostgresqlError, connect, literal
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql_catalog import identity, replicas
+from ansible_collections.alwayson.upgrade.plugins.module_utils._waiting import wait_for
+
+KNOCK_SECONDS, FENCE_SECONDS = 1.0, 5.0
+MESSAGE_PREFIX = "alwayson.upgrade"
+FENCE = "default_transaction_read_only"
+OLD_TRANSACTIONS = """
+SELECT format('process %%s of %%s (%%s) for %%s s', pid, usename, state, round(extract(epoch FROM clock_timestamp() - xact_start)))
+  FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid() AND xact_start < clock_timestamp() - %s * interval '1 second'
+"""
+END_TRANSACTIONS = """
+SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+ WHERE backend_type = 'client backend' AND pid <> pg_backend_pid() AND xact_start IS NOT NULL
+"""
+
+
+@dataclass(frozen=True)
+class Position:
+    """What a server is and how far its log is: `lsn` is what it has written, or as a standby replayed."""
+
+    system_identifier: str
+    in_recovery: bool
+    lsn: str
+
+
+class Node:
+    """One server. Its session is opened by `opened`.
+
+    :param address: how the poolers' files name it.
+    """
+
+    def __init__(self, name: str, login: Login, address: Server) -> None:
+        self.name = name
+        self.address = address
+        self._login = login
+        self._session: Connection | None = None
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self._login.host}:{self._login.port})"
+
+    @contextlib.contextmanager
+    def opened(self) -> Iterator[Node]:
+        """Have its session open while the block runs."""
+        with connect(self._login) as self._session:
+            # Its own statements go on when everybody else's are read only.
+            self._session.run(f"SET {FENCE} = off")
+            try:
+                yield self
+            finally:
+                self._session = None
+
+    def shut_down(self) -> None:
+        """End a wait for this server that may never end."""
+        if self._session is not None:
+            self._session.shut_down()
+
+    def is_refusing(self) -> bool:
+        """Whether its host says that nothing listens there: then the server is dead, and not only out of reach."""
+        try:
+            socket.create_connection((self._login.host, self._login.port), timeout=KNOCK_SECONDS).close()
+        except ConnectionRefusedError:
+            return True
+        except OSError:
+            return False
+        return False
+
+    def is_in_recovery(self) -> bool:
+        """Whether it takes no writes because it is a standby."""
+        return bool(self._session.value("SELECT pg_is_in_recovery()"))
+
+    def position(self) -> Position:
+        """See `Position`."""
+        facts = identity(self._session)
+        lsn = self._session.value("SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END::text")
+        return Position(facts["system_identifier"], not facts["primary"], lsn)
+
+    def replicas(self) -> list[dict]:
+        """Who streams from it, see `_postgresql_catalog.replicas`."""
+        return replicas(self._session)
+
+    def streams_as(self) -> str | None:
+        """Under which name it streams from its primary; None when it does not."""
+        rows = self._session.rows("SELECT conninfo FROM pg_stat_wal_receiver WHERE status = 'streaming'")
+        if not rows:
+            return None
+        named = re.search(r"application_name=('[^']*'|\S+)", rows[0][0] or "")
+        return named[1].strip("'") if named else self._session.value("SELECT coalesce(nullif(current_setting('cluster_name'), ''), 'walreceiver')")
+
+    def setting(self, name: str) -> str:
+        """A setting of the server, as text."""
+        return self._session.value("SELECT setting FROM pg_settings WHERE name = %s", (name,))
+
+    def configure(self, name: str, value: str | None) -> None:
+        """Change a setting of the whole server (None: as its files have it), and have it take that."""
+        self._session.run(f"ALTER SYSTEM RESET {name}" if value is None else f"ALTER SYSTEM SET {name} = {literal(value)}")
+        self._session.run("SELECT pg_reload_conf()")
+
+    def old_transactions(self, seconds: float) -> list[str]:
+        """A description of each transaction that has lasted so long."""
+        return [row[0] for row in self._session.rows(OLD_TRANSACTIONS, (seconds,))]
+
+    def is_fenced(self) -> bool:
+        """Whether new transactions are read only, for whoever does not ask for another kind."""
+        return self._session.value("SELECT reset_val FROM pg_settings WHERE name = %s", (FENCE,)) == "on"
+
+    def fence(self) -> None:
+        """Have everybody's next transaction be read only, and end those that are under way, of clients that come past the poolers."""
+        self.configure(FENCE, "on")
+        if not wait_for(self.is_fenced, FENCE_SECONDS, 0.001):
+            raise PostgresqlError(f"{self} does not take {FENCE}=on: see its log")
+        self._session.rows(END_TRANSACTIONS)
+
+    def unfence(self) -> None:
+        """Have it take writes again, if it is a primary."""
+        self.configure(FENCE, None)
+
+    def end_of_log(self) -> str:
+        """The end of what it has acknowledged, which is on the disk then: also commits that did not wait for that (``synchronous_commit=off``)."""
+        self._session.run(f"SELECT pg_logical_emit_message(true, '{MESSAGE_PREFIX}', 'switchover')")
+        return self._session.value("SELECT pg_current_wal_lsn()::text")
+
+    def has_replayed(self, lsn: str) -> bool:
+        """Whether it has everything up to there."""
+        return bool(self._session.value("SELECT pg_last_wal_replay_lsn() >= %s::pg_lsn", (lsn,)))
+
+    def bytes_behind(self, lsn: str) -> int:
+        """How much of its primary's log it has not replayed."""
+        return int(self._session.value("SELECT pg_wal_lsn_diff(%s::pg_lsn, pg_last_wal_replay_lsn())", (lsn,)))
+
+    def promote(self) -> None:
+        """Begin to make it a primary."""
+        if not self._session.value("SELECT pg_promote(false)"):
+            raise PostgresqlError(f"{self} refuses to be promoted: see its log")

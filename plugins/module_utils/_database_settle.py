@@ -1,0 +1,71 @@
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What ends a switchover that did not get to its end: clients go on, wherever they can, and nobody has to know how far it had come.
+
+Everything is read anew, over sessions of its own, so that another process can do it when the first one is dead.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from typing import Callable, Sequence
+
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_node import Node
+from ansible_collections.alwayson.upgrade.plugins.module_utils._pgbouncer import PgBouncer, PoolerError
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import PostgresqlError
+
+# How long a server that takes writes is waited for before clients go on with reading alone.
+PATIENCE_SECONDS, PAUSE_SECONDS = 15.0, 0.05
+
+OLD, NEW, READ_ONLY = "old", "new", "read only"
+
+
+def settle(old: Node, new: Node, poolers: Sequence[PgBouncer], may_promote: bool, patience: float = PATIENCE_SECONDS,
+           steady: Callable[[], float] = time.monotonic, sleep: Callable[[float], None] = time.sleep) -> tuple[str, list[str]]:
+    """Have every client go on; returns with whom (`OLD`, `NEW`, or `READ_ONLY` on the new one), and a sentence for each pooler that did not do so.
+
+    :param may_promote: whether the new one is known to have everything that was acknowledged, so that it follows a primary that died.
+    """
+    give_up = steady() + patience
+    while (found := _who_takes_writes(old, new, may_promote)) is None and steady() < give_up:
+        sleep(PAUSE_SECONDS)
+    target = found or READ_ONLY
+    if target == OLD:
+        with contextlib.suppress(PostgresqlError), old.opened():
+            old.unfence()
+    problems = [problem for pooler in poolers if (problem := _lead(pooler, old, new, target))]
+    return target, problems
+
+
+def _who_takes_writes(old: Node, new: Node, may_promote: bool) -> str | None:
+    """None while that is not certain."""
+    try:
+        with new.opened():
+            if not new.is_in_recovery():
+                return NEW
+            if may_promote and old.is_refusing():
+                new.promote()
+                return None
+    except PostgresqlError:
+        if not new.is_refusing():
+            return None
+    try:
+        with old.opened():
+            return None if old.is_in_recovery() else OLD
+    except PostgresqlError:
+        return None
+
+
+def _lead(pooler: PgBouncer, old: Node, new: Node, target: str) -> str:
+    """Have a pooler's clients go on there; what went wrong."""
+    way = (new.address, old.address) if target == OLD else (old.address, new.address)
+    try:
+        pooler.point(*way)
+        with pooler.opened():
+            pooler.follow()
+            pooler.resume()
+    except PoolerError as error:
+        return str(error)
+    return ""

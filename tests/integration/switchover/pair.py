@@ -1,0 +1,189 @@
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A primary, its standby and a PgBouncer in front of them, all real; and clients whose lost writes, errors and waits are counted."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psycopg
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_node import Node
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_switchover import Limits, Switchover
+from ansible_collections.alwayson.upgrade.plugins.module_utils._pgbouncer import PgBouncer
+from ansible_collections.alwayson.upgrade.plugins.module_utils._pgbouncer_file import Server
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import Login
+from fleet import processes
+from fleet.pooler import Pooler, find_binary
+from fleet.ports import Endpoint, Ports
+from fleet.postgres import OWNER, Postgres, find_binaries, remove_interlock
+from fleet.processes import Process
+
+CELLAR = Path(__file__).resolve().parents[3] / "build" / "cache" / "pgbouncer"
+DATABASE = "tenant_a"
+WAIT_SECONDS = 30
+NAMES = ("db1", "db2")
+
+
+class Pair:
+    """The processes; as a context manager they run inside the block. `db1` is the primary at first."""
+
+    def __init__(self, folder: Path) -> None:
+        ports = Ports()
+        binaries = find_binaries()
+        self.folder = folder
+        self.servers = {name: Postgres(binaries, folder / name, ports.endpoint(f"127.0.0.{60 + number}"), folder / f"{name}.log")
+                        for number, name in enumerate(NAMES)}
+        self.pooler = Pooler(find_binary(CELLAR), folder / "pooler", ports.endpoint("127.0.0.65"), folder / "pooler.log")
+        self.processes: dict[str, Process] = {}
+
+    def __enter__(self) -> Pair:
+        try:
+            self._start()
+        except BaseException:
+            self.end()
+            raise
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self.end()
+
+    def end(self) -> None:
+        processes.end(list(self.processes.values()), first_signal=signal.SIGINT)
+        for server in self.servers.values():
+            remove_interlock(server.directory)
+
+    def start_server(self, name: str) -> None:
+        self.processes[name] = self.servers[name].start()
+        self.servers[name].wait_ready(self.processes[name])
+
+    def start_pooler(self) -> None:
+        self.processes["pooler"] = self.pooler.start()
+        self.pooler.wait_ready(self.processes["pooler"])
+
+    def kill(self, name: str) -> None:
+        processes.end([self.processes[name]], first_signal=signal.SIGKILL)
+
+    def node(self, name: str) -> Node:
+        endpoint = self.servers[name].endpoint
+        return Node(name, Login(host=endpoint.address, port=endpoint.port, user=OWNER, ssl_mode="disable"), Server(endpoint.address, str(endpoint.port)))
+
+    def poolers(self) -> list[PgBouncer]:
+        endpoint = self.pooler.endpoint
+        login = Login(host=endpoint.address, port=endpoint.port, user=OWNER, ssl_mode="disable")
+        return [PgBouncer("pooler", login, str(self.pooler.databases))]
+
+    def switchover(self, old: str = "db1", new: str = "db2", **limits) -> Switchover:
+        return Switchover(self.node(old), self.node(new), self.poolers(), Limits(**limits))
+
+    def session(self, name: str, database: str = DATABASE) -> psycopg.Connection:
+        """With a server itself, or with the pooler."""
+        endpoint = self.pooler.endpoint if name == "pooler" else self.servers[name].endpoint
+        return psycopg.connect(host=endpoint.address, port=endpoint.port, user=OWNER, dbname=database, autocommit=True, prepare_threshold=None,
+                               sslmode="disable", gssencmode="disable")
+
+    def value(self, name: str, statement: str):
+        with self.session(name) as session:
+            return session.execute(statement).fetchone()[0]
+
+    def wait_streaming(self, primary: str = "db1") -> None:
+        deadline = time.monotonic() + WAIT_SECONDS
+        while time.monotonic() < deadline:
+            if self.value(primary, "SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'"):
+                return
+            time.sleep(0.05)
+        raise AssertionError("no standby streams")
+
+    def _start(self) -> None:
+        first, second = NAMES
+        self.servers[first].create()
+        self.start_server(first)
+        self.servers[first].fill()
+        with self.session(first) as session:
+            session.execute("CREATE TABLE acknowledged (client integer, number integer, PRIMARY KEY (client, number))")
+        self.servers[second].create_standby(self.servers[first].endpoint, second)
+        self.start_server(second)
+        self.pooler.create(self.servers[first].endpoint)
+        self.start_pooler()
+        self.wait_streaming()
+
+
+@dataclass
+class Load:
+    """Clients through the pooler, at a rate of statements a second, each counted from the moment it was scheduled for: half of them write."""
+
+    endpoint: Endpoint
+    clients: int = 20
+    rate: float = 300.0
+    acknowledged: set = field(default_factory=set)
+    waits_ms: list = field(default_factory=list)
+    errors: list = field(default_factory=list)
+    read_errors: list = field(default_factory=list)
+
+    async def run(self, over: asyncio.Event) -> None:
+        began = time.monotonic()
+        await asyncio.gather(*(self._client(number, began, over) for number in range(self.clients)))
+
+    async def _client(self, client: int, began: float, over: asyncio.Event) -> None:
+        connection, number, interval = None, 0, self.clients / self.rate
+        while not over.is_set():
+            due = began + (number + client / self.clients) * interval
+            await asyncio.sleep(max(0.0, due - time.monotonic()))
+            try:
+                if connection is None or connection.closed:
+                    connection = await self._connect()
+                await self._statement(connection, client, number)
+            except psycopg.Error as error:
+                (self.errors if number % 2 else self.read_errors).append(str(error).strip())
+                with contextlib.suppress(psycopg.Error):
+                    await connection.close()
+                connection = None
+            self.waits_ms.append((time.monotonic() - due) * 1000)
+            number += 1
+        if connection is not None:
+            await connection.close()
+
+    async def _statement(self, connection: psycopg.AsyncConnection, client: int, number: int) -> None:
+        if number % 2:
+            await connection.execute("INSERT INTO acknowledged VALUES (%s, %s)", (client, number))
+            self.acknowledged.add((client, number))
+        else:
+            await connection.execute("SELECT count(*) FROM products")
+
+    async def _connect(self) -> psycopg.AsyncConnection:
+        return await psycopg.AsyncConnection.connect(
+            host=self.endpoint.address, port=self.endpoint.port, user=OWNER, dbname=DATABASE, autocommit=True, prepare_threshold=None,
+            sslmode="disable", gssencmode="disable")
+
+
+class Loading:
+    """Has a load run in a thread while the block does."""
+
+    def __init__(self, load: Load, settle_seconds: float = 1.0) -> None:
+        self.load, self.settle_seconds = load, settle_seconds
+        self._loop = asyncio.new_event_loop()
+        self._over = asyncio.Event()
+        self._thread = threading.Thread(target=lambda: self._loop.run_until_complete(load.run(self._over)), daemon=True)
+
+    def __enter__(self) -> Load:
+        self._thread.start()
+        time.sleep(self.settle_seconds)
+        return self.load
+
+    def __exit__(self, *_exception: object) -> None:
+        time.sleep(self.settle_seconds)
+        self._loop.call_soon_threadsafe(self._over.set)
+        self._thread.join(60)
+        self._loop.close()
+
+
+def lost(pair: Pair, load: Load, server: str) -> set:
+    """What was acknowledged and is not there."""
+    with pair.session(server) as session:
+        return load.acknowledged - {tuple(row) for row in session.execute("SELECT client, number FROM acknowledged").fetchall()}
