@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import signal
 import threading
 import time
@@ -71,13 +70,10 @@ class Pair:
         processes.end([self.processes[name]], first_signal=signal.SIGKILL)
 
     def node(self, name: str) -> Node:
-        endpoint = self.servers[name].endpoint
-        return Node(name, Login(host=endpoint.address, port=endpoint.port, user=OWNER, ssl_mode="disable"), Server(endpoint.address, str(endpoint.port)))
+        return node_at(name, self.servers[name].endpoint)
 
     def poolers(self) -> list[PgBouncer]:
-        endpoint = self.pooler.endpoint
-        login = Login(host=endpoint.address, port=endpoint.port, user=OWNER, ssl_mode="disable")
-        return [PgBouncer("pooler", login, str(self.pooler.databases))]
+        return [pooler_at(self.pooler.endpoint, str(self.pooler.databases))]
 
     def switchover(self, old: str = "db1", new: str = "db2", **limits) -> Switchover:
         return Switchover(self.node(old), self.node(new), self.poolers(), Limits(**limits))
@@ -100,6 +96,10 @@ class Pair:
             time.sleep(0.05)
         raise AssertionError("no standby streams")
 
+    def node_is_fenced(self, name: str) -> bool:
+        with self.node(name).opened() as node:
+            return node.is_fenced()
+
     def _start(self) -> None:
         first, second = NAMES
         self.servers[first].create()
@@ -112,6 +112,16 @@ class Pair:
         self.pooler.create(self.servers[first].endpoint)
         self.start_pooler()
         self.wait_streaming()
+
+
+def node_at(name: str, endpoint: Endpoint) -> Node:
+    """A server as the module drives it."""
+    return Node(name, Login(host=endpoint.address, port=endpoint.port, user=OWNER, ssl_mode="disable"), Server(endpoint.address, str(endpoint.port)))
+
+
+def pooler_at(endpoint: Endpoint, databases: str) -> PgBouncer:
+    """A pooler as the module drives it."""
+    return PgBouncer("pooler", Login(host=endpoint.address, port=endpoint.port, user=OWNER, ssl_mode="disable"), databases)
 
 
 @dataclass
@@ -141,7 +151,7 @@ class Load:
                 await self._statement(connection, client, number)
             except psycopg.Error as error:
                 (self.errors if number % 2 else self.read_errors).append(str(error).strip())
-                with contextlib.suppress(psycopg.Error):
+                if connection is not None:
                     await connection.close()
                 connection = None
             self.waits_ms.append((time.monotonic() - due) * 1000)
@@ -187,3 +197,18 @@ def lost(pair: Pair, load: Load, server: str) -> set:
     """What was acknowledged and is not there."""
     with pair.session(server) as session:
         return load.acknowledged - {tuple(row) for row in session.execute("SELECT client, number FROM acknowledged").fetchall()}
+
+
+def wait_writable(pair: Pair) -> str:
+    """Which of the two a client of the pooler writes to, as soon as one can."""
+    deadline, why = time.monotonic() + WAIT_SECONDS, None
+    addresses = {(server.endpoint.address, server.endpoint.port): name for name, server in pair.servers.items()}
+    while time.monotonic() < deadline:
+        try:
+            with pair.session("pooler") as session:
+                session.execute("CREATE TABLE IF NOT EXISTS is_writable ()")
+                return addresses[session.execute("SELECT host(inet_server_addr()), inet_server_port()").fetchone()]
+        except psycopg.Error as error:
+            why = error
+            time.sleep(0.05)
+    raise AssertionError(f"nobody takes writes: {why}")

@@ -5,10 +5,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
 import psycopg
 import pytest
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_switchover import SwitchoverError
-from integration.switchover.pair import Load, Loading, Pair, lost
+from ansible_collections.alwayson.upgrade.plugins.module_utils._pgbouncer_file import Server
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import PostgresqlError
+from integration.switchover.controller import at
+from integration.switchover.pair import Load, Loading, Pair, lost, wait_writable
+
+CONTROLLER = Path(__file__).with_name("controller.py")
 
 
 @pytest.fixture
@@ -31,3 +42,79 @@ def test_clients_wait_for_a_moment_and_nothing_is_lost(pair):
         session.execute("INSERT INTO acknowledged VALUES (-1, -1)")
     again = pair.switchover().bring_about()
     assert not again.changed and "follows nobody: have it follow db2" in again.warnings[0]
+
+
+@pytest.mark.parametrize("step", ["fenced", *(pytest.param(name, marks=pytest.mark.thorough) for name in ("paused", "replayed", "promoted"))])
+def test_a_controller_that_is_killed_in_the_window_leaves_clients_that_go_on(pair, step):
+    load = Load(pair.pooler.endpoint)
+    with Loading(load):
+        places = [str(endpoint) for endpoint in (*(server.endpoint for server in pair.servers.values()), pair.pooler.endpoint)]
+        done = subprocess.run([sys.executable, str(CONTROLLER), step, *places, str(pair.pooler.databases)], check=False, timeout=60)
+        assert done.returncode == -signal.SIGKILL
+        writable = wait_writable(pair)
+    assert writable == ("db2" if step == "promoted" else "db1")
+    assert load.errors == load.read_errors == [] and lost(pair, load, writable) == set()
+    result = pair.switchover().bring_about()
+    assert result.changed == (step != "promoted")
+
+
+@pytest.mark.parametrize(("step", "goes_on_with"), [("paused", "db1"), ("replayed", "db2")])
+def test_an_old_primary_that_dies_in_the_window(pair, step, goes_on_with):
+    """Before its log's end is known, only it can go on, here when its service manager has begun it again; afterwards the standby has everything."""
+    load = Load(pair.pooler.endpoint)
+    switchover = pair.switchover()
+
+    def die() -> None:
+        pair.kill("db1")
+        if goes_on_with == "db1":
+            pair.start_server("db1")
+
+    with Loading(load):
+        at(switchover, step, die)
+        with contextlib.suppress(SwitchoverError):
+            switchover.bring_about()
+        assert wait_writable(pair) == goes_on_with
+    assert load.errors == load.read_errors == [] and lost(pair, load, goes_on_with) == set()
+
+
+def test_a_pooler_that_dies_in_the_window_comes_back_to_the_new_primary(pair):
+    load = Load(pair.pooler.endpoint)
+    switchover = pair.switchover()
+
+    def die() -> None:
+        pair.kill("pooler")
+        pair.start_pooler()
+
+    with Loading(load):
+        at(switchover, "promoted", die)
+        with pytest.raises(SwitchoverError, match="Clients go on with db2"):
+            switchover.bring_about()
+        assert wait_writable(pair) == "db2"
+    # Whoever was connected to it was cut off, once.
+    assert 0 < len(load.errors) + len(load.read_errors) <= 2 * load.clients and lost(pair, load, "db2") == set()
+
+
+def test_a_transaction_that_lasts_is_waited_for_in_vain_and_nothing_has_changed(pair):
+    load = Load(pair.pooler.endpoint)
+    with Loading(load), pair.session("pooler") as session:
+        session.execute("BEGIN")
+        session.execute("SELECT 1")
+        with pytest.raises(SwitchoverError, match="pooler .* did not come to rest within 0.5 s.* Clients go on with db1"):
+            pair.switchover(pause_seconds=0.5).bring_about()
+        with pytest.raises(SwitchoverError, match="a pause would wait for transactions on db1"):
+            pair.switchover(transaction_seconds=0.1).bring_about()
+        session.execute("COMMIT")
+    assert load.errors == load.read_errors == [] and lost(pair, load, "db1") == set() and not pair.node_is_fenced("db1")
+
+
+def test_what_does_not_fit_is_refused_before_anything_is_held(pair):
+    assert not pair.switchover("db2", "db1").bring_about().changed
+    stranger = pair.switchover()
+    stranger.poolers[0].point(stranger.old.address, Server("127.0.0.99", "5432"))
+    with pytest.raises(SwitchoverError, match="pooler pooler sends to 127.0.0.99:5432, and db1 .* correct the addresses, or its file"):
+        stranger.bring_about()
+    stranger.poolers[0].point(Server("127.0.0.99", "5432"), stranger.old.address)
+    pair.kill("db2")
+    with pytest.raises((SwitchoverError, PostgresqlError), match="db2|refused"):
+        pair.switchover().bring_about()
+    assert pair.value("pooler", "SELECT 1") == 1
