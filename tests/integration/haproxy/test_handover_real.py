@@ -16,7 +16,7 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy import H
 from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import MAINT, LoadBalancerError
 from fleet.haproxy import find_binary
 from fleet.ports import Ports
-from integration.haproxy.by_ansible import ansible
+from integration.by_ansible import ansible
 from integration.haproxy.real_pool import CELLAR, HERE, Client, load, until
 from integration.haproxy.real_processes import RealProcesses
 

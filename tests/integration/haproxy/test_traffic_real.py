@@ -16,7 +16,7 @@ import time
 import pytest
 from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import CUT, DRAIN, MAINT, READY, LoadBalancerError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic_sequence import Request, TrafficError, foresee
-from integration.haproxy.by_ansible import REPOSITORY, SUBPROCESS_SECONDS, ansible
+from integration.by_ansible import REPOSITORY, SUBPROCESS_SECONDS, ansible
 from integration.haproxy.real_pool import BACKEND, MEMBERS, Client, load, until
 
 

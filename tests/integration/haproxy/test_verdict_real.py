@@ -9,7 +9,7 @@ import http.client
 
 import pytest
 from ansible_collections.alwayson.upgrade.plugins.module_utils._judge import sampled
-from integration.haproxy.by_ansible import ansible
+from integration.by_ansible import ansible
 from integration.haproxy.real_pool import BACKEND, MEMBERS, Client, Pool, load
 
 EARLIER, NEWER, SLOW_MS = 700, 40, 100

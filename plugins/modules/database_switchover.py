@@ -1,0 +1,250 @@
+#!/usr/bin/python
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: database_switchover
+short_description: Have a PostgreSQL standby take over from its primary while PgBouncer holds the clients
+version_added: 0.2.0
+author: The alwayson.upgrade maintainers (@alwayson)
+description:
+  - Pauses all poolers at once, has the old primary take no more writes, waits until the standby has replayed everything that was acknowledged, promotes it,
+    sends the poolers there, and resumes them. Clients wait for a moment and get no error.
+  - Whatever becomes of it, clients go on. When the module fails, or is killed, or a server does not answer any more, the poolers are sent to the server that
+    takes writes, and resumed. A second process sees to that, which outlives the first one.
+  - Nothing is begun when the standby lags or does not stream, or when a transaction has lasted so long that a pause would wait for it.
+  - Nothing is changed when it is done already.
+extends_documentation_fragment:
+  - alwayson.upgrade.fence
+attributes:
+  check_mode:
+    support: full
+    description: Looks for all that could be in the way, and changes nothing.
+  diff_mode:
+    support: none
+    description: The role of two servers is no text.
+options:
+  old_primary:
+    description: The primary that is to be relieved.
+    type: dict
+    required: true
+    suboptions: &server
+      name:
+        description: Its name, for messages.
+        type: str
+        required: true
+      host:
+        description: Its address, as seen from the host that the module runs on.
+        type: str
+        required: true
+      port:
+        description: Its port.
+        type: int
+        default: 5432
+      pooler_host:
+        description: What the poolers' files have as C(host) for it, where that is another word than O(old_primary.host).
+        type: str
+      pooler_port:
+        description: What they have as C(port), where that is another one.
+        type: int
+  new_primary:
+    description: Its standby, which takes over.
+    type: dict
+    required: true
+    suboptions: *server
+  login_user:
+    description: Role to log in as, on both servers.
+    type: str
+    default: postgres
+  login_password:
+    description: Its password. Without it, libpq's own ways apply, such as V(~/.pgpass).
+    type: str
+  login_db:
+    description: A database for the sessions.
+    type: str
+    default: postgres
+  ssl_mode:
+    description: How the sessions are encrypted and the servers verified, as in libpq's C(sslmode).
+    type: str
+    choices: [disable, allow, prefer, require, verify-ca, verify-full]
+    default: prefer
+  ca_cert:
+    description: File with the certificates of the authorities that vouch for the servers.
+    type: path
+  poolers:
+    description: Every PgBouncer that sends to these servers. One that is left out goes on sending to the old one, which takes no writes any more.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name:
+        description: Its name, for messages.
+        type: str
+        required: true
+      host:
+        description: Its address.
+        type: str
+        required: true
+      port:
+        description: Its port.
+        type: int
+        default: 6432
+      user:
+        description: One of its C(admin_users).
+        type: str
+        default: pgbouncer
+      password:
+        description: The password of O(poolers.user).
+        type: str
+      ssl_mode:
+        description: As libpq's C(sslmode).
+        type: str
+        default: prefer
+      file:
+        description: The file that has its section C([databases]), or that this section includes, on the host that the module runs on.
+        type: path
+        required: true
+  max_lag_bytes:
+    description: How much of the log the standby may not have replayed at the beginning.
+    type: int
+    default: 10000000
+  max_transaction_seconds:
+    description: No transaction may have lasted longer at the beginning.
+    type: float
+    default: 15
+  pause_timeout:
+    description: Seconds that the poolers may take to come to rest.
+    type: float
+    default: 5
+  window_timeout:
+    description: Seconds from the beginning of the pause within which all has to be done. Clients are held no longer.
+    type: float
+    default: 15
+requirements:
+  - psycopg (version 3) or psycopg2 on the host that the module runs on
+notes:
+  - Run it on the host of the pooler, or on one that has all poolers' files. It is one process on purpose. A task for each step would take longer than the
+    whole window does.
+  - The role needs C(pg_monitor) and C(pg_signal_backend), the right to execute C(pg_promote) and C(pg_reload_conf), and C(ALTER SYSTEM) on the parameters
+    C(default_transaction_read_only) and C(synchronous_standby_names) (PostgreSQL 15 or newer, before that a superuser).
+  - The old primary is left as a server that takes no writes. To have it follow the new one is another step.
+  - Set C(wal_retrieve_retry_interval=100ms) on both servers. With its default a promotion takes up to 5 seconds now and then.
+  - PgBouncer needs C(server_fast_close=1) where clients keep sessions (C(pool_mode=session)).
+seealso:
+  - module: alwayson.upgrade.database_info
+"""
+
+EXAMPLES = r"""
+- name: Have db2 take over from db1
+  alwayson.upgrade.database_switchover:
+    old_primary:
+      name: db1
+      host: 10.0.0.51
+    new_primary:
+      name: db2
+      host: 10.0.0.52
+    login_user: upgrade
+    login_password: "{{ vault_upgrade_password }}"
+    poolers:
+      - name: pooler1
+        host: 127.0.0.1
+        user: upgrade
+        password: "{{ vault_upgrade_password }}"
+        file: /etc/pgbouncer/databases.ini
+  become: true
+  become_user: postgres
+  delegate_to: pooler1
+"""
+
+RETURN = r"""
+primary:
+  description: Who takes writes now. In check mode, who would.
+  returned: success
+  type: str
+  sample: db2
+steps:
+  description: Milliseconds from the beginning of the pause to the end of each step. Empty when nothing was done.
+  returned: success
+  type: dict
+  sample: {paused: 3.3, fenced: 18.8, replayed: 23.5, promoted: 46.3, resumed: 50.4}
+lsn:
+  description: Where the old primary's log ends, which the new one has replayed.
+  returned: success
+  type: str
+  sample: 0/4000148
+synchronous:
+  description: Whether the standby was a synchronous one.
+  returned: success
+  type: bool
+  sample: false
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.alwayson.upgrade.plugins.module_utils import _fence, _pgbouncer
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_node import Node
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_switchover import Limits, Result, Switchover, SwitchoverError
+from ansible_collections.alwayson.upgrade.plugins.module_utils._interruption import unwind_when_ended
+from ansible_collections.alwayson.upgrade.plugins.module_utils._pgbouncer import PoolerError
+from ansible_collections.alwayson.upgrade.plugins.module_utils._pgbouncer_file import Server
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import LOGIN_ARGUMENTS, Login, PostgresqlError
+
+SERVER = {
+    "name": {"type": "str", "required": True},
+    "host": {"type": "str", "required": True},
+    "port": {"type": "int", "default": 5432},
+    "pooler_host": {"type": "str"},
+    "pooler_port": {"type": "int"},
+}
+ARGUMENTS = {
+    **{name: LOGIN_ARGUMENTS[name] for name in ("login_user", "login_password", "login_db", "ssl_mode", "ca_cert")},
+    **_pgbouncer.ARGUMENTS,
+    "old_primary": {"type": "dict", "required": True, "options": SERVER},
+    "new_primary": {"type": "dict", "required": True, "options": SERVER},
+    "max_lag_bytes": {"type": "int", "default": 10_000_000},
+    "max_transaction_seconds": {"type": "float", "default": 15},
+    "pause_timeout": {"type": "float", "default": 5},
+    "window_timeout": {"type": "float", "default": 15},
+}
+
+
+def main() -> None:
+    module = AnsibleModule(argument_spec={**_fence.ARGUMENTS, **ARGUMENTS}, supports_check_mode=True)
+    unwind_when_ended(SwitchoverError)
+    try:
+        with _fence.admitted(module.params["fence"], module.check_mode):
+            result = switch(module.params, module.check_mode)
+    except (SwitchoverError, PoolerError, PostgresqlError, _fence.FenceError) as error:
+        module.fail_json(msg=str(error))
+    for warning in result.warnings:
+        module.warn(warning)
+    module.exit_json(changed=result.changed, primary=module.params["new_primary"]["name"], steps=result.steps, lsn=result.lsn, synchronous=result.synchronous)
+
+
+def switch(options: dict, check_mode: bool) -> Result:
+    """Have it done, or see whether it could be."""
+    limits = Limits(options["max_lag_bytes"], options["max_transaction_seconds"], options["pause_timeout"], options["window_timeout"])
+    if not 0 < limits.pause_seconds <= limits.window_seconds:
+        raise SwitchoverError("pause_timeout must be more than 0, and window_timeout not less than it: clients must not be held for ever")
+    old, new = node(options, "old_primary"), node(options, "new_primary")
+    if old.name == new.name or old.address == new.address:
+        raise SwitchoverError(f"old_primary and new_primary are {old} and {new}: give two servers, each with a name of its own")
+    switchover = Switchover(old, new, _pgbouncer.of(options["poolers"]), limits)
+    if not check_mode:
+        return switchover.bring_about()
+    switchover.result.changed = switchover.survey()
+    return switchover.result
+
+
+def node(options: dict, role: str) -> Node:
+    """The server that an option describes."""
+    server = options[role]
+    login = Login(host=server["host"], port=server["port"], user=options["login_user"], password=options["login_password"],
+                  maintenance_database=options["login_db"], ssl_mode=options["ssl_mode"], ca_cert=options["ca_cert"])
+    return Node(server["name"], login, Server(server["pooler_host"] or server["host"], str(server["pooler_port"] or server["port"])))
+
+
+if __name__ == "__main__":
+    main()
