@@ -113,6 +113,10 @@ class Node:
         self._session.run(f"ALTER SYSTEM RESET {name}" if value is None else f"ALTER SYSTEM SET {name} = {literal(value)}")
         self._session.run("SELECT pg_reload_conf()")
 
+    def checkpoint(self) -> None:
+        """Have everything of now on the disk, and in the log that it is."""
+        self._session.run("CHECKPOINT")
+
     def old_transactions(self, seconds: float) -> list[str]:
         """A description of each transaction that has lasted so long."""
         return [row[0] for row in self._session.rows(OLD_TRANSACTIONS, (seconds,))]

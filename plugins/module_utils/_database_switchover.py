@@ -139,7 +139,8 @@ class Switchover:
             self.result.warnings.append(f"{RETRY_SETTING} is {retry} ms on {self.new}: now and then its promotion waits for so long. Set it to 100ms")
 
     def _prepare(self) -> None:
-        """A new primary that waits for standbys which it does not have would acknowledge nothing."""
+        """What both have in common is as young as can be, for the old one to follow later; nobody waits for a standby which the new one does not have."""
+        self.old.checkpoint()
         names = self.new.setting("synchronous_standby_names")
         if names:
             self.new.configure("synchronous_standby_names", "")

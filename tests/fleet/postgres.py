@@ -48,10 +48,11 @@ log_timezone = 'UTC'
 log_line_prefix = '%m [%p] %u@%d/%a '
 wal_retrieve_retry_interval = '100ms'
 """
-# What a role needs that has a standby take over from its primary, and no superuser.
+# What a role needs that has a standby take over from its primary, has the old one follow it, and is no superuser.
 SWITCHOVER_RIGHTS = (
-    f"GRANT pg_signal_backend TO {OWNER}",
-    f"GRANT EXECUTE ON FUNCTION pg_promote(boolean, integer), pg_reload_conf() TO {OWNER}",
+    f"GRANT pg_signal_backend, pg_checkpoint TO {OWNER}",
+    f"GRANT EXECUTE ON FUNCTION pg_promote(boolean, integer), pg_reload_conf(), pg_ls_dir(text, boolean, boolean), pg_stat_file(text, boolean), "
+    f"pg_read_binary_file(text), pg_read_binary_file(text, bigint, bigint, boolean) TO {OWNER}",
     f"GRANT ALTER SYSTEM ON PARAMETER default_transaction_read_only, synchronous_standby_names TO {OWNER}",
 )
 # As nobody, but with the right to enter folders that are closed to others. Without the secure bit that right would not count where a program asks by
@@ -134,7 +135,11 @@ class Postgres:
 
     def start(self) -> Process:
         """Start the server; `wait_ready` says when it can be used."""
-        return processes.launch("postgres", [*self._as_user(), str(self.binaries / "postgres"), "-D", str(self.data)], self.log, cwd=self.directory)
+        return processes.launch("postgres", self.command(), self.log, cwd=self.directory)
+
+    def command(self) -> list[str]:
+        """What runs it in the foreground."""
+        return [*self._as_user(), str(self.binaries / "postgres"), "-D", str(self.data)]
 
     def wait_ready(self, process: Process) -> None:
         """Wait until a session can be opened."""
@@ -202,6 +207,16 @@ def accepted_prefixes() -> list[list[str]]:
         # In a namespace of its own the same user has another id, one that has a name.
         return [["unshare", "--user", f"--map-user={NOBODY}", f"--map-group={NOBODY}"]]
     return [[]]
+
+
+def running(directory: Path) -> Process | None:
+    """The server of this folder, by its lock file; None when it does not run."""
+    try:
+        pid = int((directory / "data" / "postmaster.pid").read_text(encoding="utf-8").splitlines()[0])
+    except (FileNotFoundError, IndexError, ValueError):
+        return None
+    mark = processes.start_mark(pid)
+    return Process("postgres", pid, mark) if mark else None
 
 
 def remove_interlock(directory: Path) -> None:

@@ -18,10 +18,10 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._database_switcho
 from ansible_collections.alwayson.upgrade.plugins.module_utils._pgbouncer import PgBouncer
 from ansible_collections.alwayson.upgrade.plugins.module_utils._pgbouncer_file import Server
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import Login
-from fleet import processes
+from fleet import postgresctl, processes
 from fleet.pooler import Pooler, find_binary
 from fleet.ports import Endpoint, Ports
-from fleet.postgres import OWNER, Postgres, find_binaries, remove_interlock
+from fleet.postgres import OWNER, Postgres, find_binaries, remove_interlock, running
 from fleet.processes import Process
 
 CELLAR = Path(__file__).resolve().parents[3] / "build" / "cache" / "pgbouncer"
@@ -54,11 +54,13 @@ class Pair:
         self.end()
 
     def end(self) -> None:
-        processes.end(list(self.processes.values()), first_signal=signal.SIGINT)
+        restarted = [server for one in self.servers.values() if (server := running(one.directory))]
+        processes.end([*self.processes.values(), *restarted], first_signal=signal.SIGINT)
         for server in self.servers.values():
             remove_interlock(server.directory)
 
     def start_server(self, name: str) -> None:
+        postgresctl.write(self.servers[name])
         self.processes[name] = self.servers[name].start()
         self.servers[name].wait_ready(self.processes[name])
 

@@ -1,0 +1,141 @@
+#!/usr/bin/python
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: database_rejoin
+short_description: Have an old PostgreSQL primary follow the new one
+version_added: 0.2.0
+author: The alwayson.upgrade maintainers (@alwayson)
+description:
+  - Stops the old primary, rewinds it with C(pg_rewind) to where the two servers parted, puts its own configuration back, has it follow the new primary, starts
+    it, and waits until the new primary says that it streams. Nothing else counts as a proof.
+  - Nothing is changed when it follows already.
+  - Run it on the host of the old primary. O(login_host) is the new one.
+extends_documentation_fragment:
+  - alwayson.upgrade.postgresql
+  - alwayson.upgrade.fence
+attributes:
+  check_mode:
+    support: full
+    description: Tells whether it would be done.
+  diff_mode:
+    support: none
+    description: What is rewound is a data directory. There is no text to compare.
+options:
+  name:
+    description: Under which C(application_name) it streams, which is how the primary names it.
+    type: str
+    required: true
+  data_directory:
+    description: The data directory of the old primary.
+    type: path
+    required: true
+  bin_dir:
+    description: Folder of C(pg_rewind), such as V(/usr/lib/postgresql/15/bin).
+    type: path
+    required: true
+  stop_command:
+    description: What stops the old primary's service, as a list of words.
+    type: list
+    elements: str
+    required: true
+  start_command:
+    description: What starts it, as a list of words.
+    type: list
+    elements: str
+    required: true
+  primary_conninfo:
+    description:
+      - How it reaches the new primary to stream from it, as libpq writes it, without C(application_name).
+      - Keep the password out of it, in V(~/.pgpass) of the server's account.
+    type: str
+    required: true
+  timeout:
+    description: Seconds for it to stop, and for it to stream.
+    type: float
+    default: 60
+notes:
+  - The servers need C(data_checksums) or C(wal_log_hints=on).
+  - The login role needs C(pg_monitor) and C(pg_checkpoint), and the right to execute C(pg_ls_dir), C(pg_stat_file) and both forms of C(pg_read_binary_file),
+    as PostgreSQL's documentation of C(pg_rewind) says.
+  - Run it as root, or as the owner of the data directory.
+seealso:
+  - module: alwayson.upgrade.database_switchover
+"""
+
+EXAMPLES = r"""
+- name: Have db1 follow db2
+  alwayson.upgrade.database_rejoin:
+    login_host: 10.0.0.52
+    login_user: upgrade
+    login_password: "{{ vault_upgrade_password }}"
+    name: db1
+    data_directory: /var/lib/postgresql/15/main
+    bin_dir: /usr/lib/postgresql/15/bin
+    stop_command: [systemctl, stop, postgresql@15-main]
+    start_command: [systemctl, start, postgresql@15-main]
+    primary_conninfo: host=10.0.0.52 user=replicator
+  become: true
+  delegate_to: db1
+"""
+
+RETURN = r"""
+said:
+  description: What C(pg_rewind) said. Empty when nothing was done.
+  returned: success
+  type: str
+  sample: "pg_rewind: Done!"
+"""
+
+import os
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.alwayson.upgrade.plugins.module_utils import _fence
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_rejoin import OldPrimary, Rejoin, RejoinError
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import LOGIN_ARGUMENTS, LOGIN_EXCLUSIVE, Login, PostgresqlError
+
+ARGUMENTS = {
+    "name": {"type": "str", "required": True},
+    "data_directory": {"type": "path", "required": True},
+    "bin_dir": {"type": "path", "required": True},
+    "stop_command": {"type": "list", "elements": "str", "required": True},
+    "start_command": {"type": "list", "elements": "str", "required": True},
+    "primary_conninfo": {"type": "str", "required": True},
+    "timeout": {"type": "float", "default": 60},
+}
+
+
+def main() -> None:
+    module = AnsibleModule(argument_spec={**LOGIN_ARGUMENTS, **_fence.ARGUMENTS, **ARGUMENTS}, mutually_exclusive=LOGIN_EXCLUSIVE, supports_check_mode=True)
+    try:
+        with _fence.admitted(module.params["fence"], module.check_mode):
+            changed, said = rejoin(module.params, module.check_mode)
+    except (RejoinError, PostgresqlError, OSError, _fence.FenceError) as error:
+        module.fail_json(msg=str(error))
+    module.exit_json(changed=changed, said=said)
+
+
+def rejoin(options: dict, check_mode: bool) -> tuple[bool, str]:
+    """Whether it had to be done, and what pg_rewind said."""
+    old = OldPrimary(
+        name=options["name"],
+        data_directory=options["data_directory"],
+        pg_rewind=os.path.join(options["bin_dir"], "pg_rewind"),
+        stop_command=options["stop_command"],
+        start_command=options["start_command"],
+        primary_conninfo=options["primary_conninfo"],
+    )
+    if not os.access(old.pg_rewind, os.X_OK):
+        raise RejoinError(f"there is no program {old.pg_rewind}: give the folder of PostgreSQL's programs as bin_dir")
+    task = Rejoin(old, Login.of(options), options["timeout"])
+    if not task.is_needed():
+        return False, ""
+    return True, "" if check_mode else task.bring_about()
+
+
+if __name__ == "__main__":
+    main()
