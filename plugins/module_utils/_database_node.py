@@ -104,6 +104,16 @@ class Node:
         named = re.search(r"application_name=('[^']*'|\S+)", rows[0][0] or "")
         return named[1].strip("'") if named else self._session.value("SELECT coalesce(nullif(current_setting('cluster_name'), ''), 'walreceiver')")
 
+    def is_named_in(self, names: str) -> bool:
+        """Whether a value of ``synchronous_standby_names`` has its commits wait for this server."""
+        found = {word.strip().strip('"').lower() for word in re.split(r"[(),]|\b(?:FIRST|ANY)\s+\d+|^\s*\d+\s*(?=\()", names, flags=re.IGNORECASE)}
+        return bool({"*", (self.streams_as_named() or "").lower()} & (found - {""}))
+
+    def streams_as_named(self) -> str | None:
+        """Under which name it streams, or would: its primary may be gone."""
+        named = re.search(r"application_name=('[^']*'|\S+)", self.setting("primary_conninfo") or "")
+        return named[1].strip("'") if named else self.setting("cluster_name") or "walreceiver"
+
     def setting(self, name: str) -> str:
         """A setting of the server, as text."""
         return self._session.value("SELECT setting FROM pg_settings WHERE name = %s", (name,))

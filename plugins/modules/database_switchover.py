@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: database_switchover
-short_description: Have a PostgreSQL standby take over from its primary while PgBouncer holds the clients
+short_description: Have a PostgreSQL standby take over from its primary while PgBouncer holds the clients, planned or after a crash
 version_added: 0.2.0
 author: The alwayson.upgrade maintainers (@alwayson)
 description:
@@ -16,6 +16,8 @@ description:
   - Whatever becomes of it, clients go on. When the module fails, or is killed, or a server does not answer any more, the poolers are sent to the server that
     takes writes, and resumed. A second process sees to that, which outlives the first one.
   - Nothing is begun when the standby lags or does not stream, or when a transaction has lasted so long that a pause would wait for it.
+  - After a crash the standby is promoted and the clients go on there. The old primary must not come back as it was, see
+    M(alwayson.upgrade.database_rejoin).
   - Nothing is changed when it is done already.
 extends_documentation_fragment:
   - alwayson.upgrade.fence
@@ -27,6 +29,29 @@ attributes:
     support: none
     description: The role of two servers is no text.
 options:
+  state:
+    description:
+      - V(switched) has a standby take over from a primary that runs.
+      - V(failed_over) has it take over from one that is dead. The standby has to be a synchronous one, or a loss to be accepted.
+      - V(read_only) sends the clients of a primary that is away, or is about to be, to its standby. They read there, and writes are refused
+        (SQLSTATE 25006).
+      - V(read_write) sends them back to the primary.
+    type: str
+    choices: [switched, failed_over, read_only, read_write]
+    default: switched
+  data_loss:
+    description:
+      - Whether a standby may be promoted that is not named in C(synchronous_standby_names), and so may lack what the dead primary acknowledged. It is asked
+        for its own value of that, which is the same on both servers as a rule.
+    type: str
+    choices: [refuse, accept]
+    default: refuse
+  old_is_lost:
+    description:
+      - That somebody has made sure that the old primary does not run. It is needed where its host does not say so by refusing connections. Two servers that
+        take writes go their own ways.
+    type: bool
+    default: false
   old_primary:
     description: The primary that is to be relieved.
     type: dict
@@ -135,6 +160,7 @@ notes:
   - PgBouncer needs C(server_fast_close=1) where clients keep sessions (C(pool_mode=session)).
 seealso:
   - module: alwayson.upgrade.database_info
+  - module: alwayson.upgrade.database_rejoin
 """
 
 EXAMPLES = r"""
@@ -157,11 +183,30 @@ EXAMPLES = r"""
   become: true
   become_user: postgres
   delegate_to: pooler1
+
+- name: Have db2 take over from db1, which has died
+  alwayson.upgrade.database_switchover:
+    state: failed_over
+    old_primary:
+      name: db1
+      host: 10.0.0.51
+    new_primary:
+      name: db2
+      host: 10.0.0.52
+    login_user: upgrade
+    poolers:
+      - name: pooler1
+        host: 127.0.0.1
+        user: upgrade
+        file: /etc/pgbouncer/databases.ini
+  become: true
+  become_user: postgres
+  delegate_to: pooler1
 """
 
 RETURN = r"""
 primary:
-  description: Who takes writes now. In check mode, who would.
+  description: Who takes writes of the poolers' clients now. In check mode, who would. V(null) with O(state=read_only).
   returned: success
   type: str
   sample: db2
@@ -184,8 +229,10 @@ synchronous:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _fence, _pgbouncer
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_failover import Failover, Redirection
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_node import Node
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_switchover import Limits, Result, Switchover, SwitchoverError
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_switchover import Switchover
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_window import Limits, Result, SwitchoverError, Window
 from ansible_collections.alwayson.upgrade.plugins.module_utils._interruption import unwind_when_ended
 from ansible_collections.alwayson.upgrade.plugins.module_utils._pgbouncer import PoolerError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._pgbouncer_file import Server
@@ -198,7 +245,11 @@ SERVER = {
     "pooler_host": {"type": "str"},
     "pooler_port": {"type": "int"},
 }
+STATES = ("switched", "failed_over", "read_only", "read_write")
 ARGUMENTS = {
+    "state": {"type": "str", "choices": list(STATES), "default": "switched"},
+    "data_loss": {"type": "str", "choices": ["refuse", "accept"], "default": "refuse"},
+    "old_is_lost": {"type": "bool", "default": False},
     **{name: LOGIN_ARGUMENTS[name] for name in ("login_user", "login_password", "login_db", "ssl_mode", "ca_cert")},
     **_pgbouncer.ARGUMENTS,
     "old_primary": {"type": "dict", "required": True, "options": SERVER},
@@ -220,7 +271,13 @@ def main() -> None:
         module.fail_json(msg=str(error))
     for warning in result.warnings:
         module.warn(warning)
-    module.exit_json(changed=result.changed, primary=module.params["new_primary"]["name"], steps=result.steps, lsn=result.lsn, synchronous=result.synchronous)
+    module.exit_json(changed=result.changed, primary=primary_after(module.params), steps=result.steps, lsn=result.lsn, synchronous=result.synchronous)
+
+
+def primary_after(options: dict) -> str | None:
+    """Who takes writes then; nobody whom clients reach, when they only read."""
+    roles = {"switched": "new_primary", "failed_over": "new_primary", "read_write": "old_primary"}
+    return options[roles[options["state"]]]["name"] if options["state"] in roles else None
 
 
 def switch(options: dict, check_mode: bool) -> Result:
@@ -231,11 +288,27 @@ def switch(options: dict, check_mode: bool) -> Result:
     old, new = node(options, "old_primary"), node(options, "new_primary")
     if old.name == new.name or old.address == new.address:
         raise SwitchoverError(f"old_primary and new_primary are {old} and {new}: give two servers, each with a name of its own")
-    switchover = Switchover(old, new, _pgbouncer.of(options["poolers"]), limits)
+    window = window_for(options, old, new, limits)
     if not check_mode:
-        return switchover.bring_about()
-    switchover.result.changed = switchover.survey()
-    return switchover.result
+        return window.bring_about()
+    window.result.changed = window.survey()
+    return window.result
+
+
+def window_for(options: dict, old: Node, new: Node, limits: Limits) -> Window:
+    """The exchange that a state is about."""
+    poolers = _pgbouncer.of(options["poolers"])
+    if options["state"] == "switched":
+        return Switchover(old, new, poolers, limits)
+    if options["state"] == "failed_over":
+        failover = Failover(old, new, poolers, limits)
+        failover.accept_loss, failover.is_lost = options["data_loss"] == "accept", options["old_is_lost"]
+        return failover
+    if not poolers:
+        raise SwitchoverError(f"state={options['state']} is about clients of poolers: name at least one")
+    redirection = Redirection(*((old, new) if options["state"] == "read_only" else (new, old)), poolers, limits)
+    redirection.to_standby = options["state"] == "read_only"
+    return redirection
 
 
 def node(options: dict, role: str) -> Node:

@@ -13,7 +13,8 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[3]
 sys.path[:0] = [str(REPOSITORY / "tests"), str(REPOSITORY / "build" / "collections")]
 
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_switchover import Limits, Switchover  # noqa: E402
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_switchover import Switchover  # noqa: E402
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_window import Limits  # noqa: E402
 from fleet.ports import Endpoint  # noqa: E402
 from integration.switchover.pair import node_at, pooler_at  # noqa: E402
 

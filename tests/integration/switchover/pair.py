@@ -14,7 +14,8 @@ from pathlib import Path
 
 import psycopg
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_node import Node
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_switchover import Limits, Switchover
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_switchover import Switchover
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_window import Limits
 from ansible_collections.alwayson.upgrade.plugins.module_utils._pgbouncer import PgBouncer
 from ansible_collections.alwayson.upgrade.plugins.module_utils._pgbouncer_file import Server
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import Login
@@ -97,6 +98,16 @@ class Pair:
                 return
             time.sleep(0.05)
         raise AssertionError("no standby streams")
+
+    def be_synchronous(self) -> None:
+        """Have db1 acknowledge nothing that db2 does not have; db2 has the same setting, as servers of a pair do."""
+        for name in NAMES:
+            with self.node(name).opened() as node:
+                node.configure("synchronous_standby_names", "db2")
+        deadline = time.monotonic() + WAIT_SECONDS
+        while self.value("db1", "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'") != 1:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
 
     def node_is_fenced(self, name: str) -> bool:
         with self.node(name).opened() as node:

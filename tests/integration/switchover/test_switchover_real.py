@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_switchover import SwitchoverError
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_window import SwitchoverError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._pgbouncer_file import Server
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import PostgresqlError
 from integration.switchover.controller import at

@@ -1,0 +1,185 @@
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The window in which poolers hold their clients while the server behind them is exchanged.
+
+It is one process with all sessions opened beforehand. Whatever becomes of it, clients go on: see `_database_settle`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from dataclasses import dataclass, field
+from typing import Callable, Iterator, Sequence
+
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_node import Node
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_settle import NEW, OLD, READ_ONLY, settle
+from ansible_collections.alwayson.upgrade.plugins.module_utils._dead_man import dead_man
+from ansible_collections.alwayson.upgrade.plugins.module_utils._pgbouncer import PgBouncer, PoolerError, resume_all
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import PostgresqlError
+from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic_pool import Clock
+
+POLL_SECONDS = 0.002
+# What is added to the window before the dead man's switch takes over: this process has seen by then that it is late.
+GRACE_SECONDS = 1.0
+SYNCHRONOUS = "synchronous_standby_names"
+
+
+class SwitchoverError(Exception):
+    """The servers did not exchange their roles; the message says why, and with whom clients go on."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Beyond these nothing is begun, or it is taken back: bytes that the standby lags, seconds of a transaction, of a pause, and of the whole window."""
+
+    lag_bytes: int = 10_000_000
+    transaction_seconds: float = 15.0
+    pause_seconds: float = 5.0
+    window_seconds: float = 15.0
+
+
+@dataclass
+class Result:
+    """What was done. `steps`: milliseconds from the beginning of the pause to the end of each step; `lsn`: where the old log ends."""
+
+    changed: bool
+    steps: dict[str, float] = field(default_factory=dict)
+    lsn: str | None = None
+    synchronous: bool = False
+    warnings: list[str] = field(default_factory=list)
+
+
+class Window:
+    """`old` is the server that clients were sent to, `new` the one that they are sent to afterwards. A kind of exchange is a subclass."""
+
+    def __init__(self, old: Node, new: Node, poolers: Sequence[PgBouncer], limits: Limits, clock: Clock = Clock()) -> None:
+        self.old, self.new, self.poolers, self.limits, self.clock = old, new, poolers, limits, clock
+        self.result = Result(changed=True)
+        self._began, self._names = 0.0, ""
+
+    # -- what a kind of exchange says
+
+    def survey(self) -> bool:
+        """Whether it is to be done, False when it is done already. Changes nothing; SwitchoverError says what is in the way."""
+        raise NotImplementedError
+
+    def _nodes(self) -> Sequence[Node]:
+        """Whose sessions are needed."""
+        raise NotImplementedError
+
+    def _prepare(self) -> None:
+        """What can be done before anybody is held."""
+
+    def _act(self) -> None:
+        """What is done while clients are held, up to their new server."""
+        raise NotImplementedError
+
+    def _is_complete(self) -> bool:
+        """Whether the new server is known to have everything that was acknowledged, so that it may be promoted when the old one is dead."""
+        raise NotImplementedError
+
+    # -- what all have alike
+
+    def bring_about(self) -> Result:
+        """Have it done. SwitchoverError when it was not; clients go on then, too."""
+        # So that the process which outlives this one knows what this one knew.
+        if not self.survey():
+            self.result.changed = False
+            return self.result
+        with dead_man(self._settle, self.limits.window_seconds + GRACE_SECONDS):
+            try:
+                self._with_everything_open()
+            except (PostgresqlError, PoolerError) as error:
+                raise SwitchoverError(str(error)) from error
+        return self.result
+
+    def _with_everything_open(self) -> None:
+        with contextlib.ExitStack() as stack:
+            for one in (*self._nodes(), *self.poolers):
+                stack.enter_context(one.opened())
+            self._prepare()
+            try:
+                with self._fuse():
+                    self._began = self.clock.steady()
+                    self._act()
+                    self._lead()
+            except BaseException as error:
+                raise SwitchoverError(f"{error}. {self._gone_on(self._settle())}") from error
+
+    def _wait_for_nobody(self) -> None:
+        """A new primary that waits for standbys which it does not have would acknowledge nothing."""
+        self._names = self.new.setting(SYNCHRONOUS)
+        if self._names:
+            self.new.configure(SYNCHRONOUS, "")
+            self.result.warnings.append(f"{SYNCHRONOUS} is empty on {self.new} until a standby follows it; it was {self._names!r}: set it again then")
+
+    def _promote(self) -> None:
+        self.new.promote()
+        self._wait(lambda: not self.new.is_in_recovery(), f"{self.new} does not become a primary")
+        self._reached("promoted")
+
+    def _lead(self) -> None:
+        for pooler in self.poolers:
+            pooler.point(self.old.address, self.new.address)
+            pooler.follow()
+        problems = resume_all(self.poolers)
+        self._reached("resumed")
+        if problems:
+            raise SwitchoverError("; ".join(problems))
+
+    def _wait(self, is_so: Callable[[], bool], otherwise: str) -> None:
+        while not is_so():
+            self._require_time(otherwise)
+            self.clock.sleep(POLL_SECONDS)
+        self._require_time(otherwise)
+
+    def _require_time(self, otherwise: str) -> None:
+        """Whoever was stopped for a while must not go on: another process has taken over then."""
+        if self.clock.steady() - self._began > self.limits.window_seconds:
+            raise SwitchoverError(f"{otherwise}, within the {self.limits.window_seconds:g} s that clients may be held")
+
+    def _reached(self, step: str) -> None:
+        self._require_time(f"the step {step} is late")
+        self.result.steps[step] = round((self.clock.steady() - self._began) * 1000, 1)
+
+    @contextlib.contextmanager
+    def _fuse(self) -> Iterator[None]:
+        """A server or a pooler that does not answer any more ends the window, too."""
+
+        def blow() -> None:
+            for one in (*self._nodes(), *self.poolers):
+                one.shut_down()
+
+        fuse = threading.Timer(self.limits.window_seconds, blow)
+        fuse.daemon = True
+        fuse.start()
+        try:
+            yield
+        finally:
+            fuse.cancel()
+            fuse.join()
+
+    def _require_pointed(self, right: Node, wrong: Node) -> None:
+        for pooler in self.poolers:
+            there = set(pooler.servers().values())
+            if right.address not in there or wrong.address in there:
+                told = ", ".join(sorted(f"{server.host}:{server.port}" for server in there)) or "nowhere"
+                raise SwitchoverError(f"pooler {pooler.name} sends to {told}, and {right} is {right.address.host}:{right.address.port} for it: "
+                                      "correct the addresses, or its file")
+
+    def _settle(self) -> tuple[str, list[str]]:
+        return settle(self.old, self.new, self.poolers, self._is_complete())
+
+    def _gone_on(self, settled: tuple[str, list[str]]) -> str:
+        target, problems = settled
+        if target == OLD and self._names:
+            with contextlib.suppress(PostgresqlError), self.new.opened():
+                self.new.configure(SYNCHRONOUS, None)
+        told = {
+            OLD: f"Clients go on with {self.old}, as before",
+            NEW: f"Clients go on with {self.new}, which is the primary now: have {self.old} follow it",
+            READ_ONLY: f"No server takes writes: clients read from {self.new}. If {self.old} is lost, run state=failed_over",
+        }[target]
+        return ". ".join([told, *problems])

@@ -1,0 +1,62 @@
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A primary dies: its synchronous standby takes its place and nothing that was acknowledged is lost; meanwhile clients can read."""
+
+from __future__ import annotations
+
+import pytest
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_failover import Failover, Redirection
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_window import Limits, SwitchoverError
+from integration.by_ansible import ansible
+from integration.switchover.pair import Load, Loading, Pair, lost, wait_writable
+from integration.switchover.test_switchover_module import arguments
+
+
+@pytest.fixture
+def pair(tmp_path_factory):
+    with Pair(tmp_path_factory.mktemp("pair") / "run") as made:
+        yield made
+
+
+def failover(pair) -> Failover:
+    return Failover(pair.node("db1"), pair.node("db2"), pair.poolers(), Limits())
+
+
+def test_a_synchronous_standby_takes_the_place_of_a_dead_primary_and_nothing_is_lost(pair):
+    pair.be_synchronous()
+    load = Load(pair.pooler.endpoint)
+    with Loading(load):
+        pair.kill("db1")
+        result = failover(pair).bring_about()
+        assert wait_writable(pair) == "db2"
+    assert result.changed and result.synchronous and list(result.steps) == ["paused", "promoted", "resumed"]
+    assert lost(pair, load, "db2") == set() and len(load.acknowledged) > 100
+    # Those whose statements were in flight when it died; nobody afterwards.
+    assert len(load.errors) + len(load.read_errors) <= 3 * load.clients
+    assert not failover(pair).bring_about().changed
+
+
+def test_what_may_lose_something_is_refused_and_can_be_accepted(pair):
+    with pytest.raises(SwitchoverError, match="db1 .* runs: relieve it by state=switched"):
+        failover(pair).bring_about()
+    pair.kill("db1")
+    with pytest.raises(SwitchoverError, match="db2 .* is not named in synchronous_standby_names, so db1 .* may have acknowledged writes that it never got"):
+        failover(pair).bring_about()
+    status, result, _shown = ansible("database_switchover", **arguments(pair, state="failed_over", data_loss="accept"))
+    assert (status, result["changed"], result["primary"], result["synchronous"]) == (0, True, "db2", False)
+    assert wait_writable(pair) == "db2"
+
+
+def test_while_the_primary_is_away_clients_read(pair):
+    load = Load(pair.pooler.endpoint)
+    with Loading(load):
+        assert Redirection(pair.node("db1"), pair.node("db2"), pair.poolers(), Limits()).bring_about().changed
+        pair.kill("db1")
+        pair.start_server("db1")
+        status, result, _shown = ansible("database_switchover", **arguments(pair, state="read_write"))
+        assert (status, result["changed"], result["primary"]) == (0, True, "db1")
+        assert wait_writable(pair) == "db1"
+    assert load.read_errors == [] and load.errors and all("read-only" in error for error in load.errors) and lost(pair, load, "db1") == set()
+    status, result, _shown = ansible("database_switchover", **arguments(pair, state="read_write"))
+    assert (status, result["changed"]) == (0, False)
