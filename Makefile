@@ -13,7 +13,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 .PHONY: help demo lab lab-test lab-down test thorough unit lint sanity integration cores dist clean
 
 help:
-	@echo "make demo                  upgrade a real fleet on this machine, under load (METHOD=half_pool|rolling|canary|blue_green, RELEASE=2.0.0|bad)"
+	@echo "make demo                  upgrade a real fleet on this machine, under load (METHOD=half_pool|rolling|canary|blue_green, RELEASE=2.0.0|bad, CONTRACT=1)"
 	@echo "make lab, make lab-down     real hosts on this machine: systemd, SSH, apt (needs root and podman); tests/lab/cli.py runs commands in it"
 	@echo "make lab-test              upgrade, patch and break the lab, under load"
 	@echo "make test                  everything that CI runs"
@@ -23,7 +23,7 @@ help:
 	@echo "make clean                 remove build/"
 
 demo: $(VENV)/.demo $(COLLECTIONS)/.linked
-	@$(VENV)/bin/python tests/fleet/demo.py --method "$(METHOD)" --release "$(RELEASE)"
+	@$(VENV)/bin/python tests/fleet/demo.py --method "$(METHOD)" --release "$(RELEASE)" $(if $(filter 1,$(CONTRACT)),--contract)
 
 lab: $(VENV)/.demo $(COLLECTIONS)/.linked
 	@$(VENV)/bin/python tests/lab/cli.py up

@@ -52,6 +52,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--release", choices=sorted(RELEASES), default="2.0.0", help="bad: a release that fails its smoke test")
     parser.add_argument("--directory", default="demo", help="below build/")
     parser.add_argument("--min-requests", type=int, default=12000, help="measure until at least so many requests were scheduled")
+    parser.add_argument("--contract", action="store_true", help="also run the contract migrations, after which there is no way back")
     return parser.parse_args()
 
 
@@ -60,13 +61,14 @@ def _demo(directory: Path, options: argparse.Namespace) -> int:
     for leftover in ("report.html", "report.json"):
         (directory / leftover).unlink(missing_ok=True)
     description = METHODS[options.method]
-    with EmbeddedFleet(directory, pools=COLOURS if description else (BACKEND,)) as fleet:
+    with EmbeddedFleet(directory, pools=COLOURS if description else (BACKEND,), is_replicated=True) as fleet:
         print(f"The fleet is up in {time.monotonic() - started:.0f} s: 2 HAProxy, {len(fleet.layout.members)} application servers in 2 zones, "
-              "PostgreSQL with 2 tenant databases.")
+              f"PostgreSQL with 2 tenant databases and a standby{', behind PgBouncer' if 'pooler' in fleet.running() else ''}.")
         try:
             return run_playbook("upgrade", directory, {
                 **(yaml.safe_load(description.read_text(encoding="utf-8")) if description else {}),
                 "upgrade_release": RELEASES[options.release], "upgrade_method": options.method, "demo_min_requests": options.min_requests,
+                "upgrade_contract": options.contract,
             }, environment={"ANSIBLE_STDOUT_CALLBACK": "alwayson.upgrade.rollout"})
         finally:
             stop_probe(directory / "probe")

@@ -15,10 +15,10 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from fleet import artifacts, balancers, haproxy, inventory, layout, members, postgres, processes
+from fleet import artifacts, balancers, haproxy, inventory, layout, members, pooler, postgres, processes
 from fleet.balancers import Software
 from fleet.layout import Layout, LoadBalancer
-from fleet.ports import Ports
+from fleet.ports import Endpoint, Ports
 from fleet.postgres import Postgres
 from fleet.processes import Process
 from fleet.record import Record
@@ -26,6 +26,10 @@ from fleet.record import Record
 HAPROXY, UNDRIVEN = "haproxy", "none"
 KINDS = (HAPROXY, *balancers.KINDS, UNDRIVEN)
 IN_TRAFFIC_SECONDS = 30
+STANDBY = "standby"
+DATABASE_PROCESSES = ("postgres", STANDBY, "pooler")
+# What had to be downloaded is kept for other fleets.
+CELLAR = Path(__file__).resolve().parents[2] / "build" / "cache" / "pgbouncer"
 # Longer than a supervisor gives its application.
 STOP_SECONDS = 15
 
@@ -44,12 +48,13 @@ class EmbeddedFleet:
     :param kind: what the load balancers are: haproxy, or a kind of `balancers`, or none, which is HAProxy that nobody may drive.
     :param is_abrupt: whether the service's stop command kills the application instead of asking it to end.
     :param boot_seconds: how long the application's start takes; the load balancers hold requests meanwhile, instead of finding another server.
+    :param is_replicated: whether the database has a standby, and a PgBouncer where there is one to be had.
     :param say: receives a line about each step of `up`.
     """
 
     def __init__(self, directory: Path | str, release: str = "1.0.0", members: int = 6, say: Callable[[str], None] = lambda line: None,
                  pools: tuple[str, ...] = (layout.BACKEND,), kind: str = HAPROXY, is_abrupt: bool = False,
-                 boot_seconds: float = 0.0) -> None:
+                 boot_seconds: float = 0.0, is_replicated: bool = False) -> None:
         self.directory = Path(directory).absolute()
         self.release = release
         self.member_count = members
@@ -58,6 +63,8 @@ class EmbeddedFleet:
         self.kind = kind
         self.is_abrupt = is_abrupt
         self.boot_seconds = boot_seconds
+        self.is_replicated = is_replicated
+        self._database_for_members: Endpoint | None = None
         self.record = Record(self.directory)
         self.record.load()
 
@@ -192,12 +199,34 @@ class EmbeddedFleet:
         server.create()
         server.wait_ready(self._launch(server.start))
         server.fill()
+        if self.is_replicated:
+            self._start_standby(binaries)
+            self._start_pooler()
         return binaries
+
+    def _start_standby(self, binaries: Path) -> None:
+        self.say(f"its standby at {self.layout.standby}")
+        server = Postgres(binaries, self.directory / STANDBY, self.layout.standby, self.directory / "log" / f"{STANDBY}.log")
+        server.create_standby(self.layout.database, "db2")
+        server.wait_ready(self._launch(server.start, STANDBY))
+
+    def _start_pooler(self) -> None:
+        """What cannot be had is said, and the applications reach the database itself."""
+        try:
+            command = pooler.find_binary(CELLAR)
+        except pooler.PoolerError as error:
+            self.say(str(error))
+            return
+        self.say(f"PgBouncer at {self.layout.pooler}")
+        made = pooler.Pooler(command, self.directory / "pooler", self.layout.pooler, self.directory / "log" / "pooler.log")
+        made.create(self.layout.database)
+        made.wait_ready(self._launch(made.start))
+        self._database_for_members = self.layout.pooler
 
     def _start_members(self, artifact: artifacts.Artifact) -> None:
         for member in self.layout.members:
             self.say(f"{member.name} at {member.endpoint}, zone {member.zone}, release {artifact.version}")
-            members.set_up(member, artifact, self.layout.database, self.is_abrupt, self.boot_seconds)
+            members.set_up(member, artifact, self._database_for_members or self.layout.database, self.is_abrupt, self.boot_seconds)
             self._launch(members.boot, member)
         # A load balancer that meets a server before it is healthy brings it in slowly.
         for member in self.layout.members:
@@ -254,11 +283,12 @@ class EmbeddedFleet:
     def _end_all(self) -> None:
         """End the load balancers and the supervisors, which end their applications; then the database that these used."""
         with processes.uninterrupted():
-            database = [process for process in self.record.processes.values() if process.name == "postgres"]
+            database = [process for process in self.record.processes.values() if process.name in DATABASE_PROCESSES]
             processes.end([process for process in self.record.processes.values() if process not in database], grace=STOP_SECONDS)
             # A supervisor that was killed may have left its application.
             processes.end(self._applications(), grace=STOP_SECONDS)
             processes.end(database, first_signal=postgres.STOP_SIGNAL, grace=STOP_SECONDS)
-            postgres.remove_interlock(self.directory / "postgres")
+            for name in ("postgres", STANDBY):
+                postgres.remove_interlock(self.directory / name)
             if self.record.layout is not None:
                 self.record.forget_ended()

@@ -18,6 +18,7 @@ ROUTE_KEY = "active"
 # And where the crew goes, whose requests have this header.
 CREW_KEY, CREW_HEADER = "crew", "X-Crew"
 # Tenant, as clients say it, and the database it lives in.
+DATABASE_SIDE = ("database", "standby", "pooler")
 TENANTS = {"a": "tenant_a", "b": "tenant_b"}
 
 
@@ -62,6 +63,8 @@ class Layout:
     members: tuple[Member, ...]
     load_balancers: tuple[LoadBalancer, ...]
     database: Endpoint
+    standby: Endpoint
+    pooler: Endpoint
 
     @property
     def pools(self) -> list[str]:
@@ -90,7 +93,7 @@ class Layout:
             "members": [{"name": member.name, "zone": member.zone, "endpoint": _pair(member.endpoint), "pool": member.pool} for member in self.members],
             "load_balancers": [{"name": lb.name, "front": _pair(lb.front), "runtime": _pair(lb.runtime), "master": _pair(lb.master)}
                                for lb in self.load_balancers],
-            "database": _pair(self.database),
+            **{name: _pair(getattr(self, name)) for name in DATABASE_SIDE},
         }
 
 
@@ -114,6 +117,8 @@ def plan(directory: Path, members: int, ports: Ports, pools: tuple[str, ...] = (
             LoadBalancer(f"lb{number}", *(ports.endpoint(f"127.0.0.{10 + number}") for _purpose in ("front", "runtime", "master"))) for number in (1, 2)
         ),
         database=ports.endpoint("127.0.0.51"),
+        standby=ports.endpoint("127.0.0.52"),
+        pooler=ports.endpoint("127.0.0.53"),
     )
 
 
@@ -130,7 +135,8 @@ def from_record(directory: Path, record: dict) -> Layout:
             LoadBalancer(entry["name"], *(Endpoint(*entry.get(purpose, entry["runtime"])) for purpose in ("front", "runtime", "master")))
             for entry in record["load_balancers"]
         ),
-        database=Endpoint(*record["database"]),
+        # The record of an earlier version has the database alone.
+        **{name: Endpoint(*record.get(name, record["database"])) for name in DATABASE_SIDE},
     )
 
 

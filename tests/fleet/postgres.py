@@ -133,9 +133,9 @@ class Postgres:
         with open(self.data / "postgresql.conf", "a", encoding="utf-8") as configuration:
             configuration.write(CONFIGURATION.format(endpoint=self.endpoint))
 
-    def start(self) -> Process:
-        """Start the server; `wait_ready` says when it can be used."""
-        return processes.launch("postgres", self.command(), self.log, cwd=self.directory)
+    def start(self, name: str = "postgres") -> Process:
+        """Start the server as a process of this name; `wait_ready` says when it can be used."""
+        return processes.launch(name, self.command(), self.log, cwd=self.directory)
 
     def command(self) -> list[str]:
         """What runs it in the foreground."""

@@ -75,12 +75,13 @@ class Pool:
         else:
             connection.pgconn.finish()
 
+    # A statement that one session has prepared is unknown to the next one that a pooler lends.
     async def _connection(self) -> psycopg.AsyncConnection:
         while self._idle:
             connection = self._idle.pop()
             if not connection.closed:
                 return connection
-        return await psycopg.AsyncConnection.connect(self._conninfo, autocommit=True)
+        return await psycopg.AsyncConnection.connect(self._conninfo, autocommit=True, prepare_threshold=None)
 
     def _drop_idle(self) -> None:
         """The server closed one connection: it most likely closed all, and each would cost a request to find out."""
