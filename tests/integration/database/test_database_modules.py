@@ -138,7 +138,7 @@ def wait_for(condition) -> None:
 def test_migration(ansible, server, tenants):
     names = tenants(2)
     expand = {"release": "2.0.0", "phase": "expand", "steps": [CURRENCY], "databases": names}
-    contract = {"release": "2.0.0", "phase": "contract", "steps": [DROP], "expand_steps": [CURRENCY], "databases": names}
+    contract = {"release": "2.0.0", "phase": "contract", "steps": [DROP], "expand_steps": [CURRENCY], "backfill_steps": [], "databases": names}
     checked = ansible("database_migration", check=True, diff=True, **expand)
     assert checked["changed"] and [row["status"] for row in checked["migrations"][names[0]]] == ["pending"]
     for name in names:
