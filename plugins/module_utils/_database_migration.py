@@ -38,6 +38,11 @@ class Outcome:
         """How many steps were applied just now."""
         return sum(row["status"] == "applied" for row in self.rows)
 
+    @property
+    def is_changed(self) -> bool:
+        """Whether the database is another than before: a step of more than one transaction has changed it also where it failed in the end."""
+        return any(row["status"] == "applied" or row["status"] == "failed" and row["kind"] != TRANSACTION for row in self.rows)
+
 
 def survey(
     login: Login, databases: Sequence[str], steps: Sequence[Step], earlier: Sequence[Sequence[Step]] = (), parallel: int = 1

@@ -304,7 +304,7 @@ def migrate(module: AnsibleModule) -> tuple[str, dict]:
         migrations = {database: planned(steps, pending[database]) for database in databases}
         return "", {**result, "changed": any(pending.values()), "migrations": migrations}
     outcomes = Migrator(login, steps, policy).migrate_all(pending, options["parallel"])
-    result["changed"] = any(outcome.applied for outcome in outcomes.values())
+    result["changed"] = any(outcome.is_changed for outcome in outcomes.values())
     result["migrations"] = {database: outcome.rows for database, outcome in outcomes.items()}
     return report(outcomes), result
 
