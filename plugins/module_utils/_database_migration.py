@@ -17,9 +17,10 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._database_ledger 
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_locks import become_only_runner
 from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_attempts import MigrationError, Pace, Policy, settle, transaction
 from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_batch import apply_batches
+from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_command import apply_command
 from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_hazards import unbatched_changes
 from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_index import apply_index
-from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_step import BATCH, INDEX, TRANSACTION, Step
+from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_step import BATCH, COMMAND, INDEX, TRANSACTION, Step
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import Connection, Login, PostgresqlError, connect
 from ansible_collections.alwayson.upgrade.plugins.module_utils._sql_script import line_of, lock_wish
 
@@ -139,15 +140,16 @@ class Migrator:
     def _apply(self, database: Connection, step: Step) -> dict:
         """The row of a step that is applied; MigrationError or LedgerError when it is not."""
         started = self.pace.clock()
-        apply = {TRANSACTION: self._apply_transaction, BATCH: self._apply_batches, INDEX: self._apply_index}[step.kind]
+        kinds = {TRANSACTION: self._apply_transaction, BATCH: self._apply_batches, INDEX: self._apply_index, COMMAND: self._apply_command}
         settle(database)
         try:
-            row = apply(database, step)
+            row = kinds[step.kind](database, step)
         except (MigrationError, PostgresqlError) as error:
             told = error if isinstance(error, MigrationError) else MigrationError(f"{step.title}: {_placed(error, step)}")
             # A lost session has no more to say; the next one finds the step begun.
             with contextlib.suppress(PostgresqlError):
                 settle(database)
+                database.run(f"SET lock_timeout = '{self.pace.policy.max_lock_timeout_ms}ms'")
                 ledger.keep_error(database, step, str(told))
             raise told from error
         return {**row, "seconds": round(self.pace.clock() - started, 3)}
@@ -158,6 +160,10 @@ class Migrator:
 
     def _apply_index(self, database: Connection, step: Step) -> dict:
         return _row(step, "applied" if apply_index(database, step, self.pace) else "already", 1)
+
+    def _apply_command(self, database: Connection, step: Step) -> dict:
+        is_applied, attempts = apply_command(database, self.login, step, self.pace)
+        return _row(step, "applied" if is_applied else "already", attempts)
 
     def _apply_transaction(self, database: Connection, step: Step) -> dict:
         def act(attempt: int, lock_timeout_ms: int) -> bool:

@@ -68,7 +68,9 @@ class Pace:
             holders = old_holders(database, wish)
             if not holders or attempt % ATTEMPT_NEVERTHELESS == 0 or attempt == self.policy.attempts:
                 try:
-                    return act(attempt, self.policy.timeout_ms(lost)), attempt
+                    # Where it is likely to be in vain, it costs others half as much.
+                    share = 2 if holders and attempt < self.policy.attempts else 1
+                    return act(attempt, max(1, self.policy.timeout_ms(lost) // share)), attempt
                 except PostgresqlError as error:
                     if error.sqlstate not in WORTH_ANOTHER_ATTEMPT:
                         raise

@@ -22,7 +22,7 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._index_statement 
 from ansible_collections.alwayson.upgrade.plugins.module_utils._sql_script import line_of, pieces, statements, tokens, transaction_objection
 
 PHASES = ("expand", "backfill", "contract", "optimise")
-TRANSACTION, BATCH, INDEX = "transaction", "batch", "index"
+TRANSACTION, BATCH, INDEX, COMMAND = "transaction", "batch", "index", "command"
 DIRECTIVE = re.compile(r"--\s*alwayson:\s*(.*)")
 KNOWN = "batch, batch after <value>, concurrently, accept <rule>"
 CHANGES_ROWS = ("UPDATE", "DELETE", "INSERT", "MERGE", "WITH")
@@ -74,7 +74,7 @@ class Step:
 
     @property
     def kind(self) -> str:
-        """transaction, batch or index."""
+        """transaction, batch, index or command."""
         return self.directives.kind
 
 
@@ -147,7 +147,7 @@ def cursor_positions(script: str) -> list[int]:
     seen = tokens(script)
     return [
         colon.at for before, colon, word in zip([None, *seen], seen, seen[1:])
-        if colon.text == ":" and word.text.lower() == "after" and word.at == colon.at + 1 and (before is None or before.text != ":" or before.at + 1 != colon.at)
+        if colon.text == ":" and word.text.lower() == "after" and word.at == colon.at + 1 and not (before and before.text == ":" and before.at + 1 == colon.at)
     ]
 
 

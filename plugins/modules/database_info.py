@@ -98,6 +98,7 @@ databases:
           applied: 1798761600.0
           progress: null
           error: null
+          kind: transaction
 """
 
 from ansible.module_utils.basic import AnsibleModule

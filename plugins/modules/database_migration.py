@@ -89,6 +89,30 @@ options:
     type: list
     elements: dict
     suboptions: *step
+  command:
+    description:
+      - The command line of a migration tool, such as Alembic, Django, Flyway or Sqitch, word by word. It is run in each database after O(steps), as a
+        step of its own with the name V(command), on the host that the module runs on.
+      - It finds the database in libpq's variables, V(PGDATABASE) and the others, and C({database}) in its words is replaced. V(PGOPTIONS) has
+        O(max_lock_timeout_ms) as the C(lock_timeout). When the tool fails of that it is run again, O(attempts) times at most.
+      - With another command line, it is refused under the same release and phase.
+    type: list
+    elements: str
+    default: []
+  status_command:
+    description:
+      - The command line that ends with 0 when the tool has nothing left to apply. It is run after O(command), and before it when a run was killed.
+      - Without it, O(command) is run again after a kill. The tool itself must know then what it has applied.
+    type: list
+    elements: str
+    default: []
+  command_directory:
+    description: Absolute path of the folder in which they run.
+    type: path
+  command_environment:
+    description: Further variables for them.
+    type: dict
+    default: {}
   lock_timeout_ms:
     description: How long a step waits for a lock at first, in milliseconds. Others that want the same table wait as long.
     type: int
@@ -180,6 +204,18 @@ EXAMPLES = r"""
           -- alwayson: concurrently
           CREATE INDEX CONCURRENTLY orders_by_currency ON orders (currency, taken);
 
+- name: Have Django migrate every database of the server
+  alwayson.upgrade.database_migration:
+    login_host: 127.0.0.1
+    login_user: upgrade
+    login_password: "{{ vault_upgrade_password }}"
+    release: 2.0.0
+    phase: expand
+    steps: []
+    command: [/srv/shop/venv/bin/python, manage.py, migrate, --noinput]
+    status_command: [/srv/shop/venv/bin/python, manage.py, migrate, --check]
+    command_directory: /srv/shop
+
 - name: Contract it when no member runs the release before any more
   alwayson.upgrade.database_migration:
     login_host: 127.0.0.1
@@ -204,7 +240,7 @@ migrations:
   description:
     - By database, every step with its status, V(applied) just now, V(already) applied before, V(pending), or V(failed).
     - In check mode V(pending) are those that would be applied. Returned on failure too, unless nothing was begun.
-    - C(kind) is V(transaction), V(batch) or V(index). A batch step that was applied just now has its C(batches) and C(rows) besides.
+    - C(kind) is V(transaction), V(batch), V(index) or V(command). A batch step that was applied just now has its C(batches) and C(rows) besides.
   returned: always
   type: dict
   sample:
@@ -229,6 +265,7 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils import _postgresq
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_ledger import LedgerError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_migration import Migrator, planned, report, survey
 from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_attempts import MigrationError, Policy
+from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_command import command_step
 from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_hazards import AUTO, find_linter, refuse_dangerous
 from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_step import PHASES, Step, StepError, steps_of
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import LOGIN_ARGUMENTS, LOGIN_EXCLUSIVE, Login, PostgresqlError, connect
@@ -240,6 +277,11 @@ ARGUMENTS = {
     "phase": {"type": "str", "required": True, "choices": list(PHASES)},
     "steps": {"type": "list", "elements": "dict", "required": True, "options": STEP_ARGUMENTS},
     **{f"{phase}_steps": {"type": "list", "elements": "dict", "options": STEP_ARGUMENTS} for phase in PHASES[:-1]},
+    "command": {"type": "list", "elements": "str", "default": []},
+    "status_command": {"type": "list", "elements": "str", "default": []},
+    "command_directory": {"type": "path"},
+    # Passwords may be among them.
+    "command_environment": {"type": "dict", "default": {}, "no_log": True},
     "lock_timeout_ms": {"type": "int", "default": 50},
     "max_lock_timeout_ms": {"type": "int", "default": 200},
     "attempts": {"type": "int", "default": 150},
@@ -276,6 +318,18 @@ def phases_before(phase: str) -> tuple:
     return PHASES[:PHASES.index(phase)]
 
 
+def steps_given(options: dict) -> list[Step]:
+    """The steps of the phase, the tool's command at their end."""
+    steps = steps_of(options["release"], options["phase"], options["steps"])
+    if not options["command"]:
+        return steps
+    command = command_step(options["release"], options["phase"], options["command"], options["status_command"], options["command_environment"],
+                           options["command_directory"])
+    if command.name in (step.name for step in steps):
+        raise StepError(f"{command.title} is that of the option command: give the file another name")
+    return [*steps, command]
+
+
 def differences(pending: dict[str, list[Step]]) -> list[dict]:
     """For each database the scripts that it gets, in the form of a diff."""
     return [
@@ -288,8 +342,7 @@ def differences(pending: dict[str, list[Step]]) -> list[dict]:
 def migrate(module: AnsibleModule) -> tuple[str, dict]:
     """What failed (empty when nothing did), and the module's result."""
     options = module.params
-    login, policy = Login.of(options), policy_of(options)
-    steps = steps_of(options["release"], options["phase"], options["steps"])
+    login, policy, steps = Login.of(options), policy_of(options), steps_given(options)
     earlier = [steps_of(options["release"], phase, options[f"{phase}_steps"]) for phase in phases_before(options["phase"])]
     linter = find_linter(options["linter"])
     with connect(login) as server:

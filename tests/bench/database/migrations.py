@@ -31,7 +31,7 @@ sys.path[:0] = [str(REPOSITORY / "tests"), str(REPOSITORY / "build" / "collectio
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import Login  # noqa: E402
 from bench.database.kills import Load, Torture  # noqa: E402
 from bench.database.stall import SLOW_MS, measure_stall  # noqa: E402
-from bench.database.tenants import create, problems  # noqa: E402
+from bench.database.tenants import create, problems, resumed  # noqa: E402
 from fleet import processes  # noqa: E402
 from fleet.ports import Ports  # noqa: E402
 from fleet.postgres import OWNER, STOP_SIGNAL, Postgres, find_binaries  # noqa: E402
@@ -77,7 +77,8 @@ def torture(login: Login, options: argparse.Namespace) -> int:
     found = [problems(login, name, run.releases) for name in names]
     wrong = [text for texts, _steps in found for text in texts]
     print(f"{options.tenants} tenants, {len(run.releases)} releases of 8 steps, 2 controllers: {sum(steps for _texts, steps in found):,} steps looked at, "
-          f"{run.killed} controllers killed, {run.ended} came to their end, {seconds:.0f} s; {load.statements:,} statements beside them, "
+          f"{run.killed} controllers killed, {sum(resumed(login, name) for name in names)} steps gone on with, {run.ended} controllers came to their end, "
+          f"{seconds:.0f} s; {load.statements:,} statements beside them, "
           f"{len(load.errors)} failed; {len(wrong)} problems")
     for text in [*wrong[:20], *load.errors[:5]]:
         print(f"  {text}")

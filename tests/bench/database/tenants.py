@@ -100,6 +100,12 @@ def problems(login: Login, database: str, releases: list[Release]) -> tuple[list
     return [f"{database}: {text}" for text in wrong], looked_at
 
 
+def resumed(login: Login, database: str) -> int:
+    """How many steps of a tenant were begun by more than one run."""
+    with session(login, database) as tenant:
+        return tenant.execute("SELECT count(*) FROM alwayson.migration WHERE kind <> 'transaction' AND attempts > 1").fetchone()[0]
+
+
 def _problems_of_release(tenant: psycopg.Connection, n: int, kept: dict) -> list[str]:
     def value(statement: str):
         return tenant.execute(statement).fetchone()[0]

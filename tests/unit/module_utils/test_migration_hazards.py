@@ -57,13 +57,16 @@ def test_the_findings_of_the_linter_are_refused_with_their_lines(linter, tmp_pat
     with pytest.raises(MigrationError, match=r"001_a of 2.0.0: renaming-column in line 3 \(Renaming may break clients.\)"):
         refuse_dangerous(step("SELECT 1"), program)
     command = (tmp_path / "command").read_text()
-    assert "--reporter Json" in command and "--assume-in-transaction" in command and "ban-drop-column" not in command
+    assert "--reporter Json" in command and "--assume-in-transaction" in command
     refuse_dangerous(step("-- alwayson: accept renaming-column\nSELECT 1"), program)
 
 
-def test_what_is_meant_to_be_dropped_is_no_finding_later(linter, tmp_path):
-    refuse_dangerous(step("SELECT 1", "contract"), linter([], 0))
-    assert "ban-drop-column" in (tmp_path / "command").read_text()
+def test_matters_of_taste_are_no_finding_and_what_is_meant_to_be_dropped_is_none_later(linter):
+    program = linter([{"rule_name": "prefer-text-field", "line": 0, "message": "x"}, {"rule_name": "ban-drop-column", "line": 0, "message": "Dropping."}])
+    refuse_dangerous(step("SELECT 1", "contract"), program)
+    with pytest.raises(MigrationError) as refused:
+        refuse_dangerous(step("SELECT 1"), program)
+    assert "ban-drop-column in line 1" in str(refused.value) and "prefer" not in str(refused.value)
 
 
 def test_the_linter_sees_a_value_for_a_cursor(linter, tmp_path):

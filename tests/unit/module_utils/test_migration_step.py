@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.alwayson.upgrade.plugins.module_utils._index_statement import IndexStatement, index_statement
-from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_step import BATCH, INDEX, TRANSACTION, cursor_positions, directives_of, objection, with_cursor
+from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_step import BATCH, INDEX, TRANSACTION, cursor_positions, directives_of
+from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_step import objection, with_cursor
 
 SOME = "UPDATE t SET a = 1 WHERE id IN (SELECT id FROM t WHERE a IS NULL LIMIT 10)"
 NEXT = "UPDATE t SET a = 1 WHERE id IN (SELECT id FROM t WHERE id > :after ORDER BY id LIMIT 10) RETURNING id"
@@ -19,7 +20,7 @@ NEXT = "UPDATE t SET a = 1 WHERE id IN (SELECT id FROM t WHERE id > :after ORDER
         ("/* licence */ -- alwayson: batch\n" + SOME, BATCH, None, set()),
         ("--alwayson:  batch  after  -5\n" + NEXT, BATCH, "-5", set()),
         ("\n-- why\n-- alwayson: concurrently\nDROP INDEX CONCURRENTLY i", INDEX, None, set()),
-        ("-- alwayson: accept lock-table, ban-drop-column\n-- alwayson: accept other\nLOCK TABLE t", TRANSACTION, None, {"lock-table", "ban-drop-column", "other"}),
+        ("-- alwayson: accept lock-table, ban-x\n-- alwayson: accept other\nLOCK TABLE t", TRANSACTION, None, {"lock-table", "ban-x", "other"}),
         ("SELECT '-- alwayson: batch'", TRANSACTION, None, set()),
     ],
 )
