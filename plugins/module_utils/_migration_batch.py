@@ -15,11 +15,21 @@ from typing import Optional
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _database_ledger as ledger
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _postgresql_catalog as catalog
 from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_attempts import MigrationError, Pace, transaction
+from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_hazards import changed_tables
 from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_step import Step, with_cursor
-from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import Connection, PostgresqlError, literal
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import Connection, PostgresqlError, identifier, literal
 from ansible_collections.alwayson.upgrade.plugins.module_utils._waiting import wait_for
 
 LAG_POLL_SECONDS = 0.2
+# What a row takes at least, its header and the pointer to it.
+ROW_BYTES = 28
+# Above what the tables can hold, twice: others write meanwhile.
+ROWS_TO_SPARE = 1000
+# Of a table that is not partitioned, the tree has no rows.
+SIZE = """
+SELECT coalesce(sum(pg_relation_size(relid)), 0)::bigint
+  FROM (SELECT relid FROM pg_partition_tree(to_regclass(%s)) UNION SELECT to_regclass(%s)) AS t
+"""
 
 
 @dataclass(frozen=True)
@@ -35,13 +45,24 @@ def apply_batches(database: Connection, step: Step, pace: Pace) -> Batches:
     """Run batches until nothing is left. MigrationError, PostgresqlError and LedgerError: the batches before stay, and the next run goes on after them."""
     batches = rows = 0
     ledger.begin(database, step)
+    limit = _most_rows(database, step)
     while True:
         _wait_for_replicas(database, pace)
         changed, _attempt = pace.until_it_gets_its_locks(database, step.title, lambda _attempt, timeout: _batch(database, step, timeout))
         if not changed:
             return Batches(batches, rows, changed is None and not batches)
         batches, rows = batches + 1, rows + changed
+        if limit and rows > limit:
+            raise MigrationError(f"{step.title} does not come to an end: it has changed {rows:,} rows by now, more than there were. It finds rows again that "
+                                 "it has changed, or others that are written meanwhile: correct its condition, or give new rows a default in the expand phase")
         pace.sleep(pace.policy.batch_pause_ms / 1000)
+
+
+def _most_rows(database: Connection, step: Step) -> Optional[int]:
+    """More rows than an UPDATE can have to change; None where that cannot be told."""
+    tables = {identifier(*table) for table, _at in changed_tables(step.sql)}
+    held = sum(database.value(SIZE, (table, table)) for table in tables)
+    return 2 * held // ROW_BYTES + ROWS_TO_SPARE if held else None
 
 
 def _batch(database: Connection, step: Step, lock_timeout_ms: int) -> Optional[int]:

@@ -110,6 +110,17 @@ def test_two_runners_without_a_lock_share_the_batches(server, tenant, monkeypatc
     assert ledger_of(server, tenant)["001_double"].progress["batches"] == 13
 
 
+def test_a_step_that_would_never_end_is_ended(server, tenant):
+    endless = {**EVEN, "sql": EVEN["sql"].replace("quantity % 2 = 1", "quantity > 0")}
+    message = report(migrate(server, [tenant], endless))
+    assert "backfill step 001_even of 2.0.0 does not come to an end: it has changed" in message
+    assert 500 < ledger_of(server, tenant)["001_even"].progress["rows"] < 20_000
+    server.run("CREATE TABLE parts (id int, a int) PARTITION BY RANGE (id); CREATE TABLE part PARTITION OF parts DEFAULT;"
+               "INSERT INTO parts SELECT n FROM generate_series(1, 5000) AS n", tenant)
+    parts = {"name": "002_parts", "sql": "-- alwayson: batch\nUPDATE parts SET a = 1 WHERE id IN (SELECT id FROM parts WHERE a IS NULL LIMIT 500)"}
+    assert only_row(migrate(server, [tenant], parts, phase="optimise"))["rows"] == 5000
+
+
 def test_a_failing_batch_keeps_those_before_it_and_may_be_corrected(server, tenant):
     server.run("ALTER TABLE orders ADD CHECK (quantity < 700)", tenant)
     message = report(migrate(server, [tenant], DOUBLE))
