@@ -13,7 +13,8 @@ author: The alwayson.upgrade maintainers (@alwayson)
 description:
   - Applies the steps that a database does not have yet. The ledger C(alwayson.migration) of the same database tells which. So a step is applied once, for
     any number of runs and controllers, and a run that was killed is finished by the next one.
-  - A step is one transaction, in which the ledger gets its row. Unless its first comments say otherwise. With C(-- alwayson: batch) it is one statement
+  - >-
+    A step is one transaction, in which the ledger gets its row, unless its first comments say otherwise. With C(-- alwayson: batch) it is one statement
     that is run again and again until it changes no row, each batch in one transaction together with the progress in the ledger. With
     C(-- alwayson: concurrently) it is one C(CREATE INDEX CONCURRENTLY), C(DROP INDEX CONCURRENTLY) or C(REINDEX CONCURRENTLY).
   - A step never makes others wait for long. It waits for a lock for O(lock_timeout_ms) only, gives way, and tries again. Transactions that already last,
@@ -57,9 +58,11 @@ options:
     description:
       - All steps of that phase of that release, in their order, those that are applied already included.
       - A step is a script of one or more statements that can run in one transaction. It must not begin or end one, nor set C(lock_timeout).
-      - A script that begins with the line C(-- alwayson: batch) is one statement that changes some rows, chosen with C(LIMIT). With
+      - >-
+        A script that begins with the line C(-- alwayson: batch) is one statement that changes some rows, chosen with C(LIMIT). With
         C(-- alwayson: batch after 0) it has a cursor. C(:after) in it stands for the largest value that the batch before has returned, V(0) at first.
-      - A script that begins with the line C(-- alwayson: concurrently) is one statement for an index.
+      - >-
+        A script that begins with the line C(-- alwayson: concurrently) is one statement for an index.
     type: list
     elements: dict
     required: true
@@ -154,7 +157,8 @@ options:
       - V(auto) checks pending steps by C(squawk) where it is on the host that the module runs on. V(off) does not. A path is that of the program.
       - Its findings are refused, those about taste and about what this module takes care of left out.
       - Without it, C(LOCK TABLE), and an C(UPDATE) or C(DELETE) of a table of 100,000 rows or more outside of a batch step, are refused nevertheless.
-      - A script whose first comments say C(-- alwayson: accept) and the name of the rule is applied all the same.
+      - >-
+        A script whose first comments say C(-- alwayson: accept) and the name of the rule is applied all the same.
     type: str
     default: auto
 notes:
