@@ -3,83 +3,97 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The ledger of migrations in each database, table alwayson.migration: what was applied, and what thus is left to do.
 
-A step's row is written in the transaction that applies the step, so a row with the status `applied` is there exactly when the change is.
+The row of a step in one transaction is written in that very transaction, so it is there exactly when the change is. A step that is more than one has
+the status `begun` until it is applied: a batch step its progress in the transaction of each batch, an index step what the catalog says.
 """
 
 from __future__ import annotations
 
-import hashlib
+import json
 from dataclasses import asdict, dataclass
-from typing import Sequence
+from typing import Any, Optional, Sequence
 
+from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_step import COMMAND, PHASES, TRANSACTION, Step
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import Connection
-from ansible_collections.alwayson.upgrade.plugins.module_utils._sql_script import objection
 
-PHASES = ("expand", "contract")
 APPLIED = "applied"
 BEGUN = "begun"
 TABLE = "alwayson.migration"
-CREATE = """
+PHASE_CHECK = "CHECK (phase IN ({0}))".format(", ".join(f"'{phase}'" for phase in PHASES))
+CREATE = f"""
 CREATE SCHEMA IF NOT EXISTS alwayson;
 CREATE TABLE IF NOT EXISTS alwayson.migration (
-    release     text NOT NULL,
-    phase       text NOT NULL CHECK (phase IN ('expand', 'contract')),
-    step        text NOT NULL,
-    checksum    text NOT NULL,
-    status      text NOT NULL,
-    attempts    integer NOT NULL,
-    owner       text NOT NULL DEFAULT session_user,
-    backend_pid integer NOT NULL DEFAULT pg_backend_pid(),
-    begun       timestamptz NOT NULL DEFAULT clock_timestamp(),
-    applied     timestamptz,
+    release       text NOT NULL,
+    phase         text NOT NULL CONSTRAINT migration_phase_check {PHASE_CHECK},
+    step          text NOT NULL,
+    checksum      text NOT NULL,
+    status        text NOT NULL,
+    attempts      integer NOT NULL,
+    owner         text NOT NULL DEFAULT session_user,
+    backend_pid   integer NOT NULL DEFAULT pg_backend_pid(),
+    begun         timestamptz NOT NULL DEFAULT clock_timestamp(),
+    applied       timestamptz,
+    kind          text NOT NULL DEFAULT 'transaction',
+    progress      jsonb,
+    error         text,
+    backend_start timestamptz,
     PRIMARY KEY (release, phase, step)
 );
 COMMENT ON TABLE alwayson.migration IS 'Ledger of the collection alwayson.upgrade: one row for each migration step that was applied here.';
 """
+# What ledgers of release 0.1.0 lack. One script, so one transaction: where the last column is, all of it is.
+WIDEN = f"""
+ALTER TABLE alwayson.migration
+    DROP CONSTRAINT IF EXISTS migration_phase_check,
+    ADD CONSTRAINT migration_phase_check {PHASE_CHECK},
+    ADD COLUMN IF NOT EXISTS kind text NOT NULL DEFAULT 'transaction',
+    ADD COLUMN IF NOT EXISTS progress jsonb,
+    ADD COLUMN IF NOT EXISTS error text,
+    ADD COLUMN IF NOT EXISTS backend_start timestamptz;
+"""
+IS_WIDE = """
+SELECT count(*) = 1 FROM pg_attribute WHERE attrelid = to_regclass('alwayson.migration') AND attname = 'backend_start' AND NOT attisdropped
+"""
+# Columns that an old ledger lacks are NULL in this.
 READ = """
-SELECT release, phase, step, status, checksum, extract(epoch FROM coalesce(applied, begun))::float8
-  FROM alwayson.migration ORDER BY coalesce(applied, begun), step
+SELECT release, phase, step, status, checksum, extract(epoch FROM coalesce(applied, begun))::float8, to_jsonb(m) -> 'progress', to_jsonb(m) ->> 'error',
+       coalesce(to_jsonb(m) ->> 'kind', 'transaction')
+  FROM alwayson.migration AS m ORDER BY coalesce(applied, begun), step
 """
-CLAIM = """
-INSERT INTO alwayson.migration (release, phase, step, checksum, status, attempts) VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING RETURNING true
+BACKEND_START = "(SELECT backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid())"
+CLAIM = f"""
+INSERT INTO alwayson.migration (release, phase, step, checksum, status, attempts, kind, backend_start)
+VALUES (%s, %s, %s, %s, %s, %s, %s, {BACKEND_START}) ON CONFLICT DO NOTHING RETURNING true
 """
+# A step that is not applied yet may have been corrected since it was begun.
+BEGIN = f"""
+INSERT INTO alwayson.migration AS m (release, phase, step, checksum, status, attempts, kind, backend_start)
+VALUES (%s, %s, %s, %s, %s, 1, %s, {BACKEND_START})
+ON CONFLICT (release, phase, step) DO UPDATE
+   SET checksum = excluded.checksum, kind = excluded.kind, attempts = m.attempts + 1, error = NULL,
+       owner = excluded.owner, backend_pid = excluded.backend_pid, backend_start = excluded.backend_start
+ WHERE m.status = excluded.status
+"""
+IS_BEGUN = "SELECT count(*) > 0 FROM alwayson.migration WHERE (release, phase, step) = (%s, %s, %s) AND status = %s AND checksum = %s"
+LOCK_PROGRESS = "SELECT status, progress FROM alwayson.migration WHERE (release, phase, step) = (%s, %s, %s) FOR UPDATE"
+KEEP_PROGRESS = "UPDATE alwayson.migration SET progress = %s::jsonb WHERE (release, phase, step) = (%s, %s, %s)"
+KEEP_ERROR = "UPDATE alwayson.migration SET error = %s WHERE (release, phase, step) = (%s, %s, %s) AND status = %s"
 FINISH = """
-UPDATE alwayson.migration SET status = %s, applied = clock_timestamp() WHERE (release, phase, step) = (%s, %s, %s) AND status = %s RETURNING true
+UPDATE alwayson.migration SET status = %s, applied = clock_timestamp(), error = NULL
+ WHERE (release, phase, step) = (%s, %s, %s) AND status = %s RETURNING true
 """
 
 
 class LedgerError(Exception):
-    """Ledger and steps contradict each other, or a step cannot be one; the message names the step and says what to do."""
-
-
-@dataclass(frozen=True)
-class Step:
-    """One step of a phase of a release: a script that is applied in one transaction."""
-
-    release: str
-    phase: str
-    name: str
-    sql: str
-
-    @property
-    def checksum(self) -> str:
-        """The SHA-256 of the script as it stands in its file."""
-        return hashlib.sha256(self.sql.encode("utf-8")).hexdigest()
-
-    @property
-    def key(self) -> tuple[str, str, str]:
-        """What names the step in a database."""
-        return (self.release, self.phase, self.name)
-
-    @property
-    def title(self) -> str:
-        """The step as a message names it."""
-        return f"{self.phase} step {self.name} of {self.release}"
+    """Ledger and steps contradict each other; the message names the step and says what to do."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """A row of the ledger; `applied` is in epoch seconds."""
+    """A row of the ledger; `applied` is in epoch seconds.
+
+    `progress` of a batch step is `{batches, rows, after}`; `error` is why a step that was begun is not applied.
+    """
 
     release: str
     phase: str
@@ -87,30 +101,13 @@ class Row:
     status: str
     checksum: str
     applied: float
+    progress: Optional[dict] = None
+    error: Optional[str] = None
+    kind: str = TRANSACTION
 
     def as_dict(self) -> dict:
         """The row as a module returns it."""
         return asdict(self)
-
-
-def steps_of(release: str, phase: str, given: Sequence[dict]) -> list[Step]:
-    """The steps of `[{name, sql}]`, in their order; LedgerError names one that cannot be a step."""
-    found: list[Step] = []
-    for entry in given:
-        step = Step(release, phase, entry["name"], entry["sql"])
-        if not step.name.strip():
-            raise LedgerError(f"a {phase} step of {release} has no name")
-        if step.name in (other.name for other in found):
-            raise LedgerError(f"there are two: {step.title}; give each a name of its own")
-        try:
-            step.checksum
-        except UnicodeEncodeError as error:
-            raise LedgerError(f"{step.title} is not text in UTF-8: {error.reason}") from error
-        why = "it has a null character" if "\0" in step.sql else objection(step.sql)
-        if why:
-            raise LedgerError(f"{step.title}: {why}")
-        found.append(step)
-    return found
 
 
 def read(database: Connection) -> list[Row]:
@@ -125,19 +122,55 @@ def exists(database: Connection) -> bool:
     return database.value(f"SELECT to_regclass('{TABLE}') IS NOT NULL")
 
 
+def is_current(database: Connection) -> bool:
+    """Whether the session's database has a ledger with every column."""
+    return database.value(IS_WIDE)
+
+
 def create(database: Connection) -> None:
-    """Create the ledger unless it is there."""
+    """Create the ledger, or widen an older one, unless it is there."""
     if not exists(database):
         database.run(CREATE)
+    if not is_current(database):
+        database.run(WIDEN)
 
 
 def claim(database: Connection, step: Step, attempt: int) -> bool:
     """Write a step's row in the open transaction. False when another session's row is there; one that is just being written is waited for."""
-    return bool(database.value(CLAIM, (*step.key, step.checksum, BEGUN, attempt)))
+    return bool(database.value(CLAIM, (*step.key, step.checksum, BEGUN, attempt, step.kind)))
+
+
+def begin(database: Connection, step: Step) -> None:
+    """Write, and commit, that a step is at work which is more than one transaction; one that is applied stays as it is."""
+    database.run(BEGIN, (*step.key, step.checksum, BEGUN, step.kind))
+
+
+def is_begun(database: Connection, step: Step) -> bool:
+    """Whether the step was begun, with this very script."""
+    return database.value(IS_BEGUN, (*step.key, BEGUN, step.checksum))
+
+
+def lock_progress(database: Connection, step: Step) -> Optional[dict]:
+    """The progress of a step that was begun, locked until the open transaction ends; None when it is applied. LedgerError when its row is gone."""
+    rows = database.rows(LOCK_PROGRESS, step.key)
+    if not rows:
+        raise LedgerError(f"the row of {step.title} was deleted from {TABLE} while it was at work: inspect the database {database.database}")
+    status, progress = rows[0]
+    return None if status == APPLIED else progress or {}
+
+
+def keep_progress(database: Connection, step: Step, progress: dict[str, Any]) -> None:
+    """Write a step's progress in the open transaction."""
+    database.run(KEEP_PROGRESS, (json.dumps(progress), *step.key))
+
+
+def keep_error(database: Connection, step: Step, error: str) -> None:
+    """Write why a step that was begun is not applied."""
+    database.run(KEEP_ERROR, (error, *step.key, BEGUN))
 
 
 def finish(database: Connection, step: Step) -> bool:
-    """Mark a claimed step as applied in the open transaction. False when its row is gone or changed."""
+    """Mark a claimed or begun step as applied. False when its row is gone or changed."""
     return bool(database.value(FINISH, (APPLIED, *step.key, BEGUN)))
 
 
@@ -151,7 +184,8 @@ def pending(steps: Sequence[Step], rows: Sequence[Row]) -> list[Step]:
     applied = {(row.release, row.phase, row.step): row for row in rows}
     names = {step.name for step in steps}
     for row in rows:
-        if (row.release, row.phase) == (steps[0].release, steps[0].phase) and row.step not in names:
+        # A tool's command is no file: another phase does not know it.
+        if (row.release, row.phase) == (steps[0].release, steps[0].phase) and row.step not in names and row.kind != COMMAND:
             raise LedgerError(
                 f"the ledger has {row.phase} step {row.step} of {row.release}, which is not among the steps given: "
                 "give all steps of that phase, under the names with which they were applied"
@@ -159,10 +193,12 @@ def pending(steps: Sequence[Step], rows: Sequence[Row]) -> list[Step]:
     for step in steps:
         if step.key in applied:
             _check(step, applied[step.key])
-    return [step for step in steps if step.key not in applied]
+    return [step for step in steps if step.key not in applied or applied[step.key].status == BEGUN]
 
 
 def _check(step: Step, row: Row) -> None:
+    if row.status == BEGUN and step.kind != TRANSACTION:
+        return
     if row.status != APPLIED:
         raise LedgerError(
             f"{step.title} has the status {row.status}: it ended its transaction by itself, so that nobody knows what it changed. "

@@ -1,10 +1,7 @@
 # Copyright (c) 2026 The alwayson.upgrade maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Migrations of databases: each step once, in one transaction with its row in the ledger, and without making others wait.
-
-A statement that waits for a lock makes everybody wait who comes after it. So a step waits for a few milliseconds only, again and again.
-"""
+"""Migrations of databases: each step of each of them once, whatever kind it is of, and without making others wait."""
 
 from __future__ import annotations
 
@@ -16,42 +13,23 @@ from dataclasses import dataclass, field
 from typing import Callable, Mapping, Sequence
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _database_ledger as ledger
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_ledger import LedgerError, Step
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_locks import become_only_runner, old_holders
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_ledger import LedgerError
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_locks import become_only_runner
+from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_attempts import MigrationError, Pace, Policy, settle, transaction
+from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_batch import apply_batches
+from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_command import apply_command
+from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_hazards import unbatched_changes
+from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_index import apply_index
+from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_step import BATCH, COMMAND, INDEX, TRANSACTION, Step
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import Connection, Login, PostgresqlError, connect
 from ansible_collections.alwayson.upgrade.plugins.module_utils._sql_script import line_of, lock_wish
-
-# lock_not_available, deadlock_detected, serialization_failure: the same attempt may well succeed later.
-WORTH_ANOTHER_ATTEMPT = ("55P03", "40P01", "40001")
-# While an old transaction is in the way, most attempts are spared. Some are made: not every lock of it is one that conflicts.
-ATTEMPT_NEVERTHELESS = 4
-ESCALATION = 1.5
-# A dead client's session, and its locks, end within this time.
-CLIENT_CHECK = "1s"
-
-
-class MigrationError(Exception):
-    """Databases cannot be migrated as wanted; the message names each of them, the step, and what to do."""
-
-
-@dataclass(frozen=True)
-class Policy:
-    """How long a step may make others wait, and how often it tries."""
-
-    lock_timeout_ms: int = 50
-    max_lock_timeout_ms: int = 200
-    attempts: int = 150
-    retry_delay_ms: int = 500
-    wait_seconds: float = 300
-
-    def timeout_ms(self, lost: int) -> int:
-        """The lock_timeout after `lost` attempts that failed although only short transactions were in the way. Never more than the maximum."""
-        return int(min(self.max_lock_timeout_ms, self.lock_timeout_ms * ESCALATION ** min(lost, 40)))
 
 
 @dataclass
 class Outcome:
-    """What became of a database. `rows`: `{step, phase, release, status, attempts, seconds}`, status applied, already, failed or pending."""
+    """What became of a database. `rows`: `{step, phase, release, kind, status, attempts, seconds}`, status applied, already, failed or pending; a batch
+    step that was applied just now has its `batches` and `rows` besides.
+    """
 
     rows: list[dict] = field(default_factory=list)
     error: str | None = None
@@ -61,28 +39,46 @@ class Outcome:
         """How many steps were applied just now."""
         return sum(row["status"] == "applied" for row in self.rows)
 
+    @property
+    def is_changed(self) -> bool:
+        """Whether the database is another than before: a step of more than one transaction has changed it also where it failed in the end."""
+        return any(row["status"] == "applied" or row["status"] == "failed" and row["kind"] != TRANSACTION for row in self.rows)
 
-def survey(login: Login, databases: Sequence[str], steps: Sequence[Step], expand_steps: Sequence[Step]) -> dict[str, list[Step]]:
+
+def survey(
+    login: Login, databases: Sequence[str], steps: Sequence[Step], earlier: Sequence[Sequence[Step]] = (), parallel: int = 1
+) -> dict[str, list[Step]]:
     """The pending steps of each database, with nothing changed.
 
-    :param expand_steps: steps of the expand phase that must be applied everywhere before.
-    :raises MigrationError: when a ledger contradicts the steps, or an expand step is missing; every such database is named.
+    :param earlier: the steps of each phase that must be applied everywhere before.
+    :raises MigrationError: when a ledger contradicts the steps, an earlier step is missing, or a step would change a large table at once; every such
+        database is named.
     """
+    with ThreadPoolExecutor(max_workers=parallel) as pool:
+        running = {name: pool.submit(_survey_one, login, name, steps, earlier) for name in databases}
     found: dict[str, list[Step]] = {}
     problems = []
-    for name in databases:
+    for name, future in running.items():
         try:
-            with connect(login, name) as database:
-                rows = ledger.read(database)
-            missing = ledger.pending(expand_steps, rows)
-            if missing:
-                problems.append(f"{name}: not applied yet: {', '.join(step.title for step in missing)}; run the expand phase before")
-            found[name] = ledger.pending(steps, rows)
-        except (LedgerError, PostgresqlError) as error:
+            found[name] = future.result()
+        except (LedgerError, MigrationError, PostgresqlError) as error:
             problems.append(f"{name}: {error}")
     if problems:
         raise MigrationError(f"nothing was applied anywhere. {'. '.join(problems)}")
     return found
+
+
+def _survey_one(login: Login, name: str, steps: Sequence[Step], earlier: Sequence[Sequence[Step]]) -> list[Step]:
+    with connect(login, name) as database:
+        rows = ledger.read(database)
+        missing = [step for phase in earlier for step in ledger.pending(phase, rows)]
+        if missing:
+            raise MigrationError(f"not applied yet: {', '.join(step.title for step in missing)}; run the {missing[0].phase} phase before")
+        pending = ledger.pending(steps, rows)
+        problems = unbatched_changes(database, pending)
+    if problems:
+        raise MigrationError("; ".join(problems))
+    return pending
 
 
 class Migrator:
@@ -98,9 +94,7 @@ class Migrator:
     ) -> None:
         self.login = login
         self.steps = steps
-        self.policy = policy
-        self.clock = clock
-        self.sleep = sleep
+        self.pace = Pace(policy, clock, sleep)
         self._stopped = threading.Event()
 
     def migrate_all(self, pending: Mapping[str, Sequence[Step]], parallel: int) -> dict[str, Outcome]:
@@ -118,7 +112,7 @@ class Migrator:
         at = None
         try:
             with connect(self.login, name) as database:
-                become_only_runner(database, self.policy.wait_seconds, self.clock, self.sleep)
+                become_only_runner(database, self.pace.policy.wait_seconds, self.pace.clock, self.pace.sleep)
                 self._create_ledger(database)
                 left = ledger.pending(self.steps, ledger.read(database))
                 for at, step in enumerate(self.steps):
@@ -136,54 +130,61 @@ class Migrator:
         return self.migrate(name, pending)
 
     def _create_ledger(self, database: Connection) -> None:
-        if not ledger.exists(database):
-            _settle(database)
-            database.run(f"SET lock_timeout = '{self.policy.max_lock_timeout_ms}ms'")
+        def create(_attempt: int, lock_timeout_ms: int) -> None:
+            database.run(f"SET lock_timeout = '{lock_timeout_ms}ms'")
             ledger.create(database)
 
-    def _apply(self, database: Connection, step: Step) -> dict:
-        """The row of a step that is applied; MigrationError or PostgresqlError when it is not."""
-        started, wish = self.clock(), lock_wish(step.sql)
-        lost, why = 0, ""
-        for attempt in range(1, self.policy.attempts + 1):
-            _settle(database)
-            holders = old_holders(database, wish)
-            if not holders or attempt % ATTEMPT_NEVERTHELESS == 0 or attempt == self.policy.attempts:
-                try:
-                    status = "applied" if self._attempt(database, step, attempt, self.policy.timeout_ms(lost)) else "already"
-                    return _row(step, status, attempt, round(self.clock() - started, 3))
-                except PostgresqlError as error:
-                    if error.sqlstate not in WORTH_ANOTHER_ATTEMPT:
-                        raise MigrationError(f"{step.title}: {_placed(error, step)}") from error
-                    why = str(error)
-                    lost += not holders
-            if attempt < self.policy.attempts:
-                self.sleep(self.policy.retry_delay_ms / 1000)
-        raise MigrationError(
-            f"{step.title} did not get its locks in {self.policy.attempts} attempts, of at most {self.policy.timeout_ms(lost)} ms each: {why}; "
-            f"{'; '.join(holders) or 'no long transaction was seen'}. Nothing of it is applied. End what is in the way, or allow more attempts"
-        )
+        if not ledger.is_current(database):
+            self.pace.until_it_gets_its_locks(database, "the ledger of migrations", create)
 
-    def _attempt(self, database: Connection, step: Step, attempt: int, timeout_ms: int) -> bool:
-        """One transaction. False when the step turns out to be applied already."""
-        database.run("BEGIN")
+    def _apply(self, database: Connection, step: Step) -> dict:
+        """The row of a step that is applied; MigrationError or LedgerError when it is not."""
+        started = self.pace.clock()
+        kinds = {TRANSACTION: self._apply_transaction, BATCH: self._apply_batches, INDEX: self._apply_index, COMMAND: self._apply_command}
+        settle(database)
         try:
-            database.run(f"SET LOCAL lock_timeout = '{timeout_ms}ms'")
-            if not ledger.claim(database, step, attempt):
-                database.run("ROLLBACK")
-                return False
-            transaction = database.value("SELECT pg_current_xact_id()::text")
-            database.run(step.sql)
-            # The step may have taken on another role, which need not know the ledger.
-            database.run("RESET SESSION AUTHORIZATION")
-            if database.value("SELECT pg_current_xact_id()::text") != transaction or not ledger.finish(database, step):
-                raise MigrationError(f"{step.title} ended its transaction by itself, or changed the ledger: inspect the database {database.database}")
-            database.run("COMMIT")
-        except BaseException:
+            row = kinds[step.kind](database, step)
+        except (MigrationError, PostgresqlError) as error:
+            told = error if isinstance(error, MigrationError) else MigrationError(f"{step.title}: {_placed(error, step)}")
+            # A lost session has no more to say; the next one finds the step begun.
             with contextlib.suppress(PostgresqlError):
-                database.run("ROLLBACK")
-            raise
-        return True
+                settle(database)
+                database.run(f"SET lock_timeout = '{self.pace.policy.max_lock_timeout_ms}ms'")
+                ledger.keep_error(database, step, str(told))
+            raise told from error
+        return {**row, "seconds": round(self.pace.clock() - started, 3)}
+
+    def _apply_batches(self, database: Connection, step: Step) -> dict:
+        done = apply_batches(database, step, self.pace)
+        return {**_row(step, "already" if done.was_applied else "applied", 1), "batches": done.batches, "rows": done.rows}
+
+    def _apply_index(self, database: Connection, step: Step) -> dict:
+        return _row(step, "applied" if apply_index(database, step, self.pace) else "already", 1)
+
+    def _apply_command(self, database: Connection, step: Step) -> dict:
+        is_applied, attempts = apply_command(database, self.login, step, self.pace)
+        return _row(step, "applied" if is_applied else "already", attempts)
+
+    def _apply_transaction(self, database: Connection, step: Step) -> dict:
+        def act(attempt: int, lock_timeout_ms: int) -> bool:
+            return _attempt(database, step, attempt, lock_timeout_ms)
+
+        is_applied, attempts = self.pace.until_it_gets_its_locks(database, step.title, act, lock_wish(step.sql))
+        return _row(step, "applied" if is_applied else "already", attempts)
+
+
+def _attempt(database: Connection, step: Step, attempt: int, lock_timeout_ms: int) -> bool:
+    """One transaction. False when the step turns out to be applied already."""
+    with transaction(database, lock_timeout_ms):
+        if not ledger.claim(database, step, attempt):
+            return False
+        before = database.value("SELECT pg_current_xact_id()::text")
+        database.run(step.sql)
+        # The step may have taken on another role, which need not know the ledger.
+        database.run("RESET SESSION AUTHORIZATION")
+        if database.value("SELECT pg_current_xact_id()::text") != before or not ledger.finish(database, step):
+            raise MigrationError(f"{step.title} ended its transaction by itself, or changed the ledger: inspect the database {database.database}")
+    return True
 
 
 def planned(steps: Sequence[Step], pending: Sequence[Step]) -> list[dict]:
@@ -207,15 +208,6 @@ def _standing(outcome: Outcome) -> str:
     return f"complete ({outcome.applied} applied now)"
 
 
-def _settle(database: Connection) -> None:
-    """A session as it was opened, whatever a step did to it, with the client watched where the server can do that."""
-    database.run("RESET SESSION AUTHORIZATION; RESET ALL")
-    if database.server_version >= 140000:
-        # Some systems cannot watch a connection; the server then refuses the setting.
-        with contextlib.suppress(PostgresqlError):
-            database.run(f"SET client_connection_check_interval = '{CLIENT_CHECK}'")
-
-
 def _placed(error: PostgresqlError, step: Step) -> str:
     """The server's message, with the line of the step where it points to one, and what to make of a lost session."""
     if error.sqlstate is None or error.sqlstate.startswith("57P"):
@@ -223,5 +215,7 @@ def _placed(error: PostgresqlError, step: Step) -> str:
     return f"{error} in line {line_of(step.sql, error.position)}" if error.position else str(error)
 
 
-def _row(step: Step, status: str, attempts: int = 0, seconds: float = 0.0) -> dict:
-    return {"step": step.name, "phase": step.phase, "release": step.release, "status": status, "attempts": attempts, "seconds": seconds}
+def _row(step: Step, status: str, attempts: int = 0) -> dict:
+    return {
+        "step": step.name, "phase": step.phase, "release": step.release, "kind": step.kind, "status": status, "attempts": attempts, "seconds": 0.0,
+    }

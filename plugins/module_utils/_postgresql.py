@@ -132,6 +132,10 @@ class Connection:
         """Run one statement, or without parameters a whole script."""
         self._execute(statement, parameters)
 
+    def count(self, statement: str) -> int:
+        """How many rows one statement changed."""
+        return self._execute(statement, None).rowcount
+
     def close(self) -> None:
         """End the session. The server rolls back what is open."""
         self._raw.close()

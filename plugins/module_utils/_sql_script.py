@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Iterator, NamedTuple
 
 # In the order in which they are tried: comments, constants, names in quotes, words, all else one character at a time.
 TOKEN = re.compile(
@@ -27,6 +28,15 @@ TRANSACTION_CONTROL = {"BEGIN", "START", "COMMIT", "END", "ROLLBACK", "ABORT"}
 LOCKS_EVERYBODY_OUT = {"ALTER", "DROP", "TRUNCATE", "LOCK", "CLUSTER", "REINDEX", "REFRESH"}
 # These wait for writers only.
 LOCKS_WRITERS_OUT = {"CREATE"}
+NOT_IN_A_TRANSACTION = {"VACUUM"}
+
+
+class Token(NamedTuple):
+    """A piece of a script: its kind (comment, word, name, constant or other), its text, and where it begins, counted from 0."""
+
+    kind: str
+    text: str
+    at: int
 
 
 @dataclass(frozen=True)
@@ -63,7 +73,7 @@ def statements(script: str) -> list[Statement]:
         words.clear()
         names.clear()
 
-    for kind, text in _tokens(script):
+    for kind, text, _at in tokens(script):
         if kind == "word":
             depth = _body_depth(depth, words, text.upper())
             words.append(text.upper())
@@ -76,7 +86,7 @@ def statements(script: str) -> list[Statement]:
     return found
 
 
-def objection(script: str) -> str | None:
+def transaction_objection(script: str) -> str | None:
     """Why a script cannot be a step that is applied as one transaction, exactly once and without a stall; None when it can."""
     found = statements(script)
     if not found:
@@ -85,6 +95,9 @@ def objection(script: str) -> str | None:
         head = " ".join(statement.words[:2])
         if statement.verb in TRANSACTION_CONTROL and not _only_to_savepoint(statement) or head == "PREPARE TRANSACTION":
             return f"{statement.verb} is in it, but a step is one transaction together with its ledger row: take the statement out"
+        if statement.verb in NOT_IN_A_TRANSACTION or _is_concurrent(statement):
+            return (f"{head} cannot run in a transaction, which a step is: take it out"
+                    + (", into a step of its own that begins with the line: -- alwayson: concurrently" if _is_concurrent(statement) else ""))
         if _takes_lock_timeout_away(statement):
             return f"{statement.verb} takes the lock_timeout away, which keeps others from stalling: take the statement out"
     return None
@@ -107,17 +120,21 @@ def line_of(script: str, position: int) -> int:
     return script.count("\n", 0, position - 1) + 1
 
 
-def _tokens(script: str) -> list[tuple[str, str]]:
-    """Kind and text of what counts: words, names in quotes, and single characters."""
-    found, at = [], 0
+def tokens(script: str) -> list[Token]:
+    """What counts in a script: words, names in quotes, and single characters."""
+    return [token for token in pieces(script) if token.kind in ("word", "name", "other")]
+
+
+def pieces(script: str) -> Iterator[Token]:
+    """All of a script but its white space; a comment is one piece."""
+    at = 0
     while at < len(script):
         match = TOKEN.match(script, at)
-        kind, text, at = match.lastgroup, match[0], match.end()
-        if text == "/*":
-            at = _end_of_comment(script, at)
-        elif kind in ("word", "name", "other"):
-            found.append((kind, text))
-    return found
+        end = _end_of_comment(script, match.end()) if match[0] == "/*" else match.end()
+        if match.lastgroup != "space":
+            # The group that was closed last is the outer one, also where a dollar quote is in it.
+            yield Token(match.lastgroup, script[at:end], at)
+        at = end
 
 
 def _end_of_comment(script: str, at: int) -> int:
@@ -150,3 +167,8 @@ def _only_to_savepoint(statement: Statement) -> bool:
 def _takes_lock_timeout_away(statement: Statement) -> bool:
     setting = next((word for word in statement.words[1:] if word not in ("LOCAL", "SESSION")), "")
     return statement.verb == "SET" and setting == "LOCK_TIMEOUT" or statement.verb == "RESET" and setting in ("LOCK_TIMEOUT", "ALL")
+
+
+def _is_concurrent(statement: Statement) -> bool:
+    """Whether an index is built, rebuilt or dropped without a lock on its table."""
+    return statement.verb in ("CREATE", "DROP", "REINDEX") and "CONCURRENTLY" in statement.words[:5]

@@ -80,6 +80,8 @@ replicas:
 databases:
   description:
     - By name, the size in bytes, the number of tables, and the rows of the ledger in the order in which they were applied.
+    - A step that is more than one transaction has the status V(begun) until it is applied. A batch step has its C(progress), and a step that failed its
+      C(error).
     - The time of a migration is in epoch seconds.
   returned: success
   type: dict
@@ -94,6 +96,9 @@ databases:
           status: applied
           checksum: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
           applied: 1798761600.0
+          progress: null
+          error: null
+          kind: transaction
 """
 
 from ansible.module_utils.basic import AnsibleModule

@@ -11,11 +11,16 @@ short_description: Apply a release's schema changes to PostgreSQL databases, eac
 version_added: 0.1.0
 author: The alwayson.upgrade maintainers (@alwayson)
 description:
-  - Applies the steps that a database does not have yet. Each step is one transaction, in which the ledger C(alwayson.migration) of the same database
-    gets its row. So a step is applied once, for any number of runs and controllers, and a run that was killed is finished by the next one.
+  - Applies the steps that a database does not have yet. The ledger C(alwayson.migration) of the same database tells which. So a step is applied once, for
+    any number of runs and controllers, and a run that was killed is finished by the next one.
+  - >-
+    A step is one transaction, in which the ledger gets its row, unless its first comments say otherwise. With C(-- alwayson: batch) it is one statement
+    that is run again and again until it changes no row, each batch in one transaction together with the progress in the ledger. With
+    C(-- alwayson: concurrently) it is one C(CREATE INDEX CONCURRENTLY), C(DROP INDEX CONCURRENTLY) or C(REINDEX CONCURRENTLY).
   - A step never makes others wait for long. It waits for a lock for O(lock_timeout_ms) only, gives way, and tries again. Transactions that already last,
     and are in the way, are looked for first. After O(attempts) it fails, and names them.
-  - All ledgers are read before anything is applied. A step that was changed after it was applied, and a contract phase before its expand phase, are refused.
+  - All ledgers are read before anything is applied. A step that was changed after it was applied, a phase before the ones that it follows, and dangerous
+    statements are refused.
   - The databases are migrated in their order. After a failure no further one is begun, and the message says how it stands with each.
 extends_documentation_fragment:
   - alwayson.upgrade.postgresql
@@ -42,14 +47,22 @@ options:
   phase:
     description:
       - V(expand) holds the changes with which the release before goes on working. They are applied before the first member is upgraded.
-      - V(contract) holds those with which it does not. They are applied after the last one, and there is no way back after them.
+      - V(backfill) fills in what the release needs, while the release before goes on writing. It is applied after V(expand), before the first member is
+        upgraded.
+      - V(contract) holds the changes with which the release before does not work. They are applied after the last member, and there is no way back.
+      - V(optimise) comes after V(contract). It builds indexes, and removes data that no release needs any more.
     type: str
-    choices: [expand, contract]
+    choices: [expand, backfill, contract, optimise]
     required: true
   steps:
     description:
       - All steps of that phase of that release, in their order, those that are applied already included.
       - A step is a script of one or more statements that can run in one transaction. It must not begin or end one, nor set C(lock_timeout).
+      - >-
+        A script that begins with the line C(-- alwayson: batch) is one statement that changes some rows, chosen with C(LIMIT). With
+        C(-- alwayson: batch after 0) it has a cursor. C(:after) in it stands for the largest value that the batch before has returned, V(0) at first.
+      - >-
+        A script that begins with the line C(-- alwayson: concurrently) is one statement for an index.
     type: list
     elements: dict
     required: true
@@ -64,11 +77,45 @@ options:
         required: true
   expand_steps:
     description:
-      - The steps of the expand phase of the same release. Required for O(phase=contract), and may be empty if there are none.
-      - The contract phase is refused unless every one of them is applied in every one of O(databases).
+      - The steps of the expand phase of the same release. Required for every later O(phase), and may be empty if there are none.
+      - A later phase is refused unless every one of them is applied in every one of O(databases).
     type: list
     elements: dict
     suboptions: *step
+  backfill_steps:
+    description: Those of the backfill phase, likewise. Required for O(phase=contract) and O(phase=optimise).
+    type: list
+    elements: dict
+    suboptions: *step
+  contract_steps:
+    description: Those of the contract phase, likewise. Required for O(phase=optimise).
+    type: list
+    elements: dict
+    suboptions: *step
+  command:
+    description:
+      - The command line of a migration tool, such as Alembic, Django, Flyway or Sqitch, word by word. It is run in each database after O(steps), as a
+        step of its own with the name V(command), on the host that the module runs on.
+      - It finds the database in libpq's variables, V(PGDATABASE) and the others, and C({database}) in its words is replaced. V(PGOPTIONS) has
+        O(max_lock_timeout_ms) as the C(lock_timeout). When the tool fails of that it is run again, O(attempts) times at most.
+      - With another command line, it is refused under the same release and phase.
+    type: list
+    elements: str
+    default: []
+  status_command:
+    description:
+      - The command line that ends with 0 when the tool has nothing left to apply. It is run after O(command), and before it when a run was killed.
+      - Without it, O(command) is run again after a kill. The tool itself must know then what it has applied.
+    type: list
+    elements: str
+    default: []
+  command_directory:
+    description: Absolute path of the folder in which they run.
+    type: path
+  command_environment:
+    description: Further variables for them.
+    type: dict
+    default: {}
   lock_timeout_ms:
     description: How long a step waits for a lock at first, in milliseconds. Others that want the same table wait as long.
     type: int
@@ -85,18 +132,39 @@ options:
     description: The time between two attempts in milliseconds.
     type: int
     default: 500
+  batch_pause_ms:
+    description: The time between two batches in milliseconds.
+    type: int
+    default: 50
+  max_replica_lag_bytes:
+    description:
+      - No batch begins while a replica lags behind by more than this.
+      - Needs a role with C(pg_monitor). Others do not see the lag, and do not wait for it.
+    type: int
+    default: 67108864
   wait_timeout:
-    description: Seconds to wait for another runner that migrates the same database, and for one with an older token.
+    description:
+      - Seconds to wait for another runner that migrates the same database, for one with an older token, and for a replica that lags.
+      - An index waits as long for transactions that were open before it.
     type: int
     default: 300
   parallel:
     description: How many databases are migrated at once.
     type: int
     default: 1
+  linter:
+    description:
+      - V(auto) checks pending steps by C(squawk) where it is on the host that the module runs on. V(off) does not. A path is that of the program.
+      - Its findings are refused, those about taste and about what this module takes care of left out.
+      - Without it, C(LOCK TABLE), and an C(UPDATE) or C(DELETE) of a table of 100,000 rows or more outside of a batch step, are refused nevertheless.
+      - >-
+        A script whose first comments say C(-- alwayson: accept) and the name of the rule is applied all the same.
+    type: str
+    default: auto
 notes:
   - The login role needs the rights that the steps need, and in each database the right to create the schema C(alwayson).
   - Roles with C(pg_read_all_stats), which C(pg_monitor) includes, see the transactions that are in the way. Others try without looking.
-  - Statements that cannot run in a transaction, such as C(CREATE INDEX CONCURRENTLY), are no steps.
+  - An index that a build has left invalid, and that nobody is building, is dropped and built again.
 seealso:
   - module: alwayson.upgrade.fleet_lock
   - module: alwayson.upgrade.database_backup
@@ -118,6 +186,40 @@ EXAMPLES = r"""
       - name: 001_order_currency
         sql: ALTER TABLE orders ADD COLUMN currency char(3) NOT NULL DEFAULT 'EUR';
 
+- name: Fill in the rest, 2000 rows at a time, while the release before goes on writing
+  alwayson.upgrade.database_migration:
+    login_host: 127.0.0.1
+    login_user: upgrade
+    login_password: "{{ vault_upgrade_password }}"
+    release: 2.0.0
+    phase: backfill
+    parallel: 8
+    expand_steps:
+      - name: 001_order_currency
+        sql: ALTER TABLE orders ADD COLUMN currency char(3) NOT NULL DEFAULT 'EUR';
+    steps:
+      - name: 001_swiss_orders
+        sql: |
+          -- alwayson: batch
+          UPDATE orders SET currency = 'CHF'
+           WHERE id IN (SELECT id FROM orders WHERE country = 'CH' AND currency <> 'CHF' ORDER BY id LIMIT 2000);
+      - name: 002_orders_by_currency
+        sql: |
+          -- alwayson: concurrently
+          CREATE INDEX CONCURRENTLY orders_by_currency ON orders (currency, taken);
+
+- name: Have Django migrate every database of the server
+  alwayson.upgrade.database_migration:
+    login_host: 127.0.0.1
+    login_user: upgrade
+    login_password: "{{ vault_upgrade_password }}"
+    release: 2.0.0
+    phase: expand
+    steps: []
+    command: [/srv/shop/venv/bin/python, manage.py, migrate, --noinput]
+    status_command: [/srv/shop/venv/bin/python, manage.py, migrate, --check]
+    command_directory: /srv/shop
+
 - name: Contract it when no member runs the release before any more
   alwayson.upgrade.database_migration:
     login_host: 127.0.0.1
@@ -131,6 +233,7 @@ EXAMPLES = r"""
     expand_steps:
       - name: 001_order_currency
         sql: ALTER TABLE orders ADD COLUMN currency char(3) NOT NULL DEFAULT 'EUR';
+    backfill_steps: []
     steps:
       - name: 001_drop_legacy_code
         sql: ALTER TABLE products DROP COLUMN legacy_code;
@@ -141,6 +244,7 @@ migrations:
   description:
     - By database, every step with its status, V(applied) just now, V(already) applied before, V(pending), or V(failed).
     - In check mode V(pending) are those that would be applied. Returned on failure too, unless nothing was begun.
+    - C(kind) is V(transaction), V(batch), V(index) or V(command). A batch step that was applied just now has its C(batches) and C(rows) besides.
   returned: always
   type: dict
   sample:
@@ -148,16 +252,26 @@ migrations:
       - step: 001_order_currency
         phase: expand
         release: 2.0.0
+        kind: transaction
         status: applied
         attempts: 1
         seconds: 0.012
+linter:
+  description: Path of the program that checked the steps. Empty when none did.
+  returned: success
+  type: str
+  sample: /usr/local/bin/squawk
 """
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _fence
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _postgresql_catalog as catalog
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_ledger import PHASES, LedgerError, Step, steps_of
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_migration import MigrationError, Migrator, Policy, planned, report, survey
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_ledger import LedgerError
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_migration import Migrator, planned, report, survey
+from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_attempts import MigrationError, Policy
+from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_command import command_step
+from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_hazards import AUTO, find_linter, refuse_dangerous
+from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_step import PHASES, Step, StepError, steps_of
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import LOGIN_ARGUMENTS, LOGIN_EXCLUSIVE, Login, PostgresqlError, connect
 
 STEP_ARGUMENTS = {"name": {"type": "str", "required": True}, "sql": {"type": "str", "required": True}}
@@ -166,21 +280,30 @@ ARGUMENTS = {
     "release": {"type": "str", "required": True},
     "phase": {"type": "str", "required": True, "choices": list(PHASES)},
     "steps": {"type": "list", "elements": "dict", "required": True, "options": STEP_ARGUMENTS},
-    "expand_steps": {"type": "list", "elements": "dict", "options": STEP_ARGUMENTS},
+    **{f"{phase}_steps": {"type": "list", "elements": "dict", "options": STEP_ARGUMENTS} for phase in PHASES[:-1]},
+    "command": {"type": "list", "elements": "str", "default": []},
+    "status_command": {"type": "list", "elements": "str", "default": []},
+    "command_directory": {"type": "path"},
+    # Passwords may be among them.
+    "command_environment": {"type": "dict", "default": {}, "no_log": True},
     "lock_timeout_ms": {"type": "int", "default": 50},
     "max_lock_timeout_ms": {"type": "int", "default": 200},
     "attempts": {"type": "int", "default": 150},
     "retry_delay_ms": {"type": "int", "default": 500},
+    "batch_pause_ms": {"type": "int", "default": 50},
+    "max_replica_lag_bytes": {"type": "int", "default": 64 * 1024 * 1024},
     "wait_timeout": {"type": "int", "default": 300},
     "parallel": {"type": "int", "default": 1},
+    "linter": {"type": "str", "default": AUTO},
 }
+LEAST = {"attempts": 1, "retry_delay_ms": 0, "batch_pause_ms": 0, "max_replica_lag_bytes": 0, "wait_timeout": 0, "parallel": 1}
 
 
 def policy_of(options: dict) -> Policy:
     """The options that say how long others may wait, checked."""
     if not 1 <= options["lock_timeout_ms"] <= options["max_lock_timeout_ms"]:
         raise MigrationError("lock_timeout_ms must be 1 or more, and max_lock_timeout_ms not less than it: without a limit, others would wait for ever")
-    for name, least in (("attempts", 1), ("retry_delay_ms", 0), ("wait_timeout", 0), ("parallel", 1)):
+    for name, least in LEAST.items():
         if options[name] < least:
             raise MigrationError(f"{name} must be {least} or more")
     return Policy(
@@ -189,7 +312,26 @@ def policy_of(options: dict) -> Policy:
         attempts=options["attempts"],
         retry_delay_ms=options["retry_delay_ms"],
         wait_seconds=options["wait_timeout"],
+        batch_pause_ms=options["batch_pause_ms"],
+        max_replica_lag_bytes=options["max_replica_lag_bytes"],
     )
+
+
+def phases_before(phase: str) -> tuple:
+    """The phases that must be applied before a phase, in their order."""
+    return PHASES[:PHASES.index(phase)]
+
+
+def steps_given(options: dict) -> list[Step]:
+    """The steps of the phase, the tool's command at their end."""
+    steps = steps_of(options["release"], options["phase"], options["steps"])
+    if not options["command"]:
+        return steps
+    command = command_step(options["release"], options["phase"], options["command"], options["status_command"], options["command_environment"],
+                           options["command_directory"])
+    if command.name in (step.name for step in steps):
+        raise StepError(f"{command.title} is that of the option command: give the file another name")
+    return [*steps, command]
 
 
 def differences(pending: dict[str, list[Step]]) -> list[dict]:
@@ -204,21 +346,22 @@ def differences(pending: dict[str, list[Step]]) -> list[dict]:
 def migrate(module: AnsibleModule) -> tuple[str, dict]:
     """What failed (empty when nothing did), and the module's result."""
     options = module.params
-    login, policy = Login.of(options), policy_of(options)
-    steps = steps_of(options["release"], options["phase"], options["steps"])
-    expand_steps = steps_of(options["release"], "expand", options["expand_steps"] or []) if options["phase"] == "contract" else []
+    login, policy, steps = Login.of(options), policy_of(options), steps_given(options)
+    earlier = [steps_of(options["release"], phase, options[f"{phase}_steps"]) for phase in phases_before(options["phase"])]
+    linter = find_linter(options["linter"])
     with connect(login) as server:
         catalog.require_primary(server, "a migration")
         databases = catalog.choose_databases(server, options["databases"])
     if not databases:
         raise MigrationError("the server has no database to migrate: look at login_host and login_port")
-    pending = survey(login, databases, steps, expand_steps)
-    result = {"diff": differences(pending)} if module._diff else {}
+    pending = survey(login, databases, steps, earlier, options["parallel"])
+    refuse_dangerous([step for step in steps if any(step in left for left in pending.values())], linter)
+    result = {"linter": linter or "", **({"diff": differences(pending)} if module._diff else {})}
     if module.check_mode or not any(pending.values()):
         migrations = {database: planned(steps, pending[database]) for database in databases}
         return "", {**result, "changed": any(pending.values()), "migrations": migrations}
     outcomes = Migrator(login, steps, policy).migrate_all(pending, options["parallel"])
-    result["changed"] = any(outcome.applied for outcome in outcomes.values())
+    result["changed"] = any(outcome.is_changed for outcome in outcomes.values())
     result["migrations"] = {database: outcome.rows for database, outcome in outcomes.items()}
     return report(outcomes), result
 
@@ -227,13 +370,13 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={**LOGIN_ARGUMENTS, **_fence.ARGUMENTS, **ARGUMENTS},
         mutually_exclusive=LOGIN_EXCLUSIVE,
-        required_if=[("phase", "contract", ["expand_steps"])],
+        required_if=[("phase", phase, [f"{before}_steps" for before in phases_before(phase)]) for phase in PHASES[1:]],
         supports_check_mode=True,
     )
     try:
         with _fence.admitted(module.params["fence"], module.check_mode, module.params["wait_timeout"]):
             message, result = migrate(module)
-    except (MigrationError, LedgerError, PostgresqlError, _fence.FenceError) as error:
+    except (MigrationError, LedgerError, StepError, PostgresqlError, _fence.FenceError) as error:
         module.fail_json(msg=str(error), changed=False, migrations={})
     if message:
         module.fail_json(msg=message, **result)

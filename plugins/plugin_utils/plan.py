@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from .limits import Limits, RunPolicy, ScheduleError
-from .migrations import to_contract, to_expand
+from .migrations import AFTER_THE_ROLL, BEFORE_THE_ROLL, PHASES, choose_migrations, in_order
 from .patches import PATCH, needs_patching, planned_patches, updates_held
 from .refusals import refusals, without_the_release
 from .schedule import Schedule
@@ -53,8 +53,7 @@ def make_plan(service: Mapping, observed: Mapping, pinned: Mapping[str, int] | N
         "there": sorted(name for name, facts in members.items() if facts.get("release") == release_to),
         "pending": pending,
         "patches": planned_patches(members, service, pending),
-        "expand": [],
-        "contract": [],
+        **{phase: [] for phase in PHASES},
         "limits": {"max_unavailable": limits.max_unavailable, "min_live": limits.min_live},
         "halves": [[], []],
         "steps": [[], []],
@@ -74,19 +73,17 @@ def make_plan(service: Mapping, observed: Mapping, pinned: Mapping[str, int] | N
     plan["needs_archive"] = bool(pending) and (service["direction"] == "upgrade" or bool(without_the_release(observed, plan)))
     if not target_problem and service["direction"] == "upgrade":
         plan["refusals"] += _choose_migrations(service, observed, plan)
-    plan["nothing_to_do"] = not pending and not plan["contract"] and not plan["cutover"] and not target_problem
+    plan["migrations_before"], plan["migrations_after"] = in_order(plan, BEFORE_THE_ROLL), in_order(plan, AFTER_THE_ROLL)
+    plan["nothing_to_do"] = not pending and not plan["migrations_after"] and not plan["cutover"] and not target_problem
     plan["updates_held"] = updates_held(members, service, plan["nothing_to_do"])
     plan["refusals"] += refusals(service, observed, plan)
     return plan
 
 
 def _choose_migrations(service: Mapping, observed: Mapping, plan: dict) -> list[str]:
-    """Fill in the releases whose schemas are expanded and contracted; returns what is wrong with the files."""
-    files = observed["migrations"]
+    """Fill in the releases whose migrations run, by phase; returns what is wrong with the files."""
     try:
-        plan["expand"] = to_expand(files, plan["release_from"], plan["release_to"])
-        if service["contract"]:
-            plan["contract"] = to_contract(files, observed["databases"], plan["expand"], plan["release_to"])
+        plan.update(choose_migrations(observed["migrations"], observed["databases"], plan["release_from"], plan["release_to"], service["contract"]))
     except ValueError as error:
         return [str(error)]
     return []

@@ -13,7 +13,7 @@ FORMAT = 1
 ID_LENGTH = 12
 # What a roll does to the fleet; a roll that goes on by the same plan finds some of it done.
 DECISIONS = ("method", "direction", "release_to", "release_from", "pool_size", "limits", "halves", "steps", "step_of", "return_to", "waves", "expand",
-             "contract", "patches", "cutover")
+             "backfill", "contract", "optimise", "patches", "cutover")
 # Part of the description that changes what is done; a probe's headers and the like stay out of the file.
 CHOICES = ("service", "method", "direction", "backend", "max_unavailable", "min_live", "max_per_domain", "domains_at_once", "max_failures", "on_failure",
            "member_timeout", "progress_deadline", "drain_timeout", "patch", "patch_exclude", "reboot", "contract", "database_names", "hosts")

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 from ..module_utils._version import compare
 
+from .migrations import AFTER_THE_ROLL
 from .patches import unreadable
 
 
@@ -108,14 +109,14 @@ def _never_finishes(plan: Mapping) -> list[str]:
 
 
 def _past_the_point_of_no_return(observed: Mapping, plan: Mapping) -> list[str]:
-    """A release whose contract migrations are applied cannot be left any more: the older release needs what they removed."""
+    """A release whose contract or optimise migrations have begun cannot be left any more: the older release needs what they removed."""
     if plan["direction"] != "rollback" or plan["release_to"] is None:
         return []
     sentences = []
     for host, databases in sorted(observed["databases"].items()):
         for name, facts in sorted(databases.items()):
             for row in facts["migrations"]:
-                if row["phase"] == "contract" and row["status"] == "applied" and compare(row["release"], plan["release_to"]) > 0:
-                    sentences.append(f"{name} on {host} is past the point of no return: contract step {row['step']} of {row['release']} is applied, "
-                                     f"and {plan['release_to']} needs what it removed. Go forward with a corrected release instead")
+                if row["phase"] in AFTER_THE_ROLL and compare(row["release"], plan["release_to"]) > 0:
+                    sentences.append(f"{name} on {host} is past the point of no return: {row['phase']} step {row['step']} of {row['release']} is "
+                                     f"{row['status']}, and {plan['release_to']} needs what it removed. Go forward with a corrected release instead")
     return sentences

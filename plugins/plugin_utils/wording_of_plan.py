@@ -10,15 +10,22 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 
 from . import patches
+from .migrations import BACKFILL, CONTRACT, EXPAND, OPTIMISE
 from .steps import IN_PLACE
 
 BAR = "█"
 GONE = "░"
+MIGRATIONS = {
+    EXPAND: "what the new release needs and the one before goes on working with",
+    BACKFILL: "rows are filled in, in batches, while the release before goes on writing",
+    CONTRACT: "what older releases need is removed",
+    OPTIMISE: "indexes, and data that no release needs any more",
+}
 PHASE_EFFECTS = (
     ("observe", "none"),
     ("plan", "none"),
     ("guard", "none"),
-    ("prepare", "none: backups read, expand migrations wait for locks at most a moment, archives are copied"),
+    ("prepare", "none: backups read, migrations wait for locks at most a moment, archives are copied"),
     ("roll", "none: members leave traffic when they have finished what they had begun"),
     ("open", "none: the release is tested through the load balancers"),
     ("settle", "none"),
@@ -35,6 +42,8 @@ def plan_text(plan: Mapping, last_phases: Sequence[Mapping] = ()) -> list[str]:
     lines += _wave_lines(plan)
     if plan["patches"]:
         lines += ["", "package updates", *(f"  {sentence}" for sentence in patches.sentences(plan))]
+    if plan["migrations_before"] or plan["migrations_after"]:
+        lines += ["", "migrations", *_migration_lines(plan)]
     lines += ["", "phases", *_phase_lines(plan, {phase["name"]: phase["finished"] - phase["started"] for phase in last_phases})]
     lines += ["", "point of no return", f"  {_point_of_no_return(plan)}"]
     if plan["refusals"]:
@@ -43,7 +52,7 @@ def plan_text(plan: Mapping, last_phases: Sequence[Mapping] = ()) -> list[str]:
 
 
 def _headline(plan: Mapping) -> str:
-    if not plan["pending"] and plan["contract"]:
+    if not plan["pending"] and plan["migrations_after"]:
         return f"{plan['service']}: all {plan['pool_size']} members run {plan['release_to']}; the schemas are contracted to it"
     if plan["cutover"] and not plan["pending"]:
         return (f"{plan['service']}: {plan['cutover']['to']} runs {plan['release_to']} and gets the traffic"
@@ -95,19 +104,30 @@ def _phase_lines(plan: Mapping, last_phases: Mapping[str, float]) -> list[str]:
     lines = []
     for name, effect in PHASE_EFFECTS:
         seconds = f"{last_phases[name]:.0f} s last time" if name in last_phases else "not measured yet"
-        if name == "settle" and plan["contract"]:
-            effect = "none: contract migrations run; there is no way back after them"
+        if name == "settle" and plan["migrations_after"]:
+            effect = f"none: {_settling(plan)} migrations run; there is no way back after them"
         if name == "roll" and plan["method"] == IN_PLACE:
             effect = "that answers take as long as the server's start: the load balancer holds what comes meanwhile"
         lines.append(f"  {name:<8} {seconds:<17} users notice {effect}")
     return lines
 
 
+def _migration_lines(plan: Mapping) -> list[str]:
+    moments = [("prepare", run) for run in plan["migrations_before"]] + [("settle", run) for run in plan["migrations_after"]]
+    return [f"  {moment:<8} {run['release']} {run['phase']:<9} {MIGRATIONS[run['phase']]}" for moment, run in moments]
+
+
+def _settling(plan: Mapping) -> str:
+    """The phases that run after the roll, as a sentence names them."""
+    return " and ".join(phase for phase in (CONTRACT, OPTIMISE) if plan[phase])
+
+
 def _point_of_no_return(plan: Mapping) -> str:
     if plan["direction"] == "rollback":
         return "none: this run goes back, and may go forward again"
-    if plan["contract"]:
-        return f"settle: the contract migrations of {', '.join(plan['contract'])} remove what older releases need"
+    if plan["migrations_after"]:
+        releases = dict.fromkeys(run["release"] for run in plan["migrations_after"])
+        return f"settle: the {_settling(plan)} migrations of {', '.join(releases)} remove what older releases need"
     if plan["direction"] == patches.PATCH:
         return "none: the release stays; an installed update is not taken back"
     return "none in this run: alwayson.upgrade.rollback works until a later run with upgrade_contract=true"

@@ -138,7 +138,7 @@ def wait_for(condition) -> None:
 def test_migration(ansible, server, tenants):
     names = tenants(2)
     expand = {"release": "2.0.0", "phase": "expand", "steps": [CURRENCY], "databases": names}
-    contract = {"release": "2.0.0", "phase": "contract", "steps": [DROP], "expand_steps": [CURRENCY], "databases": names}
+    contract = {"release": "2.0.0", "phase": "contract", "steps": [DROP], "expand_steps": [CURRENCY], "backfill_steps": [], "databases": names}
     checked = ansible("database_migration", check=True, diff=True, **expand)
     assert checked["changed"] and [row["status"] for row in checked["migrations"][names[0]]] == ["pending"]
     for name in names:
@@ -155,6 +155,50 @@ def test_migration(ansible, server, tenants):
     info = ansible("database_info", databases=names[:1])["databases"][names[0]]["migrations"]
     assert [(row["phase"], row["step"], row["status"]) for row in info] == [("expand", "001_currency", "applied"), ("contract", "001_drop", "applied")]
     assert abs(info[0]["applied"] - time.time()) < 120
+
+
+BATCH = {"name": "001_fill", "sql": "-- alwayson: batch\nUPDATE orders SET currency = 'CHF' WHERE id IN (SELECT id FROM orders WHERE currency <> 'CHF' LIMIT 300)"}
+INDEX = {"name": "001_index", "sql": "-- alwayson: concurrently\nCREATE INDEX CONCURRENTLY by_currency ON orders (currency)"}
+
+
+def test_migration_of_all_phases(ansible, server, tenant):
+    common = {"release": "2.0.0", "databases": [tenant], "batch_pause_ms": 0}
+    earlier = {}
+    expected = {"expand": (CURRENCY, "transaction"), "backfill": (BATCH, "batch"), "contract": (DROP, "transaction"), "optimise": (INDEX, "index")}
+    for phase, (step, kind) in expected.items():
+        done = ansible("database_migration", phase=phase, steps=[step], **common, **earlier)
+        assert done["rc"] == 0, done["output"]
+        (row,) = done["migrations"][tenant]
+        assert (row["kind"], row["status"], row.get("rows")) == (kind, "applied", 500 if kind == "batch" else None)
+        earlier[f"{phase}_steps"] = [step]
+    missing = ansible("database_migration", phase="optimise", steps=[INDEX], **common, expand_steps=[CURRENCY])
+    assert missing["rc"] != 0 and "backfill_steps" in missing["msg"]
+    late = {**earlier, "backfill_steps": [BATCH, {**BATCH, "name": "002_late"}]}
+    refused = ansible("database_migration", phase="contract", steps=[DROP], **common, expand_steps=[CURRENCY], backfill_steps=late["backfill_steps"])
+    assert refused["rc"] != 0 and "not applied yet: backfill step 002_late of 2.0.0; run the backfill phase before" in refused["msg"]
+    info = ansible("database_info", databases=[tenant])["databases"][tenant]["migrations"]
+    assert [(row["phase"], row["kind"], row["progress"]) for row in info] == [
+        ("expand", "transaction", None), ("backfill", "batch", {"batches": 2, "rows": 500}), ("contract", "transaction", None), ("optimise", "index", None)]
+
+
+def test_a_dangerous_step_is_refused_before_anything_is_applied(ansible, server, tenant):
+    options = {"release": "2.0.0", "phase": "expand", "databases": [tenant], "linter": "off"}
+    lock = {"name": "002_lock", "sql": "LOCK TABLE orders"}
+    refused = ansible("database_migration", steps=[CURRENCY, lock], **options)
+    assert refused["rc"] != 0 and not refused["changed"] and "expand step 002_lock of 2.0.0: lock-table in line 1" in refused["msg"]
+    assert server.value("SELECT to_regclass('alwayson.migration') IS NULL", tenant)
+    accepted = ansible("database_migration", steps=[CURRENCY, {**lock, "sql": "-- alwayson: accept lock-table\nLOCK TABLE orders"}], **options)
+    assert accepted["rc"] == 0 and accepted["linter"] == ""
+
+
+def test_the_command_of_a_tool(ansible, server, tenant):
+    options = {"release": "2.0.0", "phase": "expand", "databases": [tenant], "steps": [], "command_environment": {"TOOL_PASSWORD": "do not tell"},
+               "command": ["sh", "-c", "test \"$PGDATABASE $TOOL_PASSWORD\" = '{database} do not tell' && echo \"$TOOL_PASSWORD\" && exit ${0#sh}", "sh3"]}
+    failed = ansible("database_migration", **options)
+    assert failed["rc"] != 0 and "expand step command of 2.0.0: sh ended with 3: ****" in failed["msg"] and "do not tell'" not in failed["msg"]
+    options["command"][-1] = "sh0"
+    assert ansible("database_migration", **options)["migrations"][tenant][0]["status"] == "applied"
+    assert not ansible("database_migration", **options)["changed"]
 
 
 def test_roles(server, tenants, tmp_path):

@@ -6,8 +6,10 @@ from __future__ import annotations
 import hashlib
 
 import pytest
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_ledger import LedgerError, Row, pending, steps_of
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_migration import Migrator, Outcome, Policy, planned, report
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_ledger import LedgerError, Row, pending
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_migration import Migrator, Outcome, planned, report
+from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_attempts import Policy
+from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_step import StepError, steps_of
 
 GIVEN = [{"name": "001_a", "sql": "SELECT 1"}, {"name": "002_b", "sql": "SELECT 2\n"}]
 STEPS = steps_of("2.0.0", "expand", GIVEN)
@@ -57,7 +59,7 @@ def test_a_ledger_that_contradicts_the_steps_is_an_error(rows, why):
     ],
 )
 def test_what_cannot_be_a_step_is_refused(given, why):
-    with pytest.raises(LedgerError, match=why):
+    with pytest.raises(StepError, match=why):
         steps_of("2.0.0", "expand", given)
 
 

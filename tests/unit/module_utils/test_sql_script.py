@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.alwayson.upgrade.plugins.module_utils._sql_script import line_of, lock_wish, objection, statements
+from ansible_collections.alwayson.upgrade.plugins.module_utils._sql_script import line_of, lock_wish, statements, transaction_objection
 
 ALLOWED = [
     "ALTER TABLE orders ADD COLUMN currency text",
@@ -37,17 +37,21 @@ REFUSED = [
     ("SET LOCAL lock_timeout = '1h'", "lock_timeout"),
     ("RESET ALL", "lock_timeout"),
     ("RESET lock_timeout", "lock_timeout"),
+    ("CREATE UNIQUE INDEX CONCURRENTLY i ON t (a)", "begins with the line: -- alwayson: concurrently"),
+    ("SELECT 1; drop index concurrently i", "DROP INDEX cannot run in a transaction"),
+    ("REINDEX TABLE CONCURRENTLY t", "REINDEX TABLE cannot run in a transaction"),
+    ("VACUUM FULL t", "VACUUM FULL cannot run in a transaction"),
 ]
 
 
 @pytest.mark.parametrize("script", ALLOWED)
 def test_a_script_that_is_one_transaction_is_allowed(script):
-    assert objection(script) is None
+    assert transaction_objection(script) is None
 
 
 @pytest.mark.parametrize(("script", "why"), REFUSED)
 def test_a_script_that_is_not_is_refused(script, why):
-    assert why in objection(script)
+    assert why in transaction_objection(script)
 
 
 @pytest.mark.parametrize(

@@ -164,8 +164,8 @@ def test_a_rollback_past_the_point_of_no_return_is_refused():
     assert len(told) == 1 and "point of no return" in told[0] and "tenant_a" in told[0]
 
 
-FILES = ["2.0.0/expand/001_add.sql", "2.0.0/contract/001_drop.sql", "2.10.0/expand/001_more.sql", "2.9.0/expand/001_other.sql",
-         "3.0.0/expand/001_far.sql"]
+FILES = ["2.0.0/expand/001_add.sql", "2.0.0/backfill/001_fill.sql", "2.0.0/contract/001_drop.sql", "2.0.0/optimise/001_index.sql",
+         "2.10.0/expand/001_more.sql", "2.9.0/expand/001_other.sql", "2.9.0/backfill/001_late.sql", "3.0.0/expand/001_far.sql"]
 
 
 def row(release, phase, step):
@@ -175,17 +175,38 @@ def row(release, phase, step):
 def test_an_upgrade_that_skips_releases_applies_the_migrations_of_all_of_them():
     plan = make_plan(service(release="2.10.0"), {**fleet(), "migrations": FILES})
     assert (plan["expand"], plan["contract"], plan["refusals"]) == (["2.0.0", "2.9.0", "2.10.0"], [], [])
-    assert make_plan(service(release="2.9.0"), {**fleet("2.0.0"), "migrations": FILES})["expand"] == ["2.9.0"]
+    runs = [(run["release"], run["phase"]) for run in plan["migrations_before"]]
+    assert runs == [("2.0.0", "expand"), ("2.0.0", "backfill"), ("2.9.0", "expand"), ("2.9.0", "backfill"), ("2.10.0", "expand")]
+    plan = make_plan(service(release="2.9.0"), {**fleet("2.0.0"), "migrations": FILES})
+    assert (plan["expand"], plan["backfill"], plan["migrations_after"]) == (["2.9.0"], ["2.9.0"], [])
 
 
 def test_contract_migrations_are_something_to_do_on_a_fleet_that_is_there_and_only_once():
-    databases = {"db1": {"tenant_a": {"migrations": [row("2.0.0", "expand", "001_add")]}}}
+    databases = {"db1": {"tenant_a": {"migrations": [row("2.0.0", "expand", "001_add"), row("2.0.0", "backfill", "001_fill")]}}}
     there = {**fleet("2.0.0"), "migrations": FILES, "databases": databases}
     assert make_plan(service(), there)["nothing_to_do"]
     plan = make_plan(service(contract=True), there)
-    assert not plan["nothing_to_do"] and plan["contract"] == ["2.0.0"] and plan["pending"] == []
+    assert not plan["nothing_to_do"] and plan["pending"] == [] and plan["migrations_before"] == []
+    assert plan["migrations_after"] == [{"release": "2.0.0", "phase": "contract"}, {"release": "2.0.0", "phase": "optimise"}]
+    assert "settle: the contract and optimise migrations of 2.0.0 remove" in "\n".join(plan_text(plan))
     databases["db1"]["tenant_a"]["migrations"].append(row("2.0.0", "contract", "001_drop"))
+    assert make_plan(service(contract=True), there)["migrations_after"] == [{"release": "2.0.0", "phase": "optimise"}]
+    databases["db1"]["tenant_a"]["migrations"].append(row("2.0.0", "optimise", "001_index"))
     assert make_plan(service(contract=True), there)["nothing_to_do"]
+
+
+def test_a_backfill_that_came_later_or_was_not_ended_is_made_up_for_before_the_contraction():
+    rows = [row("2.0.0", "expand", "001_add"), {**row("2.0.0", "backfill", "001_fill"), "status": "begun"}]
+    there = {**fleet("2.0.0"), "migrations": FILES, "databases": {"db1": {"tenant_a": {"migrations": rows}}}}
+    assert make_plan(service(contract=True), there)["migrations_before"] == [{"release": "2.0.0", "phase": "backfill"}]
+
+
+@pytest.mark.parametrize(("phase", "status"), [("contract", "begun"), ("optimise", "applied")])
+def test_what_was_begun_after_the_roll_is_past_the_point_of_no_return(phase, status):
+    observed = fleet("2.0.0", **{name: {"previous": "1.0.0"} for name in NAMES})
+    observed["databases"] = {"db1": {"tenant_a": {"migrations": [{**row("2.0.0", phase, "001"), "status": status}]}}}
+    told = make_plan(service(release="1.0.0", direction="rollback"), observed)["refusals"]
+    assert len(told) == 1 and f"{phase} step 001 of 2.0.0 is {status}" in told[0]
 
 
 @pytest.mark.parametrize("file", ["old/expand/001.sql", "2.0.0/001.sql", "2.0.0/grow/001.sql"])
@@ -206,6 +227,8 @@ def test_the_plan_and_the_state_are_told_in_lines():
     text = "\n".join(plan_text(make_plan(described, observed), [{"name": "roll", "started": 1.0, "finished": 22.4}]))
     assert "from 1.0.0 to 2.0.0 by half_pool, 6 of 6 members" in text
     assert text.count("3 live") == 2 and "the flip" in text and "21 s last time" in text
-    assert "contract migrations of 2.0.0 remove what older releases need" in text
+    assert "contract and optimise migrations of 2.0.0 remove what older releases need" in text
+    assert "\nmigrations\n  prepare  2.0.0 expand " in text and "  prepare  2.0.0 backfill  rows are filled in" in text
+    assert text.count("  settle   2.0.0 ") == 2
     state = "\n".join(status_text(described, observed))
     assert state.count("in traffic") == 12 and "1.0.0 on 6 of 6 members" in state

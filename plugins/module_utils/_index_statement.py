@@ -1,0 +1,105 @@
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a statement does that builds, rebuilds or drops an index concurrently. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Optional
+
+from ansible_collections.alwayson.upgrade.plugins.module_utils._sql_script import Token, statements, tokens
+
+FORMS = "CREATE [UNIQUE] INDEX CONCURRENTLY name ON table ..., DROP INDEX CONCURRENTLY name, REINDEX {INDEX | TABLE} CONCURRENTLY name"
+
+
+@dataclass(frozen=True)
+class IndexStatement:
+    """`verb` is CREATE, DROP or REINDEX. Paths are names as the catalog spells them, the schema first if there is one; () where there is none.
+
+    `is_tolerant`: it says IF [NOT] EXISTS.
+    """
+
+    verb: str
+    index: tuple
+    table: tuple = ()
+    is_tolerant: bool = False
+
+
+def index_objection(script: str) -> Optional[str]:
+    """Why a script is not one index statement; None when it is."""
+    if len(statements(script)) != 1:
+        return "a step with the directive concurrently is one statement: make a step of each"
+    return None if index_statement(script) else f"a step with the directive concurrently has one of the forms: {FORMS}"
+
+
+def index_statement(script: str) -> Optional[IndexStatement]:
+    """The index statement that a script is, None when it is none."""
+    reader = _Reader([token for token in tokens(script) if token.text != ";"])
+    if reader.take("CREATE"):
+        reader.take("UNIQUE")
+        return _create(reader) if reader.take("INDEX", "CONCURRENTLY") else None
+    if reader.take("DROP", "INDEX", "CONCURRENTLY"):
+        is_tolerant, path = reader.take("IF", "EXISTS"), reader.path()
+        reader.take("RESTRICT")
+        return IndexStatement("DROP", path, (), is_tolerant) if path and reader.is_at_end else None
+    if reader.take("REINDEX"):
+        return _reindex(reader)
+    return None
+
+
+def _create(reader: _Reader) -> Optional[IndexStatement]:
+    is_tolerant = reader.take("IF", "NOT", "EXISTS")
+    # Without a name, the next word is ON: there is no telling which index it was, after a crash.
+    index = () if reader.take("ON") else reader.path()
+    if len(index) != 1 or not reader.take("ON"):
+        return None
+    reader.take("ONLY")
+    table = reader.path()
+    return IndexStatement("CREATE", index, table, is_tolerant) if table else None
+
+
+def _reindex(reader: _Reader) -> Optional[IndexStatement]:
+    if reader.take("("):
+        while not reader.is_at_end and not reader.take(")"):
+            reader.next()
+    for kind in ("INDEX", "TABLE"):
+        if reader.take(kind, "CONCURRENTLY"):
+            path = reader.path()
+            if path and reader.is_at_end:
+                return IndexStatement("REINDEX", *((path, ()) if kind == "INDEX" else ((), path)))
+    return None
+
+
+class _Reader:
+    """Tokens, read one after the other."""
+
+    def __init__(self, found: list[Token]) -> None:
+        self._found = found
+        self._at = 0
+
+    @property
+    def is_at_end(self) -> bool:
+        return self._at >= len(self._found)
+
+    def next(self) -> Token:
+        self._at += 1
+        return self._found[self._at - 1]
+
+    def take(self, *words: str) -> bool:
+        """Whether these words come next; they are read then."""
+        coming = [token.text.upper() for token in self._found[self._at:self._at + len(words)] if token.kind != "name"]
+        if coming != list(words):
+            return False
+        self._at += len(words)
+        return True
+
+    def path(self) -> tuple:
+        """A name with what it is qualified by; () when there is none."""
+        parts = []
+        while not self.is_at_end and self._found[self._at].kind in ("word", "name"):
+            token = self.next()
+            parts.append(token.text[1:-1].replace('""', '"') if token.kind == "name" else token.text.lower())
+            if not self.take("."):
+                break
+        return tuple(parts)

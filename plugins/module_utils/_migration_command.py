@@ -1,0 +1,101 @@
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A step that is the command of a migration tool (Alembic, Django, Flyway, Sqitch): run in a database under the runner's lock, and kept in its ledger.
+
+The tool knows by itself what it has applied. Its status command says whether anything is left, so a run that was killed is finished, and not done again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Optional, Sequence
+
+from ansible_collections.alwayson.upgrade.plugins.module_utils import _database_ledger as ledger
+from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_attempts import MigrationError, Pace
+from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_step import COMMAND, Directives, Step, StepError
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import Connection, Login
+
+NAME = "command"
+PLACE = "{database}"
+TOLD_LINES = 5
+# How drivers tell that a statement gave way, as it is asked to.
+GAVE_WAY = ("lock timeout", "55P03", "LockNotAvailable")
+VARIABLES = {"host": "PGHOST", "port": "PGPORT", "user": "PGUSER", "dbname": "PGDATABASE", "sslmode": "PGSSLMODE", "sslrootcert": "PGSSLROOTCERT"}
+
+
+@dataclass(frozen=True)
+class CommandStep(Step):
+    """`command` and `status` are command lines; `status` may be empty. `environment` is added to the module's own."""
+
+    command: tuple = ()
+    status: tuple = ()
+    environment: tuple = ()
+    directory: Optional[str] = None
+
+    @property
+    def checksum(self) -> str:
+        """Of the command lines: what the tool finds in its files is its own affair."""
+        return Step(*self.key, json.dumps([self.command, self.status])).checksum
+
+    @cached_property
+    def directives(self) -> Directives:
+        return Directives(COMMAND)
+
+
+def command_step(
+    release: str, phase: str, command: Sequence[str], status: Sequence[str], environment: dict, directory: Optional[str]
+) -> CommandStep:
+    """The step that runs a tool's command; StepError when it cannot be one."""
+    step = CommandStep(release, phase, NAME, " ".join(command), tuple(command), tuple(status), tuple(environment.items()), directory)
+    if not command[0]:
+        raise StepError(f"{step.title}: the first word of the command is empty: name the program")
+    if directory and not os.path.isdir(directory):
+        raise StepError(f"{step.title}: {directory} is no folder on this host: correct the directory in which the command runs")
+    return step
+
+
+def apply_command(database: Connection, login: Login, step: CommandStep, pace: Pace) -> tuple[bool, int]:
+    """Run the tool unless it says that nothing is left; whether this marked the step as applied, and how often the tool ran."""
+    was_begun = ledger.is_begun(database, step)
+    ledger.begin(database, step)
+    attempts = 0
+    if not (was_begun and step.status and _run(database, login, step, step.status, pace).returncode == 0):
+        attempts = _until_it_gets_its_locks(database, login, step, pace)
+        checked = _run(database, login, step, step.status, pace) if step.status else None
+        if checked and checked.returncode:
+            raise MigrationError(f"{step.title} ended with 0, but {step.status[0]} says that something is left ({checked.returncode}): {_said(checked)}")
+    return ledger.finish(database, step), attempts
+
+
+def _until_it_gets_its_locks(database: Connection, login: Login, step: CommandStep, pace: Pace) -> int:
+    for attempt in range(1, pace.policy.attempts + 1):
+        done = _run(database, login, step, step.command, pace)
+        if not done.returncode:
+            return attempt
+        if attempt == pace.policy.attempts or not any(word in done.stdout for word in GAVE_WAY):
+            break
+        pace.sleep(pace.policy.retry_delay_ms / 1000)
+    raise MigrationError(f"{step.title}: {step.command[0]} ended with {done.returncode}: {_said(done)}")
+
+
+def _run(database: Connection, login: Login, step: CommandStep, command: Sequence[str], pace: Pace) -> subprocess.CompletedProcess:
+    """One run of a command line in the database, which libpq's variables name; its output and its errors in one."""
+    given = login.keywords(database.database)
+    options = f"{os.environ.get('PGOPTIONS', '')} -c lock_timeout={pace.policy.max_lock_timeout_ms}".strip()
+    environment = {**login.environment(), **{VARIABLES[key]: value for key, value in given.items() if key in VARIABLES}, "PGOPTIONS": options,
+                   **{key: str(value) for key, value in step.environment}}
+    line = [word.replace(PLACE, database.database) for word in command]
+    try:
+        return subprocess.run(line, env=environment, cwd=step.directory, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                              encoding="utf-8", errors="replace", check=False)
+    except OSError as error:
+        raise MigrationError(f"{step.title}: {line[0]} does not start: {error.strerror}; install it on the host that this runs on, or give its path") from error
+
+
+def _said(done: subprocess.CompletedProcess) -> str:
+    return " / ".join(line.strip() for line in done.stdout.strip().splitlines()[-TOLD_LINES:]) or "it said nothing"

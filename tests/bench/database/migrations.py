@@ -1,0 +1,102 @@
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Migrations of many tenants under load, by two controllers that are killed again and again; and how long others wait beside a migration that is blocked.
+
+    build/venv/bin/python tests/bench/database/migrations.py --tenants 100 --kills 100 --seed 1
+    build/venv/bin/python tests/bench/database/migrations.py --stall --seconds 60 --rate 300
+
+The first one applies all four phases of one release after the other: steps in one transaction, batches with and without a cursor, indexes built and dropped
+concurrently. Logs in the tenants tell on whatever ran twice. It ends with 1 when a step was applied twice or not at all, when a ledger differs
+from its schema, or when a statement of the load failed.
+
+The second one has statements scheduled at a fixed rate; a wait counts from the time for which a statement was scheduled. It ends with 1 when one waited for
+100 ms or longer.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import random
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[3]
+sys.path[:0] = [str(REPOSITORY / "tests"), str(REPOSITORY / "build" / "collections")]
+
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import Login  # noqa: E402
+from bench.database.kills import Load, Torture  # noqa: E402
+from bench.database.stall import SLOW_MS, measure_stall  # noqa: E402
+from bench.database.tenants import create, problems, resumed  # noqa: E402
+from fleet import processes  # noqa: E402
+from fleet.ports import Ports  # noqa: E402
+from fleet.postgres import OWNER, STOP_SIGNAL, Postgres, find_binaries  # noqa: E402
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--tenants", type=int, default=100)
+    parser.add_argument("--kills", type=int, default=100, help="go on until so many controllers were killed")
+    parser.add_argument("--parallel", type=int, default=4, help="databases that a controller migrates at once")
+    parser.add_argument("--seed", type=int, default=1, help="of the moments of the kills")
+    parser.add_argument("--stall", action="store_true", help="measure how long others wait, and kill nobody")
+    parser.add_argument("--seconds", type=float, default=60, help="how long a transaction blocks the migration")
+    parser.add_argument("--rate", type=float, default=300, help="statements a second beside it")
+    options = parser.parse_args()
+    with a_server() as login:
+        return stall(login, options) if options.stall else torture(login, options)
+
+
+@contextlib.contextmanager
+def a_server() -> Iterator[Login]:
+    """A fresh server, gone afterwards."""
+    with tempfile.TemporaryDirectory(prefix="migrations-", dir=_build()) as folder:
+        endpoint = Ports().endpoint("127.0.0.1")
+        postgres = Postgres(find_binaries(), Path(folder) / "postgres", endpoint, Path(folder) / "log")
+        postgres.create()
+        process = postgres.start()
+        try:
+            postgres.wait_ready(process)
+            yield Login(host=endpoint.address, port=endpoint.port, user=OWNER)
+        finally:
+            processes.end([process], STOP_SIGNAL)
+
+
+def torture(login: Login, options: argparse.Namespace) -> int:
+    names = [f"tenant_{number:03}" for number in range(1, options.tenants + 1)]
+    create(login, names)
+    run = Torture(login, names, options.kills, options.parallel, random.Random(options.seed))
+    began = time.monotonic()
+    with Load(login, names) as load:
+        run.run()
+    seconds = time.monotonic() - began
+    found = [problems(login, name, run.releases) for name in names]
+    wrong = [text for texts, _steps in found for text in texts]
+    print(f"{options.tenants} tenants, {len(run.releases)} releases of 8 steps, 2 controllers: {sum(steps for _texts, steps in found):,} steps looked at, "
+          f"{run.killed} controllers killed, {sum(resumed(login, name) for name in names)} steps gone on with, {run.ended} controllers came to their end, "
+          f"{seconds:.0f} s; {load.statements:,} statements beside them, "
+          f"{len(load.errors)} failed; {len(wrong)} problems")
+    for text in [*wrong[:20], *load.errors[:5]]:
+        print(f"  {text}")
+    return 1 if wrong or load.errors or not load.statements or run.killed < options.kills else 0
+
+
+def stall(login: Login, options: argparse.Namespace) -> int:
+    create(login, ["tenant"])
+    result = measure_stall(login, "tenant", options.seconds, options.rate)
+    print(f"a transaction of {options.seconds:g} s, {options.rate:g} statements a second: {result}")
+    return 1 if result.longest_ms >= SLOW_MS or result.errors else 0
+
+
+def _build() -> Path:
+    folder = REPOSITORY / "build" / "bench"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+if __name__ == "__main__":
+    sys.exit(main())
