@@ -7,7 +7,17 @@ from __future__ import annotations
 
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.alwayson.upgrade.plugins.plugin_utils import colours, observation, outcomes, plan, plan_file, run_record, service, wording_of_plan
+from ansible_collections.alwayson.upgrade.plugins.plugin_utils import (
+    colours,
+    observation,
+    outcomes,
+    plan,
+    plan_file,
+    refusals,
+    run_record,
+    service,
+    wording_of_plan,
+)
 
 
 def _explained(function):
@@ -35,6 +45,7 @@ class FilterModule:
             "service_description": _explained(service.describe),
             "choose_side": _explained(colours.choose_side),
             "rollout_plan": _explained(plan.make_plan),
+            "redundancy_spent": _explained(refusals.redundancy_spent),
             "plan_text": _explained(wording_of_plan.plan_text),
             "status_text": _explained(wording_of_plan.status_text),
             "may_flip": _explained(outcomes.may_flip),

@@ -153,8 +153,8 @@ requirements:
 notes:
   - Run it on the host of the pooler, or on one that has all poolers' files. It is one process on purpose. A task for each step would take longer than the
     whole window does.
-  - The role needs C(pg_monitor), C(pg_signal_backend) and C(pg_checkpoint), the right to execute C(pg_promote) and C(pg_reload_conf), and C(ALTER SYSTEM) on the parameters
-    C(default_transaction_read_only) and C(synchronous_standby_names) (PostgreSQL 15 or newer, before that a superuser).
+  - The role needs C(pg_monitor), C(pg_signal_backend) and C(pg_checkpoint), the right to execute C(pg_promote) and C(pg_reload_conf), and C(ALTER SYSTEM)
+    on the parameters C(default_transaction_read_only) and C(synchronous_standby_names) (PostgreSQL 15 or newer, before that a superuser).
   - The old primary is left as a server that takes no writes. To have it follow the new one is another step.
   - Set C(wal_retrieve_retry_interval=100ms) on both servers. With its default a promotion takes up to 5 seconds now and then.
   - PgBouncer needs C(server_fast_close=1) where clients keep sessions (C(pool_mode=session)).

@@ -28,6 +28,7 @@ def refusals(service: Mapping, observed: Mapping, plan: Mapping) -> list[str]:
         *_nowhere_to_come_from(service, observed, plan),
         *_under_the_floor(service, plan),
         *_never_finishes(plan),
+        *redundancy_spent(service, observed.get("replicas") or {}),
         *_past_the_point_of_no_return(observed, plan),
     ]
 
@@ -36,6 +37,23 @@ def _lost(observed: Mapping) -> list[str]:
     return [f"{name} cannot be reached: {facts['lost']}. Repair it or take it out of the inventory and of the load balancers"
             for name, facts in sorted(observed["members"].items()) if facts.get("lost")] + [
         f"the databases of {name} cannot be read: {why}" for name, why in sorted((observed.get("lost_databases") or {}).items())]
+
+
+def redundancy_spent(service: Mapping, replicas: Mapping[str, list[Mapping]]) -> list[str]:
+    """The database hosts with too few standbys that stream and keep up.
+
+    :param replicas: host to database_info's ``replicas``.
+    """
+    wanted, lag = int(service["database_standbys"]), int(service["database_lag_bytes"])
+    sentences = []
+    for host, rows in sorted(replicas.items()):
+        fit = [row for row in rows if row["state"] == "streaming" and row["lag_bytes"] is not None and row["lag_bytes"] <= lag]
+        if len(fit) < wanted:
+            told = ", ".join(f"{row['name']} ({row['state']}, {'unknown lag' if row['lag_bytes'] is None else str(row['lag_bytes']) + ' bytes behind'})"
+                             for row in rows) or "none"
+            sentences.append(f"{host} has {len(fit)} of the {wanted} standbys that upgrade_database_standbys asks for (it has {told}): "
+                             "its redundancy is spent. Repair the replication first")
+    return sentences
 
 
 def _disagreements(observed: Mapping, plan: Mapping) -> list[str]:

@@ -56,6 +56,8 @@ DEFAULTS: dict[str, object] = {
     "migrations": None,
     "contract": False,
     "database_names": [],
+    "database_standbys": 0,
+    "database_lag_bytes": 10_000_000,
     "backup_directory": "/var/backups/alwayson",
     "report_directory": "alwayson-report",
     "health_path": "/healthz",
@@ -183,6 +185,8 @@ def _choice_problems(service: Mapping, names: Sequence[str]) -> list[str]:
     weight = service["canary_weight"]
     if weight is not None and (isinstance(weight, bool) or not isinstance(weight, int) or not 1 <= weight <= 100):
         problems.append(f"upgrade_canary_weight is {weight!r}: give a percentage from 1 to 100, as a number")
+    problems += [f"upgrade_{name} is {service[name]!r}: give a whole number" for name in ("database_standbys", "database_lag_bytes")
+                 if not str(service[name]).isdecimal()]
     if service["reboot"] not in REBOOTS:
         problems.append(f"upgrade_reboot is {service['reboot']!r}: choose one of {', '.join(REBOOTS)}")
     if service["take_over"] and not service["reason"]:

@@ -68,7 +68,7 @@ def _demo(directory: Path, options: argparse.Namespace) -> int:
             return run_playbook("upgrade", directory, {
                 **(yaml.safe_load(description.read_text(encoding="utf-8")) if description else {}),
                 "upgrade_release": RELEASES[options.release], "upgrade_method": options.method, "demo_min_requests": options.min_requests,
-                "upgrade_contract": options.contract,
+                "upgrade_contract": options.contract, "upgrade_database_standbys": 1,
             }, environment={"ANSIBLE_STDOUT_CALLBACK": "alwayson.upgrade.rollout"})
         finally:
             stop_probe(directory / "probe")

@@ -59,6 +59,10 @@ def find_binary(cellar: Path) -> list[str]:
     return debian.command(root, "usr/sbin/pgbouncer")
 
 
+def _works(command: list[str]) -> bool:
+    return subprocess.run([*command, "--version"], capture_output=True, check=False).returncode == 0
+
+
 class Pooler:
     """One PgBouncer in `directory`, listening at `endpoint`; its file `databases` says where they are."""
 
@@ -81,7 +85,7 @@ class Pooler:
     def start(self) -> Process:
         """Start it; `wait_ready` says when it can be used."""
         command = [*self.command, "--quiet", str(self.directory / "pgbouncer.ini")]
-        prefix = next(way for way in accepted_prefixes() if subprocess.run([*way, *self.command, "--version"], capture_output=True, check=False).returncode == 0)
+        prefix = next(way for way in accepted_prefixes() if _works([*way, *self.command]))
         return processes.launch("pooler", [*prefix, *command], self.log, cwd=self.directory)
 
     def wait_ready(self, process: Process) -> None:

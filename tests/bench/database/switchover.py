@@ -77,7 +77,8 @@ def crashes(options: argparse.Namespace) -> int:
         waits.append(max(load.waits_ms))
         print(f"trial {trial:2}  longest wait {waits[-1]:4.0f} ms  from the pause to writes {windows[-1]:4.0f} ms  {errors[-1]} errors  "
               f"{len(missing)} lost of {len(load.acknowledged)}", flush=True)
-    print(f"{options.trials} crashes, {options.rate:g} statements a second: {gone} of {acknowledged} acknowledged writes lost, {min(errors)} to {max(errors)} errors")
+    print(f"{options.trials} crashes, {options.rate:g} statements a second: {gone} of {acknowledged} acknowledged writes lost, "
+          f"{min(errors)} to {max(errors)} errors")
     for name, values in (("longest wait", waits), ("window", windows)):
         print(f"{name:22} min {min(values):4.0f}  median {statistics.median(values):4.0f}  max {max(values):4.0f} ms")
     return 1 if gone or not acknowledged else 0

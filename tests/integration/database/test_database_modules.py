@@ -157,7 +157,8 @@ def test_migration(ansible, server, tenants):
     assert abs(info[0]["applied"] - time.time()) < 120
 
 
-BATCH = {"name": "001_fill", "sql": "-- alwayson: batch\nUPDATE orders SET currency = 'CHF' WHERE id IN (SELECT id FROM orders WHERE currency <> 'CHF' LIMIT 300)"}
+BATCH = {"name": "001_fill", "sql": "-- alwayson: batch\n"
+                                    "UPDATE orders SET currency = 'CHF' WHERE id IN (SELECT id FROM orders WHERE currency <> 'CHF' LIMIT 300)"}
 INDEX = {"name": "001_index", "sql": "-- alwayson: concurrently\nCREATE INDEX CONCURRENTLY by_currency ON orders (currency)"}
 
 

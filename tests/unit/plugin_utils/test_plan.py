@@ -8,6 +8,7 @@ import copy
 import pytest
 
 from ansible_collections.alwayson.upgrade.plugins.plugin_utils.plan import make_plan
+from ansible_collections.alwayson.upgrade.plugins.plugin_utils.refusals import redundancy_spent
 from ansible_collections.alwayson.upgrade.plugins.plugin_utils.service import describe
 from ansible_collections.alwayson.upgrade.plugins.plugin_utils.wording_of_plan import plan_text, status_text
 
@@ -232,3 +233,17 @@ def test_the_plan_and_the_state_are_told_in_lines():
     assert text.count("  settle   2.0.0 ") == 2
     state = "\n".join(status_text(described, observed))
     assert state.count("in traffic") == 12 and "1.0.0 on 6 of 6 members" in state
+
+
+@pytest.mark.parametrize(("rows", "told"), [
+    ([], "it has none"),
+    ([("db2", "catchup", 10)], "it has db2 (catchup, 10 bytes behind)"),
+    ([("db2", "streaming", 10_000_001)], "it has db2 (streaming, 10000001 bytes behind)"),
+    ([("db2", "streaming", None)], "it has db2 (streaming, unknown lag)"),
+    ([("db2", "streaming", 10_000_000)], None),
+])
+def test_nothing_is_begun_while_a_database_has_spent_its_redundancy(rows, told):
+    replicas = {"db1": [dict(zip(("name", "state", "lag_bytes"), row)) for row in rows]}
+    for wanted, expected in ((1, [f"db1 has 0 of the 1 standbys that upgrade_database_standbys asks for ({told})"] if told else []), ("0", [])):
+        found = redundancy_spent({"database_standbys": wanted, "database_lag_bytes": 10_000_000}, replicas)
+        assert [sentence.partition(": its redundancy")[0] for sentence in found] == expected
