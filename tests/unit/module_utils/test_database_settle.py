@@ -1,0 +1,125 @@
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How a switchover that did not get to its end is ended: with whom clients go on, for everything that can have become of the two servers."""
+
+from __future__ import annotations
+
+import contextlib
+
+import pytest
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_settle import NEW, OLD, PATIENCE_SECONDS, READ_ONLY, settle
+from ansible_collections.alwayson.upgrade.plugins.module_utils._pgbouncer import PoolerError
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import PostgresqlError
+from fake_load_balancer import Time
+
+PRIMARY, STANDBY, DEAD, SILENT = "primary", "standby", "dead", "silent"
+
+
+class Node:
+    """A server that is `state`, from the moment `later[0]` on `later[1]`."""
+
+    def __init__(self, name, state, time, later=None):
+        self.name = self.address = name
+        self._state, self._time, self._later = state, time, later
+        self.calls = []
+
+    @property
+    def state(self):
+        if self._later and self._time.now - self._time_zero() >= self._later[0]:
+            return self._later[1]
+        return self._state
+
+    def _time_zero(self):
+        self._zero = getattr(self, "_zero", self._time.now)
+        return self._zero
+
+    @contextlib.contextmanager
+    def opened(self):
+        if self.state in (DEAD, SILENT):
+            raise PostgresqlError(f"{self.name} does not answer")
+        yield self
+
+    def is_in_recovery(self):
+        return self.state == STANDBY
+
+    def is_refusing(self):
+        return self.state == DEAD
+
+    def promote(self):
+        self.calls.append("promote")
+        self._state = PRIMARY
+
+    def unfence(self):
+        self.calls.append("unfence")
+
+
+class Pooler:
+    """Keeps what it is told; one that is broken gives no session."""
+
+    def __init__(self, is_broken=False):
+        self.calls, self.is_broken = [], is_broken
+
+    def point(self, old, new):
+        self.calls.append(f"{old} to {new}")
+
+    @contextlib.contextmanager
+    def opened(self):
+        if self.is_broken:
+            raise PoolerError("pooler is gone")
+        yield self
+
+    def follow(self):
+        self.calls.append("follow")
+
+    def resume(self):
+        self.calls.append("resume")
+
+
+def settled(old, new, may_promote=False, poolers=None):
+    """With whom clients go on, what was done to the servers, and what each pooler was told."""
+    time = Time()
+    nodes = [Node(name, *(state if isinstance(state, tuple) else (state,))[:1], time, state[1] if isinstance(state, tuple) else None)
+             for name, state in (("db1", old), ("db2", new))]
+    began, poolers = time.now, poolers or [Pooler()]
+    target, problems = settle(*nodes, poolers, may_promote, steady=time.clock.steady, sleep=time.sleep)
+    return target, [node.calls for node in nodes], [pooler.calls for pooler in poolers], problems, time.now - began
+
+
+TO_OLD, TO_NEW = ["db2 to db1", "follow", "resume"], ["db1 to db2", "follow", "resume"]
+
+
+@pytest.mark.parametrize("may_promote", [False, True])
+@pytest.mark.parametrize(("old", "new", "target", "calls"), [
+    (PRIMARY, STANDBY, OLD, [["unfence"], []]),
+    (PRIMARY, PRIMARY, NEW, [[], []]),
+    (DEAD, PRIMARY, NEW, [[], []]),
+    (SILENT, PRIMARY, NEW, [[], []]),
+    (PRIMARY, DEAD, OLD, [["unfence"], []]),
+])
+def test_clients_go_on_with_the_one_that_takes_writes_at_once(old, new, target, calls, may_promote):
+    found = settled(old, new, may_promote)
+    assert found == (target, calls, [TO_OLD if target == OLD else TO_NEW], [], 0)
+
+
+def test_a_standby_that_has_everything_follows_a_dead_primary_and_no_silent_one():
+    assert settled(DEAD, STANDBY, may_promote=True)[:3] == (NEW, [[], ["promote"]], [TO_NEW])
+    target, calls, told, _problems, seconds = settled(SILENT, STANDBY, may_promote=True)
+    assert (target, calls, told) == (READ_ONLY, [[], []], [TO_NEW]) and seconds >= PATIENCE_SECONDS
+
+
+def test_a_standby_that_may_lack_something_waits_for_the_primary_and_then_clients_only_read():
+    assert settled((DEAD, (3.0, PRIMARY)), STANDBY)[:3] == (OLD, [["unfence"], []], [TO_OLD])
+    target, calls, told, _problems, seconds = settled(DEAD, STANDBY)
+    assert (target, calls, told) == (READ_ONLY, [[], []], [TO_NEW]) and seconds >= PATIENCE_SECONDS
+
+
+def test_as_long_as_the_new_one_may_be_a_primary_nobody_goes_back_to_the_old_one():
+    """It was told to be one, and does not answer: what it has become is not known."""
+    assert settled(PRIMARY, (SILENT, (2.0, PRIMARY)))[:3] == (NEW, [[], []], [TO_NEW])
+
+
+def test_one_pooler_that_is_gone_does_not_keep_the_others():
+    poolers = [Pooler(is_broken=True), Pooler()]
+    _target, _calls, told, problems, _seconds = settled(DEAD, PRIMARY, poolers=poolers)
+    assert told == [["db1 to db2"], TO_NEW] and problems == ["pooler is gone"]
