@@ -10,8 +10,8 @@ Expressions (of defaults, checks, index predicates) are compared by where they a
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
-from typing import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Mapping
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import Connection, identifier
 
@@ -112,6 +112,15 @@ class Content:
         """The rows of all tables together."""
         return sum(facts["rows"] for facts in self.tables.values())
 
+    def as_json(self) -> dict:
+        """The content as JSON can hold it, and `of_json` reads it again."""
+        return {"tables": dict(self.tables), "structure": sorted(self.structure), "sequences": dict(self.sequences)}
+
+    @classmethod
+    def of_json(cls, content: Mapping[str, Any]) -> Content:
+        """What `as_json` wrote; KeyError or TypeError when it did not write this."""
+        return cls(tables=content["tables"], structure=frozenset(content["structure"]), sequences=content["sequences"])
+
 
 def settle_session(connection: Connection) -> None:
     """Give a session the settings under which equal values are equal texts, on every server and for every role."""
@@ -135,11 +144,13 @@ def read_sequences(connection: Connection) -> dict[str, int | None]:
     return dict(connection.rows(SEQUENCES))
 
 
-def differences(original: Content, copy: Content, sequences_after: Mapping[str, int | None]) -> list[str]:
-    """What is not the same in the copy: one sentence each, none when all is equal.
+def steady(content: Content, sequences_after: Mapping[str, int | None]) -> Content:
+    """The content with those sequences only that still stand where they stood: the others moved while the backup was taken, and cannot be judged."""
+    return replace(content, sequences={name: value for name, value in content.sequences.items() if value == sequences_after.get(name, object())})
 
-    :param sequences_after: the original's sequences after the dump was taken. Those that moved since `original` was read cannot be judged.
-    """
+
+def differences(original: Content, copy: Content) -> list[str]:
+    """What is not the same in the copy: one sentence each, none when all is equal. Only the sequences that `original` names are judged."""
     found = [f"is missing: {thing}" for thing in sorted(original.structure - copy.structure)]
     found += [f"is not in the original: {thing}" for thing in sorted(copy.structure - original.structure)]
     for name in sorted(original.tables.keys() & copy.tables.keys()):
@@ -149,9 +160,8 @@ def differences(original: Content, copy: Content, sequences_after: Mapping[str, 
         elif expected["sum"] != got["sum"]:
             found.append(f"{name} has as many rows ({got['rows']}), but their content differs")
     for name in sorted(original.sequences.keys() & copy.sequences.keys()):
-        value = original.sequences[name]
-        if value == sequences_after.get(name) and copy.sequences[name] != value:
-            found.append(f"the sequence {name} stands at {copy.sequences[name]} instead of {value}")
+        if copy.sequences[name] != original.sequences[name]:
+            found.append(f"the sequence {name} stands at {copy.sequences[name]} instead of {original.sequences[name]}")
     return found
 
 

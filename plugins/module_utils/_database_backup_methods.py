@@ -1,0 +1,24 @@
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which method a module's options ask for, ready to work on the server that was reached."""
+
+from __future__ import annotations
+
+from typing import Any, Mapping
+
+from ansible_collections.alwayson.upgrade.plugins.module_utils import _postgresql_catalog as catalog
+from ansible_collections.alwayson.upgrade.plugins.module_utils import _postgresql_programs as programs
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup import Method
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup_logical import Logical
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_room import Room
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import Connection, Login
+
+ARGUMENTS: dict[str, dict] = {}
+
+
+def choose(options: Mapping[str, Any], login: Login, identity: Mapping[str, Any], server: Connection) -> Method:
+    """The method; PostgresqlError, ProgramError or BackupError when the server or this host cannot do what it needs."""
+    catalog.require_primary(server, "the proof by a restore")
+    found = programs.find(identity["version_number"] // 10000, options["bin_dir"])
+    return Logical(login, identity, found, programs.Runner(), Room(options["directory"]), options["check_queries"])
