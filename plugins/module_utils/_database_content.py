@@ -40,7 +40,7 @@ RELATIONS = f"pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace AND
 
 TABLES = f"""
 SELECT c.oid::bigint, n.nspname, c.relname FROM {RELATIONS}
- WHERE c.relkind = 'r' AND c.relpersistence <> 't' ORDER BY 2, 3
+ WHERE c.relkind = 'r' AND strpos(%s, c.relpersistence::text) > 0 ORDER BY 2, 3
 """
 COLUMNS = "SELECT attname FROM pg_attribute WHERE attrelid = %s AND attnum > 0 AND NOT attisdropped ORDER BY attname"
 
@@ -133,10 +133,19 @@ def settle_session(connection: Connection) -> None:
 
 def read(connection: Connection) -> Content:
     """The content of the session's database, in the session's snapshot. Every table stays locked against changes of its structure until that ends."""
+    return replace(_read(connection, "pu"), sequences=read_sequences(connection))
+
+
+def read_logged(connection: Connection) -> Content:
+    """The same of what the write-ahead log holds exactly: unlogged tables come back empty, and sequences ahead of where they stood."""
+    return _read(connection, "p")
+
+
+def _read(connection: Connection, persistences: str) -> Content:
     tables = {}
-    for oid, schema, name in connection.rows(TABLES):
+    for oid, schema, name in connection.rows(TABLES, (persistences,)):
         tables[f"{schema}.{name}"] = _table(connection, oid, schema, name)
-    return Content(tables=tables, structure=_structure(connection), sequences=read_sequences(connection))
+    return Content(tables=tables, structure=_structure(connection), sequences={})
 
 
 def read_sequences(connection: Connection) -> dict[str, int | None]:

@@ -14,7 +14,7 @@ description:
   - For each database, exports a snapshot, sums up every table in it, and dumps the same snapshot. Others go on reading and writing.
   - Restores the dump into a scratch database on the same server, made like the original, and compares the structure, the number of rows and the
     content of every table, and the sequences. The scratch database is dropped on every way out. What a killed run left is dropped by the next one.
-  - A file C(<database>-<time>.dump) is in O(directory) only if it was proven. Beside it are its SHA-256, in the format of C(sha256sum), and a
+  - A file C(<database>-<time>.dump), or with O(method=physical) a folder C(cluster-<time>.base), is in O(directory) only if it was proven. Beside it are checksums, in the format of C(sha256sum), and a
     manifest in JSON with the server's identity, the time, the structure, and the rows and the sum of each table.
   - The module fails when any database has no proven backup, and names each one. The others are backed up nevertheless.
   - Before it writes, it looks whether the disk has room for what it is about to write, and refuses when there is less.
@@ -45,18 +45,47 @@ options:
   bin_dir:
     description:
       - Folder of C(pg_dump) and C(pg_restore). They must not be older than the server.
+      - With O(method=physical), the folder of the programs that come with a server of the same version.
       - Without it, those on C(PATH) or in C(/usr/lib/postgresql/*/bin) or C(/usr/pgsql-*/bin) are taken, those of the server's own version first.
     type: path
   keep:
     description:
-      - How many proven backups of each database stay in O(directory), the newest ones. V(0) keeps all.
+      - How many proven backups of each database, or with O(method=physical) of the server, stay in O(directory), the newest ones. V(0) keeps all.
       - Only backups that this module made of the same server are ever removed, and only after a newer one was proven.
     type: int
     default: 5
   parallel:
-    description: How many databases are backed up at once. Each one takes two sessions, and a processor or two.
+    description: With O(method=logical), how many databases are backed up at once. Each one takes two sessions, and a processor or two.
     type: int
     default: 1
+  method:
+    description:
+      - V(logical) dumps each database in a snapshot and restores the dump into a scratch database on the same server.
+      - V(physical) copies the whole server and its log by C(pg_basebackup), verifies every file by C(pg_verifybackup), restores a copy of it in a scratch
+        server on this host, which is reached by a socket in a private folder only, has C(pg_amcheck) look where it is installed, and compares every table
+        with a snapshot that was taken after the copy, at the very moment of the log that equals the snapshot.
+        Unlogged tables come back empty, and sequences may come back ahead, so both are left out of the comparison.
+      - V(physical) needs data checksums, no tablespaces of the server's own, and a login role with C(REPLICATION) that C(pg_hba.conf) lets in for replication.
+    type: str
+    choices: [logical, physical]
+    default: logical
+    version_added: 0.3.0
+  max_rate:
+    description: With O(method=physical), how many kilobytes a second are read from the server at most, from 32 on. V(0) sets no limit.
+    type: int
+    default: 0
+    version_added: 0.3.0
+  scratch_directory:
+    description:
+      - With O(method=physical), absolute path of the folder in which a copy of the backup is restored. O(scratch_user) must be able to enter it.
+      - Without it, the folder O(directory) with C(.scratch) behind its name.
+    type: path
+    version_added: 0.3.0
+  scratch_user:
+    description: With O(method=physical), the user of this host that the scratch server runs as when the module runs as root. Else it runs as the module does.
+    type: str
+    default: postgres
+    version_added: 0.3.0
   check_queries:
     description:
       - Queries in SQL that each restored copy is asked, as O(login_user), and that must each answer with exactly one true. They are part of the proof.
@@ -110,6 +139,16 @@ EXAMPLES = r"""
   become: true
   become_user: postgres
 
+- name: Copy a large server at 50 MB a second, and prove the copy
+  alwayson.upgrade.database_backup:
+    login_unix_socket: /run/postgresql
+    directory: /var/backups/alwayson
+    method: physical
+    max_rate: 51200
+    keep: 2
+  become: true
+  become_user: postgres
+
 - name: Prove last night's backups once more, and that there are orders in them
   alwayson.upgrade.database_backup:
     login_unix_socket: /run/postgresql
@@ -127,7 +166,8 @@ backups:
   description:
     - By database, what was backed up and how it was proven. Returned on failure too.
     - Times are in epoch seconds. C(seconds_dump) includes reading the original's content, C(seconds_restore) the comparison.
-    - C(why) is the reason when C(proven) is false, and all figures are then V(null). C(removed) are older backups that are gone now.
+    - With O(method=physical), C(path), C(sha256), C(size_bytes) and the times are those of the one copy that holds all databases.
+    - C(why) is what was proven, and the reason when C(proven) is false, and all figures are then V(null). C(removed) are older backups that are gone now.
   returned: always
   type: dict
   sample:
