@@ -14,8 +14,9 @@ description:
   - For each database, exports a snapshot, sums up every table in it, and dumps the same snapshot. Others go on reading and writing.
   - Restores the dump into a scratch database on the same server, made like the original, and compares the structure, the number of rows and the
     content of every table, and the sequences. The scratch database is dropped on every way out. What a killed run left is dropped by the next one.
-  - A file C(<database>-<time>.dump), or with O(method=physical) a folder C(cluster-<time>.base), is in O(directory) only if it was proven. Beside it are checksums, in the format of C(sha256sum), and a
-    manifest in JSON with the server's identity, the time, the structure, and the rows and the sum of each table.
+  - A file C(<database>-<time>.dump), or with O(method=physical) a folder C(cluster-<time>.base), is in O(directory) only if it was proven. Beside it are
+    checksums, in the format of C(sha256sum), and a manifest in JSON with the server's identity, the time, the structure, and the rows and the sum of each
+    table.
   - The module fails when any database has no proven backup, and names each one. The others are backed up nevertheless.
   - Before it writes, it looks whether the disk has room for what it is about to write, and refuses when there is less.
 extends_documentation_fragment:
