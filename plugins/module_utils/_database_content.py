@@ -10,8 +10,8 @@ Expressions (of defaults, checks, index predicates) are compared by where they a
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
-from typing import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Mapping
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import Connection, identifier
 
@@ -40,7 +40,7 @@ RELATIONS = f"pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace AND
 
 TABLES = f"""
 SELECT c.oid::bigint, n.nspname, c.relname FROM {RELATIONS}
- WHERE c.relkind = 'r' AND c.relpersistence <> 't' ORDER BY 2, 3
+ WHERE c.relkind = 'r' AND strpos(%s, c.relpersistence::text) > 0 ORDER BY 2, 3
 """
 COLUMNS = "SELECT attname FROM pg_attribute WHERE attrelid = %s AND attnum > 0 AND NOT attisdropped ORDER BY attname"
 
@@ -112,6 +112,15 @@ class Content:
         """The rows of all tables together."""
         return sum(facts["rows"] for facts in self.tables.values())
 
+    def as_json(self) -> dict:
+        """The content as JSON can hold it, and `of_json` reads it again."""
+        return {"tables": dict(self.tables), "structure": sorted(self.structure), "sequences": dict(self.sequences)}
+
+    @classmethod
+    def of_json(cls, content: Mapping[str, Any]) -> Content:
+        """What `as_json` wrote; KeyError or TypeError when it did not write this."""
+        return cls(tables=content["tables"], structure=frozenset(content["structure"]), sequences=content["sequences"])
+
 
 def settle_session(connection: Connection) -> None:
     """Give a session the settings under which equal values are equal texts, on every server and for every role."""
@@ -124,10 +133,19 @@ def settle_session(connection: Connection) -> None:
 
 def read(connection: Connection) -> Content:
     """The content of the session's database, in the session's snapshot. Every table stays locked against changes of its structure until that ends."""
+    return replace(_read(connection, "pu"), sequences=read_sequences(connection))
+
+
+def read_logged(connection: Connection) -> Content:
+    """The same of what the write-ahead log holds exactly: unlogged tables come back empty, and sequences ahead of where they stood."""
+    return _read(connection, "p")
+
+
+def _read(connection: Connection, persistences: str) -> Content:
     tables = {}
-    for oid, schema, name in connection.rows(TABLES):
+    for oid, schema, name in connection.rows(TABLES, (persistences,)):
         tables[f"{schema}.{name}"] = _table(connection, oid, schema, name)
-    return Content(tables=tables, structure=_structure(connection), sequences=read_sequences(connection))
+    return Content(tables=tables, structure=_structure(connection), sequences={})
 
 
 def read_sequences(connection: Connection) -> dict[str, int | None]:
@@ -135,11 +153,13 @@ def read_sequences(connection: Connection) -> dict[str, int | None]:
     return dict(connection.rows(SEQUENCES))
 
 
-def differences(original: Content, copy: Content, sequences_after: Mapping[str, int | None]) -> list[str]:
-    """What is not the same in the copy: one sentence each, none when all is equal.
+def steady(content: Content, sequences_after: Mapping[str, int | None]) -> Content:
+    """The content with those sequences only that still stand where they stood: the others moved while the backup was taken, and cannot be judged."""
+    return replace(content, sequences={name: value for name, value in content.sequences.items() if value == sequences_after.get(name, object())})
 
-    :param sequences_after: the original's sequences after the dump was taken. Those that moved since `original` was read cannot be judged.
-    """
+
+def differences(original: Content, copy: Content) -> list[str]:
+    """What is not the same in the copy: one sentence each, none when all is equal. Only the sequences that `original` names are judged."""
     found = [f"is missing: {thing}" for thing in sorted(original.structure - copy.structure)]
     found += [f"is not in the original: {thing}" for thing in sorted(copy.structure - original.structure)]
     for name in sorted(original.tables.keys() & copy.tables.keys()):
@@ -149,9 +169,8 @@ def differences(original: Content, copy: Content, sequences_after: Mapping[str, 
         elif expected["sum"] != got["sum"]:
             found.append(f"{name} has as many rows ({got['rows']}), but their content differs")
     for name in sorted(original.sequences.keys() & copy.sequences.keys()):
-        value = original.sequences[name]
-        if value == sequences_after.get(name) and copy.sequences[name] != value:
-            found.append(f"the sequence {name} stands at {copy.sequences[name]} instead of {value}")
+        if copy.sequences[name] != original.sequences[name]:
+            found.append(f"the sequence {name} stands at {copy.sequences[name]} instead of {original.sequences[name]}")
     return found
 
 

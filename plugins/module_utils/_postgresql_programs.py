@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The alwayson.upgrade maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""PostgreSQL's own pg_dump and pg_restore: found, fit for the server, run so that they can be stopped."""
+"""PostgreSQL's own programs, pg_dump and pg_restore before all: found, fit for the server, run so that they can be stopped."""
 
 from __future__ import annotations
 
@@ -53,6 +53,19 @@ def find(server_major: int, bin_dir: str | None = None) -> Programs:
     raise ProgramError(f"{problem}; install postgresql-client-{server_major} on this host, or give the folder of its programs as bin_dir")
 
 
+def find_all(server_major: int, names: Sequence[str], bin_dir: str | None = None) -> dict[str, str]:
+    """Programs that come with a server of exactly this version, by name, from one folder; ProgramError when a folder with all of them is nowhere."""
+    folders = [bin_dir] if bin_dir else _folders()
+    for folder in folders:
+        paths = {name: os.path.join(os.path.abspath(folder), name) for name in names}
+        if all(os.access(path, os.X_OK) for path in paths.values()) and _major(paths[names[0]]) == server_major:
+            return paths
+    raise ProgramError(
+        f"there are no {', '.join(names)} of version {server_major} together in {bin_dir or 'PATH or ' + ', '.join(VERSION_FOLDERS)}; "
+        f"install postgresql-{server_major} on this host, or give the folder of its programs as bin_dir"
+    )
+
+
 def _folders() -> list[str]:
     on_path = shutil.which("pg_dump")
     versions = [folder for pattern in VERSION_FOLDERS for folder in glob.glob(pattern)]
@@ -89,15 +102,15 @@ class Runner:
         self._lock = threading.Lock()
         self._stopped = False
 
-    def run(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
-        """Run a program to its end. What it creates can be read by its user alone.
+    def run(self, command: Sequence[str], environment: Mapping[str, str]) -> str:
+        """Run a program to its end, and return what it wrote. What it creates can be read by its user alone.
 
         :raises ProgramError: when it ends with anything but 0; the message is the end of what it said.
         """
         name = os.path.basename(command[0])
         with self._start(command, environment) as process:
             try:
-                _nothing, said = process.communicate()
+                wrote, said = process.communicate()
             except BaseException:
                 process.kill()
                 raise
@@ -107,6 +120,7 @@ class Runner:
         if process.returncode != 0:
             text = re.sub(r"\s*\n\s*", "; ", said.decode("utf-8", "replace").strip())[-MESSAGE_BYTES:]
             raise ProgramError(f"{name} ended with {process.returncode}: {text or 'it said nothing'}")
+        return wrote.decode("utf-8", "replace")
 
     def stop(self) -> None:
         """Stop what runs, and start nothing any more."""
@@ -121,7 +135,7 @@ class Runner:
                 raise ProgramError("stopped before its end")
             try:
                 process = subprocess.Popen(
-                    command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, umask=0o077
+                    command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, umask=0o077
                 )
             except OSError as error:
                 raise ProgramError(f"{command[0]} could not be started: {error}") from error

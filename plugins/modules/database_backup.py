@@ -14,9 +14,11 @@ description:
   - For each database, exports a snapshot, sums up every table in it, and dumps the same snapshot. Others go on reading and writing.
   - Restores the dump into a scratch database on the same server, made like the original, and compares the structure, the number of rows and the
     content of every table, and the sequences. The scratch database is dropped on every way out. What a killed run left is dropped by the next one.
-  - A file C(<database>-<time>.dump) is in O(directory) only if it was proven. Beside it are its SHA-256, in the format of C(sha256sum), and a
-    manifest in JSON with the server's identity, the time, the structure, and the rows and the sum of each table.
+  - A file C(<database>-<time>.dump), or with O(method=physical) a folder C(cluster-<time>.base), is in O(directory) only if it was proven. Beside it are
+    checksums, in the format of C(sha256sum), and a manifest in JSON with the server's identity, the time, the structure, and the rows and the sum of each
+    table.
   - The module fails when any database has no proven backup, and names each one. The others are backed up nevertheless.
+  - Before it writes, it looks whether the disk has room for what it is about to write, and refuses when there is less.
 extends_documentation_fragment:
   - alwayson.upgrade.postgresql
   - alwayson.upgrade.fence
@@ -44,22 +46,67 @@ options:
   bin_dir:
     description:
       - Folder of C(pg_dump) and C(pg_restore). They must not be older than the server.
+      - With O(method=physical), the folder of the programs that come with a server of the same version.
       - Without it, those on C(PATH) or in C(/usr/lib/postgresql/*/bin) or C(/usr/pgsql-*/bin) are taken, those of the server's own version first.
     type: path
   keep:
     description:
-      - How many proven backups of each database stay in O(directory), the newest ones. V(0) keeps all.
+      - How many proven backups of each database, or with O(method=physical) of the server, stay in O(directory), the newest ones. V(0) keeps all.
       - Only backups that this module made of the same server are ever removed, and only after a newer one was proven.
     type: int
     default: 5
   parallel:
-    description: How many databases are backed up at once. Each one takes two sessions, and a processor or two.
+    description: With O(method=logical), how many databases are backed up at once. Each one takes two sessions, and a processor or two.
     type: int
     default: 1
-  state:
-    description: V(proven) takes a new backup of each database and proves it.
+  method:
+    description:
+      - V(logical) dumps each database in a snapshot and restores the dump into a scratch database on the same server.
+      - V(physical) copies the whole server and its log by C(pg_basebackup), verifies every file by C(pg_verifybackup), restores a copy of it in a scratch
+        server on this host, which is reached by a socket in a private folder only, has C(pg_amcheck) look where it is installed, and compares every table
+        with a snapshot that was taken after the copy, at the very moment of the log that equals the snapshot.
+        Unlogged tables come back empty, and sequences may come back ahead, so both are left out of the comparison.
+      - V(physical) needs data checksums, no tablespaces of the server's own, and a login role with C(REPLICATION) that C(pg_hba.conf) lets in for replication.
     type: str
-    choices: [proven]
+    choices: [logical, physical]
+    default: logical
+    version_added: 0.3.0
+  max_rate:
+    description: With O(method=physical), how many kilobytes a second are read from the server at most, from 32 on. V(0) sets no limit.
+    type: int
+    default: 0
+    version_added: 0.3.0
+  scratch_directory:
+    description:
+      - With O(method=physical), absolute path of the folder in which a copy of the backup is restored. O(scratch_user) must be able to enter it.
+      - Without it, the folder O(directory) with C(.scratch) behind its name.
+    type: path
+    version_added: 0.3.0
+  scratch_user:
+    description: With O(method=physical), the user of this host that the scratch server runs as when the module runs as root. Else it runs as the module does.
+    type: str
+    default: postgres
+    version_added: 0.3.0
+  check_queries:
+    description:
+      - Queries in SQL that each restored copy is asked, as O(login_user), and that must each answer with exactly one true. They are part of the proof.
+      - A session with a copy has none of the settings that the original has by C(ALTER DATABASE), so names outside of V(public) are to be qualified.
+    type: list
+    elements: str
+    default: []
+    version_added: 0.3.0
+  max_age:
+    description: With O(state=verified), a backup that is older than so many seconds is refused. V(0) takes any age.
+    type: int
+    default: 0
+    version_added: 0.3.0
+  state:
+    description:
+      - V(proven) takes a new backup of each database and proves it.
+      - V(verified) takes none. The newest backup of each database in O(directory) is proven once more. Its checksums and those of its manifest must be right,
+        it must be of this server and this database, and a restored copy must hold what the manifest says. Nothing is removed.
+    type: str
+    choices: [proven, verified]
     default: proven
 notes:
   - The login role needs the right to read every table, and C(CREATEDB) for the scratch database. Roles with C(pg_monitor) also see how much room is left
@@ -92,6 +139,27 @@ EXAMPLES = r"""
     keep: 10
   become: true
   become_user: postgres
+
+- name: Copy a large server at 50 MB a second, and prove the copy
+  alwayson.upgrade.database_backup:
+    login_unix_socket: /run/postgresql
+    directory: /var/backups/alwayson
+    method: physical
+    max_rate: 51200
+    keep: 2
+  become: true
+  become_user: postgres
+
+- name: Prove last night's backups once more, and that there are orders in them
+  alwayson.upgrade.database_backup:
+    login_unix_socket: /run/postgresql
+    directory: /var/backups/alwayson
+    state: verified
+    max_age: 86400
+    check_queries:
+      - SELECT count(*) > 0 FROM orders
+  become: true
+  become_user: postgres
 """
 
 RETURN = r"""
@@ -99,7 +167,8 @@ backups:
   description:
     - By database, what was backed up and how it was proven. Returned on failure too.
     - Times are in epoch seconds. C(seconds_dump) includes reading the original's content, C(seconds_restore) the comparison.
-    - C(why) is the reason when C(proven) is false, and all figures are then V(null). C(removed) are older backups that are gone now.
+    - With O(method=physical), C(path), C(sha256), C(size_bytes) and the times are those of the one copy that holds all databases.
+    - C(why) is what was proven, and the reason when C(proven) is false, and all figures are then V(null). C(removed) are older backups that are gone now.
   returned: always
   type: dict
   sample:
@@ -115,6 +184,13 @@ backups:
       seconds_dump: 0.31
       seconds_restore: 0.54
       removed: []
+created_meanwhile:
+  description: With empty O(databases), those that were created while the others were backed up. They have no backup, and the module fails.
+  returned: always
+  type: list
+  elements: str
+  sample: []
+  version_added: 0.3.0
 dropped:
   description: Scratch databases that killed runs had left on the server, and that are dropped now.
   returned: always
@@ -131,10 +207,11 @@ directory:
 import signal
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.alwayson.upgrade.plugins.module_utils import _database_backup_methods as methods
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _fence
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _postgresql_catalog as catalog
-from ansible_collections.alwayson.upgrade.plugins.module_utils import _postgresql_programs as programs
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup import FAILURES, BackupError, BackupRun, unproven
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup import FAILURES, BackupRun, unproven
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup_record import BackupError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup_store import Store
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_scratch import drop_left_behind
 from ansible_collections.alwayson.upgrade.plugins.module_utils._interruption import HANGING_UP, unwind_when_ended
@@ -146,7 +223,10 @@ ARGUMENTS = {
     "bin_dir": {"type": "path"},
     "keep": {"type": "int", "default": 5},
     "parallel": {"type": "int", "default": 1},
-    "state": {"type": "str", "default": "proven", "choices": ["proven"]},
+    "check_queries": {"type": "list", "elements": "str", "default": []},
+    "max_age": {"type": "int", "default": 0},
+    "state": {"type": "str", "default": "proven", "choices": ["proven", "verified"]},
+    **methods.ARGUMENTS,
 }
 STOPPING_SIGNALS = (*HANGING_UP, signal.SIGINT)
 
@@ -159,40 +239,49 @@ def stopped_by(number: signal.Signals) -> str:
 def check(module: AnsibleModule, login: Login) -> tuple[BackupRun, list[str]]:
     """All that can be checked without a change: the run that is ready to begin, and its databases."""
     options = module.params
-    if options["keep"] < 0 or options["parallel"] < 1:
-        raise BackupError("keep must be 0 or more, and parallel 1 or more")
+    if options["keep"] < 0 or options["parallel"] < 1 or options["max_age"] < 0:
+        raise BackupError("keep and max_age must be 0 or more, and parallel 1 or more")
     with connect(login) as server:
         identity = catalog.identity(server)
         databases = catalog.choose_databases(server, options["databases"])
         if not databases:
             raise BackupError("the server has no database to back up: look at login_host and login_port")
-        catalog.require_primary(server, "the proof by a restore")
-    found = programs.find(identity["version_number"] // 10000, options["bin_dir"])
-    store = Store(options["directory"])
+        method = methods.choose(options, login, identity, server)
+    store = Store(options["directory"], method.suffix)
     store.inspect()
-    return BackupRun(login, identity, found, store), databases
+    return BackupRun(method, identity, store), databases
 
 
-def back_up(module: AnsibleModule, login: Login) -> dict:
-    """Back up and prove; the module's result."""
+def prove(module: AnsibleModule, login: Login) -> dict:
+    """Back up and prove, or prove what is there; the module's result."""
+    options = module.params
+    verifies = options["state"] == "verified"
     run, databases = check(module, login)
-    result = {"directory": run.store.directory, "dropped": [], "changed": True}
+    result = {"directory": run.store.directory, "dropped": [], "created_meanwhile": [], "changed": not verifies}
     if module.check_mode:
-        return {**result, "backups": {database: unproven("not taken: this is check mode") for database in databases}}
+        return {**result, "backups": {database: unproven("not restored: this is check mode") for database in databases}}
     run.store.prepare()
-    with run.store.exclusive():
+    with run.store.exclusive(clear_up=not verifies):
         with connect(login) as server:
             result["dropped"], stay = drop_left_behind(server)
         for sentence in stay:
             module.warn(sentence)
-        result["backups"] = run.back_up_all(databases, module.params["keep"], module.params["parallel"])
-    result["changed"] = bool(result["dropped"]) or any(backup["proven"] for backup in result["backups"].values())
+        if verifies:
+            result["backups"] = run.verify_all(databases, options["max_age"], options["parallel"])
+        else:
+            result["backups"] = run.back_up_all(databases, options["keep"], options["parallel"])
+    if not options["databases"]:
+        with connect(login) as server:
+            result["created_meanwhile"] = [name for name in catalog.user_databases(server) if name not in databases]
+    result["changed"] = bool(result["dropped"]) or (not verifies and any(backup["proven"] for backup in result["backups"].values()))
     return result
 
 
-def failure(backups: dict) -> str:
+def failure(result: dict) -> str:
     """Which databases have no proven backup and why, and how it stands with the others; empty when all have one."""
+    backups = result["backups"]
     failed = [f"{database}: {backup['why']}" for database, backup in backups.items() if not backup["proven"]]
+    failed += [f"{database}: it was created while the others were backed up" for database in result["created_meanwhile"]]
     if not failed:
         return ""
     proven = [database for database, backup in backups.items() if backup["proven"]]
@@ -204,10 +293,10 @@ def main() -> None:
     unwind_when_ended(BackupError, STOPPING_SIGNALS, stopped_by)
     try:
         with _fence.admitted(module.params["fence"], module.check_mode):
-            result = back_up(module, Login.of(module.params))
+            result = prove(module, Login.of(module.params))
     except (*FAILURES, _fence.FenceError) as error:
-        module.fail_json(msg=str(error), backups={}, dropped=[], directory=module.params["directory"])
-    message = "" if module.check_mode else failure(result["backups"])
+        module.fail_json(msg=str(error), backups={}, dropped=[], created_meanwhile=[], directory=module.params["directory"])
+    message = "" if module.check_mode else failure(result)
     if message:
         module.fail_json(msg=message, **result)
     module.exit_json(**result)

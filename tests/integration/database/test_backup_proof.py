@@ -17,7 +17,9 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils import _database_
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _postgresql_catalog as catalog
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _postgresql_programs as programs
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup import BackupRun
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup_store import LOCK, PARTIAL, Store, StoreError
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup_logical import Logical
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup_store import LOCK, Store, StoreError
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_room import Room
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import PostgresqlError, connect
 
 UNFRIENDLY = Path(__file__).with_name("unfriendly.sql")
@@ -25,14 +27,15 @@ UNFRIENDLY = Path(__file__).with_name("unfriendly.sql")
 
 @pytest.fixture
 def backups(server, tmp_path):
-    """Makes a run of a class of BackupRun into an empty folder. Afterwards no scratch database is left on the server, whatever the test did."""
+    """Makes a run with a class of Logical into an empty folder. Afterwards no scratch database is left on the server, whatever the test did."""
 
-    def make(kind: type[BackupRun] = BackupRun) -> BackupRun:
+    def make(kind: type[Logical] = Logical, **options) -> BackupRun:
         store = Store(str(tmp_path / "backups"))
         store.prepare()
         with connect(server.login) as session:
             identity = catalog.identity(session)
-        return kind(server.login, identity, programs.find(identity["version_number"] // 10000, str(server.binaries)), store)
+        found = programs.find(identity["version_number"] // 10000, str(server.binaries))
+        return BackupRun(kind(server.login, identity, found, programs.Runner(), Room(store.directory), **options), identity, store)
 
     yield make
     assert server.scratch_databases() == []
@@ -57,14 +60,15 @@ def test_a_proven_backup_is_complete_and_private(backups, server, tenant):
     assert stat.S_IMODE(os.stat(run.store.directory).st_mode) == 0o700
     assert {stat.S_IMODE((path.parent / name).stat().st_mode) for name in files(run)} == {0o600}
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    assert result["sha256"] == digest and (path.parent / f"{path.name}.sha256").read_text() == f"{digest}  {path.name}\n"
+    of_manifest = hashlib.sha256((path.parent / f"{path.name}.json").read_bytes()).hexdigest()
+    assert result["sha256"] == digest and (path.parent / f"{path.name}.sha256").read_text() == f"{digest}  {path.name}\n{of_manifest}  {path.name}.json\n"
     manifest = json.loads((path.parent / f"{path.name}.json").read_text())
-    assert manifest["database"] == tenant and manifest["tables"]["public.orders"]["rows"] == 500
+    assert manifest["database"] == tenant and manifest["contents"][tenant]["tables"]["public.orders"]["rows"] == 500
     assert manifest["system_identifier"] == str(server.value("SELECT system_identifier FROM pg_control_system()"))
     assert abs(manifest["taken"] - time.time()) < 60
 
 
-class WritesBetween(BackupRun):
+class WritesBetween(Logical):
     """Every table changes after it was summed up and before it is dumped."""
 
     change = "UPDATE orders SET quantity = quantity + 1; DELETE FROM orders WHERE id % 7 = 0; INSERT INTO orders (product, quantity) VALUES (1, 1)"
@@ -82,7 +86,7 @@ class DumpsNow(WritesBetween):
         with connect(self.login, database) as session:
             session.run(self.change)
             session.run("BEGIN ISOLATION LEVEL REPEATABLE READ")
-            BackupRun.dump(self, database, session.value("SELECT pg_export_snapshot()"), path)
+            Logical.dump(self, database, session.value("SELECT pg_export_snapshot()"), path)
 
 
 def test_others_write_while_the_backup_is_taken(backups, server, tenant):
@@ -100,16 +104,16 @@ def test_a_dump_of_another_moment_is_refused(backups, tenant):
     assert files(run) == []
 
 
-class CutAfterDump(BackupRun):
+class CutAfterDump(Logical):
     """20 bytes of the file are lost between dump and restore."""
 
-    def take(self, database, path, taken):
-        dump = super().take(database, path, taken)
-        os.truncate(path + PARTIAL, dump.size_bytes - 20)
-        return dump
+    def take(self, subject, databases, path, taken):
+        record = super().take(subject, databases, path, taken)
+        os.truncate(path, record.size_bytes - 20)
+        return record
 
 
-class CutWhileDumping(BackupRun):
+class CutWhileDumping(Logical):
     """The disk loses 20 bytes, and pg_dump does not notice."""
 
     def dump(self, database, snapshot, path):
@@ -125,7 +129,7 @@ def test_a_truncated_dump_is_refused(backups, tenant, kind, why):
     assert result["path"] is None and files(run) == []
 
 
-class ChangesCopy(BackupRun):
+class ChangesCopy(Logical):
     """What comes back is not what was there."""
 
     change = ""
@@ -201,15 +205,15 @@ def test_a_disk_that_is_full_is_a_failure_and_nothing_is_left(backups, server, t
     assert server.value("SELECT count(*) FROM orders", tenant) == 500
 
 
-def limited_programs(folder: Path, binaries: Path) -> type[BackupRun]:
-    """A run whose pg_dump can write no file of more than 1024 bytes."""
+def limited_programs(folder: Path, binaries: Path) -> type[Logical]:
+    """A method whose pg_dump can write no file of more than 1024 bytes."""
     wrapper = folder / "pg_dump"
     wrapper.write_text(f'#!/bin/bash\ntrap "" XFSZ\nulimit -f 1\nexec "{binaries}/pg_dump" "$@"\n', encoding="utf-8")
     wrapper.chmod(0o755)
 
-    class Limited(BackupRun):
-        def __init__(self, login, server, found, store):
-            super().__init__(login, server, programs.Programs(str(wrapper), found.pg_restore, found.major), store)
+    class Limited(Logical):
+        def __init__(self, login, server, found, runner, room):
+            super().__init__(login, server, programs.Programs(str(wrapper), found.pg_restore, found.major), runner, room)
 
     return Limited
 

@@ -8,9 +8,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -96,6 +98,53 @@ def test_backup(ansible, server, tenants, tmp_path):
     assert seen.count("pg_dump") >= 2 and seen.count("pg_restore") >= 2 and "dbname='tenant_1'" in seen
     assert "s3cret" not in seen and "s3cret" not in result["output"]
     assert server.scratch_databases() == []
+
+
+def test_backups_are_proven_once_more(ansible, server, tenants, tmp_path):
+    first, second = tenants(2)
+    options = {"directory": str(tmp_path / "backups"), "bin_dir": str(server.binaries)}
+    made = ansible("database_backup", databases=[first], **options)
+    assert made["rc"] == 0
+    result = ansible("database_backup", state="verified", **options)
+    assert result["rc"] != 0 and not result["changed"] and f"{second}: there is no backup of {second}" in result["msg"] and f"Proven: {first}." in result["msg"]
+    assert result["backups"][first]["proven"] and result["backups"][first]["path"] == made["backups"][first]["path"]
+    again = ansible("database_backup", state="verified", databases=[first], max_age=600, check_queries=["SELECT count(*) = 500 FROM orders"], **options)
+    assert again["rc"] == 0 and not again["changed"] and again["backups"][first]["rows"] == 550
+
+
+def test_a_database_that_was_created_meanwhile_has_no_backup(ansible, server, tenant, tmp_path):
+    create = f'"{server.binaries}/createdb" --host=127.0.0.1 --port={server.port} --username=upgrade latecomer; exec "{{real}}" "$@"'
+    programs = watched_programs(server, tmp_path / "programs", restore=create)
+    try:
+        result = ansible("database_backup", directory=str(tmp_path / "backups"), bin_dir=str(programs))
+    finally:
+        server.run("DROP DATABASE latecomer")
+    assert result["rc"] != 0 and result["created_meanwhile"] == ["latecomer"] and result["changed"]
+    assert "latecomer: it was created while" in result["msg"] and f"Proven: {tenant}." in result["msg"] and "run this again" in result["msg"]
+
+
+def test_a_copy_of_the_whole_server(ansible, server, tenants, tmp_path):
+    names = tenants(2)
+    scratch = tempfile.mkdtemp(prefix="alwayson-")
+    os.chmod(scratch, 0o711)
+    options = {"directory": str(tmp_path / "backups"), "bin_dir": str(server.binaries), "method": "physical", "max_rate": 1_000_000,
+               "scratch_user": "nobody", "scratch_directory": scratch}
+    refused = ansible("database_backup", **options)
+    assert refused["rc"] != 0 and "ALTER ROLE ... REPLICATION" in refused["msg"] and refused["backups"] == {}
+    with server.connect() as session:
+        session.execute("ALTER ROLE upgrade REPLICATION")
+    try:
+        made = ansible("database_backup", **options)
+        again = ansible("database_backup", state="verified", **options)
+    finally:
+        left = os.listdir(scratch)
+        shutil.rmtree(scratch)
+        with server.connect() as session:
+            session.execute("ALTER ROLE upgrade NOREPLICATION")
+    assert made["rc"] == 0 and made["changed"], made
+    assert again["rc"] == 0 and not again["changed"], again
+    assert {name: backup["proven"] for name, backup in again["backups"].items()} == dict.fromkeys(names, True)
+    assert len({backup["path"] for backup in made["backups"].values()}) == 1 and left == []
 
 
 def test_backup_that_is_not_proven(ansible, server, tenants, tmp_path):

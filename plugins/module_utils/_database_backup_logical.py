@@ -1,0 +1,123 @@
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Logical backups: a dump of one database in an exported snapshot, proven in a scratch database on the same server.
+
+The sums of the original and the dump see one snapshot, so the proof is exact while others write.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from typing import Any, Callable, Mapping, Sequence
+
+from ansible_collections.alwayson.upgrade.plugins.module_utils import _database_checks as checks
+from ansible_collections.alwayson.upgrade.plugins.module_utils import _database_content as content
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup_record import BackupError, Record
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup_store import sha256
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_room import Room, free_bytes
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_scratch import scratch_database
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import Connection, Login, PostgresqlError, connect
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql_catalog import size_bytes
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql_programs import ProgramError, Programs, Runner
+
+# Whatever waits longer for a table than this meets a change of its structure, which a backup must not hold up.
+LOCK_WAIT_MS = 30_000
+# The cheapest level: it is the checksum in the compressed stream that counts, and the server's processors have other work.
+COMPRESSION = 1
+# A restored copy, and as much again for its write-ahead log.
+ROOM_FACTOR = 2
+RESTORE_OPTIONS = ("--exit-on-error", "--no-owner", "--no-privileges", "--no-comments", "--no-publications", "--no-subscriptions", "--no-security-labels")
+
+
+@dataclass
+class Logical:
+    """Takes and proves dumps of the server at `login`; `server` is its identity, as from `_postgresql_catalog.identity`."""
+
+    login: Login
+    server: Mapping[str, Any]
+    programs: Programs
+    runner: Runner
+    room: Room
+    check_queries: Sequence[str] = ()
+    clock: Callable[[], float] = time.time
+
+    suffix = ".dump"
+    equal = "a restored copy has the same structure, and in every table the same rows and the same content"
+
+    def groups(self, databases: Sequence[str]) -> dict[str, list[str]]:
+        """What is backed up in one piece: each database for itself."""
+        return {database: [database] for database in databases}
+
+    def sealed(self, path: str) -> list[str]:
+        """The files whose checksums are kept beside the backup at `path`, the one that vouches for it first."""
+        return [path]
+
+    def take(self, subject: str, databases: Sequence[str], path: str, taken: float) -> Record:
+        """Read the content of a database and dump it to `path`, both in one snapshot."""
+        with connect(self.login, subject) as session, self.room.claimed(size_bytes(session), f"a dump of {subject}"):
+            content.settle_session(session)
+            session.run("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            snapshot = session.value("SELECT pg_export_snapshot()")
+            original = content.read(session)
+            self.dump(subject, snapshot, path)
+            original = content.steady(original, content.read_sequences(session))
+            session.run("COMMIT")
+        return Record(subject, taken, {subject: original}, sha256(path), os.path.getsize(path), round(max(0.0, self.clock() - taken), 3))
+
+    def prove(self, record: Record, path: str) -> str:
+        """Restore the dump at `path` into a scratch database and compare; what was proven. BackupError names what is not the same."""
+        with connect(self.login, record.subject) as original:
+            require_room(original, self.login)
+            with scratch_database(lambda name: connect(self.login, name), original) as copy:
+                self.restore(copy.database, path)
+                content.settle_session(copy)
+                found = content.differences(record.contents[record.subject], content.read(copy))
+                if found:
+                    raise BackupError(f"the restored copy is not the original: {content.told(found)}")
+                # A session of its own: this one no longer has the search path that a user's query expects.
+                with connect(self.login, copy.database) as session:
+                    checks.require_true(session, self.check_queries)
+        return self.equal
+
+    def dump(self, database: str, snapshot: str, path: str) -> None:
+        """Dump what `snapshot` sees of a database into the file at `path`."""
+        options = ["--format=custom", f"--compress={COMPRESSION}", f"--snapshot={snapshot}", f"--lock-wait-timeout={LOCK_WAIT_MS}", "--no-password"]
+        command = [self.programs.pg_dump, *options, f"--file={path}", f"--dbname={self.login.conninfo(database)}"]
+        self.runner.run(command, self.login.environment())
+
+    def restore(self, database: str, path: str) -> None:
+        """Restore the dump at `path` into an empty database."""
+        command = [self.programs.pg_restore, *RESTORE_OPTIONS, "--no-tablespaces", "--no-password", f"--dbname={self.login.conninfo(database)}", path]
+        environment = self.login.environment()
+        # A copy that is dropped a moment later waits for no disk and no standby.
+        options = f"{environment.get('PGOPTIONS', '')} -c synchronous_commit=off".strip()
+        try:
+            self.runner.run(command, {**environment, "PGOPTIONS": options})
+        except ProgramError as error:
+            raise ProgramError(f"{error}{self._remark_on_versions()}") from error
+
+    def _remark_on_versions(self) -> str:
+        """Newer programs can back up an older server, but what they write may need the newer server."""
+        major = self.server["version_number"] // 10000
+        if self.programs.major == major:
+            return ""
+        return f"; pg_restore is of version {self.programs.major} and the server of {major}: install postgresql-client-{major}, or give its folder as bin_dir"
+
+
+def require_room(session: Connection, login: Login) -> None:
+    """Raise BackupError when the server's disk has no room for a copy of the session's database, as far as that can be seen from this host."""
+    if not login.is_local:
+        return
+    try:
+        folder = session.value("SELECT current_setting('data_directory')")
+        free = free_bytes(folder)
+    except (PostgresqlError, OSError):
+        return
+    size = size_bytes(session)
+    if free < ROOM_FACTOR * size:
+        raise BackupError(
+            f"no room for the proof: a restored copy and its log take up to {ROOM_FACTOR * size} bytes, and below {folder} {free} are free; make room there"
+        )

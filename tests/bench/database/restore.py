@@ -1,0 +1,129 @@
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How long a restore of a proven backup takes until the new instance takes writes, beside a plain copy of the same bytes.
+
+    build/venv/bin/python tests/bench/database/restore.py --megabytes 1024 --times 3
+
+Takes a backup of each kind of a server of that size, proves both, and restores them into new instances; the median of each is printed in seconds per GB
+of the server's size, with the ratio to `cp` of the same bytes and a flush to the disk. Copies and restores take turns, so that they meet the same disk.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from scene import ORDERS, TENANTS, Scene, scene  # noqa: E402
+
+from ansible_collections.alwayson.upgrade.plugins.module_utils import _postgresql_scratch_server as scratch  # noqa: E402
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_scratch import scratch_database  # noqa: E402
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import connect  # noqa: E402
+
+GIGABYTE = 10**9
+# What an order takes with its part of the indexes, by measurement.
+BYTES_OF_AN_ORDER = 140
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--megabytes", type=int, default=1024)
+    parser.add_argument("--times", type=int, default=3)
+    options = parser.parse_args()
+    with scene(rows=1000) as place:
+        place.run(ORDERS.format(rows=options.megabytes * 1_000_000 // BYTES_OF_AN_ORDER), TENANTS[0])
+        place.run("CHECKPOINT")
+        print(f"{place.value('SELECT pg_database_size(current_database())', TENANTS[0]) / GIGABYTE:.2f} GB in the larger database")
+        for method, restore in (("physical", physical), ("logical", logical)):
+            report(method, place, restore, options.times)
+    return 0
+
+
+def report(method: str, place: Scene, restore: Callable, times: int) -> None:
+    """Take a backup, prove it, and print how long copies and restores of it take."""
+    run = place.backups(method)
+    result = run.back_up_all(TENANTS, 1, 1)[TENANTS[0]]
+    if not result["proven"]:
+        raise SystemExit(f"the {method} backup is not proven: {result['why']}")
+    path = Path(result["path"])
+    # A dump is smaller than what it restores; its row is per GB of the database.
+    size = result["size_bytes"] if method == "physical" else place.value("SELECT pg_database_size(current_database())", TENANTS[0])
+    source = path if method == "physical" else database_files(place)
+    copies, restores = [], []
+    for _time in range(times):
+        copies.append(seconds(lambda: copy(source, place.folder / "copy")))
+        shutil.rmtree(place.folder / "copy")
+        restores.append(seconds(lambda: restore(place, run, path)))
+    copied, restored = statistics.median(copies), statistics.median(restores)
+    print(f"{method}: {size / GIGABYTE:.2f} GB; taken in {result['seconds_dump']:.1f} s, proven in {result['seconds_restore']:.1f} s; "
+          f"restored until it takes writes {restored:.2f} s, {restored / size * GIGABYTE:.2f} s per GB; cp {copied:.2f} s, {copied / size * GIGABYTE:.2f} s per GB; "
+          f"ratio {restored / copied:.2f}; median of {times}")
+
+
+def database_files(place: Scene) -> Path:
+    """The folder of the larger database's files in the server."""
+    oid = place.value(f"SELECT oid FROM pg_database WHERE datname = '{TENANTS[0]}'")
+    return place.folder / "server" / "data" / "base" / str(oid)
+
+
+def copy(source: Path, target: Path) -> None:
+    """Copy with all bytes on the disk at the end. Without reflinks: other hardware has none of these blocks."""
+    subprocess.run(["cp", "--archive", "--reflink=never", source, target], check=True)
+    flush(target)
+
+
+def flush(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.sync()
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def physical(place: Scene, run, path: Path) -> float:
+    """A new instance from the copy, started, promoted, written to; when it was, before it is removed."""
+    method = run.method
+    record = run.store.manifest(str(path))["details"]
+    with scratch.scratch_server(
+        str(place.folder / "scratch"), str(path), method.runner, method.programs, method.account, place.login.user, record["shared_preload_libraries"]
+    ) as server:
+        flush(Path(server.folder))
+        server.start(record["targets"][-1][0])
+        server.promote()
+        written(server.session(TENANTS[0]))
+        return time.monotonic()
+
+
+def logical(place: Scene, run, path: Path) -> float:
+    """A new database from the dump, written to; when it was, before it is removed."""
+    with connect(place.login, TENANTS[0]) as original, scratch_database(lambda name: connect(place.login, name), original) as database:
+        run.method.restore(database.database, str(path))
+        flush(place.folder)
+        written(connect(place.login, database.database))
+        return time.monotonic()
+
+
+def written(session) -> None:
+    with session:
+        session.run("INSERT INTO orders (product, quantity) VALUES (1, 1)")
+
+
+def seconds(act: Callable[[], float | None]) -> float:
+    """How long `act` takes, or until the moment that it returns: clearing up is no part of it."""
+    began = time.monotonic()
+    ended = act()
+    return (time.monotonic() if ended is None else ended) - began
+
+
+if __name__ == "__main__":
+    sys.exit(main())

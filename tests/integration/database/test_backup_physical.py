@@ -1,0 +1,138 @@
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A copy of a whole server is proven when, and only when, what a scratch server restores from it is what was there: with real programs, under load."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import threading
+from pathlib import Path
+
+import pytest
+from ansible_collections.alwayson.upgrade.plugins.module_utils import _postgresql_catalog as catalog
+from ansible_collections.alwayson.upgrade.plugins.module_utils import _postgresql_programs as programs
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup import BackupRun
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup_physical import PROGRAMS, Physical
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup_store import LOCK, Store
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_room import Room
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import connect
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql_scratch_server import Account
+
+CHANGE = "UPDATE orders SET quantity = quantity + 1 WHERE id = 1 + (random() * 100)::int; INSERT INTO orders (product, quantity) VALUES (1, 1)"
+
+
+@pytest.fixture
+def run(server, tmp_path):
+    """Makes a run into one folder. Afterwards no scratch server is left."""
+    with server.connect() as session:
+        session.execute("ALTER ROLE upgrade REPLICATION")
+    # Below a folder that others can enter: the scratch server runs as nobody when these tests run as root.
+    scratch = tempfile.mkdtemp(prefix="alwayson-")
+    os.chmod(scratch, 0o711)
+
+    def make(**options) -> BackupRun:
+        store = Store(str(tmp_path / "backups"), Physical.suffix)
+        store.prepare()
+        with connect(server.login) as session:
+            identity = catalog.identity(session)
+        found = programs.find_all(identity["version_number"] // 10000, PROGRAMS, str(server.binaries))
+        method = Physical(server.login, found, programs.Runner(), Room(store.directory), scratch, Account.for_servers("nobody"), **options)
+        return BackupRun(method, identity, store)
+
+    yield make
+    left = os.listdir(scratch)
+    shutil.rmtree(scratch)
+    with server.connect() as session:
+        session.execute("ALTER ROLE upgrade NOREPLICATION")
+    assert left == []
+
+
+class Writer:
+    """Changes every database as fast as it can; `changes` counts."""
+
+    def __init__(self, server, databases):
+        self.changes = 0
+        self._ended = threading.Event()
+        self._threads = [threading.Thread(target=self._work, args=(server, name)) for name in databases]
+
+    def _work(self, server, name):
+        with connect(server.login, name) as session:
+            while not self._ended.wait(0.002):
+                session.run(CHANGE)
+                self.changes += 1
+
+    def __enter__(self):
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_error):
+        self._ended.set()
+        for thread in self._threads:
+            thread.join()
+
+
+def test_others_write_while_a_server_is_copied(run, server, tenants):
+    names = tenants(3)
+    with Writer(server, names) as writer:
+        results = run(check_queries=["SELECT count(*) >= 500 FROM orders"]).back_up_all(names, 5, 1)
+        assert writer.changes > 100
+    assert {name: result["proven"] for name, result in results.items()} == dict.fromkeys(names, True), results
+    assert all(result["rows"] > 550 and result["tables"] == 2 for result in results.values()), "the writers' rows are in it"
+    again = run(check_queries=["SELECT count(*) >= 500 FROM orders"]).verify_all(names, 3600, 1)
+    assert all(result["proven"] and result["rows"] == results[name]["rows"] for name, result in again.items()), again
+    refused = run(check_queries=["SELECT count(*) = 500 FROM orders"]).verify_all(names, 3600, 1)
+    assert not any(result["proven"] for result in refused.values()) and "answered False" in refused[names[0]]["why"]
+
+
+def injuries(base: Path) -> dict[str, Path]:
+    heap = max((path for path in base.glob("base/*/*") if path.name.isdigit()), key=lambda path: path.stat().st_size)
+    log = sorted(path for path in (base / "pg_wal").iterdir() if path.is_file())
+    return {"heap": heap, "first of the log": log[0], "last of the log": log[-1], "manifest": base / "backup_manifest",
+            "control": base / "global" / "pg_control", "record": Path(f"{base}.json"), "checksums": Path(f"{base}.sha256")}
+
+
+def test_a_byte_that_changed_and_a_file_that_is_missing_are_refused(run, tenant):
+    result = run().back_up_all([tenant], 5, 1)[tenant]
+    assert result["proven"], result["why"]
+    base = Path(result["path"])
+    refused = 0
+    for name, path in injuries(base).items():
+        whole = path.read_bytes()
+        for injured in (whole[:-1] + bytes([whole[-1] ^ 1]), None):
+            path.unlink() if injured is None else path.write_bytes(injured)
+            result = run().verify_all([tenant], 0, 1)[tenant]
+            assert not result["proven"] and result["why"], name
+            refused += 1
+        path.write_bytes(whole)
+    assert refused == 14
+    assert run().verify_all([tenant], 0, 1)[tenant]["proven"]
+
+
+def test_a_copy_that_differs_is_refused(run, server, tenant):
+    """The manifest's content is of another moment: only the comparison tells."""
+    used = run()
+    take = used.method.take
+
+    def take_and_change(*arguments):
+        record = take(*arguments)
+        tables = record.contents[tenant].tables
+        tables["public.orders"] = {**tables["public.orders"], "sum": "1"}
+        return record
+
+    used.method.take = take_and_change
+    result = used.back_up_all([tenant], 5, 1)[tenant]
+    assert not result["proven"] and "public.orders has as many rows (500), but their content differs" in result["why"]
+    assert [name for name in os.listdir(used.store.directory) if name != LOCK] == []
+
+
+def test_only_the_newest_stay_and_no_room_is_refused(run, tenant):
+    paths = [run().back_up_all([tenant], 1, 1)[tenant]["path"] for _time in range(2)]
+    assert not Path(paths[0]).exists() and Path(paths[1]).is_dir()
+    assert sorted(os.listdir(run().store.directory)) == sorted(os.path.basename(paths[1]) + end for end in ("", ".json", ".sha256"))
+    full = run()
+    full.method.room = Room(full.store.directory, lambda _folder: 1_000_000)
+    assert "no room for a copy of the server" in full.back_up_all([tenant], 1, 1)[tenant]["why"]
