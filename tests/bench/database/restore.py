@@ -65,7 +65,8 @@ def report(method: str, place: Scene, restore: Callable, times: int) -> None:
         restores.append(seconds(lambda: restore(place, run, path)))
     copied, restored = statistics.median(copies), statistics.median(restores)
     print(f"{method}: {size / GIGABYTE:.2f} GB; taken in {result['seconds_dump']:.1f} s, proven in {result['seconds_restore']:.1f} s; "
-          f"restored until it takes writes {restored:.2f} s, {restored / size * GIGABYTE:.2f} s per GB; cp {copied:.2f} s, {copied / size * GIGABYTE:.2f} s per GB; "
+          f"restored until it takes writes {restored:.2f} s, {restored / size * GIGABYTE:.2f} s per GB; "
+          f"cp {copied:.2f} s, {copied / size * GIGABYTE:.2f} s per GB; "
           f"ratio {restored / copied:.2f}; median of {times}")
 
 
