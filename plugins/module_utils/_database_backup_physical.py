@@ -162,9 +162,10 @@ class LogCopy:
 def snapshots_with_moments(server: Connection, sessions: Mapping[str, Connection], log: LogCopy) -> dict[int, list[str]]:
     """Open a snapshot in every session such that there is a moment of the log that equals it; each moment with the databases that it serves."""
     oids = dict(server.rows("SELECT datname, oid::bigint FROM pg_database"))
-    for _attempt in range(ATTEMPTS):
+    for attempt in range(ATTEMPTS):
         for session in sessions.values():
-            session.run("ROLLBACK")
+            if attempt:
+                session.run("ROLLBACK")
             session.run("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
         seen = {name: moments.Snapshot.of(session.value("SELECT pg_current_snapshot()::text")) for name, session in sessions.items()}
         found = log.commits_until(_mark(server))

@@ -122,6 +122,11 @@ class Runner:
             raise ProgramError(f"{name} ended with {process.returncode}: {text or 'it said nothing'}")
         return wrote.decode("utf-8", "replace")
 
+    def require_going_on(self) -> None:
+        """Raise ProgramError when `stop` was called: for those who wait for something without a program."""
+        if self._stopped:
+            raise ProgramError("stopped before its end")
+
     def stop(self) -> None:
         """Stop what runs, and start nothing any more."""
         with self._lock:
@@ -131,8 +136,7 @@ class Runner:
 
     def _start(self, command: Sequence[str], environment: Mapping[str, str]) -> subprocess.Popen:
         with self._lock:
-            if self._stopped:
-                raise ProgramError("stopped before its end")
+            self.require_going_on()
             try:
                 process = subprocess.Popen(
                     command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, umask=0o077

@@ -73,8 +73,9 @@ class Account:
 class ScratchServer:
     """The copy at `folder/data`. `user` is who logs in."""
 
-    def __init__(self, folder: str, programs: Mapping[str, str], account: Account, user: str, preload: str) -> None:
+    def __init__(self, folder: str, runner: Runner, programs: Mapping[str, str], account: Account, user: str, preload: str) -> None:
         self.folder = folder
+        self.runner = runner
         self.data = os.path.join(folder, "data")
         self.programs = programs
         self.account = account
@@ -100,8 +101,7 @@ class ScratchServer:
             session.run("SELECT pg_wal_replay_resume()")
         self._wait("SELECT NOT pg_is_in_recovery()", "end its recovery")
         with connect(Login(host=self.folder, user=owner)) as session:
-            session.run("SELECT txid_current()")
-        self.login = Login(host=self.folder, user=self.login.user)
+            session.run("SELECT pg_current_xact_id()")
 
     def session(self, database: str | None = None) -> Connection:
         """A session with the copy."""
@@ -121,8 +121,8 @@ class ScratchServer:
             process.wait(STOP_SECONDS)
 
     def _configure(self, target: str) -> None:
-        said = subprocess.run([self.programs["pg_controldata"], self.data], stdout=subprocess.PIPE, env={**os.environ, "LC_ALL": "C"}, check=True).stdout
-        limits = dict(re.findall(r"(?m)^(\w+) setting:\s+(\d+)$", said.decode("utf-8", "replace")))
+        said = self.runner.run([self.programs["pg_controldata"], self.data], {**os.environ, "LC_ALL": "C"})
+        limits = dict(re.findall(r"(?m)^(\w+) setting:\s+(\d+)$", said))
         settings = {
             **SETTINGS, **{setting: limits[name] for name, setting in AT_LEAST.items() if name in limits},
             "shared_preload_libraries": self.preload, "unix_socket_directories": self.folder,
@@ -141,6 +141,7 @@ class ScratchServer:
 
     def _wait(self, question: str, what: str) -> None:
         def there() -> bool:
+            self.runner.require_going_on()
             if self._process.poll() is not None:
                 raise BackupError(f"the scratch server did not {what}: {self._said()}")
             try:
@@ -163,7 +164,7 @@ def scratch_server(
 ) -> Iterator[ScratchServer]:
     """A server on a copy of `source` in a folder of its own below `directory`; not started yet, and removed on every way out."""
     folder = tempfile.mkdtemp(prefix=PREFIX, dir=directory)
-    server = ScratchServer(folder, programs, account, user, preload)
+    server = ScratchServer(folder, runner, programs, account, user, preload)
     try:
         runner.run(["cp", "--archive", "--reflink=auto", source, server.data], dict(os.environ))
         account.own(folder)

@@ -66,13 +66,15 @@ options:
         server on this host, which is reached by a socket in a private folder only, has C(pg_amcheck) look where it is installed, and compares every table
         with a snapshot that was taken after the copy, at the very moment of the log that equals the snapshot.
         Unlogged tables come back empty, and sequences may come back ahead, so both are left out of the comparison.
-      - V(physical) needs data checksums, no tablespaces of the server's own, and a login role with C(REPLICATION) that C(pg_hba.conf) lets in for replication.
+      - V(physical) needs data checksums, no tablespaces of the server's own, and a login role with C(REPLICATION) and
+        C(pg_monitor) that C(pg_hba.conf) lets in for replication. It writes a few bytes into the server's log, as a logical decoding message.
     type: str
     choices: [logical, physical]
     default: logical
     version_added: 0.3.0
   max_rate:
-    description: With O(method=physical), how many kilobytes a second are read from the server at most, from 32 on. V(0) sets no limit.
+    description: With O(method=physical), how many kilobytes a second are read from the server at most, from 32 on. The checkpoint before
+      is then spread over minutes. V(0) sets no limit.
     type: int
     default: 0
     version_added: 0.3.0

@@ -127,7 +127,7 @@ def test_a_copy_of_the_whole_server(ansible, server, tenants, tmp_path):
     names = tenants(2)
     scratch = tempfile.mkdtemp(prefix="alwayson-")
     os.chmod(scratch, 0o711)
-    options = {"directory": str(tmp_path / "backups"), "bin_dir": str(server.binaries), "method": "physical", "max_rate": 1_000_000,
+    options = {"directory": str(tmp_path / "backups"), "bin_dir": str(server.binaries), "method": "physical",
                "scratch_user": "nobody", "scratch_directory": scratch}
     refused = ansible("database_backup", **options)
     assert refused["rc"] != 0 and "ALTER ROLE ... REPLICATION" in refused["msg"] and refused["backups"] == {}

@@ -9,11 +9,13 @@ import os
 import pytest
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _database_scratch as scratch
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup_logical import Logical
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup_physical import PROGRAMS, Physical
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup_store import LOCK, PARTIAL, Store, StoreError, digests
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_content import Content, differences, steady, told
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_room import Room
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import Login
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql_programs import ProgramError, Programs, Runner
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql_scratch_server import Account
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -130,3 +132,16 @@ def test_a_restore_that_fails_with_newer_programs_says_so(major, remark):
     with pytest.raises(ProgramError) as raised:
         run.restore("scratch", "nowhere")
     assert str(raised.value).partition(", or give")[0] == f"false ended with 1: it said nothing{remark}"
+
+
+@pytest.mark.parametrize(("rate", "options"), [(0, {"--checkpoint=fast"}), (512, {"--checkpoint=spread", "--max-rate=512"})])
+def test_a_server_is_copied_without_a_slot_and_no_faster_than_allowed(rate, options):
+    runner = Runner()
+    commands = []
+    runner.run = lambda command, environment: commands.append((command, environment))
+    login = Login(password="s3cret")
+    Physical(login, {name: f"/bin/{name}" for name in PROGRAMS}, runner, Room("/"), "/nowhere", Account(1, 1), max_rate=rate)._copy("/backups/copy")
+    ((command, environment),) = commands
+    given = {option for option in command if option.startswith(("--max-rate", "--checkpoint"))}
+    assert command[0] == "/bin/pg_basebackup" and {"--no-slot", "--manifest-checksums=SHA256", "--wal-method=stream"} < set(command) and given == options
+    assert "s3cret" not in " ".join(command) and environment["PGPASSWORD"] == "s3cret"
