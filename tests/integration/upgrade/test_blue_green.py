@@ -59,6 +59,7 @@ def test_01_the_plan_names_the_side_that_is_built(operator):
     assert serving(operator) == everywhere("blue")
 
 
+@pytest.mark.thorough
 def test_02_a_release_that_is_bad_never_gets_a_request(operator):
     run = operator.run("upgrade", **{**NEW, "upgrade_release": "2.0.1"})
     assert run.code != 0
@@ -94,6 +95,7 @@ def test_05_the_return_is_one_command_on_each_load_balancer(operator):
     assert serving(operator) == everywhere("blue") and releases(operator) == ({"1.0.0"}, {"2.0.0"})
 
 
+@pytest.mark.thorough
 def test_06_a_run_that_was_killed_before_its_cutover_goes_on(operator):
     killed = operator.run("upgrade", **NEW, environment={"ANSIBLE_CALLBACK_PLUGINS": str(KILL_PLUGINS), "ANSIBLE_CALLBACKS_ENABLED": "kill_at",
                                                          "KILL_AT_EVENT": "start:1:Send the traffic to the other pool",
@@ -104,6 +106,7 @@ def test_06_a_run_that_was_killed_before_its_cutover_goes_on(operator):
     assert serving(operator) == everywhere("green")
 
 
+@pytest.mark.thorough
 def test_07_load_balancers_that_a_killed_cutover_left_apart_are_brought_together(operator):
     balancer = operator.fleet.layout.load_balancers[1]
     operator.fleet.runtime(balancer.name, f"set map {operator.fleet.layout.route_map(balancer)} {ROUTE_KEY} blue")
@@ -113,6 +116,7 @@ def test_07_load_balancers_that_a_killed_cutover_left_apart_are_brought_together
     assert serving(operator) == everywhere("green") and run.report["requests_failed"] == 0
 
 
+@pytest.mark.thorough
 def test_08_what_users_would_see_decides_and_the_traffic_returns_by_itself(operator):
     """The release is right on every member, and wrong through the load balancers."""
     assert operator.run("rollback", **SERVICE).code == 0 and serving(operator) == everywhere("blue")
@@ -124,6 +128,7 @@ def test_08_what_users_would_see_decides_and_the_traffic_returns_by_itself(opera
     assert json.loads((operator.fleet.directory / "report.json").read_text(encoding="utf-8"))["ok"] is False
 
 
+@pytest.mark.thorough
 def test_09_a_crew_that_says_no_keeps_users_where_they_are(operator):
     """The hook asks both load balancers, as the crew and as a user."""
     run = operator.run("upgrade", **NEW, upgrade_before_cutover=[str(HOOKS / "crew_looks.yml"), str(HOOKS / "fail.yml")])
