@@ -5,8 +5,8 @@ cd "$(dirname "$0")/.."
 step() { printf '\n=== %s (%s s so far)\n' "$1" "$SECONDS"; }
 
 tests/lab/packages.sh
-# ansible-test sanity mostly waits for its own downloads at first: beside the other checks, as nothing of them measures time.
-tests/sanity.sh > build/sanity.log 2>&1 &
+# ansible-test sanity waits for its own downloads at first, and then takes what the others leave of the processors.
+nice -n 19 tests/sanity.sh > build/sanity.log 2>&1 &
 sanity=$!
 trap 'kill "$sanity" 2>/dev/null || true' EXIT
 step "linters"
@@ -15,13 +15,13 @@ step "supported cores"
 tests/cores.sh
 step "unit tests, and the scheduler on simulated fleets"
 build/venv/bin/pytest -q tests/unit tests/simulation
+step "the embedded fleet, its parts, the whole path, and the faults"
+# Each file has a fleet of its own: two files at a time. What smaller tests show too is done again with whole fleets by make thorough.
+build/venv/bin/pytest -q -ra --numprocesses 2 --dist loadfile -m "not lab and not thorough" tests/dist tests/fleet tests/integration tests/faults
 step "ansible-test sanity"
 wait "$sanity" || { grep -E '^(ERROR|FATAL|WARNING)' build/sanity.log; exit 1; }
 trap - EXIT
 grep -c '^Running sanity test' build/sanity.log | sed 's/$/ sanity tests passed/'
-step "the embedded fleet, its parts, the whole path, and the faults"
-# Each file has a fleet of its own: two files at a time. What smaller tests show too is done again with whole fleets by make thorough.
-build/venv/bin/pytest -q -ra --numprocesses 2 --dist loadfile -m "not lab and not thorough" tests/dist tests/fleet tests/integration tests/faults
 step "the lab: real hosts over SSH, upgraded, patched and rebooted"
 # Alone, because its hosts share this machine's cores and their health checks are those of a real service. Its faults: make lab-test.
 build/venv/bin/pytest -q -ra -m lab tests/lab

@@ -18,7 +18,7 @@ from functools import partial
 from typing import Callable, Iterable, Mapping, NamedTuple
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy_stat import AnswerError, parse_stat
-from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import Backend, Member, View
+from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import Member, View
 
 _OLD, _HEADING = "# old workers", "#"
 _FRONTEND, _SERVER = "0", "2"

@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import signal
 
+import pytest
 from faults.fleets import wait_until
 from faults.invariants import i4_no_request_failed, i7_all_of_it_or_nothing, i8_ends_in_error_and_says_what_next
 
 ON = ("embedded",)
 
 
+@pytest.mark.thorough
 def test_it_stops_at_a_safe_point(fleet):
     running = fleet.begin("upgrade", upgrade_release="2.0.0", upgrade_method="rolling")
     wait_until(lambda: any(members != fleet.everybody for members in fleet.in_traffic().values()), "a member left traffic")

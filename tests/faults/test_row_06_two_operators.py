@@ -12,12 +12,14 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from faults.fleets import wait_until
 from faults.invariants import i4_no_request_failed, i7_all_of_it_or_nothing, i8_ends_in_error_and_says_what_next
 
 ON = ("embedded",)
 
 
+@pytest.mark.thorough
 def test_the_second_is_refused(fleet):
     first = fleet.begin("upgrade", upgrade_release="2.0.0")
     wait_until(lambda: any(members != fleet.everybody for members in fleet.in_traffic().values()), "a member left traffic")

@@ -11,12 +11,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from faults.invariants import i3_never_under_the_floor, i4_no_request_failed, i8_ends_in_error_and_says_what_next
 
 ON = ("embedded",)
 HOOK = Path(__file__).parent / "hooks" / "lose_the_old_release.yml"
 
 
+@pytest.mark.thorough
 def test_that_member_stays_out_and_the_rest_is_untouched(fleet):
     run = fleet.run("upgrade", upgrade_release="2.0.1", upgrade_method="rolling", upgrade_max_unavailable=1, upgrade_before_roll=[str(HOOK)])
     i8_ends_in_error_and_says_what_next(run, "was left out of traffic", "alwayson.upgrade.status")

@@ -8,11 +8,14 @@ When a host is missing in the inventory that the load balancers send traffic to,
 
 from __future__ import annotations
 
+import pytest
+
 from faults.invariants import i4_no_request_failed, i7_all_of_it_or_nothing, i8_ends_in_error_and_says_what_next
 
 ON = ("embedded", "lab")
 
 
+@pytest.mark.thorough
 def test_it_is_refused(fleet):
     with fleet.inventory_without("app6"):
         run = fleet.run("upgrade", upgrade_release="2.0.0")

@@ -8,11 +8,14 @@ When the group of the members is misspelt, then the run ends in error with the n
 
 from __future__ import annotations
 
+import pytest
+
 from faults.invariants import i7_all_of_it_or_nothing, i8_ends_in_error_and_says_what_next
 
 ON = ("embedded",)
 
 
+@pytest.mark.thorough
 def test_it_is_an_error(fleet):
     run = fleet.run("upgrade", upgrade_release="2.0.0", upgrade_members="apps")
     i8_ends_in_error_and_says_what_next(run, "upgrade_members is 'apps', and the inventory has no such group", "did you mean 'app'?")

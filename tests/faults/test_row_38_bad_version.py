@@ -8,11 +8,14 @@ When the release to go to is "latest", has a space in it or is older than what r
 
 from __future__ import annotations
 
+import pytest
+
 from faults.invariants import i7_all_of_it_or_nothing, i8_ends_in_error_and_says_what_next
 
 ON = ("embedded",)
 
 
+@pytest.mark.thorough
 def test_it_is_refused_in_the_plan(fleet):
     for version, words in (("latest", "not a version"), ("2.0 0", "not a version"), ("0.9.0", "older than 1.0.0")):
         artifact = {"upgrade_artifact": str(fleet.artifact("2.0.0")), "upgrade_artifact_sha256": "0" * 64}

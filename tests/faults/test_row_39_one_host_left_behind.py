@@ -11,12 +11,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from faults.invariants import i8_ends_in_error_and_says_what_next
 
 ON = ("embedded",)
 HOOK = Path(__file__).parent / "hooks" / "revert_app3.yml"
 
 
+@pytest.mark.thorough
 def test_the_run_is_not_done(fleet):
     run = fleet.run("upgrade", upgrade_release="2.0.0", upgrade_before_open=[str(HOOK)])
     i8_ends_in_error_and_says_what_next(run, "app3", "1.0.0")

@@ -12,6 +12,7 @@ import hashlib
 import io
 import tarfile
 
+import pytest
 from faults.invariants import i4_no_request_failed, i7_all_of_it_or_nothing, i8_ends_in_error_and_says_what_next
 
 ON = ("embedded",)
@@ -33,6 +34,7 @@ def evil_archive(release, path, kind: str) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+@pytest.mark.thorough
 def test_it_is_refused_and_leaves_nothing(fleet):
     for kind in REASONS:
         path = fleet.directory / "evil.tar.gz"

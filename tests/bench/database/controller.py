@@ -30,9 +30,10 @@ def main() -> None:
             with contextlib.redirect_stdout(said), patch_module_args({**options, "_ansible_remote_tmp": "/tmp"}):
                 database_migration.main()
         except SystemExit as ended:
-            if ended.code:
+            status = ended.args[0] if ended.args else 0
+            if status:
                 print(said.getvalue(), file=sys.stderr, flush=True)
-                sys.exit(ended.code)
+                sys.exit(status)
 
 
 if __name__ == "__main__":

@@ -46,9 +46,9 @@ class Release:
                      f"WITH filled AS (UPDATE orders SET channel_{n} = 'unknown'\n"
                      f" WHERE id IN (SELECT id FROM orders WHERE channel_{n} IS NULL ORDER BY id LIMIT {BATCH}) RETURNING id)\n"
                      f"INSERT INTO touched SELECT {n}, '002_channel', id FROM filled")
+        view = f"INSERT INTO effect VALUES ({n}, '002_view'); CREATE VIEW sums_{n} AS SELECT id, sum_{n} FROM orders"
         return {
-            "expand": [{"name": "001_columns", "sql": columns}, {"name": "002_view", "sql": f"INSERT INTO effect VALUES ({n}, '002_view'); "
-                        f"CREATE VIEW sums_{n} AS SELECT id, sum_{n} FROM orders"}],
+            "expand": [{"name": "001_columns", "sql": columns}, {"name": "002_view", "sql": view}],
             "backfill": [{"name": "001_sum", "sql": cursor}, {"name": "002_channel", "sql": condition},
                          {"name": "003_index", "sql": f"-- alwayson: concurrently\nCREATE INDEX CONCURRENTLY by_channel_{n} ON orders (channel_{n}, taken)"}],
             "contract": [{"name": "001_view", "sql": f"DROP VIEW sums_{n}; INSERT INTO effect VALUES ({n}, '001_view')"}],

@@ -181,12 +181,11 @@ def test_members_that_are_driven_at_once_are_all_kept(balancer):
     assert {name: member(balancer.full.read("app"), name).admin for name in MEMBERS} == dict.fromkeys(MEMBERS, MAINT)
 
 
-
 class IdleUsers:
     """Users who have asked once, and keep their connections."""
 
     def __init__(self, front, count: int) -> None:
-        self.connections = [http.client.HTTPConnection(front.address, front.port, timeout=10) for _ in range(count)]
+        self.connections = [http.client.HTTPConnection(front.address, front.port, timeout=10) for _number in range(count)]
         self.ask_all()
 
     def ask_all(self) -> list[str]:

@@ -19,7 +19,6 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 COLLECTIONS = REPOSITORY / "build" / "collections"
-CORES = {core: REPOSITORY / "build" / "cores" / core / "bin" / "ansible-playbook" for core in ("2.19", "2.20", "2.21")}
 # The one whose Python has tooz.
 DEVELOPERS_OWN = Path(sys.executable).with_name("ansible-playbook")
 SECONDS = 120

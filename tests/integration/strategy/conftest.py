@@ -6,10 +6,11 @@
 from __future__ import annotations
 
 import pytest
-from integration.strategy.plays import CORES, Stage
+from integration.cores import CORES, EACH_CORE
+from integration.strategy.plays import Stage
 
 
-@pytest.fixture(params=sorted(CORES))
+@pytest.fixture(params=EACH_CORE)
 def play(request, tmp_path) -> Stage:
     """Runs plays on one core."""
     program = CORES[request.param]

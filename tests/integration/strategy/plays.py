@@ -17,7 +17,6 @@ from typing import IO, Any
 import yaml
 
 REPOSITORY = Path(__file__).resolve().parents[3]
-CORES = {core: REPOSITORY / "build" / "cores" / core / "bin" / "ansible-playbook" for core in ("2.19", "2.20", "2.21")}
 HOSTS = [f"w{number}" for number in range(1, 7)]
 PATIENCE_S = 60
 

@@ -28,7 +28,6 @@ from tiny_terminal import TinyTerminal  # noqa: E402
 
 from ansible_collections.alwayson.upgrade.plugins.plugin_utils.journal import journal_problem, read  # noqa: E402
 
-CORES = {core: REPOSITORY / "build" / "cores" / core / "bin" / "ansible-playbook" for core in ("2.19", "2.20", "2.21")}
 HOSTS = ["w1", "w2", "w3"]
 RECAP = re.compile(r"^(\S+)\s+: ok=(\d+)\s+changed=(\d+)\s+unreachable=(\d+)\s+failed=(\d+)\s+skipped=(\d+)\s+rescued=(\d+)\s+ignored=(\d+)\s*$", re.MULTILINE)
 COLUMNS, ROWS = 120, 40

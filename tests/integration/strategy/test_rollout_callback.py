@@ -12,14 +12,15 @@ import signal
 import time
 
 import pytest
-from integration.strategy.rollout_bench import CORES, RECAP, Bench, Run, play, task
+from integration.cores import CORES, EACH_CORE
+from integration.strategy.rollout_bench import RECAP, Bench, Run, play, task
 
 from ansible_collections.alwayson.upgrade.plugins.plugin_utils.journal import Head, journal_problem, next_line
 
 SECRET = "correct-horse-battery"
 
 
-@pytest.fixture(scope="module", params=sorted(CORES))
+@pytest.fixture(scope="module", params=EACH_CORE)
 def core(request, tmp_path_factory):
     program = CORES[request.param]
     if not program.exists():

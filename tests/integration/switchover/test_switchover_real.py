@@ -90,8 +90,8 @@ def test_a_pooler_that_dies_in_the_window_comes_back_to_the_new_primary(pair):
         with pytest.raises(SwitchoverError, match="Clients go on with db2"):
             switchover.bring_about()
         assert wait_writable(pair) == "db2"
-    # Whoever was connected to it was cut off, once.
-    assert 0 < len(load.errors) + len(load.read_errors) <= 2 * load.clients and lost(pair, load, "db2") == set()
+    # Whoever was connected to it was cut off, and nobody could connect for the moment of its start.
+    assert load.errors + load.read_errors and lost(pair, load, "db2") == set()
 
 
 def test_a_transaction_that_lasts_is_waited_for_in_vain_and_nothing_has_changed(pair):

@@ -44,6 +44,7 @@ def test_a_database_that_cannot_be_proven_stops_the_run_before_anybody_leaves_tr
     assert operator.in_traffic() == {"lb1": EVERYBODY, "lb2": EVERYBODY}
 
 
+@pytest.mark.thorough
 def test_a_hook_that_fails_stops_the_run_before_anybody_leaves_traffic(operator):
     run = operator.run("upgrade", upgrade_release="2.0.0", upgrade_before_roll=[str(PLUGINS / "fail.yml")])
     assert run.code != 0

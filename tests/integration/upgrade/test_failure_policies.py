@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 EVERYBODY = {f"app{number}" for number in range(1, 7)}
 # Only app5 fails, and only with the new release.
 POISON = [{"name": "the release agrees with this host", "path": "/version",
@@ -25,6 +27,7 @@ def assert_nobody_noticed(operator, run):
     assert not (operator.fleet.directory / "state" / "shop.lock").exists()
 
 
+@pytest.mark.thorough
 def test_rollback_takes_every_member_back(operator):
     run = upgrade(operator, upgrade_on_failure="rollback")
     assert_nobody_noticed(operator, run)
@@ -34,6 +37,7 @@ def test_rollback_takes_every_member_back(operator):
     assert set(outcomes.values()) <= {"returned", "untouched"} and run.report["outcome"] == "returned to 1.0.0"
 
 
+@pytest.mark.thorough
 def test_skip_upgrades_the_others(operator):
     run = upgrade(operator, upgrade_on_failure="skip")
     assert_nobody_noticed(operator, run)

@@ -24,6 +24,7 @@ def _operator():
         yield operator
 
 
+@pytest.mark.thorough
 def test_requests_are_held_for_a_start_of_three_seconds(operator):
     run = operator.run("upgrade", upgrade_release="2.0.0", **ONE)
     assert run.code == 0, run.output[-4000:]

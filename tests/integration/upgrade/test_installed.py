@@ -43,6 +43,7 @@ def test_the_tarball_holds_what_a_user_needs_and_nothing_else(installed):
     assert not content & {"tests", "build", "Makefile", ".ci", "requirements"}
 
 
+@pytest.mark.thorough
 def test_an_upgrade_runs_from_the_installed_collection(operator, installed):
     run = operator.run("upgrade", collections=installed, upgrade_release="2.0.0", upgrade_probe={})
     assert run.code == 0, run.output[-4000:]

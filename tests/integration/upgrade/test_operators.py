@@ -53,6 +53,7 @@ def some_are_out(operator):
     return any(members != EVERYBODY for members in operator.in_traffic().values())
 
 
+@pytest.mark.thorough
 def test_a_paused_roll_waits_and_goes_on(operator, background):
     running = background()
     wait_until(lambda: some_are_out(operator))

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 EVERYBODY = {f"app{number}" for number in range(1, 7)}
 
 
+@pytest.mark.thorough
 def test_exactly_the_plan_is_done_or_the_drift_is_named(operator):
     path = operator.fleet.directory / "plan.json"
     assert operator.run("plan", upgrade_release="2.0.0").code == 0

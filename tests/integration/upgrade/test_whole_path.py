@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 EVERYBODY = {f"app{number}" for number in range(1, 7)}
 NEW = {"upgrade_release": "2.0.0"}
 
@@ -66,6 +68,7 @@ def test_05_the_way_back_is_as_quiet(operator):
     assert operator.in_traffic() == {"lb1": EVERYBODY, "lb2": EVERYBODY}
 
 
+@pytest.mark.thorough
 def test_06_forward_again_by_rolling_driven_from_each_load_balancer(operator):
     """Without upgrade_traffic_via each load balancer drives itself, as with UNIX sockets over SSH."""
     run = operator.run("upgrade", **NEW, upgrade_method="rolling", upgrade_traffic_via=None)
@@ -78,6 +81,7 @@ def test_06_forward_again_by_rolling_driven_from_each_load_balancer(operator):
         assert [(row["phase"], row["status"]) for row in database["migrations"]] == [("expand", "already")] * 2 + [("backfill", "already")]
 
 
+@pytest.mark.thorough
 def test_07_the_schemas_are_contracted_later_and_only_once(operator):
     run = operator.run("upgrade", **NEW, upgrade_contract=True)
     assert run.code == 0, run.output[-4000:]
@@ -92,6 +96,7 @@ def test_07_the_schemas_are_contracted_later_and_only_once(operator):
     assert again.code == 0 and set(again.changed.values()) == {0}, again.changed
 
 
+@pytest.mark.thorough
 def test_08_past_the_point_of_no_return_the_way_back_is_refused(operator):
     before = operator.in_traffic()
     run = operator.run("rollback")
