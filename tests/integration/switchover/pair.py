@@ -22,7 +22,7 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql impor
 from fleet import postgresctl, processes
 from fleet.pooler import Pooler, find_binary
 from fleet.ports import Endpoint, Ports
-from fleet.postgres import OWNER, Postgres, find_binaries, remove_interlock, running
+from fleet.postgres import OWNER, Postgres, open_binaries, remove_interlock, running
 from fleet.processes import Process
 
 CELLAR = Path(__file__).resolve().parents[3] / "build" / "cache" / "pgbouncer"
@@ -36,7 +36,7 @@ class Pair:
 
     def __init__(self, folder: Path) -> None:
         ports = Ports()
-        binaries = find_binaries()
+        binaries = open_binaries()
         self.folder = folder
         self.servers = {name: Postgres(binaries, folder / name, ports.endpoint(f"127.0.0.{60 + number}"), folder / f"{name}.log")
                         for number, name in enumerate(NAMES)}

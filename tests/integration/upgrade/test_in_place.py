@@ -44,6 +44,7 @@ def test_a_release_that_is_bad_goes_back_and_nobody_meets_an_error_of_the_way(op
     assert {member["outcome"] for member in run.report["members"].values()} == {"returned"}
 
 
+@pytest.mark.thorough
 def test_more_than_one_member_have_better_ways(operator):
     run = operator.run("upgrade", upgrade_release="2.0.0", upgrade_method="in_place", upgrade_members="all")
     assert run.code != 0 and "is for a server that has no second one" in run.words
