@@ -107,11 +107,11 @@ def open_binaries() -> Path:
 
 
 def _can_be_run_by_nobody(folder: Path) -> bool:
-    argv = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", str(folder / "postgres"), "--version"]
+    argv = [str(folder / "postgres"), "--version"]
     try:
-        return subprocess.run(argv, capture_output=True, cwd="/", check=False).returncode == 0
-    except FileNotFoundError:
-        return True
+        return subprocess.run(argv, capture_output=True, cwd="/", check=False, user=NOBODY, group=NOBODY, extra_groups=[]).returncode == 0
+    except PermissionError:
+        return False
 
 
 def _package_root(folder: Path) -> Path:

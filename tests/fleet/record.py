@@ -19,7 +19,7 @@ from fleet.layout import Layout
 from fleet.processes import Process
 
 # Everything a fleet writes; nothing else in the folder is ever touched.
-OWN = ("artifacts", "balancers", "fleet.json", "haproxy", "hosts", "inventory.yml", "log", "postgres")
+OWN = ("artifacts", "balancers", "fleet.json", "haproxy", "hosts", "inventory.yml", "log", "pooler", "postgres", "standby")
 MARK = ".fleet"
 LOCK_SECONDS = 60
 
