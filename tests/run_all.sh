@@ -14,7 +14,7 @@ tests/lint.sh
 step "supported cores"
 tests/cores.sh
 step "unit tests, and the scheduler on simulated fleets"
-build/venv/bin/pytest -q tests/unit tests/simulation
+build/venv/bin/pytest -q --numprocesses 2 tests/unit tests/simulation
 step "the embedded fleet, its parts, the whole path, and the faults"
 # Each file has a fleet of its own: two files at a time. What smaller tests show too is done again with whole fleets by make thorough.
 build/venv/bin/pytest -q -ra --numprocesses 2 --dist loadfile -m "not lab and not thorough" tests/dist tests/fleet tests/integration tests/faults
