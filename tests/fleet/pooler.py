@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -53,10 +54,21 @@ def find_binary(cellar: Path) -> list[str]:
     installed = shutil.which("pgbouncer") or (SYSTEM if os.access(SYSTEM, os.X_OK) else None)
     if installed:
         return [installed]
-    root = cellar / "root" if (cellar / "root/usr/sbin/pgbouncer").exists() else debian.unpack("pgbouncer", cellar)
-    if root is None:
+    cellar.parent.mkdir(parents=True, exist_ok=True)
+    with open(cellar.with_suffix(".lock"), "wb") as lock:
+        # Several tests may want it at once: it is there as a whole, or not yet.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not cellar.exists():
+            _unpack(cellar)
+    return debian.command(cellar / "root", "usr/sbin/pgbouncer")
+
+
+def _unpack(cellar: Path) -> None:
+    partial = cellar.with_suffix(".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    if debian.unpack("pgbouncer", partial) is None:
         raise PoolerError("no PgBouncer found: apt-get install pgbouncer (its service need not run)")
-    return debian.command(root, "usr/sbin/pgbouncer")
+    partial.rename(cellar)
 
 
 def _works(command: list[str]) -> bool:

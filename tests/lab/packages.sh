@@ -5,6 +5,8 @@ packages=(podman runc netavark nftables iproute2 util-linux openssh-client deboo
 if [[ ${CI:-} != true || $(id -u) != 0 ]] || ! command -v apt-get > /dev/null; then
     exit 0
 fi
+# PgBouncer is only downloaded, and not installed: for that the lists of what there is have to be there.
+apt-cache show pgbouncer > /dev/null 2>&1 || apt-get update -qq
 installed() { dpkg-query --show --showformat '${Status}' "$1" 2> /dev/null | grep -q ' installed$'; }
 for package in "${packages[@]}"; do
     if ! installed "$package"; then
