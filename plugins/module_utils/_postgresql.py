@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any, Mapping, Sequence
 
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_error import DatabaseError
+
 try:
     import psycopg
 except ImportError:
@@ -44,7 +46,7 @@ LOGIN_ARGUMENTS = {
 LOGIN_EXCLUSIVE = [("login_host", "login_unix_socket")]
 
 
-class PostgresqlError(Exception):
+class PostgresqlError(DatabaseError):
     """What the server, or the way to it, answered. `sqlstate` is None when the session was not reached or was lost."""
 
     def __init__(self, message: str, sqlstate: str | None = None, position: int | None = None) -> None:

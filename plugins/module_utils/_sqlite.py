@@ -1,0 +1,100 @@
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Sessions with SQLite databases, which are files, through Python's own driver. One behaviour, one family of errors."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import sqlite3
+from typing import Any, Iterator, Sequence
+from urllib.parse import quote
+
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_error import DatabaseError
+
+# How long a statement waits for another writer.
+BUSY_SECONDS = 5.0
+MAGIC = b"SQLite format 3\0"
+
+
+class SqliteError(DatabaseError):
+    """What SQLite answered, or why there is no session. `is_busy`: somebody else holds the lock that was needed."""
+
+    def __init__(self, message: str, is_busy: bool = False) -> None:
+        super().__init__(message)
+        self.is_busy = is_busy
+
+
+class Connection:
+    """A session with the database in a file. Every statement is a transaction of its own, unless BEGIN opens one."""
+
+    def __init__(self, raw: sqlite3.Connection, database: str) -> None:
+        self.raw = raw
+        self.database = database
+
+    def rows(self, statement: str, parameters: Sequence[Any] = ()) -> list[tuple]:
+        """The rows of one statement; `?` stands for a parameter."""
+        with _translated(self.database):
+            return self.raw.execute(statement, parameters).fetchall()
+
+    def value(self, statement: str, parameters: Sequence[Any] = ()) -> Any:
+        """The first column of the first row, None when there is no row."""
+        found = self.rows(statement, parameters)
+        return found[0][0] if found else None
+
+    def run(self, statement: str, parameters: Sequence[Any] = ()) -> None:
+        """Run one statement."""
+        self.count(statement, parameters)
+
+    def count(self, statement: str, parameters: Sequence[Any] = ()) -> int:
+        """How many rows one statement changed."""
+        with _translated(self.database):
+            return self.raw.execute(statement, parameters).rowcount
+
+    def close(self) -> None:
+        """End the session; what is open is rolled back."""
+        self.raw.close()
+
+    def __enter__(self) -> Connection:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.close()
+
+
+def connect(path: str, read_only: bool = False, busy_seconds: float = BUSY_SECONDS) -> Connection:
+    """A session with the database in an existing file; SqliteError says why there is none. Threads may hand it on, one at a time."""
+    require_database(path)
+    # A name in a URI: a question mark in it would begin options.
+    uri = f"file:{quote(os.path.abspath(path))}?mode={'ro' if read_only else 'rw'}"
+    with _translated(path):
+        raw = sqlite3.connect(uri, timeout=busy_seconds, isolation_level=None, uri=True, check_same_thread=False)
+    return Connection(raw, path)
+
+
+def require_database(path: str) -> None:
+    """Raise SqliteError unless the file is there and a database, as its first bytes say. An empty file is an empty database to SQLite, but hardly to anybody else."""
+    try:
+        with open(path, "rb") as file:
+            beginning = file.read(len(MAGIC))
+    except OSError as error:
+        raise SqliteError(f"{path} cannot be read: {error.strerror}; give the path of a SQLite database as one of databases") from error
+    if beginning != MAGIC:
+        raise SqliteError(f"{path} is no SQLite database: its first bytes are others; give the path of one as one of databases")
+
+
+def identifier(name: str) -> str:
+    """A name, quoted for SQL."""
+    return '"{0}"'.format(name.replace('"', '""'))
+
+
+@contextlib.contextmanager
+def _translated(database: str) -> Iterator[None]:
+    """The driver's errors within the block become SqliteError."""
+    try:
+        yield
+    except (sqlite3.Error, sqlite3.Warning) as error:
+        is_busy = isinstance(error, sqlite3.OperationalError) and bool(re.search(r"\b(locked|busy)\b", str(error)))
+        raise SqliteError(f"{database}: {error}", is_busy) from error
