@@ -14,10 +14,10 @@ from typing import Any, Callable, Mapping, Protocol, Sequence
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup_record import BackupError, Record
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup_store import PARTIAL, Store, StoreError, digests
-from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import PostgresqlError
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_error import DatabaseError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql_programs import ProgramError, Runner
 
-FAILURES = (BackupError, PostgresqlError, ProgramError, StoreError, OSError)
+FAILURES = (BackupError, DatabaseError, ProgramError, StoreError, OSError)
 # How far this host's clock may be behind the one that stamped a backup.
 CLOCK_TOLERANCE_SECONDS = 60
 
@@ -45,7 +45,7 @@ class BackupRun:
     """Backs up the databases of one server into one folder, or proves the backups that are there."""
 
     def __init__(self, method: Method, server: Mapping[str, Any], store: Store, clock: Callable[[], float] = time.time) -> None:
-        """:param server: the server's identity, as from `_postgresql_catalog.identity`."""
+        """:param server: the server's identity, see `_database_engines.Server`."""
         self.method = method
         self.server = server
         self.store = store

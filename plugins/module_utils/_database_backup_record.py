@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Mapping
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_content import Content
-from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import PostgresqlError
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_error import DatabaseError
 
 FORMAT = 2
 
@@ -61,5 +61,5 @@ class Record:
                 seconds=manifest["seconds_dump"],
                 details=manifest["details"],
             )
-        except (AttributeError, KeyError, TypeError, ValueError, PostgresqlError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError, DatabaseError) as error:
             raise BackupError(f"its manifest lacks {error}") from error

@@ -28,7 +28,7 @@ PARTIAL = ".partial"
 CHECKSUM = ".sha256"
 MANIFEST = ".json"
 STAMP = r"\d{8}T\d{6}\.\d{3}Z"
-SUFFIXES = (".dump", ".base")
+SUFFIXES = (".dump", ".base", ".sql.gz", ".sqlite")
 ENDS = "|".join(map(re.escape, SUFFIXES))
 OWN_NAME = re.compile(
     rf"(?P<backup>[^/]+-{STAMP}(?:{ENDS}))(?P<rest>{re.escape(CHECKSUM)}|{re.escape(MANIFEST)})?(?P<partial>{re.escape(PARTIAL)})?"

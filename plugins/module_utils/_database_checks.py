@@ -5,24 +5,46 @@
 
 from __future__ import annotations
 
-from typing import Sequence
+from typing import Any, NamedTuple, Protocol, Sequence
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup_record import BackupError
-from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import Connection, PostgresqlError
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_error import DatabaseError
 
 SHOWN_LENGTH = 80
 
 
-def require_true(copy: Connection, queries: Sequence[str]) -> None:
+class Session(Protocol):
+    """A session with a restored copy."""
+
+    database: str
+
+    def run(self, statement: str) -> None:
+        """Run one statement."""
+
+    def rows(self, statement: str) -> list[tuple]:
+        """The rows of one statement."""
+
+
+class Dialect(NamedTuple):
+    """How a kind of database begins a transaction in which nothing is to be changed, and what it answers for true."""
+
+    begin: str
+    true: Any
+
+
+POSTGRESQL = Dialect("BEGIN READ ONLY", True)
+
+
+def require_true(copy: Session, queries: Sequence[str], dialect: Dialect = POSTGRESQL) -> None:
     """Raise BackupError for the first query whose answer is anything but one true."""
     for query in queries:
         try:
-            copy.run("BEGIN READ ONLY")
+            copy.run(dialect.begin)
             answer = copy.rows(query)
             copy.run("ROLLBACK")
-        except PostgresqlError as error:
+        except DatabaseError as error:
             raise BackupError(f"the check query {_shown(query)} failed in the restored copy of {copy.database}: {error}") from error
-        if len(answer) != 1 or len(answer[0]) != 1 or answer[0][0] is not True:
+        if len(answer) != 1 or len(answer[0]) != 1 or type(answer[0][0]) is not type(dialect.true) or answer[0][0] != dialect.true:
             raise BackupError(f"the check query {_shown(query)} answered {_told(answer)} in the restored copy of {copy.database}, not one true")
 
 

@@ -27,6 +27,7 @@ except ImportError:
     psycopg2 = None
 
 OLDEST_SERVER = 130000
+PORT, USER = 5432, "postgres"
 CONNECT_SECONDS = 10
 APPLICATION = "alwayson.upgrade"
 CHARACTER_NOT_IN_REPERTOIRE = "22021"
@@ -35,9 +36,9 @@ SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full"
 # The options of the doc fragment alwayson.upgrade.postgresql.
 LOGIN_ARGUMENTS = {
     "login_host": {"type": "str"},
-    "login_port": {"type": "int", "default": 5432},
+    "login_port": {"type": "int", "default": PORT},
     "login_unix_socket": {"type": "path"},
-    "login_user": {"type": "str", "default": "postgres"},
+    "login_user": {"type": "str", "default": USER},
     "login_password": {"type": "str", "no_log": True},
     "login_db": {"type": "str", "default": "postgres"},
     "ssl_mode": {"type": "str", "default": "prefer", "choices": list(SSL_MODES)},
@@ -60,8 +61,8 @@ class Login:
     """How to reach a server. `host` is a name, an address, the folder of a socket, or None for the driver's own default."""
 
     host: str | None = None
-    port: int = 5432
-    user: str = "postgres"
+    port: int = PORT
+    user: str = USER
     password: str | None = field(default=None, repr=False)
     maintenance_database: str = "postgres"
     ssl_mode: str = "prefer"
@@ -72,8 +73,8 @@ class Login:
         """The login that a module's options describe."""
         return cls(
             host=options["login_unix_socket"] or options["login_host"] or None,
-            port=options["login_port"],
-            user=options["login_user"],
+            port=options["login_port"] or PORT,
+            user=options["login_user"] or USER,
             password=options["login_password"],
             maintenance_database=options["login_db"],
             ssl_mode=options["ssl_mode"],

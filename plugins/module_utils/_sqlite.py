@@ -39,6 +39,11 @@ class Connection:
         with _translated(self.database):
             return self.raw.execute(statement, parameters).fetchall()
 
+    def each(self, statement: str) -> Iterator[tuple]:
+        """The rows of one statement, one by one."""
+        with _translated(self.database):
+            yield from self.raw.execute(statement)
+
     def value(self, statement: str, parameters: Sequence[Any] = ()) -> Any:
         """The first column of the first row, None when there is no row."""
         found = self.rows(statement, parameters)
@@ -64,11 +69,14 @@ class Connection:
         self.close()
 
 
-def connect(path: str, read_only: bool = False, busy_seconds: float = BUSY_SECONDS) -> Connection:
-    """A session with the database in an existing file; SqliteError says why there is none. Threads may hand it on, one at a time."""
+def connect(path: str, is_immutable: bool = False, busy_seconds: float = BUSY_SECONDS) -> Connection:
+    """A session with the database in an existing file; SqliteError says why there is none.
+
+    :param is_immutable: nobody writes to the file: it is read without locks, and nothing is made beside it.
+    """
     require_database(path)
     # A name in a URI: a question mark in it would begin options.
-    uri = f"file:{quote(os.path.abspath(path))}?mode={'ro' if read_only else 'rw'}"
+    uri = f"file:{quote(os.path.abspath(path))}?{'mode=ro&immutable=1' if is_immutable else 'mode=rw'}"
     with _translated(path):
         raw = sqlite3.connect(uri, timeout=busy_seconds, isolation_level=None, uri=True, check_same_thread=False)
     return Connection(raw, path)

@@ -7,20 +7,24 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: database_backup
-short_description: Back up PostgreSQL databases, and prove each backup by a restore
+short_description: Back up databases of PostgreSQL, MariaDB or SQLite, and prove each backup by a restore
 version_added: 0.1.0
 author: The alwayson.upgrade maintainers (@alwayson)
 description:
   - For each database, exports a snapshot, sums up every table in it, and dumps the same snapshot. Others go on reading and writing.
   - Restores the dump into a scratch database on the same server, made like the original, and compares the structure, the number of rows and the
     content of every table, and the sequences. The scratch database is dropped on every way out. What a killed run left is dropped by the next one.
-  - A file C(<database>-<time>.dump), or with O(method=physical) a folder C(cluster-<time>.base), is in O(directory) only if it was proven. Beside it are
-    checksums, in the format of C(sha256sum), and a manifest in JSON with the server's identity, the time, the structure, and the rows and the sum of each
+  - With O(engine=mariadb) commits are held for a moment, in which the dump and the session that sums up begin, and every table must be of InnoDB. Events
+    are in the backup, and are not restored for the proof, since the server would run them. With O(engine=sqlite) the database is copied by SQLite's own
+    backup interface. The copy is a database itself, and the proof reads it in place. A database in another journal mode than WAL keeps its writers waiting
+    meanwhile.
+  - A file C(<database>-<time>.dump) (C(.sql.gz) of MariaDB, C(.sqlite) of SQLite), or with O(method=physical) a folder C(cluster-<time>.base), is in
+    O(directory) only if it was proven. Beside it are checksums, in the format of C(sha256sum), and a manifest in JSON with the server's identity, the time, the structure, and the rows and the sum of each
     table.
   - The module fails when any database has no proven backup, and names each one. The others are backed up nevertheless.
   - Before it writes, it looks whether the disk has room for what it is about to write, and refuses when there is less.
 extends_documentation_fragment:
-  - alwayson.upgrade.postgresql
+  - alwayson.upgrade.database
   - alwayson.upgrade.fence
 attributes:
   check_mode:
@@ -32,8 +36,9 @@ attributes:
 options:
   databases:
     description:
-      - The databases to back up. Each must exist.
-      - When empty, every database that takes sessions, templates and V(postgres) left out.
+      - The databases to back up. Each must exist. With O(engine=sqlite), the absolute paths of their files.
+      - When empty, every database that takes sessions, and is not the server's own (templates, V(postgres), V(mysql) and their like). With
+        O(engine=sqlite) there must be names.
     type: list
     elements: str
     default: []
@@ -47,6 +52,7 @@ options:
     description:
       - Folder of C(pg_dump) and C(pg_restore). They must not be older than the server.
       - With O(method=physical), the folder of the programs that come with a server of the same version.
+      - With O(engine=mariadb), the folder of C(mariadb-dump) and C(mariadb). Without it, those on C(PATH) are taken.
       - Without it, those on C(PATH) or in C(/usr/lib/postgresql/*/bin) or C(/usr/pgsql-*/bin) are taken, those of the server's own version first.
     type: path
   keep:
@@ -61,7 +67,7 @@ options:
     default: 1
   method:
     description:
-      - V(logical) dumps each database in a snapshot and restores the dump into a scratch database on the same server.
+      - V(logical), the one way for MariaDB and SQLite, dumps each database in a snapshot and restores the dump into a scratch database on the same server.
       - V(physical) copies the whole server and its log by C(pg_basebackup), verifies every file by C(pg_verifybackup), restores a copy of it in a scratch
         server on this host, which is reached by a socket in a private folder only, has C(pg_amcheck) look where it is installed, and compares every table
         with a snapshot that was taken after the copy, at the very moment of the log that equals the snapshot.
@@ -91,7 +97,8 @@ options:
     version_added: 0.3.0
   check_queries:
     description:
-      - Queries in SQL that each restored copy is asked, as O(login_user), and that must each answer with exactly one true. They are part of the proof.
+      - Queries in SQL that each restored copy is asked, as O(login_user), and that must each answer with exactly one true (V(1) of MariaDB and SQLite).
+        They are part of the proof.
       - A session with a copy has none of the settings that the original has by C(ALTER DATABASE), so names outside of V(public) are to be qualified.
     type: list
     elements: str
@@ -111,9 +118,11 @@ options:
     choices: [proven, verified]
     default: proven
 notes:
-  - The login role needs the right to read every table, and C(CREATEDB) for the scratch database. Roles with C(pg_monitor) also see how much room is left
+  - In PostgreSQL the login role needs the right to read every table, and C(CREATEDB) for the scratch database. Roles with C(pg_monitor) also see how much room is left
     on the server's disk. There must be room there for a copy of the largest database and its log.
   - Extensions must be such that the login role can create them, since a restore does so.
+  - In MariaDB the login role needs every right on the databases and on those whose names begin with C(alwayson_proof_), and C(PROCESS), C(RELOAD) and
+    C(SET USER).
   - In check mode there is no proof to show, so RV(backups) holds no paths.
 seealso:
   - module: alwayson.upgrade.database_info
@@ -151,6 +160,23 @@ EXAMPLES = r"""
     keep: 2
   become: true
   become_user: postgres
+
+- name: Back up all databases of a MariaDB server
+  alwayson.upgrade.database_backup:
+    engine: mariadb
+    login_unix_socket: /run/mysqld/mysqld.sock
+    login_user: root
+    directory: /var/backups/alwayson
+  become: true
+
+- name: Back up an application's own database
+  alwayson.upgrade.database_backup:
+    engine: sqlite
+    databases:
+      - /srv/shop/shop.db
+    directory: /srv/shop/backups
+  become: true
+  become_user: shop
 
 - name: Prove last night's backups once more, and that there are orders in them
   alwayson.upgrade.database_backup:
@@ -209,15 +235,12 @@ directory:
 import signal
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.alwayson.upgrade.plugins.module_utils import _database_backup_methods as methods
+from ansible_collections.alwayson.upgrade.plugins.module_utils import _database_engines as engines
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _fence
-from ansible_collections.alwayson.upgrade.plugins.module_utils import _postgresql_catalog as catalog
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup import FAILURES, BackupRun, unproven
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup_record import BackupError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup_store import Store
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_scratch import drop_left_behind
 from ansible_collections.alwayson.upgrade.plugins.module_utils._interruption import HANGING_UP, unwind_when_ended
-from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import LOGIN_ARGUMENTS, LOGIN_EXCLUSIVE, Login, connect
 
 ARGUMENTS = {
     "databases": {"type": "list", "elements": "str", "default": []},
@@ -228,7 +251,10 @@ ARGUMENTS = {
     "check_queries": {"type": "list", "elements": "str", "default": []},
     "max_age": {"type": "int", "default": 0},
     "state": {"type": "str", "default": "proven", "choices": ["proven", "verified"]},
-    **methods.ARGUMENTS,
+    "method": {"type": "str", "default": "logical", "choices": ["logical", "physical"]},
+    "max_rate": {"type": "int", "default": 0},
+    "scratch_user": {"type": "str", "default": "postgres"},
+    "scratch_directory": {"type": "path"},
 }
 STOPPING_SIGNALS = (*HANGING_UP, signal.SIGINT)
 
@@ -238,34 +264,34 @@ def stopped_by(number: signal.Signals) -> str:
     return f"stopped by {number.name}; nothing half done is left, run this again"
 
 
-def check(module: AnsibleModule, login: Login) -> tuple[BackupRun, list[str]]:
+def check(module: AnsibleModule, engine: engines.Engine) -> tuple[BackupRun, list[str]]:
     """All that can be checked without a change: the run that is ready to begin, and its databases."""
     options = module.params
     if options["keep"] < 0 or options["parallel"] < 1 or options["max_age"] < 0:
         raise BackupError("keep and max_age must be 0 or more, and parallel 1 or more")
-    with connect(login) as server:
-        identity = catalog.identity(server)
-        databases = catalog.choose_databases(server, options["databases"])
+    with engine.opened() as server:
+        identity = server.identity()
+        databases = server.choose_databases(options["databases"])
         if not databases:
             raise BackupError("the server has no database to back up: look at login_host and login_port")
-        method = methods.choose(options, login, identity, server)
+        method = server.method(options)
     store = Store(options["directory"], method.suffix)
     store.inspect()
     return BackupRun(method, identity, store), databases
 
 
-def prove(module: AnsibleModule, login: Login) -> dict:
+def prove(module: AnsibleModule, engine: engines.Engine) -> dict:
     """Back up and prove, or prove what is there; the module's result."""
     options = module.params
     verifies = options["state"] == "verified"
-    run, databases = check(module, login)
+    run, databases = check(module, engine)
     result = {"directory": run.store.directory, "dropped": [], "created_meanwhile": [], "changed": not verifies}
     if module.check_mode:
         return {**result, "backups": {database: unproven("not restored: this is check mode") for database in databases}}
     run.store.prepare()
     with run.store.exclusive(clear_up=not verifies):
-        with connect(login) as server:
-            result["dropped"], stay = drop_left_behind(server)
+        with engine.opened() as server:
+            result["dropped"], stay = server.drop_left_behind()
         for sentence in stay:
             module.warn(sentence)
         if verifies:
@@ -273,8 +299,8 @@ def prove(module: AnsibleModule, login: Login) -> dict:
         else:
             result["backups"] = run.back_up_all(databases, options["keep"], options["parallel"])
     if not options["databases"]:
-        with connect(login) as server:
-            result["created_meanwhile"] = [name for name in catalog.user_databases(server) if name not in databases]
+        with engine.opened() as server:
+            result["created_meanwhile"] = [name for name in server.user_databases() if name not in databases]
     result["changed"] = bool(result["dropped"]) or (not verifies and any(backup["proven"] for backup in result["backups"].values()))
     return result
 
@@ -291,11 +317,11 @@ def failure(result: dict) -> str:
 
 
 def main() -> None:
-    module = AnsibleModule(argument_spec={**LOGIN_ARGUMENTS, **_fence.ARGUMENTS, **ARGUMENTS}, mutually_exclusive=LOGIN_EXCLUSIVE, supports_check_mode=True)
+    module = AnsibleModule(argument_spec={**engines.ARGUMENTS, **_fence.ARGUMENTS, **ARGUMENTS}, mutually_exclusive=engines.LOGIN_EXCLUSIVE, supports_check_mode=True)
     unwind_when_ended(BackupError, STOPPING_SIGNALS, stopped_by)
     try:
         with _fence.admitted(module.params["fence"], module.check_mode):
-            result = prove(module, Login.of(module.params))
+            result = prove(module, engines.of(module.params))
     except (*FAILURES, _fence.FenceError) as error:
         module.fail_json(msg=str(error), backups={}, dropped=[], created_meanwhile=[], directory=module.params["directory"])
     message = "" if module.check_mode else failure(result)

@@ -23,7 +23,8 @@ from fleet.processes import Process
 
 ROLE = "upgrade"
 PACKAGES = ("mariadb-server-core", "mariadb-client-core", "mariadb-client")
-NEEDED = {"sbin": ("mariadbd",), "bin": ("mariadb-install-db", "mariadb-dump", "mariadb")}
+CLIENTS = ("mariadb-dump", "mariadb")
+NEEDED = {"sbin": ("mariadbd",), "bin": ("mariadb-install-db", *CLIENTS)}
 READY_SECONDS, STOP_SECONDS = 60, 30
 RIGHTS = "SELECT, INSERT, UPDATE, DELETE, CREATE, DROP, REFERENCES, INDEX, ALTER, CREATE TEMPORARY TABLES, LOCK TABLES, CREATE VIEW, SHOW VIEW, " \
          "CREATE ROUTINE, ALTER ROUTINE, EVENT, TRIGGER, EXECUTE, PROCESS, RELOAD, SET USER"
@@ -35,14 +36,11 @@ class MariadbMissing(Exception):
 
 @dataclass(frozen=True)
 class Programs:
-    """An installation: `usr` is its root, `libraries` what its programs need besides."""
+    """An installation: `usr` is its root, `bin` has the clients' programs such as anybody can run them, `libraries` is what the others need besides."""
 
     usr: Path
-    libraries: str
-
-    @property
-    def bin(self) -> Path:
-        return self.usr / "bin"
+    bin: Path
+    libraries: str = ""
 
     def environment(self) -> dict[str, str]:
         """The environment in which its programs run."""
@@ -52,15 +50,14 @@ class Programs:
 def find_programs(cellar: Path) -> Programs:
     """MariaDB's programs: the system's, else Debian's packages unpacked into `cellar`."""
     if _is_whole(Path("/usr")):
-        return Programs(Path("/usr"), "")
+        return Programs(Path("/usr"), Path("/usr/bin"))
     cellar.parent.mkdir(parents=True, exist_ok=True)
     with open(cellar.with_suffix(".lock"), "wb") as lock:
         # Several tests may want it at once: it is there as a whole, or not yet.
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not cellar.exists():
             _unpack(cellar)
-    root = cellar / "root"
-    return Programs(root / "usr", ":".join(sorted({str(library.parent) for library in root.rglob("*.so*")})))
+    return Programs(cellar / "root" / "usr", cellar / "bin", _libraries(cellar / "root"))
 
 
 def _is_whole(usr: Path) -> bool:
@@ -72,7 +69,22 @@ def _unpack(cellar: Path) -> None:
     shutil.rmtree(partial, ignore_errors=True)
     if not all(debian.unpack(package, partial) for package in PACKAGES) or not _is_whole(partial / "root" / "usr"):
         raise MariadbMissing(f"no MariaDB found: apt-get install {' '.join(PACKAGES)} (no service need run)")
+    _wrap_clients(partial / "bin", partial / "root", cellar / "root")
     partial.rename(cellar)
+
+
+def _libraries(root: Path) -> str:
+    return ":".join(sorted({str(library.parent) for library in root.rglob("*.so*")}))
+
+
+def _wrap_clients(folder: Path, root: Path, final: Path) -> None:
+    """Scripts in `folder` that run the clients' programs with their libraries; `root` is where these are now, `final` where they will be."""
+    folder.mkdir()
+    libraries = _libraries(root).replace(str(root), str(final))
+    for name in CLIENTS:
+        script = folder / name
+        script.write_text(f'#!/bin/sh\nexec env LD_LIBRARY_PATH="{libraries}" "{final}/usr/bin/{name}" "$@"\n', encoding="utf-8")
+        script.chmod(0o755)
 
 
 class Mariadb:
@@ -85,7 +97,7 @@ class Mariadb:
         """Make it, with a superuser who has no password."""
         self.directory.mkdir(parents=True)
         # The files of all: the system tables that belong to this account, or to root as root.
-        command = [str(self.programs.bin / "mariadb-install-db"), *self._places(), "--auth-root-authentication-method=normal", "--skip-test-db"]
+        command = [str(self.programs.usr / "bin" / "mariadb-install-db"), *self._places(), "--auth-root-authentication-method=normal", "--skip-test-db"]
         done = subprocess.run(command, env=self.programs.environment(), capture_output=True, text=True, cwd=self.directory, check=False)
         if done.returncode:
             raise MariadbMissing(f"mariadb-install-db failed ({done.returncode}):\n{done.stdout.strip()}\n{done.stderr.strip()}")
@@ -96,7 +108,7 @@ class Mariadb:
         socket = os.path.relpath(self.directory / "socket", self.directory)
         command = [str(self.programs.usr / "sbin" / "mariadbd"), *self._places(), f"--port={self.endpoint.port}", f"--bind-address={self.endpoint.address}",
                    f"--socket={socket}", f"--pid-file={self.directory / 'pid'}", "--innodb-buffer-pool-size=32M", "--innodb-log-file-size=8M",
-                   "--innodb-flush-log-at-trx-commit=2"]
+                   "--innodb-flush-log-at-trx-commit=2", "--character-set-server=utf8mb4"]
         return processes.launch("mariadb", command, self.log, env=self.programs.environment(), cwd=self.directory)
 
     def wait_ready(self, process: Process) -> None:
@@ -111,7 +123,8 @@ class Mariadb:
 
     def connect(self, database: str | None = None, user: str = "root", password: str = "") -> pymysql.Connection:
         """A session, as the superuser unless another is named."""
-        return pymysql.connect(host=self.endpoint.address, port=self.endpoint.port, user=user, password=password, database=database, autocommit=True)
+        place = {"host": self.endpoint.address, "port": self.endpoint.port}
+        return pymysql.connect(**place, user=user, password=password, database=database, autocommit=True, charset="utf8mb4")
 
     def run(self, *statements: str, database: str | None = None) -> None:
         """Run statements as the superuser."""

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The alwayson.upgrade maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whether every injured backup is refused and no unharmed one is: seeded injuries of dumps and of copies of a whole server, on a server of its own.
+"""Whether every injured backup is refused and no unharmed one is: seeded injuries of backups of PostgreSQL, logical and physical, MariaDB and SQLite.
 
     build/venv/bin/python tests/bench/database/injuries.py --times 18 --unharmed 10 --seed 1
 
@@ -24,7 +24,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from scene import ORDERS, TENANTS, Scene, load, scene  # noqa: E402
+from kind_scenes import KindScene, mariadb_scene, sqlite_scene  # noqa: E402
+from scene import Scene, load, scene  # noqa: E402
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup_store import digests  # noqa: E402
 
@@ -36,19 +37,18 @@ PAGE = 8192
 class Injuries:
     """Injures the newest backup of a method again and again; `refused` and `trials` count by kind, `missed` says what was not refused."""
 
-    def __init__(self, place: Scene, method: str, seed: int) -> None:
+    def __init__(self, place: Scene | KindScene, method: str, seed: int) -> None:
         self.place = place
         self.method = method
         self.random = random.Random(f"{method} {seed}")
         self.trials: Counter = Counter()
         self.refused: Counter = Counter()
         self.missed: list[str] = []
-        self.tenant = TENANTS[0]
-        self.subject = self.tenant if method == "logical" else "cluster"
+        self.tenant = place.tenants[0]
         self.path = self.take(place.backups(method))
 
     def take(self, run) -> Path:
-        result = run.back_up_all(TENANTS, 0, 1)[self.tenant]
+        result = run.back_up_all(self.place.tenants, 0, 1)[self.tenant]
         if not result["proven"]:
             raise SystemExit(f"an unharmed {self.method} backup is not proven: {result['why']}")
         return Path(result["path"])
@@ -118,7 +118,7 @@ class Injuries:
 
 def of_dumps(injuries: Injuries, times: int) -> None:
     """The injuries of dumps."""
-    other = next(path for path in injuries.path.parent.glob("tenant_b-*.dump"))
+    other = next(path for path in injuries.path.parent.glob(f"*tenant_b*{injuries.path.suffix}"))
     for time_ in range(times):
         injuries.flip("header byte", injuries.path, 0, DUMP_HEAD_BYTES)
         injuries.flip("body byte", injuries.path, DUMP_HEAD_BYTES)
@@ -158,12 +158,12 @@ def files(base: Path) -> list[Path]:
 def emptied(injuries: Injuries) -> Path:
     """A backup taken while the table is empty; by its name it is older than the one that is injured."""
     place, taken = injuries.place, json.loads(injuries.beside(".json").read_text(encoding="utf-8"))["taken"]
-    rows = place.value("SELECT count(*) FROM orders", injuries.tenant)
-    place.run("TRUNCATE orders", injuries.tenant)
+    rows = place.count_orders(injuries.tenant)
+    place.empty_orders(injuries.tenant)
     try:
         return injuries.take(place.backups(injuries.method, clock=lambda: taken - 3600 - injuries.random.random() * 1000))
     finally:
-        place.run(ORDERS.format(rows=rows), injuries.tenant)
+        place.add_orders(injuries.tenant, rows)
 
 
 def unharmed(injuries: Injuries, times: int) -> tuple[int, int]:
@@ -172,11 +172,24 @@ def unharmed(injuries: Injuries, times: int) -> tuple[int, int]:
     fresh = 0
     with load(injuries.place) as changes:
         for _time in range(times):
-            results = injuries.place.backups(injuries.method).back_up_all(TENANTS, 2, 1)
+            results = injuries.place.backups(injuries.method).back_up_all(injuries.place.tenants, 2, 1)
             fresh += all(result["proven"] for result in results.values())
             injuries.missed += [f"unharmed, under load: {result['why']}" for result in results.values() if not result["proven"]]
     print(f"  {sum(changes)} changes were written meanwhile")
     return again, fresh
+
+
+def judge(injuries: Injuries, injure: Callable[[Injuries, int], None], options: argparse.Namespace) -> tuple[Injuries, bool]:
+    """Do all of a method's injuries and print what became of them; whether all is as it should be."""
+    injure(injuries, options.times)
+    print(f"{injuries.method}: injured, refused of")
+    for kind, count in injuries.trials.items():
+        print(f"  {kind:24} {injuries.refused[kind]:4} {count:4}")
+    again, fresh = unharmed(injuries, options.unharmed)
+    print(f"{injuries.method}: unharmed, proven of\n  {'as it is':24} {again:4} {options.unharmed:4}\n  {'taken under load':24} {fresh:4} {options.unharmed:4}")
+    for sentence in injuries.missed:
+        print(f"  WRONG: {sentence}")
+    return injuries, not injuries.missed and again == fresh == options.unharmed
 
 
 def main() -> int:
@@ -186,22 +199,15 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--rows", type=int, default=5000)
     options = parser.parse_args()
-    began, ok, trials, refused = time.monotonic(), True, 0, 0
+    began, judged = time.monotonic(), []
     with scene(options.rows) as place:
-        for method, injure in (("logical", of_dumps), ("physical", of_copies)):
-            injuries = Injuries(place, method, options.seed)
-            injure(injuries, options.times)
-            print(f"{method}: injured, refused of")
-            for kind, count in injuries.trials.items():
-                print(f"  {kind:24} {injuries.refused[kind]:4} {count:4}")
-            again, fresh = unharmed(injuries, options.unharmed)
-            print(f"{method}: unharmed, proven of\n  {'as it is':24} {again:4} {options.unharmed:4}\n  {'taken under load':24} {fresh:4} {options.unharmed:4}")
-            for sentence in injuries.missed:
-                print(f"  WRONG: {sentence}")
-            ok = ok and not injuries.missed and again == fresh == options.unharmed
-            trials, refused = trials + injuries.trials.total(), refused + injuries.refused.total()
+        judged += [judge(Injuries(place, "logical", options.seed), of_dumps, options), judge(Injuries(place, "physical", options.seed), of_copies, options)]
+    for kind, kind_scene in (("mariadb", mariadb_scene), ("sqlite", sqlite_scene)):
+        with kind_scene(options.rows) as place:
+            judged.append(judge(Injuries(place, kind, options.seed), of_dumps, options))
+    trials, refused = (sum(injuries.trials.total() for injuries, _ok in judged), sum(injuries.refused.total() for injuries, _ok in judged))
     print(f"{refused} of {trials} injured backups refused, seed {options.seed}, {time.monotonic() - began:.0f} s")
-    return 0 if ok and refused == trials else 1
+    return 0 if all(ok for _injuries, ok in judged) and refused == trials else 1
 
 
 if __name__ == "__main__":

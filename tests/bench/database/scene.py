@@ -53,6 +53,20 @@ class Scene:
     login: Login
     binaries: Path
     folder: Path
+    tenants = TENANTS
+
+    def empty_orders(self, tenant: str) -> None:
+        self.run("TRUNCATE orders", tenant)
+
+    def add_orders(self, tenant: str, rows: int) -> None:
+        self.run(ORDERS.format(rows=rows), tenant)
+
+    def count_orders(self, tenant: str) -> int:
+        return self.value("SELECT count(*) FROM orders", tenant)
+
+    def change(self, tenant: str) -> None:
+        """What the load does."""
+        self.run(CHANGE, tenant)
 
     def value(self, statement: str, database: str = "postgres"):
         with connect(self.login, database) as session:
@@ -124,15 +138,14 @@ def _answers(login: Login) -> bool:
 def load(place: Scene) -> Iterator[list[int]]:
     """Both tenants are written to meanwhile; yields how often each was, which grows."""
     ended = threading.Event()
-    changes = [0] * len(TENANTS)
+    changes = [0] * len(place.tenants)
 
     def write(number: int) -> None:
-        with connect(place.login, TENANTS[number]) as session:
-            while not ended.wait(0.004):
-                session.run(CHANGE)
-                changes[number] += 1
+        while not ended.wait(0.004):
+            place.change(place.tenants[number])
+            changes[number] += 1
 
-    threads = [threading.Thread(target=write, args=(number,)) for number in range(len(TENANTS))]
+    threads = [threading.Thread(target=write, args=(number,)) for number in range(len(place.tenants))]
     for thread in threads:
         thread.start()
     try:

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The alwayson.upgrade maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A real PostgreSQL server for these tests, with password login, and a role that has no more rights than the modules ask for."""
+"""Real servers for these tests, with password login, and a role that has no more rights than the modules ask for."""
 
 from __future__ import annotations
 
@@ -17,9 +17,13 @@ import psycopg
 import psycopg.sql
 import pytest
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import Login
+from fleet import mariadb as mariadb_programs
 from fleet.ports import Ports
 from fleet.postgres import AS_NOBODY, NOBODY, open_binaries
+from integration.database.kinds import PASSWORD as MARIADB_PASSWORD
+from integration.database.kinds import MariadbKind, SqliteKind
 
+CELLAR = Path(__file__).resolve().parents[3] / "build" / "cache" / "mariadb"
 ROLE = "upgrade"
 # What quoting could get wrong.
 PASSWORD = "s3cret ' \\ %s"
@@ -137,3 +141,32 @@ def tenants(server):
 def tenant(tenants) -> str:
     """One tenant's database with a shop in it."""
     return tenants()[0]
+
+
+@pytest.fixture(scope="session")
+def mariadb_server(tmp_path_factory):
+    """A MariaDB server. CI has to have one; elsewhere its absence is said."""
+    try:
+        found = mariadb_programs.find_programs(CELLAR)
+    except mariadb_programs.MariadbMissing as error:
+        if os.environ.get("CI") == "true":
+            raise
+        pytest.skip(str(error))
+    with mariadb_programs.running(found, tmp_path_factory.mktemp("mariadb") / "server", Ports().endpoint("127.0.0.1"), MARIADB_PASSWORD) as running:
+        yield running
+
+
+@pytest.fixture
+def mariadb(mariadb_server):
+    """Databases of that server, gone after the test."""
+    kind = MariadbKind(mariadb_server)
+    yield kind
+    kind.close()
+
+
+@pytest.fixture
+def sqlite(tmp_path):
+    """Databases in files of a folder."""
+    folder = tmp_path / "databases"
+    folder.mkdir()
+    return SqliteKind(folder)

@@ -16,5 +16,5 @@ def test_every_kind_of_injury_is_refused_once():
     command = [sys.executable, str(BENCH), "--times", "1", "--unharmed", "1", "--rows", "500"]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "19 of 19 injured backups refused" in done.stdout
-    assert done.stdout.count("taken under load            1    1") == 2
+    assert "37 of 37 injured backups refused" in done.stdout
+    assert done.stdout.count("taken under load            1    1") == 4

@@ -1,0 +1,73 @@
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""PostgreSQL as a kind of database, see `_database_engines`."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any, Iterator, Mapping, Sequence
+
+from ansible_collections.alwayson.upgrade.plugins.module_utils import _postgresql_catalog as catalog
+from ansible_collections.alwayson.upgrade.plugins.module_utils import _postgresql_programs as programs
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup import Method
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup_logical import Logical
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup_physical import PROGRAMS, Physical, require_fit
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_room import Room
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_scratch import drop_left_behind
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import Connection, Login, PostgresqlError, connect
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql_scratch_server import Account
+
+
+class Postgresql:
+    """The server that a module's options name."""
+
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        self.login = Login.of(options)
+
+    @contextlib.contextmanager
+    def opened(self) -> Iterator[PostgresqlServer]:
+        """See `Engine`."""
+        with connect(self.login) as session:
+            yield PostgresqlServer(self.login, session)
+
+
+class PostgresqlServer:
+    """See `Server`."""
+
+    def __init__(self, login: Login, session: Connection) -> None:
+        self.login, self.session = login, session
+
+    def identity(self) -> dict:
+        return catalog.identity(self.session)
+
+    def replicas(self) -> list[dict]:
+        return catalog.replicas(self.session)
+
+    def user_databases(self) -> list[str]:
+        return catalog.user_databases(self.session)
+
+    def choose_databases(self, names: Sequence[str]) -> list[str]:
+        return catalog.choose_databases(self.session, names)
+
+    def describe(self, database: str) -> dict:
+        try:
+            with connect(self.login, database) as session:
+                return {"size_bytes": catalog.size_bytes(session), "tables": catalog.table_count(session)}
+        except PostgresqlError as error:
+            raise PostgresqlError(f"{database}: {error}", error.sqlstate) from error
+
+    def drop_left_behind(self) -> tuple[list[str], list[str]]:
+        return drop_left_behind(self.session)
+
+    def method(self, options: Mapping[str, Any]) -> Method:
+        catalog.require_primary(self.session, "the proof by a restore")
+        identity, room, queries = self.identity(), Room(options["directory"]), options["check_queries"]
+        major = identity["version_number"] // 10000
+        if options["method"] == "logical":
+            return Logical(self.login, identity, programs.find(major, options["bin_dir"]), programs.Runner(), room, queries)
+        if options["state"] == "proven":
+            require_fit(self.session)
+        found = programs.find_all(major, PROGRAMS, options["bin_dir"])
+        scratch = options["scratch_directory"] or options["directory"].rstrip("/") + ".scratch"
+        return Physical(self.login, found, programs.Runner(), room, scratch, Account.for_servers(options["scratch_user"]), queries, options["max_rate"])

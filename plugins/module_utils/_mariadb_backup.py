@@ -1,0 +1,194 @@
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Backups of MariaDB databases: a compressed dump of one snapshot, proven in a scratch database on the same server.
+
+MariaDB cannot hand a snapshot on to another session. So commits are held for the moment in which both open theirs, the one that sums up and the dump's: they see
+the same, and the proof is exact while others write. If somebody else's transaction was taken for the dump's, they would not, and the backup is refused.
+Source: MariaDB's documentation of ``BACKUP STAGE``, which its own tool for copies uses the same way.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import os
+import secrets
+import threading
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import BinaryIO, Callable, Iterator, Mapping, Sequence
+
+from ansible_collections.alwayson.upgrade.plugins.module_utils import _database_checks as checks
+from ansible_collections.alwayson.upgrade.plugins.module_utils import _database_content as content
+from ansible_collections.alwayson.upgrade.plugins.module_utils import _mariadb_content as mariadb_content
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup_record import BackupError, Record
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup_store import sha256
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_room import Room, free_bytes
+from ansible_collections.alwayson.upgrade.plugins.module_utils._mariadb import Connection, Login, MariadbError, connect
+from ansible_collections.alwayson.upgrade.plugins.module_utils._mariadb_scratch import scratch_database
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql_programs import Runner
+from ansible_collections.alwayson.upgrade.plugins.module_utils._waiting import wait_for
+
+SUFFIX = ".sql.gz"
+PROGRAMS = ("mariadb-dump", "mariadb")
+# The cheapest level: it is the checksum in the compressed stream that counts, and the server's processors have other work.
+COMPRESSION = 1
+OPTIONS = ("--single-transaction", "--routines", "--triggers", "--hex-blob", "--skip-dump-date", "--default-character-set=utf8mb4")
+EVENTS = ("--events", "--no-create-info", "--no-data", "--skip-triggers", "--skip-dump-date", "--default-character-set=utf8mb4")
+# Commits are held no longer than this; a dump that takes longer to begin is ended.
+HOLD_SECONDS, POLL_SECONDS = 5.0, 0.002
+# Whoever else holds a stage of a backup, or a long statement that writes, is waited for so long.
+STAGE_SECONDS = 10
+ROOM_FACTOR = 2
+SIZE = "SELECT coalesce(sum(data_length + index_length), 0) FROM information_schema.tables WHERE table_schema = %s"
+NOT_TRANSACTIONAL = """
+SELECT table_name FROM information_schema.tables
+ WHERE table_schema = %s AND table_type IN ('BASE TABLE', 'SYSTEM VERSIONED') AND engine <> 'InnoDB' ORDER BY 1
+"""
+# A session's transaction is listed a moment before its snapshot is there: while the statement that begins it is at work, it does not count.
+BEGUN_AFTER = """
+SELECT count(*) FROM information_schema.innodb_trx AS t JOIN information_schema.processlist AS p ON p.id = t.trx_mysql_thread_id
+ WHERE p.id > %s AND p.user = substring_index(session_user(), '@', 1) AND coalesce(p.info, '') NOT LIKE 'START TRANSACTION%%'
+"""
+
+
+@dataclass
+class MariadbDump:
+    """Takes and proves dumps of the server at `login`."""
+
+    login: Login
+    programs: Mapping[str, str]
+    runner: Runner
+    room: Room
+    check_queries: Sequence[str] = ()
+    clock: Callable[[], float] = time.time
+
+    suffix = SUFFIX
+    equal = "a restored copy has the same structure, and in every table the same rows and the same content (events are in the backup, and were not restored)"
+
+    def __post_init__(self) -> None:
+        # One dump begins at a time: whose transaction it is would not be known.
+        self._beginning = threading.Lock()
+
+    def groups(self, databases: Sequence[str]) -> dict[str, list[str]]:
+        """What is backed up in one piece: each database for itself."""
+        return {database: [database] for database in databases}
+
+    def sealed(self, path: str) -> list[str]:
+        """The files whose checksums are kept beside the backup at `path`, the one that vouches for it first."""
+        return [path]
+
+    def take(self, subject: str, databases: Sequence[str], path: str, taken: float) -> Record:
+        """Read the content of a database and dump it to `path`, both in one snapshot."""
+        events = f"-- events {secrets.token_hex(16)}\n"
+        with connect(self.login, subject) as session, self.room.claimed(int(session.value(SIZE, (subject,))), f"a dump of {subject}"):
+            require_transactional(session)
+            mariadb_content.settle_session(session)
+            before = mariadb_content.read_sequences(session)
+            with _private(path) as sink, self._dumping(session, sink) as dump:
+                original = replace(mariadb_content.read(session), sequences=before)
+                dump.result()
+                original = content.steady(original, mariadb_content.read_sequences(session))
+                sink.write(events.encode())
+                self._dump(subject, EVENTS, sink)
+        details = {"events": events}
+        return Record(subject, taken, {subject: original}, sha256(path), os.path.getsize(path), round(max(0.0, self.clock() - taken), 3), details)
+
+    def prove(self, record: Record, path: str) -> str:
+        """Restore the dump at `path` into a scratch database and compare; what was proven. BackupError names what is not the same."""
+        with connect(self.login, record.subject) as original:
+            require_room(original, self.login)
+            with scratch_database(self.login, original) as copy:
+                self._restore(copy.database, path, record.details["events"].encode())
+                mariadb_content.settle_session(copy)
+                found = content.differences(record.contents[record.subject], mariadb_content.read(copy))
+                if found:
+                    raise BackupError(f"the restored copy is not the original: {content.told(found)}")
+                # A session of its own: this one no longer has the settings that a user's query expects.
+                with connect(self.login, copy.database) as session:
+                    checks.require_true(session, self.check_queries, checks.Dialect("START TRANSACTION READ ONLY", 1))
+        return self.equal
+
+    @contextlib.contextmanager
+    def _dumping(self, session: Connection, sink: BinaryIO) -> Iterator[Future]:
+        """Dump in the background what the session sees from now on, in the transaction that is open in it while the block runs."""
+        with ThreadPoolExecutor(max_workers=1) as pool:
+            with self._beginning, connect(self.login) as holder:
+                session.run("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+                with commits_held(holder):
+                    session.run("START TRANSACTION WITH CONSISTENT SNAPSHOT")
+                    dump = pool.submit(self._dump, session.database, OPTIONS, sink)
+                    if not wait_for(lambda: dump.done() or self._has_begun(holder), HOLD_SECONDS, POLL_SECONDS):
+                        raise BackupError(f"the dump of {session.database} did not begin within {HOLD_SECONDS:g} s, for which commits were held: run this again")
+            yield dump
+            session.run("COMMIT")
+
+    def _has_begun(self, holder: Connection) -> bool:
+        return bool(holder.value(BEGUN_AFTER, (holder.id,)))
+
+    def _dump(self, database: str, options: Sequence[str], sink: BinaryIO) -> None:
+        self.runner.run([self.programs["mariadb-dump"], *self.login.options(), *options, database], self.login.environment(), sink=sink)
+
+    def _restore(self, database: str, path: str, events: bytes) -> None:
+        """Restore all of the dump but the events, which the server would run in the copy."""
+        command = [self.programs["mariadb"], *self.login.options(), "--default-character-set=utf8mb4", "--binary-mode", database]
+        try:
+            with gzip.open(path, "rb") as dump:
+                self.runner.run(command, self.login.environment(), source=_lines_before(dump, events))
+        except (EOFError, gzip.BadGzipFile) as error:
+            raise BackupError(f"{path} is not a whole compressed file: {error}") from error
+
+
+@contextlib.contextmanager
+def commits_held(holder: Connection) -> Iterator[None]:
+    """Have commits of everybody wait while the block runs; they go on on every way out, since the hold ends with its session."""
+    holder.run(f"SET SESSION lock_wait_timeout = {STAGE_SECONDS}")
+    try:
+        for stage in ("START", "FLUSH", "BLOCK_DDL", "BLOCK_COMMIT"):
+            holder.run(f"BACKUP STAGE {stage}")
+        yield
+    except MariadbError:
+        holder.close()
+        raise
+    finally:
+        with contextlib.suppress(MariadbError):
+            holder.run("BACKUP STAGE END")
+
+
+def require_transactional(session: Connection) -> None:
+    """Raise BackupError when a table has no snapshots: nobody could tell what its backup must be equal to."""
+    names = [name for (name,) in session.rows(NOT_TRANSACTIONAL, (session.database,))]
+    if names:
+        raise BackupError(f"{', '.join(names)} of {session.database} is not of the engine InnoDB, and has no snapshots: ALTER TABLE ... ENGINE=InnoDB")
+
+
+def require_room(session: Connection, login: Login) -> None:
+    """Raise BackupError when the server's disk has no room for a copy of the session's database, as far as that can be seen from this host."""
+    folder, size = session.value("SELECT @@datadir"), ROOM_FACTOR * int(session.value(SIZE, (session.database,)))
+    try:
+        free = free_bytes(folder) if login.is_local else None
+    except OSError:
+        return
+    if free is not None and free < size:
+        raise BackupError(f"no room for the proof: a restored copy and its log take up to {size} bytes, and below {folder} {free} are free; make room there")
+
+
+@contextlib.contextmanager
+def _private(path: str) -> Iterator[BinaryIO]:
+    """A new compressed file, for its owner alone. The time is left out of it, and so is the name."""
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        with gzip.GzipFile(filename="", mode="wb", compresslevel=COMPRESSION, fileobj=file, mtime=0) as sink:
+            yield sink
+
+
+def _lines_before(dump: BinaryIO, end: bytes) -> Iterator[bytes]:
+    """The lines up to the one that is `end`; BackupError when there is none. What is behind it is read too: only then its checksum was seen."""
+    for line in dump:
+        if line == end:
+            for _rest in iter(lambda: dump.read(1 << 20), b""):
+                pass
+            return
+        yield line
+    raise BackupError("the dump has an end, but not its own: it is not whole")

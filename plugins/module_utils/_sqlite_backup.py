@@ -1,0 +1,92 @@
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Backups of SQLite databases: copied by SQLite's own backup interface in one read transaction, proven by what the copy holds.
+
+A copy of the file by other means lacks what is in the write-ahead log. The backup is a database itself, so restoring it is copying it: the proof reads it in
+place, after its checksum was found right, without leave to write.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from dataclasses import dataclass
+from typing import Callable, Sequence
+
+from ansible_collections.alwayson.upgrade.plugins.module_utils import _database_checks as checks
+from ansible_collections.alwayson.upgrade.plugins.module_utils import _database_content as content
+from ansible_collections.alwayson.upgrade.plugins.module_utils import _sqlite_content as sqlite_content
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup_record import BackupError, Record
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup_store import sha256
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_room import Room
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql_programs import Runner
+from ansible_collections.alwayson.upgrade.plugins.module_utils._sqlite import SqliteError, connect
+
+SUFFIX = ".sqlite"
+
+
+@dataclass
+class SqliteBackup:
+    """Takes and proves copies of SQLite databases."""
+
+    runner: Runner
+    room: Room
+    check_queries: Sequence[str] = ()
+    clock: Callable[[], float] = time.time
+
+    suffix = SUFFIX
+    equal = "the copy is sound, has the same structure, and in every table the same rows and the same content"
+
+    def groups(self, databases: Sequence[str]) -> dict[str, list[str]]:
+        """What is backed up in one piece: each database for itself."""
+        return {database: [database] for database in databases}
+
+    def sealed(self, path: str) -> list[str]:
+        """The files whose checksums are kept beside the backup at `path`, the one that vouches for it first."""
+        return [path]
+
+    def take(self, subject: str, databases: Sequence[str], path: str, taken: float) -> Record:
+        """Read the content of a database and copy it to `path`, both in one read transaction."""
+        with connect(subject) as original, self.room.claimed(size_bytes(subject), f"a copy of {subject}"):
+            original.run("PRAGMA query_only = on")
+            original.run("BEGIN")
+            seen = sqlite_content.read(original)
+            self.runner.require_going_on()
+            _copy(original.raw, path)
+            original.run("ROLLBACK")
+        return Record(subject, taken, {subject: seen}, sha256(path), os.path.getsize(path), round(max(0.0, self.clock() - taken), 3))
+
+    def prove(self, record: Record, path: str) -> str:
+        """Look into the backup at `path`, and compare; what was proven. BackupError says what is not as it was."""
+        with connect(path, is_immutable=True) as copy:
+            problems = [row[0] for row in copy.rows("PRAGMA integrity_check")]
+            if problems != ["ok"]:
+                raise BackupError(f"the copy is not sound: {content.told(problems)}")
+            found = content.differences(record.contents[record.subject], sqlite_content.read(copy))
+            if found:
+                raise BackupError(f"the copy is not the original: {content.told(found)}")
+            checks.require_true(copy, self.check_queries, checks.Dialect("BEGIN", 1))
+        return self.equal
+
+
+def size_bytes(database: str) -> int:
+    """What a database takes at most: what is in its log is not in its file yet."""
+    log = f"{database}-wal"
+    return os.path.getsize(database) + (os.path.getsize(log) if os.path.exists(log) else 0)
+
+
+def _copy(original: sqlite3.Connection, path: str) -> None:
+    """Copy a database within the transaction that is open."""
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    try:
+        target = sqlite3.connect(path)
+        try:
+            original.backup(target)
+            # A backup is one file: without a log that would be made when it is read.
+            target.execute("PRAGMA journal_mode = delete")
+        finally:
+            target.close()
+    except sqlite3.Error as error:
+        raise SqliteError(f"{path} cannot be written: {error}") from error
