@@ -3,8 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Backups of MariaDB databases: a compressed dump of one snapshot, proven in a scratch database on the same server.
 
-MariaDB cannot hand a snapshot on to another session. So commits are held for the moment in which both open theirs, the one that sums up and the dump's: they see
-the same, and the proof is exact while others write. If somebody else's transaction was taken for the dump's, they would not, and the backup is refused.
+MariaDB cannot hand a snapshot on to another session. So commits are held for the moment in which both open theirs, the one that sums up and the dump's:
+they see the same, and the proof is exact while others write. If somebody else's transaction was taken for the dump's, they would not, and the backup is
+refused.
 Source: MariaDB's documentation of ``BACKUP STAGE``, which its own tool for copies uses the same way.
 """
 
@@ -121,7 +122,7 @@ class MariadbDump:
                     session.run("START TRANSACTION WITH CONSISTENT SNAPSHOT")
                     dump = pool.submit(self._dump, session.database, OPTIONS, sink)
                     if not wait_for(lambda: dump.done() or self._has_begun(holder), HOLD_SECONDS, POLL_SECONDS):
-                        raise BackupError(f"the dump of {session.database} did not begin within {HOLD_SECONDS:g} s, for which commits were held: run this again")
+                        raise BackupError(f"the dump of {session.database} did not begin while commits were held, for {HOLD_SECONDS:g} s: run this again")
             yield dump
             session.run("COMMIT")
 

@@ -73,7 +73,7 @@ def find_on_path(names: Sequence[str], bin_dir: str | None, package: str) -> dic
     found = {name: shutil.which(name, path=bin_dir) for name in names}
     missing = [name for name, path in found.items() if path is None]
     if missing:
-        raise ProgramError(f"there is no {', no '.join(missing)} in {bin_dir or 'PATH'}: install {package} on this host, or give the folder of its programs as bin_dir")
+        raise ProgramError(f"there is no {', no '.join(missing)} in {bin_dir or 'PATH'}: install {package} on this host, or give the folder as bin_dir")
     return {name: os.path.abspath(path) for name, path in found.items()}
 
 

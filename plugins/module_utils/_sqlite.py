@@ -83,7 +83,7 @@ def connect(path: str, is_immutable: bool = False, busy_seconds: float = BUSY_SE
 
 
 def require_database(path: str) -> None:
-    """Raise SqliteError unless the file is there and a database, as its first bytes say. An empty file is an empty database to SQLite, but hardly to anybody else."""
+    """Raise SqliteError unless the file is there and a database, as its first bytes say. An empty file is a database to SQLite alone."""
     try:
         with open(path, "rb") as file:
             beginning = file.read(len(MAGIC))

@@ -19,8 +19,8 @@ description:
     backup interface. The copy is a database itself, and the proof reads it in place. A database in another journal mode than WAL keeps its writers waiting
     meanwhile.
   - A file C(<database>-<time>.dump) (C(.sql.gz) of MariaDB, C(.sqlite) of SQLite), or with O(method=physical) a folder C(cluster-<time>.base), is in
-    O(directory) only if it was proven. Beside it are checksums, in the format of C(sha256sum), and a manifest in JSON with the server's identity, the time, the structure, and the rows and the sum of each
-    table.
+    O(directory) only if it was proven. Beside it are checksums, in the format of C(sha256sum), and a manifest in JSON with the server's identity, the
+    time, the structure, and the rows and the sum of each table.
   - The module fails when any database has no proven backup, and names each one. The others are backed up nevertheless.
   - Before it writes, it looks whether the disk has room for what it is about to write, and refuses when there is less.
 extends_documentation_fragment:
@@ -118,8 +118,8 @@ options:
     choices: [proven, verified]
     default: proven
 notes:
-  - In PostgreSQL the login role needs the right to read every table, and C(CREATEDB) for the scratch database. Roles with C(pg_monitor) also see how much room is left
-    on the server's disk. There must be room there for a copy of the largest database and its log.
+  - In PostgreSQL the login role needs the right to read every table, and C(CREATEDB) for the scratch database. Roles with C(pg_monitor) also see how much
+    room is left on the server's disk. There must be room there for a copy of the largest database and its log.
   - Extensions must be such that the login role can create them, since a restore does so.
   - In MariaDB the login role needs every right on the databases and on those whose names begin with C(alwayson_proof_), and C(PROCESS), C(RELOAD) and
     C(SET USER).
@@ -317,7 +317,9 @@ def failure(result: dict) -> str:
 
 
 def main() -> None:
-    module = AnsibleModule(argument_spec={**engines.ARGUMENTS, **_fence.ARGUMENTS, **ARGUMENTS}, mutually_exclusive=engines.LOGIN_EXCLUSIVE, supports_check_mode=True)
+    module = AnsibleModule(
+        argument_spec={**engines.ARGUMENTS, **_fence.ARGUMENTS, **ARGUMENTS}, mutually_exclusive=engines.LOGIN_EXCLUSIVE, supports_check_mode=True
+    )
     unwind_when_ended(BackupError, STOPPING_SIGNALS, stopped_by)
     try:
         with _fence.admitted(module.params["fence"], module.check_mode):

@@ -99,6 +99,6 @@ def test_a_file_that_is_no_database_is_refused(sqlite, tmp_path):
 
 def test_a_database_that_is_damaged_itself_has_no_proven_backup(sqlite, tmp_path):
     database = sqlite.make()
-    sqlite.run(database, "PRAGMA journal_mode = delete", "PRAGMA writable_schema = on", "UPDATE sqlite_master SET rootpage = 2 WHERE name = 'orders_by_quantity'")
+    sqlite.run(database, "PRAGMA journal_mode = delete", "PRAGMA writable_schema = on", "UPDATE sqlite_master SET rootpage = 2 WHERE type = 'index'")
     message, _result = back_up(sqlite, tmp_path, database)
     assert "no proven backup" in message
