@@ -24,7 +24,7 @@ from fleet.members import MemberError
 from fleet.runs import Run
 from lab.podman import LabError
 
-PATIENCE_S = 240
+PATIENCE_S = 600
 RATE = 40
 MIX = [{"kind": "keepalive", "share": 3, "path": "/products?tenant=a"}, {"kind": "new", "share": 3, "path": "/products?tenant=b"},
        {"kind": "sticky", "share": 2, "path": "/products?tenant=a"},
