@@ -16,7 +16,7 @@ from typing import Any, Callable, Mapping, Sequence
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _database_checks as checks
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _database_content as content
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup_record import BackupError, Record
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup_store import sha256
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup_store import OneFileEach, sha256
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_room import Room, free_bytes
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_scratch import scratch_database
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import Connection, Login, PostgresqlError, connect
@@ -33,7 +33,7 @@ RESTORE_OPTIONS = ("--exit-on-error", "--no-owner", "--no-privileges", "--no-com
 
 
 @dataclass
-class Logical:
+class Logical(OneFileEach):
     """Takes and proves dumps of the server at `login`; `server` is its identity, as from `_postgresql_catalog.identity`."""
 
     login: Login
@@ -46,14 +46,6 @@ class Logical:
 
     suffix = ".dump"
     equal = "a restored copy has the same structure, and in every table the same rows and the same content"
-
-    def groups(self, databases: Sequence[str]) -> dict[str, list[str]]:
-        """What is backed up in one piece: each database for itself."""
-        return {database: [database] for database in databases}
-
-    def sealed(self, path: str) -> list[str]:
-        """The files whose checksums are kept beside the backup at `path`, the one that vouches for it first."""
-        return [path]
 
     def take(self, subject: str, databases: Sequence[str], path: str, taken: float) -> Record:
         """Read the content of a database and dump it to `path`, both in one snapshot."""

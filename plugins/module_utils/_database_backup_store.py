@@ -188,6 +188,18 @@ class Store:
                 _remove(os.path.join(self.directory, name))
 
 
+class OneFileEach:
+    """A part of a method, see `_database_backup.Method`: a backup is one file, of one database."""
+
+    def groups(self, databases: Sequence[str]) -> dict[str, list[str]]:
+        """What is backed up in one piece: each database for itself."""
+        return {database: [database] for database in databases}
+
+    def sealed(self, path: str) -> list[str]:
+        """The files whose checksums are kept beside the backup at `path`, the one that vouches for it first."""
+        return [path]
+
+
 def sha256(path: str) -> str:
     """The SHA-256 of a file, in hex."""
     digest = hashlib.sha256()

@@ -13,8 +13,9 @@ import contextlib
 import hashlib
 import re
 import secrets
-from typing import Callable, Iterator, Optional
+from typing import Callable, Iterator, Mapping, Optional
 
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_error import DatabaseError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import Connection, PostgresqlError, identifier, literal
 
 PREFIX = "alwayson_proof_"
@@ -83,14 +84,23 @@ def _drop(open_session: Callable[[Optional[str]], Connection], name: str, before
 
 def drop_left_behind(server: Connection) -> tuple[list[str], list[str]]:
     """Drop what killed runs left on the server: the names of what was dropped, and a sentence for each that stays."""
+    # Without FORCE: whoever has connected in the meantime keeps it.
+    return drop_each(server.run, {name: identifier(name) for name in left_behind([name for (name,) in server.rows(UNUSED)], _now(server))})
+
+
+def drop_each(run: Callable[[str], None], names: Mapping[str, str]) -> tuple[list[str], list[str]]:
+    """Drop databases, as `drop_left_behind` does.
+
+    :param run: runs a statement.
+    :param names: each name with what it is in a statement.
+    """
     dropped, stay = [], []
-    for name in left_behind([name for (name,) in server.rows(UNUSED)], _now(server)):
-        # Without FORCE: whoever has connected in the meantime keeps it.
-        statement = f"DROP DATABASE IF EXISTS {identifier(name)}"
+    for name, quoted in names.items():
+        statement = f"DROP DATABASE IF EXISTS {quoted}"
         try:
-            server.run(statement)
+            run(statement)
             dropped.append(name)
-        except PostgresqlError as error:
+        except DatabaseError as error:
             stay.append(f"the scratch database {name}, left by an earlier run, could not be dropped: {error}; drop it yourself: {statement}")
     return dropped, stay
 

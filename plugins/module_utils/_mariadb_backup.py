@@ -25,7 +25,7 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils import _database_
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _database_content as content
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _mariadb_content as mariadb_content
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup_record import BackupError, Record
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup_store import sha256
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup_store import OneFileEach, sha256
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_room import Room, free_bytes
 from ansible_collections.alwayson.upgrade.plugins.module_utils._mariadb import Connection, Login, MariadbError, connect
 from ansible_collections.alwayson.upgrade.plugins.module_utils._mariadb_scratch import scratch_database
@@ -56,7 +56,7 @@ SELECT count(*) FROM information_schema.innodb_trx AS t JOIN information_schema.
 
 
 @dataclass
-class MariadbDump:
+class MariadbDump(OneFileEach):
     """Takes and proves dumps of the server at `login`."""
 
     login: Login
@@ -72,14 +72,6 @@ class MariadbDump:
     def __post_init__(self) -> None:
         # One dump begins at a time: whose transaction it is would not be known.
         self._beginning = threading.Lock()
-
-    def groups(self, databases: Sequence[str]) -> dict[str, list[str]]:
-        """What is backed up in one piece: each database for itself."""
-        return {database: [database] for database in databases}
-
-    def sealed(self, path: str) -> list[str]:
-        """The files whose checksums are kept beside the backup at `path`, the one that vouches for it first."""
-        return [path]
 
     def take(self, subject: str, databases: Sequence[str], path: str, taken: float) -> Record:
         """Read the content of a database and dump it to `path`, both in one snapshot."""

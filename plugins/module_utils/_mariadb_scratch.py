@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 from typing import Iterator
 
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_scratch import left_behind, new_name
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_scratch import drop_each, left_behind, new_name
 from ansible_collections.alwayson.upgrade.plugins.module_utils._mariadb import Connection, Login, MariadbError, connect, identifier
 
 CHARACTERS = "SELECT default_character_set_name, default_collation_name FROM information_schema.schemata WHERE schema_name = %s"
@@ -37,15 +37,7 @@ def scratch_database(login: Login, original: Connection) -> Iterator[Connection]
 
 def drop_left_behind(server: Connection) -> tuple[list[str], list[str]]:
     """Drop what killed runs left on the server: the names of what was dropped, and a sentence for each that stays."""
-    dropped, stay = [], []
-    for name in left_behind([name for (name,) in server.rows(UNUSED)], now(server)):
-        statement = f"DROP DATABASE IF EXISTS {identifier(name)}"
-        try:
-            server.run(statement)
-            dropped.append(name)
-        except MariadbError as error:
-            stay.append(f"the scratch database {name}, left by an earlier run, could not be dropped: {error}; drop it yourself: {statement}")
-    return dropped, stay
+    return drop_each(server.run, {name: identifier(name) for name in left_behind([name for (name,) in server.rows(UNUSED)], now(server))})
 
 
 def now(server: Connection) -> int:

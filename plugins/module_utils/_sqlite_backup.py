@@ -19,7 +19,7 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils import _database_
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _database_content as content
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _sqlite_content as sqlite_content
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup_record import BackupError, Record
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup_store import sha256
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup_store import OneFileEach, sha256
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_room import Room
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql_programs import Runner
 from ansible_collections.alwayson.upgrade.plugins.module_utils._sqlite import SqliteError, connect
@@ -28,7 +28,7 @@ SUFFIX = ".sqlite"
 
 
 @dataclass
-class SqliteBackup:
+class SqliteBackup(OneFileEach):
     """Takes and proves copies of SQLite databases."""
 
     runner: Runner
@@ -38,14 +38,6 @@ class SqliteBackup:
 
     suffix = SUFFIX
     equal = "the copy is sound, has the same structure, and in every table the same rows and the same content"
-
-    def groups(self, databases: Sequence[str]) -> dict[str, list[str]]:
-        """What is backed up in one piece: each database for itself."""
-        return {database: [database] for database in databases}
-
-    def sealed(self, path: str) -> list[str]:
-        """The files whose checksums are kept beside the backup at `path`, the one that vouches for it first."""
-        return [path]
 
     def take(self, subject: str, databases: Sequence[str], path: str, taken: float) -> Record:
         """Read the content of a database and copy it to `path`, both in one read transaction."""
