@@ -97,6 +97,28 @@ options:
     elements: str
     default: []
     version_added: 0.3.0
+  patroni:
+    description:
+      - Where Patroni runs the cluster, its REST API. With O(state=switched) it exchanges the roles, while the poolers hold the clients.
+      - O(old_primary.name) and O(new_primary.name) are the names of its members then. Nothing is begun while it is paused, or the candidate not healthy.
+      - It has the old primary follow. Other states, and O(companions), are not for such clusters.
+    type: dict
+    version_added: 0.3.0
+    suboptions:
+      url:
+        description: The API of any of its members, such as V(https://10.0.0.51:8008).
+        type: str
+        required: true
+      user:
+        description: Who may ask for a switchover, C(restapi.authentication) of its configuration.
+        type: str
+      password:
+        description: The password of O(patroni.user).
+        type: str
+      validate_certs:
+        description: Whether the API's certificate has to be valid.
+        type: bool
+        default: true
   max_lag_bytes:
     description: How much of the log the standby may not have replayed at the beginning.
     type: int
@@ -160,6 +182,28 @@ EXAMPLES = r"""
   become: true
   become_user: postgres
   delegate_to: pooler1
+
+- name: Have node2 take over from node1, which Patroni runs
+  alwayson.upgrade.database_switchover:
+    old_primary:
+      name: node1
+      host: 10.0.0.51
+    new_primary:
+      name: node2
+      host: 10.0.0.52
+    login_user: upgrade
+    patroni:
+      url: https://10.0.0.51:8008
+      user: patroni
+      password: "{{ vault_patroni_password }}"
+    poolers:
+      - name: pooler1
+        host: 127.0.0.1
+        user: upgrade
+        file: /etc/pgbouncer/databases.ini
+  become: true
+  become_user: postgres
+  delegate_to: pooler1
 """
 
 RETURN = r"""
@@ -186,7 +230,7 @@ synchronous:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.alwayson.upgrade.plugins.module_utils import _database_options, _fence, _pgbouncer
+from ansible_collections.alwayson.upgrade.plugins.module_utils import _database_options, _database_patroni, _fence, _pgbouncer
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_companions import Companions
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_failover import Failover, Redirection
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_node import Node
@@ -203,6 +247,7 @@ ARGUMENTS = {
     "old_is_lost": {"type": "bool", "default": False},
     **_database_options.ARGUMENTS,
     **_pgbouncer.ARGUMENTS,
+    **_database_patroni.ARGUMENTS,
     "companions": {"type": "list", "elements": "str", "default": []},
     "max_lag_bytes": {"type": "int", "default": 10_000_000},
     "max_transaction_seconds": {"type": "float", "default": 15},
@@ -246,6 +291,10 @@ def window_for(options: dict, old: Node, new: Node, limits: Limits) -> Window:
     if set(companions.names) & {pooler.name for pooler in poolers}:
         raise SwitchoverError(f"companions and poolers both have {', '.join(sorted(set(companions.names) & {pooler.name for pooler in poolers}))}: "
                               "a pooler's file is here, or on another host")
+    if options["patroni"]:
+        if options["state"] != "switched" or companions.names:
+            raise SwitchoverError("patroni is for state=switched without companions: after a crash Patroni has a standby take over by itself")
+        return _database_patroni.PatroniSwitchover(old, new, poolers, limits, _database_patroni.Patroni(options["patroni"]))
     if options["state"] == "switched":
         return Switchover(old, new, poolers, limits, companions)
     if options["state"] == "failed_over":

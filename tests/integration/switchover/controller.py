@@ -33,8 +33,9 @@ def main() -> None:
                             Companions(companions, COMPANION_SECONDS))
     at(switchover, step, die)
     if step == PROMOTING:
-        promote = switchover.new.promote
-        switchover.new.promote = lambda: (promote(), die())
+        promote, first_process = switchover.new.promote, os.getpid()
+        # The process that outlives this one promotes too.
+        switchover.new.promote = lambda: (promote(), os.getpid() == first_process and die())
     switchover.bring_about()
 
 
