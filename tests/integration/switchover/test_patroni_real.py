@@ -5,12 +5,18 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 from fleet.postgres import OWNER
 from integration.by_ansible import ansible
 from integration.switchover.pair import Load, Loading
 from integration.switchover.patroni import PASSWORD, USER, Cluster, PatroniError, find_program
 
+CONTROLLER = Path(__file__).with_name("patroni_controller.py")
 pytestmark = pytest.mark.thorough
 
 
@@ -68,3 +74,18 @@ def test_2_what_patroni_would_not_do_is_refused_before_anybody_is_held(cluster):
     cluster.ask("PATCH", "/config", {"pause": False})
     with cluster.session("pooler") as session:
         assert session.execute("SELECT inet_server_port()").fetchone()[0] == cluster.endpoints["node1"].port
+
+
+def test_3_whoever_asked_is_killed_and_clients_go_on_with_whom_patroni_has_lead(cluster):
+    load = Load(cluster.pooler.endpoint, rate=100, first_client=100)
+    places = [str(endpoint) for endpoint in (*cluster.endpoints.values(), cluster.pooler.endpoint)]
+    with Loading(load):
+        done = subprocess.run([sys.executable, str(CONTROLLER), cluster.url("node1"), USER, PASSWORD, *places, str(cluster.pooler.databases)], check=False,
+                              timeout=60)
+        assert done.returncode == -signal.SIGKILL
+        cluster.wait_healthy("node2")
+        with cluster.session("pooler") as session:
+            assert session.execute("SELECT inet_server_port()").fetchone()[0] == cluster.endpoints["node2"].port
+    assert load.errors == load.read_errors == [] and len(load.acknowledged) > 100
+    with cluster.session("node2") as session:
+        assert load.acknowledged <= set(session.execute("SELECT client, number FROM acknowledged").fetchall())
