@@ -8,6 +8,7 @@ from __future__ import annotations
 from ansible.errors import AnsibleFilterError
 
 from ansible_collections.alwayson.upgrade.plugins.plugin_utils import (
+    clusters,
     colours,
     observation,
     outcomes,
@@ -45,6 +46,7 @@ class FilterModule:
             "service_description": _explained(service.describe),
             "choose_side": _explained(colours.choose_side),
             "rollout_plan": _explained(plan.make_plan),
+            "database_clusters": _explained(clusters.database_clusters),
             "redundancy_spent": _explained(refusals.redundancy_spent),
             "plan_text": _explained(wording_of_plan.plan_text),
             "status_text": _explained(wording_of_plan.status_text),

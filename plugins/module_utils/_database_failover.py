@@ -9,7 +9,6 @@ from typing import Sequence
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_node import Node
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_window import SYNCHRONOUS, SwitchoverError, Window
-from ansible_collections.alwayson.upgrade.plugins.module_utils._pgbouncer import pause_all
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import PostgresqlError
 
 
@@ -26,7 +25,7 @@ class Failover(Window):
         """See `Window.survey`."""
         with self.new.opened():
             if not self.new.is_in_recovery():
-                self._require_pointed(self.new, self.old)
+                self._require_followed()
                 return False
             self._require_dead()
             self.result.synchronous = self.new.is_named_in(self.new.setting(SYNCHRONOUS))
@@ -57,8 +56,7 @@ class Failover(Window):
         self.result.warnings.append(f"{self.old} must not come back as it was: have it follow {self.new}")
 
     def _act(self) -> None:
-        pause_all(self.poolers, self.limits.pause_seconds)
-        self._reached("paused")
+        self._hold()
         self._promote()
 
 
@@ -88,5 +86,4 @@ class Redirection(Window):
         return False
 
     def _act(self) -> None:
-        pause_all(self.poolers, self.limits.pause_seconds)
-        self._reached("paused")
+        self._hold()

@@ -12,8 +12,9 @@ import contextlib
 import re
 import socket
 from dataclasses import dataclass
-from typing import Iterator
+from typing import Iterable, Iterator
 
+from ansible_collections.alwayson.upgrade.plugins.module_utils import _database_meeting
 from ansible_collections.alwayson.upgrade.plugins.module_utils._pgbouncer_file import Server
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import Connection, Login, PostgresqlError, connect, literal
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql_catalog import identity, replicas
@@ -59,18 +60,31 @@ class Node:
     @contextlib.contextmanager
     def opened(self) -> Iterator[Node]:
         """Have its session open while the block runs."""
+        before = self._session
         with connect(self._login) as self._session:
-            # Its own statements go on when everybody else's are read only.
-            self._session.run(f"SET {FENCE} = off")
             try:
+                # Its own statements go on when everybody else's are read only.
+                self._session.run(f"SET {FENCE} = off")
                 yield self
             finally:
-                self._session = None
+                self._session = before
 
     def shut_down(self) -> None:
         """End a wait for this server that may never end."""
         if self._session is not None:
             self._session.shut_down()
+
+    def say(self, what: str) -> bool:
+        """Say something to others who look at this server, see `_database_meeting`."""
+        return _database_meeting.say(self._session, what)
+
+    def unsay(self, what: str) -> None:
+        """Say it no longer."""
+        _database_meeting.unsay(self._session, what)
+
+    def said(self, words: Iterable[str]) -> set[str]:
+        """Those of the words that somebody says here."""
+        return _database_meeting.said(self._session, words)
 
     def is_refusing(self) -> bool:
         """Whether its host says that nothing listens there: then the server is dead, and not only out of reach."""

@@ -22,34 +22,37 @@ PATIENCE_SECONDS, PAUSE_SECONDS = 15.0, 0.05
 OLD, NEW, READ_ONLY = "old", "new", "read only"
 
 
-def settle(old: Node, new: Node, poolers: Sequence[PgBouncer], may_promote: bool, patience: float = PATIENCE_SECONDS,
-           steady: Callable[[], float] = time.monotonic, sleep: Callable[[float], None] = time.sleep) -> tuple[str, list[str]]:
+def settle(old: Node, new: Node, poolers: Sequence[PgBouncer], may_promote: bool, is_promoted: bool = False, may_unfence: bool = True,
+           patience: float = PATIENCE_SECONDS, steady: Callable[[], float] = time.monotonic,
+           sleep: Callable[[float], None] = time.sleep) -> tuple[str, list[str]]:
     """Have every client go on; returns with whom (`OLD`, `NEW`, or `READ_ONLY` on the new one), and a sentence for each pooler that did not do so.
 
     :param may_promote: whether the new one is known to have everything that was acknowledged, so that it follows a primary that died.
+    :param is_promoted: whether it was told to be a primary: it becomes one then, and nobody goes back to the old one.
+    :param may_unfence: whether nobody else can be about to fence the old one.
     """
     give_up = steady() + patience
-    while (found := _who_takes_writes(old, new, may_promote)) is None and steady() < give_up:
+    while (found := _who_takes_writes(old, new, may_promote, is_promoted)) is None and steady() < give_up:
         sleep(PAUSE_SECONDS)
     target = found or READ_ONLY
-    if target == OLD:
+    if target == OLD and may_unfence:
         with contextlib.suppress(PostgresqlError), old.opened():
             old.unfence()
-    problems = [problem for pooler in poolers if (problem := _lead(pooler, old, new, target))]
+    problems = [problem for pooler in poolers if (problem := lead(pooler, old, new, target))]
     return target, problems
 
 
-def _who_takes_writes(old: Node, new: Node, may_promote: bool) -> str | None:
+def _who_takes_writes(old: Node, new: Node, may_promote: bool, is_promoted: bool) -> str | None:
     """None while that is not certain."""
     try:
         with new.opened():
             if not new.is_in_recovery():
                 return NEW
-            if may_promote and old.is_refusing():
+            if is_promoted or (may_promote and old.is_refusing()):
                 new.promote()
                 return None
     except PostgresqlError:
-        if not new.is_refusing():
+        if is_promoted or not new.is_refusing():
             return None
     try:
         with old.opened():
@@ -58,7 +61,7 @@ def _who_takes_writes(old: Node, new: Node, may_promote: bool) -> str | None:
         return None
 
 
-def _lead(pooler: PgBouncer, old: Node, new: Node, target: str) -> str:
+def lead(pooler: PgBouncer, old: Node, new: Node, target: str) -> str:
     """Have a pooler's clients go on there; what went wrong."""
     way = (new.address, old.address) if target == OLD else (old.address, new.address)
     try:

@@ -9,7 +9,6 @@ from typing import Sequence
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_node import Node
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_window import SwitchoverError, Window
-from ansible_collections.alwayson.upgrade.plugins.module_utils._pgbouncer import pause_all
 
 RETRY_SETTING, RETRY_MOST_MS = "wal_retrieve_retry_interval", 500
 IN_SYNC = ("sync", "quorum")
@@ -30,8 +29,7 @@ class Switchover(Window):
         return self.result.synchronous or "replayed" in self.result.steps
 
     def _act(self) -> None:
-        pause_all(self.poolers, self.limits.pause_seconds)
-        self._reached("paused")
+        self._hold()
         self.old.fence()
         self._reached("fenced")
         self.result.lsn = self.old.end_of_log()
@@ -44,7 +42,7 @@ class Switchover(Window):
         if was.system_identifier != follows.system_identifier:
             raise SwitchoverError(f"{self.new} is no copy of {self.old}: their system identifiers differ. Give a standby of it")
         if was.in_recovery and not follows.in_recovery:
-            self._require_pointed(self.new, self.old)
+            self._require_followed()
             return False
         if not was.in_recovery and not follows.in_recovery:
             return self._require_fenced()
@@ -58,7 +56,7 @@ class Switchover(Window):
         """Both are primaries: it was done, and the old one follows nobody yet."""
         if not self.old.is_fenced():
             raise SwitchoverError(f"both take writes: {self.old} and {self.new}. Stop one of them before more goes its own way")
-        self._require_pointed(self.new, self.old)
+        self._require_followed()
         self.result.warnings.append(f"{self.old} takes no writes and follows nobody: have it follow {self.new}")
         return False
 

@@ -13,14 +13,18 @@ import threading
 from dataclasses import dataclass, field
 from typing import Callable, Iterator, Sequence
 
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_companions import Companions
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_node import Node
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_settle import NEW, OLD, READ_ONLY, settle
-from ansible_collections.alwayson.upgrade.plugins.module_utils._dead_man import dead_man
-from ansible_collections.alwayson.upgrade.plugins.module_utils._pgbouncer import PgBouncer, PoolerError, resume_all
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_settle import NEW, OLD, READ_ONLY, lead, settle
+from ansible_collections.alwayson.upgrade.plugins.module_utils._dead_man import Mark, dead_man
+from ansible_collections.alwayson.upgrade.plugins.module_utils._pgbouncer import PgBouncer, PoolerError, pause_all, resume_all
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import PostgresqlError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic_pool import Clock
+from ansible_collections.alwayson.upgrade.plugins.module_utils._waiting import wait_for
 
 POLL_SECONDS = 0.002
+# What has to be done before anybody is held, a checkpoint of a large server above all, may take this long.
+PREPARATION_SECONDS = 600.0
 # What is added to the window before the dead man's switch takes over: this process has seen by then that it is late.
 GRACE_SECONDS = 1.0
 SYNCHRONOUS = "synchronous_standby_names"
@@ -52,12 +56,19 @@ class Result:
 
 
 class Window:
-    """`old` is the server that clients were sent to, `new` the one that they are sent to afterwards. A kind of exchange is a subclass."""
+    """`old` is the server that clients were sent to, `new` the one that they are sent to afterwards. A kind of exchange is a subclass.
 
-    def __init__(self, old: Node, new: Node, poolers: Sequence[PgBouncer], limits: Limits, clock: Clock = Clock()) -> None:
-        self.old, self.new, self.poolers, self.limits, self.clock = old, new, poolers, limits, clock
+    :param companions: who does the same for poolers on other hosts.
+    """
+
+    def __init__(self, old: Node, new: Node, poolers: Sequence[PgBouncer], limits: Limits, companions: Companions = Companions(),
+                 clock: Clock = Clock()) -> None:
+        self.old, self.new, self.poolers, self.limits, self.companions, self.clock = old, new, poolers, limits, companions, clock
         self.result = Result(changed=True)
+        # Poolers that missed what is done already.
+        self.stragglers: list[PgBouncer] = []
         self._began, self._names = 0.0, ""
+        self._is_promoted = Mark()
 
     # -- what a kind of exchange says
 
@@ -85,28 +96,51 @@ class Window:
     def bring_about(self) -> Result:
         """Have it done. SwitchoverError when it was not; clients go on then, too."""
         # So that the process which outlives this one knows what this one knew.
-        if not self.survey():
-            self.result.changed = False
+        if not self._foreseen():
+            self.result.changed = bool(self.stragglers)
+            problems = [problem for pooler in self.stragglers if (problem := lead(pooler, self.old, self.new, NEW))]
+            if problems:
+                raise SwitchoverError("; ".join(problems))
             return self.result
-        with dead_man(self._settle, self.limits.window_seconds + GRACE_SECONDS):
+        with dead_man(self._settle, self.companions.patience + PREPARATION_SECONDS) as within:
             try:
-                self._with_everything_open()
+                self._with_everything_open(within)
             except (PostgresqlError, PoolerError) as error:
                 raise SwitchoverError(str(error)) from error
         return self.result
 
-    def _with_everything_open(self) -> None:
+    def _foreseen(self) -> bool:
+        """What `survey` says; nobody on another host waits in vain."""
+        try:
+            return self.survey()
+        except (SwitchoverError, PostgresqlError, PoolerError):
+            with contextlib.suppress(PostgresqlError), self.new.opened():
+                self.companions.send_away(self.new)
+            raise
+
+    def _with_everything_open(self, within: Callable[[float], None]) -> None:
         with contextlib.ExitStack() as stack:
             for one in (*self._nodes(), *self.poolers):
                 stack.enter_context(one.opened())
+            self.companions.gather(self.new)
             self._prepare()
             try:
                 with self._fuse():
                     self._began = self.clock.steady()
+                    within(self.limits.window_seconds + GRACE_SECONDS)
                     self._act()
                     self._lead()
             except BaseException as error:
                 raise SwitchoverError(f"{error}. {self._gone_on(self._settle())}") from error
+
+    def _hold(self) -> None:
+        """Have every pooler hold its clients, here and on other hosts."""
+        self.companions.hold(self.new)
+        pause_all(self.poolers, self.limits.pause_seconds)
+        left = self.limits.pause_seconds - (self.clock.steady() - self._began)
+        if not wait_for(lambda: self.companions.are_holding(self.new), left, POLL_SECONDS, self.clock.steady, self.clock.sleep):
+            raise SwitchoverError(f"the poolers {', '.join(self.companions.names)} did not all come to rest within {self.limits.pause_seconds:g} s")
+        self._reached("paused")
 
     def _wait_for_nobody(self) -> None:
         """A new primary that waits for standbys which it does not have would acknowledge nothing."""
@@ -116,7 +150,16 @@ class Window:
             self.result.warnings.append(f"{SYNCHRONOUS} is empty on {self.new} until a standby follows it; it was {self._names!r}: set it again then")
 
     def _promote(self) -> None:
-        self.new.promote()
+        # Whoever does not hold its clients any more has them go on with the old one.
+        if not self.companions.are_holding(self.new):
+            raise SwitchoverError(f"not all of the poolers {', '.join(self.companions.names)} hold their clients any more")
+        self._is_promoted.set(True)
+        try:
+            self.new.promote()
+        except PostgresqlError as error:
+            # It has said no; an answer that is lost may have been a yes.
+            self._is_promoted.set(error.sqlstate is None)
+            raise
         self._wait(lambda: not self.new.is_in_recovery(), f"{self.new} does not become a primary")
         self._reached("promoted")
 
@@ -125,9 +168,12 @@ class Window:
             pooler.point(self.old.address, self.new.address)
             pooler.follow()
         problems = resume_all(self.poolers)
-        self._reached("resumed")
+        left = self.limits.window_seconds - (self.clock.steady() - self._began)
+        problems += [f"pooler {name} was not led to {self.new} in time: see the result of alwayson.upgrade.database_pooler there"
+                     for name in self.companions.not_led(self.new, left)]
         if problems:
             raise SwitchoverError("; ".join(problems))
+        self._reached("resumed")
 
     def _wait(self, is_so: Callable[[], bool], otherwise: str) -> None:
         while not is_so():
@@ -164,13 +210,28 @@ class Window:
     def _require_pointed(self, right: Node, wrong: Node) -> None:
         for pooler in self.poolers:
             there = set(pooler.servers().values())
-            if right.address not in there or wrong.address in there:
+            if pooler not in self.stragglers and (right.address not in there or wrong.address in there):
                 told = ", ".join(sorted(f"{server.host}:{server.port}" for server in there)) or "nowhere"
                 raise SwitchoverError(f"pooler {pooler.name} sends to {told}, and {right} is {right.address.host}:{right.address.port} for it: "
                                       "correct the addresses, or its file")
 
+    def _require_followed(self) -> None:
+        """It is done already. A pooler that missed it, because its host was away then, is to be led when the old server itself says that it was relieved."""
+        late = [pooler for pooler in self.poolers if self.old.address in pooler.servers().values()]
+        self.stragglers = late if late and self._is_relieved() else []
+        self._require_pointed(self.new, self.old)
+
+    def _is_relieved(self) -> bool:
+        """Whether the old server has the same data, and takes no writes."""
+        try:
+            with self.old.opened(), self.new.opened():
+                was, is_now = self.old.position(), self.new.position()
+                return was.system_identifier == is_now.system_identifier and (was.in_recovery or self.old.is_fenced())
+        except PostgresqlError:
+            return False
+
     def _settle(self) -> tuple[str, list[str]]:
-        return settle(self.old, self.new, self.poolers, self._is_complete())
+        return settle(self.old, self.new, self.poolers, self._is_complete(), bool(self._is_promoted))
 
     def _gone_on(self, settled: tuple[str, list[str]]) -> str:
         target, problems = settled

@@ -6,18 +6,37 @@
 from __future__ import annotations
 
 import contextlib
+import mmap
 import os
 import select
 import signal
+import struct
+import time
 from typing import Callable, Iterator
 
 _SAFE = b"safe"
+_SECONDS = "=d"
+
+
+class Mark:
+    """Something that a process notes down for the one that outlives it. It is made before that one begins."""
+
+    def __init__(self) -> None:
+        self._byte = mmap.mmap(-1, 1)
+
+    def __bool__(self) -> bool:
+        return self._byte[0] > 0
+
+    def set(self, is_so: bool) -> None:
+        """Note it down, or that it is not so."""
+        self._byte[0] = int(is_so)
 
 
 @contextlib.contextmanager
-def dead_man(act: Callable[[], None], seconds: float) -> Iterator[None]:
+def dead_man(act: Callable[[], None], seconds: float) -> Iterator[Callable[[float], None]]:
     """Have `act` called by another process when this one dies inside the block, however that happens, or is not through after so many seconds.
 
+    What the block gets gives another number of seconds, from then on; OSError when that process is not there any more.
     That process begins as a copy of this one: whatever connection was opened before would be shared, so open them inside.
     """
     reading, writing = os.pipe()
@@ -26,8 +45,12 @@ def dead_man(act: Callable[[], None], seconds: float) -> Iterator[None]:
         os.close(writing)
         _watch(reading, act, seconds)
     os.close(reading)
+
+    def within(others: float) -> None:
+        os.write(writing, struct.pack(_SECONDS, others))
+
     try:
-        yield
+        yield within
     finally:
         # An exception that leaves the block was handled by whoever raised it: only who does not get here is dead.
         with contextlib.suppress(OSError):
@@ -46,8 +69,21 @@ def _watch(reading: int, act: Callable[[], None], seconds: float) -> None:
         nothing = os.open(os.devnull, os.O_RDWR)
         for number in range(3):
             os.dup2(nothing, number)
-        ready, _none, _none = select.select([reading], [], [], seconds)
-        if not ready or os.read(reading, len(_SAFE)) != _SAFE:
+        if not _is_safe(reading, seconds):
+            # Who is late and asks for more time is told that it is too late.
+            os.close(reading)
             act()
     finally:
         os._exit(0)
+
+
+def _is_safe(reading: int, seconds: float) -> bool:
+    """Whether the first process says so, in the time that it has."""
+    due = time.monotonic() + seconds
+    while select.select([reading], [], [], max(0.0, due - time.monotonic()))[0]:
+        # Shorter messages than a pipe takes at once arrive as they were sent, unless two are there: the last bytes count.
+        said = os.read(reading, mmap.PAGESIZE)
+        if not said or said.endswith(_SAFE):
+            return bool(said)
+        due = time.monotonic() + struct.unpack(_SECONDS, said[-struct.calcsize(_SECONDS):])[0]
+    return False

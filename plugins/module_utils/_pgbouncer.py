@@ -20,23 +20,17 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql impor
 CONSOLE = "pgbouncer"
 NOT_PAUSED = "not paused"
 
-# The elements of the option poolers.
-ARGUMENTS = {
-    "poolers": {
-        "type": "list",
-        "elements": "dict",
-        "default": [],
-        "options": {
-            "name": {"type": "str", "required": True},
-            "host": {"type": "str", "required": True},
-            "port": {"type": "int", "default": 6432},
-            "user": {"type": "str", "default": "pgbouncer"},
-            "password": {"type": "str", "no_log": True},
-            "ssl_mode": {"type": "str", "default": "prefer"},
-            "file": {"type": "path", "required": True},
-        },
-    },
+# The option pooler, and the elements of the option poolers.
+POOLER = {
+    "name": {"type": "str", "required": True},
+    "host": {"type": "str", "required": True},
+    "port": {"type": "int", "default": 6432},
+    "user": {"type": "str", "default": "pgbouncer"},
+    "password": {"type": "str", "no_log": True},
+    "ssl_mode": {"type": "str", "default": "prefer"},
+    "file": {"type": "path", "required": True},
 }
+ARGUMENTS = {"poolers": {"type": "list", "elements": "dict", "default": [], "options": POOLER}}
 
 
 class PoolerError(Exception):

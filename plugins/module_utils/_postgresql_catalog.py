@@ -34,6 +34,11 @@ def identity(connection: Connection) -> dict:
     return {"version": version.split()[0], "version_number": number, "system_identifier": system_identifier, "primary": not standby}
 
 
+def is_read_only(connection: Connection) -> bool:
+    """Whether transactions are read only unless they ask for another kind, as on a primary that was relieved."""
+    return connection.value("SELECT reset_val = 'on' FROM pg_settings WHERE name = 'default_transaction_read_only'")
+
+
 def require_primary(connection: Connection, purpose: str) -> None:
     """Raise PostgresqlError when the server takes no writes."""
     if connection.value("SELECT pg_is_in_recovery()"):

@@ -63,6 +63,11 @@ primary:
   returned: success
   type: bool
   sample: true
+read_only:
+  description: Whether transactions are read only by default, as on a primary that M(alwayson.upgrade.database_switchover) has relieved.
+  returned: success
+  type: bool
+  sample: false
 replicas:
   description:
     - Who streams from the server now. Lags are V(null) where the server does not know them or does not tell them to this role.
@@ -111,6 +116,7 @@ def describe(login: Login, names: list[str]) -> dict:
     """The server and its databases, see RETURN."""
     with connect(login) as server:
         facts = catalog.identity(server)
+        facts["read_only"] = catalog.is_read_only(server)
         facts["replicas"] = catalog.replicas(server)
         chosen = catalog.choose_databases(server, names)
     return {**facts, "databases": {name: describe_database(login, name) for name in chosen}}

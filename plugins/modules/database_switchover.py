@@ -20,6 +20,7 @@ description:
     M(alwayson.upgrade.database_rejoin).
   - Nothing is changed when it is done already.
 extends_documentation_fragment:
+  - alwayson.upgrade.switchover
   - alwayson.upgrade.fence
 attributes:
   check_mode:
@@ -52,55 +53,10 @@ options:
         take writes go their own ways.
     type: bool
     default: false
-  old_primary:
-    description: The primary that is to be relieved.
-    type: dict
-    required: true
-    suboptions: &server
-      name:
-        description: Its name, for messages.
-        type: str
-        required: true
-      host:
-        description: Its address, as seen from the host that the module runs on.
-        type: str
-        required: true
-      port:
-        description: Its port.
-        type: int
-        default: 5432
-      pooler_host:
-        description: What the poolers' files have as C(host) for it, where that is another word than O(old_primary.host).
-        type: str
-      pooler_port:
-        description: What they have as C(port), where that is another one.
-        type: int
-  new_primary:
-    description: Its standby, which takes over.
-    type: dict
-    required: true
-    suboptions: *server
-  login_user:
-    description: Role to log in as, on both servers.
-    type: str
-    default: postgres
-  login_password:
-    description: Its password. Without it, libpq's own ways apply, such as V(~/.pgpass).
-    type: str
-  login_db:
-    description: A database for the sessions.
-    type: str
-    default: postgres
-  ssl_mode:
-    description: How the sessions are encrypted and the servers verified, as in libpq's C(sslmode).
-    type: str
-    choices: [disable, allow, prefer, require, verify-ca, verify-full]
-    default: prefer
-  ca_cert:
-    description: File with the certificates of the authorities that vouch for the servers.
-    type: path
   poolers:
-    description: Every PgBouncer that sends to these servers. One that is left out goes on sending to the old one, which takes no writes any more.
+    description:
+      - Every PgBouncer that sends to these servers and whose file is here. Those on other hosts are O(companions).
+      - One that is left out goes on sending to the old one, which takes no writes any more.
     type: list
     elements: dict
     default: []
@@ -132,6 +88,37 @@ options:
         description: The file that has its section C([databases]), or that this section includes, on the host that the module runs on.
         type: path
         required: true
+  companions:
+    description:
+      - The names of the poolers on other hosts. On each of these hosts M(alwayson.upgrade.database_pooler) holds and leads one of them at the same time.
+      - Nothing is begun before all of them are there, and no standby is promoted unless all of them hold their clients.
+      - Not with O(state=read_only) and O(state=read_write), for which no pooler has to wait for others. Run this on each of their hosts.
+    type: list
+    elements: str
+    default: []
+    version_added: 0.3.0
+  patroni:
+    description:
+      - Where Patroni runs the cluster, its REST API. With O(state=switched) it exchanges the roles, while the poolers hold the clients.
+      - O(old_primary.name) and O(new_primary.name) are the names of its members then. Nothing is begun while it is paused, or the candidate not healthy.
+      - It has the old primary follow. Other states, and O(companions), are not for such clusters.
+    type: dict
+    version_added: 0.3.0
+    suboptions:
+      url:
+        description: The API of any of its members, such as V(https://10.0.0.51:8008).
+        type: str
+        required: true
+      user:
+        description: Who may ask for a switchover, C(restapi.authentication) of its configuration.
+        type: str
+      password:
+        description: The password of O(patroni.user).
+        type: str
+      validate_certs:
+        description: Whether the API's certificate has to be valid.
+        type: bool
+        default: true
   max_lag_bytes:
     description: How much of the log the standby may not have replayed at the beginning.
     type: int
@@ -140,25 +127,18 @@ options:
     description: No transaction may have lasted longer at the beginning.
     type: float
     default: 15
-  pause_timeout:
-    description: Seconds that the poolers may take to come to rest.
-    type: float
-    default: 5
-  window_timeout:
-    description: Seconds from the beginning of the pause within which all has to be done. Clients are held no longer.
-    type: float
-    default: 15
 requirements:
   - psycopg (version 3) or psycopg2 on the host that the module runs on
 notes:
-  - Run it on the host of the pooler, or on one that has all poolers' files. It is one process on purpose. A task for each step would take longer than the
-    whole window does.
+  - Run it on the host of the pooler, or on one that has the files of O(poolers). It is one process on purpose, and one on each host of O(companions). A task
+    for each step would take longer than the whole window does.
   - The role needs C(pg_monitor), C(pg_signal_backend) and C(pg_checkpoint), the right to execute C(pg_promote) and C(pg_reload_conf), and C(ALTER SYSTEM)
     on the parameters C(default_transaction_read_only) and C(synchronous_standby_names) (PostgreSQL 15 or newer, before that a superuser).
   - The old primary is left as a server that takes no writes. To have it follow the new one is another step.
   - Set C(wal_retrieve_retry_interval=100ms) on both servers. With its default a promotion takes up to 5 seconds now and then.
   - PgBouncer needs C(server_fast_close=1) where clients keep sessions (C(pool_mode=session)).
 seealso:
+  - module: alwayson.upgrade.database_pooler
   - module: alwayson.upgrade.database_info
   - module: alwayson.upgrade.database_rejoin
 """
@@ -202,6 +182,28 @@ EXAMPLES = r"""
   become: true
   become_user: postgres
   delegate_to: pooler1
+
+- name: Have node2 take over from node1, which Patroni runs
+  alwayson.upgrade.database_switchover:
+    old_primary:
+      name: node1
+      host: 10.0.0.51
+    new_primary:
+      name: node2
+      host: 10.0.0.52
+    login_user: upgrade
+    patroni:
+      url: https://10.0.0.51:8008
+      user: patroni
+      password: "{{ vault_patroni_password }}"
+    poolers:
+      - name: pooler1
+        host: 127.0.0.1
+        user: upgrade
+        file: /etc/pgbouncer/databases.ini
+  become: true
+  become_user: postgres
+  delegate_to: pooler1
 """
 
 RETURN = r"""
@@ -228,36 +230,27 @@ synchronous:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.alwayson.upgrade.plugins.module_utils import _fence, _pgbouncer
+from ansible_collections.alwayson.upgrade.plugins.module_utils import _database_options, _database_patroni, _fence, _pgbouncer
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_companions import Companions
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_failover import Failover, Redirection
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_node import Node
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_switchover import Switchover
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_window import Limits, Result, SwitchoverError, Window
 from ansible_collections.alwayson.upgrade.plugins.module_utils._interruption import unwind_when_ended
 from ansible_collections.alwayson.upgrade.plugins.module_utils._pgbouncer import PoolerError
-from ansible_collections.alwayson.upgrade.plugins.module_utils._pgbouncer_file import Server
-from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import LOGIN_ARGUMENTS, Login, PostgresqlError
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import PostgresqlError
 
-SERVER = {
-    "name": {"type": "str", "required": True},
-    "host": {"type": "str", "required": True},
-    "port": {"type": "int", "default": 5432},
-    "pooler_host": {"type": "str"},
-    "pooler_port": {"type": "int"},
-}
 STATES = ("switched", "failed_over", "read_only", "read_write")
 ARGUMENTS = {
     "state": {"type": "str", "choices": list(STATES), "default": "switched"},
     "data_loss": {"type": "str", "choices": ["refuse", "accept"], "default": "refuse"},
     "old_is_lost": {"type": "bool", "default": False},
-    **{name: LOGIN_ARGUMENTS[name] for name in ("login_user", "login_password", "login_db", "ssl_mode", "ca_cert")},
+    **_database_options.ARGUMENTS,
     **_pgbouncer.ARGUMENTS,
-    "old_primary": {"type": "dict", "required": True, "options": SERVER},
-    "new_primary": {"type": "dict", "required": True, "options": SERVER},
+    **_database_patroni.ARGUMENTS,
+    "companions": {"type": "list", "elements": "str", "default": []},
     "max_lag_bytes": {"type": "int", "default": 10_000_000},
     "max_transaction_seconds": {"type": "float", "default": 15},
-    "pause_timeout": {"type": "float", "default": 5},
-    "window_timeout": {"type": "float", "default": 15},
 }
 
 
@@ -282,41 +275,39 @@ def primary_after(options: dict) -> str | None:
 
 def switch(options: dict, check_mode: bool) -> Result:
     """Have it done, or see whether it could be."""
-    limits = Limits(options["max_lag_bytes"], options["max_transaction_seconds"], options["pause_timeout"], options["window_timeout"])
-    if not 0 < limits.pause_seconds <= limits.window_seconds:
-        raise SwitchoverError("pause_timeout must be more than 0, and window_timeout not less than it: clients must not be held for ever")
-    old, new = node(options, "old_primary"), node(options, "new_primary")
-    if old.name == new.name or old.address == new.address:
-        raise SwitchoverError(f"old_primary and new_primary are {old} and {new}: give two servers, each with a name of its own")
+    limits = _database_options.limits(options)
+    old, new = _database_options.nodes(options)
     window = window_for(options, old, new, limits)
     if not check_mode:
         return window.bring_about()
-    window.result.changed = window.survey()
+    window.result.changed = window.survey() or bool(window.stragglers)
     return window.result
 
 
 def window_for(options: dict, old: Node, new: Node, limits: Limits) -> Window:
     """The exchange that a state is about."""
     poolers = _pgbouncer.of(options["poolers"])
+    companions = Companions(options["companions"], options["companion_timeout"])
+    if set(companions.names) & {pooler.name for pooler in poolers}:
+        raise SwitchoverError(f"companions and poolers both have {', '.join(sorted(set(companions.names) & {pooler.name for pooler in poolers}))}: "
+                              "a pooler's file is here, or on another host")
+    if options["patroni"]:
+        if options["state"] != "switched" or companions.names:
+            raise SwitchoverError("patroni is for state=switched without companions: after a crash Patroni has a standby take over by itself")
+        return _database_patroni.PatroniSwitchover(old, new, poolers, limits, _database_patroni.Patroni(options["patroni"]))
     if options["state"] == "switched":
-        return Switchover(old, new, poolers, limits)
+        return Switchover(old, new, poolers, limits, companions)
     if options["state"] == "failed_over":
-        failover = Failover(old, new, poolers, limits)
+        failover = Failover(old, new, poolers, limits, companions)
         failover.accept_loss, failover.is_lost = options["data_loss"] == "accept", options["old_is_lost"]
         return failover
+    if companions.names:
+        raise SwitchoverError(f"state={options['state']} needs no companions, because no pooler has to wait for others: run it on the host of each one")
     if not poolers:
         raise SwitchoverError(f"state={options['state']} is about clients of poolers: name at least one")
     redirection = Redirection(*((old, new) if options["state"] == "read_only" else (new, old)), poolers, limits)
     redirection.to_standby = options["state"] == "read_only"
     return redirection
-
-
-def node(options: dict, role: str) -> Node:
-    """The server that an option describes."""
-    server = options[role]
-    login = Login(host=server["host"], port=server["port"], user=options["login_user"], password=options["login_password"],
-                  maintenance_database=options["login_db"], ssl_mode=options["ssl_mode"], ca_cert=options["ca_cert"])
-    return Node(server["name"], login, Server(server["pooler_host"] or server["host"], str(server["pooler_port"] or server["port"])))
 
 
 if __name__ == "__main__":

@@ -58,6 +58,10 @@ DEFAULTS: dict[str, object] = {
     "database_names": [],
     "database_standbys": 0,
     "database_lag_bytes": 10_000_000,
+    "database_servers": None,
+    "database_switch_back": False,
+    "database_patch_tasks": {},
+    "poolers": None,
     "backup_directory": "/var/backups/alwayson",
     "report_directory": "alwayson-report",
     "health_path": "/healthz",
@@ -71,6 +75,10 @@ READ_LATER = ("artifact", "artifact_sha256", "artifact_signature", "artifact_key
 HOOKS = (*(f"{moment}_{phase}" for phase in PHASES for moment in ("before", "after")), "before_cutover")
 # What a team may set of the verdict between the steps of a canary; see the module canary_verdict.
 GATE_KEYS = ("max_error_percent", "max_latency_factor", "latency_slack_ms", "min_requests")
+# Where a team's own way to patch a database server is: task files that tell what waits, and install it.
+PATCH_TASKS = ("waiting", "apply")
+# Groups that a service need not have.
+OPTIONAL_PARTS = ("databases", "database_servers", "poolers")
 PREFIX = "upgrade_"
 # A playbook's own: which way it goes.
 INTERNAL = ("direction",)
@@ -116,7 +124,7 @@ def describe(variables: Mapping, names: Sequence[str], groups: Mapping[str, Sequ
         service["colours"], wrong = colours.described(service, groups)
         service["hosts"]["members"] = sorted({name for names in service["colours"].values() for name in names})
         problems += wrong
-    for part in ("members", "load_balancers", "databases"):
+    for part in ("members", "load_balancers", *OPTIONAL_PARTS):
         if part not in service["hosts"]:
             hosts, problem = _hosts_of(part, service[part], groups)
             service["hosts"][part] = hosts
@@ -176,8 +184,13 @@ def _choice_problems(service: Mapping, names: Sequence[str]) -> list[str]:
         problems.append(f"upgrade_on_failure is {service['on_failure']!r}: choose one of {', '.join(POLICIES)}")
     if service["patch"] not in PATCHES:
         problems.append(f"upgrade_patch is {service['patch']!r}: choose one of {', '.join(PATCHES)}")
-    elif service["patch"] == NONE and service["direction"] == PATCH:
+    elif service["patch"] == NONE and service["direction"] == PATCH and not service["database_servers"]:
         problems.append(f"upgrade_patch is {NONE}, and patch.yml does nothing else: leave it out, or choose one of {', '.join(PATCHES[1:])}")
+    if service["database_servers"] and not service["poolers"]:
+        problems.append("upgrade_database_servers needs upgrade_poolers, the group of the poolers that hold the clients while a standby takes over")
+    own = service["database_patch_tasks"]
+    if not isinstance(own, Mapping) or (own and set(own) != set(PATCH_TASKS)):
+        problems.append(f"upgrade_database_patch_tasks is {own!r}: give two task files, {' and '.join(PATCH_TASKS)}")
     if not isinstance(service["patch_exclude"], (list, tuple)):
         problems.append(f"upgrade_patch_exclude is {service['patch_exclude']!r}: give a list of shell patterns")
     if not isinstance(service["gate"], Mapping) or set(service["gate"]) - set(GATE_KEYS):
@@ -203,7 +216,7 @@ def _choice_problems(service: Mapping, names: Sequence[str]) -> list[str]:
 
 def _hosts_of(part: str, group: object, groups: Mapping[str, Sequence[str]]) -> tuple[list[str], str]:
     """The hosts of a group, and what is wrong with it."""
-    if part == "databases" and not group:
+    if part in OPTIONAL_PARTS and not group:
         return [], ""
     if group not in groups:
         close = difflib.get_close_matches(str(group), list(groups), n=1)

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from fleet import artifacts, balancers, haproxy, inventory, layout, members, pooler, postgres, processes
+from fleet import artifacts, balancers, haproxy, inventory, layout, members, pooler, postgres, postgresctl, processes
 from fleet.balancers import Software
 from fleet.layout import Layout, LoadBalancer
 from fleet.ports import Endpoint, Ports
@@ -199,6 +199,7 @@ class EmbeddedFleet:
         self.say(f"PostgreSQL at {self.layout.database}, databases {', '.join(layout.TENANTS.values())} ({binaries})")
         server = Postgres(binaries, self.directory / "postgres", self.layout.database, self.directory / "log" / "postgres.log")
         server.create()
+        postgresctl.write(server)
         server.wait_ready(self._launch(server.start))
         server.fill()
         if self.is_replicated:
@@ -210,6 +211,7 @@ class EmbeddedFleet:
         self.say(f"its standby at {self.layout.standby}")
         server = Postgres(binaries, self.directory / STANDBY, self.layout.standby, self.directory / "log" / f"{STANDBY}.log")
         server.create_standby(self.layout.database, "db2")
+        postgresctl.write(server)
         server.wait_ready(self._launch(server.start, STANDBY))
 
     def _start_pooler(self) -> None:
@@ -289,6 +291,8 @@ class EmbeddedFleet:
             processes.end([process for process in self.record.processes.values() if process not in database], grace=STOP_SECONDS)
             # A supervisor that was killed may have left its application.
             processes.end(self._applications(), grace=STOP_SECONDS)
+            # So may somebody who started a server again.
+            database += [server for name in ("postgres", STANDBY) if (server := postgres.running(self.directory / name))]
             processes.end(database, first_signal=postgres.STOP_SIGNAL, grace=STOP_SECONDS)
             for name in ("postgres", STANDBY):
                 postgres.remove_interlock(self.directory / name)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import yaml
 
-from fleet import members, postgres
+from fleet import members, postgres, postgresctl
 from fleet.layout import TENANTS, Layout, Member
 
 
@@ -39,16 +39,21 @@ def describe(layout: Layout, binaries: Path, load_balancers: Mapping[str, dict],
             },
             **_application(layout, name_of),
             "databases": {"hosts": {"db1": _database(layout, binaries)}},
-            **(_replication(layout, pooler_file) if pooler_file else {}),
+            **(_replication(layout, binaries, pooler_file) if pooler_file else {}),
         },
     }
 
 
-def _replication(layout: Layout, pooler_file: Path) -> dict:
-    """The standby and the pooler: not among the databases, which are backed up and migrated at their primary."""
+def _replication(layout: Layout, binaries: Path, pooler_file: Path) -> dict:
+    """The standby and the pooler: not among the databases, which are backed up and migrated at their primary. Both servers are among those to be patched."""
     standby = {"postgresql_login_host": layout.standby.address, "postgresql_login_port": layout.standby.port, "postgresql_login_user": postgres.OWNER}
+    folders = {"db1": layout.directory / "postgres", "db2": layout.directory / "standby"}
+    servers = {name: {"postgresql_data_directory": str(folder / "data"), "postgresql_bin_dir": str(binaries), "postgresql_become": False,
+                      "postgresql_replication": f"user={postgres.REPLICATOR} sslmode=disable gssencmode=disable",
+                      **{f"postgresql_{verb}_command": [sys.executable, postgresctl.__file__, verb, str(folder)] for verb in ("stop", "start")}}
+               for name, folder in folders.items()}
     pooler = {"name": "pooler1", "host": layout.pooler.address, "port": layout.pooler.port, "user": postgres.OWNER, "file": str(pooler_file)}
-    return {"standbys": {"hosts": {"db2": standby}}, "poolers": {"hosts": {"pooler1": {"pooler": pooler}}}}
+    return {"standbys": {"hosts": {"db2": standby}}, "database_servers": {"hosts": servers}, "poolers": {"hosts": {"pooler1": {"pooler": pooler}}}}
 
 
 def _application(layout: Layout, name_of: Callable[[Member], str]) -> dict:

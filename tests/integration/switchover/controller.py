@@ -1,7 +1,10 @@
 # Copyright (c) 2026 The alwayson.upgrade maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A switchover in a process of its own, which kills itself at a step: `controller.py STEP DB1 DB2 POOLER DATABASES_FILE`, the middle three as ADDRESS:PORT."""
+"""A switchover in a process of its own, which kills itself at a step: `controller.py STEP DB1 DB2 POOLER DATABASES_FILE [COMPANION ...]`.
+
+The middle three as ADDRESS:PORT, the companions by the names of their poolers.
+"""
 
 from __future__ import annotations
 
@@ -13,21 +16,39 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[3]
 sys.path[:0] = [str(REPOSITORY / "tests"), str(REPOSITORY / "build" / "collections")]
 
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_companions import Companions  # noqa: E402
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_switchover import Switchover  # noqa: E402
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_window import Limits  # noqa: E402
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_window import Limits, Window  # noqa: E402
 from fleet.ports import Endpoint  # noqa: E402
 from integration.switchover.pair import node_at, pooler_at  # noqa: E402
 
+COMPANION_SECONDS = 30.0
+# Between two steps: the standby was told to become a primary, and is none yet.
+PROMOTING = "promoting"
+
 
 def main() -> None:
-    step, *places, databases = sys.argv[1:]
-    first, second, pooler = (Endpoint(address, int(port)) for address, port in (place.split(":") for place in places))
-    switchover = Switchover(node_at("db1", first), node_at("db2", second), [pooler_at(pooler, databases)], Limits())
-    at(switchover, step, lambda: os.kill(os.getpid(), signal.SIGKILL))
+    step, first, second, pooler, databases, *companions = sys.argv[1:]
+    switchover = Switchover(node_at("db1", endpoint(first)), node_at("db2", endpoint(second)), [pooler_at(endpoint(pooler), databases)], Limits(),
+                            Companions(companions, COMPANION_SECONDS))
+    at(switchover, step, die)
+    if step == PROMOTING:
+        promote, first_process = switchover.new.promote, os.getpid()
+        # The process that outlives this one promotes too.
+        switchover.new.promote = lambda: (promote(), os.getpid() == first_process and die())
     switchover.bring_about()
 
 
-def at(switchover: Switchover, step: str, act) -> None:
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def endpoint(place: str) -> Endpoint:
+    address, _colon, port = place.rpartition(":")
+    return Endpoint(address, int(port))
+
+
+def at(switchover: Window, step: str, act) -> None:
     """Have something happen as soon as a switchover has reached a step."""
     reached = switchover._reached
 

@@ -32,15 +32,21 @@ NAMES = ("db1", "db2")
 
 
 class Pair:
-    """The processes; as a context manager they run inside the block. `db1` is the primary at first."""
+    """The processes; as a context manager they run inside the block. `db1` is the primary at first.
 
-    def __init__(self, folder: Path) -> None:
+    :param poolers: how many PgBouncers there are, each in a folder of its own: `pooler`, `pooler2` and so on.
+    """
+
+    def __init__(self, folder: Path, poolers: int = 1) -> None:
         ports = Ports()
         binaries = open_binaries()
         self.folder = folder
         self.servers = {name: Postgres(binaries, folder / name, ports.endpoint(f"127.0.0.{60 + number}"), folder / f"{name}.log")
                         for number, name in enumerate(NAMES)}
-        self.pooler = Pooler(find_binary(CELLAR), folder / "pooler", ports.endpoint("127.0.0.65"), folder / "pooler.log")
+        names = ["pooler", *(f"pooler{number}" for number in range(2, poolers + 1))]
+        self.all_poolers = {name: Pooler(find_binary(CELLAR), folder / name, ports.endpoint(f"127.0.0.{65 + number}"), folder / f"{name}.log")
+                            for number, name in enumerate(names)}
+        self.pooler = self.all_poolers["pooler"]
         self.processes: dict[str, Process] = {}
 
     def __enter__(self) -> Pair:
@@ -65,9 +71,9 @@ class Pair:
         self.processes[name] = self.servers[name].start()
         self.servers[name].wait_ready(self.processes[name])
 
-    def start_pooler(self) -> None:
-        self.processes["pooler"] = self.pooler.start()
-        self.pooler.wait_ready(self.processes["pooler"])
+    def start_pooler(self, name: str = "pooler") -> None:
+        self.processes[name] = self.all_poolers[name].start()
+        self.all_poolers[name].wait_ready(self.processes[name])
 
     def kill(self, name: str) -> None:
         processes.end([self.processes[name]], first_signal=signal.SIGKILL)
@@ -82,8 +88,8 @@ class Pair:
         return Switchover(self.node(old), self.node(new), self.poolers(), Limits(**limits))
 
     def session(self, name: str, database: str = DATABASE) -> psycopg.Connection:
-        """With a server itself, or with the pooler."""
-        endpoint = self.pooler.endpoint if name == "pooler" else self.servers[name].endpoint
+        """With a server itself, or with a pooler."""
+        endpoint = {**self.all_poolers, **self.servers}[name].endpoint
         return psycopg.connect(host=endpoint.address, port=endpoint.port, user=OWNER, dbname=database, autocommit=True, prepare_threshold=None,
                                sslmode="disable", gssencmode="disable")
 
@@ -122,8 +128,9 @@ class Pair:
             session.execute("CREATE TABLE acknowledged (client integer, number integer, PRIMARY KEY (client, number))")
         self.servers[second].create_standby(self.servers[first].endpoint, second)
         self.start_server(second)
-        self.pooler.create(self.servers[first].endpoint)
-        self.start_pooler()
+        for name, pooler in self.all_poolers.items():
+            pooler.create(self.servers[first].endpoint)
+            self.start_pooler(name)
         self.wait_streaming()
 
 
@@ -132,18 +139,22 @@ def node_at(name: str, endpoint: Endpoint) -> Node:
     return Node(name, Login(host=endpoint.address, port=endpoint.port, user=OWNER, ssl_mode="disable"), Server(endpoint.address, str(endpoint.port)))
 
 
-def pooler_at(endpoint: Endpoint, databases: str) -> PgBouncer:
+def pooler_at(endpoint: Endpoint, databases: str, name: str = "pooler") -> PgBouncer:
     """A pooler as the module drives it."""
-    return PgBouncer("pooler", Login(host=endpoint.address, port=endpoint.port, user=OWNER, ssl_mode="disable"), databases)
+    return PgBouncer(name, Login(host=endpoint.address, port=endpoint.port, user=OWNER, ssl_mode="disable"), databases)
 
 
 @dataclass
 class Load:
-    """Clients through the pooler, at a rate of statements a second, each counted from the moment it was scheduled for: half of them write."""
+    """Clients through the pooler, at a rate of statements a second, each counted from the moment it was scheduled for: half of them write.
+
+    :param first_client: their first number, where another load writes too.
+    """
 
     endpoint: Endpoint
     clients: int = 20
     rate: float = 300.0
+    first_client: int = 0
     acknowledged: set = field(default_factory=set)
     waits_ms: list = field(default_factory=list)
     errors: list = field(default_factory=list)
@@ -161,7 +172,7 @@ class Load:
             try:
                 if connection is None or connection.closed:
                     connection = await self._connect()
-                await self._statement(connection, client, number)
+                await self._statement(connection, self.first_client + client, number)
             except psycopg.Error as error:
                 (self.errors if number % 2 else self.read_errors).append(str(error).strip())
                 if connection is not None:
@@ -212,13 +223,13 @@ def lost(pair: Pair, load: Load, server: str) -> set:
         return load.acknowledged - {tuple(row) for row in session.execute("SELECT client, number FROM acknowledged").fetchall()}
 
 
-def wait_writable(pair: Pair) -> str:
-    """Which of the two a client of the pooler writes to, as soon as one can."""
+def wait_writable(pair: Pair, pooler: str = "pooler") -> str:
+    """Which of the two a client of a pooler writes to, as soon as one can."""
     deadline, why = time.monotonic() + WAIT_SECONDS, None
     addresses = {(server.endpoint.address, server.endpoint.port): name for name, server in pair.servers.items()}
     while time.monotonic() < deadline:
         try:
-            with pair.session("pooler") as session:
+            with pair.session(pooler) as session:
                 session.execute("CREATE TABLE IF NOT EXISTS is_writable ()")
                 return addresses[session.execute("SELECT host(inet_server_addr()), inet_server_port()").fetchone()]
         except psycopg.Error as error:

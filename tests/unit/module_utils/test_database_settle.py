@@ -76,13 +76,13 @@ class Pooler:
         self.calls.append("resume")
 
 
-def settled(old, new, may_promote=False, poolers=None):
+def settled(old, new, may_promote=False, poolers=None, **known):
     """With whom clients go on, what was done to the servers, and what each pooler was told."""
     time = Time()
     nodes = [Node(name, *(state if isinstance(state, tuple) else (state,))[:1], time, state[1] if isinstance(state, tuple) else None)
              for name, state in (("db1", old), ("db2", new))]
     began, poolers = time.now, poolers or [Pooler()]
-    target, problems = settle(*nodes, poolers, may_promote, steady=time.clock.steady, sleep=time.sleep)
+    target, problems = settle(*nodes, poolers, may_promote, **known, steady=time.clock.steady, sleep=time.sleep)
     return target, [node.calls for node in nodes], [pooler.calls for pooler in poolers], problems, time.now - began
 
 
@@ -123,3 +123,14 @@ def test_one_pooler_that_is_gone_does_not_keep_the_others():
     poolers = [Pooler(is_broken=True), Pooler()]
     _target, _calls, told, problems, _seconds = settled(DEAD, PRIMARY, poolers=poolers)
     assert told == [["db1 to db2"], TO_NEW] and problems == ["pooler is gone"]
+
+
+def test_once_the_new_one_was_told_to_be_a_primary_nobody_goes_back():
+    """Its promotion may come to its end at any moment, and then both would take writes."""
+    assert settled(PRIMARY, STANDBY, is_promoted=True)[:3] == (NEW, [[], ["promote"]], [TO_NEW])
+    target, calls, told, _problems, seconds = settled(PRIMARY, DEAD, is_promoted=True)
+    assert (target, calls, told) == (READ_ONLY, [[], []], [TO_NEW]) and seconds >= PATIENCE_SECONDS
+
+
+def test_a_fence_that_somebody_else_may_be_about_to_put_up_is_left_alone():
+    assert settled(PRIMARY, STANDBY, may_unfence=False)[:3] == (OLD, [[], []], [TO_OLD])

@@ -15,12 +15,15 @@ import pytest
 PROGRAM = """
 import os, signal, sys, time
 sys.path.insert(0, {path!r})
-from ansible_collections.alwayson.upgrade.plugins.module_utils._dead_man import dead_man
+from ansible_collections.alwayson.upgrade.plugins.module_utils._dead_man import Mark, dead_man
+
+note = Mark()
 
 def act():
-    open({mark!r}, "w").close()
+    with open({mark!r}, "w") as file:
+        file.write("noted" if note else "nothing")
 
-with dead_man(act, {seconds}):
+with dead_man(act, {seconds}) as within:
     {inside}
 """
 
@@ -52,3 +55,13 @@ def test_it_acts_for_a_whole_group_that_is_killed(tmp_path):
 
 def test_it_acts_for_who_is_late(tmp_path):
     assert run(tmp_path, "time.sleep(1)", seconds=0.2) == (0, True)
+
+
+def test_another_number_of_seconds_counts_from_then_on(tmp_path):
+    assert run(tmp_path, "within(60); time.sleep(1)", seconds=0.2) == (0, False)
+    assert run(tmp_path, "within(60); within(0.2); time.sleep(1)", seconds=4) == (0, True)
+
+
+def test_what_was_noted_down_outlives_who_is_killed(tmp_path):
+    assert run(tmp_path, "note.set(True); note.set(False); note.set(True); os.kill(os.getpid(), signal.SIGKILL)")[1]
+    assert (tmp_path / "acted").read_text(encoding="utf-8") == "noted"

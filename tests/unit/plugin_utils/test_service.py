@@ -19,7 +19,7 @@ def problems(changes: dict, groups: dict | None = None) -> list[str]:
 def test_a_good_description_has_its_defaults_and_hosts():
     service = describe(GOOD, list(GOOD), GROUPS)
     assert service["problems"] == []
-    assert service["hosts"] == {"members": ["app1", "app2"], "load_balancers": ["lb1"], "databases": []}
+    assert service["hosts"] == {"members": ["app1", "app2"], "load_balancers": ["lb1"], "databases": [], "database_servers": [], "poolers": []}
     assert (service["method"], service["backend"], service["max_unavailable"]) == ("half_pool", "app", "25%")
 
 
@@ -43,6 +43,14 @@ def test_a_rollback_and_a_look_need_no_release_and_no_archive():
         assert describe({"upgrade_direction": direction}, ["upgrade_direction"], GROUPS)["problems"] == []
 
 
+def test_database_servers_alone_are_patched_when_nothing_else_is_wanted():
+    alone = {"upgrade_direction": "patch", "upgrade_patch": "none"}
+    assert "patch.yml does nothing else" in describe(alone, list(alone), GROUPS)["problems"][0]
+    alone |= {"upgrade_database_servers": "app", "upgrade_poolers": "app"}
+    described = describe(alone, list(alone), GROUPS)
+    assert described["problems"] == [] and described["hosts"]["database_servers"] == GROUPS["app"]
+
+
 @pytest.mark.parametrize(("changes", "words"), [
     ({"upgrade_members": "ap"}, ["upgrade_members", "'ap'", "did you mean 'app'"]),
     ({"upgrade_members": "spare"}, ["'spare'", "no host"]),
@@ -53,6 +61,9 @@ def test_a_rollback_and_a_look_need_no_release_and_no_archive():
     ({"upgrade_artifact_sha256": ...}, ["upgrade_artifact_sha256", "sha256sum"]),
     ({"upgrade_artifact_signature": "/srv/shop.sig"}, ["upgrade_artifact_keys is not set", "both or neither"]),
     ({"upgrade_artifact_keys": "/etc/signers"}, ["upgrade_artifact_signature is not set"]),
+    ({"upgrade_database_servers": "spare_servers", "upgrade_poolers": "app"}, ["upgrade_database_servers", "'spare_servers'"]),
+    ({"upgrade_database_servers": "app"}, ["upgrade_database_servers needs upgrade_poolers"]),
+    ({"upgrade_database_patch_tasks": {"apply": "/srv/patch.yml"}}, ["upgrade_database_patch_tasks", "give two task files, waiting and apply"]),
     ({"upgrade_metod": "rolling"}, ["upgrade_metod", "did you mean upgrade_method"]),
 ])
 def test_each_mistake_is_named_with_what_to_do(changes, words):

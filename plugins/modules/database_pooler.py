@@ -1,0 +1,188 @@
+#!/usr/bin/python
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: database_pooler
+short_description: Have a PgBouncer on a host of its own take part in a switchover that is led from another host
+version_added: 0.3.0
+author: The alwayson.upgrade maintainers (@alwayson)
+description:
+  - Runs on the host of a PgBouncer at the same time as M(alwayson.upgrade.database_switchover) on another host, which has the pooler among its C(companions).
+    It says on O(new_primary) that it is there, holds the pooler's clients when it is told to, and has them go on with O(new_primary) as soon as that takes
+    writes.
+  - Whatever becomes of it, or of whoever leads, clients go on with the server that takes writes. A second process sees to that, which outlives the first one.
+  - A pooler whose host was away during a switchover still sends to the old primary. It is led to the new one without a leader, when the old primary says that
+    it takes no writes.
+  - Nothing is changed when it is done already.
+extends_documentation_fragment:
+  - alwayson.upgrade.switchover
+  - alwayson.upgrade.fence
+attributes:
+  check_mode:
+    support: full
+    description: Looks at the new primary and the pooler's file, waits for nobody, and changes nothing.
+  diff_mode:
+    support: none
+    description: The role of two servers is no text.
+options:
+  state:
+    description: What M(alwayson.upgrade.database_switchover) is told.
+    type: str
+    choices: [switched, failed_over]
+    default: switched
+  pooler:
+    description: The PgBouncer.
+    type: dict
+    required: true
+    suboptions:
+      name:
+        description: Its name, under which the leader has it among its C(companions).
+        type: str
+        required: true
+      host:
+        description: Its address, as seen from its own host.
+        type: str
+        required: true
+      port:
+        description: Its port.
+        type: int
+        default: 6432
+      user:
+        description: One of its C(admin_users).
+        type: str
+        default: pgbouncer
+      password:
+        description: The password of O(pooler.user).
+        type: str
+      ssl_mode:
+        description: As libpq's C(sslmode).
+        type: str
+        default: prefer
+      file:
+        description: The file that has its section C([databases]), or that this section includes, on its host.
+        type: path
+        required: true
+requirements:
+  - psycopg (version 3) or psycopg2 on the host that the module runs on
+notes:
+  - Begin it in the background (C(async), C(poll=0)) on each of these hosts, run M(alwayson.upgrade.database_switchover), and fetch the results. So the number
+    of forks does not matter. C(playbooks/tasks/switch_database.yml) does so.
+  - It needs the same O(login_user) and O(login_db) as the leader, and with O(state=switched) the right to execute C(pg_reload_conf) and C(ALTER SYSTEM) on
+    C(default_transaction_read_only), in case that the leader's whole host is lost.
+seealso:
+  - module: alwayson.upgrade.database_switchover
+"""
+
+EXAMPLES = r"""
+- name: Have pooler2 take part
+  alwayson.upgrade.database_pooler:
+    old_primary:
+      name: db1
+      host: 10.0.0.51
+    new_primary:
+      name: db2
+      host: 10.0.0.52
+    login_user: upgrade
+    login_password: "{{ vault_upgrade_password }}"
+    pooler:
+      name: pooler2
+      host: 127.0.0.1
+      user: upgrade
+      password: "{{ vault_upgrade_password }}"
+      file: /etc/pgbouncer/databases.ini
+  become: true
+  become_user: postgres
+  delegate_to: pooler2
+  async: 300
+  poll: 0
+  register: companion
+
+- name: Have db2 take over from db1
+  alwayson.upgrade.database_switchover:
+    old_primary:
+      name: db1
+      host: 10.0.0.51
+    new_primary:
+      name: db2
+      host: 10.0.0.52
+    login_user: upgrade
+    login_password: "{{ vault_upgrade_password }}"
+    poolers:
+      - name: pooler1
+        host: 127.0.0.1
+        user: upgrade
+        password: "{{ vault_upgrade_password }}"
+        file: /etc/pgbouncer/databases.ini
+    companions: [pooler2]
+  become: true
+  become_user: postgres
+  delegate_to: pooler1
+
+- name: See how pooler2 did
+  ansible.builtin.async_status:
+    jid: "{{ companion.ansible_job_id }}"
+  become: true
+  become_user: postgres
+  delegate_to: pooler2
+  register: done
+  until: done.finished
+  retries: 60
+  delay: 1
+"""
+
+RETURN = r"""
+primary:
+  description: Who takes writes of the pooler's clients now. In check mode, who would.
+  returned: success
+  type: str
+  sample: db2
+steps:
+  description: Milliseconds from the beginning of the pause to the end of each step. Empty when nobody was held.
+  returned: success
+  type: dict
+  sample: {paused: 3.3, promoted: 46.3, resumed: 50.4}
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.alwayson.upgrade.plugins.module_utils import _database_options, _fence, _pgbouncer
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_companion import Companion
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_window import Result, SwitchoverError
+from ansible_collections.alwayson.upgrade.plugins.module_utils._interruption import unwind_when_ended
+from ansible_collections.alwayson.upgrade.plugins.module_utils._pgbouncer import PoolerError
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import PostgresqlError
+
+ARGUMENTS = {
+    "state": {"type": "str", "choices": ["switched", "failed_over"], "default": "switched"},
+    **_database_options.ARGUMENTS,
+    "pooler": {"type": "dict", "required": True, "options": _pgbouncer.POOLER},
+}
+
+
+def main() -> None:
+    module = AnsibleModule(argument_spec={**_fence.ARGUMENTS, **ARGUMENTS}, supports_check_mode=True)
+    unwind_when_ended(SwitchoverError)
+    try:
+        with _fence.admitted(module.params["fence"], module.check_mode):
+            result = take_part(module.params, module.check_mode)
+    except (SwitchoverError, PoolerError, PostgresqlError, _fence.FenceError) as error:
+        module.fail_json(msg=str(error))
+    module.exit_json(changed=result.changed, primary=module.params["new_primary"]["name"], steps=result.steps)
+
+
+def take_part(options: dict, check_mode: bool) -> Result:
+    """Have it done, or see whether it would be."""
+    old, new = _database_options.nodes(options)
+    companion = Companion(old, new, _pgbouncer.of([options["pooler"]])[0], _database_options.limits(options), options["companion_timeout"],
+                          may_go_back=options["state"] == "switched")
+    if not check_mode:
+        return companion.bring_about()
+    companion.result.changed = companion.survey() or bool(companion.stragglers)
+    return companion.result
+
+
+if __name__ == "__main__":
+    main()

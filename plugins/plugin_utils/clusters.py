@@ -1,0 +1,48 @@
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Database servers as clusters, told by what each of them is now: who takes writes, who follows, who was relieved and follows nobody. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+
+def database_clusters(servers: Mapping[str, Mapping], switch_back: bool = False) -> dict:
+    """Which servers belong together, and in which order they are patched.
+
+    :param servers: host to ``{system_identifier, primary, read_only, waiting}`` (``waiting``: what is to be installed there), or to ``{problem}``.
+    :param switch_back: whether the primary of now is to be the primary again.
+    :returns: ``{clusters, problems}``; a cluster is ``{primary, hosts, relieved, first, successor, last, returns}``: ``relieved`` are to follow the primary
+        before anything else, ``first`` are patched while they are standbys, ``successor`` takes over from a primary that waits (None when it does not),
+        which is ``last``.
+    """
+    problems = [f"database server {name} cannot be read: {facts['problem']}. Repair it, or take it out of the group"
+                for name, facts in sorted(servers.items()) if facts.get("problem")]
+    by_data: dict[str, list[str]] = {}
+    for name in sorted(set(servers) - {name for name, facts in servers.items() if facts.get("problem")}):
+        by_data.setdefault(servers[name]["system_identifier"], []).append(name)
+    clusters = []
+    for hosts in by_data.values():
+        writable = [name for name in hosts if servers[name]["primary"] and not servers[name]["read_only"]]
+        if len(writable) != 1:
+            problems.append(f"of the database servers {', '.join(hosts)}, which have the same data, {' and '.join(writable) or 'none'} take writes: "
+                            "one should. Repair that first (alwayson.upgrade.failover, alwayson.upgrade.database_rejoin)")
+            continue
+        clusters.append(_cluster(writable[0], hosts, servers, switch_back))
+        if clusters[-1]["last"] and len(hosts) == 1:
+            problems.append(f"database server {hosts[0]} has no standby in the group that could take over: patch it in a window of its own, or give it one")
+    return {"clusters": clusters, "problems": problems}
+
+
+def _cluster(primary: str, hosts: list[str], servers: Mapping[str, Mapping], switch_back: bool) -> dict:
+    standbys = [name for name in hosts if name != primary]
+    is_due = bool(servers[primary]["waiting"])
+    return {
+        "primary": primary, "hosts": hosts,
+        "relieved": [name for name in standbys if servers[name]["primary"]],
+        "first": [name for name in standbys if servers[name]["waiting"]],
+        "successor": standbys[0] if is_due and standbys else None,
+        "last": [primary] if is_due else [],
+        "returns": bool(is_due and switch_back),
+    }

@@ -1,0 +1,167 @@
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Two PgBouncers whose files are in folders of their own, each driven by another process: both have their clients go on, whoever dies."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_companions import Companions
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_failover import Failover
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_meeting import READY, of
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_switchover import Switchover
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_window import Limits, SwitchoverError
+from ansible_collections.alwayson.upgrade.plugins.module_utils._waiting import wait_for
+from integration.switchover.controller import COMPANION_SECONDS, PROMOTING, at
+from integration.switchover.pair import Load, Loading, Pair, lost, wait_writable
+
+HERE = Path(__file__).parent
+NOWHERE = "none"
+
+
+@pytest.fixture
+def pair(tmp_path_factory):
+    with Pair(tmp_path_factory.mktemp("pair") / "run", poolers=2) as made:
+        yield made
+
+
+def leader(pair, kind=Switchover, patience: float = COMPANION_SECONDS):
+    return kind(pair.node("db1"), pair.node("db2"), pair.poolers(), Limits(window_seconds=5.0), Companions(["pooler2"], patience))
+
+
+@contextlib.contextmanager
+def companion(pair, step: str = NOWHERE, fate: str = "kill"):
+    """The second pooler's own process while the block runs; afterwards the list has its status and what it said."""
+    pooler, found = pair.all_poolers["pooler2"], []
+    places = [str(endpoint) for endpoint in (*(server.endpoint for server in pair.servers.values()), pooler.endpoint)]
+    with subprocess.Popen([sys.executable, str(HERE / "companion.py"), step, fate, *places, str(pooler.databases), "pooler2"], stdout=subprocess.PIPE,
+                          text=True) as process:
+        try:
+            yield found
+            if fate == "stop":
+                process.send_signal(signal.SIGCONT)
+            said, _none = process.communicate(timeout=60)
+            found += [process.returncode, json.loads(said or "{}")]
+        finally:
+            process.kill()
+
+
+@contextlib.contextmanager
+def loads(pair):
+    """Clients of both poolers while the block runs."""
+    both = Load(pair.all_poolers["pooler"].endpoint, rate=150), Load(pair.all_poolers["pooler2"].endpoint, rate=150, first_client=100)
+    with Loading(both[0]), Loading(both[1]):
+        yield both
+
+
+def assert_quiet(pair, both, primary: str) -> None:
+    """No error, nothing lost, and both poolers send there."""
+    assert [(load.errors, load.read_errors) for load in both] == [([], [])] * 2
+    assert [lost(pair, load, primary) for load in both] == [set(), set()] and all(len(load.acknowledged) > 100 for load in both)
+    assert where(pair) == [primary, primary]
+
+
+def wait_ready(pair) -> None:
+    """Wait until the companion is there: its start takes long beside a load."""
+    with pair.node("db2").opened() as node:
+        assert wait_for(lambda: node.said([of(READY, "pooler2")]), COMPANION_SECONDS, 0.01)
+
+
+def where(pair) -> list[str]:
+    return [wait_writable(pair, name) for name in ("pooler", "pooler2")]
+
+
+def test_clients_of_both_poolers_wait_for_a_moment_and_nothing_is_lost(pair):
+    with loads(pair) as both, companion(pair) as found:
+        result = leader(pair).bring_about()
+    assert result.changed and list(result.steps) == ["paused", "fenced", "replayed", "promoted", "resumed"]
+    assert found == [0, {"changed": True, "steps": ["paused", "promoted", "resumed"]}]
+    assert_quiet(pair, both, "db2")
+    with companion(pair) as found:
+        assert not leader(pair).bring_about().changed
+    assert found == [0, {"changed": False, "steps": []}]
+
+
+def test_nothing_is_begun_before_all_are_there(pair):
+    with loads(pair) as both:
+        with pytest.raises(SwitchoverError, match=r"nobody has come for the poolers pooler2 within 0.5 s: run alwayson.upgrade.database_pooler on their hosts"):
+            leader(pair, patience=0.5).bring_about()
+    assert_quiet(pair, both, "db1")
+
+
+def test_a_companion_is_told_that_nothing_is_begun(pair):
+    with companion(pair) as found:
+        with pytest.raises(SwitchoverError, match="db1 .* runs"):
+            leader(pair, Failover).bring_about()
+    assert found[0] == 0 and "has given up before anybody was held" in found[1]["error"]
+
+
+@pytest.mark.parametrize("step", ["fenced", PROMOTING, *(pytest.param(name, marks=pytest.mark.thorough) for name in ("paused", "replayed", "promoted"))])
+def test_a_leader_that_is_killed_leaves_clients_of_both_that_go_on(pair, step):
+    places = [str(endpoint) for endpoint in (*(server.endpoint for server in pair.servers.values()), pair.pooler.endpoint)]
+    with loads(pair) as both, companion(pair) as found:
+        done = subprocess.run([sys.executable, str(HERE / "controller.py"), step, *places, str(pair.pooler.databases), "pooler2"], check=False, timeout=60)
+        assert done.returncode == -signal.SIGKILL
+        on = where(pair)
+    assert on == ["db2" if step in (PROMOTING, "promoted") else "db1"] * 2 and found[0] == 0
+    assert_quiet(pair, both, on[0])
+    with companion(pair) as found:
+        assert leader(pair).bring_about().changed == (on[0] == "db1")
+    assert where(pair) == ["db2", "db2"]
+
+
+@pytest.mark.parametrize(("step", "fate"), [("paused", "kill"), ("promoted", "kill"), ("promoted", "stop")])
+def test_a_companion_that_is_killed_or_stopped_leaves_clients_of_both_that_go_on(pair, step, fate):
+    with loads(pair) as both, companion(pair, step, fate) as found, contextlib.suppress(SwitchoverError):
+        leader(pair).bring_about()
+    on = where(pair)
+    assert on[0] == on[1] and (step != "promoted" or on[0] == "db2")
+    assert_quiet(pair, both, on[0])
+    if fate == "kill":
+        assert found == [-signal.SIGKILL, {}]
+    with companion(pair):
+        leader(pair).bring_about()
+    assert where(pair) == ["db2", "db2"]
+
+
+def test_a_pooler_elsewhere_that_dies_comes_back_to_the_new_primary(pair):
+    switchover = leader(pair)
+
+    def die() -> None:
+        pair.kill("pooler2")
+        pair.start_pooler("pooler2")
+
+    with loads(pair) as both, companion(pair):
+        at(switchover, "fenced", die)
+        with contextlib.suppress(SwitchoverError):
+            switchover.bring_about()
+        assert where(pair) == ["db2", "db2"]
+    assert (both[0].errors, both[0].read_errors) == ([], []) and [lost(pair, load, "db2") for load in both] == [set(), set()]
+    # Whoever was connected to it was cut off, and what it let through meanwhile was refused.
+    assert both[1].errors + both[1].read_errors
+
+
+def test_after_a_crash_the_clients_of_both_go_on_with_the_standby(pair):
+    pair.be_synchronous()
+    with loads(pair) as both, companion(pair) as found:
+        wait_ready(pair)
+        pair.kill("db1")
+        result = leader(pair, Failover).bring_about()
+        assert where(pair) == ["db2", "db2"]
+    assert result.changed and result.synchronous and found[1]["changed"]
+    assert [lost(pair, load, "db2") for load in both] == [set(), set()]
+    assert all(len(load.errors) + len(load.read_errors) <= 3 * load.clients for load in both)
+
+
+def test_a_pooler_whose_host_was_away_is_led_later_without_a_leader(pair):
+    assert pair.switchover().bring_about().changed and wait_writable(pair) == "db2"
+    with companion(pair) as found:
+        pass
+    assert found == [0, {"changed": True, "steps": []}] and where(pair) == ["db2", "db2"]
