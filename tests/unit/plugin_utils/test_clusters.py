@@ -31,8 +31,8 @@ def test_an_interrupted_run_goes_on_with_whom_it_relieved():
 
 def test_clusters_are_told_by_their_data():
     found = database_clusters({"a1": server(primary=True), "a2": server(), "b1": server(primary=True, data="2"), "b2": server(data="2")}, switch_back=True)
-    assert [(cluster["hosts"], cluster["successor"], cluster["returns"]) for cluster in found["clusters"]] == [(["a1", "a2"], "a2", True),
-                                                                                                            (["b1", "b2"], "b2", True)]
+    told = [(cluster["hosts"], cluster["successor"], cluster["returns"]) for cluster in found["clusters"]]
+    assert told == [(["a1", "a2"], "a2", True), (["b1", "b2"], "b2", True)]
 
 
 def test_what_is_not_sound_is_refused():
