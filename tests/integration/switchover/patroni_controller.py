@@ -1,7 +1,10 @@
 # Copyright (c) 2026 The alwayson.upgrade maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A switchover by Patroni in a process that is killed when Patroni has been asked: `patroni_controller.py URL USER PASSWORD NODE1 NODE2 POOLER DATABASES_FILE`."""
+"""A switchover by Patroni in a process that is killed when Patroni has been asked.
+
+`patroni_controller.py URL USER PASSWORD NODE1 NODE2 POOLER DATABASES_FILE`
+"""
 
 from __future__ import annotations
 
