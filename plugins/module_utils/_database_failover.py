@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from typing import Sequence
 
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_node import Node
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_window import SYNCHRONOUS, SwitchoverError, Window
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_node import LISTENS, Node
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_window import SYNCHRONOUS, Result, SwitchoverError, Window
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import PostgresqlError
+from ansible_collections.alwayson.upgrade.plugins.module_utils._synchronous_names import always_waits_for, waits_for
 
 
 class Failover(Window):
@@ -24,16 +25,54 @@ class Failover(Window):
     def survey(self) -> bool:
         """See `Window.survey`."""
         with self.new.opened():
+            self.result.system_identifier = self.new.system_identifier()
             if not self.new.is_in_recovery():
                 self._require_followed()
                 return False
             self._require_dead()
-            self.result.synchronous = self.new.is_named_in(self.new.setting(SYNCHRONOUS))
-        self._require_pointed(self.old, self.new)
-        if not self.result.synchronous and not self.accept_loss:
-            raise SwitchoverError(f"{self.new} is not named in {SYNCHRONOUS}, so {self.old} may have acknowledged writes that it never got. "
-                                  f"Bring {self.old} back, or accept that loss (data_loss=accept)")
+            self._survey_new()
+        for pooler in self.poolers:
+            # A failover that did not get to its end may have left clients reading from the new one.
+            if not {self.old.address, self.new.address} & set(pooler.servers().values()):
+                raise self._misled(pooler, self.old)
         return True
+
+    def bring_about(self) -> Result:
+        """See `Window.bring_about`. An old primary that has come back as it was is fenced, now and whenever this is run again."""
+        super().bring_about()
+        with self.new.opened():
+            self.result.timeline = self.new.timeline()
+        self._keep_old_away()
+        return self.result
+
+    def _survey_new(self) -> None:
+        """Whether the new one has what is needed to take over, in its own session."""
+        self._require_synchronous(self.new.streams_as_named())
+
+    def _require_synchronous(self, name: str) -> None:
+        # Kept before the process is doubled: whichever of the two finds no way puts it back, for the next one to find it.
+        names = self._names = self.new.setting(SYNCHRONOUS)
+        self.result.synchronous = always_waits_for(names, name)
+        if self.result.synchronous or self.accept_loss:
+            return
+        why = f"{SYNCHRONOUS} of {self.new} is {names!r}, which has not every commit wait for {name}" if name.lower() in waits_for(names)[1] else (
+            f"{self.new} is not named in {SYNCHRONOUS}")
+        raise SwitchoverError(f"{why}, so {self.old} may have acknowledged writes that it never got. Bring {self.old} back, or accept that loss "
+                              "(data_loss=accept)")
+
+    def _keep_old_away(self) -> None:
+        if self.old.knock() != LISTENS:
+            return
+        try:
+            with self.old.opened():
+                if self.old.is_in_recovery() or self.old.is_fenced():
+                    return
+                self.old.fence()
+        except PostgresqlError as error:
+            self.result.warnings.append(f"{self.old} runs again and could not be made read only ({error}): stop it, it must not take writes beside {self.new}")
+            return
+        self.result.changed = True
+        self.result.warnings.append(f"{self.old} ran again beside {self.new} and was made read only: what it took meanwhile is lost when it follows {self.new}")
 
     def _require_dead(self) -> None:
         if self.is_lost or self.old.is_refusing():
@@ -52,12 +91,21 @@ class Failover(Window):
         return True
 
     def _prepare(self) -> None:
+        if not self.new.claim_promotion():
+            raise SwitchoverError(f"{self.old} is being started at this moment: its guard has asked {self.new} and was told that it may. "
+                                  "See what becomes of it, and try again in some seconds")
         self._wait_for_nobody()
         self.result.warnings.append(f"{self.old} must not come back as it was: have it follow {self.new}")
 
     def _act(self) -> None:
         self._hold()
+        # Again: no guard lets it start any more, but one may have done so shortly before this promotion was claimed.
+        self._require_dead()
+        self._complete()
         self._promote()
+
+    def _complete(self) -> None:
+        """Have the new one get what it does not have yet."""
 
 
 class Redirection(Window):

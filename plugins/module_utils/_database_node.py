@@ -21,6 +21,10 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql_catal
 from ansible_collections.alwayson.upgrade.plugins.module_utils._waiting import wait_for
 
 KNOCK_SECONDS, FENCE_SECONDS = 1.0, 5.0
+REFUSES, LISTENS, SILENT = "refuses", "listens", "silent"
+# Held by whoever is about to promote a standby, shared; and for some seconds, alone, by the guard of a server that this standby lets start as a primary:
+# roles/database_guard. It counts in one database, which is login_db.
+PROMOTION_LOCK = 4_909_207_133_501
 MESSAGE_PREFIX = "alwayson.upgrade"
 FENCE = "default_transaction_read_only"
 OLD_TRANSACTIONS = """
@@ -86,15 +90,19 @@ class Node:
         """Those of the words that somebody says here."""
         return _database_meeting.said(self._session, words)
 
-    def is_refusing(self) -> bool:
-        """Whether its host says that nothing listens there: then the server is dead, and not only out of reach."""
+    def knock(self) -> str:
+        """Whether something listens there, or its host says that nothing does, or nobody answers: `LISTENS`, `REFUSES`, `SILENT`."""
         try:
             socket.create_connection((self._login.host, self._login.port), timeout=KNOCK_SECONDS).close()
         except ConnectionRefusedError:
-            return True
+            return REFUSES
         except OSError:
-            return False
-        return False
+            return SILENT
+        return LISTENS
+
+    def is_refusing(self) -> bool:
+        """Whether its host says that nothing listens there: then the server is dead, and not only out of reach."""
+        return self.knock() == REFUSES
 
     def is_in_recovery(self) -> bool:
         """Whether it takes no writes because it is a standby."""
@@ -118,12 +126,7 @@ class Node:
         named = re.search(r"application_name=('[^']*'|\S+)", rows[0][0] or "")
         return named[1].strip("'") if named else self._session.value("SELECT coalesce(nullif(current_setting('cluster_name'), ''), 'walreceiver')")
 
-    def is_named_in(self, names: str) -> bool:
-        """Whether a value of ``synchronous_standby_names`` has its commits wait for this server."""
-        found = {word.strip().strip('"').lower() for word in re.split(r"[(),]|\b(?:FIRST|ANY)\s+\d+|^\s*\d+\s*(?=\()", names, flags=re.IGNORECASE)}
-        return bool({"*", (self.streams_as_named() or "").lower()} & (found - {""}))
-
-    def streams_as_named(self) -> str | None:
+    def streams_as_named(self) -> str:
         """Under which name it streams, or would: its primary may be gone."""
         named = re.search(r"application_name=('[^']*'|\S+)", self.setting("primary_conninfo") or "")
         return named[1].strip("'") if named else self.setting("cluster_name") or "walreceiver"
@@ -172,6 +175,18 @@ class Node:
     def bytes_behind(self, lsn: str) -> int:
         """How much of its primary's log it has not replayed."""
         return int(self._session.value("SELECT pg_wal_lsn_diff(%s::pg_lsn, pg_last_wal_replay_lsn())", (lsn,)))
+
+    def claim_promotion(self) -> bool:
+        """Keep the guard of another server from starting that beside this standby, as long as this session lasts; False when it has just done so."""
+        return bool(self._session.value("SELECT pg_try_advisory_lock_shared(%s)", (PROMOTION_LOCK,)))
+
+    def timeline(self) -> int:
+        """The timeline that it writes on, as a primary."""
+        return int(self._session.value("SELECT substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)"), 16)
+
+    def system_identifier(self) -> str:
+        """What names its data."""
+        return identity(self._session)["system_identifier"]
 
     def promote(self) -> None:
         """Begin to make it a primary."""

@@ -27,7 +27,7 @@ AUTO, SIGNAL, PID = "postgresql.auto.conf", "standby.signal", "postmaster.pid"
 CONFIGURATION = ("postgresql.conf", AUTO, "pg_hba.conf", "pg_ident.conf")
 # What was set when it was relieved, and what it follows.
 ENTRY = re.compile(r"\s*(?P<name>[\w.]+)\s*=?")
-OWN = ("default_transaction_read_only", "primary_conninfo", "primary_slot_name")
+OWN = ("default_transaction_read_only", "primary_conninfo", "primary_slot_name", "recovery_target_action")
 PAUSE_SECONDS = 0.2
 KEEP_LOG, TAKEN_SECONDS = "wal_keep_size = '1TB'", 1.0
 MESSAGE_BYTES = 1500

@@ -8,9 +8,8 @@ from __future__ import annotations
 from typing import Sequence
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_node import Node
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_window import SwitchoverError, Window
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_window import RETRY_MOST_MS, RETRY_SETTING, SwitchoverError, Window
 
-RETRY_SETTING, RETRY_MOST_MS = "wal_retrieve_retry_interval", 500
 IN_SYNC = ("sync", "quorum")
 
 

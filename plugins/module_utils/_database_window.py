@@ -28,6 +28,7 @@ PREPARATION_SECONDS = 600.0
 # What is added to the window before the dead man's switch takes over: this process has seen by then that it is late.
 GRACE_SECONDS = 1.0
 SYNCHRONOUS = "synchronous_standby_names"
+RETRY_SETTING, RETRY_MOST_MS = "wal_retrieve_retry_interval", 500
 
 
 class SwitchoverError(Exception):
@@ -46,12 +47,17 @@ class Limits:
 
 @dataclass
 class Result:
-    """What was done. `steps`: milliseconds from the beginning of the pause to the end of each step; `lsn`: where the old log ends."""
+    """What was done. `steps`: milliseconds from the beginning of the pause to the end of each step; `lsn`: where the old log ends.
+
+    `timeline` and `system_identifier` tell the new primary from the old one: None unless that one was found dead.
+    """
 
     changed: bool
     steps: dict[str, float] = field(default_factory=dict)
     lsn: str | None = None
     synchronous: bool = False
+    timeline: int | None = None
+    system_identifier: str | None = None
     warnings: list[str] = field(default_factory=list)
 
 
@@ -67,7 +73,7 @@ class Window:
         self.result = Result(changed=True)
         # Poolers that missed what is done already.
         self.stragglers: list[PgBouncer] = []
-        self._began, self._names = 0.0, ""
+        self._began, self._names, self._is_blown = 0.0, "", False
         self._is_promoted = Mark()
 
     # -- what a kind of exchange says
@@ -176,14 +182,17 @@ class Window:
         self._reached("resumed")
 
     def _wait(self, is_so: Callable[[], bool], otherwise: str) -> None:
-        while not is_so():
+        try:
+            while not is_so():
+                self._require_time(otherwise)
+                self.clock.sleep(POLL_SECONDS)
+        finally:
+            # A session that was cut off because of that is no reason of its own.
             self._require_time(otherwise)
-            self.clock.sleep(POLL_SECONDS)
-        self._require_time(otherwise)
 
     def _require_time(self, otherwise: str) -> None:
         """Whoever was stopped for a while must not go on: another process has taken over then."""
-        if self.clock.steady() - self._began > self.limits.window_seconds:
+        if self._is_blown or self.clock.steady() - self._began > self.limits.window_seconds:
             raise SwitchoverError(f"{otherwise}, within the {self.limits.window_seconds:g} s that clients may be held")
 
     def _reached(self, step: str) -> None:
@@ -195,6 +204,7 @@ class Window:
         """A server or a pooler that does not answer any more ends the window, too."""
 
         def blow() -> None:
+            self._is_blown = True
             for one in (*self._nodes(), *self.poolers):
                 one.shut_down()
 
@@ -211,9 +221,12 @@ class Window:
         for pooler in self.poolers:
             there = set(pooler.servers().values())
             if pooler not in self.stragglers and (right.address not in there or wrong.address in there):
-                told = ", ".join(sorted(f"{server.host}:{server.port}" for server in there)) or "nowhere"
-                raise SwitchoverError(f"pooler {pooler.name} sends to {told}, and {right} is {right.address.host}:{right.address.port} for it: "
-                                      "correct the addresses, or its file")
+                raise self._misled(pooler, right)
+
+    def _misled(self, pooler: PgBouncer, right: Node) -> SwitchoverError:
+        told = ", ".join(sorted(f"{server.host}:{server.port}" for server in set(pooler.servers().values()))) or "nowhere"
+        return SwitchoverError(f"pooler {pooler.name} sends to {told}, and {right} is {right.address.host}:{right.address.port} for it: "
+                               "correct the addresses, or its file")
 
     def _require_followed(self) -> None:
         """It is done already. A pooler that missed it, because its host was away then, is to be led when the old server itself says that it was relieved."""
@@ -231,13 +244,14 @@ class Window:
             return False
 
     def _settle(self) -> tuple[str, list[str]]:
-        return settle(self.old, self.new, self.poolers, self._is_complete(), bool(self._is_promoted))
+        target, problems = settle(self.old, self.new, self.poolers, self._is_complete(), bool(self._is_promoted))
+        if target != NEW and self._names:
+            with contextlib.suppress(PostgresqlError), self.new.opened():
+                self.new.configure(SYNCHRONOUS, self._names)
+        return target, problems
 
     def _gone_on(self, settled: tuple[str, list[str]]) -> str:
         target, problems = settled
-        if target == OLD and self._names:
-            with contextlib.suppress(PostgresqlError), self.new.opened():
-                self.new.configure(SYNCHRONOUS, None)
         told = {
             OLD: f"Clients go on with {self.old}, as before",
             NEW: f"Clients go on with {self.new}, which is the primary now: have {self.old} follow it",

@@ -14,8 +14,9 @@ MAINTENANCE_DATABASE = "postgres"
 
 REPLICAS = """
 SELECT application_name, coalesce(host(client_addr), 'local'), state, sync_state,
-       (pg_wal_lsn_diff(CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END, replay_lsn))::bigint,
-       extract(epoch FROM replay_lag)::float8
+       (pg_wal_lsn_diff(CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END, coalesce(replay_lsn, flush_lsn)))::bigint,
+       extract(epoch FROM coalesce(replay_lag, flush_lag))::float8,
+       CASE WHEN replay_lsn IS NOT NULL THEN 'standby' WHEN state = 'streaming' AND write_lsn IS NOT NULL THEN 'receiver' END
   FROM pg_stat_replication WHERE state IS DISTINCT FROM 'backup' ORDER BY application_name, pid
 """
 
@@ -46,8 +47,11 @@ def require_primary(connection: Connection, purpose: str) -> None:
 
 
 def replicas(connection: Connection) -> list[dict]:
-    """Who streams from this server now. `lag_bytes` and `lag_seconds` are None where the server does not know them, or does not tell this role."""
-    keys = ("name", "address", "state", "sync_state", "lag_bytes", "lag_seconds")
+    """Who streams from this server now. `lag_bytes` and `lag_seconds` are None where the server does not know them, or does not tell this role.
+
+    `kind`: ``standby``, or ``receiver``, which writes the log to files and replays nothing, so that its lag is what it has not on its disk; None as above.
+    """
+    keys = ("name", "address", "state", "sync_state", "lag_bytes", "lag_seconds", "kind")
     return [dict(zip(keys, row)) for row in connection.rows(REPLICAS)]
 
 

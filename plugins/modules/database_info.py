@@ -72,6 +72,8 @@ replicas:
   description:
     - Who streams from the server now. Lags are V(null) where the server does not know them or does not tell them to this role.
     - A role needs the rights of C(pg_monitor) to see more than the names.
+    - The C(kind) is V(standby), or V(receiver) for C(pg_receivewal) and its like, which writes the log to files and replays nothing. What such a one lags is
+      what it has not on its disk. Nobody can be sent there.
   returned: success
   type: list
   elements: dict
@@ -82,6 +84,7 @@ replicas:
       sync_state: async
       lag_bytes: 0
       lag_seconds: 0.002
+      kind: standby
 databases:
   description:
     - By name, the size in bytes, the number of tables, and the rows of the ledger in the order in which they were applied.

@@ -16,8 +16,8 @@ description:
   - Whatever becomes of it, clients go on. When the module fails, or is killed, or a server does not answer any more, the poolers are sent to the server that
     takes writes, and resumed. A second process sees to that, which outlives the first one.
   - Nothing is begun when the standby lags or does not stream, or when a transaction has lasted so long that a pause would wait for it.
-  - After a crash the standby is promoted and the clients go on there. The old primary must not come back as it was, see
-    M(alwayson.upgrade.database_rejoin).
+  - After a crash the standby is promoted and the clients go on there. The old primary must not come back as it was. If it has done so by the end, or when this
+    is run again, it is made read only. See M(alwayson.upgrade.database_fence), the role database_guard and M(alwayson.upgrade.database_rejoin).
   - Nothing is changed when it is done already.
 extends_documentation_fragment:
   - alwayson.upgrade.switchover
@@ -42,11 +42,40 @@ options:
     default: switched
   data_loss:
     description:
-      - Whether a standby may be promoted that is not named in C(synchronous_standby_names), and so may lack what the dead primary acknowledged. It is asked
-        for its own value of that, which is the same on both servers as a rule.
+      - Whether a standby may be promoted that C(synchronous_standby_names) has not every commit wait for, and so may lack what the dead primary acknowledged.
+        It is asked for its own value of that, which is the same on all servers as a rule.
+      - One of several that are enough, such as V(ANY 1 (db2, db3)), is not waited for every time, nor is who is meant by V(*).
     type: str
     choices: [refuse, accept]
     default: refuse
+  warm_log:
+    description:
+      - With O(state=failed_over), that O(new_primary) is no standby that streams. It is in recovery from a log that C(pg_receivewal --synchronous) receives,
+        and this module runs on its host. It takes over when the primary and its standby are both dead.
+      - The receiver is ended, its last segment is renamed so that recovery finds it, and the server is promoted when it has replayed the last record in it.
+      - It is a synchronous one if C(synchronous_standby_names) has every commit wait for the receiver, such as V(FIRST 2 (db2, db3_log)) does.
+    type: dict
+    version_added: 0.3.0
+    suboptions:
+      directory:
+        description: The folder that the receiver writes to, from which the server's C(restore_command) copies.
+        type: path
+        required: true
+      name:
+        description: The receiver's C(application_name), under which C(synchronous_standby_names) names it.
+        type: str
+        required: true
+      bin_dir:
+        description: Folder of C(pg_waldump), such as V(/usr/lib/postgresql/15/bin).
+        type: path
+        required: true
+      stop_command:
+        description:
+          - What ends the receiver's service, as a list of words. Without it, the receiver is told to end by a signal, and the module fails when something
+            starts it again.
+        type: list
+        elements: str
+        default: []
   old_is_lost:
     description:
       - That somebody has made sure that the old primary does not run. It is needed where its host does not say so by refusing connections. Two servers that
@@ -138,6 +167,7 @@ notes:
   - Set C(wal_retrieve_retry_interval=100ms) on both servers. With its default a promotion takes up to 5 seconds now and then.
   - PgBouncer needs C(server_fast_close=1) where clients keep sessions (C(pool_mode=session)).
 seealso:
+  - module: alwayson.upgrade.database_fence
   - module: alwayson.upgrade.database_pooler
   - module: alwayson.upgrade.database_info
   - module: alwayson.upgrade.database_rejoin
@@ -204,6 +234,29 @@ EXAMPLES = r"""
   become: true
   become_user: postgres
   delegate_to: pooler1
+
+- name: Have db3 take over from db1 and db2, which have both died, with the log that it has received
+  alwayson.upgrade.database_switchover:
+    state: failed_over
+    old_primary:
+      name: db1
+      host: 10.0.0.51
+    new_primary:
+      name: db3
+      host: 10.0.0.53
+    warm_log:
+      directory: /var/lib/postgresql/received
+      name: db3_log
+      bin_dir: /usr/lib/postgresql/15/bin
+      stop_command: [systemctl, stop, pg_receivewal]
+    login_user: upgrade
+    poolers:
+      - name: pooler1
+        host: 127.0.0.1
+        user: upgrade
+        file: /etc/pgbouncer/databases.ini
+  become: true
+  delegate_to: db3
 """
 
 RETURN = r"""
@@ -218,7 +271,7 @@ steps:
   type: dict
   sample: {paused: 3.3, fenced: 18.8, replayed: 23.5, promoted: 46.3, resumed: 50.4}
 lsn:
-  description: Where the old primary's log ends, which the new one has replayed.
+  description: Where the old primary's log ends, which the new one has replayed. With O(warm_log), where its last record begins.
   returned: success
   type: str
   sample: 0/4000148
@@ -227,6 +280,18 @@ synchronous:
   returned: success
   type: bool
   sample: false
+timeline:
+  description: With O(state=failed_over), the timeline of the new primary, which the old one has never been on. V(null) in check mode.
+  returned: success
+  type: int
+  sample: 2
+  version_added: 0.3.0
+system_identifier:
+  description: With O(state=failed_over), what names the data of both.
+  returned: success
+  type: str
+  sample: "7578237019120937433"
+  version_added: 0.3.0
 """
 
 from ansible.module_utils.basic import AnsibleModule
@@ -235,16 +300,25 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._database_compani
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_failover import Failover, Redirection
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_node import Node
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_switchover import Switchover
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_warm import WarmFailover, WarmNode
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_window import Limits, Result, SwitchoverError, Window
 from ansible_collections.alwayson.upgrade.plugins.module_utils._interruption import unwind_when_ended
 from ansible_collections.alwayson.upgrade.plugins.module_utils._pgbouncer import PoolerError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import PostgresqlError
+from ansible_collections.alwayson.upgrade.plugins.module_utils._received_log import ReceivedLog
 
+WARM_LOG = {
+    "directory": {"type": "path", "required": True},
+    "name": {"type": "str", "required": True},
+    "bin_dir": {"type": "path", "required": True},
+    "stop_command": {"type": "list", "elements": "str", "default": []},
+}
 STATES = ("switched", "failed_over", "read_only", "read_write")
 ARGUMENTS = {
     "state": {"type": "str", "choices": list(STATES), "default": "switched"},
     "data_loss": {"type": "str", "choices": ["refuse", "accept"], "default": "refuse"},
     "old_is_lost": {"type": "bool", "default": False},
+    "warm_log": {"type": "dict", "options": WARM_LOG},
     **_database_options.ARGUMENTS,
     **_pgbouncer.ARGUMENTS,
     **_database_patroni.ARGUMENTS,
@@ -264,7 +338,8 @@ def main() -> None:
         module.fail_json(msg=str(error))
     for warning in result.warnings:
         module.warn(warning)
-    module.exit_json(changed=result.changed, primary=primary_after(module.params), steps=result.steps, lsn=result.lsn, synchronous=result.synchronous)
+    module.exit_json(changed=result.changed, primary=primary_after(module.params), steps=result.steps, lsn=result.lsn, synchronous=result.synchronous,
+                     timeline=result.timeline, system_identifier=result.system_identifier)
 
 
 def primary_after(options: dict) -> str | None:
@@ -277,6 +352,8 @@ def switch(options: dict, check_mode: bool) -> Result:
     """Have it done, or see whether it could be."""
     limits = _database_options.limits(options)
     old, new = _database_options.nodes(options)
+    if options["warm_log"] and options["state"] != "failed_over":
+        raise SwitchoverError("warm_log is for state=failed_over: a server in recovery from a received log takes over when its primary is dead")
     window = window_for(options, old, new, limits)
     if not check_mode:
         return window.bring_about()
@@ -298,7 +375,7 @@ def window_for(options: dict, old: Node, new: Node, limits: Limits) -> Window:
     if options["state"] == "switched":
         return Switchover(old, new, poolers, limits, companions)
     if options["state"] == "failed_over":
-        failover = Failover(old, new, poolers, limits, companions)
+        failover = failover_of(options, old, new, limits, companions)
         failover.accept_loss, failover.is_lost = options["data_loss"] == "accept", options["old_is_lost"]
         return failover
     if companions.names:
@@ -308,6 +385,15 @@ def window_for(options: dict, old: Node, new: Node, limits: Limits) -> Window:
     redirection = Redirection(*((old, new) if options["state"] == "read_only" else (new, old)), poolers, limits)
     redirection.to_standby = options["state"] == "read_only"
     return redirection
+
+
+def failover_of(options: dict, old: Node, new: Node, limits: Limits, companions: Companions) -> Failover:
+    """To a standby, or to a server that lives from a received log."""
+    poolers, warm = _pgbouncer.of(options["poolers"]), options["warm_log"]
+    if not warm:
+        return Failover(old, new, poolers, limits, companions)
+    log = ReceivedLog(warm["directory"], warm["bin_dir"], warm["stop_command"])
+    return WarmFailover(old, WarmNode.living_from(log, new), poolers, limits, warm["name"], companions)
 
 
 if __name__ == "__main__":

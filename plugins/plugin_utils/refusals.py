@@ -12,6 +12,9 @@ from ..module_utils._version import compare
 from .migrations import AFTER_THE_ROLL
 from .patches import unreadable
 
+# What database_info calls one that writes the log to files and replays nothing.
+RECEIVER = "receiver"
+
 
 def refusals(service: Mapping, observed: Mapping, plan: Mapping) -> list[str]:
     """Everything that speaks against the plan; see ``plan.make_plan`` for the arguments."""
@@ -47,13 +50,18 @@ def redundancy_spent(service: Mapping, replicas: Mapping[str, list[Mapping]]) ->
     wanted, lag = int(service["database_standbys"]), int(service["database_lag_bytes"])
     sentences = []
     for host, rows in sorted(replicas.items()):
-        fit = [row for row in rows if row["state"] == "streaming" and row["lag_bytes"] is not None and row["lag_bytes"] <= lag]
+        fit = [row for row in rows if row["state"] == "streaming" and row["lag_bytes"] is not None and row["lag_bytes"] <= lag
+               and row.get("kind") != RECEIVER]
         if len(fit) < wanted:
-            told = ", ".join(f"{row['name']} ({row['state']}, {'unknown lag' if row['lag_bytes'] is None else str(row['lag_bytes']) + ' bytes behind'})"
-                             for row in rows) or "none"
+            told = ", ".join(_replica(row) for row in rows) or "none"
             sentences.append(f"{host} has {len(fit)} of the {wanted} standbys that upgrade_database_standbys asks for (it has {told}): "
                              "its redundancy is spent. Repair the replication first")
     return sentences
+
+
+def _replica(row: Mapping) -> str:
+    kind = "no standby, a receiver of the log, " if row.get("kind") == RECEIVER else ""
+    return f"{row['name']} ({kind}{row['state']}, {'unknown lag' if row['lag_bytes'] is None else str(row['lag_bytes']) + ' bytes behind'})"
 
 
 def _disagreements(observed: Mapping, plan: Mapping) -> list[str]:

@@ -5,7 +5,8 @@
 
     build/venv/bin/python tests/bench/database/switchover.py                  # 20 trials, 500 statements a second
     build/venv/bin/python tests/bench/database/switchover.py --trials 5 --rate 300
-    build/venv/bin/python tests/bench/database/switchover.py --crash          # the primary is killed, its synchronous standby takes its place
+    build/venv/bin/python tests/bench/database/switchover.py --crash          # the primary is killed, its synchronous standby takes its place; the old one comes back
+    build/venv/bin/python tests/bench/database/switchover.py --double-fault --trials 10   # primary and standby are killed, a server kept warm takes over
 
 Each trial has a new primary with a new standby and a PgBouncer. A statement counts from the moment it was scheduled for; every other one writes.
 """
@@ -22,8 +23,7 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[3]
 sys.path[:0] = [str(REPOSITORY / "tests"), str(REPOSITORY / "build" / "collections")]
 
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_failover import Failover  # noqa: E402
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_window import Limits  # noqa: E402
+from bench.database.crash import crashes, double_faults  # noqa: E402
 from integration.switchover.pair import Load, Loading, Pair, lost  # noqa: E402
 
 PEACE_SECONDS = 4
@@ -32,8 +32,8 @@ MEDIAN_MS, LONGEST_MS = 250, 500
 
 def main() -> int:
     options = _options()
-    if options.crash:
-        return crashes(options)
+    if options.crash or options.double_fault:
+        return (crashes if options.crash else double_faults)(options.trials, options.rate)
     errors = gone = statements = 0
     peace, waits, windows, floors = [], [], [], []
     for trial in range(1, options.trials + 1):
@@ -59,31 +59,6 @@ def main() -> int:
     return 1 if errors or gone or statistics.median(waits) >= MEDIAN_MS or max(waits) >= LONGEST_MS else 0
 
 
-def crashes(options: argparse.Namespace) -> int:
-    """The primary dies by SIGKILL; clients whose statement was in flight get an error, and nobody loses what was acknowledged."""
-    gone, acknowledged, errors, windows, waits = 0, 0, [], [], []
-    for trial in range(1, options.trials + 1):
-        with tempfile.TemporaryDirectory(dir=REPOSITORY / "build") as folder, Pair(Path(folder) / "run") as pair:
-            pair.be_synchronous()
-            load = Load(pair.pooler.endpoint, rate=options.rate)
-            with Loading(load):
-                pair.kill("db1")
-                result = Failover(pair.node("db1"), pair.node("db2"), pair.poolers(), Limits()).bring_about()
-            missing = lost(pair, load, "db2")
-        gone += len(missing)
-        acknowledged += len(load.acknowledged)
-        errors.append(len(load.errors) + len(load.read_errors))
-        windows.append(result.steps["resumed"])
-        waits.append(max(load.waits_ms))
-        print(f"trial {trial:2}  longest wait {waits[-1]:4.0f} ms  from the pause to writes {windows[-1]:4.0f} ms  {errors[-1]} errors  "
-              f"{len(missing)} lost of {len(load.acknowledged)}", flush=True)
-    print(f"{options.trials} crashes, {options.rate:g} statements a second: {gone} of {acknowledged} acknowledged writes lost, "
-          f"{min(errors)} to {max(errors)} errors")
-    for name, values in (("longest wait", waits), ("window", windows)):
-        print(f"{name:22} min {min(values):4.0f}  median {statistics.median(values):4.0f}  max {max(values):4.0f} ms")
-    return 1 if gone or not acknowledged else 0
-
-
 def in_peace(pair: Pair, rate: float) -> float:
     """The longest wait of the same load while nothing is done."""
     load = Load(pair.pooler.endpoint, rate=rate)
@@ -98,7 +73,9 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--trials", type=int, default=20)
     parser.add_argument("--rate", type=float, default=500.0, help="statements a second")
-    parser.add_argument("--crash", action="store_true", help="kill the primary instead")
+    kind = parser.add_mutually_exclusive_group()
+    kind.add_argument("--crash", action="store_true", help="kill the primary instead, and start it again by itself")
+    kind.add_argument("--double-fault", action="store_true", help="kill the primary and its standby, and have a third server take over")
     return parser.parse_args()
 
 

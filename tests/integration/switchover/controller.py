@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A switchover in a process of its own, which kills itself at a step: `controller.py STEP DB1 DB2 POOLER DATABASES_FILE [COMPANION ...]`.
 
-The middle three as ADDRESS:PORT, the companions by the names of their poolers.
+The middle three as ADDRESS:PORT, the companions by the names of their poolers. With `warm FOLDER BIN_DIR` in the place of companions it is a failover to the
+server that lives from the log received there.
 """
 
 from __future__ import annotations
@@ -19,18 +20,24 @@ sys.path[:0] = [str(REPOSITORY / "tests"), str(REPOSITORY / "build" / "collectio
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_companions import Companions  # noqa: E402
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_switchover import Switchover  # noqa: E402
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_window import Limits, Window  # noqa: E402
+from ansible_collections.alwayson.upgrade.plugins.module_utils._received_log import ReceivedLog  # noqa: E402
 from fleet.ports import Endpoint  # noqa: E402
 from integration.switchover.pair import node_at, pooler_at  # noqa: E402
+from integration.switchover.trio import failover_at  # noqa: E402
 
 COMPANION_SECONDS = 30.0
 # Between two steps: the standby was told to become a primary, and is none yet.
 PROMOTING = "promoting"
+WARM_LOG = "warm"
 
 
 def main() -> None:
     step, first, second, pooler, databases, *companions = sys.argv[1:]
-    switchover = Switchover(node_at("db1", endpoint(first)), node_at("db2", endpoint(second)), [pooler_at(endpoint(pooler), databases)], Limits(),
-                            Companions(companions, COMPANION_SECONDS))
+    poolers = [pooler_at(endpoint(pooler), databases)]
+    switchover = (
+        failover_at(endpoint(first), endpoint(second), poolers, ReceivedLog(*companions[1:])) if companions[:1] == [WARM_LOG] else
+        Switchover(node_at("db1", endpoint(first)), node_at("db2", endpoint(second)), poolers, Limits(), Companions(companions, COMPANION_SECONDS))
+    )
     at(switchover, step, die)
     if step == PROMOTING:
         promote, first_process = switchover.new.promote, os.getpid()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import subprocess
 import threading
 import time
 from dataclasses import dataclass, field
@@ -66,6 +67,13 @@ class Pair:
         for server in self.servers.values():
             remove_interlock(server.directory)
 
+    def restart_by_itself(self, name: str, *guard: str) -> bool:
+        """What a service manager does with a server that died: asks the guard if there is one, then starts it as it was. Whether the guard let it."""
+        if guard and subprocess.run(guard, check=False, capture_output=True, timeout=WAIT_SECONDS).returncode:
+            return False
+        self.start_server(name)
+        return True
+
     def start_server(self, name: str) -> None:
         postgresctl.write(self.servers[name])
         self.processes[name] = self.servers[name].start()
@@ -105,13 +113,13 @@ class Pair:
             time.sleep(0.05)
         raise AssertionError("no standby streams")
 
-    def be_synchronous(self) -> None:
-        """Have db1 acknowledge nothing that db2 does not have; db2 has the same setting, as servers of a pair do."""
-        for name in NAMES:
+    def be_synchronous(self, names: str = "db2", count: int = 1) -> None:
+        """Have db1 acknowledge nothing that db2 does not have; every server has the same setting, as those of a cluster do."""
+        for name in self.servers:
             with self.node(name).opened() as node:
-                node.configure("synchronous_standby_names", "db2")
+                node.configure("synchronous_standby_names", names)
         deadline = time.monotonic() + WAIT_SECONDS
-        while self.value("db1", "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'") != 1:
+        while self.value("db1", "SELECT count(*) FROM pg_stat_replication WHERE sync_state IN ('sync', 'quorum')") != count:
             assert time.monotonic() < deadline
             time.sleep(0.05)
 
@@ -156,6 +164,8 @@ class Load:
     rate: float = 300.0
     first_client: int = 0
     acknowledged: set = field(default_factory=set)
+    # The moments of these, by the steady clock.
+    written_at: list = field(default_factory=list)
     waits_ms: list = field(default_factory=list)
     errors: list = field(default_factory=list)
     read_errors: list = field(default_factory=list)
@@ -187,6 +197,7 @@ class Load:
         if number % 2:
             await connection.execute("INSERT INTO acknowledged VALUES (%s, %s)", (client, number))
             self.acknowledged.add((client, number))
+            self.written_at.append(time.monotonic())
         else:
             await connection.execute("SELECT count(*) FROM products")
 

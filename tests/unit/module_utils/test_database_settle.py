@@ -22,7 +22,7 @@ class Node:
     def __init__(self, name, state, time, later=None):
         self.name = self.address = name
         self._state, self._time, self._later = state, time, later
-        self.calls = []
+        self.calls, self.is_claimed = [], False
 
     @property
     def state(self):
@@ -45,6 +45,9 @@ class Node:
 
     def is_refusing(self):
         return self.state == DEAD
+
+    def claim_promotion(self):
+        return not self.is_claimed
 
     def promote(self):
         self.calls.append("promote")
@@ -76,11 +79,12 @@ class Pooler:
         self.calls.append("resume")
 
 
-def settled(old, new, may_promote=False, poolers=None, **known):
+def settled(old, new, may_promote=False, poolers=None, is_claimed=False, **known):
     """With whom clients go on, what was done to the servers, and what each pooler was told."""
     time = Time()
     nodes = [Node(name, *(state if isinstance(state, tuple) else (state,))[:1], time, state[1] if isinstance(state, tuple) else None)
              for name, state in (("db1", old), ("db2", new))]
+    nodes[1].is_claimed = is_claimed
     began, poolers = time.now, poolers or [Pooler()]
     target, problems = settle(*nodes, poolers, may_promote, **known, steady=time.clock.steady, sleep=time.sleep)
     return target, [node.calls for node in nodes], [pooler.calls for pooler in poolers], problems, time.now - began
@@ -106,6 +110,11 @@ def test_a_standby_that_has_everything_follows_a_dead_primary_and_no_silent_one(
     assert settled(DEAD, STANDBY, may_promote=True)[:3] == (NEW, [[], ["promote"]], [TO_NEW])
     target, calls, told, _problems, seconds = settled(SILENT, STANDBY, may_promote=True)
     assert (target, calls, told) == (READ_ONLY, [[], []], [TO_NEW]) and seconds >= PATIENCE_SECONDS
+
+
+def test_a_standby_is_not_promoted_while_the_guard_of_the_old_primary_lets_that_start():
+    assert settled((DEAD, (3.0, PRIMARY)), STANDBY, may_promote=True, is_claimed=True)[:3] == (OLD, [["unfence"], []], [TO_OLD])
+    assert settled(DEAD, STANDBY, may_promote=True, is_claimed=True)[:2] == (READ_ONLY, [[], []])
 
 
 def test_a_standby_that_may_lack_something_waits_for_the_primary_and_then_clients_only_read():

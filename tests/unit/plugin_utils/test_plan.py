@@ -241,9 +241,11 @@ def test_the_plan_and_the_state_are_told_in_lines():
     ([("db2", "streaming", 10_000_001)], "it has db2 (streaming, 10000001 bytes behind)"),
     ([("db2", "streaming", None)], "it has db2 (streaming, unknown lag)"),
     ([("db2", "streaming", 10_000_000)], None),
+    ([("db2", "streaming", 0, "standby"), ("db3_log", "streaming", 0, "receiver")], None),
+    ([("db3_log", "streaming", 0, "receiver")], "it has db3_log (no standby, a receiver of the log, streaming, 0 bytes behind)"),
 ])
 def test_nothing_is_begun_while_a_database_has_spent_its_redundancy(rows, told):
-    replicas = {"db1": [dict(zip(("name", "state", "lag_bytes"), row)) for row in rows]}
+    replicas = {"db1": [dict(zip(("name", "state", "lag_bytes", "kind"), row)) for row in rows]}
     for wanted, expected in ((1, [f"db1 has 0 of the 1 standbys that upgrade_database_standbys asks for ({told})"] if told else []), ("0", [])):
         found = redundancy_spent({"database_standbys": wanted, "database_lag_bytes": 10_000_000}, replicas)
         assert [sentence.partition(": its redundancy")[0] for sentence in found] == expected

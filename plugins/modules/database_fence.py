@@ -1,0 +1,154 @@
+#!/usr/bin/python
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: database_fence
+short_description: Have an old PostgreSQL primary take no write again, whoever starts it
+version_added: 0.3.0
+author: The alwayson.upgrade maintainers (@alwayson)
+description:
+  - After a standby has taken the place of a primary that died, its service manager, or somebody, may start the old one as it was. Two servers take writes then.
+  - Puts C(standby.signal) into the old primary's data directory, so that whatever starts it, it comes up in recovery and takes no write. A target of recovery
+    that was left in its configuration does not make it a primary either.
+  - M(alwayson.upgrade.database_rejoin) makes it a real standby later.
+  - A server that runs as a primary is left alone, unless O(stop_command) is given. Nothing is changed when it is fenced, or a standby, already.
+  - Run it on the old primary's host. It needs no session with any server.
+extends_documentation_fragment:
+  - alwayson.upgrade.fence
+attributes:
+  check_mode:
+    support: full
+    description: Looks for all that could be in the way, and tells whether it would be done.
+  diff_mode:
+    support: none
+    description: The role of a server is no text.
+options:
+  data_directory:
+    description: The data directory of the old primary.
+    type: path
+    required: true
+  bin_dir:
+    description: Folder of C(pg_controldata), such as V(/usr/lib/postgresql/15/bin).
+    type: path
+    required: true
+  system_identifier:
+    description:
+      - The system identifier of the cluster, as RV(alwayson.upgrade.database_switchover#module:system_identifier) says. A server of another one is refused.
+      - This or O(port) has to be given.
+    type: str
+  port:
+    description: The port that the old primary listens on, or did when it was last started. A server on another one is refused.
+    type: int
+  new_timeline:
+    description:
+      - The timeline of the new primary, as RV(alwayson.upgrade.database_switchover#module:timeline) says. A server that is on this one already is the new
+        primary, or follows it, and is refused.
+      - It has to be given with O(stop_command).
+    type: int
+  stop_command:
+    description: What stops the service of the server if that runs as a primary, as a list of words. Without it, such a server is refused.
+    type: list
+    elements: str
+    default: []
+  timeout:
+    description: Seconds for it to stop.
+    type: float
+    default: 60
+notes:
+  - Run it as root, or as the owner of the data directory.
+seealso:
+  - module: alwayson.upgrade.database_switchover
+  - module: alwayson.upgrade.database_rejoin
+"""
+
+EXAMPLES = r"""
+- name: Have db2 take over from db1, which has died
+  alwayson.upgrade.database_switchover:
+    state: failed_over
+    old_primary: {name: db1, host: 10.0.0.51}
+    new_primary: {name: db2, host: 10.0.0.52}
+    login_user: upgrade
+  delegate_to: pooler1
+  register: exchanged
+
+- name: Have db1 take no write again
+  alwayson.upgrade.database_fence:
+    data_directory: /var/lib/postgresql/15/main
+    bin_dir: /usr/lib/postgresql/15/bin
+    system_identifier: "{{ exchanged.system_identifier }}"
+    new_timeline: "{{ exchanged.timeline }}"
+    stop_command: [systemctl, stop, postgresql@15-main]
+  become: true
+  delegate_to: db1
+"""
+
+RETURN = r"""
+system_identifier:
+  description: What names the server's data.
+  returned: success
+  type: str
+  sample: "7578237019120937433"
+timeline:
+  description: The newest timeline that the server has been on.
+  returned: success
+  type: int
+  sample: 1
+state:
+  description: What C(pg_controldata) says of the server.
+  returned: success
+  type: str
+  sample: in production
+running:
+  description: Whether it runs. If so, it is in recovery.
+  returned: success
+  type: bool
+  sample: false
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.alwayson.upgrade.plugins.module_utils import _fence
+from ansible_collections.alwayson.upgrade.plugins.module_utils._data_directory import DataDirectory, DataDirectoryError
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_fence import DatabaseFence, DatabaseFenceError, Wanted
+
+ARGUMENTS = {
+    "data_directory": {"type": "path", "required": True},
+    "bin_dir": {"type": "path", "required": True},
+    "system_identifier": {"type": "str"},
+    "port": {"type": "int"},
+    "new_timeline": {"type": "int"},
+    "stop_command": {"type": "list", "elements": "str", "default": []},
+    "timeout": {"type": "float", "default": 60},
+}
+
+
+def main() -> None:
+    module = AnsibleModule(argument_spec={**_fence.ARGUMENTS, **ARGUMENTS}, required_one_of=[("system_identifier", "port")], supports_check_mode=True)
+    try:
+        with _fence.admitted(module.params["fence"], module.check_mode):
+            result = fence(module.params, module.check_mode)
+    except (DatabaseFenceError, DataDirectoryError, OSError, _fence.FenceError) as error:
+        module.fail_json(msg=str(error))
+    module.exit_json(**result)
+
+
+def fence(options: dict, check_mode: bool) -> dict:
+    """Have it fenced, or see whether it would be; see RETURN."""
+    if options["stop_command"] and options["new_timeline"] is None:
+        raise DatabaseFenceError("stop_command is given without new_timeline: nothing would keep it from stopping the new primary. Give the timeline of that")
+    directory = DataDirectory(options["data_directory"], options["bin_dir"])
+    wanted = Wanted(options["system_identifier"], options["port"], options["new_timeline"])
+    task = DatabaseFence(directory, wanted, options["stop_command"], options["timeout"])
+    changed = task.survey()
+    if changed and not check_mode:
+        task.bring_about()
+    control = directory.control()
+    return {"changed": changed, "system_identifier": control.system_identifier, "timeline": control.timeline, "state": control.state,
+            "running": directory.server() is not None}
+
+
+if __name__ == "__main__":
+    main()
