@@ -174,10 +174,11 @@ def finish(database: Connection, step: Step) -> bool:
     return bool(database.value(FINISH, (APPLIED, *step.key, BEGUN)))
 
 
-def pending(steps: Sequence[Step], rows: Sequence[Row]) -> list[Step]:
+def pending(steps: Sequence[Step], rows: Sequence[Row], table: str = TABLE) -> list[Step]:
     """The steps that are not applied, in their order; LedgerError names what contradicts the ledger.
 
     :param steps: all the steps of one phase of one release.
+    :param table: the ledger as a message names it; each kind of database has its own.
     """
     if not steps:
         return []
@@ -192,17 +193,17 @@ def pending(steps: Sequence[Step], rows: Sequence[Row]) -> list[Step]:
             )
     for step in steps:
         if step.key in applied:
-            _check(step, applied[step.key])
+            _check(step, applied[step.key], table)
     return [step for step in steps if step.key not in applied or applied[step.key].status == BEGUN]
 
 
-def _check(step: Step, row: Row) -> None:
+def _check(step: Step, row: Row, table: str) -> None:
     if row.status == BEGUN and step.kind != TRANSACTION:
         return
     if row.status != APPLIED:
         raise LedgerError(
             f"{step.title} has the status {row.status}: it ended its transaction by itself, so that nobody knows what it changed. "
-            f"Inspect the database, then either set the status in {TABLE} to {APPLIED}, or undo the change and delete the row"
+            f"Inspect the database, then either set the status in {table} to {APPLIED}, or undo the change and delete the row"
         )
     if row.checksum != step.checksum:
         raise LedgerError(

@@ -1,14 +1,17 @@
 # Copyright (c) 2026 The alwayson.upgrade maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Locks around migrations: one runner at a time in a database, and a look at who would make a statement wait."""
+"""Locks around migrations in PostgreSQL: one runner at a time in a database, a look at who would make a statement wait, and never a wait without an end."""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import time
 from typing import Callable
 
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_error import DatabaseError
+from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_attempts import Locks
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import Connection, PostgresqlError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._sql_script import LockWish
 
@@ -17,6 +20,12 @@ RUNNER_KEY = int.from_bytes(hashlib.sha256(b"alwayson.upgrade migration").digest
 POLL_SECONDS = 0.2
 # A transaction that has lasted this long is likely to last longer than a short lock_timeout.
 OLD_MS = 100
+DEADLOCK = "40P01"
+# lock_not_available, deadlock_detected, serialization_failure: the same attempt may well succeed later.
+WORTH_ANOTHER_ATTEMPT = ("55P03", DEADLOCK, "40001")
+# A dead client's session, and its locks, end within this time.
+CLIENT_CHECK = "1s"
+NOTHING = LockWish(frozenset(), frozenset())
 
 RUNNER = """
 SELECT l.pid, coalesce(a.usename, '?'), coalesce(host(a.client_addr), 'local'),
@@ -35,6 +44,46 @@ SELECT DISTINCT ON (a.pid) a.pid, a.usename, coalesce(nullif(a.application_name,
    AND (c.relname = ANY(%s::text[]) OR (c.relname = ANY(%s::text[]) AND l.mode NOT IN ('AccessShareLock', 'RowShareLock')))
  ORDER BY a.pid, c.relname
 """
+
+
+class PostgresqlLocks(Locks):
+    """The locks of `wish`."""
+
+    def __init__(self, database: Connection, wish: LockWish = NOTHING) -> None:
+        self._database = database
+        self._wish = wish
+
+    def settle(self) -> None:
+        settle(self._database)
+
+    def holders(self) -> list[str]:
+        return old_holders(self._database, self._wish)
+
+    def is_worth_another_attempt(self, error: DatabaseError) -> bool:
+        return isinstance(error, PostgresqlError) and error.sqlstate in WORTH_ANOTHER_ATTEMPT
+
+
+@contextlib.contextmanager
+def transaction(database: Connection, lock_timeout_ms: int):
+    """A transaction that waits for a lock for so long, committed at the end of the block, rolled back when that fails."""
+    database.run("BEGIN")
+    try:
+        database.run(f"SET LOCAL lock_timeout = '{lock_timeout_ms}ms'")
+        yield
+        database.run("COMMIT")
+    except BaseException:
+        with contextlib.suppress(PostgresqlError):
+            database.run("ROLLBACK")
+        raise
+
+
+def settle(database: Connection) -> None:
+    """A session as it was opened, whatever a step did to it, with the client watched where the server can do that."""
+    database.run("RESET SESSION AUTHORIZATION; RESET ALL")
+    if database.server_version >= 140000:
+        # Some systems cannot watch a connection; the server then refuses the setting.
+        with contextlib.suppress(PostgresqlError):
+            database.run(f"SET client_connection_check_interval = '{CLIENT_CHECK}'")
 
 
 def become_only_runner(

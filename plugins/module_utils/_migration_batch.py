@@ -10,11 +10,12 @@ lags behind.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Optional
+from typing import Any, Callable, Optional, Sequence
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _database_ledger as ledger
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _postgresql_catalog as catalog
-from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_attempts import MigrationError, Pace, transaction
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_locks import PostgresqlLocks, transaction
+from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_attempts import MigrationError, Pace
 from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_hazards import changed_tables
 from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_step import Step, with_cursor
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import Connection, PostgresqlError, identifier, literal
@@ -43,12 +44,24 @@ class Batches:
 
 def apply_batches(database: Connection, step: Step, pace: Pace) -> Batches:
     """Run batches until nothing is left. MigrationError, PostgresqlError and LedgerError: the batches before stay, and the next run goes on after them."""
-    batches = rows = 0
     ledger.begin(database, step)
-    limit = _most_rows(database, step)
-    while True:
+
+    def batch() -> Optional[int]:
         _wait_for_replicas(database, pace)
-        changed, _attempt = pace.until_it_gets_its_locks(database, step.title, lambda _attempt, timeout: _batch(database, step, timeout))
+        return pace.until_it_gets_its_locks(PostgresqlLocks(database), step.title, lambda _attempt, timeout: _batch(database, step, timeout))[0]
+
+    return until_nothing_is_left(step, pace, _most_rows(database, step), batch)
+
+
+def until_nothing_is_left(step: Step, pace: Pace, limit: Optional[int], batch: Callable[[], Optional[int]]) -> Batches:
+    """Run `batch` until it has changed no row. It returns how many it changed, None when the step was applied already.
+
+    :param limit: more rows than there can be to change, None where that cannot be told.
+    :raises MigrationError: the step would never come to an end.
+    """
+    batches = rows = 0
+    while True:
+        changed = batch()
         if not changed:
             return Batches(batches, rows, changed is None and not batches)
         batches, rows = batches + 1, rows + changed
@@ -56,6 +69,19 @@ def apply_batches(database: Connection, step: Step, pace: Pace) -> Batches:
             raise MigrationError(f"{step.title} does not come to an end: it has changed {rows:,} rows by now, more than there were. It finds rows again that "
                                  "it has changed, or others that are written meanwhile: correct its condition, or give new rows a default in the expand phase")
         pace.sleep(pace.policy.batch_pause_ms / 1000)
+
+
+def counted(progress: dict[str, Any], changed: int, after: Optional[str]) -> dict[str, Any]:
+    """The progress of a step after one more batch; `after` is where its cursor is now, None without one."""
+    kept = {"batches": progress.get("batches", 0) + 1, "rows": progress.get("rows", 0) + changed}
+    return kept if after is None else {**kept, "after": after}
+
+
+def cursor_after(step: Step, values: Sequence[Any]) -> str:
+    """Where the cursor of a step is after these values; MigrationError when their order is not the same everywhere."""
+    if any(value is None or isinstance(value, (str, bytes)) for value in values):
+        raise MigrationError(f"{step.title} returns text or nulls to go on by: return a column of numbers, times or UUIDs, whose order is the same everywhere")
+    return str(max(values))
 
 
 def _most_rows(database: Connection, step: Step) -> Optional[int]:
@@ -74,8 +100,7 @@ def _batch(database: Connection, step: Step, lock_timeout_ms: int) -> Optional[i
             return None
         changed, after = _change(database, step, progress.get("after", step.directives.after))
         if changed:
-            kept = {"batches": progress.get("batches", 0) + 1, "rows": progress.get("rows", 0) + changed}
-            ledger.keep_progress(database, step, kept if after is None else {**kept, "after": after})
+            ledger.keep_progress(database, step, counted(progress, changed, after))
         else:
             ledger.finish(database, step)
     return changed
@@ -86,11 +111,7 @@ def _change(database: Connection, step: Step, after: Optional[str]) -> tuple[int
     if after is None:
         return database.count(step.sql), None
     values = [row[0] for row in database.rows(with_cursor(step.sql, literal(after)))]
-    if not values:
-        return 0, after
-    if any(value is None or isinstance(value, str) for value in values):
-        raise MigrationError(f"{step.title} returns text or nulls to go on by: return a column of numbers, times or UUIDs, whose order is the same everywhere")
-    return len(values), str(max(values))
+    return (len(values), cursor_after(step, values)) if values else (0, after)
 
 
 def _wait_for_replicas(database: Connection, pace: Pace) -> None:

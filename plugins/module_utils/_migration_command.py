@@ -13,19 +13,22 @@ import os
 import subprocess
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Optional, Sequence
+from types import ModuleType
+from typing import Any, Mapping, NamedTuple, Optional, Sequence
 
-from ansible_collections.alwayson.upgrade.plugins.module_utils import _database_ledger as ledger
 from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_attempts import MigrationError, Pace
 from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_step import COMMAND, Directives, Step, StepError
-from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import Connection, Login
 
 NAME = "command"
 PLACE = "{database}"
 TOLD_LINES = 5
-# How drivers tell that a statement gave way, as it is asked to.
-GAVE_WAY = ("lock timeout", "55P03", "LockNotAvailable")
-VARIABLES = {"host": "PGHOST", "port": "PGPORT", "user": "PGUSER", "dbname": "PGDATABASE", "sslmode": "PGSSLMODE", "sslrootcert": "PGSSLROOTCERT"}
+
+
+class Surroundings(NamedTuple):
+    """Where a tool finds the database, the variables of its environment; and the words by which drivers tell that a statement gave way, as it is asked to."""
+
+    variables: Mapping[str, str]
+    gave_way: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -59,42 +62,52 @@ def command_step(
     return step
 
 
-def apply_command(database: Connection, login: Login, step: CommandStep, pace: Pace) -> tuple[bool, int]:
-    """Run the tool unless it says that nothing is left; whether this marked the step as applied, and how often the tool ran."""
+def apply_command(database: Any, ledger: ModuleType, step: CommandStep, pace: Pace, surroundings: Surroundings) -> tuple[bool, int]:
+    """Run the tool unless it says that nothing is left; whether this marked the step as applied, and how often the tool ran.
+
+    :param ledger: the module that keeps the ledger of this kind of database.
+    """
     was_begun = ledger.is_begun(database, step)
     ledger.begin(database, step)
     attempts = 0
-    if not (was_begun and step.status and _run(database, login, step, step.status, pace).returncode == 0):
-        attempts = _until_it_gets_its_locks(database, login, step, pace)
-        checked = _run(database, login, step, step.status, pace) if step.status else None
+    tool = _Tool(step, database.database, surroundings)
+    if not (was_begun and step.status and tool.run(step.status).returncode == 0):
+        attempts = tool.until_it_gets_its_locks(pace)
+        checked = tool.run(step.status) if step.status else None
         if checked and checked.returncode:
             raise MigrationError(f"{step.title} ended with 0, but {step.status[0]} says that something is left ({checked.returncode}): {_said(checked)}")
     return ledger.finish(database, step), attempts
 
 
-def _until_it_gets_its_locks(database: Connection, login: Login, step: CommandStep, pace: Pace) -> int:
-    for attempt in range(1, pace.policy.attempts + 1):
-        done = _run(database, login, step, step.command, pace)
-        if not done.returncode:
-            return attempt
-        if attempt == pace.policy.attempts or not any(word in done.stdout for word in GAVE_WAY):
-            break
-        pace.sleep(pace.policy.retry_delay_ms / 1000)
-    raise MigrationError(f"{step.title}: {step.command[0]} ended with {done.returncode}: {_said(done)}")
+@dataclass(frozen=True)
+class _Tool:
+    """The tool of a step in a database."""
 
+    step: CommandStep
+    database: str
+    surroundings: Surroundings
 
-def _run(database: Connection, login: Login, step: CommandStep, command: Sequence[str], pace: Pace) -> subprocess.CompletedProcess:
-    """One run of a command line in the database, which libpq's variables name; its output and its errors in one."""
-    given = login.keywords(database.database)
-    options = f"{os.environ.get('PGOPTIONS', '')} -c lock_timeout={pace.policy.max_lock_timeout_ms}".strip()
-    environment = {**login.environment(), **{VARIABLES[key]: value for key, value in given.items() if key in VARIABLES}, "PGOPTIONS": options,
-                   **{key: str(value) for key, value in step.environment}}
-    line = [word.replace(PLACE, database.database) for word in command]
-    try:
-        return subprocess.run(line, env=environment, cwd=step.directory, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                              encoding="utf-8", errors="replace", check=False)
-    except OSError as error:
-        raise MigrationError(f"{step.title}: {line[0]} does not start: {error.strerror}; install it on the host that this runs on, or give its path") from error
+    def until_it_gets_its_locks(self, pace: Pace) -> int:
+        """Run the command until its statements did not give way; how often that was. MigrationError when it failed."""
+        for attempt in range(1, pace.policy.attempts + 1):
+            done = self.run(self.step.command)
+            if not done.returncode:
+                return attempt
+            if attempt == pace.policy.attempts or not any(word in done.stdout for word in self.surroundings.gave_way):
+                break
+            pace.sleep(pace.policy.retry_delay_ms / 1000)
+        raise MigrationError(f"{self.step.title}: {self.step.command[0]} ended with {done.returncode}: {_said(done)}")
+
+    def run(self, command: Sequence[str]) -> subprocess.CompletedProcess:
+        """One run of a command line; its output and its errors in one."""
+        environment = {**self.surroundings.variables, **{key: str(value) for key, value in self.step.environment}}
+        line = [word.replace(PLACE, self.database) for word in command]
+        try:
+            return subprocess.run(line, env=environment, cwd=self.step.directory, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                                  encoding="utf-8", errors="replace", check=False)
+        except OSError as error:
+            raise MigrationError(f"{self.step.title}: {line[0]} does not start: {error.strerror}; install it on the host that this runs on, or give its path"
+                                 ) from error
 
 
 def _said(done: subprocess.CompletedProcess) -> str:

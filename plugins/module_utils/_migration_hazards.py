@@ -19,7 +19,7 @@ from typing import Optional, Sequence
 from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_attempts import MigrationError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_step import COMMAND, TRANSACTION, Step, with_cursor
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import Connection, identifier, literal
-from ansible_collections.alwayson.upgrade.plugins.module_utils._sql_script import line_of, tokens
+from ansible_collections.alwayson.upgrade.plugins.module_utils._sql_script import POSTGRESQL, Dialect, line_of, tokens, unquoted
 
 SQUAWK = "squawk"
 SQUAWK_SECONDS = 60
@@ -31,6 +31,8 @@ NOT_ABOUT_DANGER = ("ban-char-field", "prefer-bigint-over-int", "prefer-bigint-o
 MEANT_LATER = ("ban-drop-column", "ban-drop-table", "ban-drop-not-null")
 UNBATCHED, LOCK_TABLE = "unbatched-change", "lock-table"
 LARGE_TABLE_ROWS = 100_000
+# What may stand between UPDATE, or DELETE FROM, and the name of the table.
+BEFORE_THE_NAME = ("ONLY", "LOW_PRIORITY", "IGNORE")
 # An estimate: a table that was never analysed has reltuples -1, and may have counted changes.
 ROWS_OF = """
 SELECT greatest(c.reltuples, coalesce(s.n_live_tup, 0))::bigint
@@ -72,7 +74,7 @@ def refuse_dangerous(steps: Sequence[Step], linter: Optional[str]) -> None:
         if found:
             told.append(f"{step.title}: {'; '.join(map(str, found))}")
     if told:
-        raise MigrationError(f"nothing was applied anywhere, for these statements are dangerous. {'. '.join(told)}. {_way_out('<rule>')}")
+        raise MigrationError(f"nothing was applied anywhere, for these statements are dangerous. {'. '.join(told)}. {way_out('<rule>')}")
 
 
 def unbatched_changes(database: Connection, steps: Sequence[Step]) -> list[str]:
@@ -84,14 +86,19 @@ def unbatched_changes(database: Connection, steps: Sequence[Step]) -> list[str]:
         for table, at in changed_tables(step.sql):
             rows = database.value(ROWS_OF, (identifier(*table),)) or 0
             if rows >= LARGE_TABLE_ROWS:
-                finding = Finding(UNBATCHED, line_of(step.sql, at + 1), f"a table of about {rows:,} rows in one transaction")
-                told.append(f"{step.title}: {finding}: make it a batch step. {_way_out(UNBATCHED)}")
+                told.append(unbatched_change(step, at, f"about {rows:,} rows"))
     return told
 
 
-def changed_tables(script: str) -> list[tuple[tuple, int]]:
+def unbatched_change(step: Step, at: int, rows: str) -> str:
+    """A sentence for a change at that place of a step, of a table with so many rows."""
+    finding = Finding(UNBATCHED, line_of(step.sql, at + 1), f"a table of {rows} in one transaction")
+    return f"{step.title}: {finding}: make it a batch step. {way_out(UNBATCHED)}"
+
+
+def changed_tables(script: str, dialect: Dialect = POSTGRESQL) -> list[tuple[tuple, int]]:
     """Each table that an UPDATE or DELETE changes, as the parts of its name, and where the statement's word stands."""
-    seen = tokens(script)
+    seen = tokens(script, dialect)
     found = []
     for number, token in enumerate(seen):
         before = seen[number - 1].text.upper() if number else ""
@@ -103,7 +110,7 @@ def changed_tables(script: str) -> list[tuple[tuple, int]]:
             rest = rest[1:]
         elif token.text.upper() != "UPDATE":
             continue
-        if rest and rest[0].text.upper() == "ONLY":
+        while rest and rest[0].text.upper() in BEFORE_THE_NAME:
             rest = rest[1:]
         table = _path(rest)
         if table:
@@ -115,14 +122,14 @@ def _path(seen: Sequence) -> tuple:
     parts = []
     for number, token in enumerate(seen):
         if number % 2 == 0 and token.kind in ("word", "name"):
-            parts.append(token.text[1:-1].replace('""', '"') if token.kind == "name" else token.text.lower())
+            parts.append(unquoted(token.text) if token.kind == "name" else token.text.lower())
         elif number % 2 == 0 or token.text != ".":
             break
     return tuple(parts)
 
 
 def _locked_tables(step: Step) -> list[Finding]:
-    seen = tokens(step.sql)
+    seen = tokens(step.sql, step.dialect)
     return [
         Finding(LOCK_TABLE, line_of(step.sql, token.at + 1), "the lock is held to the end of the step")
         for before, token in zip([None, *seen], seen)
@@ -147,5 +154,6 @@ def _linted(step: Step, linter: str) -> list[Finding]:
     return [Finding(entry["rule_name"], entry["line"] + 1, entry["message"]) for entry in found if entry["rule_name"] not in ignored]
 
 
-def _way_out(rule: str) -> str:
+def way_out(rule: str) -> str:
+    """What to do about a finding."""
     return f"Change the file; or, when it is right all the same, write in its first lines: -- alwayson: accept {rule}"

@@ -12,8 +12,9 @@ import contextlib
 from typing import NamedTuple, Optional
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _database_ledger as ledger
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_locks import DEADLOCK, settle
 from ansible_collections.alwayson.upgrade.plugins.module_utils._index_statement import IndexStatement, index_statement
-from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_attempts import DEADLOCK, MigrationError, Pace, settle
+from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_attempts import MigrationError, Pace
 from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_step import Step
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import Connection, PostgresqlError, identifier
 from ansible_collections.alwayson.upgrade.plugins.module_utils._waiting import wait_for

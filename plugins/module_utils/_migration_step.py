@@ -16,17 +16,24 @@ import hashlib
 import re
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Optional, Sequence
+from typing import ClassVar, Optional, Sequence
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils._index_statement import index_objection
-from ansible_collections.alwayson.upgrade.plugins.module_utils._sql_script import line_of, pieces, statements, tokens, transaction_objection
+from ansible_collections.alwayson.upgrade.plugins.module_utils._sql_script import (
+    POSTGRESQL, Dialect, line_of, pieces, statements, tokens, transaction_objection,
+)
 
 PHASES = ("expand", "backfill", "contract", "optimise")
 TRANSACTION, BATCH, INDEX, COMMAND = "transaction", "batch", "index", "command"
+# One that commits by itself, where a change of the schema always does.
+STATEMENT = "statement"
 DIRECTIVE = re.compile(r"--\s*alwayson:\s*(.*)")
 KNOWN = "batch, batch after <value>, concurrently, accept <rule>"
+NUMBER = re.compile(r"-?\d+(\.\d+)?")
 CHANGES_ROWS = ("UPDATE", "DELETE", "INSERT", "MERGE", "WITH")
 BOUNDS = {"LIMIT", "FETCH"}
+# The name of the cursor in a script.
+AFTER = "after"
 
 
 class StepError(Exception):
@@ -45,8 +52,9 @@ class Directives:
 
 @dataclass(frozen=True)
 class Step:
-    """One step of a phase of a release."""
+    """One step of a phase of a release, for PostgreSQL; other kinds of database have a class of their own."""
 
+    dialect: ClassVar[Dialect] = POSTGRESQL
     release: str
     phase: str
     name: str
@@ -70,19 +78,26 @@ class Step:
     @cached_property
     def directives(self) -> Directives:
         """How it is applied."""
-        return directives_of(self.sql)
+        return directives_of(self.sql, self.dialect)
 
     @property
     def kind(self) -> str:
-        """transaction, batch, index or command."""
+        """transaction, statement, batch, index or command."""
         return self.directives.kind
 
+    def objection(self) -> Optional[str]:
+        """Why the script cannot be a step that is applied exactly once and without a stall; None when it can."""
+        return objection(self.sql)
 
-def steps_of(release: str, phase: str, given: Sequence[dict]) -> list[Step]:
-    """The steps of `[{name, sql}]`, in their order; StepError names one that cannot be a step."""
+
+def steps_of(release: str, phase: str, given: Sequence[dict], make: type[Step] = Step) -> list[Step]:
+    """The steps of `[{name, sql}]`, in their order; StepError names one that cannot be a step.
+
+    :param make: the class of step of the kind of database.
+    """
     found: list[Step] = []
     for entry in given:
-        step = Step(release, phase, entry["name"], entry["sql"])
+        step = make(release, phase, entry["name"], entry["sql"])
         if not step.name.strip():
             raise StepError(f"a {phase} step of {release} has no name")
         if step.name in (other.name for other in found):
@@ -91,7 +106,7 @@ def steps_of(release: str, phase: str, given: Sequence[dict]) -> list[Step]:
             step.checksum
         except UnicodeEncodeError as error:
             raise StepError(f"{step.title} is not text in UTF-8: {error.reason}") from error
-        why = "it has a null character" if "\0" in step.sql else objection(step.sql)
+        why = "it has a null character" if "\0" in step.sql else step.objection()
         if why:
             raise StepError(f"{step.title}: {why}")
         found.append(step)
@@ -99,19 +114,19 @@ def steps_of(release: str, phase: str, given: Sequence[dict]) -> list[Step]:
 
 
 def objection(script: str) -> Optional[str]:
-    """Why a script cannot be a step that is applied exactly once and without a stall; None when it can."""
+    """Why a script cannot be a step in PostgreSQL; None when it can."""
     directives = directives_of(script)
     if directives.objection:
         return directives.objection
     if directives.kind == INDEX:
         return index_objection(script)
-    return _batch_objection(script, directives) if directives.kind == BATCH else transaction_objection(script)
+    return batch_objection(script, directives) if directives.kind == BATCH else transaction_objection(script)
 
 
-def directives_of(script: str) -> Directives:
+def directives_of(script: str, dialect: Dialect = POSTGRESQL) -> Directives:
     """What the first comments of a script say about it."""
     kinds, accepted, after, begun = [], [], None, False
-    for piece in pieces(script):
+    for piece in pieces(script, dialect):
         begun = begun or piece.kind != "comment"
         match = DIRECTIVE.match(piece.text) if piece.kind == "comment" else None
         if match is None:
@@ -134,25 +149,31 @@ def directives_of(script: str) -> Directives:
     return Directives(kinds[0] if kinds else TRANSACTION, after, frozenset(accepted))
 
 
-def with_cursor(script: str, value: str) -> str:
-    """The script with `:after` replaced by SQL text."""
+def with_cursor(script: str, value: str, dialect: Dialect = POSTGRESQL, name: str = AFTER) -> str:
+    """The script with `:after`, or another name, replaced by SQL text."""
     found = script
-    for at in reversed(cursor_positions(script)):
-        found = found[:at] + value + found[at + len(":after"):]
+    for at in reversed(cursor_positions(script, dialect, name)):
+        found = found[:at] + value + found[at + len(name) + 1:]
     return found
 
 
-def cursor_positions(script: str) -> list[int]:
-    """Where `:after` stands, outside of comments and constants."""
-    seen = tokens(script)
+def constant(value: str) -> str:
+    """A cursor's value as SQL text: a number as it is, for a text does not compare with numbers everywhere; all else in quotes."""
+    return value if NUMBER.fullmatch(value) else "'{0}'".format(value.replace("'", "''"))
+
+
+def cursor_positions(script: str, dialect: Dialect = POSTGRESQL, name: str = AFTER) -> list[int]:
+    """Where `:after`, or another name, stands, outside of comments and constants."""
+    seen = tokens(script, dialect)
     return [
         colon.at for before, colon, word in zip([None, *seen], seen, seen[1:])
-        if colon.text == ":" and word.text.lower() == "after" and word.at == colon.at + 1 and not (before and before.text == ":" and before.at + 1 == colon.at)
+        if colon.text == ":" and word.text.lower() == name and word.at == colon.at + 1 and not (before and before.text == ":" and before.at + 1 == colon.at)
     ]
 
 
-def _batch_objection(script: str, directives: Directives) -> Optional[str]:
-    found = statements(script)
+def batch_objection(script: str, directives: Directives, dialect: Dialect = POSTGRESQL) -> Optional[str]:
+    """Why a script cannot be run batch by batch, with a cursor by RETURNING; None when it can."""
+    found = statements(script, dialect)
     if len(found) != 1 or found[0].verb not in CHANGES_ROWS:
         return "a batch step is one statement that changes rows (INSERT, UPDATE, DELETE, MERGE, WITH): make it one, or take the batch directive away"
     words = found[0].words
@@ -160,7 +181,7 @@ def _batch_objection(script: str, directives: Directives) -> Optional[str]:
         return "nothing bounds its batches: choose the rows of one by a subselect with LIMIT"
     if ("SKIP", "LOCKED") in zip(words, words[1:]):
         return "SKIP LOCKED is in it: rows that somebody holds would be left out, and the step would end without them. Take it out; locked rows are tried again"
-    if (directives.after is not None) != bool(cursor_positions(script)):
+    if (directives.after is not None) != bool(cursor_positions(script, dialect)):
         return "a cursor needs both, the directive batch after <first value> and :after in the statement"
     if directives.after is not None and "RETURNING" not in words:
         return "a batch with :after must return the values by which it goes on: add RETURNING and the column"

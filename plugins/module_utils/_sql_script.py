@@ -10,17 +10,14 @@ from dataclasses import dataclass
 from typing import Iterator, NamedTuple
 
 # In the order in which they are tried: comments, constants, names in quotes, words, all else one character at a time.
-TOKEN = re.compile(
-    r"""
-    (?P<comment> --[^\n]* | /\* )
-  | (?P<constant> [eE]'(?:[^'\\]|''|\\.)*' | '(?:[^']|'')*' | (?P<dollar>\$(?:[^\W\d]\w*)?\$)(?s:.*?)(?P=dollar) )
-  | (?P<name> "(?:[^"]|"")*" )
-  | (?P<word> [^\W\d][\w$]* )
+TOKEN = r"""
+    (?P<comment> {comment} | /\* )
+  | (?P<constant> {constant} )
+  | (?P<name> {name} )
+  | (?P<word> {word} )
   | (?P<space> \s+ )
   | (?P<other> (?s:.) )
-    """,
-    re.VERBOSE,
-)
+"""
 COMMENT_EDGE = re.compile(r"/\*|\*/")
 
 TRANSACTION_CONTROL = {"BEGIN", "START", "COMMIT", "END", "ROLLBACK", "ABORT"}
@@ -29,6 +26,45 @@ LOCKS_EVERYBODY_OUT = {"ALTER", "DROP", "TRUNCATE", "LOCK", "CLUSTER", "REINDEX"
 # These wait for writers only.
 LOCKS_WRITERS_OUT = {"CREATE"}
 NOT_IN_A_TRANSACTION = {"VACUUM"}
+# What has a body, and what has none whatever its name is.
+ROUTINES = {"TRIGGER", "PROCEDURE", "FUNCTION", "EVENT", "PACKAGE"}
+NO_ROUTINES = {"TABLE", "INDEX", "VIEW", "SEQUENCE", "VIRTUAL"}
+# What a routine ends by END and its name.
+ENDED_BY_NAME = {"IF", "LOOP", "WHILE", "REPEAT", "FOR"}
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How a kind of database reads a script. `nests`: a comment may hold another; `has_bodies`: a trigger or routine may be written BEGIN ... END."""
+
+    token: re.Pattern
+    nests: bool
+    has_bodies: bool
+
+
+def _token(**parts: str) -> re.Pattern:
+    return re.compile(TOKEN.format(**parts), re.VERBOSE)
+
+
+POSTGRESQL = Dialect(_token(
+    comment=r"--[^\n]*",
+    constant=r"[eE]'(?:[^'\\]|''|\\.)*' | '(?:[^']|'')*' | (?P<dollar>\$(?:[^\W\d]\w*)?\$)(?s:.*?)(?P=dollar)",
+    name=r'"(?:[^"]|"")*"',
+    word=r"[^\W\d][\w$]*",
+), nests=True, has_bodies=False)
+# Of a session whose sql_mode has neither ANSI_QUOTES nor NO_BACKSLASH_ESCAPES.
+MARIADB = Dialect(_token(
+    comment=r"--(?=\s|\Z)[^\n]* | \#[^\n]*",
+    constant=r"""'(?:[^'\\]|''|\\(?s:.))*' | "(?:[^"\\]|""|\\(?s:.))*" """,
+    name=r"`(?:[^`]|``)*`",
+    word=r"[\w$]*[^\W\d][\w$]*",
+), nests=False, has_bodies=True)
+SQLITE = Dialect(_token(
+    comment=r"--[^\n]*",
+    constant=r"'(?:[^']|'')*'",
+    name=r'"(?:[^"]|"")*" | `(?:[^`]|``)*` | \[[^\]]*\]',
+    word=r"[^\W\d][\w$]*",
+), nests=False, has_bodies=True)
 
 
 class Token(NamedTuple):
@@ -41,10 +77,15 @@ class Token(NamedTuple):
 
 @dataclass(frozen=True)
 class Statement:
-    """One statement: its words in capitals, as they follow one another, and the names that it may refer to, as the catalog spells them."""
+    """One statement: its words in capitals, as they follow one another, and the names that it may refer to, as the catalog spells them.
+
+    It stands in the script from `begin` to `end`, counted from 0, without its semicolon.
+    """
 
     words: tuple[str, ...]
     names: frozenset[str]
+    begin: int
+    end: int
 
     @property
     def verb(self) -> str:
@@ -60,28 +101,35 @@ class LockWish:
     writers: frozenset[str]
 
 
-def statements(script: str) -> list[Statement]:
+def statements(script: str, dialect: Dialect = POSTGRESQL) -> list[Statement]:
     """The statements of a script, without comments and constants; an empty one does not count."""
     found: list[Statement] = []
     words: list[str] = []
     names: set[str] = set()
-    depth = 0
+    depth = end = 0
+    begin: int | None = None
 
     def finish() -> None:
         if words or names:
-            found.append(Statement(tuple(words), frozenset(names)))
+            found.append(Statement(tuple(words), frozenset(names), begin, end))
         words.clear()
         names.clear()
 
-    for kind, text, _at in tokens(script):
+    for kind, text, at in pieces(script, dialect):
+        if kind == "comment":
+            continue
         if kind == "word":
-            depth = _body_depth(depth, words, text.upper())
+            depth = (_routine_depth if dialect.has_bodies else _body_depth)(depth, words, text.upper())
+        if text == ";" and not depth:
+            finish()
+            begin = None
+            continue
+        begin, end = at if begin is None else begin, at + len(text)
+        if kind == "word":
             words.append(text.upper())
             names.add(text.lower())
         elif kind == "name":
-            names.add(text[1:-1].replace('""', '"'))
-        elif text == ";" and not depth:
-            finish()
+            names.add(unquoted(text))
     finish()
     return found
 
@@ -120,31 +168,35 @@ def line_of(script: str, position: int) -> int:
     return script.count("\n", 0, position - 1) + 1
 
 
-def tokens(script: str) -> list[Token]:
+def unquoted(name: str) -> str:
+    """A name in quotes as the catalog spells it."""
+    return name[1:-1] if name[0] == "[" else name[1:-1].replace(name[-1] * 2, name[-1])
+
+
+def tokens(script: str, dialect: Dialect = POSTGRESQL) -> list[Token]:
     """What counts in a script: words, names in quotes, and single characters."""
-    return [token for token in pieces(script) if token.kind in ("word", "name", "other")]
+    return [token for token in pieces(script, dialect) if token.kind in ("word", "name", "other")]
 
 
-def pieces(script: str) -> Iterator[Token]:
+def pieces(script: str, dialect: Dialect = POSTGRESQL) -> Iterator[Token]:
     """All of a script but its white space; a comment is one piece."""
     at = 0
     while at < len(script):
-        match = TOKEN.match(script, at)
-        end = _end_of_comment(script, match.end()) if match[0] == "/*" else match.end()
+        match = dialect.token.match(script, at)
+        end = _end_of_comment(script, match.end(), dialect.nests) if match[0] == "/*" else match.end()
         if match.lastgroup != "space":
             # The group that was closed last is the outer one, also where a dollar quote is in it.
             yield Token(match.lastgroup, script[at:end], at)
         at = end
 
 
-def _end_of_comment(script: str, at: int) -> int:
-    """Comments nest."""
+def _end_of_comment(script: str, at: int, nests: bool) -> int:
     depth = 1
     while depth:
         edge = COMMENT_EDGE.search(script, at)
         if edge is None:
             return len(script)
-        depth += 1 if edge[0] == "/*" else -1
+        depth += nests if edge[0] == "/*" else -1
         at = edge.end()
     return at
 
@@ -158,6 +210,23 @@ def _body_depth(depth: int, before: list[str], word: str) -> int:
     if depth and word == "END":
         return depth - 1
     return depth
+
+
+def _routine_depth(depth: int, before: list[str], word: str) -> int:
+    """How deep BEGIN ... END and CASE ... END are nested in a trigger or routine: the END of END IF and the like ends neither."""
+    previous = before[-1] if before else ""
+    if not _makes_routine(before):
+        return 0
+    if word == "BEGIN" or depth and word == "CASE" and previous != "END":
+        return depth + 1
+    if depth and word == "END":
+        return depth - 1
+    return depth + 1 if word in ENDED_BY_NAME and previous == "END" else depth
+
+
+def _makes_routine(words: list[str]) -> bool:
+    kind = next((word for word in words if word in ROUTINES or word in NO_ROUTINES), "")
+    return words[:1] == ["CREATE"] and kind in ROUTINES
 
 
 def _only_to_savepoint(statement: Statement) -> bool:

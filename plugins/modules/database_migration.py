@@ -265,17 +265,23 @@ linter:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _fence
-from ansible_collections.alwayson.upgrade.plugins.module_utils import _postgresql_catalog as catalog
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_error import DatabaseError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_ledger import LedgerError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_migration import Migrator, planned, report, survey
 from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_attempts import MigrationError, Policy
 from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_command import command_step
-from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_hazards import AUTO, find_linter, refuse_dangerous
+from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_engine import Engine
+from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_engines import ENGINES
+from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_hazards import AUTO, refuse_dangerous
 from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_step import PHASES, Step, StepError, steps_of
-from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import LOGIN_ARGUMENTS, LOGIN_EXCLUSIVE, Login, PostgresqlError, connect
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import LOGIN_ARGUMENTS, LOGIN_EXCLUSIVE
 
 STEP_ARGUMENTS = {"name": {"type": "str", "required": True}, "sql": {"type": "str", "required": True}}
 ARGUMENTS = {
+    "engine": {"type": "str", "default": "postgresql", "choices": list(ENGINES)},
+    # Their defaults are those of the engine.
+    "login_port": {"type": "int"},
+    "login_user": {"type": "str"},
     "databases": {"type": "list", "elements": "str", "default": []},
     "release": {"type": "str", "required": True},
     "phase": {"type": "str", "required": True, "choices": list(PHASES)},
@@ -322,9 +328,9 @@ def phases_before(phase: str) -> tuple:
     return PHASES[:PHASES.index(phase)]
 
 
-def steps_given(options: dict) -> list[Step]:
+def steps_given(options: dict, engine: Engine) -> list[Step]:
     """The steps of the phase, the tool's command at their end."""
-    steps = steps_of(options["release"], options["phase"], options["steps"])
+    steps = steps_of(options["release"], options["phase"], options["steps"], engine.step)
     if not options["command"]:
         return steps
     command = command_step(options["release"], options["phase"], options["command"], options["status_command"], options["command_environment"],
@@ -346,21 +352,20 @@ def differences(pending: dict[str, list[Step]]) -> list[dict]:
 def migrate(module: AnsibleModule) -> tuple[str, dict]:
     """What failed (empty when nothing did), and the module's result."""
     options = module.params
-    login, policy, steps = Login.of(options), policy_of(options), steps_given(options)
-    earlier = [steps_of(options["release"], phase, options[f"{phase}_steps"]) for phase in phases_before(options["phase"])]
-    linter = find_linter(options["linter"])
-    with connect(login) as server:
-        catalog.require_primary(server, "a migration")
-        databases = catalog.choose_databases(server, options["databases"])
+    engine = ENGINES[options["engine"]](options)
+    policy, steps = policy_of(options), steps_given(options, engine)
+    earlier = [steps_of(options["release"], phase, options[f"{phase}_steps"], engine.step) for phase in phases_before(options["phase"])]
+    linter = engine.find_linter(options["linter"])
+    databases = engine.choose_databases(options["databases"])
     if not databases:
         raise MigrationError("the server has no database to migrate: look at login_host and login_port")
-    pending = survey(login, databases, steps, earlier, options["parallel"])
+    pending = survey(engine, databases, steps, earlier, options["parallel"])
     refuse_dangerous([step for step in steps if any(step in left for left in pending.values())], linter)
     result = {"linter": linter or "", **({"diff": differences(pending)} if module._diff else {})}
     if module.check_mode or not any(pending.values()):
         migrations = {database: planned(steps, pending[database]) for database in databases}
         return "", {**result, "changed": any(pending.values()), "migrations": migrations}
-    outcomes = Migrator(login, steps, policy).migrate_all(pending, options["parallel"])
+    outcomes = Migrator(engine, steps, policy).migrate_all(pending, options["parallel"])
     result["changed"] = any(outcome.is_changed for outcome in outcomes.values())
     result["migrations"] = {database: outcome.rows for database, outcome in outcomes.items()}
     return report(outcomes), result
@@ -376,7 +381,7 @@ def main() -> None:
     try:
         with _fence.admitted(module.params["fence"], module.check_mode, module.params["wait_timeout"]):
             message, result = migrate(module)
-    except (MigrationError, LedgerError, StepError, PostgresqlError, _fence.FenceError) as error:
+    except (MigrationError, LedgerError, StepError, DatabaseError, _fence.FenceError) as error:
         module.fail_json(msg=str(error), changed=False, migrations={})
     if message:
         module.fail_json(msg=message, **result)

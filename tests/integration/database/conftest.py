@@ -16,6 +16,7 @@ from pathlib import Path
 import psycopg
 import psycopg.sql
 import pytest
+from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_engine_postgresql import PostgresqlEngine
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import Login
 from fleet import mariadb as mariadb_programs
 from fleet.ports import Ports
@@ -54,6 +55,10 @@ class Server:
     @property
     def login(self) -> Login:
         return Login(host="127.0.0.1", port=self.port, user=ROLE, password=PASSWORD)
+
+    @property
+    def engine(self) -> PostgresqlEngine:
+        return PostgresqlEngine(self.login)
 
     def connect(self, database: str = "postgres", user: str = "postgres", password: str = ADMIN_PASSWORD) -> psycopg.Connection:
         return psycopg.connect(host="127.0.0.1", port=self.port, user=user, password=password, dbname=database, autocommit=True)

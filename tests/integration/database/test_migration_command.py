@@ -45,7 +45,7 @@ def migrate(server, tmp_path):
         step = command_step("2.0.0", "expand", [sys.executable, "tool.py", "up", "in {database}"],
                             [sys.executable, "tool.py", "status"] if status else [], environment or {}, os.fspath(tmp_path))
         steps = [*steps_of("2.0.0", "expand", files), step]
-        return Migrator(server.login, steps, policy).migrate_all(survey(server.login, databases, steps), 2)
+        return Migrator(server.engine, steps, policy).migrate_all(survey(server.engine, databases, steps), 2)
 
     return run
 
@@ -93,13 +93,13 @@ def test_a_tool_makes_nobody_wait_and_is_run_again(server, tenant, migrate):
 
 def test_a_tool_that_says_it_is_done_and_is_not_fails(server, tenant, tmp_path):
     steps = [command_step("2.0.0", "expand", ["true"], ["sh", "-c", "echo two heads; exit 4"], {}, None)]
-    outcomes = Migrator(server.login, steps, QUICK).migrate_all({tenant: steps}, 1)
+    outcomes = Migrator(server.engine, steps, QUICK).migrate_all({tenant: steps}, 1)
     assert "ended with 0, but sh says that something is left (4): two heads" in report(outcomes)
 
 
 def test_a_tool_that_is_not_there_is_named(server, tenant):
     steps = [command_step("2.0.0", "expand", ["/nowhere/alembic"], [], {}, None)]
-    assert "/nowhere/alembic does not start: No such file or directory" in report(Migrator(server.login, steps, QUICK).migrate_all({tenant: steps}, 1))
+    assert "/nowhere/alembic does not start: No such file or directory" in report(Migrator(server.engine, steps, QUICK).migrate_all({tenant: steps}, 1))
     with pytest.raises(StepError, match="/nowhere is no folder on this host"):
         command_step("2.0.0", "expand", ["true"], [], {}, "/nowhere")
 

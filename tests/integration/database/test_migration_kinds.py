@@ -39,7 +39,7 @@ INSERT INTO alwayson.migration VALUES ('1.0.0', 'expand', '001_old', 'x', 'appli
 
 def migrate(server, databases, *steps, phase="backfill", policy=QUICK, parallel=1):
     planned = steps_of("2.0.0", phase, steps)
-    return Migrator(server.login, planned, policy).migrate_all(survey(server.login, databases, planned, parallel=parallel), parallel)
+    return Migrator(server.engine, planned, policy).migrate_all(survey(server.engine, databases, planned, parallel=parallel), parallel)
 
 
 def ledger_of(server, database):
@@ -99,7 +99,7 @@ def test_a_batch_step_goes_on_where_it_was_killed(server, tenant, monkeypatch):
 
 def test_two_runners_without_a_lock_share_the_batches(server, tenant, monkeypatch):
     """As through a pooler, where both seem to have the lock on the database."""
-    monkeypatch.setattr("ansible_collections.alwayson.upgrade.plugins.module_utils._database_migration.become_only_runner", lambda *_arguments: None)
+    monkeypatch.setattr("ansible_collections.alwayson.upgrade.plugins.module_utils._migration_engine_postgresql.become_only_runner", lambda *_arguments: None)
     before = server.value(SUM, tenant)
     migrate(server, [tenant], {"name": "000_ledger", "sql": "SELECT 1"}, phase="expand")
     patient = Policy(attempts=200, retry_delay_ms=5, batch_pause_ms=1)

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _database_ledger as ledger
-from ansible_collections.alwayson.upgrade.plugins.module_utils import _database_migration as migration
+from ansible_collections.alwayson.upgrade.plugins.module_utils import _migration_engine_postgresql as engine
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_locks import become_only_runner
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_migration import Migrator, report, survey
 from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_attempts import MigrationError, Policy
@@ -27,7 +27,7 @@ IMPATIENT = Policy(attempts=3, retry_delay_ms=20)
 def migrate(server, databases, *steps, phase="expand", policy=IMPATIENT, parallel=1):
     """As the module does: the outcomes by database."""
     planned = steps_of("2.0.0", phase, steps)
-    return Migrator(server.login, planned, policy).migrate_all(survey(server.login, databases, planned), parallel)
+    return Migrator(server.engine, planned, policy).migrate_all(survey(server.engine, databases, planned), parallel)
 
 
 def statuses(outcomes) -> dict[str, list[str]]:
@@ -138,7 +138,7 @@ def test_against_locks_that_cannot_be_seen_the_timeout_grows_to_its_maximum(serv
 def test_two_runners_at_once_apply_a_step_once(server, tenant, monkeypatch, guarded):
     if not guarded:
         # As through a pooler, where both runners seem to get the lock.
-        monkeypatch.setattr(migration, "become_only_runner", lambda *_arguments: None)
+        monkeypatch.setattr(engine, "become_only_runner", lambda *_arguments: None)
         with connect(server.login, tenant) as session:
             ledger.create(session)
     patient = Policy(attempts=100, retry_delay_ms=20)
@@ -207,8 +207,8 @@ def test_contract_comes_only_after_expand(server, tenants):
     expand = steps_of("2.0.0", "expand", [CURRENCY])
     contract = steps_of("2.0.0", "contract", [{"name": "001_drop", "sql": "DROP TABLE orders"}])
     with pytest.raises(MigrationError, match=rf"anywhere. {names[1]}: not applied yet: expand step 001_currency of 2.0.0; run the expand phase"):
-        survey(server.login, names, contract, [expand])
-    assert survey(server.login, names[:1], contract, [expand]) == {names[0]: contract}
+        survey(server.engine, names, contract, [expand])
+    assert survey(server.engine, names[:1], contract, [expand]) == {names[0]: contract}
 
 
 def test_a_step_does_not_leave_its_settings_to_the_next_one(server, tenant):

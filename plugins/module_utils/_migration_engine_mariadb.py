@@ -1,0 +1,103 @@
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Migrations of MariaDB databases."""
+
+from __future__ import annotations
+
+from typing import ContextManager, Sequence
+
+from ansible_collections.alwayson.upgrade.plugins.module_utils import _mariadb_ledger as ledger
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_ledger import Row
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_scratch import PREFIX
+from ansible_collections.alwayson.upgrade.plugins.module_utils._mariadb import Login, MariadbError, connect
+from ansible_collections.alwayson.upgrade.plugins.module_utils._mariadb_locks import TOOL_SECONDS, MariadbLocks, Session, become_only_runner, open_session, settle
+from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_attempts import Pace
+from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_command import Surroundings, apply_command
+from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_engine import Applied, Engine
+from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_mariadb import apply_batches, apply_statement, apply_transaction, problems
+from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_mariadb_step import MariadbStep
+from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_step import BATCH, COMMAND, STATEMENT, TRANSACTION
+
+SERVER_S_OWN = ("information_schema", "mysql", "performance_schema", "sys")
+# How drivers tell that a statement gave way.
+GAVE_WAY = ("Lock wait timeout exceeded",)
+
+
+class MariadbEngine(Engine):
+    """The databases of one server."""
+
+    step = MariadbStep
+    ledger_table = ledger.TABLE
+
+    def __init__(self, login: Login) -> None:
+        self.login = login
+
+    def choose_databases(self, names: Sequence[str]) -> list[str]:
+        with connect(self.login) as server:
+            if str(server.value("SELECT @@global.read_only")) not in ("0", "OFF"):
+                raise MariadbError("the server is read-only, as a replica is, and a migration needs one that takes writes: give the primary's address as login_host")
+            there = [name for (name,) in server.rows("SHOW DATABASES") if name not in SERVER_S_OWN]
+        users = [name for name in there if not name.startswith(PREFIX)]
+        wanted = list(dict.fromkeys(names))
+        missing = [name for name in wanted if name not in there]
+        if missing:
+            raise MariadbError(f"no such database, or none that this user may see: {', '.join(missing)}; there are: {', '.join(users) or 'none'}. "
+                               "Correct the names, or create the database")
+        return wanted or users
+
+    def open(self, name: str) -> ContextManager[Session]:
+        return open_session(self.login, name)
+
+    def become_only_runner(self, session: Session, pace: Pace) -> None:
+        settle(session.database)
+        become_only_runner(session.database, pace)
+
+    def read_ledger(self, session: Session) -> list[Row]:
+        return ledger.read(session.database)
+
+    def create_ledger(self, session: Session, pace: Pace) -> None:
+        def create(_attempt: int, lock_timeout_ms: int) -> None:
+            with session.watch.limit(lock_timeout_ms):
+                ledger.create(session.database)
+
+        if not ledger.exists(session.database):
+            pace.until_it_gets_its_locks(MariadbLocks(session), "the ledger of migrations", create)
+
+    def problems(self, session: Session, steps: Sequence[MariadbStep]) -> list[str]:
+        return problems(session.database, steps)
+
+    def apply(self, session: Session, step: MariadbStep, pace: Pace) -> Applied:
+        kinds = {TRANSACTION: _apply_transaction, STATEMENT: _apply_statement, BATCH: _apply_batches, COMMAND: self._apply_command}
+        settle(session.database)
+        return kinds[step.kind](session, step, pace)
+
+    def keep_error(self, session: Session, step: MariadbStep, error: str, pace: Pace) -> None:
+        settle(session.database)
+        ledger.keep_error(session.database, step, error)
+
+    def told(self, error: MariadbError, step: MariadbStep) -> str:
+        """The server's message, and what to make of a lost session."""
+        return str(error) if error.number else f"{error}; the ledger knows whether the step is applied: run this again"
+
+    def _apply_command(self, session: Session, step: MariadbStep, pace: Pace) -> Applied:
+        session.database.run(f"SET SESSION wait_timeout = {TOOL_SECONDS}")
+        return Applied(*apply_command(session.database, ledger, step, pace, self._surroundings(session.database.database)))
+
+    def _surroundings(self, database: str) -> Surroundings:
+        """The database in the variables of MariaDB's programs, and two that are usual besides."""
+        way = {"MYSQL_UNIX_PORT": self.login.socket} if self.login.socket else {"MYSQL_HOST": self.login.host or "127.0.0.1", "MYSQL_TCP_PORT": str(self.login.port)}
+        return Surroundings({**self.login.environment(), **way, "MYSQL_USER": self.login.user, "MYSQL_DATABASE": database}, GAVE_WAY)
+
+
+def _apply_transaction(session: Session, step: MariadbStep, pace: Pace) -> Applied:
+    return Applied(*apply_transaction(session, step, pace))
+
+
+def _apply_statement(session: Session, step: MariadbStep, pace: Pace) -> Applied:
+    return Applied(*apply_statement(session, step, pace))
+
+
+def _apply_batches(session: Session, step: MariadbStep, pace: Pace) -> Applied:
+    done = apply_batches(session, step, pace)
+    return Applied(not done.was_applied, 1, done)

@@ -1,0 +1,190 @@
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Migrations of SQLite databases, which are files: the ledger's row, the script and its end are one transaction, and only one session at a time can have it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import ContextManager, Iterator, Optional, Sequence
+
+from ansible_collections.alwayson.upgrade.plugins.module_utils import _sqlite_ledger as ledger
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_error import DatabaseError
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_ledger import Row
+from ansible_collections.alwayson.upgrade.plugins.module_utils._flock import LockError, exclusive
+from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_attempts import Locks, MigrationError, Pace
+from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_batch import ROWS_TO_SPARE, Batches, counted, cursor_after, until_nothing_is_left
+from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_command import Surroundings, apply_command
+from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_engine import Applied, Engine
+from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_hazards import LARGE_TABLE_ROWS, UNBATCHED, changed_tables, unbatched_change, way_out
+from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_sqlite_step import FOREIGN_KEYS, SqliteStep
+from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_step import BATCH, COMMAND, TRANSACTION, constant, with_cursor
+from ansible_collections.alwayson.upgrade.plugins.module_utils._sqlite import Connection, SqliteError, connect, identifier, require_database
+
+# Beside the database: while a tool of somebody else is at work, there is no transaction that keeps other runners out.
+LOCK_SUFFIX = "-alwayson.lock"
+GAVE_WAY = ("database is locked",)
+TABLE = "SELECT name FROM sqlite_master WHERE type = 'table' AND lower(name) = ?"
+
+
+class SqliteLocks(Locks):
+    """The one lock for all writers of a database. Who has it, nobody tells."""
+
+    def is_worth_another_attempt(self, error: DatabaseError) -> bool:
+        return isinstance(error, SqliteError) and error.is_busy
+
+
+class SqliteEngine(Engine):
+    """Databases by the absolute paths of their files."""
+
+    step = SqliteStep
+    ledger_table = ledger.TABLE
+
+    def choose_databases(self, names: Sequence[str]) -> list[str]:
+        if not names:
+            raise MigrationError("databases is empty: give the absolute path of each SQLite database")
+        # The same file under two names is one database.
+        found: dict[str, str] = {}
+        for name in names:
+            if not os.path.isabs(name):
+                raise MigrationError(f"{name} is not absolute: give the whole path of the SQLite database")
+            require_database(name)
+            if not (os.access(name, os.W_OK) and os.access(os.path.dirname(name), os.W_OK)):
+                raise MigrationError(f"{name}, or its folder, may not be written to: run this as the account that owns the database")
+            found.setdefault(os.path.realpath(name), name)
+        return list(found.values())
+
+    def open(self, name: str) -> ContextManager[Connection]:
+        return connect(name)
+
+    def become_only_runner(self, session: Connection, pace: Pace) -> None:
+        """Nothing to do: who has the transaction is the only runner, and a batch goes on from what the ledger says in its transaction."""
+
+    def read_ledger(self, session: Connection) -> list[Row]:
+        return ledger.read(session)
+
+    def create_ledger(self, session: Connection, pace: Pace) -> None:
+        if not ledger.exists(session):
+            _in_a_transaction(session, "the ledger of migrations", pace, lambda _attempt: ledger.create(session))
+
+    def problems(self, session: Connection, steps: Sequence[SqliteStep]) -> list[str]:
+        """A sentence for each UPDATE or DELETE that a step makes in a large table outside of batches."""
+        told = []
+        for step in steps:
+            if step.kind == TRANSACTION and UNBATCHED not in step.directives.accepted:
+                told += [unbatched_change(step, at, f"{LARGE_TABLE_ROWS:,} rows or more") for table, at in _changed(session, step)
+                         if session.value(f"SELECT count(*) FROM (SELECT 1 FROM {identifier(table)} LIMIT {LARGE_TABLE_ROWS})") == LARGE_TABLE_ROWS]
+        return told
+
+    def apply(self, session: Connection, step: SqliteStep, pace: Pace) -> Applied:
+        kinds = {TRANSACTION: _apply_transaction, BATCH: _apply_batches, COMMAND: _apply_command}
+        return kinds[step.kind](session, step, pace)
+
+    def keep_error(self, session: Connection, step: SqliteStep, error: str, pace: Pace) -> None:
+        with _transaction(session, pace.policy.max_lock_timeout_ms):
+            if ledger.exists(session):
+                ledger.keep_error(session, step, error)
+
+
+@contextlib.contextmanager
+def _transaction(database: Connection, lock_timeout_ms: int) -> Iterator[None]:
+    """A transaction that waits for other writers for so long, committed at the end of the block, rolled back when that fails."""
+    database.run(f"PRAGMA busy_timeout = {lock_timeout_ms}")
+    database.run("BEGIN IMMEDIATE")
+    try:
+        yield
+        database.run("COMMIT")
+    except BaseException:
+        with contextlib.suppress(SqliteError):
+            database.run("ROLLBACK")
+        raise
+
+
+def _in_a_transaction(database: Connection, title: str, pace: Pace, act):
+    """What `act(attempt)` returned, in a transaction that is tried until it gets the lock; and at which attempt."""
+
+    def attempt_it(attempt: int, lock_timeout_ms: int):
+        with _transaction(database, lock_timeout_ms):
+            return act(attempt)
+
+    return pace.until_it_gets_its_locks(SqliteLocks(), title, attempt_it)
+
+
+def _mind_foreign_keys(database: Connection, step: SqliteStep) -> bool:
+    """Have foreign keys kept while a step changes rows; whether they are to be looked at after it, for while a table is rebuilt they cannot be kept."""
+    is_accepted = FOREIGN_KEYS in step.directives.accepted
+    database.run(f"PRAGMA foreign_keys = {'OFF' if is_accepted or step.changes_schema else 'ON'}")
+    return step.changes_schema and not is_accepted
+
+
+def _apply_transaction(database: Connection, step: SqliteStep, pace: Pace) -> Applied:
+    looks_after = _mind_foreign_keys(database, step)
+
+    def act(attempt: int) -> bool:
+        if not ledger.claim(database, step, attempt):
+            return False
+        for statement, line in step.parts():
+            try:
+                database.run(statement)
+            except SqliteError as error:
+                raise SqliteError(f"{error} in line {line}", error.is_busy) from error
+        if not ledger.finish(database, step):
+            raise MigrationError(f"{step.title} changed the ledger: inspect the database {database.database}")
+        orphans = sorted({row[0] for row in database.rows("PRAGMA foreign_key_check")}) if looks_after else []
+        if orphans:
+            raise MigrationError(f"{step.title} leaves rows that refer to others which are not there, in {', '.join(orphans)}: look at "
+                                 f"PRAGMA foreign_key_check. {way_out(FOREIGN_KEYS)}")
+        return True
+
+    return Applied(*_in_a_transaction(database, step.title, pace, act))
+
+
+def _apply_batches(database: Connection, step: SqliteStep, pace: Pace) -> Applied:
+    _mind_foreign_keys(database, step)
+    _in_a_transaction(database, step.title, pace, lambda _attempt: ledger.begin(database, step))
+    found = {table for table, _at in _changed(database, step)}
+    limit = 2 * sum(database.value(f"SELECT count(*) FROM {identifier(table)}") for table in found) + ROWS_TO_SPARE if found else None
+    done: Batches = until_nothing_is_left(
+        step, pace, limit, lambda: _in_a_transaction(database, step.title, pace, lambda _attempt: _batch(database, step))[0]
+    )
+    return Applied(not done.was_applied, 1, done)
+
+
+def _batch(database: Connection, step: SqliteStep) -> Optional[int]:
+    """One batch: how many rows it changed, None when the step is applied already. The last one, which finds nothing, marks the step as applied."""
+    progress = ledger.progress_of(database, step)
+    if progress is None:
+        return None
+    changed, after = _change(database, step, progress.get("after", step.directives.after))
+    if changed:
+        ledger.keep_progress(database, step, counted(progress, changed, after))
+    else:
+        ledger.finish(database, step)
+    return changed
+
+
+def _change(database: Connection, step: SqliteStep, after: Optional[str]) -> tuple[int, Optional[str]]:
+    """How many rows the statement changed, and where its cursor is now."""
+    if after is None:
+        database.run(step.sql)
+        # The driver's own number is missing when a statement begins with a comment or WITH.
+        return database.value("SELECT changes()"), None
+    values = [row[0] for row in database.rows(with_cursor(step.sql, constant(after), step.dialect))]
+    return (len(values), cursor_after(step, values)) if values else (0, after)
+
+
+def _apply_command(database: Connection, step: SqliteStep, pace: Pace) -> Applied:
+    try:
+        with exclusive(database.database + LOCK_SUFFIX, pace.policy.wait_seconds, pace.clock, pace.sleep):
+            if ledger.is_applied(database, step):
+                return Applied(False, 0)
+            return Applied(*apply_command(database, ledger, step, pace, Surroundings(os.environ, GAVE_WAY)))
+    except LockError as error:
+        raise MigrationError(f"{step.title}: {error}") from error
+
+
+def _changed(database: Connection, step: SqliteStep) -> list[tuple[str, int]]:
+    """Each table that a step updates or deletes from and that is there, and where it says so."""
+    said = [(database.value(TABLE, (path[-1].lower(),)), at) for path, at in changed_tables(step.sql, step.dialect)]
+    return [(table, at) for table, at in said if table]

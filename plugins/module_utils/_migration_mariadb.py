@@ -1,0 +1,165 @@
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Steps in a MariaDB database, each brought about exactly once.
+
+Rows are changed in one transaction with the ledger. A change of the schema commits by itself: it is begun in the ledger with a fingerprint of its objects, and
+after a crash that fingerprint tells whether it was made. MariaDB makes one as a whole or not at all, and the runner's lock keeps every other runner out.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Iterator, NamedTuple, Optional, Sequence
+
+from ansible_collections.alwayson.upgrade.plugins.module_utils import _mariadb_ledger as ledger
+from ansible_collections.alwayson.upgrade.plugins.module_utils._mariadb import Connection, MariadbError, identifier
+from ansible_collections.alwayson.upgrade.plugins.module_utils._mariadb_fingerprint import fingerprint
+from ansible_collections.alwayson.upgrade.plugins.module_utils._mariadb_locks import MariadbLocks, Session, transaction
+from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_attempts import MigrationError, Pace
+from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_batch import ROWS_TO_SPARE, Batches, counted, cursor_after, until_nothing_is_left
+from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_hazards import LARGE_TABLE_ROWS, UNBATCHED, changed_tables, unbatched_change
+from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_mariadb_step import BLOCKING_WAY_OUT, LOCK_CLAUSE, MariadbStep
+from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_step import BATCH, TRANSACTION
+
+# Alter operation not supported, and with a reason.
+NOT_WITHOUT_A_LOCK = (1845, 1846)
+# The number of rows is the server's estimate.
+TABLES = """
+SELECT t.TABLE_NAME, t.ENGINE, coalesce(t.TABLE_ROWS, 0), e.TRANSACTIONS
+  FROM information_schema.TABLES AS t JOIN information_schema.ENGINES AS e ON e.ENGINE = t.ENGINE
+ WHERE t.TABLE_SCHEMA = DATABASE() AND t.TABLE_TYPE = 'BASE TABLE' AND LOWER(t.TABLE_NAME) IN ({0}) ORDER BY t.TABLE_NAME
+"""
+
+
+class Table(NamedTuple):
+    """A table in the catalog; the number of rows is an estimate."""
+
+    name: str
+    engine: str
+    rows: int
+    transactions: str
+
+
+def problems(database: Connection, steps: Sequence[MariadbStep]) -> list[str]:
+    """A sentence for each table that a step cannot change exactly once, or that is too large to be changed at once."""
+    told = []
+    for step in steps:
+        if step.kind not in (TRANSACTION, BATCH):
+            continue
+        told += [f"{step.title}: the table {table.name} has the engine {table.engine}, without transactions, so that a killed run could not be finished "
+                 "exactly once: convert it to InnoDB before" for table in _tables(database, step.names()) if table.transactions != "YES"]
+        if step.kind == TRANSACTION and UNBATCHED not in step.directives.accepted:
+            told += [unbatched_change(step, at, f"about {table.rows:,} rows") for table, at in _changed(database, step) if table.rows >= LARGE_TABLE_ROWS]
+    return told
+
+
+def apply_transaction(session: Session, step: MariadbStep, pace: Pace) -> tuple[bool, int]:
+    """Change rows, in one transaction with the ledger's row; whether this run has, and at which attempt."""
+
+    def act(attempt: int, lock_timeout_ms: int) -> bool:
+        with transaction(session, lock_timeout_ms):
+            if not ledger.claim(session.database, step, attempt):
+                return False
+            session.database.run(step.sql)
+            # What is called may have ended it.
+            if not session.database.value("SELECT @@in_transaction") or not ledger.finish(session.database, step):
+                raise MigrationError(f"{step.title} ended its transaction by itself, or changed the ledger: inspect the database {session.database.database}")
+        return True
+
+    return pace.until_it_gets_its_locks(MariadbLocks(session), step.title, act)
+
+
+def apply_statement(session: Session, step: MariadbStep, pace: Pace) -> tuple[bool, int]:
+    """Change the schema, unless a run before has; whether it is applied now, and at which attempt."""
+    database, locks = session.database, MariadbLocks(session)
+
+    def act(_attempt: int, lock_timeout_ms: int) -> None:
+        with session.watch.limit(lock_timeout_ms):
+            database.run(step.runnable())
+
+    was_made, _attempt = pace.until_it_gets_its_locks(locks, step.title, lambda _attempt, _timeout: _begin_statement(database, step))
+    if was_made:
+        return ledger.finish(database, step), 1
+    with _forgotten_unless_made(database, step):
+        _none, attempts = pace.until_it_gets_its_locks(locks, step.title, act)
+    return ledger.finish(database, step), attempts
+
+
+def apply_batches(session: Session, step: MariadbStep, pace: Pace) -> Batches:
+    """Run batches until nothing is left; what a run before has committed is not done again."""
+    ledger.begin(session.database, step)
+
+    def batch() -> Optional[int]:
+        return pace.until_it_gets_its_locks(MariadbLocks(session), step.title, lambda _attempt, timeout: _batch(session, step, timeout))[0]
+
+    return until_nothing_is_left(step, pace, _most_rows(session.database, step), batch)
+
+
+def _begin_statement(database: Connection, step: MariadbStep) -> bool:
+    """Write that the change is about to be made, with what the catalog says before it. True when a run that was killed has made it."""
+    state = ledger.begun_state(database, step)
+    if state and "before" in state.progress and fingerprint(database, state.progress["names"]) != state.progress["before"]:
+        if state.checksum != step.checksum:
+            raise MigrationError(f"{step.title} was begun with another script, and the schema is not as it was before that: look whether it was applied. If it was, "
+                                 "put the file back and make the change in a new step; if not, delete the row from " + ledger.TABLE)
+        return True
+    ledger.begin(database, step, {"before": fingerprint(database, step.names()), "names": step.names()})
+    return False
+
+
+@contextlib.contextmanager
+def _forgotten_unless_made(database: Connection, step: MariadbStep) -> Iterator[None]:
+    """When the server itself says that the change failed, nothing is begun: what happens to the schema until the next run is not this step."""
+    try:
+        yield
+    except (MigrationError, MariadbError) as error:
+        if isinstance(error, MigrationError) or error.number is not None:
+            ledger.forget(database, step)
+        if isinstance(error, MariadbError) and (error.number in NOT_WITHOUT_A_LOCK or LOCK_CLAUSE in str(error).upper()):
+            raise MariadbError(f"{error}: others could not write to the table while this is at work. {BLOCKING_WAY_OUT}", error.number) from error
+        raise
+
+
+def _batch(session: Session, step: MariadbStep, lock_timeout_ms: int) -> Optional[int]:
+    """One batch: how many rows it changed, None when the step is applied already. The last one, which finds nothing, marks the step as applied."""
+    with transaction(session, lock_timeout_ms):
+        progress = ledger.lock_progress(session.database, step)
+        if progress is None:
+            return None
+        changed, after = _change(session.database, step, progress.get("after", step.directives.after))
+        if changed:
+            ledger.keep_progress(session.database, step, counted(progress, changed, after))
+        else:
+            ledger.finish(session.database, step)
+    return changed
+
+
+def _change(database: Connection, step: MariadbStep, after: Optional[str]) -> tuple[int, Optional[str]]:
+    """How many rows were changed, or with a cursor chosen, and where the cursor is now."""
+    if after is None:
+        return database.count(step.sql), None
+    values = [row[0] for row in database.rows(step.choice(after))]
+    if not values:
+        return 0, after
+    last = cursor_after(step, values)
+    database.run(step.change(after, last))
+    return len(values), last
+
+
+def _most_rows(database: Connection, step: MariadbStep) -> Optional[int]:
+    """More rows than an UPDATE or DELETE can have to change; None where that cannot be told."""
+    found = {table.name for table, _at in _changed(database, step)}
+    return 2 * sum(database.value(f"SELECT count(*) FROM {identifier(name)}") for name in found) + ROWS_TO_SPARE if found else None
+
+
+def _changed(database: Connection, step: MariadbStep) -> list[tuple[Table, int]]:
+    """Each table of this database that a step updates or deletes from, and where it says so."""
+    said = [(path[-1].lower(), at) for path, at in changed_tables(step.sql, step.dialect)]
+    known = {table.name.lower(): table for table in _tables(database, [name for name, _at in said])}
+    return [(known[name], at) for name, at in said if name in known]
+
+
+def _tables(database: Connection, names: Sequence[str]) -> list[Table]:
+    """The tables with these names, in small letters."""
+    return [Table(*row) for row in database.rows(TABLES.format(", ".join(["%s"] * len(names))), names)] if names else []
