@@ -8,17 +8,19 @@ from __future__ import annotations
 import json
 import random
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import psycopg
-from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import Login
+import pymysql
 
-from .tenants import Release, session
+from .tenancy import Tenancy
 
 CONTROLLER = Path(__file__).with_name("controller.py")
 CONTROLLERS = 2
@@ -31,7 +33,7 @@ RELEASE_SECONDS = 900
 class Load:
     """What a service does meanwhile: it takes orders and reads them, in one tenant after the other, so many statements a second."""
 
-    login: Login
+    tenancy: Tenancy
     databases: list[str]
     rate: float = 20
     statements: int = 0
@@ -51,11 +53,8 @@ class Load:
         while not self._over.wait(2 / self.rate):
             database = self.databases[self.statements // 2 % len(self.databases)]
             try:
-                with session(self.login, database) as tenant:
-                    tenant.execute("INSERT INTO orders (product, quantity) VALUES (7, 1)")
-                    tenant.execute("SELECT count(*) FROM orders WHERE product = 7")
-                self.statements += 2
-            except psycopg.Error as error:
+                self.statements += self.tenancy.work(database)
+            except (psycopg.Error, pymysql.MySQLError, sqlite3.Error) as error:
                 self.errors.append(str(error))
 
 
@@ -63,14 +62,14 @@ class Load:
 class Torture:
     """Migrates `databases` from release to release until `kills` controllers were killed; `killed` counts them, `ended` those that came to their end."""
 
-    login: Login
+    tenancy: Tenancy
     databases: list[str]
     kills: int
     parallel: int
     chance: random.Random
     killed: int = 0
     ended: int = 0
-    releases: list[Release] = field(default_factory=list)
+    releases: list[Any] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
 
     def run(self) -> None:
@@ -80,10 +79,10 @@ class Torture:
 
     def migrate_once(self) -> None:
         """Apply the next release."""
-        self.releases.append(Release(len(self.releases) + 2))
+        self.releases.append(self.tenancy.Release(len(self.releases) + 2))
         self._one_release(self.releases[-1])
 
-    def _one_release(self, release: Release) -> None:
+    def _one_release(self, release: Any) -> None:
         """Both controllers again and again, until both come to their end without a kill."""
         left = set(range(CONTROLLERS))
         give_up = time.monotonic() + RELEASE_SECONDS
@@ -97,9 +96,9 @@ class Torture:
         if left:
             raise SystemExit(f"release {release.name} did not come to its end in {RELEASE_SECONDS} s: {self.failures or 'no controller failed'}")
 
-    def _one_controller(self, release: Release, number: int, left: set[int], delay: float) -> None:
+    def _one_controller(self, release: Any, number: int, left: set[int], delay: float) -> None:
         process = subprocess.Popen([sys.executable, str(CONTROLLER)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        process.stdin.write(json.dumps(release.options(self.login, self.databases, self.parallel)))
+        process.stdin.write(json.dumps(self.tenancy.options(release, self.databases, self.parallel)))
         process.stdin.close()
         process.stdout.readline()
         try:

@@ -6,8 +6,10 @@
     build/venv/bin/python tests/bench/database/migrations.py --tenants 100 --kills 100 --seed 1
     build/venv/bin/python tests/bench/database/migrations.py --stall --seconds 60 --rate 300
 
-The first one applies all four phases of one release after the other: steps in one transaction, batches with and without a cursor, indexes built and dropped
-concurrently. Logs in the tenants tell on whatever ran twice. It ends with 1 when a step was applied twice or not at all, when a ledger differs
+Both with `--engine mariadb` as well, the first one with `--engine sqlite`, too; writers and readers of SQLite never wait for more than a transaction.
+
+The first one applies all four phases of one release after the other: steps in one transaction, batches with and without a cursor, indexes built and dropped.
+Logs in the tenants tell on whatever ran twice. It ends with 1 when a step was applied twice or not at all, when a ledger differs
 from its schema, or when a statement of the load failed.
 
 The second one has statements scheduled at a fixed rate; a wait counts from the time for which a statement was scheduled. It ends with 1 when one waited for
@@ -28,11 +30,13 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[3]
 sys.path[:0] = [str(REPOSITORY / "tests"), str(REPOSITORY / "build" / "collections")]
 
+from ansible_collections.alwayson.upgrade.plugins.module_utils import _mariadb as mariadb  # noqa: E402
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import Login  # noqa: E402
+from bench.database import stall, stall_mariadb  # noqa: E402
 from bench.database.kills import Load, Torture  # noqa: E402
-from bench.database.stall import SLOW_MS, measure_stall  # noqa: E402
-from bench.database.tenants import create, problems, resumed  # noqa: E402
+from bench.database.tenancy import MariadbTenancy, PostgresqlTenancy, SqliteTenancy, Tenancy  # noqa: E402
 from fleet import processes  # noqa: E402
+from fleet.mariadb import ROLE, find_programs, running  # noqa: E402
 from fleet.ports import Ports  # noqa: E402
 from fleet.postgres import OWNER, STOP_SIGNAL, Postgres, find_binaries  # noqa: E402
 
@@ -46,38 +50,63 @@ def main() -> int:
     parser.add_argument("--stall", action="store_true", help="measure how long others wait, and kill nobody")
     parser.add_argument("--seconds", type=float, default=60, help="how long a transaction blocks the migration")
     parser.add_argument("--rate", type=float, default=300, help="statements a second beside it")
+    parser.add_argument("--engine", choices=list(PLACES), default="postgresql")
     options = parser.parse_args()
-    with a_server() as login:
-        return stall(login, options) if options.stall else torture(login, options)
+    if options.stall and options.engine not in STALLS:
+        parser.error(f"--stall is for {' and '.join(STALLS)}")
+    with tempfile.TemporaryDirectory(prefix="migrations-", dir=_build()) as folder, PLACES[options.engine](Path(folder)) as tenancy:
+        return measure(tenancy, options) if options.stall else torture(tenancy, Path(folder), options)
 
 
 @contextlib.contextmanager
-def a_server() -> Iterator[Login]:
+def a_postgresql(folder: Path) -> Iterator[Tenancy]:
     """A fresh server, gone afterwards."""
-    with tempfile.TemporaryDirectory(prefix="migrations-", dir=_build()) as folder:
-        endpoint = Ports().endpoint("127.0.0.1")
-        postgres = Postgres(find_binaries(), Path(folder) / "postgres", endpoint, Path(folder) / "log")
-        postgres.create()
-        process = postgres.start()
-        try:
-            postgres.wait_ready(process)
-            yield Login(host=endpoint.address, port=endpoint.port, user=OWNER)
-        finally:
-            processes.end([process], STOP_SIGNAL)
+    endpoint = Ports().endpoint("127.0.0.1")
+    postgres = Postgres(find_binaries(), folder / "postgres", endpoint, folder / "log")
+    postgres.create()
+    process = postgres.start()
+    try:
+        postgres.wait_ready(process)
+        yield PostgresqlTenancy(Login(host=endpoint.address, port=endpoint.port, user=OWNER))
+    finally:
+        processes.end([process], STOP_SIGNAL)
 
 
-def torture(login: Login, options: argparse.Namespace) -> int:
+@contextlib.contextmanager
+def a_mariadb(folder: Path) -> Iterator[Tenancy]:
+    """A fresh server, gone afterwards."""
+    endpoint = Ports().endpoint("127.0.0.1")
+    with running(find_programs(REPOSITORY / "build" / "cache" / "mariadb"), folder / "mariadb", endpoint, PASSWORD):
+        yield MariadbTenancy(mariadb.Login(endpoint.address, endpoint.port, user=ROLE, password=PASSWORD))
+
+
+@contextlib.contextmanager
+def a_sqlite(folder: Path) -> Iterator[Tenancy]:
+    """Files in the folder."""
+    yield SqliteTenancy(folder)
+
+
+PASSWORD = "bench"
+PLACES = {"postgresql": a_postgresql, "mariadb": a_mariadb, "sqlite": a_sqlite}
+STALLS = {"postgresql": lambda tenancy, *rest: stall.measure_stall(tenancy.login, *rest), "mariadb": stall_mariadb.measure_stall}
+
+
+def torture(tenancy: Tenancy, folder: Path, options: argparse.Namespace) -> int:
     names = [f"tenant_{number:03}" for number in range(1, options.tenants + 1)]
-    create(login, names)
-    run = Torture(login, names, options.kills, options.parallel, random.Random(options.seed))
+    if options.engine == "sqlite":
+        names = [str(folder / f"{name}.db") for name in names]
+    tenancy.create(names)
+    run = Torture(tenancy, names, options.kills, options.parallel, random.Random(options.seed))
     began = time.monotonic()
-    with Load(login, names) as load:
+    with Load(tenancy, names) as load:
         run.run()
     seconds = time.monotonic() - began
-    found = [problems(login, name, run.releases) for name in names]
+    found = [tenancy.problems(name, run.releases) for name in names]
     wrong = [text for texts, _steps in found for text in texts]
-    print(f"{options.tenants} tenants, {len(run.releases)} releases of 8 steps, 2 controllers: {sum(steps for _texts, steps in found):,} steps looked at, "
-          f"{run.killed} controllers killed, {sum(resumed(login, name) for name in names)} steps gone on with, {run.ended} controllers came to their end, "
+    steps = sum(len(steps) for steps in run.releases[0].phases.values())
+    print(f"{options.engine}: {options.tenants} tenants, {len(run.releases)} releases of {steps} steps, 2 controllers: "
+          f"{sum(count for _texts, count in found):,} steps looked at, {run.killed} controllers killed, "
+          f"{sum(tenancy.resumed(name) for name in names)} steps gone on with, {run.ended} controllers came to their end, "
           f"{seconds:.0f} s; {load.statements:,} statements beside them, "
           f"{len(load.errors)} failed; {len(wrong)} problems")
     for text in [*wrong[:20], *load.errors[:5]]:
@@ -85,11 +114,11 @@ def torture(login: Login, options: argparse.Namespace) -> int:
     return 1 if wrong or load.errors or not load.statements or run.killed < options.kills else 0
 
 
-def stall(login: Login, options: argparse.Namespace) -> int:
-    create(login, ["tenant"])
-    result = measure_stall(login, "tenant", options.seconds, options.rate)
-    print(f"a transaction of {options.seconds:g} s, {options.rate:g} statements a second: {result}")
-    return 1 if result.longest_ms >= SLOW_MS or result.errors else 0
+def measure(tenancy: Tenancy, options: argparse.Namespace) -> int:
+    tenancy.create(["tenant"])
+    result = STALLS[options.engine](tenancy, "tenant", options.seconds, options.rate)
+    print(f"{options.engine}: a transaction of {options.seconds:g} s, {options.rate:g} statements a second: {result}")
+    return 1 if result.longest_ms >= stall.SLOW_MS or result.errors else 0
 
 
 def _build() -> Path:

@@ -16,6 +16,7 @@ from pathlib import Path
 import psycopg
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import Login
 
+from .tenancy import PostgresqlTenancy
 from .tenants import session
 
 CONTROLLER = Path(__file__).with_name("controller.py")
@@ -68,7 +69,7 @@ class _Stalling:
         with session(self.login, self.database) as blocker:
             blocker.execute("BEGIN; SELECT count(*) FROM orders")
             began = time.monotonic()
-            controller = await asyncio.to_thread(_begin_controller, self.login, self.database, self.seconds)
+            controller = await asyncio.to_thread(begin_controller, PostgresqlTenancy(self.login).login_options(), self.database, self.seconds)
             await asyncio.sleep(max(0.0, self.seconds - (time.monotonic() - began)))
             blocker.execute("COMMIT")
         freed = time.monotonic()
@@ -111,9 +112,10 @@ class _Stalling:
             self.waits.append((due, (time.monotonic() - due) * 1000))
 
 
-def _begin_controller(login: Login, database: str, seconds: float) -> subprocess.Popen:
+def begin_controller(login_options: dict, database: str, seconds: float) -> subprocess.Popen:
+    """A controller that is to apply the ALTER, and tries for longer than so many seconds."""
     options = {
-        "login_host": login.host, "login_port": login.port, "login_user": login.user, "login_password": login.password, "databases": [database],
+        **login_options, "databases": [database],
         "release": "9.0.0", "phase": "expand", "attempts": int(seconds * 2) + 150,
         "steps": [{"name": "001_blocked", "sql": "ALTER TABLE orders ADD COLUMN blocked integer"}],
     }

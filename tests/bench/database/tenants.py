@@ -56,14 +56,6 @@ class Release:
                          {"name": "002_old", "sql": f"-- alwayson: concurrently\nDROP INDEX CONCURRENTLY old_{n}"}],
         }
 
-    def options(self, login: Login, databases: list[str], parallel: int) -> list[dict]:
-        """What the module gets for each phase."""
-        common = {"login_host": login.host, "login_port": login.port, "login_user": login.user, "login_password": login.password, "databases": databases,
-                  "release": self.name, "parallel": parallel, "batch_pause_ms": 5, "retry_delay_ms": 50, "attempts": 600}
-        names = list(self.phases)
-        return [{**common, "phase": phase, "steps": steps, **{f"{before}_steps": self.phases[before] for before in names[:names.index(phase)]}}
-                for phase, steps in self.phases.items()]
-
 
 def session(login: Login, database: str = "postgres") -> psycopg.Connection:
     """A session in which every statement is a transaction."""
