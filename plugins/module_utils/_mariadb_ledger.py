@@ -63,7 +63,7 @@ KEEP_PROGRESS = f"UPDATE {TABLE} SET progress = %s WHERE {KEY}"
 KEEP_ERROR = f"UPDATE {TABLE} SET error = %s WHERE {KEY} AND status = %s"
 FORGET = f"DELETE FROM {TABLE} WHERE {KEY} AND status = %s"
 FINISH = f"""
-UPDATE {TABLE} SET status = %s, applied = UTC_TIMESTAMP(6), error = NULL, progress = IF(kind = '{STATEMENT}', NULL, progress) WHERE {KEY} AND status = %s
+UPDATE {TABLE} SET status = %s, attempts = attempts + %s, applied = UTC_TIMESTAMP(6), error = NULL, progress = IF(kind = '{STATEMENT}', NULL, progress) WHERE {KEY} AND status = %s
 """
 
 
@@ -139,6 +139,6 @@ def forget(database: Connection, step: Step) -> None:
     database.run(FORGET, (*step.key, BEGUN))
 
 
-def finish(database: Connection, step: Step) -> bool:
-    """Mark a claimed or begun step as applied. False when its row is gone or changed."""
-    return database.count(FINISH, (APPLIED, *step.key, BEGUN)) == 1
+def finish(database: Connection, step: Step, more_attempts: int = 0) -> bool:
+    """Mark a claimed or begun step as applied, after so many attempts more than it was begun with. False when its row is gone or changed."""
+    return database.count(FINISH, (APPLIED, more_attempts, *step.key, BEGUN)) == 1

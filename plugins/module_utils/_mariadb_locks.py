@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Locks around migrations in MariaDB: one runner at a time in a database, a look at who would make a statement wait, and no wait of more than milliseconds.
 
-A statement that waits for a lock makes everybody wait who comes after it. The server's own limits are whole seconds, so a second session looks at the first,
-and ends the statement that waits for longer.
+A statement that waits for a table makes everybody wait who comes after it. The server's own limits are whole seconds, so a second session looks at the first,
+and ends the statement that waits for longer. Rows are not waited for at all, and at last for a second: the server does not tell in time who waits for one.
 """
 
 from __future__ import annotations
@@ -25,15 +25,13 @@ RUNNER_POLL_SECONDS = 0.2
 WATCH_POLL_SECONDS = 0.01
 # The server ends a session that says nothing for so long: that of a controller whose host is gone. A tool may take its time.
 IDLE_SECONDS, TOOL_SECONDS = 300, 86400
-# What a script means must not depend on the server it runs on. A second is the bound when nobody watches any more.
+# What a script means must not depend on the server it runs on. A second is the bound of a wait for a table when nobody watches any more.
 SETTINGS = f"""
-SET SESSION sql_mode = 'STRICT_TRANS_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION', lock_wait_timeout = 1, innodb_lock_wait_timeout = 1,
+SET SESSION sql_mode = 'STRICT_TRANS_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION', lock_wait_timeout = 1,
             max_statement_time = 0, foreign_key_checks = 1, unique_checks = 1, wait_timeout = {IDLE_SECONDS};
 SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED
 """
-# A row's lock is waited for in no state of its own.
-WAITS_FOR_TABLE = "SELECT count(*) FROM information_schema.PROCESSLIST WHERE ID = %s AND STATE LIKE %s"
-WAITS_FOR_ROW = "SELECT count(*) FROM information_schema.INNODB_TRX WHERE trx_mysql_thread_id = %s AND trx_state = 'LOCK WAIT'"
+IS_WAITING = "SELECT count(*) FROM information_schema.PROCESSLIST WHERE ID = %s AND STATE LIKE %s"
 WAITING_STATE = "Waiting for %lock"
 # Of transactions the server tells whole seconds only, and not which tables they use. Their times are the system's.
 OLD_TRANSACTIONS = """
@@ -51,17 +49,12 @@ class Watch:
     def __init__(self, own: Connection, watched: Connection) -> None:
         self._own = own
         self._watched = watched
-        self._looks = [(WAITS_FOR_TABLE, (watched.id, WAITING_STATE))]
-        own.run(f"SET SESSION wait_timeout = {TOOL_SECONDS}")
-        # Without the privilege PROCESS the server's own limit, of a second, is all there is for rows.
-        with contextlib.suppress(MariadbError):
-            own.value(WAITS_FOR_ROW, (watched.id,))
-            self._looks.append((WAITS_FOR_ROW, (watched.id,)))
         self.has_ended_one = False
+        own.run(f"SET SESSION wait_timeout = {TOOL_SECONDS}")
 
     @contextlib.contextmanager
     def limit(self, milliseconds: int) -> Iterator[None]:
-        """What the watched session runs in the block is ended when it waits for a lock for so long."""
+        """What the watched session runs in the block is ended when it waits for a table for so long."""
         self.has_ended_one = False
         over = threading.Event()
         thread = threading.Thread(target=self._look, args=(milliseconds / 1000, over), daemon=True)
@@ -81,7 +74,7 @@ class Watch:
         # A watch whose session is lost ends; the server's own limits hold.
         with contextlib.suppress(MariadbError):
             while not over.wait(WATCH_POLL_SECONDS):
-                is_waiting = any(self._own.value(*look) for look in self._looks)
+                is_waiting = self._own.value(IS_WAITING, (self._watched.id, WAITING_STATE))
                 since = (since or time.monotonic()) if is_waiting else None
                 if since and time.monotonic() - since >= seconds and not over.is_set():
                     self._own.run(f"KILL QUERY {self._watched.id}")
@@ -126,9 +119,10 @@ class MariadbLocks(Locks):
 
 
 @contextlib.contextmanager
-def transaction(session: Session, lock_timeout_ms: int) -> Iterator[None]:
-    """A transaction that waits for a lock for so long, committed at the end of the block, rolled back when that fails."""
-    session.database.run("START TRANSACTION")
+def transaction(session: Session, lock_timeout_ms: int, waits_for_rows: bool) -> Iterator[None]:
+    """A transaction that waits for a table for so long, and for a row for a second or not at all; committed at the end of the block, rolled back when that fails.
+    """
+    session.database.run(f"SET SESSION innodb_lock_wait_timeout = {int(waits_for_rows)}; START TRANSACTION")
     try:
         with session.watch.limit(lock_timeout_ms):
             yield

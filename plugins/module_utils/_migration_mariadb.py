@@ -58,7 +58,7 @@ def apply_transaction(session: Session, step: MariadbStep, pace: Pace) -> tuple[
     """Change rows, in one transaction with the ledger's row; whether this run has, and at which attempt."""
 
     def act(attempt: int, lock_timeout_ms: int) -> bool:
-        with transaction(session, lock_timeout_ms):
+        with transaction(session, lock_timeout_ms, _is_at_last(lock_timeout_ms, pace)):
             if not ledger.claim(session.database, step, attempt):
                 return False
             session.database.run(step.sql)
@@ -83,7 +83,7 @@ def apply_statement(session: Session, step: MariadbStep, pace: Pace) -> tuple[bo
         return ledger.finish(database, step), 1
     with _forgotten_unless_made(database, step):
         _none, attempts = pace.until_it_gets_its_locks(locks, step.title, act)
-    return ledger.finish(database, step), attempts
+    return ledger.finish(database, step, attempts - 1), attempts
 
 
 def apply_batches(session: Session, step: MariadbStep, pace: Pace) -> Batches:
@@ -91,7 +91,7 @@ def apply_batches(session: Session, step: MariadbStep, pace: Pace) -> Batches:
     ledger.begin(session.database, step)
 
     def batch() -> Optional[int]:
-        return pace.until_it_gets_its_locks(MariadbLocks(session), step.title, lambda _attempt, timeout: _batch(session, step, timeout))[0]
+        return pace.until_it_gets_its_locks(MariadbLocks(session), step.title, lambda _attempt, timeout: _batch(session, step, timeout, pace))[0]
 
     return until_nothing_is_left(step, pace, _most_rows(session.database, step), batch)
 
@@ -121,9 +121,9 @@ def _forgotten_unless_made(database: Connection, step: MariadbStep) -> Iterator[
         raise
 
 
-def _batch(session: Session, step: MariadbStep, lock_timeout_ms: int) -> Optional[int]:
+def _batch(session: Session, step: MariadbStep, lock_timeout_ms: int, pace: Pace) -> Optional[int]:
     """One batch: how many rows it changed, None when the step is applied already. The last one, which finds nothing, marks the step as applied."""
-    with transaction(session, lock_timeout_ms):
+    with transaction(session, lock_timeout_ms, _is_at_last(lock_timeout_ms, pace)):
         progress = ledger.lock_progress(session.database, step)
         if progress is None:
             return None
@@ -133,6 +133,11 @@ def _batch(session: Session, step: MariadbStep, lock_timeout_ms: int) -> Optiona
         else:
             ledger.finish(session.database, step)
     return changed
+
+
+def _is_at_last(lock_timeout_ms: int, pace: Pace) -> bool:
+    """Whether shorter waits were in vain although nobody has been in the way for long."""
+    return lock_timeout_ms >= pace.policy.max_lock_timeout_ms
 
 
 def _change(database: Connection, step: MariadbStep, after: Optional[str]) -> tuple[int, Optional[str]]:

@@ -6,40 +6,78 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
 
 import pytest
+from ansible_collections.alwayson.upgrade.plugins.module_utils._mariadb import Login
+from bench.database import stall, stall_mariadb
 from bench.database.kills import Load, Torture
-from bench.database.stall import measure_stall
-from bench.database.tenants import create, problems, session
+from bench.database.tenancy import MariadbTenancy, PostgresqlTenancy, SqliteTenancy
+from fleet.mariadb import ROLE, find_programs, running
+from fleet.ports import Ports
 
-STEPS_OF_A_RELEASE = 8
+CELLAR = Path(__file__).resolve().parents[3] / "build" / "cache" / "mariadb"
+PASSWORD = "torture"
 
 
 @pytest.fixture
-def many(server):
-    """Makes so many tenants, which are gone afterwards."""
+def postgresql_tenancy(server):
     made = []
 
-    def make(count):
-        made.extend(f"many_{number}" for number in range(1, count + 1))
-        create(server.login, made)
-        return made
+    class Remembering(PostgresqlTenancy):
+        def create(self, names):
+            made.extend(names)
+            super().create(names)
 
-    yield make
+    yield Remembering(server.login)
     with server.connect() as admin:
         for name in made:
             admin.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
 
 
-def test_two_controllers_that_are_killed_apply_each_step_once(server, many):
+@pytest.fixture
+def mariadb_tenancy(tmp_path):
+    endpoint = Ports().endpoint("127.0.0.1")
+    with running(find_programs(CELLAR), tmp_path / "server", endpoint, PASSWORD):
+        yield MariadbTenancy(Login(endpoint.address, endpoint.port, user=ROLE, password=PASSWORD))
+
+
+@pytest.fixture
+def sqlite_tenancy(tmp_path):
+    return SqliteTenancy(tmp_path)
+
+
+@pytest.fixture(params=["postgresql", "mariadb", "sqlite"])
+def tenancy(request):
+    """Each kind of database in its turn."""
+    return request.getfixturevalue(f"{request.param}_tenancy")
+
+
+@pytest.fixture
+def many(tenancy, tmp_path):
+    """Makes so many tenants."""
+
+    def make(count):
+        names = [str(tmp_path / f"many_{number}") if isinstance(tenancy, SqliteTenancy) else f"many_{number}" for number in range(1, count + 1)]
+        tenancy.create(names)
+        return names
+
+    return make
+
+
+def test_two_controllers_that_are_killed_apply_each_step_once(tenancy, many):
     names = many(4)
-    run = Torture(server.login, names, kills=6, parallel=2, chance=random.Random(7))
-    with Load(server.login, names) as load:
+    run = Torture(tenancy, names, kills=6, parallel=2, chance=random.Random(7))
+    with Load(tenancy, names) as load:
         run.run()
     assert run.killed >= 6 and run.ended == 2 * len(run.releases) and load.statements > 0 and load.errors == []
-    found = [problems(server.login, name, run.releases) for name in names]
+    found = [tenancy.problems(name, run.releases) for name in names]
     assert [text for texts, _steps in found for text in texts] == []
-    assert sum(steps for _texts, steps in found) == STEPS_OF_A_RELEASE * len(run.releases) * len(names)
+    assert sum(steps for _texts, steps in found) == sum(steps_of(release) for release in run.releases) * len(names)
+
+
+def steps_of(release):
+    return sum(len(steps) for steps in release.phases.values())
 
 
 DAMAGES = {
@@ -54,22 +92,36 @@ DAMAGES = {
 }
 
 
-def test_what_would_be_wrong_is_seen(server, many):
+PLAIN_DAMAGES = {
+    "INSERT INTO effect VALUES (2, 'effect')": "scripts ran",
+    "UPDATE orders SET times_2 = 0 WHERE id = 8": "rows were filled in once",
+    "UPDATE orders SET times_2 = times_2 + 1 WHERE id = 9": "rows were filled in twice",
+    "UPDATE orders SET sum_2 = sum_2 + 1 WHERE id = 9": "sums are wrong",
+    "UPDATE orders SET channel_2 = NULL WHERE id = 9": "channels are missing",
+    "CREATE VIEW sums_2 AS SELECT 1": "the old index or view is there",
+    "UPDATE alwayson_migration SET status = 'begun' WHERE step = 'unique'": "is begun",
+    "DELETE FROM alwayson_migration WHERE step = 'unique'": "the ledger differs",
+}
+
+
+def test_what_would_be_wrong_is_seen(tenancy, many):
     (name,) = many(1)
-    run = Torture(server.login, [name], kills=0, parallel=1, chance=random.Random(1))
+    run = Torture(tenancy, [name], kills=0, parallel=1, chance=random.Random(1))
     run.migrate_once()
-    assert problems(server.login, name, run.releases) == ([], STEPS_OF_A_RELEASE)
-    for damage, told in DAMAGES.items():
-        assert not any(told in text for text in problems(server.login, name, run.releases)[0])
-        with session(server.login, name) as tenant:
-            tenant.execute(damage)
-        assert any(told in text for text in problems(server.login, name, run.releases)[0])
+    assert tenancy.problems(name, run.releases) == ([], steps_of(run.releases[0]))
+    for damage, told in (DAMAGES if isinstance(tenancy, PostgresqlTenancy) else PLAIN_DAMAGES).items():
+        assert not any(told in text for text in tenancy.problems(name, run.releases)[0])
+        tenancy.rows(name, damage)
+        assert any(told in text for text in tenancy.problems(name, run.releases)[0])
 
 
-def test_a_blocked_migration_makes_nobody_wait_as_long(server, many):
+@pytest.mark.parametrize("tenancy", ["postgresql", "mariadb"], indirect=True)
+def test_a_blocked_migration_makes_nobody_wait_as_long(tenancy, many):
     (name,) = many(1)
     seconds = 4
-    result = measure_stall(server.login, name, seconds, rate=100)
-    assert result.statements > 100 * seconds / 2 and result.errors == 0 and result.attempts >= 4
+    measure = (lambda *given: stall.measure_stall(tenancy.login, *given)) if isinstance(tenancy, PostgresqlTenancy) else (
+        lambda *given: stall_mariadb.measure_stall(tenancy, *given))
+    result = measure(name, seconds, 100)
+    assert result.statements > 100 * seconds / 2 and result.errors == 0 and result.attempts >= 2
     # Without a lock_timeout, statements wait until the blocker ends. The bound leaves room for a busy machine.
     assert result.longest_ms < seconds * 1000 / 2, str(result)
