@@ -22,6 +22,9 @@ class Server(Protocol):
     def identity(self) -> dict:
         """version, version_number, system_identifier (which no other server has), primary (whether it takes writes)."""
 
+    def is_read_only(self) -> bool:
+        """Whether it refuses the writes of ordinary sessions, see database_info."""
+
     def replicas(self) -> list[dict]:
         """Who follows it, see database_info."""
 

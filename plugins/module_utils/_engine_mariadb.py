@@ -48,6 +48,9 @@ class MariadbServer:
         primary = not read_only and not self.session.value(FOLLOWS)
         return {"version": version.split("-")[0], "version_number": self.session.server_version, "system_identifier": identifier, "primary": primary}
 
+    def is_read_only(self) -> bool:
+        return bool(self.session.value("SELECT @@read_only"))
+
     def replicas(self) -> list[dict]:
         """How far they are is known to themselves only."""
         unknown = {"sync_state": None, "lag_bytes": None, "lag_seconds": None}

@@ -41,6 +41,9 @@ class PostgresqlServer:
     def identity(self) -> dict:
         return catalog.identity(self.session)
 
+    def is_read_only(self) -> bool:
+        return catalog.is_read_only(self.session)
+
     def replicas(self) -> list[dict]:
         return catalog.replicas(self.session)
 

@@ -41,6 +41,9 @@ class SqliteFiles:
         number = sum(int(part) * weight for part, weight in weights)
         return {"version": sqlite3.sqlite_version, "version_number": number, "system_identifier": IDENTIFIER, "primary": True}
 
+    def is_read_only(self) -> bool:
+        return False
+
     def replicas(self) -> list[dict]:
         return []
 

@@ -63,7 +63,8 @@ KEEP_PROGRESS = f"UPDATE {TABLE} SET progress = %s WHERE {KEY}"
 KEEP_ERROR = f"UPDATE {TABLE} SET error = %s WHERE {KEY} AND status = %s"
 FORGET = f"DELETE FROM {TABLE} WHERE {KEY} AND status = %s"
 FINISH = f"""
-UPDATE {TABLE} SET status = %s, attempts = attempts + %s, applied = UTC_TIMESTAMP(6), error = NULL, progress = IF(kind = '{STATEMENT}', NULL, progress) WHERE {KEY} AND status = %s
+UPDATE {TABLE} SET status = %s, attempts = attempts + %s, applied = UTC_TIMESTAMP(6), error = NULL, progress = IF(kind = '{STATEMENT}', NULL, progress)
+ WHERE {KEY} AND status = %s
 """
 
 

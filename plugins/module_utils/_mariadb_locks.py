@@ -120,7 +120,9 @@ class MariadbLocks(Locks):
 
 @contextlib.contextmanager
 def transaction(session: Session, lock_timeout_ms: int, waits_for_rows: bool) -> Iterator[None]:
-    """A transaction that waits for a table for so long, and for a row for a second or not at all; committed at the end of the block, rolled back when that fails.
+    """A transaction that waits for a table for so long, and for a row for a second or not at all.
+
+    It is committed at the end of the block, and rolled back when that fails.
     """
     session.database.run(f"SET SESSION innodb_lock_wait_timeout = {int(waits_for_rows)}; START TRANSACTION")
     try:

@@ -9,9 +9,11 @@ from typing import ContextManager, Sequence
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _mariadb_ledger as ledger
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_ledger import Row
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_scratch import PREFIX
+from ansible_collections.alwayson.upgrade.plugins.module_utils._engine_mariadb import MariadbServer
 from ansible_collections.alwayson.upgrade.plugins.module_utils._mariadb import Login, MariadbError, connect
-from ansible_collections.alwayson.upgrade.plugins.module_utils._mariadb_locks import TOOL_SECONDS, MariadbLocks, Session, become_only_runner, open_session, settle
+from ansible_collections.alwayson.upgrade.plugins.module_utils._mariadb_locks import (
+    TOOL_SECONDS, MariadbLocks, Session, become_only_runner, open_session, settle,
+)
 from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_attempts import Pace
 from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_command import Surroundings, apply_command
 from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_engine import Applied, Engine
@@ -19,7 +21,6 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_mariad
 from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_mariadb_step import MariadbStep
 from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_step import BATCH, COMMAND, STATEMENT, TRANSACTION
 
-SERVER_S_OWN = ("information_schema", "mysql", "performance_schema", "sys")
 # How drivers tell that a statement gave way.
 GAVE_WAY = ("Lock wait timeout exceeded",)
 
@@ -34,17 +35,12 @@ class MariadbEngine(Engine):
         self.login = login
 
     def choose_databases(self, names: Sequence[str]) -> list[str]:
-        with connect(self.login) as server:
-            if str(server.value("SELECT @@global.read_only")) not in ("0", "OFF"):
-                raise MariadbError("the server is read-only, as a replica is, and a migration needs one that takes writes: give the primary's address as login_host")
-            there = [name for (name,) in server.rows("SHOW DATABASES") if name not in SERVER_S_OWN]
-        users = [name for name in there if not name.startswith(PREFIX)]
-        wanted = list(dict.fromkeys(names))
-        missing = [name for name in wanted if name not in there]
-        if missing:
-            raise MariadbError(f"no such database, or none that this user may see: {', '.join(missing)}; there are: {', '.join(users) or 'none'}. "
-                               "Correct the names, or create the database")
-        return wanted or users
+        with connect(self.login) as session:
+            server = MariadbServer(self.login, session)
+            if not server.identity()["primary"]:
+                raise MariadbError("the server is a replica or read-only, and a migration needs one that takes writes: "
+                                   "give the primary's address as login_host")
+            return server.choose_databases(names)
 
     def open(self, name: str) -> ContextManager[Session]:
         return open_session(self.login, name)
@@ -86,7 +82,9 @@ class MariadbEngine(Engine):
 
     def _surroundings(self, database: str) -> Surroundings:
         """The database in the variables of MariaDB's programs, and two that are usual besides."""
-        way = {"MYSQL_UNIX_PORT": self.login.socket} if self.login.socket else {"MYSQL_HOST": self.login.host or "127.0.0.1", "MYSQL_TCP_PORT": str(self.login.port)}
+        way = {"MYSQL_HOST": self.login.host or "127.0.0.1", "MYSQL_TCP_PORT": str(self.login.port)}
+        if self.login.socket:
+            way = {"MYSQL_UNIX_PORT": self.login.socket}
         return Surroundings({**self.login.environment(), **way, "MYSQL_USER": self.login.user, "MYSQL_DATABASE": database}, GAVE_WAY)
 
 

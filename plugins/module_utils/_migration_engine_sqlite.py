@@ -7,24 +7,26 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import ContextManager, Iterator, Optional, Sequence
+from typing import Callable, ContextManager, Iterator, Optional, Sequence, TypeVar
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _sqlite_ledger as ledger
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_error import DatabaseError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_ledger import Row
+from ansible_collections.alwayson.upgrade.plugins.module_utils._engine_sqlite import SqliteFiles
 from ansible_collections.alwayson.upgrade.plugins.module_utils._flock import LockError, exclusive
 from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_attempts import Locks, MigrationError, Pace
-from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_batch import ROWS_TO_SPARE, Batches, counted, cursor_after, until_nothing_is_left
+from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_batch import ROWS_TO_SPARE, counted, cursor_after, until_nothing_is_left
 from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_command import Surroundings, apply_command
 from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_engine import Applied, Engine
 from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_hazards import LARGE_TABLE_ROWS, UNBATCHED, changed_tables, unbatched_change, way_out
 from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_sqlite_step import FOREIGN_KEYS, SqliteStep
 from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_step import BATCH, COMMAND, TRANSACTION, constant, with_cursor
-from ansible_collections.alwayson.upgrade.plugins.module_utils._sqlite import Connection, SqliteError, connect, identifier, require_database
+from ansible_collections.alwayson.upgrade.plugins.module_utils._sqlite import Connection, SqliteError, connect, identifier
 
 # Beside the database: while a tool of somebody else is at work, there is no transaction that keeps other runners out.
 LOCK_SUFFIX = "-alwayson.lock"
 GAVE_WAY = ("database is locked",)
+Result = TypeVar("Result")
 TABLE = "SELECT name FROM sqlite_master WHERE type = 'table' AND lower(name) = ?"
 
 
@@ -42,16 +44,11 @@ class SqliteEngine(Engine):
     ledger_table = ledger.TABLE
 
     def choose_databases(self, names: Sequence[str]) -> list[str]:
-        if not names:
-            raise MigrationError("databases is empty: give the absolute path of each SQLite database")
         # The same file under two names is one database.
         found: dict[str, str] = {}
-        for name in names:
-            if not os.path.isabs(name):
-                raise MigrationError(f"{name} is not absolute: give the whole path of the SQLite database")
-            require_database(name)
+        for name in SqliteFiles().choose_databases(names):
             if not (os.access(name, os.W_OK) and os.access(os.path.dirname(name), os.W_OK)):
-                raise MigrationError(f"{name}, or its folder, may not be written to: run this as the account that owns the database")
+                raise SqliteError(f"{name}, or its folder, may not be written to: run this as the account that owns the database")
             found.setdefault(os.path.realpath(name), name)
         return list(found.values())
 
@@ -101,10 +98,10 @@ def _transaction(database: Connection, lock_timeout_ms: int) -> Iterator[None]:
         raise
 
 
-def _in_a_transaction(database: Connection, title: str, pace: Pace, act):
+def _in_a_transaction(database: Connection, title: str, pace: Pace, act: Callable[[int], Result]) -> tuple[Result, int]:
     """What `act(attempt)` returned, in a transaction that is tried until it gets the lock; and at which attempt."""
 
-    def attempt_it(attempt: int, lock_timeout_ms: int):
+    def attempt_it(attempt: int, lock_timeout_ms: int) -> Result:
         with _transaction(database, lock_timeout_ms):
             return act(attempt)
 
@@ -145,9 +142,11 @@ def _apply_batches(database: Connection, step: SqliteStep, pace: Pace) -> Applie
     _in_a_transaction(database, step.title, pace, lambda _attempt: ledger.begin(database, step))
     found = {table for table, _at in _changed(database, step)}
     limit = 2 * sum(database.value(f"SELECT count(*) FROM {identifier(table)}") for table in found) + ROWS_TO_SPARE if found else None
-    done: Batches = until_nothing_is_left(
-        step, pace, limit, lambda: _in_a_transaction(database, step.title, pace, lambda _attempt: _batch(database, step))[0]
-    )
+
+    def batch() -> Optional[int]:
+        return _in_a_transaction(database, step.title, pace, lambda _attempt: _batch(database, step))[0]
+
+    done = until_nothing_is_left(step, pace, limit, batch)
     return Applied(not done.was_applied, 1, done)
 
 

@@ -13,17 +13,13 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_engine
 from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_engine_postgresql import PostgresqlEngine
 from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_engine_sqlite import SqliteEngine
 
-POSTGRESQL_PORT, POSTGRESQL_USER = 5432, "postgres"
-
-
-def _postgresql_engine(options: Mapping[str, Any]) -> Engine:
-    given = {"login_port": options["login_port"] or POSTGRESQL_PORT, "login_user": options["login_user"] or POSTGRESQL_USER}
-    return PostgresqlEngine(_postgresql.Login.of({**options, **given}))
-
-
-# By name, what makes an engine of a module's options.
 ENGINES: dict[str, Callable[[Mapping[str, Any]], Engine]] = {
-    "postgresql": _postgresql_engine,
+    "postgresql": lambda options: PostgresqlEngine(_postgresql.Login.of(options)),
     "mariadb": lambda options: MariadbEngine(_mariadb.Login.of(options)),
     "sqlite": lambda _options: SqliteEngine(),
 }
+
+
+def of(options: Mapping[str, Any]) -> Engine:
+    """What migrations need of the databases that a module's options name; the options are those of `_database_engines`."""
+    return ENGINES[options["engine"]](options)

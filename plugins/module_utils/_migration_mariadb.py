@@ -101,8 +101,8 @@ def _begin_statement(database: Connection, step: MariadbStep) -> bool:
     state = ledger.begun_state(database, step)
     if state and "before" in state.progress and fingerprint(database, state.progress["names"]) != state.progress["before"]:
         if state.checksum != step.checksum:
-            raise MigrationError(f"{step.title} was begun with another script, and the schema is not as it was before that: look whether it was applied. If it was, "
-                                 "put the file back and make the change in a new step; if not, delete the row from " + ledger.TABLE)
+            raise MigrationError(f"{step.title} was begun with another script, and the schema is not as it was before that: look whether it was applied. If it "
+                                 f"was, put the file back and make the change in a new step; if not, delete the row from {ledger.TABLE}")
         return True
     ledger.begin(database, step, {"before": fingerprint(database, step.names()), "names": step.names()})
     return False

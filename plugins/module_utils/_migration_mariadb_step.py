@@ -50,12 +50,13 @@ class MariadbStep(Step):
             return "a comment in it, /*! ... */, is run by the server: write it out"
         found = statements(self.sql, MARIADB)
         if any(statement.verb == "DELIMITER" for statement in found):
-            return "DELIMITER is a word of the client mariadb, which the server does not know: take it out; a trigger or routine is a step of its own without it"
+            return "DELIMITER is a word of the client mariadb, and not of the server: take it out; a trigger or routine is a step of its own without it"
         kinds = {TRANSACTION: _script_objection, STATEMENT: self._schema_objection, BATCH: self._batch_objection, INDEX: _index_objection}
         return kinds[self.kind](found)
 
     def runnable(self) -> str:
-        """The change of the schema as it is sent: one that would keep writers waiting while it works is refused by the server, unless the file accepts that."""
+        """The change of the schema as it is sent. One that would keep writers waiting while it works is refused by the server, unless the file accepts that.
+        """
         statement = statements(self.sql, MARIADB)[0]
         if BLOCKING_ALTER in self.directives.accepted or "LOCK" in statement.words:
             return self.sql
@@ -103,11 +104,14 @@ class MariadbStep(Step):
                     "again")
         if not has_cursor and (len(found) != 1 or found[0].verb not in CHANGES_ROWS):
             return "a batch step is one statement that changes rows (INSERT, UPDATE, DELETE, REPLACE): make it one, or take the batch directive away"
-        if has_cursor and ([statement.verb in verbs for statement, verbs in zip(found, (("SELECT",), CHANGES_ROWS))] != [True, True] or len(found) != 2
-                           or not cursor_positions(self.sql[found[1].begin:], MARIADB, LAST)):
-            return ("a batch with :after has two statements: a SELECT with LIMIT of the values behind :after, and one that changes the rows behind :after up to "
-                    ":last, the largest of them")
+        if has_cursor and not self._has_choice_and_change(found):
+            return ("a batch with :after has two statements: a SELECT with LIMIT of the values behind :after, and one that changes the rows behind :after "
+                    "up to :last, the largest of them")
         return None
+
+    def _has_choice_and_change(self, found: list[Statement]) -> bool:
+        verbs = [statement.verb for statement in found]
+        return len(verbs) == 2 and verbs[0] == "SELECT" and verbs[1] in CHANGES_ROWS and bool(cursor_positions(self.sql[found[1].begin:], MARIADB, LAST))
 
 
 def _script_objection(found: list[Statement]) -> Optional[str]:
@@ -139,4 +143,5 @@ def _object(statement: Statement) -> str:
 def _may_block(statement: Statement) -> bool:
     words = statement.words
     asks_for_a_lock = "LOCK" in words and words[words.index("LOCK") + 1:][:1] != ("NONE",)
-    return _object(statement) in ("TABLE", "INDEX") and (asks_for_a_lock or statement.verb == "ALTER" and bool({"PARTITION", "PARTITIONS", "PARTITIONING"} & set(words)))
+    changes_parts = statement.verb == "ALTER" and bool({"PARTITION", "PARTITIONS", "PARTITIONING"} & set(words))
+    return _object(statement) in ("TABLE", "INDEX") and (asks_for_a_lock or changes_parts)

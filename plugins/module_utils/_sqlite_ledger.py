@@ -5,9 +5,9 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 import os
+import pwd
 import socket
 import time
 from typing import Any, Optional
@@ -117,4 +117,9 @@ def finish(database: Connection, step: Step) -> bool:
 
 
 def _owner() -> str:
-    return f"{getpass.getuser()}@{socket.gethostname()}"
+    try:
+        name = pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        # A container need not know its own account.
+        name = str(os.getuid())
+    return f"{name}@{socket.gethostname()}"

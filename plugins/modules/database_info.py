@@ -7,19 +7,19 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: database_info
-short_description: Tell what a PostgreSQL server is, who replicates it, and what its databases hold
+short_description: Tell what a database server is, who replicates it, and what its databases hold
 version_added: 0.1.0
 author: The alwayson.upgrade maintainers (@alwayson)
 description:
   - Reads the server's version and role, its replicas, and for each database its size, its tables and its ledger of migrations.
 extends_documentation_fragment:
   - alwayson.upgrade.read_only
-  - alwayson.upgrade.postgresql
+  - alwayson.upgrade.database
 options:
   databases:
     description:
-      - The databases to tell about. Each must exist.
-      - When empty, every database that takes sessions, templates and V(postgres) left out.
+      - The databases to tell about. Each must exist. With O(engine=sqlite), the absolute paths of their files.
+      - When empty, every database that takes sessions, the server's own left out. With O(engine=sqlite) there must be names.
     type: list
     elements: str
     default: []
@@ -44,7 +44,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 version:
-  description: Version of the server.
+  description: Version of the server, or of SQLite's library on the host.
   returned: success
   type: str
   sample: "18.1"
@@ -54,7 +54,7 @@ version_number:
   type: int
   sample: 180001
 system_identifier:
-  description: What names the server's data; a standby has its primary's.
+  description: What names the server's data; a standby of PostgreSQL has its primary's. V(sqlite) with O(engine=sqlite).
   returned: success
   type: str
   sample: "7578237019120937433"
@@ -110,43 +110,39 @@ databases:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.alwayson.upgrade.plugins.module_utils import _database_ledger as ledger
-from ansible_collections.alwayson.upgrade.plugins.module_utils import _postgresql_catalog as catalog
-from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import LOGIN_ARGUMENTS, LOGIN_EXCLUSIVE, Login, PostgresqlError, connect
+from ansible_collections.alwayson.upgrade.plugins.module_utils import _database_engines as kinds
+from ansible_collections.alwayson.upgrade.plugins.module_utils import _migration_engines as engines
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_error import DatabaseError
+from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_engine import Engine
 
 
-def describe(login: Login, names: list[str]) -> dict:
+def describe(options: dict) -> dict:
     """The server and its databases, see RETURN."""
-    with connect(login) as server:
-        facts = catalog.identity(server)
-        facts["read_only"] = catalog.is_read_only(server)
-        facts["replicas"] = catalog.replicas(server)
-        chosen = catalog.choose_databases(server, names)
-    return {**facts, "databases": {name: describe_database(login, name) for name in chosen}}
+    engine = engines.of(options)
+    with kinds.of(options).opened() as server:
+        chosen = server.choose_databases(options["databases"])
+        databases = {name: {**server.describe(name), "migrations": migrations(engine, name)} for name in chosen}
+        return {**server.identity(), "read_only": server.is_read_only(), "replicas": server.replicas(), "databases": databases}
 
 
-def describe_database(login: Login, name: str) -> dict:
-    """One database: size_bytes, tables, migrations."""
+def migrations(engine: Engine, name: str) -> list[dict]:
+    """The rows of the ledger of one database."""
     try:
-        with connect(login, name) as database:
-            return {
-                "size_bytes": catalog.size_bytes(database),
-                "tables": catalog.table_count(database),
-                "migrations": [row.as_dict() for row in ledger.read(database)],
-            }
-    except PostgresqlError as error:
-        raise PostgresqlError(f"{name}: {error}", error.sqlstate) from error
+        with engine.open(name) as session:
+            return [row.as_dict() for row in engine.read_ledger(session)]
+    except DatabaseError as error:
+        raise DatabaseError(f"{name}: {error}") from error
 
 
 def main() -> None:
     module = AnsibleModule(
-        argument_spec={**LOGIN_ARGUMENTS, "databases": {"type": "list", "elements": "str", "default": []}},
-        mutually_exclusive=LOGIN_EXCLUSIVE,
+        argument_spec={**kinds.ARGUMENTS, "databases": {"type": "list", "elements": "str", "default": []}},
+        mutually_exclusive=kinds.LOGIN_EXCLUSIVE,
         supports_check_mode=True,
     )
     try:
-        facts = describe(Login.of(module.params), module.params["databases"])
-    except PostgresqlError as error:
+        facts = describe(module.params)
+    except DatabaseError as error:
         module.fail_json(msg=str(error))
     module.exit_json(changed=False, **facts)
 

@@ -7,23 +7,26 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: database_migration
-short_description: Apply a release's schema changes to PostgreSQL databases, each exactly once
+short_description: Apply a release's schema changes to databases, each exactly once
 version_added: 0.1.0
 author: The alwayson.upgrade maintainers (@alwayson)
 description:
-  - Applies the steps that a database does not have yet. The ledger C(alwayson.migration) of the same database tells which. So a step is applied once, for
+  - Applies the steps that a database does not have yet. The ledger C(alwayson.migration) of the same database tells which, C(alwayson_migration) in
+    MariaDB and SQLite. So a step is applied once, for
     any number of runs and controllers, and a run that was killed is finished by the next one.
   - >-
     A step is one transaction, in which the ledger gets its row, unless its first comments say otherwise. With C(-- alwayson: batch) it is one statement
     that is run again and again until it changes no row, each batch in one transaction together with the progress in the ledger. With
     C(-- alwayson: concurrently) it is one C(CREATE INDEX CONCURRENTLY), C(DROP INDEX CONCURRENTLY) or C(REINDEX CONCURRENTLY).
+  - With O(engine=mariadb) a change of the schema commits by itself, so a step with one is that one statement alone. The ledger knows that it was begun, and
+    the catalog whether it was made. With O(engine=sqlite) a step is one transaction. Neither has the directive C(concurrently).
   - A step never makes others wait for long. It waits for a lock for O(lock_timeout_ms) only, gives way, and tries again. Transactions that already last,
     and are in the way, are looked for first. After O(attempts) it fails, and names them.
   - All ledgers are read before anything is applied. A step that was changed after it was applied, a phase before the ones that it follows, and dangerous
     statements are refused.
   - The databases are migrated in their order. After a failure no further one is begun, and the message says how it stands with each.
 extends_documentation_fragment:
-  - alwayson.upgrade.postgresql
+  - alwayson.upgrade.database
   - alwayson.upgrade.fence
 attributes:
   check_mode:
@@ -35,8 +38,8 @@ attributes:
 options:
   databases:
     description:
-      - The databases to migrate. Each must exist.
-      - When empty, every database that takes sessions, templates and V(postgres) left out.
+      - The databases to migrate. Each must exist. With O(engine=sqlite), the absolute paths of their files.
+      - When empty, every database that takes sessions, the server's own left out. With O(engine=sqlite) there must be names.
     type: list
     elements: str
     default: []
@@ -63,6 +66,9 @@ options:
         C(-- alwayson: batch after 0) it has a cursor. C(:after) in it stands for the largest value that the batch before has returned, V(0) at first.
       - >-
         A script that begins with the line C(-- alwayson: concurrently) is one statement for an index.
+      - >-
+        With O(engine=mariadb) a script changes rows only, or it is one C(CREATE), C(ALTER), C(DROP) or C(RENAME). A batch with a cursor has two statements.
+        The first one selects values behind C(:after), the second one changes the rows behind C(:after) up to C(:last), the largest of them.
     type: list
     elements: dict
     required: true
@@ -98,6 +104,8 @@ options:
         step of its own with the name V(command), on the host that the module runs on.
       - It finds the database in libpq's variables, V(PGDATABASE) and the others, and C({database}) in its words is replaced. V(PGOPTIONS) has
         O(max_lock_timeout_ms) as the C(lock_timeout). When the tool fails of that it is run again, O(attempts) times at most.
+      - With O(engine=mariadb) the variables are V(MYSQL_HOST), V(MYSQL_TCP_PORT) or V(MYSQL_UNIX_PORT), V(MYSQL_PWD), V(MYSQL_USER) and V(MYSQL_DATABASE). With
+        O(engine=sqlite) there is C({database}) only.
       - With another command line, it is refused under the same release and phase.
     type: list
     elements: str
@@ -140,6 +148,7 @@ options:
     description:
       - No batch begins while a replica lags behind by more than this.
       - Needs a role with C(pg_monitor). Others do not see the lag, and do not wait for it.
+      - Has no effect with O(engine=mariadb), whose primary does not know it.
     type: int
     default: 67108864
   wait_timeout:
@@ -155,7 +164,7 @@ options:
   linter:
     description:
       - V(auto) checks pending steps by C(squawk) where it is on the host that the module runs on. V(off) does not. A path is that of the program.
-      - Its findings are refused, those about taste and about what this module takes care of left out.
+      - Its findings are refused, those about taste and about what this module takes care of left out. It knows PostgreSQL only.
       - Without it, C(LOCK TABLE), and an C(UPDATE) or C(DELETE) of a table of 100,000 rows or more outside of a batch step, are refused nevertheless.
       - >-
         A script whose first comments say C(-- alwayson: accept) and the name of the rule is applied all the same.
@@ -163,6 +172,8 @@ options:
     default: auto
 notes:
   - The login role needs the rights that the steps need, and in each database the right to create the schema C(alwayson).
+  - With O(engine=mariadb) an C(ALTER TABLE) or C(CREATE INDEX) that would keep writers waiting is refused by the server, as it is run with C(LOCK=NONE).
+    C(-- alwayson: accept blocking-alter) runs it all the same. The user needs C(PROCESS) to see the transactions that are in the way.
   - Roles with C(pg_read_all_stats), which C(pg_monitor) includes, see the transactions that are in the way. Others try without looking.
   - An index that a build has left invalid, and that nobody is building, is dropped and built again.
 seealso:
@@ -220,6 +231,37 @@ EXAMPLES = r"""
     status_command: [/srv/shop/venv/bin/python, manage.py, migrate, --check]
     command_directory: /srv/shop
 
+- name: Expand the schema of two tenants in MariaDB
+  alwayson.upgrade.database_migration:
+    engine: mariadb
+    login_host: 127.0.0.1
+    login_user: upgrade
+    login_password: "{{ vault_upgrade_password }}"
+    databases:
+      - tenant_a
+      - tenant_b
+    release: 2.0.0
+    phase: expand
+    steps:
+      - name: 001_order_currency
+        sql: ALTER TABLE orders ADD COLUMN currency char(3) NOT NULL DEFAULT 'EUR';
+      - name: 002_orders_by_currency
+        sql: CREATE INDEX orders_by_currency ON orders (currency, taken);
+
+- name: Do the same in SQLite
+  alwayson.upgrade.database_migration:
+    engine: sqlite
+    databases:
+      - /srv/shop/tenant_a.db
+      - /srv/shop/tenant_b.db
+    release: 2.0.0
+    phase: expand
+    steps:
+      - name: 001_order_currency
+        sql: |
+          ALTER TABLE orders ADD COLUMN currency TEXT NOT NULL DEFAULT 'EUR';
+          CREATE INDEX orders_by_currency ON orders (currency, taken);
+
 - name: Contract it when no member runs the release before any more
   alwayson.upgrade.database_migration:
     login_host: 127.0.0.1
@@ -244,7 +286,8 @@ migrations:
   description:
     - By database, every step with its status, V(applied) just now, V(already) applied before, V(pending), or V(failed).
     - In check mode V(pending) are those that would be applied. Returned on failure too, unless nothing was begun.
-    - C(kind) is V(transaction), V(batch), V(index) or V(command). A batch step that was applied just now has its C(batches) and C(rows) besides.
+    - C(kind) is V(transaction), V(batch), V(index), V(command), or V(statement) for a change of the schema in MariaDB.
+    - A batch step that was applied just now has its C(batches) and C(rows) besides.
   returned: always
   type: dict
   sample:
@@ -264,24 +307,20 @@ linter:
 """
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.alwayson.upgrade.plugins.module_utils import _database_engines as kinds
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _fence
+from ansible_collections.alwayson.upgrade.plugins.module_utils import _migration_engines as engines
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_error import DatabaseError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_ledger import LedgerError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_migration import Migrator, planned, report, survey
 from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_attempts import MigrationError, Policy
 from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_command import command_step
 from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_engine import Engine
-from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_engines import ENGINES
 from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_hazards import AUTO, refuse_dangerous
 from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_step import PHASES, Step, StepError, steps_of
-from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import LOGIN_ARGUMENTS, LOGIN_EXCLUSIVE
 
 STEP_ARGUMENTS = {"name": {"type": "str", "required": True}, "sql": {"type": "str", "required": True}}
 ARGUMENTS = {
-    "engine": {"type": "str", "default": "postgresql", "choices": list(ENGINES)},
-    # Their defaults are those of the engine.
-    "login_port": {"type": "int"},
-    "login_user": {"type": "str"},
     "databases": {"type": "list", "elements": "str", "default": []},
     "release": {"type": "str", "required": True},
     "phase": {"type": "str", "required": True, "choices": list(PHASES)},
@@ -352,7 +391,7 @@ def differences(pending: dict[str, list[Step]]) -> list[dict]:
 def migrate(module: AnsibleModule) -> tuple[str, dict]:
     """What failed (empty when nothing did), and the module's result."""
     options = module.params
-    engine = ENGINES[options["engine"]](options)
+    engine = engines.of(options)
     policy, steps = policy_of(options), steps_given(options, engine)
     earlier = [steps_of(options["release"], phase, options[f"{phase}_steps"], engine.step) for phase in phases_before(options["phase"])]
     linter = engine.find_linter(options["linter"])
@@ -373,8 +412,8 @@ def migrate(module: AnsibleModule) -> tuple[str, dict]:
 
 def main() -> None:
     module = AnsibleModule(
-        argument_spec={**LOGIN_ARGUMENTS, **_fence.ARGUMENTS, **ARGUMENTS},
-        mutually_exclusive=LOGIN_EXCLUSIVE,
+        argument_spec={**kinds.ARGUMENTS, **_fence.ARGUMENTS, **ARGUMENTS},
+        mutually_exclusive=kinds.LOGIN_EXCLUSIVE,
         required_if=[("phase", phase, [f"{before}_steps" for before in phases_before(phase)]) for phase in PHASES[1:]],
         supports_check_mode=True,
     )

@@ -23,6 +23,7 @@ from fleet.ports import Ports
 from fleet.postgres import AS_NOBODY, NOBODY, open_binaries
 from integration.database.kinds import PASSWORD as MARIADB_PASSWORD
 from integration.database.kinds import MariadbKind, SqliteKind
+from integration.database.places import MariadbPlace, PostgresqlPlace, SqlitePlace
 
 CELLAR = Path(__file__).resolve().parents[3] / "build" / "cache" / "mariadb"
 ROLE = "upgrade"
@@ -175,3 +176,21 @@ def sqlite(tmp_path):
     folder = tmp_path / "databases"
     folder.mkdir()
     return SqliteKind(folder)
+
+
+@pytest.fixture(scope="session")
+def postgresql_place(server):
+    """Tenants for migrations, in PostgreSQL."""
+    return PostgresqlPlace(server)
+
+
+@pytest.fixture(scope="session")
+def mariadb_place(mariadb_server):
+    """The same in MariaDB."""
+    return MariadbPlace(mariadb_server, MARIADB_PASSWORD)
+
+
+@pytest.fixture(scope="session")
+def sqlite_place(tmp_path_factory):
+    """The same in SQLite."""
+    return SqlitePlace(tmp_path_factory.mktemp("sqlite"))

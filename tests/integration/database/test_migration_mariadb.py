@@ -14,18 +14,19 @@ import pytest
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _mariadb_ledger as ledger
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _mariadb_locks, _migration_mariadb
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_migration import Migrator, report, survey
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_scratch import new_name
 from ansible_collections.alwayson.upgrade.plugins.module_utils._mariadb import MariadbError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._mariadb_fingerprint import fingerprint
 from ansible_collections.alwayson.upgrade.plugins.module_utils._mariadb_locks import open_session, settle, transaction
 from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_attempts import MigrationError, Pace, Policy
 from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_step import steps_of
-from integration.database.test_migration_engines import CURRENCY, mariadb_place  # noqa: F401
+from integration.database.test_migration_engines import CURRENCY
 
 QUICK = Policy(attempts=5, retry_delay_ms=20, batch_pause_ms=0, wait_seconds=5)
 
 
 @pytest.fixture
-def place(mariadb_place):  # noqa: F811
+def place(mariadb_place):
     return mariadb_place
 
 
@@ -239,14 +240,16 @@ def test_what_a_script_means_does_not_depend_on_the_server(place, tenant):
 
 
 def test_the_databases_of_a_server_are_its_users(place, tenant):
-    place.server.run("CREATE DATABASE alwayson_proof_x")
+    scratch = new_name(tenant, 1)
+    place.server.run(f"CREATE DATABASE {scratch}")
     found = place.engine.choose_databases([])
-    assert tenant in found and not {"mysql", "sys", "information_schema", "performance_schema", "alwayson_proof_x"} & set(found)
-    with pytest.raises(MariadbError, match="no such database, or none that this user may see: nowhere; there are: "):
+    assert tenant in found and not {"mysql", "sys", "information_schema", "performance_schema", scratch} & set(found)
+    place.server.run(f"DROP DATABASE {scratch}")
+    with pytest.raises(MariadbError, match="no such database, or one of the server's own: nowhere; there are: "):
         place.engine.choose_databases([tenant, "nowhere"])
     place.server.run("SET GLOBAL read_only = 1")
     try:
-        with pytest.raises(MariadbError, match="read-only, as a replica is"):
+        with pytest.raises(MariadbError, match="the server is a replica or read-only"):
             place.engine.choose_databases([tenant])
     finally:
         place.server.run("SET GLOBAL read_only = 0")

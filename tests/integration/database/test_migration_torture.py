@@ -6,40 +6,30 @@
 from __future__ import annotations
 
 import random
-from pathlib import Path
 
 import pytest
 from ansible_collections.alwayson.upgrade.plugins.module_utils._mariadb import Login
 from bench.database import stall, stall_mariadb
 from bench.database.kills import Load, Torture
 from bench.database.tenancy import MariadbTenancy, PostgresqlTenancy, SqliteTenancy
-from fleet.mariadb import ROLE, find_programs, running
-from fleet.ports import Ports
-
-CELLAR = Path(__file__).resolve().parents[3] / "build" / "cache" / "mariadb"
-PASSWORD = "torture"
+from fleet.mariadb import ROLE
+from integration.database.kinds import PASSWORD
 
 
 @pytest.fixture
 def postgresql_tenancy(server):
-    made = []
-
-    class Remembering(PostgresqlTenancy):
-        def create(self, names):
-            made.extend(names)
-            super().create(names)
-
-    yield Remembering(server.login)
+    yield PostgresqlTenancy(server.login)
     with server.connect() as admin:
-        for name in made:
-            admin.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+        for (name,) in admin.execute("SELECT datname FROM pg_database WHERE datname LIKE 'many%'").fetchall():
+            admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
 @pytest.fixture
-def mariadb_tenancy(tmp_path):
-    endpoint = Ports().endpoint("127.0.0.1")
-    with running(find_programs(CELLAR), tmp_path / "server", endpoint, PASSWORD):
-        yield MariadbTenancy(Login(endpoint.address, endpoint.port, user=ROLE, password=PASSWORD))
+def mariadb_tenancy(mariadb_server):
+    yield MariadbTenancy(Login("127.0.0.1", mariadb_server.endpoint.port, user=ROLE, password=PASSWORD))
+    with mariadb_server.connect() as admin, admin.cursor() as cursor:
+        cursor.execute("SHOW DATABASES LIKE 'many%'")
+        mariadb_server.run(*(f"DROP DATABASE {name}" for (name,) in cursor.fetchall()))
 
 
 @pytest.fixture
