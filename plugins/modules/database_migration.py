@@ -172,7 +172,8 @@ options:
     default: auto
 notes:
   - The login role needs the rights that the steps need, and in each database the right to create the schema C(alwayson).
-  - With O(engine=mariadb) an C(ALTER TABLE) or C(CREATE INDEX) that would keep writers waiting is refused by the server, as it is run with C(LOCK=NONE).
+  - >-
+    With O(engine=mariadb) an C(ALTER TABLE) or C(CREATE INDEX) that would keep writers waiting is refused by the server, as it is run with C(LOCK=NONE).
     C(-- alwayson: accept blocking-alter) runs it all the same. The user needs C(PROCESS) to see the transactions that are in the way.
   - Roles with C(pg_read_all_stats), which C(pg_monitor) includes, see the transactions that are in the way. Others try without looking.
   - An index that a build has left invalid, and that nobody is building, is dropped and built again.

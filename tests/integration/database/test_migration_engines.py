@@ -14,10 +14,6 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._database_migrati
 from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_attempts import MigrationError, Policy
 from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_command import command_step
 from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_step import steps_of
-from fleet.mariadb import find_programs, running
-from fleet.ports import Ports
-
-from integration.database.places import MariadbPlace, PostgresqlPlace, SqlitePlace
 from integration.database.test_database_modules import tool
 
 QUICK = Policy(attempts=20, retry_delay_ms=20, batch_pause_ms=0, wait_seconds=10)
