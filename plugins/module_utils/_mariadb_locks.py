@@ -13,7 +13,7 @@ import contextlib
 import hashlib
 import threading
 import time
-from typing import Iterator, NamedTuple
+from typing import Callable, Iterator, NamedTuple
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_error import DatabaseError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._mariadb import DEADLOCK, LOCK_WAIT_TIMEOUT, Connection, Login, MariadbError, connect
@@ -44,18 +44,21 @@ RUNNER = "SELECT ID, USER, HOST FROM information_schema.PROCESSLIST WHERE ID = I
 
 
 class Watch:
-    """A session that looks at another one, and ends what waits there for too long."""
+    """A session, opened when it is needed, that looks at another one, and ends what waits there for too long."""
 
-    def __init__(self, own: Connection, watched: Connection) -> None:
-        self._own = own
+    def __init__(self, open_own: Callable[[], Connection], watched: Connection) -> None:
+        self._open_own = open_own
+        self._own: Connection | None = None
         self._watched = watched
         self.has_ended_one = False
-        own.run(f"SET SESSION wait_timeout = {TOOL_SECONDS}")
 
     @contextlib.contextmanager
     def limit(self, milliseconds: int) -> Iterator[None]:
         """What the watched session runs in the block is ended when it waits for a table for so long."""
         self.has_ended_one = False
+        if self._own is None:
+            self._own = self._open_own()
+            self._own.run(f"SET SESSION wait_timeout = {TOOL_SECONDS}")
         over = threading.Event()
         thread = threading.Thread(target=self._look, args=(milliseconds / 1000, over), daemon=True)
         thread.start()
@@ -71,8 +74,7 @@ class Watch:
 
     def _look(self, seconds: float, over: threading.Event) -> None:
         since = None
-        # A watch whose session is lost ends; the server's own limits hold.
-        with contextlib.suppress(MariadbError):
+        try:
             while not over.wait(WATCH_POLL_SECONDS):
                 is_waiting = self._own.value(IS_WAITING, (self._watched.id, WAITING_STATE))
                 since = (since or time.monotonic()) if is_waiting else None
@@ -80,6 +82,9 @@ class Watch:
                     self._own.run(f"KILL QUERY {self._watched.id}")
                     self.has_ended_one = True
                     return
+        except MariadbError:
+            # This time the server's own limit has to do; the next time there is another session.
+            self._own = None
 
 
 class Session(NamedTuple):
@@ -92,8 +97,8 @@ class Session(NamedTuple):
 @contextlib.contextmanager
 def open_session(login: Login, name: str) -> Iterator[Session]:
     """A session and its watch, for the block."""
-    with connect(login, name) as database, connect(login) as own:
-        yield Session(database, Watch(own, database))
+    with connect(login, name) as database, contextlib.ExitStack() as own:
+        yield Session(database, Watch(lambda: own.enter_context(connect(login)), database))
 
 
 class MariadbLocks(Locks):

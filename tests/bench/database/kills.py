@@ -25,7 +25,7 @@ from .tenancy import Tenancy
 CONTROLLER = Path(__file__).with_name("controller.py")
 CONTROLLERS = 2
 # Seconds after a controller has begun; many of them fall into its first phase, and some into every other.
-KILL_AFTER = (0.0, 2.5)
+KILL_AFTER = 2.5
 RELEASE_SECONDS = 900
 
 
@@ -67,6 +67,7 @@ class Torture:
     kills: int
     parallel: int
     chance: random.Random
+    kill_after: float = KILL_AFTER
     killed: int = 0
     ended: int = 0
     releases: list[Any] = field(default_factory=list)
@@ -87,7 +88,7 @@ class Torture:
         left = set(range(CONTROLLERS))
         give_up = time.monotonic() + RELEASE_SECONDS
         while left and not self.failures and time.monotonic() < give_up:
-            threads = [threading.Thread(target=self._one_controller, args=(release, number, left, self.chance.uniform(*KILL_AFTER)))
+            threads = [threading.Thread(target=self._one_controller, args=(release, number, left, self.chance.uniform(0, self.kill_after)))
                        for number in sorted(left)]
             for thread in threads:
                 thread.start()

@@ -33,7 +33,7 @@ sys.path[:0] = [str(REPOSITORY / "tests"), str(REPOSITORY / "build" / "collectio
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _mariadb as mariadb  # noqa: E402
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import Login  # noqa: E402
 from bench.database import stall, stall_mariadb  # noqa: E402
-from bench.database.kills import Load, Torture  # noqa: E402
+from bench.database.kills import KILL_AFTER, Load, Torture  # noqa: E402
 from bench.database.tenancy import MariadbTenancy, PostgresqlTenancy, SqliteTenancy, Tenancy  # noqa: E402
 from fleet import processes  # noqa: E402
 from fleet.mariadb import ROLE, find_programs, running  # noqa: E402
@@ -47,6 +47,7 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=100, help="go on until so many controllers were killed")
     parser.add_argument("--parallel", type=int, default=4, help="databases that a controller migrates at once")
     parser.add_argument("--seed", type=int, default=1, help="of the moments of the kills")
+    parser.add_argument("--kill-after", type=float, default=KILL_AFTER, help="seconds until a controller is killed at the latest")
     parser.add_argument("--stall", action="store_true", help="measure how long others wait, and kill nobody")
     parser.add_argument("--seconds", type=float, default=60, help="how long a transaction blocks the migration")
     parser.add_argument("--rate", type=float, default=300, help="statements a second beside it")
@@ -96,7 +97,7 @@ def torture(tenancy: Tenancy, folder: Path, options: argparse.Namespace) -> int:
     if options.engine == "sqlite":
         names = [str(folder / f"{name}.db") for name in names]
     tenancy.create(names)
-    run = Torture(tenancy, names, options.kills, options.parallel, random.Random(options.seed))
+    run = Torture(tenancy, names, options.kills, options.parallel, random.Random(options.seed), options.kill_after)
     began = time.monotonic()
     with Load(tenancy, names) as load:
         run.run()
