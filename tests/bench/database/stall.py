@@ -68,8 +68,8 @@ class _Stalling:
         # One that only has read is enough, and as it is what nobody thinks of.
         with session(self.login, self.database) as blocker:
             blocker.execute("BEGIN; SELECT count(*) FROM orders")
-            began = time.monotonic()
             controller = await asyncio.to_thread(begin_controller, PostgresqlTenancy(self.login).login_options(), self.database, self.seconds)
+            began = time.monotonic()
             await asyncio.sleep(max(0.0, self.seconds - (time.monotonic() - began)))
             blocker.execute("COMMIT")
         freed = time.monotonic()
@@ -113,7 +113,7 @@ class _Stalling:
 
 
 def begin_controller(login_options: dict, database: str, seconds: float) -> subprocess.Popen:
-    """A controller that is to apply the ALTER, and tries for longer than so many seconds."""
+    """A controller that is at work on the ALTER, and tries for longer than so many seconds."""
     options = {
         **login_options, "databases": [database],
         "release": "9.0.0", "phase": "expand", "attempts": int(seconds * 2) + 150,
@@ -125,4 +125,5 @@ def begin_controller(login_options: dict, database: str, seconds: float) -> subp
     process.stdin.close()
     # communicate() would write to it otherwise.
     process.stdin = None
+    process.stdout.readline()
     return process

@@ -24,8 +24,8 @@ def measure_stall(tenancy: MariadbTenancy, database: str, seconds: float, rate: 
         with tenancy.session(database) as blocker, blocker.cursor() as cursor:
             cursor.execute("BEGIN")
             cursor.execute(READ_ALL)
-            began = time.monotonic()
             controller = begin_controller(tenancy.login_options(), database, seconds)
+            began = time.monotonic()
             time.sleep(seconds)
             cursor.execute("COMMIT")
         freed = time.monotonic()
