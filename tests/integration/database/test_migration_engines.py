@@ -217,8 +217,8 @@ def test_the_module_in_check_mode_and_without(place, tmp_path):
     names = place.make(2)
     options = {**place.options, "databases": names, "release": "2.0.0", "phase": "expand", "steps": [CURRENCY, SEEN]}
 
-    def ansible(*flags):
-        done = tool("ansible", tmp_path, "localhost", "-m", "alwayson.upgrade.database_migration", "-a", json.dumps(options), *flags)
+    def ansible(*flags, module="database_migration", given=options):
+        done = tool("ansible", tmp_path, "localhost", "-m", f"alwayson.upgrade.{module}", "-a", json.dumps(given), *flags)
         return json.loads(done.stdout.partition(" => ")[2])
 
     checked = ansible("--check")
@@ -227,3 +227,8 @@ def test_the_module_in_check_mode_and_without(place, tmp_path):
     first, again = ansible(), ansible()
     assert first["changed"] and [row["status"] for name in names for row in first["migrations"][name]] == ["applied"] * 4
     assert not again["changed"] and [effects(place, name) for name in names] == [(True, 1, 1)] * 2
+    info = ansible(module="database_info", given={**place.options, "databases": names})
+    assert list(info["databases"]) == names and info["primary"] and not info["read_only"]
+    for facts in info["databases"].values():
+        assert [(row["step"], row["status"]) for row in facts["migrations"]] == [("001_currency", "applied"), ("002_seen", "applied")]
+        assert facts["tables"] == 3 and facts["size_bytes"] > 0
