@@ -19,20 +19,33 @@ class Failover(Window):
     :param is_lost: whether somebody has made sure that the old one does not run, where its host does not say so.
     """
 
-    accept_loss = is_lost = False
+    accept_loss = is_lost = _takes_writes = False
 
     def survey(self) -> bool:
         """See `Window.survey`."""
         with self.new.opened():
-            if not self.new.is_in_recovery():
+            self._takes_writes = not self.new.is_in_recovery()
+            if self._takes_writes and (not self._is_named_by_a_pooler(self.old) or self._is_relieved()):
                 self._require_followed()
                 return False
             self._require_dead()
+            if self._takes_writes:
+                return self._require_accepted()
             self.result.synchronous = self.new.is_named_in(self.new.setting(SYNCHRONOUS))
         self._require_pointed(self.old, self.new)
         if not self.result.synchronous and not self.accept_loss:
             raise SwitchoverError(f"{self.new} is not named in {SYNCHRONOUS}, so {self.old} may have acknowledged writes that it never got. "
                                   f"Bring {self.old} back, or accept that loss (data_loss=accept)")
+        return True
+
+    def _is_named_by_a_pooler(self, node: Node) -> bool:
+        return any(node.address in pooler.servers().values() for pooler in self.poolers)
+
+    def _require_accepted(self) -> bool:
+        """Somebody else made it a primary, of a standby or of a backup: nobody here can tell what it lacks."""
+        if not self.accept_loss:
+            raise SwitchoverError(f"{self.new} takes writes already, so it may lack what {self.old} acknowledged: bring {self.old} back, or accept that loss "
+                                  "(data_loss=accept) to send the poolers to it")
         return True
 
     def _require_dead(self) -> None:
@@ -57,7 +70,8 @@ class Failover(Window):
 
     def _act(self) -> None:
         self._hold()
-        self._promote()
+        if not self._takes_writes:
+            self._promote()
 
 
 class Redirection(Window):

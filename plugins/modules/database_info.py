@@ -23,6 +23,10 @@ options:
     type: list
     elements: str
     default: []
+  tenants_query:
+    description: A query in SQL that each database is asked for the tenants in it, one in each row. Names outside of V(public) are to be qualified.
+    type: str
+    version_added: 0.3.0
 seealso:
   - module: alwayson.upgrade.database_backup
   - module: alwayson.upgrade.database_migration
@@ -88,12 +92,14 @@ databases:
     - A step that is more than one transaction has the status V(begun) until it is applied. A batch step has its C(progress), and a step that failed its
       C(error).
     - The time of a migration is in epoch seconds.
+    - C(tenants) are the answers to O(tenants_query), V(null) without it. P(alwayson.upgrade.tenants_affected#filter) says who they are then.
   returned: success
   type: dict
   sample:
     tenant_a:
       size_bytes: 8004067
       tables: 3
+      tenants: [acme, globex]
       migrations:
         - release: 2.0.0
           phase: expand
@@ -112,23 +118,24 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils import _postgresq
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import LOGIN_ARGUMENTS, LOGIN_EXCLUSIVE, Login, PostgresqlError, connect
 
 
-def describe(login: Login, names: list[str]) -> dict:
+def describe(login: Login, names: list[str], tenants_query: str | None = None) -> dict:
     """The server and its databases, see RETURN."""
     with connect(login) as server:
         facts = catalog.identity(server)
         facts["read_only"] = catalog.is_read_only(server)
         facts["replicas"] = catalog.replicas(server)
         chosen = catalog.choose_databases(server, names)
-    return {**facts, "databases": {name: describe_database(login, name) for name in chosen}}
+    return {**facts, "databases": {name: describe_database(login, name, tenants_query) for name in chosen}}
 
 
-def describe_database(login: Login, name: str) -> dict:
-    """One database: size_bytes, tables, migrations."""
+def describe_database(login: Login, name: str, tenants_query: str | None = None) -> dict:
+    """One database: size_bytes, tables, tenants, migrations."""
     try:
         with connect(login, name) as database:
             return {
                 "size_bytes": catalog.size_bytes(database),
                 "tables": catalog.table_count(database),
+                "tenants": sorted({str(row[0]) for row in database.rows(tenants_query)}) if tenants_query else None,
                 "migrations": [row.as_dict() for row in ledger.read(database)],
             }
     except PostgresqlError as error:
@@ -137,12 +144,12 @@ def describe_database(login: Login, name: str) -> dict:
 
 def main() -> None:
     module = AnsibleModule(
-        argument_spec={**LOGIN_ARGUMENTS, "databases": {"type": "list", "elements": "str", "default": []}},
+        argument_spec={**LOGIN_ARGUMENTS, "databases": {"type": "list", "elements": "str", "default": []}, "tenants_query": {"type": "str"}},
         mutually_exclusive=LOGIN_EXCLUSIVE,
         supports_check_mode=True,
     )
     try:
-        facts = describe(Login.of(module.params), module.params["databases"])
+        facts = describe(Login.of(module.params), module.params["databases"], module.params["tenants_query"])
     except PostgresqlError as error:
         module.fail_json(msg=str(error))
     module.exit_json(changed=False, **facts)
