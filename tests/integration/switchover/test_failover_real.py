@@ -8,6 +8,7 @@ from __future__ import annotations
 import pytest
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_failover import Failover, Redirection
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_window import Limits, SwitchoverError
+from ansible_collections.alwayson.upgrade.plugins.module_utils._waiting import wait_for
 from integration.by_ansible import ansible
 from integration.switchover.pair import Load, Loading, Pair, lost, wait_writable
 from integration.switchover.test_switchover_module import arguments
@@ -46,6 +47,22 @@ def test_what_may_lose_something_is_refused_and_can_be_accepted(pair):
     status, result, _shown = ansible("database_switchover", **arguments(pair, state="failed_over", data_loss="accept"))
     assert (status, result["changed"], result["primary"], result["synchronous"]) == (0, True, "db2", False)
     assert wait_writable(pair) == "db2"
+
+
+def test_poolers_are_sent_to_a_server_that_takes_writes_already(pair):
+    with pair.node("db2").opened() as standby:
+        standby.promote()
+        assert wait_for(lambda: not standby.is_in_recovery(), 30, 0.05)
+    with pytest.raises(SwitchoverError, match="db1 .* runs: relieve it by state=switched"):
+        failover(pair).bring_about()
+    pair.kill("db1")
+    with pytest.raises(SwitchoverError, match="db2 .* takes writes already, so it may lack what db1 .* acknowledged"):
+        failover(pair).bring_about()
+    assert pair.poolers()[0].servers()["tenant_a"] == pair.node("db1").address
+    accepting = failover(pair)
+    accepting.accept_loss = True
+    assert list(accepting.bring_about().steps) == ["paused", "resumed"] and wait_writable(pair) == "db2"
+    assert not failover(pair).bring_about().changed
 
 
 def test_while_the_primary_is_away_clients_read(pair):
