@@ -76,7 +76,7 @@ class DatabaseFence:
                 raise DatabaseFenceError(f"{named} does not tell its port, {wanted.port} or another one: it was stopped in order, and had none on its command "
                                          "line. Give system_identifier in place of port")
             if port != wanted.port:
-                raise DatabaseFenceError(f"{named} listens on port {port}, and the server on port {wanted.port} is to be fenced: correct data_directory or port")
+                raise DatabaseFenceError(f"{named} listens on port {port}, and that on port {wanted.port} is to be fenced: correct data_directory or port")
         if wanted.below_timeline is not None and control.timeline >= wanted.below_timeline:
             raise DatabaseFenceError(f"{named} is on timeline {control.timeline}, and the new primary's is {wanted.below_timeline}: this is the new primary, "
                                      "or follows it. Run this on the host of the old one")

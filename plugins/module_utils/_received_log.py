@@ -67,7 +67,7 @@ class ReceivedLog:
             raise ReceivedLogError(f"{self.directory} has no segment of a log: correct the folder, or start {RECEIVER}")
         found = next((sysid for segment in reversed(segments) if (sysid := self._system_identifier(segment))), None)
         if found != system_identifier:
-            raise ReceivedLogError(f"{self.directory} has the log of the system identifier {found}, and the server's is {system_identifier}: correct the folder")
+            raise ReceivedLogError(f"{self.directory} has the log of system identifier {found}, and the server's is {system_identifier}: correct the folder")
         self._partial = segments[-1].name if segments[-1].is_partial else None
 
     def receivers(self) -> list[int]:
@@ -175,7 +175,8 @@ class ReceivedLog:
     def _last_record_of(self, segment: Segment) -> str | None:
         """It ends with an error where the log does: what it has shown before that counts."""
         command = [self._pg_waldump, os.path.join(self.directory, segment.name)]
-        with subprocess.Popen(command, env={**os.environ, "LC_ALL": "C"}, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+        silent = {"stdin": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        with subprocess.Popen(command, env={**os.environ, "LC_ALL": "C"}, stdout=subprocess.PIPE, **silent) as process:
             tail = b""
             while more := process.stdout.read(TAIL_BYTES):
                 tail = (tail + more)[-TAIL_BYTES:]

@@ -38,8 +38,8 @@ class Outcome:
     result: Result
 
     def __str__(self) -> str:
-        return (f"writes back {self.back * 1000:5.0f} ms after the detection  longest wait {self.longest_ms:5.0f} ms  {self.result.steps}  {self.errors:2} errors  "
-                f"{self.lost} lost of {self.acknowledged}")
+        return (f"writes back {self.back * 1000:5.0f} ms after the detection  longest wait {self.longest_ms:5.0f} ms  {self.result.steps}  "
+                f"{self.errors:2} errors  {self.lost} lost of {self.acknowledged}")
 
 
 def crashes(trials: int, rate: float) -> int:
@@ -60,8 +60,8 @@ def crashes(trials: int, rate: float) -> int:
               f"fence: {writing.acknowledged} of {writing.attempts} ({writing.answered} refused by the server)", flush=True)
     is_right = total(outcomes, "crashes")
     for name, found in (("guard", guarded), ("fence", fences)):
-        print(f"{name:22} {sum(direct.acknowledged for direct in found)} of {sum(direct.attempts for direct in found)} writes that clients sent past the poolers "
-              "were acknowledged by the old primary")
+        acknowledged, attempts = sum(direct.acknowledged for direct in found), sum(direct.attempts for direct in found)
+        print(f"{name:22} {acknowledged} of {attempts} writes that clients sent past the poolers were acknowledged by the old primary")
     tries = [direct.attempts for direct in guarded] + [direct.answered for direct in fences]
     kept = not started and not any(direct.acknowledged for direct in guarded + fences)
     return 0 if is_right and kept and control.acknowledged and all(tries) else 1

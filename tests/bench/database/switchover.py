@@ -5,7 +5,7 @@
 
     build/venv/bin/python tests/bench/database/switchover.py                  # 20 trials, 500 statements a second
     build/venv/bin/python tests/bench/database/switchover.py --trials 5 --rate 300
-    build/venv/bin/python tests/bench/database/switchover.py --crash          # the primary is killed, its synchronous standby takes its place; the old one comes back
+    build/venv/bin/python tests/bench/database/switchover.py --crash          # the primary is killed, its synchronous standby takes its place
     build/venv/bin/python tests/bench/database/switchover.py --double-fault --trials 10   # primary and standby are killed, a server kept warm takes over
 
 Each trial has a new primary with a new standby and a PgBouncer. A statement counts from the moment it was scheduled for; every other one writes.
