@@ -29,6 +29,7 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql_progr
 PROGRAMS = ("postgres", "pg_basebackup", "pg_receivewal", "pg_verifybackup", "pg_waldump", "pg_controldata")
 SUBJECT = "cluster"
 MANIFEST = "backup_manifest"
+LOG = "pg_wal"
 SEGMENT_NAME_LENGTH = 24
 # Each database's snapshot is a session that is held while all are summed up.
 SESSIONS = 20
@@ -57,9 +58,8 @@ class Physical:
         return {SUBJECT: list(databases)}
 
     def sealed(self, path: str) -> list[str]:
-        """The files whose checksums are kept beside the backup: its own manifest, which vouches for the data, and the log, which that does not list."""
-        log = os.path.join(path, "pg_wal")
-        return [os.path.join(path, MANIFEST), *(os.path.join(log, name) for name in _segments(log))]
+        """The files whose checksums are kept beside the backup at `path`, the one that vouches for it first."""
+        return sealed(path)
 
     def take(self, subject: str, databases: Sequence[str], path: str, taken: float) -> Record:
         """Copy the server to `path`, then the log until it covers a snapshot of every database; the record holds what those saw."""
@@ -70,7 +70,7 @@ class Physical:
                 self._copy(path)
             contents, targets = self._cover(server, databases, path)
         details = {"targets": targets, "shared_preload_libraries": preload}
-        return Record(subject, taken, contents, sha256(os.path.join(path, MANIFEST)), _size(path), round(max(0.0, self.clock() - taken), 3), details)
+        return Record(subject, taken, contents, sha256(os.path.join(path, MANIFEST)), folder_size(path), round(max(0.0, self.clock() - taken), 3), details)
 
     def prove(self, record: Record, path: str) -> str:
         """Verify every file of the backup, restore a copy of it, and compare; what was proven. BackupError names what is not as it was."""
@@ -78,7 +78,7 @@ class Physical:
         os.makedirs(self.scratch_directory, mode=0o711, exist_ok=True)
         scratch.remove_left_behind(self.scratch_directory)
         preload = record.details["shared_preload_libraries"]
-        with Room(self.scratch_directory).claimed(_size(path), "a restored copy"), scratch.scratch_server(
+        with Room(self.scratch_directory).claimed(folder_size(path), "a restored copy"), scratch.scratch_server(
             self.scratch_directory, path, self.runner, self.programs, self.account, self.login.user, preload
         ) as copy:
             for target, databases in record.details["targets"]:
@@ -103,7 +103,7 @@ class Physical:
         return [f"--dbname={self.login.conninfo(self.login.maintenance_database)}"]
 
     def _cover(self, server: Connection, databases: Sequence[str], path: str) -> tuple[dict[str, Content], list]:
-        log = LogCopy(self, os.path.join(path, "pg_wal"))
+        log = LogCopy(self, os.path.join(path, LOG))
         contents: dict[str, Content] = {}
         targets: list = []
         for place in range(0, len(databases), SESSIONS):
@@ -141,7 +141,7 @@ class LogCopy:
     def __init__(self, method: Physical, folder: str) -> None:
         self.method = method
         self.folder = folder
-        last = _segments(folder)[-1]
+        last = segments(folder)[-1]
         self.timeline, self.start = moments.end_of_segment(last, os.path.getsize(os.path.join(folder, last)))
         self._unfinished: list[str] = []
 
@@ -199,10 +199,17 @@ def require_fit(server: Connection) -> None:
         raise BackupError("the login role may not copy the server: ALTER ROLE ... REPLICATION, and let it in for replication in pg_hba.conf")
 
 
-def _segments(folder: str) -> list[str]:
+def sealed(path: str) -> list[str]:
+    """The files of a backup whose checksums are kept beside it: its own manifest, which vouches for the data, and the log, which that does not list."""
+    log = os.path.join(path, LOG)
+    return [os.path.join(path, MANIFEST), *(os.path.join(log, name) for name in segments(log))]
+
+
+def segments(folder: str) -> list[str]:
     """The files of the log, in their order, with those of the timelines."""
     return sorted(name for name in os.listdir(folder) if os.path.isfile(os.path.join(folder, name)))
 
 
-def _size(folder: str) -> int:
+def folder_size(folder: str) -> int:
+    """The bytes of all files below a folder."""
     return sum(os.path.getsize(os.path.join(above, name)) for above, _folders, files in os.walk(folder) for name in files)

@@ -18,7 +18,7 @@ import stat
 import time
 from dataclasses import dataclass
 from typing import Any, Callable, Iterator, Mapping, Sequence
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _flock
 
@@ -116,14 +116,20 @@ class Store:
 
     def newest(self, subject: str) -> str:
         """Where the newest backup of `subject` is, or was: by its name, whatever became of its files. StoreError when there never was one."""
-        names = set(os.listdir(self.directory)) if os.path.isdir(self.directory) else set()
-        wanted = self._names_of(subject)
-        found = {match["backup"] for match in map(OWN_NAME.fullmatch, names) if match and not match["partial"] and wanted.fullmatch(match["backup"])}
-        # One that a killed run did not finish is none.
-        finished = [name for name in found if name in names or name + PARTIAL not in names]
+        finished = self.finished(subject)
         if not finished:
             raise StoreError(f"there is no backup of {subject} in {self.directory}: take one with state=proven")
-        return os.path.join(self.directory, max(finished))
+        return finished[-1]
+
+    def finished(self, subject: str) -> list[str]:
+        """Where the backups of `subject` are, or were, the oldest first: by their names, whatever became of their files."""
+        wanted = self._names_of(subject)
+        return [os.path.join(self.directory, name) for name in self._finished_names() if wanted.fullmatch(name)]
+
+    def subjects(self) -> list[str]:
+        """Of what there are, or were, backups, by their names."""
+        any_stamp = re.compile(rf"(.+)-{STAMP}{re.escape(self.suffix)}")
+        return sorted({unquote(match[1]) for match in map(any_stamp.fullmatch, self._finished_names()) if match})
 
     def manifest_of_unharmed(self, path: str, sealed: Callable[[str], Sequence[str]]) -> dict:
         """The manifest of the backup at `path`, after every checksum was found right. StoreError names the file that is missing or has changed.
@@ -173,6 +179,12 @@ class Store:
                 _remove(backup.path + end)
             removed.append(backup.path)
         return removed
+
+    def _finished_names(self) -> list[str]:
+        names = set(os.listdir(self.directory)) if os.path.isdir(self.directory) else set()
+        found = {match["backup"] for match in map(OWN_NAME.fullmatch, names) if match and not match["partial"]}
+        # One that a killed run did not finish is none.
+        return sorted(name for name in found if name in names or name + PARTIAL not in names)
 
     def _names_of(self, subject: str) -> re.Pattern[str]:
         return re.compile(re.escape(_file_name(subject)) + rf"-{STAMP}{re.escape(self.suffix)}")

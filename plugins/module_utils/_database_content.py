@@ -33,6 +33,8 @@ TEXT_SETTINGS = {
 PATIENCE = {"statement_timeout": "0", "idle_in_transaction_session_timeout": "0", "transaction_timeout": "0", "lock_timeout": "30s"}
 
 DIFFERENCES_TOLD = 5
+# How much is read: the structure alone, the rows of each table too, and a sum of their content.
+DEPTHS = STRUCTURES, ROWS, CONTENT = "structure", "rows", "content"
 
 OWN = "n.nspname <> 'information_schema' AND n.nspname !~ '^pg_'"
 NOT_OF_EXTENSION = "NOT EXISTS (SELECT FROM pg_depend AS x WHERE x.classid = '{catalog}'::regclass AND x.objid = {oid} AND x.deptype = 'e')"
@@ -136,15 +138,25 @@ def read(connection: Connection) -> Content:
     return replace(_read(connection, "pu"), sequences=read_sequences(connection))
 
 
-def read_logged(connection: Connection) -> Content:
-    """The same of what the write-ahead log holds exactly: unlogged tables come back empty, and sequences ahead of where they stood."""
-    return _read(connection, "p")
+def read_logged(connection: Connection, depth: str = CONTENT) -> Content:
+    """The same of what the write-ahead log holds exactly: unlogged tables come back empty, and sequences ahead of where they stood.
+
+    :param depth: one of `DEPTHS`; what is not read is left out, as by `reduced`.
+    """
+    return _read(connection, "p", depth)
 
 
-def _read(connection: Connection, persistences: str) -> Content:
+def reduced(content: Content, depth: str) -> Content:
+    """The content without what is deeper: without the sums, or with the structure alone."""
+    if depth == CONTENT:
+        return content
+    return replace(content, tables={} if depth == STRUCTURES else {name: {"rows": facts["rows"], "sum": None} for name, facts in content.tables.items()})
+
+
+def _read(connection: Connection, persistences: str, depth: str = CONTENT) -> Content:
     tables = {}
-    for oid, schema, name in connection.rows(TABLES, (persistences,)):
-        tables[f"{schema}.{name}"] = _table(connection, oid, schema, name)
+    for oid, schema, name in connection.rows(TABLES, (persistences,)) if depth != STRUCTURES else ():
+        tables[f"{schema}.{name}"] = _table(connection, oid, schema, name) if depth == CONTENT else _counted(connection, schema, name)
     return Content(tables=tables, structure=_structure(connection), sequences={})
 
 
@@ -187,6 +199,10 @@ def _table(connection: Connection, oid: int, schema: str, name: str) -> dict:
         f"""SELECT count(*), coalesce(sum(hashtextextended(ROW({columns})::text COLLATE "C", 0)::numeric), 0)::text FROM ONLY {identifier(schema, name)} AS t"""
     )[0]
     return {"rows": rows, "sum": total}
+
+
+def _counted(connection: Connection, schema: str, name: str) -> dict:
+    return {"rows": connection.value(f"SELECT count(*) FROM ONLY {identifier(schema, name)}"), "sum": None}
 
 
 def _structure(connection: Connection) -> frozenset[str]:

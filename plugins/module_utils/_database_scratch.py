@@ -18,10 +18,11 @@ from typing import Callable, Iterator, Mapping, Optional
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_error import DatabaseError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import Connection, PostgresqlError, identifier, literal
 
-PREFIX = "alwayson_proof_"
-# PostgreSQL's names have 63 bytes: the prefix has 15, the mark 21.
-ORIGINAL_LENGTH = 27
-NAME = re.compile(r"(?P<marked>alwayson_proof_[a-z0-9_]{0,27}_(?P<made>[0-9a-f]{8})[0-9a-f]{4})(?P<check>[0-9a-f]{8})")
+# A copy that is dropped again, and one that gets its final name when it is proven.
+PROOF, RESTORE = "alwayson_proof_", "alwayson_restore_"
+# PostgreSQL's names have 63 bytes: the longer prefix has 17, the mark 21.
+ORIGINAL_LENGTH = 25
+NAME = re.compile(r"(?P<marked>alwayson_(?:proof|restore)_[a-z0-9_]{0,27}_(?P<made>[0-9a-f]{8})[0-9a-f]{4})(?P<check>[0-9a-f]{8})")
 # One that nobody uses and that is older than this was left by a run that was killed; a younger one may belong to a run that is about to connect.
 LEFT_BEHIND_SECONDS = 60
 # What keeps a database from being dropped for a moment: object_in_use, and insufficient_privilege to end an autovacuum worker.
@@ -30,10 +31,10 @@ PROVIDERS = {"c": "libc", "i": "icu", "b": "builtin"}
 UNUSED = "SELECT datname FROM pg_database AS d WHERE NOT EXISTS (SELECT FROM pg_stat_activity AS a WHERE a.datid = d.oid)"
 
 
-def new_name(original: str, made: int, random: str | None = None) -> str:
+def new_name(original: str, made: int, random: str | None = None, prefix: str = PROOF) -> str:
     """A name for a scratch copy of `original`; `made` is the server's time in epoch seconds."""
     readable = re.sub(r"[^a-z0-9_]", "_", original.lower())[:ORIGINAL_LENGTH]
-    marked = f"{PREFIX}{readable}_{made & 0xFFFFFFFF:08x}{random or secrets.token_hex(2)}"
+    marked = f"{prefix}{readable}_{made & 0xFFFFFFFF:08x}{random or secrets.token_hex(2)}"
     return marked + _check(marked)
 
 
@@ -51,19 +52,19 @@ def scratch_database(open_session: Callable[[Optional[str]], Connection], origin
     :param open_session: opens a session with the database of that name, with the maintenance database for None.
     """
     with open_session(None) as server:
-        name = new_name(original.database, _now(server))
+        name = new_name(original.database, server_time(server))
         server.run(f"CREATE DATABASE {identifier(name)} TEMPLATE template0 {_locale(original)}")
     try:
         with open_session(name) as copy:
             copy.run(f"REVOKE CONNECT, TEMPORARY ON DATABASE {identifier(name)} FROM PUBLIC")
             yield copy
     except BaseException as failure:
-        _drop(open_session, name, f"{failure}; ")
+        drop(open_session, name, f"{failure}; ")
         raise
-    _drop(open_session, name, "")
+    drop(open_session, name, "")
 
 
-def _drop(open_session: Callable[[Optional[str]], Connection], name: str, before: str) -> None:
+def drop(open_session: Callable[[Optional[str]], Connection], name: str, before: str) -> None:
     """Drop a scratch database and end its sessions; `before` is what went wrong earlier, and is told again if this fails too."""
     statement = f"DROP DATABASE IF EXISTS {identifier(name)}"
     forced = f"{statement} WITH (FORCE)"
@@ -85,7 +86,7 @@ def _drop(open_session: Callable[[Optional[str]], Connection], name: str, before
 def drop_left_behind(server: Connection) -> tuple[list[str], list[str]]:
     """Drop what killed runs left on the server: the names of what was dropped, and a sentence for each that stays."""
     # Without FORCE: whoever has connected in the meantime keeps it.
-    return drop_each(server.run, {name: identifier(name) for name in left_behind([name for (name,) in server.rows(UNUSED)], _now(server))})
+    return drop_each(server.run, {name: identifier(name) for name in left_behind([name for (name,) in server.rows(UNUSED)], server_time(server))})
 
 
 def drop_each(run: Callable[[str], None], names: Mapping[str, str]) -> tuple[list[str], list[str]]:
@@ -107,7 +108,7 @@ def drop_each(run: Callable[[str], None], names: Mapping[str, str]) -> tuple[lis
 
 def left_behind(names: list[str], now: int) -> list[str]:
     """Which of the unused databases are scratch databases, and old enough to belong to no run."""
-    found = {name: _made(name) for name in names}
+    found = {name: _made(name) for name in names if name.startswith(PROOF)}
     return sorted(name for name, made in found.items() if made is not None and now - made >= LEFT_BEHIND_SECONDS)
 
 
@@ -122,7 +123,7 @@ def _check(marked: str) -> str:
     return hashlib.sha256(marked.encode()).hexdigest()[:8]
 
 
-def _now(server: Connection) -> int:
+def server_time(server: Connection) -> int:
     """The server's clock, which all its clients share."""
     return int(server.value("SELECT extract(epoch FROM clock_timestamp())::bigint"))
 

@@ -44,16 +44,16 @@ class Account:
     gid: int
 
     @classmethod
-    def for_servers(cls, name: str) -> Account:
-        """The account `name` when this process is root's, else its own."""
+    def for_servers(cls, name: str, option: str = "scratch_user") -> Account:
+        """The account `name`, which was given as `option`, when this process is root's, else its own."""
         if os.geteuid() != 0:
             return cls(os.geteuid(), os.getegid())
         try:
             entry = pwd.getpwnam(name)
         except KeyError:
-            raise BackupError(f"there is no user {name} on this host, and PostgreSQL does not run as root: give another one as scratch_user") from None
+            raise BackupError(f"there is no user {name} on this host, and PostgreSQL does not run as root: give another one as {option}") from None
         if entry.pw_uid == 0:
-            raise BackupError("PostgreSQL does not run as root: give another user as scratch_user")
+            raise BackupError(f"PostgreSQL does not run as root: give another user as {option}")
         return cls(entry.pw_uid, entry.pw_gid)
 
     def as_keywords(self) -> dict:

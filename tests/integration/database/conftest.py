@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import itertools
 import os
+import shutil
 import signal
 import subprocess
+import tempfile
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +19,15 @@ from pathlib import Path
 import psycopg
 import psycopg.sql
 import pytest
+from ansible_collections.alwayson.upgrade.plugins.module_utils import _postgresql_catalog as catalog
+from ansible_collections.alwayson.upgrade.plugins.module_utils import _postgresql_programs as programs
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup import BackupRun
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup_physical import PROGRAMS, Physical
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup_store import Store
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_room import Room
 from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_engine_postgresql import PostgresqlEngine
-from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import Login
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import Login, connect
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql_scratch_server import Account
 from fleet import mariadb as mariadb_programs
 from fleet.ports import Ports
 from fleet.postgres import AS_NOBODY, NOBODY, open_binaries
@@ -31,6 +41,7 @@ ROLE = "upgrade"
 PASSWORD = "s3cret ' \\ %s"
 ADMIN_PASSWORD = "admin"
 READY_SECONDS = 30
+CHANGE = "UPDATE orders SET quantity = quantity + 1 WHERE id = 1 + (random() * 100)::int; INSERT INTO orders (product, quantity) VALUES (1, 1)"
 
 SHOP = """
 CREATE TABLE products (
@@ -194,3 +205,54 @@ def mariadb_place(mariadb_server):
 def sqlite_place(tmp_path_factory):
     """The same in SQLite."""
     return SqlitePlace(tmp_path_factory.mktemp("sqlite"))
+
+
+@pytest.fixture
+def run(server, tmp_path):
+    """Makes a run into one folder. Afterwards no scratch server is left."""
+    with server.connect() as session:
+        session.execute("ALTER ROLE upgrade REPLICATION")
+    # Below a folder that others can enter: the scratch server runs as nobody when these tests run as root.
+    scratch = tempfile.mkdtemp(prefix="alwayson-")
+    os.chmod(scratch, 0o711)
+
+    def make(**options) -> BackupRun:
+        store = Store(str(tmp_path / "backups"), Physical.suffix)
+        store.prepare()
+        with connect(server.login) as session:
+            identity = catalog.identity(session)
+        found = programs.find_all(identity["version_number"] // 10000, PROGRAMS, str(server.binaries))
+        method = Physical(server.login, found, programs.Runner(), Room(store.directory), scratch, Account.for_servers("nobody"), **options)
+        return BackupRun(method, identity, store)
+
+    yield make
+    left = os.listdir(scratch)
+    shutil.rmtree(scratch)
+    with server.connect() as session:
+        session.execute("ALTER ROLE upgrade NOREPLICATION")
+    assert left == []
+
+
+class Writer:
+    """Changes every database as fast as it can; `changes` counts."""
+
+    def __init__(self, server, databases):
+        self.changes = 0
+        self._ended = threading.Event()
+        self._threads = [threading.Thread(target=self._work, args=(server, name)) for name in databases]
+
+    def _work(self, server, name):
+        with connect(server.login, name) as session:
+            while not self._ended.wait(0.002):
+                session.run(CHANGE)
+                self.changes += 1
+
+    def __enter__(self):
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_error):
+        self._ended.set()
+        for thread in self._threads:
+            thread.join()

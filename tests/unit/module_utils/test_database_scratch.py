@@ -38,7 +38,7 @@ class Server:
 ])
 def test_a_session_is_ended_by_force_and_an_autovacuum_worker_without(refusals, asked):
     server = Server(*refusals)
-    scratch._drop(server.open, "copy", "")
+    scratch.drop(server.open, "copy", "")
     assert server.asked == asked
 
 
@@ -46,5 +46,5 @@ def test_a_session_is_ended_by_force_and_an_autovacuum_worker_without(refusals, 
 def test_what_stays_in_the_way_is_told_with_the_statement_that_helps(refusals, asked):
     server = Server(*refusals)
     with pytest.raises(PostgresqlError, match="the restore failed; the scratch database copy could not be dropped.*WITH .FORCE."):
-        scratch._drop(server.open, "copy", "the restore failed; ")
+        scratch.drop(server.open, "copy", "the restore failed; ")
     assert len(server.asked) == asked

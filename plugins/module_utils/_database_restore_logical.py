@@ -1,0 +1,202 @@
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Databases from their newest proven dumps, on a server that runs: each is restored under another name, compared, and gets its own name at the end.
+
+So a database of that name is always whole, and one that was there before is never touched. What a killed run left is known by its name.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Callable, Iterator, Sequence
+
+from ansible_collections.alwayson.upgrade.plugins.module_utils import _database_checks as checks
+from ansible_collections.alwayson.upgrade.plugins.module_utils import _database_content as content
+from ansible_collections.alwayson.upgrade.plugins.module_utils import _database_restore as restore
+from ansible_collections.alwayson.upgrade.plugins.module_utils import _database_scratch as scratch
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup import FAILURES
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup_logical import RESTORE_OPTIONS, ROOM_FACTOR
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup_record import BackupError
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup_store import Store
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_room import Room, free_bytes
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import Connection, Login, PostgresqlError, connect, identifier
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql_catalog import require_primary
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql_programs import Programs, Runner, find
+
+LOCK = "SELECT pg_try_advisory_lock(hashtextextended('alwayson.upgrade.database_restore', 0))"
+# What is in a dump for the database itself, and what pg_restore writes for that.
+OF_THE_DATABASE = re.compile(r"\d+; \d+ \d+ (?:DATABASE(?: PROPERTIES)? - |ACL - DATABASE )")
+DATABASE_NAME = r'(?:"(?:[^"]|"")+"|[^\s"]+)'
+CREATE = re.compile(rf"(?m)^CREATE DATABASE {DATABASE_NAME} WITH TEMPLATE = template0 (?P<clauses>.*);$")
+SETTINGS = re.compile(rf"(?m)^ALTER DATABASE {DATABASE_NAME} SET .*;$")
+OWNERSHIP = re.compile(rf"(?m)^(?:ALTER DATABASE {DATABASE_NAME} OWNER TO|(?:GRANT|REVOKE) .* ON DATABASE {DATABASE_NAME} (?:TO|FROM)) .*;$")
+
+
+@dataclass
+class LogicalRestore:
+    """Restores databases from `store` on the server at `login`. :param keeps_owners: whether objects get the owners and the rights that they had."""
+
+    store: Store
+    wanted: restore.Wanted
+    login: Login
+    bin_dir: str | None = None
+    keeps_owners: bool = True
+    check_queries: Sequence[str] = ()
+    parallel: int = 1
+    runner: Runner = field(default_factory=Runner)
+    clock: Callable[[], float] = time.time
+    room: Room | None = None
+
+    def survey(self, databases: Sequence[str]) -> dict:
+        """What would be done, by database. Everything is looked at that can be without a change."""
+        with connect(self.login) as server:
+            programs = self._prepared(server)
+            there = _databases(server)
+        return self._result({name: self._row(name, there, lambda chosen: self._about(chosen, programs)) for name in self._names(databases)})
+
+    def bring_back(self, databases: Sequence[str]) -> dict:
+        """Restore those of the databases (all that there are backups of, when empty) that the server does not have; the module's result.
+
+        One that fails does not hold up the others: its row has `restored` false, and `why`.
+        """
+        with restore.locked(self.store), connect(self.login) as server:
+            programs = self._prepared(server)
+            if not server.value(LOCK):
+                raise BackupError("another run restores databases on this server: wait for its end")
+            dropped = self._drop_left_behind(server)
+            self.room = self._room(server)
+            there = _databases(server)
+            rows = self._each(self._names(databases), lambda name: self._row(name, there, lambda chosen: self._restored(chosen, programs)))
+        result = self._result(rows)
+        return {**result, "dropped": dropped, "changed": bool(dropped) or result["changed"]}
+
+    def _prepared(self, server: Connection) -> Programs:
+        require_primary(server, "a restore")
+        return find(server.server_version // 10000, self.bin_dir)
+
+    def _names(self, databases: Sequence[str]) -> list[str]:
+        found = list(dict.fromkeys(databases)) or self.store.subjects()
+        if not found:
+            raise BackupError(f"there are no backups in {self.store.directory}: correct directory, or method")
+        restore.the_only_server(self.store, found, self.wanted)
+        return found
+
+    def _result(self, rows: dict[str, dict]) -> dict:
+        done = [row for row in rows.values() if row["restored"]]
+        return {"backup": None, "system_identifier": None, "size_bytes": sum(row["size_bytes"] for row in done), "databases": rows, "timeline": None,
+                "data_of": min((row["data_of"] for row in done), default=None), "seconds": {}, "dropped": [], "changed": bool(done)}
+
+    def _each(self, names: Sequence[str], act: Callable[[str], dict]) -> dict[str, dict]:
+        with ThreadPoolExecutor(max_workers=self.parallel) as pool:
+            running = {name: pool.submit(act, name) for name in names}
+            try:
+                return {name: future.result() for name, future in running.items()}
+            except BaseException:
+                # On a signal: end the programs; their threads then drop what is theirs, and the pool waits for them.
+                self.runner.stop()
+                for future in running.values():
+                    future.cancel()
+                raise
+
+    def _row(self, name: str, there: set[str], act: Callable[[restore.Chosen], dict]) -> dict:
+        nothing = {"restored": False, "failed": False, "backup": None, "data_of": None, "size_bytes": 0, "seconds": {}, "tables": None, "rows": None}
+        if name in there:
+            return {**nothing, "why": "the server has a database of that name, which was left alone"}
+        try:
+            return act(restore.choose(self.store, name, lambda path: [path], self.wanted, self.clock()))
+        except FAILURES as error:
+            return {**nothing, "failed": True, "why": str(error)}
+
+    def _about(self, chosen: restore.Chosen, programs: Programs) -> dict:
+        original = chosen.record.contents[chosen.record.subject]
+        self._script(chosen, programs)
+        return {"restored": True, "failed": False, "backup": chosen.path, "data_of": chosen.record.taken, "size_bytes": chosen.record.size_bytes, "seconds": {},
+                "tables": len(original.tables), "rows": original.rows, "why": "every table has the rows and the content of the backup's snapshot"}
+
+    def _script(self, chosen: restore.Chosen, programs: Programs) -> str:
+        """What the dump says of the database itself, as SQL."""
+        entries = self.runner.run([programs.pg_restore, "--list", chosen.path], self.login.environment())
+        with tempfile.NamedTemporaryFile("w", encoding="utf-8") as wanted:
+            wanted.writelines(f"{line}\n" for line in entries.splitlines() if OF_THE_DATABASE.match(line))
+            wanted.flush()
+            command = [programs.pg_restore, "--create", "--no-tablespaces", f"--use-list={wanted.name}", "--file=-", chosen.path]
+            said = self.runner.run(command, self.login.environment())
+        if not CREATE.search(said):
+            raise BackupError(f"{chosen.path} does not say how its database is created: restore it by hand with pg_restore")
+        return said
+
+    def _restored(self, chosen: restore.Chosen, programs: Programs) -> dict:
+        name, steps = chosen.record.subject, restore.Steps()
+        about = self._about(chosen, programs)
+        script = self._script(chosen, programs)
+        # A dump is compressed: what it becomes takes that much at the very least.
+        room = self.room.claimed(ROOM_FACTOR * chosen.record.size_bytes, f"the database {name}") if self.room else contextlib.nullcontext()
+        with room, self._copy(name, CREATE.search(script)["clauses"]) as copy:
+            with steps.timed("restored"):
+                self._restore(programs, copy, chosen.path)
+            with steps.timed("compared"):
+                self._compare(copy, chosen)
+            with connect(self.login) as server:
+                server.run("BEGIN")
+                server.run(f"ALTER DATABASE {identifier(copy)} RENAME TO {identifier(name)}")
+                server.run(f"GRANT CONNECT, TEMPORARY ON DATABASE {identifier(name)} TO PUBLIC")
+                for statement in (*SETTINGS.findall(script), *(OWNERSHIP.findall(script) if self.keeps_owners else ())):
+                    server.run(statement)
+                server.run("COMMIT")
+        return {**about, "seconds": steps.seconds}
+
+    @contextlib.contextmanager
+    def _copy(self, name: str, clauses: str) -> Iterator[str]:
+        """An empty database under a name that tells what it is; dropped on every way out, unless it got its own name by then."""
+        with connect(self.login) as server:
+            copy = scratch.new_name(name, scratch.server_time(server), prefix=scratch.RESTORE)
+            server.run(f"CREATE DATABASE {identifier(copy)} WITH TEMPLATE = template0 {clauses}")
+        try:
+            with connect(self.login) as server:
+                server.run(f"REVOKE CONNECT, TEMPORARY ON DATABASE {identifier(copy)} FROM PUBLIC")
+            yield copy
+        except BaseException as failure:
+            scratch.drop(lambda database: connect(self.login, database), copy, f"{failure}; ")
+            raise
+
+    def _room(self, server: Connection) -> Room | None:
+        """What the databases are claimed from, where the server's disk can be seen from here."""
+        if not self.login.is_local:
+            return None
+        try:
+            folder = server.value("SELECT current_setting('data_directory')")
+            free_bytes(folder)
+        except (PostgresqlError, OSError):
+            return None
+        return Room(folder)
+
+    def _restore(self, programs: Programs, database: str, path: str) -> None:
+        options = ["--exit-on-error", "--no-subscriptions"] if self.keeps_owners else [*RESTORE_OPTIONS]
+        command = [programs.pg_restore, *options, "--no-tablespaces", "--no-password", f"--dbname={self.login.conninfo(database)}", path]
+        self.runner.run(command, self.login.environment())
+
+    def _compare(self, database: str, chosen: restore.Chosen) -> None:
+        with connect(self.login, database) as session:
+            content.settle_session(session)
+            found = content.differences(chosen.record.contents[chosen.record.subject], content.read(session))
+        if found:
+            raise BackupError(f"the restored copy is not what was backed up: {content.told(found)}")
+        with connect(self.login, database) as session:
+            checks.require_true(session, self.check_queries)
+
+    def _drop_left_behind(self, server: Connection) -> list[str]:
+        """Whoever made them is gone: this run has the lock."""
+        names = sorted(name for name in _databases(server) if name.startswith(scratch.RESTORE) and scratch.is_scratch(name))
+        for name in names:
+            scratch.drop(lambda database: connect(self.login, database), name, "")
+        return names
+
+
+def _databases(server: Connection) -> set[str]:
+    return {name for (name,) in server.rows("SELECT datname FROM pg_database")}
