@@ -121,7 +121,7 @@ class LogicalRestore:
 
     def _script(self, chosen: restore.Chosen, programs: Programs) -> str:
         """What the dump says of the database itself, as SQL."""
-        entries = self.runner.run([programs.pg_restore, "--list", chosen.path], self.login.environment())
+        entries = self.runner.run([programs.pg_restore, "--create", "--list", chosen.path], self.login.environment())
         with tempfile.NamedTemporaryFile("w", encoding="utf-8") as wanted:
             wanted.writelines(f"{line}\n" for line in entries.splitlines() if OF_THE_DATABASE.match(line))
             wanted.flush()

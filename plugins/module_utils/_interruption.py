@@ -20,7 +20,8 @@ def unwind_when_ended(
 
     def unwind(received: int, _frame: object) -> None:
         for number in numbers:
-            signal.signal(number, signal.SIG_IGN)
+            # Not SIG_IGN, which a program that another thread is just starting would inherit: it could not be told to end any more.
+            signal.signal(number, lambda _number, _frame: None)
         raise error(said(signal.Signals(received)))
 
     for number in numbers:
