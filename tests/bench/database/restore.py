@@ -5,7 +5,8 @@
 
     build/venv/bin/python tests/bench/database/restore.py --megabytes 1024 --times 3
 
-Takes a backup of each kind of a server of that size, proves both, and restores them into new instances; the median of each is printed in seconds per GB
+Takes a backup of each kind of a server of that size, proves both, and has the classes of the module bring them back, all checks included; the median of each is
+printed in seconds per GB
 of the server's size, with the ratio to `cp` of the same bytes and a flush to the disk. Copies and restores take turns, so that they meet the same disk.
 """
 
@@ -13,10 +14,12 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import shutil
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -25,9 +28,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from scene import ORDERS, TENANTS, Scene, scene  # noqa: E402
 
-from ansible_collections.alwayson.upgrade.plugins.module_utils import _postgresql_scratch_server as scratch  # noqa: E402
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_scratch import scratch_database  # noqa: E402
-from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import connect  # noqa: E402
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_restore import Wanted  # noqa: E402
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_restore_logical import LogicalRestore  # noqa: E402
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_restore_physical import PhysicalRestore  # noqa: E402
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_restore_place import Place  # noqa: E402
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_restore_settings import checked  # noqa: E402
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import Login, connect  # noqa: E402
+from fleet.ports import Ports  # noqa: E402
+from fleet.postgres import AS_NOBODY  # noqa: E402
 
 GIGABYTE = 10**9
 # What an order takes with its part of the indexes, by measurement.
@@ -92,26 +100,39 @@ def flush(folder: Path) -> None:
 
 
 def physical(place: Scene, run, path: Path) -> float:
-    """A new instance from the copy, started, promoted, written to; when it was, before it is removed."""
-    method = run.method
-    record = run.store.manifest(str(path))["details"]
-    with scratch.scratch_server(
-        str(place.folder / "scratch"), str(path), method.runner, method.programs, method.account, place.login.user, record["shared_preload_libraries"]
-    ) as server:
-        flush(Path(server.folder))
-        server.start(record["targets"][-1][0])
-        server.promote()
-        written(server.session(TENANTS[0]))
-        return time.monotonic()
+    """A new server from the copy, as the module brings it back, written to; when it was, before it is removed."""
+    folder = Path(tempfile.mkdtemp(dir=place.folder))
+    folder.chmod(0o711)
+    port = Ports().endpoint("127.0.0.1").port
+    settings = {"port": port, "listen_addresses": "127.0.0.1", "unix_socket_directories": "", "dynamic_shared_memory_type": "mmap"}
+    argv = [*(AS_NOBODY if os.geteuid() == 0 else []), str(place.binaries / "postgres"), "-D", str(folder / "data")]
+    task = PhysicalRestore(
+        store=run.store, wanted=Wanted(), place=Place(str(folder / "data"), run.method.account), login=Login(host="127.0.0.1", port=port),
+        settings=checked(settings), start_command=["sh", "-c", f"setsid {shlex.join(argv)} > {folder}/log 2>&1 &"], bin_dir=str(place.binaries),
+    )
+    try:
+        result = task.bring_back()
+        written(connect(task.login, TENANTS[0]))
+        ended = time.monotonic()
+        print(f"  {', '.join(f'{step} {taken:.2f} s' for step, taken in result['seconds'].items())}")
+        return ended
+    finally:
+        task.place.stop()
+        shutil.rmtree(folder)
 
 
 def logical(place: Scene, run, path: Path) -> float:
-    """A new database from the dump, written to; when it was, before it is removed."""
-    with connect(place.login, TENANTS[0]) as original, scratch_database(lambda name: connect(place.login, name), original) as database:
-        run.method.restore(database.database, str(path))
-        flush(place.folder)
-        written(connect(place.login, database.database))
+    """The larger database from its dump, as the module brings it back, written to; when it was, before it is removed and the original has its name again."""
+    place.run(f"ALTER DATABASE {TENANTS[0]} RENAME TO original")
+    try:
+        row = LogicalRestore(run.store, Wanted(), place.login, str(place.binaries)).bring_back([TENANTS[0]])["databases"][TENANTS[0]]
+        if not row["restored"]:
+            raise SystemExit(row["why"])
+        written(connect(place.login, TENANTS[0]))
         return time.monotonic()
+    finally:
+        place.run(f"DROP DATABASE IF EXISTS {TENANTS[0]} WITH (FORCE)")
+        place.run(f"ALTER DATABASE original RENAME TO {TENANTS[0]}")
 
 
 def written(session) -> None:
