@@ -17,6 +17,7 @@ from ansible_collections.alwayson.upgrade.plugins.plugin_utils import (
     refusals,
     run_record,
     service,
+    tenants,
     wording_of_plan,
 )
 
@@ -51,6 +52,7 @@ class FilterModule:
             "plan_text": _explained(wording_of_plan.plan_text),
             "status_text": _explained(wording_of_plan.status_text),
             "may_flip": _explained(outcomes.may_flip),
+            "tenants_affected": _explained(tenants.tenants_affected),
             "to_put_back": _explained(outcomes.to_put_back),
             "to_take_back": _explained(outcomes.to_take_back),
             "roll_problems": _explained(outcomes.roll_problems),

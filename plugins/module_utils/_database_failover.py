@@ -20,16 +20,19 @@ class Failover(Window):
     :param is_lost: whether somebody has made sure that the old one does not run, where its host does not say so.
     """
 
-    accept_loss = is_lost = False
+    accept_loss = is_lost = _takes_writes = False
 
     def survey(self) -> bool:
         """See `Window.survey`."""
         with self.new.opened():
             self.result.system_identifier = self.new.system_identifier()
-            if not self.new.is_in_recovery():
+            self._takes_writes = not self.new.is_in_recovery()
+            if self._takes_writes and (not self._is_named_by_a_pooler(self.old) or self._is_relieved()):
                 self._require_followed()
                 return False
             self._require_dead()
+            if self._takes_writes:
+                return self._require_accepted()
             self._survey_new()
         for pooler in self.poolers:
             # A failover that did not get to its end may have left clients reading from the new one.
@@ -74,6 +77,16 @@ class Failover(Window):
         self.result.changed = True
         self.result.warnings.append(f"{self.old} ran again beside {self.new} and was made read only: what it took meanwhile is lost when it follows {self.new}")
 
+    def _is_named_by_a_pooler(self, node: Node) -> bool:
+        return any(node.address in pooler.servers().values() for pooler in self.poolers)
+
+    def _require_accepted(self) -> bool:
+        """Somebody else made it a primary, of a standby or of a backup: nobody here can tell what it lacks."""
+        if not self.accept_loss:
+            raise SwitchoverError(f"{self.new} takes writes already, so it may lack what {self.old} acknowledged: bring {self.old} back, or accept that loss "
+                                  "(data_loss=accept) to send the poolers to it")
+        return True
+
     def _require_dead(self) -> None:
         if self.is_lost or self.old.is_refusing():
             return
@@ -101,8 +114,9 @@ class Failover(Window):
         self._hold()
         # Again: no guard lets it start any more, but one may have done so shortly before this promotion was claimed.
         self._require_dead()
-        self._complete()
-        self._promote()
+        if not self._takes_writes:
+            self._complete()
+            self._promote()
 
     def _complete(self) -> None:
         """Have the new one get what it does not have yet."""

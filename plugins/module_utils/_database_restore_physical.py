@@ -69,7 +69,8 @@ class PhysicalRestore:
         chosen = self._chosen()
         if not self._is_copy_of(held, chosen):
             self._require_possible(chosen)
-        return {**self._about(chosen), "changed": True}
+        databases = {name: {"tables": len(known.tables), "rows": known.rows} for name, known in chosen.record.contents.items()}
+        return {**self._about(chosen), "databases": databases, "changed": True}
 
     def bring_back(self) -> dict:
         """Have the server run here; the module's result. BackupError and its like say what is wrong, and what is left."""

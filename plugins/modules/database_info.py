@@ -23,6 +23,10 @@ options:
     type: list
     elements: str
     default: []
+  tenants_query:
+    description: A query in SQL that each database is asked for the tenants in it, one in each row. Names outside of V(public) are to be qualified.
+    type: str
+    version_added: 0.3.0
 seealso:
   - module: alwayson.upgrade.database_backup
   - module: alwayson.upgrade.database_migration
@@ -91,12 +95,14 @@ databases:
     - A step that is more than one transaction has the status V(begun) until it is applied. A batch step has its C(progress), and a step that failed its
       C(error).
     - The time of a migration is in epoch seconds.
+    - C(tenants) are the answers to O(tenants_query), V(null) without it. P(alwayson.upgrade.tenants_affected#filter) says who they are then.
   returned: success
   type: dict
   sample:
     tenant_a:
       size_bytes: 8004067
       tables: 3
+      tenants: [acme, globex]
       migrations:
         - release: 2.0.0
           phase: expand
@@ -121,22 +127,23 @@ def describe(options: dict) -> dict:
     engine = engines.of(options)
     with kinds.of(options).opened() as server:
         chosen = server.choose_databases(options["databases"])
-        databases = {name: {**server.describe(name), "migrations": migrations(engine, name)} for name in chosen}
+        databases = {name: {**server.describe(name), **ask(engine, name, options["tenants_query"])} for name in chosen}
         return {**server.identity(), "read_only": server.is_read_only(), "replicas": server.replicas(), "databases": databases}
 
 
-def migrations(engine: Engine, name: str) -> list[dict]:
-    """The rows of the ledger of one database."""
+def ask(engine: Engine, name: str, tenants_query: str | None) -> dict:
+    """What one database itself says: the rows of its ledger, and its tenants when there is a query for them."""
     try:
         with engine.open(name) as session:
-            return [row.as_dict() for row in engine.read_ledger(session)]
+            tenants = sorted({str(row[0]) for row in session.rows(tenants_query)}) if tenants_query else None
+            return {"tenants": tenants, "migrations": [row.as_dict() for row in engine.read_ledger(session)]}
     except DatabaseError as error:
         raise DatabaseError(f"{name}: {error}") from error
 
 
 def main() -> None:
     module = AnsibleModule(
-        argument_spec={**kinds.ARGUMENTS, "databases": {"type": "list", "elements": "str", "default": []}},
+        argument_spec={**kinds.ARGUMENTS, "databases": {"type": "list", "elements": "str", "default": []}, "tenants_query": {"type": "str"}},
         mutually_exclusive=kinds.LOGIN_EXCLUSIVE,
         supports_check_mode=True,
     )

@@ -156,7 +156,7 @@ databases:
       (C(later_transactions)), the restored database holds these as well, and C(differences) tells what they changed.
     - With O(method=logical), C(restored), C(failed), C(why), and of which backup it is. The content always equals the manifest exactly. In check mode,
       C(restored) says what would be.
-    - C(tables) and C(rows) are those of the manifest.
+    - C(tables) and C(rows) are those of the manifest. In check mode with O(method=physical), nothing else is known.
   returned: always
   type: dict
   sample:

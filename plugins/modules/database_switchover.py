@@ -33,7 +33,8 @@ options:
   state:
     description:
       - V(switched) has a standby take over from a primary that runs.
-      - V(failed_over) has it take over from one that is dead. The standby has to be a synchronous one, or a loss to be accepted.
+      - V(failed_over) has it take over from one that is dead. The standby has to be a synchronous one, or a loss to be accepted. When O(new_primary) takes
+        writes already, because it was restored from a backup or promoted by somebody else, the poolers are sent there, which is a loss to be accepted, too.
       - V(read_only) sends the clients of a primary that is away, or is about to be, to its standby. They read there, and writes are refused
         (SQLSTATE 25006).
       - V(read_write) sends them back to the primary.

@@ -79,6 +79,9 @@ def test_info(ansible, server, tenants):
     assert set(result["databases"]) == {first, second}
     assert result["databases"][first]["tables"] == 2 and result["databases"][first]["size_bytes"] > 1_000_000
     assert result["databases"][first]["migrations"] == []
+    assert result["databases"][first]["tenants"] is None
+    asked = ansible("database_info", databases=[first], tenants_query="SELECT name FROM products WHERE id < 3 UNION ALL SELECT 'product 1'")
+    assert asked["databases"][first]["tenants"] == ["product 1", "product 2"]
     unknown = ansible("database_info", databases=[first, "nowhere"])
     assert unknown["rc"] != 0 and "no such database, or none that takes sessions: nowhere" in unknown["msg"]
 

@@ -48,6 +48,21 @@ def test_what_may_lose_something_is_refused_and_can_be_accepted(pair):
     assert wait_writable(pair) == "db2"
 
 
+def test_poolers_are_sent_to_a_server_that_takes_writes_already(pair):
+    with pair.node("db2").opened() as standby:
+        standby.promote()
+    with pytest.raises(SwitchoverError, match="db1 .* runs: relieve it by state=switched"):
+        failover(pair).bring_about()
+    pair.kill("db1")
+    with pytest.raises(SwitchoverError, match="db2 .* takes writes already, so it may lack what db1 .* acknowledged"):
+        failover(pair).bring_about()
+    assert pair.poolers()[0].servers()["tenant_a"] == pair.node("db1").address
+    accepting = failover(pair)
+    accepting.accept_loss = True
+    assert list(accepting.bring_about().steps) == ["paused", "resumed"] and wait_writable(pair) == "db2"
+    assert not failover(pair).bring_about().changed
+
+
 def test_while_the_primary_is_away_clients_read(pair):
     load = Load(pair.pooler.endpoint)
     with Loading(load):
