@@ -8,6 +8,7 @@ from __future__ import annotations
 import pytest
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_failover import Failover, Redirection
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_window import Limits, SwitchoverError
+from ansible_collections.alwayson.upgrade.plugins.module_utils._waiting import wait_for
 from integration.by_ansible import ansible
 from integration.switchover.pair import Load, Loading, Pair, lost, wait_writable
 from integration.switchover.test_switchover_module import arguments
@@ -51,6 +52,7 @@ def test_what_may_lose_something_is_refused_and_can_be_accepted(pair):
 def test_poolers_are_sent_to_a_server_that_takes_writes_already(pair):
     with pair.node("db2").opened() as standby:
         standby.promote()
+        assert wait_for(lambda: not standby.is_in_recovery(), 30, 0.05)
     with pytest.raises(SwitchoverError, match="db1 .* runs: relieve it by state=switched"):
         failover(pair).bring_about()
     pair.kill("db1")

@@ -6,13 +6,23 @@
 from __future__ import annotations
 
 import os
+import shlex
+import shutil
 import signal
+import tempfile
+from pathlib import Path
 
+import psycopg
 import pytest
-from fleet import processes
+import yaml
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_restore_place import Place
+from fleet import postgres, processes
 from fleet.demo import probe, run_playbook, stop_probe
 from fleet.embedded import EmbeddedFleet
 
+from fleet.ports import Ports
+
+from integration.by_ansible import ansible
 from integration.upgrade.conftest import REPOSITORY
 
 MIX = [{"kind": "keepalive", "share": 3, "path": "/products?tenant=a"},
@@ -44,6 +54,7 @@ def test_a_standby_takes_over_and_no_request_fails(fleet):
         stop_probe(directory)
     result = (directory / "result.json").read_text(encoding="utf-8")
     assert code == 0 and "db2 takes writes; clients were held for" in said and "databases: tenant_a, tenant_b" in said, said[-2000:]
+    assert "affected tenants (2): tenant_a, tenant_b" in said
     assert '"requests_failed": 0' in result
     code, said = failover(fleet, planned=True)
     assert code == 0 and "it did before" in said
@@ -55,6 +66,56 @@ def test_after_a_crash_it_takes_over_when_a_loss_is_accepted(fleet):
     assert code != 0 and "is not named in synchronous_standby_names" in said
     code, said = failover(fleet, data_loss="accept")
     assert code == 0 and "db2 takes writes; clients were held for" in said, said[-2000:]
+    assert "this began, db1's clients write to db2" in said and "no backup was needed" in said
+
+
+@pytest.fixture
+def third(fleet):
+    """A host db3 with nothing on it but PostgreSQL's programs, and a proven backup of the fleet's server that it can read; its folder."""
+    folder = Path(tempfile.mkdtemp(prefix="alwayson-third-"))
+    folder.chmod(0o711)
+    (fleet.directory / "postgres" / "data" / "pg_hba.conf").write_text("host all,replication all 127.0.0.0/8 trust\n", encoding="ascii")
+    fleet.record.processes["postgres"].send(signal.SIGHUP)
+    database, binaries = fleet.layout.database, postgres.open_binaries()
+    with psycopg.connect(host=database.address, port=database.port, user="postgres", dbname="postgres", autocommit=True) as session:
+        session.execute(f"ALTER ROLE {postgres.OWNER} REPLICATION")
+    code, result, _shown = ansible("database_backup", method="physical", directory=str(folder / "backups"), scratch_directory=str(folder / "scratch"),
+                                   scratch_user="nobody", login_host=database.address, login_port=database.port, login_user=postgres.OWNER,
+                                   bin_dir=str(binaries))
+    assert code == 0 and result["backups"]["tenant_a"]["proven"], result
+    endpoint, data = Ports().endpoint("127.0.0.54"), folder / "data"
+    argv = [*(postgres.AS_NOBODY if os.geteuid() == 0 else []), str(binaries / "postgres"), "-D", str(data)]
+    inventory = yaml.safe_load(fleet.inventory.read_text(encoding="utf-8"))
+    groups = inventory["all"]["children"]
+    groups["databases"]["hosts"]["db1"]["postgresql_tenants"] = {"tenant_a": ["acme", "globex"]}
+    groups["spares"] = {"hosts": {"db3": {
+        "postgresql_login_host": endpoint.address, "postgresql_login_port": endpoint.port, "postgresql_login_user": postgres.OWNER,
+        "postgresql_data_directory": str(data), "postgresql_bin_dir": str(binaries), "postgresql_owner": "nobody",
+        "postgresql_start_command": ["sh", "-c", f"setsid {shlex.join(argv)} > {folder}/log 2>&1 &"], "upgrade_backup_directory": str(folder / "backups"),
+        "postgresql_restore_settings": {"listen_addresses": endpoint.address, "port": endpoint.port},
+    }}}
+    fleet.inventory.write_text(yaml.safe_dump(inventory), encoding="utf-8")
+    yield folder
+    Place(str(data), None).stop()
+    shutil.rmtree(folder)
+
+
+def test_without_a_standby_the_newest_proven_backup_comes_back_and_its_tenants_are_named(fleet, third):
+    restoring = {"old_primary": "db1", "restore_on": "db3"}
+    processes.end([fleet.record.processes[name] for name in ("postgres", "standby")], first_signal=signal.SIGKILL)
+    code, said = failover(fleet)
+    assert code != 0 and "nobody can take over from db1: db2 does not answer" in said and "-e restore_on=db3" in said, said[-2000:]
+    assert "affected tenants (2): acme, globex" in said
+    code, said = failover(fleet, **restoring)
+    assert code == 0 and "db3 takes writes; clients were held for" in said and "databases: tenant_a, tenant_b" in said, said[-3000:]
+    assert said.index("affected tenants (2): acme, globex") < said.index("Bring it back") and "does not name them: db1/tenant_b" in said
+    assert "db1's clients write to db3" in said and f"restored from {third}/backups/cluster-" in said and "UTC is lost" in said
+    pooler = fleet.layout.pooler
+    with psycopg.connect(host=pooler.address, port=pooler.port, user=postgres.OWNER, dbname="tenant_a", autocommit=True, prepare_threshold=None) as session:
+        session.execute("CREATE TABLE is_writable ()")
+        assert session.execute("SELECT count(*) FROM products").fetchone()[0] > 0
+    code, said = failover(fleet, **restoring)
+    assert code == 0 and "it did before" in said
 
 
 def test_names_that_are_none_are_refused(fleet):
