@@ -14,7 +14,7 @@ FILE = "postgresql.auto.conf"
 NAME = re.compile(r"[a-z_][a-z0-9_]*(\.[a-z_][a-z0-9_]*)?")
 ENTRY = re.compile(r"\s*(?P<name>[\w.]+)\s*(?:=|\s)")
 TARGETS = ("recovery_target", "recovery_target_lsn", "recovery_target_name", "recovery_target_time", "recovery_target_xid")
-# It would archive beside the server that it was, wait for standbys that it does not have, follow that server, stay read only, or stop before the end of the log.
+# It would archive beside the server that it was, wait for standbys that it does not have, follow that server, stay read only, or stop before the log ends.
 # A file in the data directory, or the configuration of another host, may still say so: hence each is said here.
 HARMLESS = {
     "archive_mode": "off", "default_transaction_read_only": "off", "primary_conninfo": "", "primary_slot_name": "", "synchronous_standby_names": "",

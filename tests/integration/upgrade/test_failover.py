@@ -82,7 +82,7 @@ def third(fleet):
     code, result, _shown = ansible("database_backup", method="physical", directory=str(folder / "backups"), scratch_directory=str(folder / "scratch"),
                                    scratch_user="nobody", login_host=database.address, login_port=database.port, login_user=postgres.OWNER,
                                    bin_dir=str(binaries))
-    assert code == 0 and result["backups"]["tenant_a"]["proven"], result
+    assert code == 0 and result["backups"]["tenant_a"]["proven"], result["backups"]["tenant_a"]["why"]
     endpoint, data = Ports().endpoint("127.0.0.54"), folder / "data"
     argv = [*(postgres.AS_NOBODY if os.geteuid() == 0 else []), str(binaries / "postgres"), "-D", str(data)]
     inventory = yaml.safe_load(fleet.inventory.read_text(encoding="utf-8"))
