@@ -79,7 +79,7 @@ def third(fleet):
     database, binaries = fleet.layout.database, postgres.open_binaries()
     with psycopg.connect(host=database.address, port=database.port, user="postgres", dbname="postgres", autocommit=True) as session:
         session.execute(f"ALTER ROLE {postgres.OWNER} REPLICATION")
-    code, result, _shown = ansible("database_backup", method="physical", directory=str(folder / "backups"), scratch_directory=str(folder / "scratch"),
+    code, result, _shown = ansible("database_backup", method="physical", directory=str(fleet.directory / "backups"), scratch_directory=str(folder / "scratch"),
                                    scratch_user="nobody", login_host=database.address, login_port=database.port, login_user=postgres.OWNER,
                                    bin_dir=str(binaries))
     assert code == 0 and result["backups"]["tenant_a"]["proven"], result["backups"]["tenant_a"]["why"]
@@ -91,7 +91,7 @@ def third(fleet):
     groups["spares"] = {"hosts": {"db3": {
         "postgresql_login_host": endpoint.address, "postgresql_login_port": endpoint.port, "postgresql_login_user": postgres.OWNER,
         "postgresql_data_directory": str(data), "postgresql_bin_dir": str(binaries), "postgresql_owner": "nobody",
-        "postgresql_start_command": ["sh", "-c", f"setsid {shlex.join(argv)} > {folder}/log 2>&1 &"], "upgrade_backup_directory": str(folder / "backups"),
+        "postgresql_start_command": ["sh", "-c", f"setsid {shlex.join(argv)} > {folder}/log 2>&1 &"],
         "postgresql_restore_settings": {"listen_addresses": endpoint.address, "port": endpoint.port},
     }}}
     fleet.inventory.write_text(yaml.safe_dump(inventory), encoding="utf-8")
@@ -109,7 +109,7 @@ def test_without_a_standby_the_newest_proven_backup_comes_back_and_its_tenants_a
     code, said = failover(fleet, **restoring)
     assert code == 0 and "db3 takes writes; clients were held for" in said and "databases: tenant_a, tenant_b" in said, said[-3000:]
     assert said.index("affected tenants (2): acme, globex") < said.index("Bring it back") and "does not name them: db1/tenant_b" in said
-    assert "db1's clients write to db3" in said and f"restored from {third}/backups/cluster-" in said and "UTC is lost" in said
+    assert "db1's clients write to db3" in said and f"restored from {fleet.directory}/backups/cluster-" in said and "UTC is lost" in said
     pooler = fleet.layout.pooler
     with psycopg.connect(host=pooler.address, port=pooler.port, user=postgres.OWNER, dbname="tenant_a", autocommit=True, prepare_threshold=None) as session:
         session.execute("CREATE TABLE is_writable ()")
