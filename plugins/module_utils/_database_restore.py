@@ -83,8 +83,8 @@ def choose(store: Store, subject: str, sealed: Callable[[str], Sequence[str]], w
         raise BackupError(f"there is no backup of {subject}{which} in {store.directory}: correct directory, backup or system_identifier")
     try:
         manifest = store.manifest_of_unharmed(paths[-1], sealed)
-    except StoreError as error:
-        raise BackupError(f"{error}, or name an older one as backup{_older(paths)}") from error
+    except (StoreError, OSError) as error:
+        raise BackupError(f"{paths[-1]} is not whole: {error}, or name an older one as backup{_older(paths)}") from error
     chosen = Chosen(paths[-1], Record.of_manifest(manifest), str(manifest.get("system_identifier")), str(manifest.get("server_version")))
     _require_meant(chosen, subject, server)
     _require_young(chosen, now, wanted.max_age)
