@@ -79,6 +79,7 @@ def third(fleet):
     database, binaries = fleet.layout.database, postgres.open_binaries()
     with psycopg.connect(host=database.address, port=database.port, user="postgres", dbname="postgres", autocommit=True) as session:
         session.execute(f"ALTER ROLE {postgres.OWNER} REPLICATION")
+        identifier = session.execute("SELECT system_identifier::text FROM pg_control_system()").fetchone()[0]
     code, result, _shown = ansible("database_backup", method="physical", directory=str(fleet.directory / "backups"), scratch_directory=str(folder / "scratch"),
                                    scratch_user="nobody", login_host=database.address, login_port=database.port, login_user=postgres.OWNER,
                                    bin_dir=str(binaries))
@@ -87,7 +88,8 @@ def third(fleet):
     argv = [*(postgres.AS_NOBODY if os.geteuid() == 0 else []), str(binaries / "postgres"), "-D", str(data)]
     inventory = yaml.safe_load(fleet.inventory.read_text(encoding="utf-8"))
     groups = inventory["all"]["children"]
-    groups["databases"]["hosts"]["db1"]["postgresql_tenants"] = {"tenant_a": ["acme", "globex"]}
+    # The folder may hold backups of earlier fleets.
+    groups["databases"]["hosts"]["db1"].update(postgresql_tenants={"tenant_a": ["acme", "globex"]}, postgresql_system_identifier=identifier)
     groups["spares"] = {"hosts": {"db3": {
         "postgresql_login_host": endpoint.address, "postgresql_login_port": endpoint.port, "postgresql_login_user": postgres.OWNER,
         "postgresql_data_directory": str(data), "postgresql_bin_dir": str(binaries), "postgresql_owner": "nobody",
