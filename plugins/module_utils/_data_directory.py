@@ -74,8 +74,10 @@ class DataDirectory:
             pass
         try:
             return pid if os.path.realpath(os.readlink(f"/proc/{pid}/cwd")) == self.path else None
+        except FileNotFoundError:
+            # Dead, and not reaped yet; or a system without /proc, where nobody tells where it is at work.
+            return None if os.path.exists("/proc/self") else pid
         except OSError:
-            # Nobody tells where it is at work: it may be here.
             return pid
 
     def port(self) -> int | None:

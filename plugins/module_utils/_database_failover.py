@@ -68,7 +68,8 @@ class Failover(Window):
             return
         try:
             with self.old.opened():
-                if self.old.is_in_recovery() or self.old.is_fenced():
+                is_another = self.old.system_identifier() != self.result.system_identifier
+                if is_another or self.old.is_in_recovery() or self.old.is_fenced() or self.old.timeline() >= self.result.timeline:
                     return
                 self.old.fence()
         except PostgresqlError as error:

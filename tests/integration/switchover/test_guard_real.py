@@ -55,7 +55,7 @@ def test_an_old_primary_takes_no_write_again(pair):
     # Not the new one, and not without a word on which server it is.
     for wrong, why in (
         ({"system_identifier": "7"}, "the system identifier .*, and 7 is to be fenced"),
-        ({"port": pair.servers["db2"].endpoint.port}, f"listens on port {pair.servers['db1'].endpoint.port}, and the server on port"),
+        ({"port": pair.servers["db2"].endpoint.port}, f"listens on port {pair.servers['db1'].endpoint.port}, and that on port"),
         ({"port": pair.servers["db1"].endpoint.port, "stop_command": ["true"]}, "stop_command is given without new_timeline"),
     ):
         with pytest.raises(DatabaseFenceError, match=why):

@@ -67,7 +67,7 @@ def test_a_log_without_an_end_is_an_error(folder):
 
 
 def test_what_is_not_this_servers_log_is_refused(folder, tmp_path):
-    with pytest.raises(ReceivedLogError, match=f"has the log of the system identifier {CLUSTER}, and the server's is 7"):
+    with pytest.raises(ReceivedLogError, match=f"has the log of system identifier {CLUSTER}, and the server's is 7"):
         log(folder).require_usable("7")
     # A segment that was just begun has no head yet: the one before has.
     (folder / f"{NEWEST}.partial").write_bytes(bytes(64))
