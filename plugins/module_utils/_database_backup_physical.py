@@ -10,6 +10,7 @@ database, and a restore up to the right position in that log is compared with th
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import time
 from dataclasses import dataclass
@@ -141,6 +142,7 @@ class LogCopy:
     def __init__(self, method: Physical, folder: str) -> None:
         self.method = method
         self.folder = folder
+        _remove_unfinished(folder)
         last = segments(folder)[-1]
         self.timeline, self.start = moments.end_of_segment(last, os.path.getsize(os.path.join(folder, last)))
         self._unfinished: list[str] = []
@@ -208,6 +210,16 @@ def sealed(path: str) -> list[str]:
 def segments(folder: str) -> list[str]:
     """The files of the log, in their order, with those of the timelines."""
     return sorted(name for name in os.listdir(folder) if os.path.isfile(os.path.join(folder, name)))
+
+
+def _remove_unfinished(folder: str) -> None:
+    """Remove what pg_basebackup had begun to receive behind the end of its copy: under load that file has a whole one's name and size, and zeros in it."""
+    with open(os.path.join(os.path.dirname(folder), MANIFEST), encoding="utf-8") as file:
+        end = max(moments.position_of(part["End-LSN"]) for part in json.load(file)["WAL-Ranges"])
+    for name in segments(folder):
+        path = os.path.join(folder, name)
+        if len(name) == SEGMENT_NAME_LENGTH and moments.end_of_segment(name, os.path.getsize(path))[1] - os.path.getsize(path) >= end:
+            os.unlink(path)
 
 
 def folder_size(folder: str) -> int:
