@@ -20,8 +20,9 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._dead_man import 
 note = Mark()
 
 def act():
-    with open({mark!r}, "w") as file:
+    with open({mark!r} + ".partial", "w") as file:
         file.write("noted" if note else "nothing")
+    os.rename({mark!r} + ".partial", {mark!r})
 
 with dead_man(act, {seconds}) as within:
     {inside}
