@@ -15,7 +15,7 @@ from typing import Any, Callable, Mapping, Protocol, Sequence
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup_record import BackupError, Record
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup_store import PARTIAL, Store, StoreError, digests
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_error import DatabaseError
-from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql_programs import ProgramError, Runner
+from ansible_collections.alwayson.upgrade.plugins.module_utils._programs import ProgramError, Runner
 
 FAILURES = (BackupError, DatabaseError, ProgramError, StoreError, OSError)
 # How far this host's clock may be behind the one that stamped a backup.

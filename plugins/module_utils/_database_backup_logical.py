@@ -21,7 +21,8 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._database_room im
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_scratch import scratch_database
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import Connection, Login, PostgresqlError, connect
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql_catalog import size_bytes
-from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql_programs import ProgramError, Programs, Runner
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql_programs import Programs
+from ansible_collections.alwayson.upgrade.plugins.module_utils._programs import ProgramError, Runner
 
 # Whatever waits longer for a table than this meets a change of its structure, which a backup must not hold up.
 LOCK_WAIT_MS = 30_000

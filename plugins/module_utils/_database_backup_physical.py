@@ -25,7 +25,7 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup_
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_content import Content
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_room import Room
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import Connection, Login, PostgresqlError, connect
-from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql_programs import Runner
+from ansible_collections.alwayson.upgrade.plugins.module_utils._programs import Runner
 
 PROGRAMS = ("postgres", "pg_basebackup", "pg_receivewal", "pg_verifybackup", "pg_waldump", "pg_controldata")
 SUBJECT = "cluster"

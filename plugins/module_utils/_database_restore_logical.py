@@ -27,7 +27,8 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup_
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_room import Room, free_bytes
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import Connection, Login, PostgresqlError, connect, identifier
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql_catalog import require_primary
-from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql_programs import Programs, Runner, find
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql_programs import Programs, find
+from ansible_collections.alwayson.upgrade.plugins.module_utils._programs import Runner
 
 LOCK = "SELECT pg_try_advisory_lock(hashtextextended('alwayson.upgrade.database_restore', 0))"
 # What is in a dump for the database itself, and what pg_restore writes for that.

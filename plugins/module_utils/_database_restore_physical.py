@@ -29,7 +29,8 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup_
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_room import Room, free_bytes
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import Connection, Login, PostgresqlError, connect
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql_catalog import identity
-from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql_programs import Runner, find_all
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql_programs import find_all
+from ansible_collections.alwayson.upgrade.plugins.module_utils._programs import Runner
 from ansible_collections.alwayson.upgrade.plugins.module_utils._waiting import wait_for
 
 PROGRAMS = ("postgres", "pg_verifybackup", "pg_waldump")

@@ -15,7 +15,7 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._database_scratch
 from ansible_collections.alwayson.upgrade.plugins.module_utils._mariadb import Connection, Login, MariadbError, connect
 from ansible_collections.alwayson.upgrade.plugins.module_utils._mariadb_backup import PROGRAMS, SIZE, MariadbDump
 from ansible_collections.alwayson.upgrade.plugins.module_utils._mariadb_scratch import drop_left_behind
-from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql_programs import Runner, find_on_path
+from ansible_collections.alwayson.upgrade.plugins.module_utils._programs import Runner, find_on_path
 
 OWN = ("information_schema", "mysql", "performance_schema", "sys")
 DATABASES = "SELECT schema_name FROM information_schema.schemata ORDER BY 1"

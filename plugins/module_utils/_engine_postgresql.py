@@ -17,6 +17,7 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._database_room im
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_scratch import drop_left_behind
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import Connection, Login, PostgresqlError, connect
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql_scratch_server import Account
+from ansible_collections.alwayson.upgrade.plugins.module_utils._programs import Runner
 
 
 class Postgresql:
@@ -68,9 +69,9 @@ class PostgresqlServer:
         identity, room, queries = self.identity(), Room(options["directory"]), options["check_queries"]
         major = identity["version_number"] // 10000
         if options["method"] == "logical":
-            return Logical(self.login, identity, programs.find(major, options["bin_dir"]), programs.Runner(), room, queries)
+            return Logical(self.login, identity, programs.find(major, options["bin_dir"]), Runner(), room, queries)
         if options["state"] == "proven":
             require_fit(self.session)
         found = programs.find_all(major, PROGRAMS, options["bin_dir"])
         scratch = options["scratch_directory"] or options["directory"].rstrip("/") + ".scratch"
-        return Physical(self.login, found, programs.Runner(), room, scratch, Account.for_servers(options["scratch_user"]), queries, options["max_rate"])
+        return Physical(self.login, found, Runner(), room, scratch, Account.for_servers(options["scratch_user"]), queries, options["max_rate"])

@@ -13,7 +13,7 @@ from typing import Any, Iterator, Mapping, Sequence
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup import Method
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup_record import BackupError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_room import Room
-from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql_programs import Runner
+from ansible_collections.alwayson.upgrade.plugins.module_utils._programs import Runner
 from ansible_collections.alwayson.upgrade.plugins.module_utils._sqlite import SqliteError, connect, require_database
 from ansible_collections.alwayson.upgrade.plugins.module_utils._sqlite_backup import SqliteBackup, size_bytes
 

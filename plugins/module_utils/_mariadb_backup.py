@@ -29,7 +29,7 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup_
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_room import Room, free_bytes
 from ansible_collections.alwayson.upgrade.plugins.module_utils._mariadb import Connection, Login, MariadbError, connect
 from ansible_collections.alwayson.upgrade.plugins.module_utils._mariadb_scratch import scratch_database
-from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql_programs import Runner
+from ansible_collections.alwayson.upgrade.plugins.module_utils._programs import Runner
 from ansible_collections.alwayson.upgrade.plugins.module_utils._waiting import wait_for
 
 SUFFIX = ".sql.gz"

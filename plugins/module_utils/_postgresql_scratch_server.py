@@ -19,7 +19,7 @@ from typing import Iterator, Mapping
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _waiting
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup_record import BackupError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import Connection, Login, PostgresqlError, connect
-from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql_programs import Runner
+from ansible_collections.alwayson.upgrade.plugins.module_utils._programs import Runner
 
 PREFIX = "proof-"
 READY_SECONDS = 3600

@@ -21,7 +21,7 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils import _sqlite_co
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup_record import BackupError, Record
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup_store import OneFileEach, sha256
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_room import Room
-from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql_programs import Runner
+from ansible_collections.alwayson.upgrade.plugins.module_utils._programs import Runner
 from ansible_collections.alwayson.upgrade.plugins.module_utils._sqlite import SqliteError, connect
 
 SUFFIX = ".sqlite"

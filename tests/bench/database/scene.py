@@ -29,6 +29,7 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup_
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_room import Room  # noqa: E402
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import Login, PostgresqlError, connect  # noqa: E402
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql_scratch_server import Account  # noqa: E402
+from ansible_collections.alwayson.upgrade.plugins.module_utils._programs import Runner  # noqa: E402
 from ansible_collections.alwayson.upgrade.plugins.module_utils._waiting import wait_for  # noqa: E402
 from fleet.ports import Ports  # noqa: E402
 from fleet.postgres import AS_NOBODY, NOBODY, open_binaries  # noqa: E402
@@ -83,7 +84,7 @@ class Scene:
         major = identity["version_number"] // 10000
         store = Store(str(self.folder / method), {"logical": Logical, "physical": Physical}[method].suffix)
         store.prepare()
-        room, runner = Room(store.directory), programs.Runner()
+        room, runner = Room(store.directory), Runner()
         if method == "logical":
             way = Logical(self.login, identity, programs.find(major, str(self.binaries)), runner, room)
         else:

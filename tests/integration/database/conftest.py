@@ -28,6 +28,7 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._database_room im
 from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_engine_postgresql import PostgresqlEngine
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import Login, connect
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql_scratch_server import Account
+from ansible_collections.alwayson.upgrade.plugins.module_utils._programs import Runner
 from fleet import mariadb as mariadb_programs
 from fleet.ports import Ports
 from fleet.postgres import AS_NOBODY, NOBODY, open_binaries
@@ -222,7 +223,7 @@ def run(server, tmp_path):
         with connect(server.login) as session:
             identity = catalog.identity(session)
         found = programs.find_all(identity["version_number"] // 10000, PROGRAMS, str(server.binaries))
-        method = Physical(server.login, found, programs.Runner(), Room(store.directory), scratch, Account.for_servers("nobody"), **options)
+        method = Physical(server.login, found, Runner(), Room(store.directory), scratch, Account.for_servers("nobody"), **options)
         return BackupRun(method, identity, store)
 
     yield make

@@ -21,6 +21,7 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup_
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup_store import LOCK, Store, StoreError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_room import Room
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import PostgresqlError, connect
+from ansible_collections.alwayson.upgrade.plugins.module_utils._programs import Runner
 
 UNFRIENDLY = Path(__file__).with_name("unfriendly.sql")
 
@@ -35,7 +36,7 @@ def backups(server, tmp_path):
         with connect(server.login) as session:
             identity = catalog.identity(session)
         found = programs.find(identity["version_number"] // 10000, str(server.binaries))
-        return BackupRun(kind(server.login, identity, found, programs.Runner(), Room(store.directory), **options), identity, store)
+        return BackupRun(kind(server.login, identity, found, Runner(), Room(store.directory), **options), identity, store)
 
     yield make
     assert server.scratch_databases() == []

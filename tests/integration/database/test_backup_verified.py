@@ -18,6 +18,7 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup_
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup_store import PARTIAL, Store, digests
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_room import Room
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import connect
+from ansible_collections.alwayson.upgrade.plugins.module_utils._programs import Runner
 
 
 @pytest.fixture
@@ -31,7 +32,7 @@ def run(server, tmp_path):
             identity = catalog.identity(session)
         found = programs.find(identity["version_number"] // 10000, str(server.binaries))
         room = Room(store.directory, free) if free else Room(store.directory)
-        return BackupRun(Logical(server.login, identity, found, programs.Runner(), room, **options), identity, store, **({"clock": clock} if clock else {}))
+        return BackupRun(Logical(server.login, identity, found, Runner(), room, **options), identity, store, **({"clock": clock} if clock else {}))
 
     yield make
     assert server.scratch_databases() == []

@@ -19,6 +19,7 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup_
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup_store import Store
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_room import Room
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import connect
+from ansible_collections.alwayson.upgrade.plugins.module_utils._programs import Runner
 
 from integration.database.restoring import begin, killed_when
 
@@ -42,7 +43,7 @@ def backed_up(server, tenants, tmp_path):
     with connect(server.login) as session:
         identity = catalog.identity(session)
     found = programs.find(identity["version_number"] // 10000, str(server.binaries))
-    results = BackupRun(Logical(server.login, identity, found, programs.Runner(), Room(store.directory)), identity, store).back_up_all(names, 5, 2)
+    results = BackupRun(Logical(server.login, identity, found, Runner(), Room(store.directory)), identity, store).back_up_all(names, 5, 2)
     assert [result["proven"] for result in results.values()] == [True, True], results
     for name in names:
         drop(server, name)

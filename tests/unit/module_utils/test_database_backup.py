@@ -14,7 +14,8 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup_
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_content import Content, differences, steady, told
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_room import Room
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import Login
-from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql_programs import ProgramError, Programs, Runner
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql_programs import Programs
+from ansible_collections.alwayson.upgrade.plugins.module_utils._programs import ProgramError, Runner
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql_scratch_server import Account
 from hypothesis import given
 from hypothesis import strategies as st

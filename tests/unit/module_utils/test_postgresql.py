@@ -9,6 +9,7 @@ import pytest
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _postgresql as postgresql
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _postgresql_programs as programs
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import Login, PostgresqlError, identifier, literal
+from ansible_collections.alwayson.upgrade.plugins.module_utils._programs import ProgramError, Runner
 
 OPTIONS = {
     "login_host": None, "login_unix_socket": None, "login_port": 5432, "login_user": "upgrade", "login_password": "s'e\\c ret", "login_db": "postgres",
@@ -82,29 +83,29 @@ def test_programs_older_than_the_server_are_refused(install, monkeypatch):
     monkeypatch.setattr(programs, "VERSION_FOLDERS", ())
     old = install("old", "15.3")
     monkeypatch.setenv("PATH", old)
-    with pytest.raises(programs.ProgramError, match="older than the server, which is 18; found .*pg_dump of 15; install postgresql-client-18"):
+    with pytest.raises(ProgramError, match="older than the server, which is 18; found .*pg_dump of 15; install postgresql-client-18"):
         programs.find(18)
-    with pytest.raises(programs.ProgramError, match="older than the server"):
+    with pytest.raises(ProgramError, match="older than the server"):
         programs.find(16, old)
 
 
 @pytest.mark.parametrize("only", [["pg_dump"], ["pg_restore"]])
 def test_programs_that_are_not_both_there_are_refused(install, only):
     folder = install("half", "18.1", *only)
-    with pytest.raises(programs.ProgramError, match=f"no pg_dump and pg_restore of one version in {folder}"):
+    with pytest.raises(ProgramError, match=f"no pg_dump and pg_restore of one version in {folder}"):
         programs.find(18, folder)
 
 
 def test_a_program_that_fails_says_why():
-    with pytest.raises(programs.ProgramError, match="^sh ended with 3: no room; none at all$"):
-        programs.Runner().run(["/bin/sh", "-c", "echo 'no room\n none at all' >&2; exit 3"], os.environ)
-    with pytest.raises(programs.ProgramError, match="could not be started"):
-        programs.Runner().run(["/nowhere/pg_dump"], os.environ)
+    with pytest.raises(ProgramError, match="^sh ended with 3: no room; none at all$"):
+        Runner().run(["/bin/sh", "-c", "echo 'no room\n none at all' >&2; exit 3"], os.environ)
+    with pytest.raises(ProgramError, match="could not be started"):
+        Runner().run(["/nowhere/pg_dump"], os.environ)
 
 
 def test_a_stopped_runner_starts_nothing():
-    runner = programs.Runner()
+    runner = Runner()
     runner.run(["/bin/true"], os.environ)
     runner.stop()
-    with pytest.raises(programs.ProgramError, match="stopped"):
+    with pytest.raises(ProgramError, match="stopped"):
         runner.run(["/bin/true"], os.environ)
