@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import shutil
@@ -190,22 +191,24 @@ def sqlite(tmp_path):
     return SqliteKind(folder)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def postgresql_place(server):
-    """Tenants for migrations, in PostgreSQL."""
-    return PostgresqlPlace(server)
+    """Tenants for migrations, in PostgreSQL, gone after the test."""
+    with contextlib.closing(PostgresqlPlace(server)) as place:
+        yield place
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def mariadb_place(mariadb_server):
     """The same in MariaDB."""
-    return MariadbPlace(mariadb_server, MARIADB_PASSWORD)
+    with contextlib.closing(MariadbPlace(mariadb_server, MARIADB_PASSWORD)) as place:
+        yield place
 
 
-@pytest.fixture(scope="session")
-def sqlite_place(tmp_path_factory):
+@pytest.fixture
+def sqlite_place(tmp_path):
     """The same in SQLite."""
-    return SqlitePlace(tmp_path_factory.mktemp("sqlite"))
+    return SqlitePlace(tmp_path)
 
 
 @pytest.fixture

@@ -39,21 +39,31 @@ class Place:
     double: str = DOUBLE
     analyze: str = "ANALYZE large"
     numbers: Iterator[int] = field(default_factory=itertools.count)
+    made: list[str] = field(default_factory=list)
 
     def make(self, count: int) -> list[str]:
         """So many tenants."""
         names = [self.name(next(self.numbers)) for _tenant in range(count)]
         for name in names:
             self.create(name)
+            self.made.append(name)
             self.run("CREATE TABLE orders (id integer PRIMARY KEY, quantity integer NOT NULL, channel varchar(20))", name)
             self.run(f"INSERT INTO orders (id, quantity) {NUMBERS}", name)
             self.run("CREATE TABLE seen (n integer)", name)
         return names
 
+    def close(self) -> None:
+        """Drop what was made."""
+        for name in self.made:
+            self.drop(name)
+
     def name(self, number: int) -> str:
         raise NotImplementedError
 
     def create(self, name: str) -> None:
+        raise NotImplementedError
+
+    def drop(self, name: str) -> None:
         raise NotImplementedError
 
     def rows(self, statement: str, name: str) -> list[tuple]:
@@ -85,8 +95,11 @@ class PostgresqlPlace(Place):
 
     def create(self, name: str) -> None:
         with self.server.connect() as admin:
-            admin.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
             admin.execute(f'CREATE DATABASE "{name}" OWNER {self.server.login.user}')
+
+    def drop(self, name: str) -> None:
+        with self.server.connect() as admin:
+            admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
 
     def rows(self, statement: str, name: str) -> list[tuple]:
         with self.server.connect(name) as session:
@@ -118,6 +131,9 @@ class MariadbPlace(Place):
     def create(self, name: str) -> None:
         self.server.run(f"CREATE DATABASE {mariadb.identifier(name)}")
 
+    def drop(self, name: str) -> None:
+        self.server.run(f"DROP DATABASE {mariadb.identifier(name)}")
+
     def rows(self, statement: str, name: str) -> list[tuple]:
         with contextlib.closing(self.server.connect(name)) as session, session.cursor() as cursor:
             cursor.execute(statement)
@@ -144,6 +160,9 @@ class SqlitePlace(Place):
     def create(self, name: str) -> None:
         # Writers and readers at once, as services have it.
         self.run("PRAGMA journal_mode = WAL", name)
+
+    def drop(self, name: str) -> None:
+        """The folder goes with the test."""
 
     def rows(self, statement: str, name: str) -> list[tuple]:
         with contextlib.closing(sqlite3.connect(name, isolation_level=None)) as session:

@@ -170,7 +170,7 @@ def slow(hardware, server) -> str:
     return str(folder)
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGKILL, *(pytest.param(other, marks=pytest.mark.thorough) for other in (signal.SIGTERM, signal.SIGHUP))])
 def test_it_is_killed_while_it_copies_and_run_again(run, server, tenant, hardware, number):
     back_up(run, [tenant])
     copies = hardware.begin(bin_dir=slow(hardware, server))
@@ -181,7 +181,7 @@ def test_it_is_killed_while_it_copies_and_run_again(run, server, tenant, hardwar
     assert hardware.value("SELECT count(*) FROM orders", tenant) == 500
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.thorough)])
 def test_it_is_killed_after_its_server_began_and_run_again(run, tenant, hardware, number):
     base = back_up(run, [tenant])
     answers = hardware.directory / "answers"
@@ -192,6 +192,7 @@ def test_it_is_killed_after_its_server_began_and_run_again(run, tenant, hardware
     assert hardware.value("SELECT count(*) FROM orders", tenant) == 500 and state(hardware) == places.RUNNING
 
 
+@pytest.mark.thorough
 def test_a_copy_that_does_not_come_up_or_is_not_right_stays_and_is_gone_on_with(run, tenant, hardware):
     base = back_up(run, [tenant])
     for changed, told in (

@@ -47,6 +47,7 @@ def played(pair, *flags: str, **more) -> subprocess.CompletedProcess:
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
 
 
+@pytest.mark.thorough
 def test_the_role_guards_a_unit(pair):
     drop_in = pair.folder / "guard" / "unit" / f"{UNIT}.d" / "alwayson-guard.conf"
     assert played(pair, "--check").returncode == 0 and not drop_in.exists()

@@ -117,7 +117,9 @@ def test_a_leader_that_is_killed_leaves_clients_of_both_that_go_on(pair, step):
     assert where(pair) == ["db2", "db2"]
 
 
-@pytest.mark.parametrize(("step", "fate"), [("paused", "kill"), ("promoted", "kill"), ("promoted", "stop")])
+@pytest.mark.parametrize(("step", "fate"), [
+    ("promoted", "kill"), pytest.param("paused", "kill", marks=pytest.mark.thorough), pytest.param("promoted", "stop", marks=pytest.mark.thorough),
+])
 def test_a_companion_that_is_killed_or_stopped_leaves_clients_of_both_that_go_on(pair, step, fate):
     with loads(pair) as both, companion(pair, step, fate) as found, contextlib.suppress(SwitchoverError):
         leader(pair).bring_about()

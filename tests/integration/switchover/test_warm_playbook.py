@@ -26,6 +26,7 @@ def trio(tmp_path_factory):
         yield made
 
 
+@pytest.mark.thorough
 def test_after_a_double_fault_the_third_server_takes_over_and_nothing_is_lost(trio):
     with trio.session("pooler") as session:
         for number in range(50):

@@ -52,7 +52,8 @@ def variables(kind, database: str, folder: Path) -> dict:
             "upgrade_database_names": [database], "upgrade_migrations": str(folder), "upgrade_contract": True, "upgrade_database_standbys": 0}
 
 
-@pytest.mark.parametrize("name", ["sqlite", pytest.param("mariadb", marks=pytest.mark.thorough)])
+@pytest.mark.thorough
+@pytest.mark.parametrize("name", ["sqlite", "mariadb"])
 def test_databases_of_another_kind_go_the_whole_way(another_operator, request, tmp_path, name):
     operator, kind = another_operator, request.getfixturevalue(f"{name}_kind")
     database = kind.make()

@@ -85,6 +85,7 @@ def test_2_the_same_command_again_changes_nothing(operator):
     assert started(operator) == before and primary(operator) == "db2"
 
 
+@pytest.mark.thorough
 def test_3_a_server_that_fails_stops_the_run_and_the_same_command_goes_on(operator):
     run = patch(operator, 2, test_fails_on="db1")
     assert run.code != 0 and "db1" in run.words, run.output[-4000:]
@@ -94,6 +95,7 @@ def test_3_a_server_that_fails_stops_the_run_and_the_same_command_goes_on(operat
     assert run.code != 0 and "database server db1 cannot be read" in run.words, run.output[-4000:]
 
 
+@pytest.mark.thorough
 def test_4_what_an_interrupted_run_left_follows_first_and_in_the_end_all_is_as_it_was(operator):
     # What made the start fail is repaired; then somebody has db1 take over and does not get to the rest.
     subprocess.run([sys.executable, postgresctl.__file__, "start", str(operator.fleet.directory / "postgres")], check=True, timeout=60)
