@@ -12,6 +12,7 @@ from datetime import datetime, timezone
 from . import patches
 from .migrations import BACKFILL, CONTRACT, EXPAND, OPTIMISE
 from .steps import IN_PLACE
+from .tenants import VARIABLE, tenants_affected
 
 BAR = "█"
 GONE = "░"
@@ -145,15 +146,26 @@ def status_text(service: Mapping, observed: Mapping) -> list[str]:
         rows.append([name, str(facts.get("domain") or "-"), str(facts.get("release") or facts.get("lost") and "lost" or "-"), str(facts.get("previous") or "-"),
                      *(_traffic_word(observed["load_balancers"][balancer], service, facts) for balancer in balancers)])
     lines += _table(rows)
-    database_rows = [["database", "size", "last migration"]]
-    for host, databases in sorted(observed["databases"].items()):
-        for name, facts in sorted(databases.items()):
-            database_rows.append([f"{host}/{name}", f"{facts['size_bytes'] / 1e6:.1f} MB", _last_migration(facts["migrations"])])
+    database_rows = _database_rows(observed)
     if len(database_rows) > 1:
         lines += ["", *_table(database_rows)]
     if observed["disagreements"]:
         lines += ["", "the load balancers disagree", *(f"  - {sentence}" for sentence in observed["disagreements"])]
     return lines
+
+
+def _database_rows(observed: Mapping) -> list[list[str]]:
+    """A row for each database, its tenants among them where a variable or a query names any."""
+    named = {host: {name: facts.get("tenants") for name, facts in databases.items()} for host, databases in observed["databases"].items()}
+    variables = observed.get("tenants", {})
+    is_told = any(variables.values()) or any(tenants is not None for databases in named.values() for tenants in databases.values())
+    by_database = tenants_affected(named, {host: {VARIABLE: mapped} for host, mapped in variables.items()})["by_database"]
+    rows = [["database", "size", "last migration", *(["tenants"] if is_told else [])]]
+    for host, databases in sorted(observed["databases"].items()):
+        for name, facts in sorted(databases.items()):
+            tenants = [", ".join(by_database[f"{host}/{name}"]) or "unknown"] if is_told else []
+            rows.append([f"{host}/{name}", f"{facts['size_bytes'] / 1e6:.1f} MB", _last_migration(facts["migrations"]), *tenants])
+    return rows
 
 
 def _traffic_word(balancer: Mapping, service: Mapping, facts: Mapping) -> str:
