@@ -27,7 +27,7 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils import _mariadb_c
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup_record import BackupError, Record
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup_store import OneFileEach, sha256
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_room import Room, free_bytes
-from ansible_collections.alwayson.upgrade.plugins.module_utils._mariadb import Connection, Login, MariadbError, connect
+from ansible_collections.alwayson.upgrade.plugins.module_utils._mariadb import LOCK_WAIT_TIMEOUT, Connection, Login, MariadbError, connect
 from ansible_collections.alwayson.upgrade.plugins.module_utils._mariadb_scratch import scratch_database
 from ansible_collections.alwayson.upgrade.plugins.module_utils._programs import Runner
 from ansible_collections.alwayson.upgrade.plugins.module_utils._waiting import wait_for
@@ -140,14 +140,21 @@ def commits_held(holder: Connection) -> Iterator[None]:
     holder.run(f"SET SESSION lock_wait_timeout = {STAGE_SECONDS}")
     try:
         for stage in ("START", "FLUSH", "BLOCK_DDL", "BLOCK_COMMIT"):
-            holder.run(f"BACKUP STAGE {stage}")
+            _begin_stage(holder, stage)
         yield
-    except MariadbError:
-        holder.close()
-        raise
     finally:
         with contextlib.suppress(MariadbError):
             holder.run("BACKUP STAGE END")
+
+
+def _begin_stage(holder: Connection, stage: str) -> None:
+    try:
+        holder.run(f"BACKUP STAGE {stage}")
+    except MariadbError as error:
+        if error.number != LOCK_WAIT_TIMEOUT:
+            raise
+        raise MariadbError(f"commits cannot be held, still after {STAGE_SECONDS} s ({error}): somebody else backs the server up, or a statement that writes "
+                           "lasts as long; wait for it, run this again", error.number) from error
 
 
 def require_transactional(session: Connection) -> None:

@@ -9,6 +9,7 @@ import gzip
 import sqlite3
 import time
 
+from ansible_collections.alwayson.upgrade.plugins.module_utils import _mariadb_backup
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_scratch import new_name
 from integration.database.kinds import back_up
 
@@ -48,6 +49,18 @@ def test_a_table_without_snapshots_is_refused(mariadb, tmp_path):
     mariadb.run(database, "CREATE TABLE log (id int) ENGINE=Aria")
     message, _result = back_up(mariadb, tmp_path, database)
     assert f"log of {database} is not of the engine InnoDB" in message
+
+
+def test_somebody_else_s_backup_is_waited_for_and_told(mariadb, tmp_path, monkeypatch):
+    monkeypatch.setattr(_mariadb_backup, "STAGE_SECONDS", 1)
+    database = mariadb.make()
+    with mariadb.server.connect() as other, other.cursor() as cursor:
+        cursor.execute("BACKUP STAGE START")
+        message, _result = back_up(mariadb, tmp_path, database)
+        assert "somebody else backs the server up" in message
+        mariadb.run(database, "INSERT INTO orders (product, quantity) VALUES (1, 1)")
+        cursor.execute("BACKUP STAGE END")
+    assert back_up(mariadb, tmp_path, database)[1]["backups"][database]["rows"] == 551
 
 
 def test_a_copy_that_was_left_is_dropped_and_one_that_is_new_is_not(mariadb, tmp_path):
