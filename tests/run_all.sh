@@ -17,7 +17,7 @@ step "unit tests, and the scheduler on simulated fleets"
 build/venv/bin/pytest -q --numprocesses 2 tests/unit tests/simulation
 step "the embedded fleet, its parts, the whole path, and the faults"
 # Each file has a fleet of its own: two files at a time. What smaller tests show too is done again with whole fleets by make thorough.
-build/venv/bin/pytest -q -ra --numprocesses 2 --dist loadfile -m "not lab and not thorough" tests/dist tests/fleet tests/integration tests/faults
+build/venv/bin/pytest -q -ra --durations 40 --numprocesses 2 --dist loadfile -m "not lab and not thorough" tests/dist tests/fleet tests/integration tests/faults
 step "ansible-test sanity"
 wait "$sanity" || { grep -E '^(ERROR|FATAL|WARNING)' build/sanity.log; exit 1; }
 trap - EXIT

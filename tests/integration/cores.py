@@ -13,4 +13,5 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 CORES = {core: REPOSITORY / "build" / "cores" / core / "bin" / "ansible-playbook" for core in ("2.19", "2.20", "2.21")}
 # The oldest and the newest are asked every time, the one between by make thorough.
 BETWEEN = "2.20"
+OLDEST = "2.19"
 EACH_CORE = [pytest.param(core, marks=pytest.mark.thorough) if core == BETWEEN else core for core in sorted(CORES)]

@@ -9,9 +9,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 BENCH = Path(__file__).resolve().parents[2] / "bench" / "database" / "injuries.py"
 
 
+@pytest.mark.thorough
 def test_every_kind_of_injury_is_refused_once():
     command = [sys.executable, str(BENCH), "--times", "1", "--unharmed", "1", "--rows", "500"]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=300)

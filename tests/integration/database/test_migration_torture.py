@@ -105,7 +105,7 @@ def test_what_would_be_wrong_is_seen(tenancy, many):
         assert any(told in text for text in tenancy.problems(name, run.releases)[0])
 
 
-@pytest.mark.parametrize("tenancy", ["postgresql", "mariadb"], indirect=True)
+@pytest.mark.parametrize("tenancy", ["postgresql", pytest.param("mariadb", marks=pytest.mark.thorough)], indirect=True)
 def test_a_blocked_migration_makes_nobody_wait_as_long(tenancy, many):
     (name,) = many(1)
     seconds = 4

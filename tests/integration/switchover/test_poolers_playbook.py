@@ -88,6 +88,7 @@ def test_a_standby_takes_over_for_both_and_once_more_changes_nothing(pair):
     assert code == 0 and "it did before" in said and "changed=0" in said, said[-3000:]
 
 
+@pytest.mark.thorough
 def test_what_is_refused_leaves_nobody_waiting(pair):
     code, said = failover(pair)
     assert code != 0 and "runs: relieve it by state=switched" in said and "has given up before anybody was held" in said, said[-3000:]

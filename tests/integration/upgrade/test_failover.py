@@ -102,6 +102,7 @@ def third(fleet):
     shutil.rmtree(folder)
 
 
+@pytest.mark.thorough
 def test_without_a_standby_the_newest_proven_backup_comes_back_and_its_tenants_are_named(fleet, third):
     restoring = {"old_primary": "db1", "restore_on": "db3"}
     processes.end([fleet.record.processes[name] for name in ("postgres", "standby")], first_signal=signal.SIGKILL)

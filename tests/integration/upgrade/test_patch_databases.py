@@ -78,6 +78,7 @@ def test_1_both_servers_are_patched_and_no_statement_fails(operator):
     assert all(now > then for now, then in zip(started(operator), before)) and primary(operator) == "db2"
 
 
+@pytest.mark.thorough
 def test_2_the_same_command_again_changes_nothing(operator):
     before = started(operator)
     run = patch(operator, 1)
