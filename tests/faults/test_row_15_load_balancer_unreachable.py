@@ -8,11 +8,13 @@ When one of two load balancers is frozen, then no member leaves traffic, because
 
 from __future__ import annotations
 
+import pytest
 from faults.invariants import i8_ends_in_error_and_says_what_next
 
 ON = ("embedded", "lab")
 
 
+@pytest.mark.thorough
 def test_nothing_is_changed(fleet):
     before = fleet.in_traffic()["lb1"]
     fleet.freeze("lb2")

@@ -8,12 +8,14 @@ When members are dead before an upgrade begins, so that nobody else may leave tr
 
 from __future__ import annotations
 
+import pytest
 from faults.fleets import wait_until
 from faults.invariants import i3_never_under_the_floor, i8_ends_in_error_and_says_what_next
 
 ON = ("embedded", "lab")
 
 
+@pytest.mark.thorough
 def test_it_is_refused(fleet):
     for member in ("app5", "app6"):
         fleet.kill(member)

@@ -15,3 +15,5 @@ CORES = {core: REPOSITORY / "build" / "cores" / core / "bin" / "ansible-playbook
 BETWEEN = "2.20"
 OLDEST = "2.19"
 EACH_CORE = [pytest.param(core, marks=pytest.mark.thorough) if core == BETWEEN else core for core in sorted(CORES)]
+# For what no core has a part in.
+NEWEST_CORE = [core if core == max(CORES) else pytest.param(core, marks=pytest.mark.thorough) for core in sorted(CORES)]

@@ -10,7 +10,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from integration.cores import CORES, EACH_CORE  # noqa: E402
+from integration.cores import CORES, NEWEST_CORE  # noqa: E402
 from integration.database import conftest as of_the_database  # noqa: E402
 from operators import DEVELOPERS_OWN, Operators  # noqa: E402
 
@@ -18,7 +18,7 @@ from operators import DEVELOPERS_OWN, Operators  # noqa: E402
 server = of_the_database.server
 
 
-@pytest.fixture(params=EACH_CORE, name="operators")
+@pytest.fixture(params=NEWEST_CORE, name="operators")
 def _operators(request, tmp_path):
     """Operators on each supported ansible-core."""
     if not CORES[request.param].exists():

@@ -72,6 +72,7 @@ def test_a_paused_roll_waits_and_goes_on(operator, background):
     assert_nothing_is_left(operator)
 
 
+@pytest.mark.thorough
 def test_an_aborted_roll_ends_at_a_safe_point(operator, background):
     running = background()
     wait_until(lambda: some_are_out(operator))
