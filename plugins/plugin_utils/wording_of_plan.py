@@ -159,7 +159,7 @@ def _database_rows(observed: Mapping) -> list[list[str]]:
     named = {host: {name: facts.get("tenants") for name, facts in databases.items()} for host, databases in observed["databases"].items()}
     variables = observed.get("tenants", {})
     is_told = any(variables.values()) or any(tenants is not None for databases in named.values() for tenants in databases.values())
-    by_database = tenants_affected(named, {host: {VARIABLE: mapped} for host, mapped in variables.items()})["by_database"]
+    by_database = tenants_affected(named, {host: {VARIABLE: mapped} for host, mapped in variables.items() if mapped})["by_database"]
     rows = [["database", "size", "last migration", *(["tenants"] if is_told else [])]]
     for host, databases in sorted(observed["databases"].items()):
         for name, facts in sorted(databases.items()):

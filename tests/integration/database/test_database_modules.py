@@ -187,6 +187,7 @@ def wait_for(condition) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.thorough
 def test_migration(ansible, server, tenants):
     names = tenants(2)
     expand = {"release": "2.0.0", "phase": "expand", "steps": [CURRENCY], "databases": names}

@@ -22,6 +22,7 @@ def _releases(operator) -> set[str]:
     return {str(path.relative_to(operator.fleet.directory)) for path in (operator.fleet.directory / "hosts").glob("*/releases/*")}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("variables", "words"), [
     ({}, ["upgrade_release is not set"]),
     ({"upgrade_release": "latest"}, ["'latest'", "not a version"]),

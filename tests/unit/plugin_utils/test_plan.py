@@ -238,7 +238,8 @@ def test_the_plan_and_the_state_are_told_in_lines():
 
 def test_the_state_says_whose_data_is_in_which_database():
     asked, mapped = ({"size_bytes": 1e6, "migrations": [], "tenants": tenants} for tenants in (["acme", "globex"], None))
-    observed = {**fleet(), "databases": {"db1": {"east": asked, "west": mapped}, "db2": {"north": mapped}}, "tenants": {"db2": {"south": ["initech"]}}}
+    observed = {**fleet(), "databases": {"db1": {"east": asked, "west": mapped}, "db2": {"north": mapped}},
+                "tenants": {"db1": {}, "db2": {"south": ["initech"]}}}
     state = [line.split() for line in status_text(service(), observed)]
     assert ["db1/east", "1.0", "MB", "none", "acme,", "globex"] in state and ["db1/west", "1.0", "MB", "none", "west"] in state
     assert ["db2/north", "1.0", "MB", "none", "unknown"] in state
