@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # On a new machine of CI: the Debian packages that the lab needs. Elsewhere nothing is installed unasked; the lab's tests say what is missing.
 set -euo pipefail
-packages=(podman runc netavark nftables iproute2 util-linux openssh-client debootstrap curl)
+packages=(podman runc netavark iptables nftables iproute2 util-linux openssh-client debootstrap curl)
 if [[ ${CI:-} != true || $(id -u) != 0 ]] || ! command -v apt-get > /dev/null; then
     exit 0
 fi

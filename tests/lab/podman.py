@@ -16,7 +16,7 @@ from pathlib import Path
 
 from lab.layout import CONTROLLER, NETWORK
 
-NEEDED = ("podman", "runc", "ip", "nsenter", "ssh", "ssh-keygen")
+NEEDED = ("iptables", "podman", "runc", "ip", "nsenter", "ssh", "ssh-keygen")
 COMMAND_SECONDS = 120
 
 
@@ -30,7 +30,7 @@ def missing() -> str:
         return "the lab needs root: it makes a network namespace and hosts that run systemd (sudo make lab)"
     absent = [program for program in NEEDED if not shutil.which(program)]
     if absent:
-        return f"the lab needs {', '.join(absent)}: apt-get install podman runc netavark iproute2 util-linux openssh-client debootstrap"
+        return f"the lab needs {', '.join(absent)}: apt-get install podman runc netavark iptables iproute2 util-linux openssh-client debootstrap"
     probe = subprocess.run(["unshare", "--net", "--mount", "true"], capture_output=True, text=True, check=False)
     return f"the lab needs namespaces, which this machine does not let it make: {probe.stderr.strip()}" if probe.returncode else ""
 
