@@ -121,12 +121,12 @@ held_by:
   returned: success
   type: str
   sample: the upgrade of the shop
-started:
+started_at:
   description: When the module began, in epoch seconds.
   returned: success
   type: float
   sample: 1798761600.1
-finished:
+finished_at:
   description: When it had ended, in epoch seconds.
   returned: success
   type: float
@@ -164,7 +164,7 @@ class Work:
             changed, more = getattr(self, f"_{self.params['state']}")()
         facts = {"updates": [], "restarted": [], "waited": 0.0, "reboot_for": self.manager.reboot_reasons(),
                  "outdated_services": _host_state.outdated_services(), "boot": _host_state.boot_of(), "held_by": self.manager.held_by()}
-        return {"changed": changed, "manager": self.manager.name, "started": started, "finished": time.time(), **facts, **more}
+        return {"changed": changed, "manager": self.manager.name, "started_at": started, "finished_at": time.time(), **facts, **more}
 
     def _held(self) -> tuple[bool, dict]:
         owner = self.params["owner"]

@@ -233,18 +233,18 @@ pruned:
   type: list
   elements: str
   sample: ["0.9.0"]
-started:
+started_at:
   description: When the module began its work, the lock in hand. Epoch seconds.
   returned: success
   type: float
   sample: 1798761600.0
-finished:
+finished_at:
   description: When the work was done and proven. Epoch seconds.
   returned: success
   type: float
   sample: 1798761601.5
 seconds:
-  description: Seconds from RV(started) to RV(finished).
+  description: Seconds from RV(started_at) to RV(finished_at).
   returned: success
   type: float
   sample: 1.5
@@ -326,8 +326,8 @@ class Work:
             "available": after.as_dict()["available"],
             "needs_artifact": self.needs_artifact,
             "pruned": self.pruned,
-            "started": started,
-            "finished": finished,
+            "started_at": started,
+            "finished_at": finished,
             "seconds": finished - started,
         }
 

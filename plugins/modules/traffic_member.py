@@ -150,12 +150,12 @@ live:
   sample:
     lb1: 5
     lb2: 5
-started:
+started_at:
   description: When the first change was made, or the module started when there was nothing to change. Epoch seconds.
   returned: success
   type: float
   sample: 1798761600.0
-finished:
+finished_at:
   description: When the state was proven. Epoch seconds.
   returned: success
   type: float
@@ -200,8 +200,8 @@ def main() -> None:
         diff={"before": result.before, "after": result.after},
         proof=result.proof,
         live=result.live,
-        started=result.started,
-        finished=result.finished,
+        started_at=result.started,
+        finished_at=result.finished,
     )
 
 

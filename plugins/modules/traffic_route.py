@@ -98,12 +98,12 @@ proof:
       map: /etc/haproxy/active.map
       live: 6
       sessions_before: 0
-started:
+started_at:
   description: When the load balancers were asked first. Epoch seconds.
   returned: success
   type: float
   sample: 1798761600.0
-finished:
+finished_at:
   description: When the route was proven, and the pools before were watched. Epoch seconds.
   returned: success
   type: float
@@ -144,8 +144,8 @@ def main() -> None:
         changed=result.changed,
         diff={"before": result.before, "after": result.after},
         proof=result.proof,
-        started=result.started,
-        finished=result.finished,
+        started_at=result.started,
+        finished_at=result.finished,
     )
 
 

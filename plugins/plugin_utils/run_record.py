@@ -53,10 +53,10 @@ def _member(name: str, facts: Mapping, registered: Mapping, plan: Mapping, flip:
     stages = _stages(registered)
     out, back = _results(registered.get("out")), _results(registered.get("in"))
     in_first_half = plan["method"] == "half_pool" and step == 0
-    finished = max((result["finished"] for result in back if result.get("finished")), default=None)
+    finished = max((result["finished_at"] for result in back if result.get("finished_at")), default=None)
     if in_first_half and flip and registered.get("outcome") == "upgraded":
         finished = flip[1]
-    started = min((result["started"] for result in out if result.get("started")), default=None)
+    started = min((result["started_at"] for result in out if result.get("started_at")), default=None)
     if plan["method"] == "half_pool" and step == 1 and flip:
         started = flip[0]
     return {
@@ -76,7 +76,7 @@ def _results(registered: Mapping | None) -> list[Mapping]:
 
 
 def _span(results: Iterable[Mapping]) -> tuple[float, float] | None:
-    times = [(result["started"], result["finished"]) for result in results if result.get("started") and result.get("finished")]
+    times = [(result["started_at"], result["finished_at"]) for result in results if result.get("started_at") and result.get("finished_at")]
     return (min(start for start, _end in times), max(end for _start, end in times)) if times else None
 
 

@@ -244,7 +244,7 @@ def test_traffic_member_by_ansible(pool):
     assert pool.admin("s3") == both(READY), "check mode touches nothing"
     status, result, _shown = ansible("traffic_member", load_balancers=pool.specs, **wanted)
     assert status == 0 and result["changed"] and result["live"] == {"lb1": 3, "lb2": 3}
-    assert result["proof"]["lb2"]["s3"]["after"] == "maint" and result["started"] < result["finished"] <= time.time()
+    assert result["proof"]["lb2"]["s3"]["after"] == "maint" and result["started_at"] < result["finished_at"] <= time.time()
     assert pool.admin("s3") == both(MAINT)
 
 

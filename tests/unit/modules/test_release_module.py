@@ -101,8 +101,8 @@ def test_the_way_from_nothing_to_the_second_release(shop):
     assert shop.verbs() == ["stop releases/1.0.0", "start releases/2.0.0"]
     assert shop.runs() == "releases/2.0.0"
     assert second["diff"]["before"]["current"] == "1.0.0" and second["diff"]["after"]["current"] == "2.0.0"
-    assert second["seconds"] == pytest.approx(second["finished"] - second["started"])
-    assert abs(second["finished"] - time.time()) < 60
+    assert second["seconds"] == pytest.approx(second["finished_at"] - second["started_at"])
+    assert abs(second["finished_at"] - time.time()) < 60
 
 
 def test_a_second_run_changes_nothing(upgraded):

@@ -27,15 +27,15 @@ def run(**members):
     facts = {"domain": "east", "release": "1.0.0", "address": "10.0.0.1:80"}
     return {
         "started": 0.0, "finished": 60.0, "phases": {"roll": {"started": 10.0, "finished": 40.0}}, "problems": [], "members": members,
-        "cutover": [{"started": 20.0, "finished": 21.0}], "databases": {}, "observed": {"members": {"app1": facts, "app2": facts}, "load_balancers": {}},
+        "cutover": [{"started_at": 20.0, "finished_at": 21.0}], "databases": {}, "observed": {"members": {"app1": facts, "app2": facts}, "load_balancers": {}},
         "census": [{"name": "app1 through lb1", "passed": True}], "probe": None, "operator": {"user": "ops", "host": "ctl"},
     }
 
 
 def upgraded(out: float, done: float) -> dict:
     return {
-        "outcome": "upgraded", "release_after": "2.0.0", "out": looped(started=out, finished=out + 1, proof=PROOF),
-        "release": {"started": out + 1, "finished": out + 2}, "smoke": {}, "in": looped(started=out + 3, finished=done),
+        "outcome": "upgraded", "release_after": "2.0.0", "out": looped(started_at=out, finished_at=out + 1, proof=PROOF),
+        "release": {"started_at": out + 1, "finished_at": out + 2}, "smoke": {}, "in": looped(started_at=out + 3, finished_at=done),
     }
 
 
