@@ -156,6 +156,13 @@ class Engine:
         return self.elapsed - exchange.index / self._plan.rate
 
     def _version_in(self, exchange: Exchange) -> str:
+        told = self._told_version(exchange)
+        if self._plan.version_pattern is None:
+            return told
+        found = self._plan.version_pattern.search(told)
+        return found[1] or "" if found else ""
+
+    def _told_version(self, exchange: Exchange) -> str:
         version = exchange.parser.headers.get(self._plan.version_header.lower(), "")
         if version or self._plan.version_key is None:
             return version

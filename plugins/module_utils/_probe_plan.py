@@ -86,6 +86,7 @@ class Plan:
     headers: Mapping[str, str] = field(default_factory=dict)
     version_header: str = "X-Release"
     version_key: str | None = None
+    version_pattern: re.Pattern[str] | None = None
     towards: str | None = None
     validate_certs: bool = True
     capacity: tuple[CapacitySource, ...] = ()
@@ -223,10 +224,23 @@ def make_plan(settings: Mapping[str, Any]) -> Plan:
         headers=_checked_headers(settings.get("headers") or {}),
         version_header=settings.get("version_header") or "X-Release",
         version_key=settings.get("version_key"),
+        version_pattern=_checked_pattern(settings.get("version_pattern")),
         towards=settings.get("towards"),
         validate_certs=settings.get("validate_certs", True),
         capacity=_checked_capacity(settings.get("capacity") or ()),
     )
+
+
+def _checked_pattern(text: str | None) -> re.Pattern[str] | None:
+    if text is None:
+        return None
+    try:
+        pattern = re.compile(text)
+    except re.error as error:
+        raise ProbeError(f"version_pattern is {text!r}, which is no regular expression: {error}") from error
+    if not pattern.groups:
+        raise ProbeError(f"version_pattern is {text!r}, which has no group: its first group is the release")
+    return pattern
 
 
 def _between(name: str, value: Any, least: float, most: float) -> Any:

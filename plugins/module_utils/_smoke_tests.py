@@ -10,21 +10,23 @@ from __future__ import annotations
 
 import json
 import time
-from typing import Callable, NamedTuple
+from typing import Callable, NamedTuple, Union
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils._http import Answer, HttpError, Request, require_url
+from ansible_collections.alwayson.upgrade.plugins.module_utils._service import ServiceError, run_command
 
 PAUSE_SECONDS = 0.1
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 
 TEST_ARGUMENTS = {
     "name": {"type": "str", "required": True},
-    "url": {"type": "str", "required": True},
+    "url": {"type": "str"},
+    "command": {"type": "list", "elements": "str"},
     "method": {"type": "str", "default": "GET", "choices": ["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"]},
     "headers": {"type": "dict", "default": {}},
     "secret_headers": {"type": "dict", "no_log": True, "default": {}},
     "body": {"type": "raw"},
-    "status": {"type": "list", "elements": "int", "default": [200]},
+    "status": {"type": "list", "elements": "int"},
     "expect": {"type": "dict", "default": {}},
     "expect_answer": {"type": "dict", "default": {}},
     "max_seconds": {"type": "float", "default": 10.0},
@@ -47,11 +49,17 @@ class SmokeTestError(Exception):
     """A smoke test is not one; the message names the test and what to correct."""
 
 
+class Command(NamedTuple):
+    """A program and its arguments. Its answer is its exit code as the status, and what it printed as the body."""
+
+    words: list[str]
+
+
 class SmokeTest(NamedTuple):
-    """One request and the statuses that count as an answer to it, each within `max_seconds`."""
+    """One request, or a command on the host, and the statuses that count as an answer to it, each within `max_seconds`."""
 
     name: str
-    request: Request
+    request: Union[Request, Command]
     status: frozenset[int]
     max_seconds: float
 
@@ -75,6 +83,7 @@ class _Progress:
         self._good: list[Answer] = []
         self._last: list[Answer] = []
         self._problem = ""
+        self._did = "ended with" if isinstance(test.request, Command) else "answered"
 
     @property
     def asked(self) -> bool:
@@ -89,11 +98,11 @@ class _Progress:
         self._last = [answer]
         if answer.status in self.test.status:
             self._good.append(answer)
-            self._problem = f"answered {answer.status}, but only {len(self._good)} of {self._in_a_row} times in a row"
+            self._problem = f"{self._did} {answer.status}, but only {len(self._good)} of {self._in_a_row} times in a row"
         else:
             wanted = " or ".join(map(str, sorted(self.test.status)))
             self._good = []
-            self._problem = f"answered {answer.status} instead of {wanted}"
+            self._problem = f"{self._did} {answer.status} instead of {wanted}"
 
     def unanswered(self, problem: str) -> None:
         self._requests += 1
@@ -120,7 +129,7 @@ def require_tests(arguments: dict) -> list[SmokeTest]:
 
 def wait_for_answers(
     tests: list[SmokeTest],
-    ask: Callable[[Request, float], Answer],
+    ask: Callable[[Union[Request, Command], float], Answer],
     timeout: float,
     in_a_row: int,
     clock: Callable[[], float] = time.monotonic,
@@ -142,7 +151,17 @@ def wait_for_answers(
         sleep(PAUSE_SECONDS)
 
 
-def _ask_once(progress: _Progress, ask: Callable[[Request, float], Answer]) -> None:
+def run(command: Command, seconds: float, clock: Callable[[], float] = time.monotonic) -> Answer:
+    """Run a test's command; raise HttpError when it cannot be run or does not end in time."""
+    started = clock()
+    try:
+        ended = run_command(command.words, seconds)
+    except ServiceError as error:
+        raise HttpError(str(error)) from error
+    return Answer(ended.code, [], ended.output, False, clock() - started)
+
+
+def _ask_once(progress: _Progress, ask: Callable[[Union[Request, Command], float], Answer]) -> None:
     try:
         progress.answered(ask(progress.test.request, progress.test.max_seconds))
     except HttpError as error:
@@ -151,17 +170,22 @@ def _ask_once(progress: _Progress, ask: Callable[[Request, float], Answer]) -> N
 
 def _require_test(test: dict) -> SmokeTest:
     name = test["name"]
+    if bool(test["url"]) == bool(test["command"]):
+        raise SmokeTestError(f"smoke test {name!r} has {'both url and' if test['url'] else 'neither url nor'} command: give one of them")
+    statuses = test["status"] if test["status"] is not None else [0 if test["command"] else 200]
+    if not statuses:
+        raise SmokeTestError(f"smoke test {name!r}: status is empty: name the statuses that count, for example [200]")
+    if test["max_seconds"] <= 0:
+        raise SmokeTestError(f"smoke test {name!r}: max_seconds is {test['max_seconds']:g}: it must be more than 0")
+    if test["command"]:
+        return SmokeTest(name, Command(test["command"]), frozenset(statuses), test["max_seconds"])
     try:
         require_url(test["url"])
     except HttpError as error:
         raise SmokeTestError(f"smoke test {name!r}: {error}") from error
-    if not test["status"]:
-        raise SmokeTestError(f"smoke test {name!r}: status is empty: name the statuses that count, for example [200]")
-    if test["max_seconds"] <= 0:
-        raise SmokeTestError(f"smoke test {name!r}: max_seconds is {test['max_seconds']:g}: it must be more than 0")
     headers = {str(key): str(value) for key, value in {**test["headers"], **test["secret_headers"]}.items()}
     body = _body(test["body"], headers)
-    return SmokeTest(name, Request(test["method"], test["url"], headers, body), frozenset(test["status"]), test["max_seconds"])
+    return SmokeTest(name, Request(test["method"], test["url"], headers, body), frozenset(statuses), test["max_seconds"])
 
 
 def _body(body: object, headers: dict[str, str]) -> bytes | None:

@@ -133,6 +133,10 @@ options:
   version_key:
     description: The key of a JSON object in the body of an answer that tells the release, where O(version_header) is not there.
     type: str
+  version_pattern:
+    description: A regular expression whose first group is the release, in the value of O(version_header) or O(version_key). By default all of it.
+    type: str
+    version_added: 0.2.0
   towards:
     description:
       - The release that the service moves to, forward or back. A client regresses when another release answers it after this one did.
@@ -429,6 +433,7 @@ ARGUMENT_SPEC = {
     "headers": {"type": "dict"},
     "version_header": {"type": "str", "default": "X-Release"},
     "version_key": {"type": "str", "no_log": False},
+    "version_pattern": {"type": "str"},
     "towards": {"type": "str"},
     "validate_certs": {"type": "bool", "default": True},
     "capacity": {"type": "list", "elements": "dict", "options": CAPACITY_SPEC},

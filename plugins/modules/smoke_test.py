@@ -11,7 +11,7 @@ short_description: Ask a service over HTTP and compare what it answers with what
 version_added: 0.1.0
 author: The alwayson.upgrade maintainers (@alwayson)
 description:
-  - Sends HTTP requests from the target, waits until each was answered several times in a row, and compares what the answers
+  - Sends HTTP requests from the target, or runs commands there, waits until each was answered several times in a row, and compares what the answers
     say with JMESPath expectations. Fails when one is not fulfilled.
   - The expectations are evaluated on the controller, so the target needs nothing but Python.
   - Answers are only ever data. Nothing in them is templated, and messages show them as shortened JSON.
@@ -21,7 +21,7 @@ attributes:
   check_mode:
     support: partial
     description: Can run in check mode and return the verdicts of a real run, as far as asking changes nothing.
-    details: Requests with the methods GET, HEAD and OPTIONS are sent and judged. Others might change something and are not sent.
+    details: Requests with the methods GET, HEAD and OPTIONS are sent and judged. Others, and commands, might change something and are not sent.
   diff_mode:
     support: none
     description: Changes nothing itself, so there is no difference to show.
@@ -37,9 +37,15 @@ options:
         type: str
         required: true
       url:
-        description: An http or https address. Redirects are not followed, and no proxy is used.
+        description: An http or https address. Redirects are not followed, and no proxy is used. A test has this or O(tests[].command).
         type: str
-        required: true
+      command:
+        description:
+          - A program and its arguments, run on the target without a shell, as the user that Ansible becomes there.
+          - Its answer has the exit code as C(status), and as C(body) the end of what it printed, on both outputs, without white space around it.
+        type: list
+        elements: str
+        version_added: 0.2.0
       method:
         description: Method of the request.
         type: str
@@ -57,16 +63,16 @@ options:
         description: Body of the request. Anything but text is sent as JSON, with the content type that goes with it.
         type: raw
       status:
-        description: The statuses that count as an answer.
+        description: The statuses that count as an answer. By default V(200), and of a command V(0).
         type: list
         elements: int
-        default: [200]
       expect:
         description:
           - JMESPath expressions over the JSON body, each with the expected value.
           - Values are compared as JSON. Text is not a number, so quote versions.
           - A dictionary with a single key compares otherwise. The keys are C(equals), C(matches) (a regular expression that is
-            searched), C(at_least), C(at_most) and C(contains) (part of a text, an item of a list, a key of an object).
+            searched), C(captures) (such an expression, and the text that its first group must be), C(at_least), C(at_most)
+            and C(contains) (part of a text, an item of a list, a key of an object).
         type: dict
         default: {}
       expect_answer:
@@ -129,6 +135,14 @@ EXAMPLES = r"""
           seconds: {at_most: 0.5}
     timeout: 60
 
+- name: The new release runs, by its own word
+  alwayson.upgrade.smoke_test:
+    tests:
+      - name: release
+        command: [/srv/shop/current/bin/shop, --version]
+        expect_answer:
+          body: {captures: ["^shop ([0-9.]+)", "2.0.0"]}
+
 - name: An order can be written
   alwayson.upgrade.smoke_test:
     tests:
@@ -164,15 +178,20 @@ tests:
       type: str
       sample: version
     url:
-      description: Address that was asked.
+      description: Address that was asked, V(null) when a command was run.
       type: str
       sample: http://127.0.0.21:8080/version
+    command:
+      description: The command that was run, V(null) when there was a request.
+      type: list
+      elements: str
+      sample: null
     method:
-      description: Method of the request.
+      description: Method of the request, V(null) when a command was run.
       type: str
       sample: GET
     status:
-      description: Status of the last answer, V(null) when there was none.
+      description: Status of the last answer, or the exit code of the command, V(null) when there was none.
       type: int
       sample: 200
     seconds:
@@ -201,9 +220,11 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils import _http, _sm
 def ask_all(params: dict, check_mode: bool) -> list[dict]:
     """Send the requests of all tests and return what came back, as data for the action plugin."""
     tests = _smoke_tests.require_tests(params)
-    sendable = [test for test in tests if not check_mode or test.request.method in _smoke_tests.SAFE_METHODS]
+    sendable = [test for test in tests if not check_mode or getattr(test.request, "method", None) in _smoke_tests.SAFE_METHODS]
 
-    def ask(request: _http.Request, seconds: float) -> _http.Answer:
+    def ask(request: _http.Request | _smoke_tests.Command, seconds: float) -> _http.Answer:
+        if isinstance(request, _smoke_tests.Command):
+            return _smoke_tests.run(request, seconds)
         return _http.fetch(request, _http.Limits(seconds, params["max_body_bytes"], params["validate_certs"]))
 
     outcomes = _smoke_tests.wait_for_answers(sendable, ask, params["timeout"], params["in_a_row"])
@@ -212,7 +233,9 @@ def ask_all(params: dict, check_mode: bool) -> list[dict]:
 
 
 def _as_data(test: _smoke_tests.SmokeTest, outcome: _smoke_tests.Outcome | None) -> dict:
-    data = {"name": test.name, "url": test.request.url, "method": test.request.method, "sent": outcome is not None}
+    request = test.request
+    told = {"url": getattr(request, "url", None), "method": getattr(request, "method", None), "command": getattr(request, "words", None)}
+    data = {"name": test.name, **told, "sent": outcome is not None}
     if outcome is None:
         return data
     # The body stays text and the headers pairs: nothing that a server sends can pass for structure on the way.

@@ -4,7 +4,8 @@
 """What an answer must say, as {JMESPath expression: expected value}, and in words where it does not.
 
 The expected value is compared as JSON: a number is not its text, and true is not 1. A dictionary with one of these keys
-alone compares otherwise: `equals`, `matches` (a regular expression), `at_least`, `at_most`, `contains`.
+alone compares otherwise: `equals`, `matches` (a regular expression), `captures` (a regular expression, and what its first
+group must be), `at_least`, `at_most`, `contains`.
 
 Pure: no I/O and no clock. An answer is hostile until proven otherwise, so it is only ever data here, and is shown as JSON
 in ASCII, shortened.
@@ -122,26 +123,33 @@ def _operation(expected: Any) -> tuple[str, Any]:
 def _require_operand(expression: str, operator: str, operand: Any) -> None:
     if operator in ("at_least", "at_most") and not _is_number(operand):
         raise ExpectationError(f"{expression!r}: {operator} takes a number, not {shown(operand)}")
-    if operator == "matches":
+    if operator == "captures" and not (isinstance(operand, list) and len(operand) == 2 and isinstance(operand[1], str)):
+        raise ExpectationError(f"{expression!r}: captures takes a regular expression and the text that its first group must be, not {shown(operand)}")
+    if operator in ("matches", "captures"):
+        pattern = operand if operator == "matches" else operand[0]
         try:
-            re.compile(operand)
+            groups = re.compile(pattern).groups
         except (re.error, TypeError) as error:
-            raise ExpectationError(f"{expression!r}: {shown(operand)} is no regular expression: {error}") from error
+            raise ExpectationError(f"{expression!r}: {shown(pattern)} is no regular expression: {error}") from error
+        if operator == "captures" and not groups:
+            raise ExpectationError(f"{expression!r}: {shown(pattern)} has no group, so it captures nothing")
 
 
 def _reason(expectation: Expectation, data: Any) -> str:
     """Why `data` does not fulfil the expectation; "" when it does."""
     words, fulfilled = OPERATORS[expectation.operator]
-    wanted = f"expected {expectation.expression} {words} {shown(expectation.operand)}"
+    operand = expectation.operand
+    told = f"{shown(operand[0])} with {shown(operand[1])} as its first group" if expectation.operator == "captures" else shown(operand)
+    wanted = f"expected {expectation.expression} {words} {told}"
     try:
         seen = expectation.program.search(data)
-        if fulfilled(seen, expectation.operand):
+        if fulfilled(seen, operand):
             return ""
     except JMESPathError as error:
         return f"{wanted}, but the answer does not allow to evaluate it: {shown(' '.join(str(error).split()))}"
     except RecursionError:
         return f"{wanted}, but the answer is nested too deeply"
-    return f"{wanted}, saw {shown(seen)}{_hint(seen, expectation.operand)}"
+    return f"{wanted}, saw {shown(seen)}{_hint(seen, operand)}"
 
 
 def _hint(seen: Any, operand: Any) -> str:
@@ -182,6 +190,11 @@ def _matches(seen: Any, pattern: str) -> bool:
     return isinstance(seen, str) and re.search(pattern, seen) is not None
 
 
+def _captures(seen: Any, operand: list) -> bool:
+    found = re.search(operand[0], seen) if isinstance(seen, str) else None
+    return found is not None and found[1] == operand[1]
+
+
 def _at_least(seen: Any, least: float) -> bool:
     return _is_number(seen) and seen >= least
 
@@ -201,6 +214,7 @@ def _contains(seen: Any, part: Any) -> bool:
 OPERATORS: dict[str, tuple[str, Callable[[Any, Any], bool]]] = {
     "equals": ("to be", _same),
     "matches": ("to match", _matches),
+    "captures": ("to match", _captures),
     "at_least": ("to be at least", _at_least),
     "at_most": ("to be at most", _at_most),
     "contains": ("to contain", _contains),

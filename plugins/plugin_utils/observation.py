@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from ..module_utils._traffic import disagreements
 
+from .running_release import version_test
 
 # Endpoints that are files.
 ON_THE_LOAD_BALANCER = ("unix:", "file:")
@@ -71,23 +72,22 @@ def smoke_urls(tests: Sequence[Mapping], base_url: str) -> list[dict]:
     return placed
 
 
-def version_test(base_url: str, path: str, query: str, release: str, *, name: str, headers: Mapping | None = None) -> dict:
-    """The test that proves which release answers."""
-    return {"name": name, "url": base_url.rstrip("/") + "/" + path.lstrip("/"), "headers": dict(headers or {}), "expect": {query: release}}
-
-
-def member_tests(service: Mapping, base_url: str, release: str, tests: Sequence[Mapping] = (), headers: Mapping | None = None) -> list[dict]:
+def member_tests(service: Mapping, base_url: str, release: str, tests: Sequence[Mapping] = (), headers: Mapping | None = None,
+                 command: Sequence[str] = ()) -> list[dict]:
     """What a member (or a load balancer's front) must answer before users come in: healthy, the right release, the user's own tests.
 
     :param headers: sent with every request, such as those by which a load balancer knows the crew.
+    :param command: on the member itself, ``upgrade_version_command``. A front, which runs no command, proves no release where there is one.
     """
-    healthy = {"name": "health", "path": service["health_path"]}
-    version = version_test(base_url, service["version_path"], service["version_query"], release, name="release")
-    return [{**test, "headers": {**(test.get("headers") or {}), **(headers or {})}} for test in [version, *smoke_urls([healthy, *tests], base_url)]]
+    asked = smoke_urls([{"name": "health", "path": service["health_path"]}, *tests], base_url)
+    asked = [{**test, "headers": {**(test.get("headers") or {}), **(headers or {})}} for test in asked]
+    if service["has_version_command"] and not command:
+        return asked
+    return [version_test(service, base_url, release, name="release", headers=headers, command=command), *asked]
 
 
-def census_tests(load_balancers: Mapping, backend: str, fronts: Mapping[str, str], release: str, *, path: str, query: str) -> list[dict]:
-    """One test for each member of each load balancer: it answers the release.
+def census_tests(load_balancers: Mapping, fronts: Mapping[str, str], release: str, service: Mapping) -> list[dict]:
+    """One test for each member of each load balancer: it answers the release; it is healthy, where a command on the member tells the release.
 
     Where the backend sets a cookie, the member is asked through the load balancer, as its users reach it; otherwise directly at the
     address that the load balancer uses.
@@ -96,6 +96,7 @@ def census_tests(load_balancers: Mapping, backend: str, fronts: Mapping[str, str
     :raises ValueError: when a load balancer has no member, which would make the census empty.
     """
     tests = []
+    backend = service["backend"]
     for name, balancer in sorted(load_balancers.items()):
         view = balancer["backends"][backend]
         if not view["members"]:
@@ -104,5 +105,9 @@ def census_tests(load_balancers: Mapping, backend: str, fronts: Mapping[str, str
             cookie = view.get("cookie_name") and member.get("cookie")
             base = fronts[name] if cookie else f"http://{member['address']}"
             headers = {"Cookie": f"{view['cookie_name']}={member['cookie']}"} if cookie else {}
-            tests.append(version_test(base, path, query, release, name=f"{server} {'through' if cookie else 'as seen from'} {name}", headers=headers))
+            called = f"{server} {'through' if cookie else 'as seen from'} {name}"
+            if service["has_version_command"]:
+                tests += smoke_urls([{"name": called, "path": service["health_path"], "headers": headers}], base)
+            else:
+                tests.append(version_test(service, base, release, name=called, headers=headers))
     return tests

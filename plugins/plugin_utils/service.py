@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from ..module_utils._version import is_valid
 
-from . import colours
+from . import colours, running_release
 from .limits import POLICIES
 from .patches import ALL, IF_NEEDED, NONE, PATCH, PATCHES, REBOOTS
 from .steps import IN_PLACE
@@ -65,12 +65,14 @@ DEFAULTS: dict[str, object] = {
     "backup_directory": "/var/backups/alwayson",
     "report_directory": "alwayson-report",
     "health_path": "/healthz",
-    "version_path": "/version",
-    "version_query": "release",
+    "version_path": None,
+    "version_query": None,
+    "version_header": None,
+    "version_pattern": None,
     "probe": {},
 }
 # Read where they are used, because their values may speak of the release that the plan finds, or of a single host.
-READ_LATER = ("artifact", "artifact_sha256", "artifact_signature", "artifact_keys", "smoke_tests", "smoke_timeout", "gate_tasks", "probe_seconds")
+READ_LATER = ("artifact", "artifact_sha256", "artifact_signature", "artifact_keys", "smoke_tests", "smoke_timeout", "version_command", "gate_tasks", "probe_seconds")
 # Before and after each phase, and where a crew may look before users come in.
 HOOKS = (*(f"{moment}_{phase}" for phase in PHASES for moment in ("before", "after")), "before_cutover")
 # What a team may set of the verdict between the steps of a canary; see the module canary_verdict.
@@ -118,7 +120,7 @@ def describe(variables: Mapping, names: Sequence[str], groups: Mapping[str, Sequ
     for path in ("migrations", "report_directory", "plan"):
         service[path] = service[path] and posixpath.join(working_directory, service[path])
     service["has_artifact"] = "upgrade_artifact" in names
-    problems = [*_misspelt(names), *_release_problems(service), *_choice_problems(service, names)]
+    problems = [*_misspelt(names), *_release_problems(service), *_choice_problems(service, names), *running_release.complete(service, names)]
     service["hosts"] = {}
     if service["method"] == colours.METHOD:
         service["colours"], wrong = colours.described(service, groups)

@@ -18,15 +18,15 @@ class Judge(NamedTuple):
     in_answer: list[expectation.Expectation]
 
     def verdict(self, outcome: dict[str, Any]) -> dict[str, Any]:
-        """The verdict as data: {name, url, method, status, seconds, requests, passed, why}.
+        """The verdict as data: {name, url, method, command, status, seconds, requests, passed, why}.
 
-        `outcome` is {name, url, method, sent} and, when it was sent, {ready, requests, problem, answers}. Every answer must
+        `outcome` is {name, url, method, command, sent} and, when it was sent, {ready, requests, problem, answers}. Every answer must
         fulfil every expectation; the same reason is given once.
         """
         outcome = expectation.plain(outcome)
-        told = {key: outcome[key] for key in ("name", "url", "method")}
+        told = {key: outcome[key] for key in ("name", "url", "method", "command")}
         if not outcome["sent"]:
-            why = [f"not sent in check mode: {outcome['method']} might change something"]
+            why = [f"not sent in check mode: {outcome['method'] or 'a command'} might change something"]
             return {**told, "status": None, "seconds": None, "requests": 0, "passed": None, "why": why}
         answers = [expectation.document(**answer) for answer in outcome["answers"]]
         why = self._why(outcome, answers)
@@ -49,12 +49,18 @@ class Judge(NamedTuple):
 def failure_message(failed: list[dict[str, Any]], count: int) -> str:
     """One line per failed verdict, and what to do next."""
     lines = [f"{len(failed)} of {count} smoke tests failed."]
-    lines += [f"{verdict['name']}: {verdict['method']} {verdict['url']}: {'; '.join(verdict['why'])}." for verdict in failed]
-    lines.append(f"Next: see the log of the service, and ask it from the same host: {_curl(failed[0])}")
+    lines += [f"{verdict['name']}: {_asked(verdict)}: {'; '.join(verdict['why'])}." for verdict in failed]
+    lines.append(f"Next: see the log of the service, and ask it from the same host: {_by_hand(failed[0])}")
     return "\n".join(lines)
 
 
-def _curl(verdict: dict[str, Any]) -> str:
+def _asked(verdict: dict[str, Any]) -> str:
+    return shlex.join(verdict["command"]) if verdict["command"] else f"{verdict['method']} {verdict['url']}"
+
+
+def _by_hand(verdict: dict[str, Any]) -> str:
+    if verdict["command"]:
+        return shlex.join(verdict["command"])
     method = [] if verdict["method"] == "GET" else ["-X", verdict["method"]]
     return shlex.join(["curl", "-i", *method, verdict["url"]])
 

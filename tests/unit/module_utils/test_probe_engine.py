@@ -295,6 +295,8 @@ def test_a_fleet_that_goes_back_is_seen_through_the_users_path():
 def test_the_release_is_found_in_the_body_where_no_header_tells_it():
     figures, _server = probe(lambda call: call.reply(answer("200 OK", b'{"release": "3.0.0"}', "")), version_key="release")
     assert figures["versions"] == {"3.0.0": 20}
+    figures, _server = probe(lambda call: call.reply(answer("200 OK", b'{"release": "v3.0.0"}', "")), version_key="release", version_pattern="v(.+)")
+    assert figures["versions"] == {"3.0.0": 20}
     figures, _server = probe(lambda call: call.reply(answer("200 OK", b"[1]", "")), version_key="release")
     assert (figures["versions"], figures["requests_failed"]) == ({}, 0)
 

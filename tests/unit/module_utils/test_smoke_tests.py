@@ -7,7 +7,14 @@ import json
 
 import pytest
 from ansible_collections.alwayson.upgrade.plugins.module_utils._http import Answer, HttpError, Request
-from ansible_collections.alwayson.upgrade.plugins.module_utils._smoke_tests import SmokeTest, SmokeTestError, require_tests, wait_for_answers
+from ansible_collections.alwayson.upgrade.plugins.module_utils._smoke_tests import (
+    Command,
+    SmokeTest,
+    SmokeTestError,
+    require_tests,
+    run,
+    wait_for_answers,
+)
 
 SETTINGS = {"timeout": 30.0, "in_a_row": 2, "retries": 0, "delay": 1.0, "max_body_bytes": 1000}
 
@@ -25,7 +32,8 @@ class Clock:
 
 
 def given(**changes):
-    test = {"name": "t", "url": "http://127.0.0.1/", "method": "GET", "headers": {}, "secret_headers": {}, "body": None, "status": [200], "max_seconds": 5.0}
+    test = {"name": "t", "url": "http://127.0.0.1/", "command": None, "method": "GET", "headers": {}, "secret_headers": {}, "body": None, "status": None,
+            "max_seconds": 5.0}
     return {**test, **changes}
 
 
@@ -114,6 +122,8 @@ def test_no_time_to_wait_is_one_attempt():
     [
         ([], "tests is empty"),
         ([given(), given()], "two smoke tests are named 't'"),
+        ([given(command=["true"])], "smoke test 't' has both url and command"),
+        ([given(url=None)], "smoke test 't' has neither url nor command"),
         ([given(url="nowhere")], "smoke test 't': url 'nowhere' is no HTTP address"),
         ([given(status=[])], "smoke test 't': status is empty"),
         ([given(max_seconds=0.0)], "smoke test 't': max_seconds is 0"),
@@ -150,3 +160,17 @@ def test_a_body_is_sent_as_text_or_as_json(body, headers, sent, content_type):
     assert test.request.body == sent
     assert {key.lower(): value for key, value in test.request.headers.items()}.get("content-type") == content_type
     assert sent is None or body == "text" or json.loads(sent) == body
+
+
+def test_a_command_counts_by_its_exit_code_and_what_it_prints_is_its_answer():
+    [test] = require_tests({**SETTINGS, "tests": [given(url=None, command=["sh", "-c", "echo ' shop 2.0.0 '; exit 3"])]})
+    assert (test.request, test.status) == (Command(["sh", "-c", "echo ' shop 2.0.0 '; exit 3"]), {0})
+    answer = run(test.request, 10)
+    assert (answer.status, answer.body) == (3, "shop 2.0.0")
+    [outcome] = wait_for_answers([test], run, 0, 1)
+    assert (outcome.ready, outcome.problem) == (False, "ended with 3 instead of 0")
+
+
+def test_a_command_that_is_not_there_is_no_answer():
+    with pytest.raises(HttpError, match="/nowhere/shop --version cannot be run"):
+        run(Command(["/nowhere/shop", "--version"]), 10)

@@ -47,7 +47,8 @@ def test_what_does_not_fit_is_refused(arguments, why):
 
 
 def test_the_crews_headers_go_with_every_test_beside_its_own():
-    service = {"health_path": "/healthz", "version_path": "/version", "version_query": "release"}
+    service = {"health_path": "/healthz", "version_path": "/version", "version_query": "release", "version_header": None, "version_pattern": None,
+               "has_version_command": False}
     own = [{"name": "orders", "path": "/orders", "headers": {"Accept": "text/plain"}}]
     made = member_tests(service, "http://10.0.0.2", "2.0.0", own, {"X-Crew": "yes"})
     assert [(test["name"], test["headers"]) for test in made] == [

@@ -13,7 +13,7 @@ def answer(release, status=200, seconds=0.1):
 
 
 def outcome(*answers, **changes):
-    given = {"name": "version", "url": "http://a/version", "method": "GET", "sent": True, "ready": True, "requests": len(answers), "problem": ""}
+    given = {"name": "version", "url": "http://a/version", "method": "GET", "command": None, "sent": True, "ready": True, "requests": len(answers), "problem": ""}
     return {**given, "answers": list(answers), **changes}
 
 
@@ -25,6 +25,7 @@ def test_a_test_passes_when_every_answer_is_as_expected():
         "name": "version",
         "url": "http://a/version",
         "method": "GET",
+        "command": None,
         "status": 200,
         "seconds": 0.3,
         "requests": 2,
@@ -51,7 +52,7 @@ def test_a_test_without_any_answer_has_no_status():
 
 
 def test_a_test_that_was_not_sent_neither_passed_nor_failed():
-    verdict = JUDGE.verdict({"name": "order", "url": "http://a/", "method": "POST", "sent": False})
+    verdict = JUDGE.verdict({"name": "order", "url": "http://a/", "method": "POST", "command": None, "sent": False})
     assert verdict["passed"] is None
     assert verdict["why"] == ["not sent in check mode: POST might change something"]
 
@@ -68,3 +69,11 @@ def test_a_failure_names_the_test_the_address_and_what_to_do_next(method, url, c
     assert lines[1].startswith(f'version: {method} {url}: expected release to be "2.0.0", saw "1.0.0"; ')
     assert lines[2].startswith("Next: ") and command in lines[2]
     assert len(lines) == 3
+
+
+def test_a_failed_command_is_named_and_can_be_pasted():
+    ran = {"url": None, "method": None, "command": ["/srv/shop/bin/shop", "--what is it"]}
+    verdict = JUDGE.verdict(outcome(answer("1.0.0"), **ran))
+    lines = failure_message([verdict], 1).splitlines()
+    assert lines[1].startswith("version: /srv/shop/bin/shop '--what is it': expected release") and lines[2].endswith("/srv/shop/bin/shop '--what is it'")
+    assert JUDGE.verdict({"name": "version", "sent": False, **ran})["why"] == ["not sent in check mode: a command might change something"]
