@@ -20,7 +20,7 @@ options:
     type: bool
     default: false
   exclude:
-    description: Shell patterns of packages that are left as they are, unless another update needs them.
+    description: Shell patterns of packages that are left as they are. An update that needs a newer version of one of them is left out too.
     type: list
     elements: str
     default: []

@@ -14,7 +14,7 @@ import re
 import struct
 import subprocess
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace as replace_fields
 from fnmatch import fnmatchcase
 from typing import Callable, Iterable, Mapping, Protocol, Sequence
 
@@ -99,6 +99,14 @@ class HoldFile:
             raise PackageError(f"{self.path} cannot be read: {error}") from error
 
 
+@dataclass(frozen=True)
+class Selection:
+    """One transaction: what it installs, new packages that others need included, and what is pending and stays as it is."""
+
+    updates: tuple[Update, ...]
+    left: tuple[Update, ...] = ()
+
+
 class PackageManager(Protocol):
     """What a package manager does for this collection. Every method raises PackageError when it cannot."""
 
@@ -108,11 +116,20 @@ class PackageManager(Protocol):
     def refresh(self) -> None:
         """Read the indexes of the repositories anew."""
 
-    def pending(self) -> list[Update]:
-        """The updates that there are; held packages too, marked so."""
+    def select(self, security_only: bool, exclude: Sequence[str]) -> Selection:
+        """The largest transaction that leaves held and excluded packages as they are, also where others need them. Nothing is installed."""
 
-    def install(self, updates: Sequence[Update]) -> None:
-        """Bring each package to its candidate, and nothing else but what that needs. Nothing is removed."""
+    def install(self, selection: Selection) -> None:
+        """Run this transaction, and no other. Nothing is removed."""
+
+    def unfinished(self) -> list[str]:
+        """The packages that an interrupted installation left unpacked or half configured."""
+
+    def finish(self) -> None:
+        """Configure these."""
+
+    def versions(self) -> dict[str, frozenset[str]]:
+        """Each installed package with its versions, by the names that `select` gives."""
 
     def reboot_reasons(self) -> list[str]:
         """The packages that ask for a reboot; ["unknown"] when one is asked for and nobody says by what."""
@@ -127,12 +144,34 @@ class PackageManager(Protocol):
         """Updates are installed by themselves again, where they were before."""
 
 
-def wanted(updates: Iterable[Update], security_only: bool, exclude: Iterable[str]) -> list[Update]:
-    """Those that are to be installed, by name: not the held ones, not what `exclude` (shell patterns) names. A package that is new comes along by itself."""
-    patterns = list(exclude)
-    return sorted((update for update in updates
-                   if update.installed is not None and not update.held and (update.security or not security_only)
-                   and not any(fnmatchcase(update.name, pattern) for pattern in patterns)), key=lambda update: update.name)
+def matches(name: str, patterns: Iterable[str]) -> bool:
+    """Whether one of these shell patterns names the package."""
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def selection_of(chosen: Iterable[Update], pending: Iterable[Update]) -> Selection:
+    """The selection of these updates; whatever else is pending is left."""
+    chosen = sorted(chosen, key=lambda update: update.name)
+    names = {update.name for update in chosen}
+    left = {update.name: update for update in pending if update.installed is not None and update.name not in names}
+    return Selection(tuple(chosen), tuple(left[name] for name in sorted(left)))
+
+
+def brought(before: Mapping[str, frozenset[str]], after: Mapping[str, frozenset[str]], selection: Selection) -> list[Update]:
+    """What a transaction really changed, read from the installed versions before and after it."""
+    expected = {update.name: update for update in (*selection.left, *selection.updates)}
+    updates = []
+    for name in sorted(after):
+        for version in sorted(after[name] - before.get(name, frozenset())):
+            known = expected.get(name) or Update(name, None, version)
+            old = sorted(before.get(name, ()))
+            updates.append(replace_fields(known, installed=known.installed if known.installed in old else (old[-1] if old else None), candidate=version))
+    return updates
+
+
+def missing(after: Mapping[str, frozenset[str]], selection: Selection) -> list[Update]:
+    """What was selected and is not installed."""
+    return [update for update in selection.updates if update.candidate not in after.get(update.name, ())]
 
 
 def wait_for_locks(paths: Sequence[str], seconds: float, clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], None] = time.sleep) -> float:

@@ -8,9 +8,11 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from typing import Sequence
+import tempfile
+from dataclasses import replace
+from typing import Iterable, Iterator, Mapping, Sequence
 
-from ansible_collections.alwayson.upgrade.plugins.module_utils._packages import HoldFile, Update, run
+from ansible_collections.alwayson.upgrade.plugins.module_utils._packages import HoldFile, Selection, Update, matches, run, selection_of
 
 REFRESH_SECONDS, ASK_SECONDS, INSTALL_SECONDS = 300.0, 120.0, 3600.0
 REBOOT_REQUIRED = "/run/reboot-required"
@@ -20,6 +22,14 @@ HOLD_LINES = ("// No unattended update while an upgrade is under way. Remove thi
 # No questions, the administrator's configuration files stay, and nobody restarts services behind our back.
 UNATTENDED = {"DEBIAN_FRONTEND": "noninteractive", "APT_LISTCHANGES_FRONTEND": "none", "NEEDRESTART_SUSPEND": "1"}
 OPTIONS = ("-o", "Dpkg::Options::=--force-confdef", "-o", "Dpkg::Options::=--force-confold", "-o", "DPkg::Lock::Timeout=60", "-o", "APT::Get::Assume-Yes=true")
+UPGRADE = ("--with-new-pkgs", "upgrade")
+PREFERENCES = "/etc/apt/preferences"
+# Asked with these, apt names the version with the fix, also where a later one without that mark stands in another suite: it has the fix as well.
+SECURITY_FIRST = "".join(f"Package: *\nPin: release {where}\nPin-Priority: 990\n\n" for where in ("a=*security*", "l=*[sS]ecurity*"))
+KEEP = 30000  # Above what an administrator pins: over 1000 a version wins against all others.
+FORMAT = "${Package}\\t${Architecture}\\t${Version}\\t${db:Status-Abbrev}\\n"
+# The second letter of dpkg's status, see dpkg-query(1): half installed, unpacked, half configured, waiting for or due a trigger; not installed, configuration only.
+UNFINISHED, ABSENT = "HUFWt", "nc"
 INST = re.compile(r"^Inst (?P<name>\S+) (?:\[(?P<installed>[^\]]+)\] )?\((?P<candidate>\S+) (?P<origins>.*?) ?\[[^\]]*\]\)", re.MULTILINE)
 
 
@@ -29,21 +39,44 @@ class Apt:
     name = "apt"
     locks = ("/var/lib/dpkg/lock-frontend", "/var/lib/dpkg/lock", "/var/lib/apt/lists/lock", "/var/cache/apt/archives/lock")
     hold_file = HoldFile(HOLD, header="// Held by ")
+    pins: Sequence[Update] = ()  # of the last selection
 
     def refresh(self) -> None:
         # Any repository that does not answer is an error: an index that is old in silence would hide an update.
         run(["apt-get", "-o", "APT::Update::Error-Mode=any", "-o", "DPkg::Lock::Timeout=60", "update"], REFRESH_SECONDS, UNATTENDED)
 
-    def pending(self) -> list[Update]:
+    def select(self, security_only: bool, exclude: Sequence[str]) -> Selection:
         held = set(run(["apt-mark", "showhold"], ASK_SECONDS).split())
-        simulated = run(["apt-get", "--simulate", "--ignore-hold", "--with-new-pkgs", "upgrade"], ASK_SECONDS, UNATTENDED)
-        return parse_simulation(simulated, held)
+        pending = parse_simulation(_simulate([], "--ignore-hold"), held)
+        urgent = {update.name for update in parse_simulation(_simulate([], "--ignore-hold", first=SECURITY_FIRST), held) if update.security}
+        pending = [replace(update, security=update.security or update.name in urgent) for update in pending]
+        pins: dict[str, Update] = {}
+        possible = _possible(pins)
+        while unwanted := [update for update in possible if matches(update.name, exclude)]:
+            pins.update({update.name: update for update in unwanted})
+            possible = _possible(pins)
+        if security_only:
+            chosen = [f"{update.name}={update.candidate}" for update in possible if update.name in urgent and update.installed is not None]
+            needed = {update.name for update in parse_simulation(_simulate(pins.values(), command=("install", *chosen)), set())} if chosen else set()
+            pins.update({update.name: update for update in possible if update.name not in needed})
+            possible = _possible(pins)
+        self.pins = tuple(pins.values())
+        known = {update.name: update for update in pending}
+        return selection_of([known.get(update.name, update) for update in possible], pending)
 
-    def install(self, updates: Sequence[Update]) -> None:
-        # What an interrupted run left half configured stands in the way of everything else.
+    def install(self, selection: Selection) -> None:
+        # Not "install NAME=VERSION": one package that cannot come would forbid them all, and automatically installed ones would become manual.
+        with _preferences(pinned(self.pins)) as options:
+            run(["apt-get", *OPTIONS, *options, "--no-remove", *UPGRADE], INSTALL_SECONDS, UNATTENDED)
+
+    def unfinished(self) -> list[str]:
+        return [name for name, _version, status in _database() if status[1:2] in UNFINISHED]
+
+    def finish(self) -> None:
         run(["dpkg", "--configure", "-a", "--force-confdef", "--force-confold"], INSTALL_SECONDS, UNATTENDED)
-        run(["apt-get", *OPTIONS, "--only-upgrade", "--no-remove", "install", *(f"{update.name}={update.candidate}" for update in updates)],
-            INSTALL_SECONDS, UNATTENDED)
+
+    def versions(self) -> dict[str, frozenset[str]]:
+        return {name: frozenset([version]) for name, version, status in _database() if status[1:2] not in ABSENT}
 
     def reboot_reasons(self) -> list[str]:
         if not os.path.exists(REBOOT_REQUIRED):
@@ -60,6 +93,42 @@ class Apt:
 
     def release(self) -> None:
         self.hold_file.remove()
+
+
+def _possible(pins: Mapping[str, Update]) -> list[Update]:
+    return parse_simulation(_simulate(pins.values()), set())
+
+
+def _simulate(pins: Iterable[Update], *more: str, command: Sequence[str] = UPGRADE, first: str = "") -> str:
+    with _preferences(first + pinned(pins)) as options:
+        return run(["apt-get", "--simulate", *options, *more, *command], ASK_SECONDS, UNATTENDED)
+
+
+@contextlib.contextmanager
+def _preferences(text: str) -> Iterator[list[str]]:
+    """Apt's options for one call with these preferences before the administrator's own."""
+    if not text:
+        yield []
+        return
+    with contextlib.suppress(FileNotFoundError), open(PREFERENCES, encoding="utf-8") as own:
+        text += own.read()
+    with tempfile.NamedTemporaryFile("w", encoding="utf-8", prefix="alwayson-upgrade-", suffix=".pref") as file:
+        file.write(text)
+        file.flush()
+        yield ["-o", f"Dir::Etc::Preferences={file.name}"]
+
+
+def pinned(pins: Iterable[Update]) -> str:
+    """Preferences with which apt keeps the installed version, and installs none where there is none. Of those for one package the first counts."""
+    return "".join(f"Package: {update.name}\nPin: version {update.installed}\nPin-Priority: {KEEP}\n\n" if update.installed is not None
+                   else f"Package: {update.name}\nPin: release *\nPin-Priority: -1\n\n" for update in pins)
+
+
+def _database() -> list[tuple[str, str, str]]:
+    """Name, version and status of each package that dpkg knows; the name of a foreign architecture's has that behind a colon, as apt prints it."""
+    native = run(["dpkg", "--print-architecture"], ASK_SECONDS).strip()
+    rows = [line.split("\t") for line in run(["dpkg-query", "--show", "--showformat", FORMAT], ASK_SECONDS).splitlines()]
+    return [(name if architecture in (native, "all") else f"{name}:{architecture}", version, status) for name, architecture, version, status in rows]
 
 
 def parse_simulation(text: str, held: set[str]) -> list[Update]:

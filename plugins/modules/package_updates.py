@@ -12,7 +12,8 @@ version_added: 0.2.0
 author: The alwayson.upgrade maintainers (@alwayson)
 description:
   - Installs exactly the pending updates that O(security_only) and O(exclude) select, each to the version that was found, and what these need.
-    No package is removed, configuration files of the administrator stay, and packages on hold stay as they are.
+    No package is removed, and configuration files of the administrator stay.
+  - Packages on hold and excluded ones stay as they are. An update that needs a newer version of one of them stays out too, and the others are installed.
   - Waits for another package manager's locks, a bounded time, and names the process that holds them.
   - Finds the services that still use replaced files, restarts them, and tells whether a reboot is asked for. It does not reboot.
   - Finishes first what an interrupted installation left half configured.
@@ -88,10 +89,24 @@ manager:
   type: str
   sample: apt
 updates:
-  description: What was installed, as M(alwayson.upgrade.package_updates_info) lists it.
+  description:
+    - What was installed, dependencies included, as M(alwayson.upgrade.package_updates_info) lists it; read back from the package manager's database.
+    - Also part of a failure after the installation began.
   returned: success
   type: list
   elements: dict
+  sample: []
+left:
+  description: The names of the pending updates that were left out, see RV(alwayson.upgrade.package_updates_info#module:left).
+  returned: success and O(state=installed)
+  type: list
+  elements: str
+  sample: [linux-image-amd64]
+configured:
+  description: The packages that an interrupted installation had left half configured, and that are configured now.
+  returned: success and O(state=installed)
+  type: list
+  elements: str
   sample: []
 reboot_for:
   description: The packages that ask for a reboot; empty when none does.
@@ -144,7 +159,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _host_state
 from ansible_collections.alwayson.upgrade.plugins.module_utils._fence import ARGUMENTS as FENCE_ARGUMENTS, FenceError, admitted
 from ansible_collections.alwayson.upgrade.plugins.module_utils._package_managers import ARGUMENTS, manager_of
-from ansible_collections.alwayson.upgrade.plugins.module_utils._packages import PackageError, Update, wait_for_locks, wanted
+from ansible_collections.alwayson.upgrade.plugins.module_utils._packages import PackageError, Selection, Update, brought, missing, wait_for_locks
 
 KEEP_RUNNING = ["dbus*.service", "systemd-logind.service", "systemd-journald.service", "getty@*.service", "NetworkManager.service"]
 
@@ -156,6 +171,7 @@ class Work:
         self.params = params
         self.check_mode = check_mode
         self.manager = manager_of(params["manager"])
+        self.installed: list[Update] = []
 
     def do(self) -> dict:
         """Do what the state asks for; returns the module's result."""
@@ -187,28 +203,34 @@ class Work:
             waited = wait_for_locks(self.manager.locks, self.params["lock_timeout"])
             if self.params["refresh"]:
                 self.manager.refresh()
-        chosen = self._chosen()
-        restarted: list[str] = []
+        unfinished = self.manager.unfinished()
+        if unfinished and not self.check_mode:
+            # What an interrupted run left half configured stands in the way of everything else.
+            self.manager.finish()
+        selection = self.manager.select(self.params["security_only"], self.params["exclude"])
+        updates, restarted = list(selection.updates), []
         if not self.check_mode:
-            if chosen:
-                self.manager.install(chosen)
-                self._require_installed(chosen)
+            if updates:
+                updates = self._install(selection)
             restarted = self._restart_services()
-        return bool(chosen or restarted), {
-            "updates": [update.as_dict() for update in chosen], "restarted": restarted, "waited": waited,
-            "diff": {"before": "".join(f"{update.name} {update.installed}\n" for update in chosen),
-                     "after": "".join(f"{update.name} {update.candidate}\n" for update in chosen)},
+        return bool(unfinished or updates or restarted), {
+            "updates": [update.as_dict() for update in updates], "left": [update.name for update in selection.left],
+            "configured": unfinished, "restarted": restarted, "waited": waited,
+            "diff": {"before": "".join(f"{update.name} {update.installed}\n" for update in updates if update.installed is not None),
+                     "after": "".join(f"{update.name} {update.candidate}\n" for update in updates)},
         }
 
-    def _chosen(self) -> list[Update]:
-        return wanted(self.manager.pending(), self.params["security_only"], self.params["exclude"])
-
-    def _require_installed(self, chosen: list[Update]) -> None:
-        """The package manager's word is not taken for it: nothing of what was to be installed is pending any more."""
-        names = {update.name for update in chosen}
-        left = [update.name for update in self._chosen() if update.name in names]
-        if left:
-            raise PackageError(f"{', '.join(left)} still wait for an update after {self.manager.name} reported success")
+    def _install(self, selection: Selection) -> list[Update]:
+        """Returns what was really installed. The package manager's exit status is not taken for it."""
+        before = self.manager.versions()
+        try:
+            self.manager.install(selection)
+        finally:
+            after = self.manager.versions()
+            self.installed = brought(before, after, selection)
+        if absent := missing(after, selection):
+            raise PackageError(f"{', '.join(update.name for update in absent)} still wait for an update after {self.manager.name} reported success")
+        return self.installed
 
     def _restart_services(self) -> list[str]:
         if not self.params["restart_services"]:
@@ -233,10 +255,12 @@ def main() -> None:
         required_if=[("state", "held", ["owner"])],
         supports_check_mode=True,
     )
+    work = None
     try:
-        result = Work(module.params, module.check_mode).do()
+        work = Work(module.params, module.check_mode)
+        result = work.do()
     except (PackageError, FenceError, OSError) as error:
-        module.fail_json(msg=str(error))
+        module.fail_json(msg=str(error), updates=[update.as_dict() for update in work.installed] if work else [])
     module.exit_json(**result)
 
 

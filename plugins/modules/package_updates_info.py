@@ -48,7 +48,7 @@ manager:
 updates:
   description:
     - What M(alwayson.upgrade.package_updates) would install with the same options, sorted by name.
-    - Each has C(name), C(installed), C(candidate), C(security), C(source) and C(held).
+    - Each has C(name), C(installed), C(candidate), C(security), C(source) and C(held). C(installed) is V(null) for a new package that others need.
   returned: success
   type: list
   elements: dict
@@ -60,11 +60,17 @@ updates:
       source: Debian-Security:12/stable-security
       held: false
 left:
-  description: The names of the updates that O(security_only), O(exclude) or a hold of the administrator leaves out.
+  description: The names of the updates that O(security_only), O(exclude) or a hold of the administrator leaves out, and of those that need one of these.
   returned: success
   type: list
   elements: str
   sample: [linux-image-amd64]
+unfinished:
+  description: The packages that an interrupted installation left unpacked or half configured.
+  returned: success
+  type: list
+  elements: str
+  sample: []
 reboot_for:
   description: The packages that ask for a reboot now; empty when none does.
   returned: success
@@ -92,7 +98,7 @@ held_by:
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.alwayson.upgrade.plugins.module_utils._host_state import boot_of, outdated_services
 from ansible_collections.alwayson.upgrade.plugins.module_utils._package_managers import ARGUMENTS, manager_of
-from ansible_collections.alwayson.upgrade.plugins.module_utils._packages import PackageError, wait_for_locks, wanted
+from ansible_collections.alwayson.upgrade.plugins.module_utils._packages import PackageError, wait_for_locks
 
 
 def look(params: dict) -> dict:
@@ -101,12 +107,12 @@ def look(params: dict) -> dict:
     if params["refresh"]:
         wait_for_locks(manager.locks, params["lock_timeout"])
         manager.refresh()
-    pending = manager.pending()
-    chosen = wanted(pending, params["security_only"], params["exclude"])
+    selection = manager.select(params["security_only"], params["exclude"])
     return {
         "manager": manager.name,
-        "updates": [update.as_dict() for update in chosen],
-        "left": sorted(update.name for update in pending if update.installed is not None and update not in chosen),
+        "updates": [update.as_dict() for update in selection.updates],
+        "left": [update.name for update in selection.left],
+        "unfinished": manager.unfinished(),
         "reboot_for": manager.reboot_reasons(),
         "outdated_services": outdated_services(),
         "boot": boot_of(),

@@ -17,14 +17,15 @@ PATCH = "patch"  # the direction of a run that installs updates and leaves the r
 
 
 def needs_patching(facts: Mapping, service: Mapping) -> bool:
-    """Whether a member has updates to install, or a reboot to make up for."""
-    return bool(_of(facts, service)["updates"] or _reboot_is_due(facts, service))
+    """Whether a member has updates to install, an interrupted installation to finish, or a reboot to make up for."""
+    return bool(_of(facts, service)["updates"] or _of(facts, service)["unfinished"] or _reboot_is_due(facts, service))
 
 
 def planned_patches(members: Mapping, service: Mapping, pending: list[str]) -> dict[str, dict]:
-    """Host to ``{updates: [{name, installed, candidate, security}], reboot_for: [packages]}`` for the pending hosts that need it."""
+    """Host to ``{updates: [{name, installed, candidate, security}], unfinished: [packages], reboot_for: [packages]}`` for the pending hosts that need it."""
     return {
         name: {"updates": [{key: update[key] for key in ("name", "installed", "candidate", "security")} for update in _of(members[name], service)["updates"]],
+               "unfinished": _of(members[name], service)["unfinished"],
                "reboot_for": _of(members[name], service)["reboot_for"] if _reboot_is_due(members[name], service) else []}
         for name in pending if needs_patching(members[name], service)
     }
@@ -51,10 +52,12 @@ def sentences(plan: Mapping) -> list[str]:
     by_update: dict[tuple, list[str]] = {}
     for host, patch in sorted(plan["patches"].items()):
         for update in patch["updates"]:
-            by_update.setdefault((not update["security"], update["name"], update["installed"], update["candidate"]), []).append(host)
-    lines = [f"{name} {installed} → {candidate}{'' if harmless else ' (security)'}: {_told(hosts, plan)}"
+            by_update.setdefault((not update["security"], update["name"], update["installed"] or "", update["candidate"]), []).append(host)
+    lines = [f"{name} {f'{installed} → ' if installed else 'new, '}{candidate}{'' if harmless else ' (security)'}: {_told(hosts, plan)}"
              for (harmless, name, installed, candidate), hosts in sorted(by_update.items())]
     due = [host for host, patch in sorted(plan["patches"].items()) if patch["reboot_for"]]
+    broken = [host for host, patch in sorted(plan["patches"].items()) if patch.get("unfinished")]
+    lines += [f"an interrupted installation is finished: {_told(broken, plan)}"] if broken else []
     return lines + ([f"a reboot is due already: {_told(due, plan)}"] if due else [])
 
 
@@ -64,7 +67,7 @@ def _told(hosts: list[str], plan: Mapping) -> str:
 
 def _of(facts: Mapping, service: Mapping) -> Mapping:
     read = None if service["patch"] == NONE else facts.get("patches")
-    return {"updates": [], "reboot_for": [], **(read or {})}
+    return {"updates": [], "unfinished": [], "reboot_for": [], **(read or {})}
 
 
 def _reboot_is_due(facts: Mapping, service: Mapping) -> bool:

@@ -13,7 +13,7 @@ from dataclasses import replace
 
 import pytest
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _host_state, _packages, _packages_apt, _packages_dnf
-from ansible_collections.alwayson.upgrade.plugins.module_utils._packages import PackageError, Update, lock_holder, wait_for_locks, wanted
+from ansible_collections.alwayson.upgrade.plugins.module_utils._packages import PackageError, Update, brought, lock_holder, missing, selection_of, wait_for_locks
 
 APT = """\
 NOTE: This is only a simulation!
@@ -67,15 +67,97 @@ def test_what_dnf_would_install():
     assert {name for name, update in updates.items() if update.security} == {"kernel", "openssl-libs"}
 
 
-@pytest.mark.parametrize(("security_only", "exclude", "names"), [
-    (False, [], ["libssl3", "openssl"]),
-    (True, [], ["libssl3"]),
-    (False, ["lib*"], ["openssl"]),
-    (False, ["*"], []),
-])
-def test_only_what_is_wanted_is_installed(security_only, exclude, names):
-    updates = [Update("openssl", "1", "2"), Update("libssl3", "1", "2", security=True), Update("kept", "1", "2", held=True), Update("new", None, "2")]
-    assert [update.name for update in wanted(updates, security_only, exclude)] == names
+# What dnf 4.14 printed, with tlib excluded and best=False.
+TRANSACTION = """\
+Dependencies resolved.
+====================================================================================================
+ Package                                                                      Arch    Version
+                                                                                            Repo
+                                                                                                Size
+====================================================================================================
+Upgrading:
+ a-very-long-package-name-that-surely-does-not-fit-into-the-line-of-a-table   noarch  2.0-1 r  5.6 k
+ tother                                                                       noarch
+                                                                                      1:2.0-1
+                                                                                            r
+                                                                                                5.4 k
+     replacing  told.noarch 1.0-1
+Installing dependencies:
+ tnew                                                                         noarch  1.0-1 r  5.4 k
+Skipping packages with broken dependencies:
+ tapp                                                                         noarch  2.0-1 r  5.4 k
+
+Transaction Summary
+====================================================================================================
+Install  1 Package
+"""
+
+
+def test_what_dnf_leaves_out_is_not_announced():
+    pending = [Update("tother", "1.0-1", "1:2.0-1", security=True), Update("tapp", "1.0-1", "2.0-1")]
+    updates = _packages_dnf.parse_transaction(TRANSACTION, pending)
+    assert [(update.name, update.installed, update.candidate, update.security) for update in updates] == [
+        ("a-very-long-package-name-that-surely-does-not-fit-into-the-line-of-a-table", None, "2.0-1", False), ("tother", "1.0-1", "1:2.0-1", True),
+        ("tnew", None, "1.0-1", False)]
+    assert [update.name for update in selection_of(updates, pending).left] == ["tapp"]
+    assert _packages_dnf.parse_transaction("Dependencies resolved.\nNothing to do.\n", pending) == []
+    with pytest.raises(PackageError, match="lists no transaction: .*nothing provides"):
+        _packages_dnf.parse_transaction("Error:\n nothing provides tlib\n", pending)
+
+
+def test_a_later_version_than_the_advisory_has_its_fix():
+    later = DNF.replace("1:3.2.2-6.el9_5.1 ", "1:3.2.2-7.el9 ")
+    assert [update.name for update in _packages_dnf.parse_updates(later, ADVISORIES, INSTALLED) if update.security] == ["kernel", "openssl-libs"]
+
+
+FAKE_DNF = """#!/bin/sh
+case "$*" in
+  "--quiet check-update") printf 'tapp.noarch 2.0-1 r\\ntlib.noarch 2.0-1 r\\ntother.noarch 2.0-1 r\\n'; exit 100 ;;
+  "--quiet updateinfo list --security --available") echo "X-1 Moderate/Sec. tapp-2.0-1.noarch" ;;
+  "--assumeno --setopt=best=False --exclude=tl* upgrade tapp-2.0-1 tother-2.0-1")
+    printf 'Upgrading:\\n tother noarch 2.0-1 r 5 k\\nSkipping packages with broken dependencies:\\n tapp noarch 2.0-1 r 5 k\\n\\nTransaction Summary\\n'; exit 1 ;;
+  "--assumeyes --setopt=best=False --exclude=tl* upgrade tother-2.0-1") echo tother.noarch 2.0-1 > "$0.tother" ;;
+  "--quiet needs-restarting --reboothint") echo "$REBOOT"; exit 1 ;;
+  *) echo "$*" >&2; exit 64 ;;
+esac
+"""
+
+
+@pytest.fixture
+def fake_dnf(tmp_path, monkeypatch):
+    rpm = f"#!/bin/sh\necho tapp.noarch 1.0-1; echo tlib.noarch 1.0-1; cat {tmp_path}/dnf.tother 2>/dev/null || echo tother.noarch 1.0-1\n"
+    for name, text in (("dnf", FAKE_DNF), ("rpm", rpm)):
+        (tmp_path / name).write_text(text, encoding="utf-8")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    return _packages_dnf.Dnf()
+
+
+def test_dnf_leaves_out_what_is_excluded_also_as_a_dependency(fake_dnf):
+    selection = fake_dnf.select(security_only=False, exclude=["tl*"])
+    assert ([update.name for update in selection.updates], [update.name for update in selection.left]) == (["tother"], ["tapp", "tlib"])
+    before = fake_dnf.versions()
+    fake_dnf.install(selection)
+    after = fake_dnf.versions()
+    assert [update.as_dict() for update in brought(before, after, selection)] == [update.as_dict() for update in selection.updates]
+    assert missing(before, selection) == list(selection.updates) and missing(after, selection) == []
+
+
+def test_dnf_without_its_plugin_does_not_say_that_no_reboot_is_needed(fake_dnf, monkeypatch):
+    monkeypatch.setenv("REBOOT", "No such command: needs-restarting.")
+    with pytest.raises(PackageError, match="install dnf-plugins-core"):
+        fake_dnf.reboot_reasons()
+    monkeypatch.setenv("REBOOT", "Core libraries or services have been updated since boot-up:\n  * kernel\n\nReboot is required to fully utilize these updates.")
+    assert fake_dnf.reboot_reasons() == ["kernel"]
+
+
+def test_what_a_transaction_brought_is_read_from_the_installed_versions():
+    selection = selection_of([Update("a", "1", "2", security=True), Update("b", "1", "2")], [Update("c", "1", "2", held=True)])
+    before = {"a": frozenset("1"), "b": frozenset("1"), "c": frozenset("1"), "kernel": frozenset("1")}
+    after = {"a": frozenset("2"), "b": frozenset("1"), "c": frozenset("2"), "kernel": frozenset("12"), "new": frozenset("9")}
+    assert [(update.name, update.installed, update.candidate, update.security) for update in brought(before, after, selection)] == [
+        ("a", "1", "2", True), ("c", "1", "2", False), ("kernel", "1", "2", False), ("new", None, "9", False)]
+    assert [update.name for update in missing(after, selection)] == ["b"]
 
 
 def test_the_holder_of_a_lock_is_waited_for_and_named(tmp_path):

@@ -17,8 +17,8 @@ AGENT = {"name": "agent", "installed": "1", "candidate": "2", "security": False,
 KERNEL = {"name": "kernel", "installed": "1", "candidate": "2", "security": True, "source": "", "held": False}
 
 
-def waiting(*updates, reboot_for=()):
-    return {"patches": {"updates": list(updates), "reboot_for": list(reboot_for)}}
+def waiting(*updates, reboot_for=(), **more):
+    return {"patches": {"updates": list(updates), "reboot_for": list(reboot_for), **more}}
 
 
 def patching(**changes):
@@ -37,8 +37,16 @@ def test_an_upgrade_without_patching_does_not_look_at_updates():
 def test_members_that_run_the_release_and_wait_for_updates_are_pending():
     plan = make_plan(service(patch="all"), fleet("2.0.0", app1=waiting(AGENT), app2=waiting(), app5=waiting(reboot_for=["kernel"])))
     assert plan["pending"] == ["app1", "app5"] and plan["refusals"] == []
-    assert plan["patches"]["app5"] == {"updates": [], "reboot_for": ["kernel"]}
+    assert plan["patches"]["app5"] == {"updates": [], "unfinished": [], "reboot_for": ["kernel"]}
     assert make_plan(service(patch="all", reboot="never"), fleet("2.0.0", app5=waiting(reboot_for=["kernel"])))["pending"] == []
+
+
+def test_new_packages_and_an_interrupted_installation_are_in_the_plan():
+    plan = make_plan(service(patch="all"), fleet("2.0.0", app1=waiting({"name": "linux-2", "installed": None, "candidate": "2", "security": False}),
+                                                 app2=waiting(unfinished=["tzdata"])))
+    text = "\n".join(plan_text(plan))
+    assert plan["pending"] == ["app1", "app2"]
+    assert "linux-2 new, 2: app1" in text and "an interrupted installation is finished: app2" in text
 
 
 def test_a_run_that_only_patches_leaves_every_release_as_it_is():
