@@ -13,6 +13,10 @@ from typing import Any, Mapping, NamedTuple
 LARGEST_TOKEN = 2**53
 CONTROLLER_TEXTS = ("machine", "boot", "namespace", "started")
 LONGEST_TEXT = 500
+# What a run is to do, and how far it is; a resume and a rollback go by it where the fleet alone cannot tell.
+DIRECTIONS = ("upgrade", "rollback", "patch")
+INTENT_TEXTS = ("direction", "method", "release_from", "release_to")
+UNDER_WAY, SUCCEEDED, FAILED = "under_way", "succeeded", "failed"
 # Both pairs of quotes are needed: without the inner one, ansible-playbook takes the first word only.
 REASON_OPTION = "-e \"upgrade_reason='...'\""
 
@@ -36,6 +40,7 @@ class Claim(NamedTuple):
     """Who asks. `controller` tells processes apart, see _controller.
 
     `coordination` names the coordination lock that the run has taken, `elsewhere` the one that somebody else has.
+    `intent` is what the run is to do, once it knows: INTENT_TEXTS.
     """
 
     owner: str
@@ -45,10 +50,14 @@ class Claim(NamedTuple):
     controller: Mapping[str, Any] = {}
     coordination: str = ""
     elsewhere: str = ""
+    intent: Mapping[str, str] = {}
 
 
 class Lock(NamedTuple):
-    """A lock that is held. `since` is in epoch seconds by the clock of the lock's host, for people: nothing decides by it."""
+    """A lock that is held. `since` is in epoch seconds by the clock of the lock's host, for people: nothing decides by it.
+
+    `intent` is INTENT_TEXTS and `state` (UNDER_WAY, SUCCEEDED or FAILED): of this run, or, until it knows its own, of the last one that had any.
+    """
 
     id: str
     service: str
@@ -60,10 +69,11 @@ class Lock(NamedTuple):
     plan: str
     controller: Mapping[str, Any]
     coordination: str
+    intent: Mapping[str, str] = {}
 
     def as_dict(self) -> dict:
         """The lock in plain types, as it is in the file and in results."""
-        return {**self._asdict(), "controller": dict(self.controller)}
+        return {**self._asdict(), "controller": dict(self.controller), "intent": dict(self.intent)}
 
     def is_of(self, claim: Claim) -> bool:
         """True for the same run in the same process. A run's name in another process is another holder: only one of the two may work."""
@@ -75,6 +85,11 @@ class Lock(NamedTuple):
         since = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(self.since))
         process = f", process {self.controller['pid']}" if self.controller else ""
         return f"{self.owner} has held it since {since} from {self.host}{process}"
+
+    @property
+    def is_interrupted(self) -> bool:
+        """Whether what it was to do was begun, and did not come to an end."""
+        return self.intent.get("state") == UNDER_WAY
 
 
 def require_service(service: str) -> str:
@@ -102,7 +117,17 @@ def require_claim(claim: Claim) -> Claim:
         raise FleetLockError(f"{' and '.join(missing)} missing: the action plugin alwayson.upgrade.fleet_lock fills in what is not given")
     if claim.controller and not _is_controller(claim.controller):
         raise FleetLockError("controller is filled in by the action plugin alwayson.upgrade.fleet_lock: leave it out")
-    return claim._replace(**texts)
+    return claim._replace(**texts, intent=_require_intent(claim.intent))
+
+
+def _require_intent(intent: Mapping[str, str]) -> dict:
+    """Return the intent with its texts in one line each, under way; raise FleetLockError when it is none."""
+    if not intent:
+        return {}
+    found = {**{name: require_text(name, str(intent.get(name) or "")) for name in INTENT_TEXTS}, "state": UNDER_WAY}
+    if not _is_intent(found) or set(intent) - set(INTENT_TEXTS):
+        raise FleetLockError(f"intent is {dict(intent)!r}: give {', '.join(INTENT_TEXTS)}, with one of {', '.join(DIRECTIONS)} as the direction")
+    return found
 
 
 def lock_from(content: Any, service: str, path: str) -> Lock:
@@ -112,17 +137,34 @@ def lock_from(content: Any, service: str, path: str) -> Lock:
             f"{path} is no lock of {service}, so nobody can tell who is at work: it was damaged or written by something else. "
             "Nothing was changed. Look at it; when you know that no run is at work, remove it and run this again"
         )
-    return Lock(**{name: content[name] for name in Lock._fields})
+    return _lock_of(content)
+
+
+def last_lock(entries: list[dict], service: str) -> Lock | None:
+    """The lock that the last line of the history is about; None when there is none."""
+    return _lock_of(entries[-1]) if entries and _is_lock(entries[-1], service) else None
+
+
+def _lock_of(content: Mapping) -> Lock:
+    return Lock(**{name: content[name] for name in Lock._fields if name in content})
 
 
 def refusal(lock: Lock) -> str:
     """What somebody is told who cannot have the lock."""
     plan = f", for plan {lock.plan}" if lock.plan else ""
+    intent = f", for {intent_in_words(lock.intent)}" if lock.is_interrupted else ""
     return (
-        f"the lock of {lock.service} is taken: {lock.holder}{plan} (lock {lock.id}). Wait until that run has ended; "
+        f"the lock of {lock.service} is taken: {lock.holder}{plan}{intent} (lock {lock.id}). Wait until that run has ended; "
         "or, when you know that it is not at work any more, take over from it: the same command with "
         f"-e upgrade_take_over={lock.id} {REASON_OPTION}"
     )
+
+
+def intent_in_words(intent: Mapping[str, str]) -> str:
+    """For example: upgrade from 1.0.0 to 2.0.0 by half_pool."""
+    before = f" from {intent['release_from']}" if intent["release_from"] not in ("", intent["release_to"]) else ""
+    to = "on" if intent["direction"] == "patch" else "to"
+    return f"{intent['direction']}{before} {to} {intent['release_to']} by {intent['method']}"
 
 
 def require_takeover(current: Lock | None, claim: Claim, take_over: str, reason: str) -> None:
@@ -151,7 +193,8 @@ def require_releasable(current: Lock, lock_id: str, reason: str) -> None:
 
 
 def _is_lock(content: Any, service: str) -> bool:
-    if not isinstance(content, dict) or not set(Lock._fields) <= set(content):
+    # A lock of an older version of this collection has no intent.
+    if not isinstance(content, dict) or not set(Lock._fields) - {"intent"} <= set(content):
         return False
     texts = [content[name] for name in ("owner", "host", "run", "plan", "coordination")]
     since = content["since"]
@@ -162,6 +205,18 @@ def _is_lock(content: Any, service: str) -> bool:
         and _is_number(since) and math.isfinite(since) and 0 <= since < 2**37
         and all(isinstance(text, str) and len(text) <= LONGEST_TEXT and text.isprintable() for text in texts)
         and (content["controller"] == {} or _is_controller(content["controller"]))
+        and (content.get("intent", {}) == {} or _is_intent(content["intent"]))
+    )
+
+
+def _is_intent(content: Any) -> bool:
+    return (
+        isinstance(content, Mapping)
+        and set(content) == {*INTENT_TEXTS, "state"}
+        and content["direction"] in DIRECTIONS
+        and content["state"] in (UNDER_WAY, SUCCEEDED, FAILED)
+        and all(isinstance(content[name], str) and len(content[name]) <= LONGEST_TEXT and content[name].isprintable() for name in INTENT_TEXTS)
+        and bool(content["method"] and content["release_to"])
     )
 
 

@@ -31,12 +31,16 @@ TAKEN, TAKEN_OVER, RELEASED = "taken", "taken_over", "released"
 
 
 class Outcome(NamedTuple):
-    """What came of it: the caller's lock, if it has one now, and the one that was taken over or released."""
+    """What came of it: the caller's lock, if it has one now, and the one that was taken over or released.
+
+    `interrupted` is the lock of the run whose work is to be gone on with: the one that was taken over, or one that ended without having gone on.
+    """
 
     changed: bool
     lock: Lock | None = None
     taken_over: Lock | None = None
     released: Lock | None = None
+    interrupted: Lock | None = None
     warning: str = ""
 
 
@@ -76,27 +80,48 @@ class FleetLock:
         with _told(path):
             return _small_file.last_lines(path, count)
 
+    def last(self) -> Lock | None:
+        """The lock that is held, else the one that was held last; its intent is the last one that there was."""
+        return self.read() or rules.last_lock(self.history(1), self.service)
+
     def hold(self, claim: Claim, now: float, take_over: str = "", reason: str = "", journal_head: str = "", check_mode: bool = False) -> Outcome:
         """Take the lock when it is free or the one with the id `take_over`; raise HeldError when somebody else has it.
 
-        The same run in the same process gets the lock that it has. In check mode the lock has no id.
+        The same run in the same process gets the lock that it has, with the claim's intent if that has one. In check mode the lock has no id.
         """
         claim, reason, journal_head = rules.require_claim(claim), rules.require_text("reason", reason), rules.require_text("journal_head", journal_head)
         with self._guarded(check_mode):
             current = self.read()
             if current is not None and current.is_of(claim):
-                return Outcome(changed=False, lock=current)
+                return self._keep_intent(current, claim, check_mode)
             rules.require_takeover(current, claim, take_over, reason)
             token, new_id = self._next_token(), "" if check_mode else secrets.token_hex(8)
+            last = self.last()
             lock = Lock(
-                new_id, self.service, token, claim.owner, claim.host, now, claim.run, claim.plan, dict(claim.controller), claim.coordination
+                new_id, self.service, token, claim.owner, claim.host, now, claim.run, claim.plan, dict(claim.controller), claim.coordination,
+                claim.intent or (last.intent if last else {}),
             )
             if not check_mode:
                 self._write(lock, current, reason, journal_head)
-        return Outcome(changed=True, lock=lock, taken_over=current, warning=_told_of(current, claim, reason) if current else "")
+        interrupted = current or (last if last and last.is_interrupted else None)
+        return Outcome(changed=True, lock=lock, taken_over=current, interrupted=interrupted, warning=_told_of(current, claim, reason) if current else "")
 
-    def release(self, run: str, now: float, lock_id: str = "", reason: str = "", journal_head: str = "", check_mode: bool = False) -> Outcome:
-        """Release the lock of `run`, or somebody's by its id for a reason. Nobody's lock is released already."""
+    def _keep_intent(self, lock: Lock, claim: Claim, check_mode: bool) -> Outcome:
+        """Write down what the run that has the lock is to do."""
+        if not claim.intent or claim.intent == lock.intent:
+            return Outcome(changed=False, lock=lock)
+        lock = lock._replace(intent=claim.intent)
+        if not check_mode:
+            with _told(self.directory):
+                _small_file.replace_json(self._path("lock"), lock.as_dict())
+        return Outcome(changed=True, lock=lock)
+
+    def release(self, run: str, now: float, lock_id: str = "", reason: str = "", journal_head: str = "", check_mode: bool = False,
+                result: str = "") -> Outcome:
+        """Release the lock of `run`, or somebody's by its id for a reason. Nobody's lock is released already.
+
+        `result` is how the run ended, which the history keeps with its intent; without one, the intent stays what it was.
+        """
         reason, journal_head = rules.require_text("reason", reason), rules.require_text("journal_head", journal_head)
         if not (run or lock_id):
             raise FleetLockError("run missing: name the run that has the lock, or the lock by its id with a reason")
@@ -108,6 +133,8 @@ class FleetLock:
                 rules.require_releasable(current, lock_id, reason)
             elif current.run != run:
                 return Outcome(changed=False, warning=f"the lock of {self.service} is not this run's (any more), it was left alone: {current.holder}")
+            if result and current.is_interrupted:
+                current = current._replace(intent={**current.intent, "state": result})
             warning = "" if check_mode else self._remove(current, now, lock_id, reason, journal_head)
         return Outcome(changed=True, released=current, warning=warning)
 

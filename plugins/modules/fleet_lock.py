@@ -59,6 +59,37 @@ options:
     description: Id of the plan that is carried out, which those who come second are told.
     type: str
     default: ""
+  intent:
+    description:
+      - What the run is to do. It is kept in the lock, and in the history when the lock is released.
+      - A run that has the lock already asks again with it, as soon as it knows and before it changes anything.
+        Until then its lock has the intent of the run before.
+    type: dict
+    suboptions:
+      direction:
+        description: Which way the run goes.
+        type: str
+        choices: [upgrade, rollback, patch]
+        required: true
+      method:
+        description: The method, such as V(half_pool).
+        type: str
+        required: true
+      release_from:
+        description: The release that runs before. Empty where none does.
+        type: str
+        default: ""
+      release_to:
+        description: The release that is to run.
+        type: str
+        required: true
+  result:
+    description:
+      - With O(state=released), how the run ended. It is kept as the C(state) of the lock's C(intent).
+      - V(unchanged) is for a run that changed nothing. What the run before left half done is still to be gone on with then.
+    type: str
+    choices: [succeeded, failed, unchanged]
+    default: unchanged
   take_over:
     description:
       - Id of the lock to take over, as the refusal tells it. Any other lock is left alone. Needs a O(reason).
@@ -137,6 +168,18 @@ EXAMPLES = r"""
   become: true
   register: fleet_lock
 
+- name: Keep what this run is to do
+  alwayson.upgrade.fleet_lock:
+    service: shop
+    intent:
+      direction: upgrade
+      method: rolling
+      release_from: 1.0.0
+      release_to: 2.0.0
+  delegate_to: db1
+  run_once: true
+  become: true
+
 - name: Let nobody change this host who was taken over
   alwayson.upgrade.release:
     root: /srv/shop
@@ -150,6 +193,7 @@ EXAMPLES = r"""
   alwayson.upgrade.fleet_lock:
     service: shop
     state: released
+    result: succeeded
   delegate_to: db1
   run_once: true
   become: true
@@ -170,6 +214,8 @@ lock:
   description:
     - The lock that the run has now, V(null) when it has none.
     - C(since) is in epoch seconds by the clock of this host. It is for people, nothing decides by it.
+    - C(intent) is the O(intent) of the run with its C(state), one of V(under_way), V(succeeded) and V(failed). Until the run has given one, it is that of the
+      last run that did, and empty when there was none.
   returned: success
   type: dict
   sample: &lock
@@ -188,8 +234,21 @@ lock:
       pid: 4242
       started: "151234"
     coordination: ""
+    intent:
+      direction: upgrade
+      method: half_pool
+      release_from: 1.0.0
+      release_to: 2.0.0
+      state: under_way
 taken_over:
   description: The lock that somebody else had before, V(null) when nobody had.
+  returned: success
+  type: dict
+  sample: *lock
+interrupted:
+  description:
+    - The lock of the run whose work is to be gone on with, V(null) when there is none.
+    - It is the one that was taken over, or one that was released although what its C(intent) says was neither done nor given up.
   returned: success
   type: dict
   sample: *lock
@@ -208,10 +267,13 @@ held_by:
 import time
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.alwayson.upgrade.plugins.module_utils._fleet_lock import CONTROLLER_TEXTS, Claim, FleetLockError, HeldError
+from ansible_collections.alwayson.upgrade.plugins.module_utils._fleet_lock import (
+    CONTROLLER_TEXTS, DIRECTIONS, FAILED, SUCCEEDED, Claim, FleetLockError, HeldError,
+)
 from ansible_collections.alwayson.upgrade.plugins.module_utils._fleet_lock_store import FleetLock, Outcome
 
 TEXT = {"type": "str", "default": ""}
+UNCHANGED = "unchanged"
 ARGUMENTS = {
     "service": {"type": "str", "required": True},
     "directory": {"type": "path", "default": "/var/lib/alwayson"},
@@ -220,6 +282,13 @@ ARGUMENTS = {
     "host": {"type": "str"},
     "run": {"type": "str"},
     "plan": TEXT,
+    "intent": {"type": "dict", "options": {
+        "direction": {"type": "str", "choices": list(DIRECTIONS), "required": True},
+        "method": {"type": "str", "required": True},
+        "release_from": TEXT,
+        "release_to": {"type": "str", "required": True},
+    }},
+    "result": {"type": "str", "choices": [SUCCEEDED, FAILED, UNCHANGED], "default": UNCHANGED},
     "take_over": {"type": "str"},
     "id": {"type": "str"},
     "reason": {"type": "str"},
@@ -235,7 +304,8 @@ def do(params: dict, check_mode: bool, now: float) -> Outcome:
     lock = FleetLock(params["directory"], params["service"])
     said = {"reason": params["reason"] or "", "journal_head": params["journal_head"], "check_mode": check_mode}
     if params["state"] == "released":
-        return lock.release(params["run"] or "", now, lock_id=params["id"] or "", **said)
+        result = "" if params["result"] == UNCHANGED else params["result"]
+        return lock.release(params["run"] or "", now, lock_id=params["id"] or "", result=result, **said)
     if params["id"]:
         raise FleetLockError("id goes with state=released: name the lock to take over in take_over")
     coordination = params["coordination"] or {}
@@ -247,6 +317,7 @@ def do(params: dict, check_mode: bool, now: float) -> Outcome:
         controller=params["controller"] or {},
         coordination=coordination.get("held", ""),
         elsewhere=coordination.get("elsewhere", ""),
+        intent=params["intent"] or {},
     )
     return lock.hold(claim, now, take_over=params["take_over"] or "", **said)
 
@@ -261,7 +332,7 @@ def main() -> None:
         module.fail_json(msg=str(error))
     if outcome.warning:
         module.warn(outcome.warning)
-    locks = {"lock": outcome.lock, "taken_over": outcome.taken_over, "released": outcome.released}
+    locks = {"lock": outcome.lock, "taken_over": outcome.taken_over, "released": outcome.released, "interrupted": outcome.interrupted}
     module.exit_json(changed=outcome.changed, **{name: lock and lock.as_dict() for name, lock in locks.items()})
 
 

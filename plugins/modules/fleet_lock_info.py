@@ -58,6 +58,26 @@ lock:
       pid: 4242
       started: "151234"
     coordination: ""
+    intent:
+      direction: upgrade
+      method: half_pool
+      release_from: 1.0.0
+      release_to: 2.0.0
+      state: under_way
+interrupted:
+  description: The lock of a run whose work is to be gone on with although its lock was released, V(null) when there is none.
+  returned: success
+  type: dict
+intent:
+  description: The intent of the lock that is held, or else of the one that was held last. Empty when there was none.
+  returned: success
+  type: dict
+  sample:
+    direction: upgrade
+    method: half_pool
+    release_from: 1.0.0
+    release_to: 2.0.0
+    state: succeeded
 token:
   description: The last token that was given, V(0) when none was.
   returned: success
@@ -94,8 +114,10 @@ def main() -> None:
     )
     try:
         fleet_lock = FleetLock(module.params["directory"], module.params["service"])
-        lock = fleet_lock.read()
-        result = {"lock": lock and lock.as_dict(), "token": fleet_lock.last_token(), "history": fleet_lock.history(HISTORY)}
+        lock, last = fleet_lock.read(), fleet_lock.last()
+        interrupted = last if last and not lock and last.is_interrupted else None
+        result = {"lock": lock and lock.as_dict(), "interrupted": interrupted and interrupted.as_dict(), "intent": dict(last.intent) if last else {},
+                  "token": fleet_lock.last_token(), "history": fleet_lock.history(HISTORY)}
     except FleetLockError as error:
         module.fail_json(msg=str(error))
     module.exit_json(changed=False, **result)

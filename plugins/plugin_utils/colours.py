@@ -4,7 +4,8 @@
 """Blue-green: two pools of which one has the traffic. Which of them a run works on is read from the fleet. Pure.
 
 The side that is worked on is the pool of everything that follows: its members are the members, its backend is the backend. It is the one that has no
-traffic, unless the other one runs the release already: then the fleet is there, or a run was killed between two load balancers' cutovers.
+traffic, unless the other one runs the release already: then the fleet is there, or a run was killed between two load balancers' cutovers. Without a release,
+a rollback has the traffic go to the pool with the older one.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ import difflib
 from collections.abc import Mapping, Sequence
 
 from ..module_utils._traffic import disagreements
+
+from .target import ROLLBACK, goal_of, intent_before, is_newer
 
 METHOD = "blue_green"
 # A side without traffic has no floor: all its members may be out at once.
@@ -59,20 +62,23 @@ def choose_side(service: Mapping, observed: Mapping) -> dict:
     routes = {name: balancer.get("routes", {}).get(service["route"]["key"]) for name, balancer in sorted(observed["load_balancers"].items())}
     serving = [colour for colour in service["colours"] if colour in routes.values()]
     runs = {colour: _one_release(service, observed, colour) for colour in service["colours"]}
-    side = _side(service["release"], serving, runs)
+    release = service["release"]
+    if release is None and service["direction"] == ROLLBACK:
+        release = _release_to_return_to(observed, serving, runs)
+    unknown = [] if release is not None or service["direction"] != ROLLBACK else [
+        "neither pool runs one release on all of its members: name the one to go back to with -e upgrade_release=..."]
+    side = _side(release, serving, runs)
     other = next(colour for colour in service["colours"] if colour != side)
     names = service["colours"][side]
     everybody = {name: {**facts, "pool": _colour_of(service, name)} for name, facts in observed["members"].items()}
-    chosen = {**service, **NO_FLOOR, "backend": side, "members": side, "hosts": {**service["hosts"], "members": names},
+    chosen = {**service, **NO_FLOOR, "release": release, "backend": side, "members": side, "hosts": {**service["hosts"], "members": names},
               "side": {"to": side, "serving": serving, "is_routed": set(routes.values()) == {side}, "release": runs[other]}}
-    if chosen["release"] is None and service["direction"] == "rollback":
-        chosen["release"] = runs[side]
-    is_there = chosen["release"] is not None and chosen["release"] == runs[side]
+    is_there = release is not None and release == runs[side]
     return {
         "service": chosen,
         "observed": {**observed, "members": {name: everybody[name] for name in names}, "everybody": everybody,
                      "disagreements": list(disagreements(observed["load_balancers"], side)),
-                     "problems": _route_problems(service, routes) + ([] if is_there else _torn(routes, serving))},
+                     "problems": _route_problems(service, routes) + ([] if is_there else _torn(routes, serving)) + unknown},
     }
 
 
@@ -81,6 +87,16 @@ def _side(wanted: str | None, serving: Sequence[str], runs: Mapping[str, str | N
     there = [colour for colour in serving if wanted is not None and runs[colour] == wanted]
     idle = [colour for colour in runs if colour not in serving]
     return (there or idle or list(serving))[0]
+
+
+def _release_to_return_to(observed: Mapping, serving: Sequence[str], runs: Mapping[str, str | None]) -> str | None:
+    """The release that the last run came from, where a pool runs it; else the older one of the two pools'. Whatever runs only in part does not count."""
+    known = {colour: release for colour, release in runs.items() if release is not None}
+    goal = goal_of(intent_before(observed), [known[colour] for colour in serving if colour in known])
+    if goal in known.values():
+        return goal
+    first = [colour for colour in (*serving, *runs) if colour in known]
+    return next((known[colour] for colour in first if not any(is_newer(known[colour], other) for other in known.values())), None)
 
 
 def _one_release(service: Mapping, observed: Mapping, colour: str) -> str | None:

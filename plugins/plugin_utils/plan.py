@@ -18,6 +18,7 @@ from .patches import PATCH, needs_patching, planned_patches, updates_held
 from .refusals import refusals, without_the_release
 from .schedule import Schedule
 from .steps import NAMED_STEPS, Member, split_into_steps
+from .target import choose_target, intent_before, intent_of
 from .waves import waves
 
 
@@ -27,13 +28,13 @@ def make_plan(service: Mapping, observed: Mapping, pinned: Mapping[str, int] | N
     :param service: see ``service.describe``.
     :param observed: ``members`` (host to ``{release, previous, available, address, domain, name, expected_s, lost, patches}``), ``load_balancers``
         (name to ``{backends: {backend: {members: {...}}}}`` as from traffic_info), ``disagreements`` (sentences), ``databases``
-        (host to database_info's ``databases``), ``migrations`` (files such as ``2.0.0/expand/001_add.sql``) and ``interrupted`` (the lock of a run
-        that never ended, or None).
+        (host to database_info's ``databases``), ``migrations`` (files such as ``2.0.0/expand/001_add.sql``), ``interrupted`` (the lock of a run
+        that never ended, or None) and ``intent`` (what the last run was to do, see the module fleet_lock; empty when nothing is known).
     :param pinned: host to step, where an earlier plan of the same roll has decided it.
     :returns: release_from, release_to, pending, steps (host names), waves, limits, live, refusals (sentences), nothing_to_do, ...
     """
     members = observed["members"]
-    release_to, target_problem = _target(service, members)
+    release_to, target_problem = choose_target(service, members, intent_before(observed))
     live = sorted(name for name, facts in members.items() if is_live_everywhere(facts, observed, service))
     pending = sorted(name for name, facts in members.items()
                      if facts.get("release") != release_to or name not in live or needs_patching(facts, service))
@@ -50,7 +51,7 @@ def make_plan(service: Mapping, observed: Mapping, pinned: Mapping[str, int] | N
         "return_to": {name: _release_to_return_to(members[name], release_from, release_to, service) for name in sorted(members)},
         "pool_size": len(members),
         "live": live,
-        "there": sorted(name for name, facts in members.items() if facts.get("release") == release_to),
+        "there": sorted(name for name, facts in members.items() if _is_there(facts, release_to, service)),
         "pending": pending,
         "patches": planned_patches(members, service, pending),
         **{phase: [] for phase in PHASES},
@@ -60,6 +61,7 @@ def make_plan(service: Mapping, observed: Mapping, pinned: Mapping[str, int] | N
         "step_of": {},
         "waves": [],
         "interrupted": observed.get("interrupted"),
+        "intent_before": intent_before(observed),
         "finish_flip": False,
         "cutover": _cutover(side),
         "refusals": [target_problem] if target_problem else [],
@@ -75,6 +77,7 @@ def make_plan(service: Mapping, observed: Mapping, pinned: Mapping[str, int] | N
         plan["refusals"] += _choose_migrations(service, observed, plan)
     plan["migrations_before"], plan["migrations_after"] = in_order(plan, BEFORE_THE_ROLL), in_order(plan, AFTER_THE_ROLL)
     plan["nothing_to_do"] = not pending and not plan["migrations_after"] and not plan["cutover"] and not target_problem
+    plan["intent"] = intent_of(plan)
     plan["updates_held"] = updates_held(members, service, plan["nothing_to_do"])
     plan["refusals"] += refusals(service, observed, plan)
     return plan
@@ -109,24 +112,9 @@ def _cutover(side: Mapping) -> dict | None:
     return {"from": next((colour for colour in side["serving"] if colour != side["to"]), None), "to": side["to"]}
 
 
-def _target(service: Mapping, members: Mapping) -> tuple[str | None, str]:
-    """The release to go to, and what is wrong with it. A rollback goes to the one release that every host had before."""
-    if service["direction"] == PATCH:
-        return _release_that_stays(members)
-    if service["release"] is not None:
-        return service["release"], ""
-    before = sorted({str(facts.get("previous")) for facts in members.values()})
-    if len(before) == 1 and before[0] != "None":
-        return before[0], ""
-    return None, f"the hosts do not agree on the release before this one ({', '.join(before)}): name it with -e upgrade_release=..."
-
-
-def _release_that_stays(members: Mapping) -> tuple[str | None, str]:
-    """The one release that every host runs, and goes on to run."""
-    running = sorted({str(facts.get("release")) for facts in members.values() if not facts.get("lost")})
-    if len(running) == 1 and running[0] != "None":
-        return running[0], ""
-    return None, f"the hosts run different releases ({', '.join(running)}): finish that first, with ansible-playbook alwayson.upgrade.upgrade"
+def _is_there(facts: Mapping, release_to: str | None, service: Mapping) -> bool:
+    """Whether a member is what this run makes of it, in traffic or not: it runs the release, or in a patch, which leaves that as it is, is patched."""
+    return facts.get("release") == release_to and not (service["direction"] == PATCH and needs_patching(facts, service))
 
 
 def _release_from(members: Mapping, release_to: str | None) -> str | None:
@@ -159,6 +147,8 @@ def _fill_in_steps_and_waves(plan: dict, service: Mapping, observed: Mapping, li
     """
     pool = [_as_member(name, facts, plan, service, pinned) for name, facts in sorted(observed["members"].items())]
     step_of = split_into_steps(pool, limits.steps)
+    # For the whole pool: the scheduler asks for every member's, also for those that have nothing left to do.
+    plan["step_of"] = step_of
     if plan["method"] == "half_pool":
         plan["halves"] = [sorted(name for name in step_of if step_of[name] == step) for step in (0, 1)]
     if not plan["pending"]:
@@ -171,7 +161,6 @@ def _fill_in_steps_and_waves(plan: dict, service: Mapping, observed: Mapping, li
     placed = [replace(member, step=step_of[member.name]) for member in pool]
     schedule = Schedule(placed, limits, RunPolicy(domains_at_once=service["domains_at_once"]), pending=plan["pending"])
     order = schedule.pending
-    plan["step_of"] = {name: step_of[name] for name in order}
     plan["steps"] = [[name for name in order if step_of[name] == step] for step in (0, 1)] if plan["method"] == "half_pool" else [order, []]
     plan["waves"] = waves(schedule)
 

@@ -11,6 +11,7 @@ from ..module_utils._version import compare
 
 from .migrations import AFTER_THE_ROLL
 from .patches import unreadable
+from .target import PLAYBOOK, ROLLBACK, UPGRADE, is_newer
 
 # What database_info calls one that writes the log to files and replays nothing.
 RECEIVER = "receiver"
@@ -27,7 +28,7 @@ def refusals(service: Mapping, observed: Mapping, plan: Mapping) -> list[str]:
         *_unknown_members(service, observed),
         *_one_host_twice(observed),
         *_disagreements(observed, plan),
-        *_downgrade(plan),
+        *_wrong_way(plan),
         *_nowhere_to_come_from(service, observed, plan),
         *_under_the_floor(service, plan),
         *_never_finishes(plan),
@@ -94,11 +95,14 @@ def _one_host_twice(observed: Mapping) -> list[str]:
     return [f"{' and '.join(names)} are one host ({address}): keep one name in the inventory" for address, names in by_address.items() if len(names) > 1]
 
 
-def _downgrade(plan: Mapping) -> list[str]:
+def _wrong_way(plan: Mapping) -> list[str]:
+    """An upgrade goes to no older release, and a rollback to no newer one."""
     before, after = plan["release_from"], plan["release_to"]
-    if plan["direction"] != "upgrade" or not before or not after or compare(after, before) >= 0:
-        return []
-    return [f"{after} is older than {before}, which runs now: to go back, run ansible-playbook alwayson.upgrade.rollback -e upgrade_release={after}"]
+    if plan["direction"] == UPGRADE and is_newer(before, after):
+        return [f"{after} is older than {before}, which runs now: to go back, run {PLAYBOOK}rollback -e upgrade_release={after}"]
+    if plan["direction"] == ROLLBACK and is_newer(after, before):
+        return [f"{after} is newer than {before}, which runs now: to go forward, run {PLAYBOOK}upgrade -e upgrade_release={after}"]
+    return []
 
 
 def _nowhere_to_come_from(service: Mapping, observed: Mapping, plan: Mapping) -> list[str]:

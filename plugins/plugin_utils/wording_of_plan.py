@@ -9,6 +9,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 
+from ..module_utils._fleet_lock import FAILED, UNDER_WAY, intent_in_words
+
 from . import patches
 from .migrations import BACKFILL, CONTRACT, EXPAND, OPTIMISE
 from .steps import IN_PLACE
@@ -69,14 +71,25 @@ def _headline(plan: Mapping) -> str:
 
 
 def _interrupted_lines(plan: Mapping) -> list[str]:
-    """Who else is, or was, at work on the service."""
-    lock = plan["interrupted"]
-    if not lock:
-        return []
-    since = datetime.fromtimestamp(lock["since"], timezone.utc).strftime("%Y-%m-%d %H:%M:%S UTC")
-    lines = [f"the run of {lock['owner']} on {lock['host']} since {since} (lock {lock['id']}) is under way, or was interrupted; "
-             "what it left half done goes on from there"]
+    """Who else is, or was, at work on the service, and what was to be done."""
+    lock, intent = plan["interrupted"], plan["intent_before"]
+    lines = []
+    if lock:
+        since = datetime.fromtimestamp(lock["since"], timezone.utc).strftime("%Y-%m-%d %H:%M:%S UTC")
+        lines.append(f"the run of {lock['owner']} on {lock['host']} since {since} (lock {lock['id']}) is under way, or was interrupted; "
+                     "what it left half done goes on from there")
+    if intent and intent["state"] == UNDER_WAY:
+        lines.append(f"the interrupted run: {intent_in_words(intent)}" + _other_way(plan, intent))
+    elif intent and intent["state"] == FAILED:
+        lines.append(f"the last run ended in error: {intent_in_words(intent)}" + _other_way(plan, intent))
     return lines + (["its flip reached only some of the load balancers: it is finished first of all"] if plan["finish_flip"] else [])
+
+
+def _other_way(plan: Mapping, intent: Mapping) -> str:
+    """Added where this run goes to another release than the one before."""
+    if plan["release_to"] in (None, intent["release_to"]) or plan["direction"] == patches.PATCH:
+        return ""
+    return f"; this run goes {'back' if plan['direction'] == 'rollback' else 'forward'} to {plan['release_to']} instead"
 
 
 def _wave_lines(plan: Mapping) -> list[str]:

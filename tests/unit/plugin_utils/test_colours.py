@@ -121,3 +121,44 @@ def test_the_state_shows_both_sides():
     chosen = choose_side(described(upgrade_direction="status", upgrade_release=None), observed())
     text = "\n".join(status_text(chosen["service"], chosen["observed"]))
     assert text.count("in traffic") == 4 and text.count("stands by") == 6 and "of 5 members" in text
+
+
+BACK = {"upgrade_direction": "rollback", "upgrade_release": None}
+INTENT = {"direction": "upgrade", "method": "blue_green", "release_from": "2.0.0", "release_to": "3.0.0", "state": "failed"}
+
+
+def test_a_return_that_is_done_is_not_undone_by_the_same_command():
+    plan = planned(observed(green="2.0.0", routes=("blue", "blue")), **BACK)
+    assert plan["nothing_to_do"] and plan["cutover"] is None and plan["release_to"] == "1.0.0"
+
+
+@pytest.mark.parametrize("fleet", [
+    observed(green="2.0.0"),                # stopped before the cutover
+    observed(green="1.0.0", g1="2.0.0"),    # stopped in the middle of the side that has no traffic
+    observed(green=None),                   # stopped before anything was installed
+    observed(green="1.0.0"),
+])
+def test_the_return_from_an_upgrade_that_has_not_cut_over_moves_no_traffic(fleet):
+    plan = planned(fleet, **BACK)
+    assert plan["refusals"] == [] and plan["nothing_to_do"] and plan["release_to"] == "1.0.0"
+
+
+@pytest.mark.parametrize("routes", [("green", "blue"), ("blue", "green")])
+def test_a_return_that_reached_one_load_balancer_is_finished(routes):
+    plan = planned(observed(green="2.0.0", routes=routes), **BACK)
+    assert plan["refusals"] == [] and plan["cutover"] == {"from": "green", "to": "blue"} and plan["release_to"] == "1.0.0"
+
+
+def test_the_return_goes_back_from_what_the_last_run_was_to_do():
+    """Green has 2.0.0 and the traffic; the upgrade to 3.0.0 on blue, which has 1.0.0 still, was stopped at once."""
+    fleet = observed(green="2.0.0", routes=("green", "green"))
+    assert planned(fleet, **BACK)["cutover"] == {"from": "green", "to": "blue"}
+    plan = planned({**fleet, "intent": INTENT}, **BACK)
+    assert plan["nothing_to_do"] and plan["release_to"] == "2.0.0"
+
+
+def test_a_return_is_refused_where_no_pool_runs_one_release_and_never_goes_forward():
+    mixed = planned(observed(b1="0.9.0", g1="2.0.0"), **BACK)
+    assert "neither pool runs one release on all of its members: name the one to go back to with -e upgrade_release=..." in mixed["refusals"]
+    forward = planned(observed(green="2.0.0"), upgrade_direction="rollback")
+    assert any("2.0.0 is newer than 1.0.0, which runs now: to go forward" in sentence for sentence in forward["refusals"])
