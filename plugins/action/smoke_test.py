@@ -34,7 +34,7 @@ class ActionModule(ActionBase):
         del tmp
         _validation, arguments = self.validate_argument_spec(argument_spec=ARGUMENTS)
         judges = self._judges(arguments)
-        pending = arguments["tests"]
+        pending, started = arguments["tests"], time.time()
         verdicts: dict[str, dict] = {}
         for attempt in range(arguments["retries"] + 1):
             if attempt:
@@ -48,6 +48,7 @@ class ActionModule(ActionBase):
             pending = [test for test in pending if verdicts[test["name"]]["passed"] is False]
             if not pending:
                 break
+        result.update(started_at=started, finished_at=time.time())
         return self._finish(result, [verdicts[test["name"]] for test in arguments["tests"]])
 
     def _judges(self, arguments: dict) -> dict[str, Judge]:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 
 from ansible.errors import AnsibleFilterError
@@ -16,7 +17,7 @@ from ansible_collections.alwayson.upgrade.plugins.plugin_utils.report_facts impo
 def run_report(run: Mapping) -> dict:
     """The report of a run record: figures and a verdict."""
     try:
-        return core.summarise(run)
+        return core.summarise(run, now=time.time())
     except core.ReportError as error:
         raise AnsibleFilterError(f"alwayson.upgrade.run_report: {error}") from error
 

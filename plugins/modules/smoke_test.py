@@ -211,6 +211,16 @@ tests:
       type: list
       elements: str
       sample: []
+started_at:
+  description: When the first request was about to be sent, by the clock of the controller. Epoch seconds.
+  returned: when the tests were done
+  type: float
+  sample: 1798761600.0
+finished_at:
+  description: When the last answer was judged, by the clock of the controller. Epoch seconds.
+  returned: when the tests were done
+  type: float
+  sample: 1798761600.4
 """
 
 from ansible.module_utils.basic import AnsibleModule

@@ -24,12 +24,13 @@ ROLL = "roll"
 TEXTS = ("service", "release_from", "release_to", "method", "direction", "cutover_from", "cutover_to", "outcome", "next_command", "core_version")
 
 
-def summarise(run: Mapping) -> dict:
+def summarise(run: Mapping, now: float | None = None) -> dict:
     """The report of a run record, ready to be written as report.json.
 
     Times are epoch seconds, durations seconds, latencies milliseconds. ``ok`` is the verdict and ``problems`` its reasons in words.
 
     :param run: the record as documented at the role ``alwayson.upgrade.report``; every part of it may be missing.
+    :param now: epoch seconds, after which nothing of the record can have happened; None when the record is an old one.
     :raises ReportError: when a part is of the wrong kind, naming it.
     """
     run = mapping(plain(run), "all")
@@ -55,7 +56,7 @@ def summarise(run: Mapping) -> dict:
     report["duration_floor_s"] = duration_floor(
         report["members"].values(), method=report["method"], at_once=allowed_out(limits, report["pool_size"])
     )
-    return {**report, **judge(report, run_ok=run.get("ok") is True, problems=run.get("problems"))}
+    return {**report, **judge(report, run_ok=run.get("ok") is True, problems=run.get("problems"), now=now)}
 
 
 def _phase(row: Mapping) -> dict:

@@ -86,9 +86,9 @@ def text(value: object) -> str | None:
 
 
 def seconds_between(started: object, finished: object) -> float | None:
-    """The seconds from one epoch to the other, or None when either is unknown."""
+    """The seconds from one epoch to the other, or None when either is unknown or the order is wrong."""
     first, last = number(started), number(finished)
-    return None if first is None or last is None else round(max(0.0, last - first), 3)
+    return None if first is None or last is None or last < first else round(last - first, 3)
 
 
 def allowed_out(limits: Mapping, pool_size: float | None) -> int | None:

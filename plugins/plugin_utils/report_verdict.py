@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from .report_floor import HALF_POOL, STRANDED
+from .report_impossible import impossible
 from .wording import MEASURED, count, done_word, listed, plural, seconds, sentence
 
 GOOD, WARNING, BAD = "good", "warning", "bad"
@@ -16,16 +17,17 @@ DONE = (None, "upgraded", "rolled back", "patched", "nothing to do")
 AT_ONCE = (HALF_POOL, "blue_green")
 
 
-def judge(report: Mapping, *, run_ok: bool, problems: object) -> dict:
+def judge(report: Mapping, *, run_ok: bool, problems: object, now: float | None = None) -> dict:
     """``ok``, ``problems``, ``not_proven``, ``headline``, ``subline`` and ``tone`` (good, warning, bad) for these figures.
 
     :param run_ok: what the run says about itself.
     :param problems: the run's own problems: a sentence or a list of them.
+    :param now: see ``impossible``.
     """
     told = [sentence(str(problem)) for problem in _as_list(problems) if str(problem).strip()]
     if not run_ok and not told:
         told = ["The run did not succeed and named no reason."]
-    found = _broken_promises(report)
+    found = _broken_promises(report) + [sentence(words) for words in impossible(report, run_ok=run_ok, now=now)]
     all_well = run_ok and not found
     return {
         "ok": all_well,
