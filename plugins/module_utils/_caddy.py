@@ -16,6 +16,7 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._http import Answ
 from ansible_collections.alwayson.upgrade.plugins.module_utils._json_api import JsonApi
 from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import READY, UNCHECKED, Backend, Member, View, settings_of
 from ansible_collections.alwayson.upgrade.plugins.module_utils._out_members import OutMembers
+from ansible_collections.alwayson.upgrade.plugins.module_utils._patience import Patience
 
 POLICY = "weighted_round_robin"
 # The weights of members that are in traffic, by name; 1 where it has none.
@@ -31,10 +32,11 @@ class Caddy:
     can_cut = False
 
     def __init__(self, name: str, endpoint: str, settings: Mapping[str, object], headers: Mapping[str, str],
-                 steady: Callable[[], float] = time.monotonic, sleep: Callable[[float], None] = time.sleep) -> None:
+                 steady: Callable[[], float] = time.monotonic, sleep: Callable[[float], None] = time.sleep,
+                 patience: Patience | None = None) -> None:
         self.name, self.endpoint = name, endpoint
         self._weights = settings_of(name, "caddy", settings, SETTINGS)["weights"]
-        self._api = JsonApi(name, endpoint, headers)
+        self._api = JsonApi(name, endpoint, headers, patience=patience or Patience())
         self._sleep = sleep
         self._out = OutMembers(steady)
 
@@ -55,7 +57,8 @@ class Caddy:
             wanted = {**policy, "weights": self._changed(proxy, changes)}
             if wanted == policy:
                 break
-            made = self._api.ask("PATCH", path, wanted, {"If-Match": dict(answer.headers).get("etag", "")})
+            # It may arrive twice: the second time the configuration is not the one that it is meant for.
+            made = self._api.ask("PATCH", path, wanted, {"If-Match": dict(answer.headers).get("etag", "")}, may_repeat=True)
             if 200 <= made.status < 300:
                 break
             if made.status != 412 or attempt == ATTEMPTS - 1:

@@ -32,6 +32,7 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer im
     settings_of,
 )
 from ansible_collections.alwayson.upgrade.plugins.module_utils._out_members import OutMembers
+from ansible_collections.alwayson.upgrade.plugins.module_utils._patience import Patience
 from ansible_collections.alwayson.upgrade.plugins.module_utils._waiting import wait_for
 
 APPLIED_SECONDS, APPLIED_PAUSE_SECONDS = 10.0, 0.05
@@ -61,10 +62,11 @@ class Envoy:
     can_cut = False
 
     def __init__(self, name: str, endpoint: str, settings: Mapping[str, object], headers: Mapping[str, str],
-                 steady: Callable[[], float] = time.monotonic, sleep: Callable[[float], None] = time.sleep) -> None:
+                 steady: Callable[[], float] = time.monotonic, sleep: Callable[[float], None] = time.sleep,
+                 patience: Patience | None = None) -> None:
         settings_of(name, "envoy", settings, SETTINGS)
         self.name, self.endpoint = name, endpoint
-        self._api = JsonApi(name, endpoint, headers)
+        self._api = JsonApi(name, endpoint, headers, patience=patience or Patience())
         self._steady, self._sleep = steady, sleep
         self._out = OutMembers(steady)
         self._known: dict[str, Cluster] = {}

@@ -20,6 +20,7 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy_runtime 
     ANSWER_SECONDS,
     CONNECT_SECONDS,
     HaproxyError,
+    HaproxyUnavailableError,
     Master,
     Runtime,
 )
@@ -33,6 +34,7 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer im
     READY,
     View,
 )
+from ansible_collections.alwayson.upgrade.plugins.module_utils._patience import Patience, UnavailableError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._small_file import READABLE, replace
 
 # What HAProxy itself allows in the name of a proxy or a server. Neither `;` nor white space can get into a line of commands.
@@ -68,10 +70,11 @@ class Haproxy(Runtime):
         state_file: str | None = None,
         connect_seconds: float = CONNECT_SECONDS,
         answer_seconds: float = ANSWER_SECONDS,
+        patience: Patience | None = None,
     ) -> None:
-        super().__init__(name, endpoint, connect_seconds, answer_seconds)
-        master = Master(f"the master process of {name}", master_endpoint) if master_endpoint else None
-        self._old_workers = OldWorkers(master.ask) if master else None
+        super().__init__(name, endpoint, connect_seconds, answer_seconds, patience)
+        master = Master(f"the master process of {name}", master_endpoint, answer_seconds=answer_seconds) if master_endpoint else None
+        self._old_workers = OldWorkers(master.ask_once, master.tell_once) if master else None
         self._state_file = state_file
 
     def read(self, backend: str | None = None) -> View:
@@ -79,7 +82,11 @@ class Haproxy(Runtime):
         if backend is None:
             return self._parse(self.ask("show info;show servers state;show stat -1 6 -1"))
         self._require_name("backend", backend)
-        answer = self.ask(f"show info;show servers state {backend};show stat {backend} 6 -1")
+        return self.patience.call(lambda: self._read_once(backend))
+
+    def _read_once(self, backend: str) -> View:
+        """Worker and master, one after the other. At a reload, when they are not those of one moment, all is read anew."""
+        answer = self.ask_once(f"show info;show servers state {backend};show stat {backend} 6 -1")
         if any(part.startswith(_UNKNOWN_BACKEND) for part in answer.split("\n\n")):
             raise self._unknown_backend(backend)
         view = self._parse(answer)
@@ -87,15 +94,19 @@ class Haproxy(Runtime):
             raise self._unknown_backend(backend)
         try:
             return self._old_workers.added_to(view, backend) if self._old_workers else view
+        except HaproxyUnavailableError:
+            raise
+        except UnavailableError as error:
+            raise self.unavailable(f"cannot be looked at as a whole: {error}") from error
         except AnswerError as error:
             raise self.error(f"has workers of before a reload that cannot be looked at: {error}") from error
 
     def apply(self, backend: str, changes: Mapping[str, str]) -> None:
-        """See `LoadBalancer.apply`: all changes in one line of commands."""
+        """See `LoadBalancer.apply`: all changes in one line of commands, each of which may be carried out twice."""
         self.carry_out(self._line(backend, changes))
         cut = [member for member, change in changes.items() if change == CUT]
         if self._old_workers and cut:
-            self._old_workers.cut(backend, cut)
+            self.patience.call(lambda: self._old_workers.cut(backend, cut))
         self._keep_states()
 
     def weigh(self, backend: str, weights: Mapping[str, int]) -> None:
@@ -109,7 +120,7 @@ class Haproxy(Runtime):
     def tell_old_workers(self, line: str) -> None:
         """Have the workers that a reload left carry out a command on a map: each connection that they keep open may bring a last request."""
         if self._old_workers:
-            self._old_workers.tell(line)
+            self.patience.call(lambda: self._old_workers.tell(line))
 
     def command(self, backend: str, changes: Mapping[str, str]) -> str:
         """See `LoadBalancer.command`."""

@@ -105,11 +105,17 @@ class HaproxyMap:
         return kept_route(self._text(), key) if self._is_kept else self.route(key)
 
     def set_route(self, key: str, value: str | None) -> None:
-        """Send them elsewhere, at once."""
+        """Send them elsewhere, at once. A key that is added must not be added twice: when there was no answer, the map is read before the next attempt."""
         self._require_words(key, value)
-        line = self._line("set" if key in self.routes() else "add", key, value)
-        self._runtime.carry_out(line)
+        line = self._runtime.patience.call(lambda: self._set_once(key, value))
         self._runtime.tell_old_workers(line)
+
+    def _set_once(self, key: str, value: str | None) -> str:
+        is_there = key in self.routes()
+        line = self._line("set" if is_there else "add", key, value)
+        if is_there or value is not None:
+            self._runtime.carry_out_once(line)
+        return line
 
     def keep(self, key: str, value: str | None) -> None:
         """Have the file say so, by one rename."""

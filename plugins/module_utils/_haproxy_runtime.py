@@ -10,59 +10,105 @@ import time
 from urllib.parse import urlsplit
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import LoadBalancerError
+from ansible_collections.alwayson.upgrade.plugins.module_utils._patience import Patience, UnavailableError
+from ansible_collections.alwayson.upgrade.plugins.module_utils._session_places import NoPlaceError, place_at
 
 CONNECT_SECONDS = 3.0
 ANSWER_SECONDS = 5.0
-RETRY_SECONDS = 0.05
 ANSWER_BYTES = 32 * 1024 * 1024
+_NO_WORKER = "Can't find the target PID"
 
 
 class HaproxyError(LoadBalancerError):
     """An HAProxy could not be asked, or refused. The message names it, its endpoint, and what to do."""
 
 
-class Runtime:
-    """A process that answers at `endpoint`, ``tcp://host:port`` or ``unix:/path``: a worker, which hangs up after every line."""
+class HaproxyUnavailableError(HaproxyError, UnavailableError):
+    """An HAProxy does not answer now: it restarts, reloads, or has no free place for a session."""
 
-    def __init__(self, name: str, endpoint: str, connect_seconds: float = CONNECT_SECONDS, answer_seconds: float = ANSWER_SECONDS) -> None:
+
+class Runtime:
+    """A process that answers at `endpoint`, ``tcp://host:port`` or ``unix:/path``: a worker, which hangs up after every line.
+
+    A line takes one session, and one process has one at a time. What is not answered is asked again, see `Patience`.
+    """
+
+    def __init__(self, name: str, endpoint: str, connect_seconds: float = CONNECT_SECONDS, answer_seconds: float = ANSWER_SECONDS,
+                 patience: Patience | None = None) -> None:
         self.name = name
         self.endpoint = endpoint
+        self.patience = patience or Patience()
         self._connect_seconds = connect_seconds
         self._answer_seconds = answer_seconds
         self._path, self._host, self._port = self._parse_endpoint()
 
     def ask(self, line: str) -> str:
-        """Send one line of commands over a connection of its own; return the whole answer."""
+        """Send one line of commands that only read; return the whole answer."""
+        return self.patience.call(lambda: self.ask_once(line))
+
+    def carry_out(self, line: str) -> None:
+        """Have commands carried out that answer with nothing but an empty line each, and that end in the same state when they are carried out twice."""
+        self.patience.call(lambda: self.carry_out_once(line))
+
+    def ask_once(self, line: str) -> str:
+        """The same as `ask` by one session. HAProxy ends each command's answer with an empty line; without it a process that ended has cut it short."""
+        answer = self.tell_once(line)
+        if not self._is_whole(answer):
+            raise self.unavailable(f"broke off its answer to {line!r} behind {answer[-40:]!r}: was it restarted?")
+        return answer
+
+    def tell_once(self, line: str) -> str:
+        """Whatever is answered to a line, by one session. Raise HaproxyUnavailableError when there is no answer now."""
         try:
-            with self._connect() as connection:
-                connection.settimeout(self._answer_seconds)
-                self._send(connection, line)
-                answer = self._receive(connection).decode("utf-8", "replace")
-        except socket.timeout:
-            raise self.error(f"does not answer within {self._answer_seconds:g} s: is the process frozen, or its host lost?") from None
-        except OSError as error:
-            raise self.error(f"cannot be reached: {error.strerror or error}. Is it running, with a stats socket there?") from error
+            with place_at(self.endpoint, self._answer_seconds):
+                answer = self._conversation(line)
+        except NoPlaceError:
+            raise self.unavailable("is being asked by other processes of this host, which have taken all places for sessions", may_be_done=False) from None
         if not answer:
-            raise self.error("hung up without an answer: does its stats socket allow this client, and enough connections (stats maxconn)?")
+            raise self.unavailable("hung up without an answer: does its stats socket allow this client, and enough connections (stats maxconn)?")
         if "Permission denied" in answer:
             raise self.error(f"denies {line!r}: give its stats socket the level admin")
         return answer
 
-    def carry_out(self, line: str) -> None:
-        """Have commands carried out that answer with nothing but an empty line each."""
-        answer = self.ask(line)
+    def carry_out_once(self, line: str) -> None:
+        """The same by one session."""
+        answer = self.tell_once(line)
         if answer.strip():
             raise self.error(f"answers {' '.join(answer.split())!r} to {line!r}")
         if answer.count("\n") != line.count(";") + 1:
-            raise self.error(f"hung up before it carried out all of {line!r}: look into its log")
+            raise self.unavailable(f"hung up before it carried out all of {line!r}: look into its log")
+
+    def _conversation(self, line: str) -> str:
+        is_sent = False
+        try:
+            with self._connect() as connection:
+                connection.settimeout(self._answer_seconds)
+                is_sent = True
+                self._send(connection, line)
+                return self._receive(connection).decode("utf-8", "replace")
+        except socket.timeout:
+            raise self.unavailable(f"does not answer within {self._answer_seconds:g} s: is the process frozen, its host lost, or has it no free place for "
+                                   "a session (stats maxconn)?", may_be_done=is_sent) from None
+        except (socket.gaierror, PermissionError) as error:
+            raise self.error(f"cannot be reached: {error.strerror or error}. Is it running, with a stats socket there?") from error
+        except OSError as error:
+            raise self.unavailable(f"cannot be reached: {error.strerror or error}. Is it running, with a stats socket there?", may_be_done=is_sent) from error
 
     def error(self, what: str) -> HaproxyError:
         """An error that names this process."""
         return HaproxyError(f"{self.name} ({self.endpoint}) {what}")
 
+    def unavailable(self, what: str, may_be_done: bool = True) -> HaproxyUnavailableError:
+        """An error that names this process, which may answer in a moment."""
+        return HaproxyUnavailableError(f"{self.name} ({self.endpoint}) {what}", may_be_done)
+
     def socat_address(self) -> str:
         """The endpoint as socat writes it."""
         return f"tcp:{self.endpoint[len('tcp://'):]}" if self._path is None else f"unix-connect:{self._path}"
+
+    def _is_whole(self, answer: str) -> bool:
+        """Whether the last command's answer has its end; that of an empty list is nothing else."""
+        return answer.endswith("\n\n") or answer == "\n"
 
     def _send(self, connection: socket.socket, line: str) -> None:
         connection.sendall(line.encode("ascii") + b"\n")
@@ -107,19 +153,11 @@ class Runtime:
 
 
 class Master(Runtime):
-    """The master process, which hangs up when nothing more comes, and starts itself anew at a reload."""
+    """The master process, which hangs up when nothing more comes, and starts itself anew at a reload: then it drops the sessions that it has."""
+
+    def _is_whole(self, answer: str) -> bool:
+        return super()._is_whole(answer) or answer.startswith(_NO_WORKER)
 
     def _send(self, connection: socket.socket, line: str) -> None:
         super()._send(connection, line)
         connection.shutdown(socket.SHUT_WR)
-
-    def _connect(self) -> socket.socket:
-        """Try again for a while: at a reload nobody listens for a moment, where a worker's socket is handed over."""
-        give_up = time.monotonic() + self._connect_seconds
-        while True:
-            try:
-                return super()._connect()
-            except (ConnectionRefusedError, FileNotFoundError):
-                if time.monotonic() >= give_up:
-                    raise
-                time.sleep(RETRY_SECONDS)

@@ -61,7 +61,8 @@ def parse_view(info: str, states: str, stat: str) -> View:
             backends[name] = Backend(members=members, cookie_name=summary.get("cookie") or None)
     except (KeyError, ValueError) as error:
         raise AnswerError(f"it does not answer as HAProxy 2.6 and newer do: {error!r} in its statistics") from error
-    return View(version=parse_info(info).get("Version", "unknown"), backends=backends)
+    about = parse_info(info)
+    return View(version=about.get("Version", "unknown"), backends=backends, process=int(about.get("Pid") or 0))
 
 
 def parse_info(answer: str) -> dict[str, str]:

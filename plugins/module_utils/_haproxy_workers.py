@@ -12,20 +12,18 @@ Source: HAProxy's management guide, "Master CLI", ``show stat``, ``show sess``.
 from __future__ import annotations
 
 import re
-import time
 from dataclasses import replace
 from functools import partial
 from typing import Callable, Iterable, Mapping, NamedTuple
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy_stat import AnswerError, parse_stat
 from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import Member, View
+from ansible_collections.alwayson.upgrade.plugins.module_utils._patience import UnavailableError
 
-_OLD, _HEADING = "# old workers", "#"
+_CURRENT, _OLD, _HEADING = "# workers", "# old workers", "#"
 _FRONTEND, _SERVER = "0", "2"
 _NOBODY = "<none>"
 _STREAM = re.compile(r"^(?P<id>0x[0-9a-f]+): proto=\S+ src=(?P<source>\S+) fe=(?P<frontend>\S+) be=(?P<backend>\S+) srv=(?P<server>\S+) ", re.MULTILINE)
-# One that is about to end cannot be asked any more, and is in the master's list for a moment.
-ENDING_SECONDS, ENDING_PAUSE_SECONDS = 2.0, 0.05
 
 
 class Stream(NamedTuple):
@@ -38,18 +36,25 @@ class Stream(NamedTuple):
     server: str
 
 
-def parse_old_workers(answer: str) -> list[int]:
-    """The process ids below the heading of the old workers in what the master answers to ``show proc``."""
+class Workers(NamedTuple):
+    """Process ids: of those that take new connections, and of those that a reload has left."""
+
+    current: tuple[int, ...]
+    old: tuple[int, ...]
+
+
+def parse_workers(answer: str) -> Workers:
+    """The workers in what the master answers to ``show proc``."""
     if not answer.startswith("#<PID>"):
         raise AnswerError(f"it answers {' '.join(answer.split())[:80]!r} instead of its processes: is this the master's socket (haproxy -W -S)?")
-    found: list[int] = []
-    is_old = False
+    found: dict[str, list[int]] = {_CURRENT: [], _OLD: []}
+    heading = ""
     for line in answer.splitlines():
         if line.startswith(_HEADING):
-            is_old = line.strip() == _OLD
-        elif is_old and line.split():
-            found.append(int(line.split()[0]))
-    return found
+            heading = line.strip()
+        elif heading in found and line.split():
+            found[heading].append(int(line.split()[0]))
+    return Workers(tuple(found[_CURRENT]), tuple(found[_OLD]))
 
 
 def parse_streams(answer: str) -> list[Stream]:
@@ -76,16 +81,25 @@ def unbound(rows: Iterable[Mapping[str, str]], streams: Callable[[], Iterable[St
 
 
 class OldWorkers:
-    """`ask` sends one line of commands to the master process and returns its answer."""
+    """`ask` sends one line of commands that only read to the master process and returns its answer, `tell` one that changes something.
 
-    def __init__(self, ask: Callable[[str], str], steady: Callable[[], float] = time.monotonic, sleep: Callable[[float], None] = time.sleep) -> None:
-        self._ask = ask
-        self._steady, self._sleep = steady, sleep
+    Each method tries once. A worker that ends in this moment is an UnavailableError: the caller tries again, from the beginning.
+    """
+
+    def __init__(self, ask: Callable[[str], str], tell: Callable[[str], str]) -> None:
+        self._ask, self._tell = ask, tell
 
     def added_to(self, view: View, backend: str) -> View:
-        """The view with the sessions of the old workers counted too, and the connections there that may bring a member more."""
+        """The view with the sessions of the old workers counted too, and the connections there that may bring a member more.
+
+        The view is of a worker that takes new connections, or it is none: what was asked of another one is lost.
+        """
+        workers = self._workers()
+        if view.process and view.process not in workers.current:
+            raise UnavailableError(f"process {view.process} answered, and the master has {_shown(workers)}: is it being reloaded, "
+                                   "or is the master's endpoint another HAProxy's?")
         members = dict(view.backends[backend].members)
-        for pid in self._pids():
+        for pid in workers.old:
             rows = self._rows(pid)
             latecomers = unbound(rows, partial(self._streams, pid))
             for row in rows:
@@ -94,36 +108,36 @@ class OldWorkers:
         return replace(view, backends={**view.backends, backend: replace(view.backends[backend], members=members)})
 
     def tell(self, line: str) -> None:
-        """Have every old worker carry out a command; one that has ended meanwhile has nothing left to do."""
-        for pid in self._pids():
-            self._ask(f"@!{pid} {line}")
+        """Have every old worker carry out a command that may be carried out twice."""
+        for pid in self._workers().old:
+            self._tell(f"@!{pid} {line}")
 
     def cut(self, backend: str, members: Iterable[str]) -> None:
         """Have every old worker close the sessions of these members: one by one, as it takes no command for a server."""
         wanted = {(backend, member) for member in members}
-        for pid in self._pids():
+        for pid in self._workers().old:
             for stream in self._streams(pid):
                 if (stream.backend, stream.server) in wanted:
-                    self._ask(f"@!{pid} shutdown session {stream.id}")
+                    self._tell(f"@!{pid} shutdown session {stream.id}")
 
-    def _pids(self) -> list[int]:
-        return parse_old_workers(self._ask("show proc"))
+    def _workers(self) -> Workers:
+        return parse_workers(self._ask("show proc"))
 
     def _streams(self, pid: int) -> list[Stream]:
         return parse_streams(self._ask(f"@!{pid} show sess"))
 
     def _rows(self, pid: int) -> list[dict[str, str]]:
         """The statistics of one old worker; none when it has ended."""
-        give_up = self._steady() + ENDING_SECONDS
-        while True:
-            try:
-                return parse_stat(self._ask(f"@!{pid} show stat -1 7 -1").strip("\n") + "\n")
-            except AnswerError:
-                if pid not in self._pids():
-                    return []
-                if self._steady() >= give_up:
-                    raise
-            self._sleep(ENDING_PAUSE_SECONDS)
+        try:
+            return parse_stat(self._ask(f"@!{pid} show stat -1 7 -1").strip("\n") + "\n")
+        except AnswerError as error:
+            if pid not in self._workers().old:
+                return []
+            raise UnavailableError(f"process {pid} is an old worker that cannot be asked: {error}") from error
+
+
+def _shown(workers: Workers) -> str:
+    return f"process {', '.join(map(str, workers.current)) or 'none'} at work"
 
 
 def _with_more(member: Member, row: Mapping[str, str], latecomers: int) -> Member:

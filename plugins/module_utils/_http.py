@@ -28,6 +28,14 @@ class HttpError(Exception):
     """There was no whole answer, or the request makes no sense; the message says so in words."""
 
 
+class NoAnswerError(HttpError):
+    """There was no whole answer, and a moment later there may be one. `is_sent` tells whether the request may have arrived."""
+
+    def __init__(self, message: str, is_sent: bool) -> None:
+        super().__init__(message)
+        self.is_sent = is_sent
+
+
 class Request(NamedTuple):
     """What to ask: `headers` as {name: value}, `body` as bytes or None."""
 
@@ -75,9 +83,10 @@ def fetch(request: Request, limits: Limits, clock: Callable[[], float] = time.mo
     """Send `request` and return the whole answer; raise HttpError when there is none within `limits.seconds`."""
     parts = require_url(request.url)
     connection = _connection(parts, limits)
-    started = clock()
+    started, is_sent = clock(), False
     try:
         connection.connect()
+        is_sent = True
         with _cut_after(connection.sock, started + limits.seconds - clock()) as cut:
             response = _exchange(connection, parts, request)
             body = response.read(limits.body_bytes + 1)
@@ -85,9 +94,10 @@ def fetch(request: Request, limits: Limits, clock: Callable[[], float] = time.mo
             if response.length and len(body) <= limits.body_bytes:
                 raise http.client.IncompleteRead(body, response.length)
         if cut.is_set():
-            raise HttpError(f"no whole answer within {limits.seconds:g} s")
+            raise NoAnswerError(f"no whole answer within {limits.seconds:g} s", is_sent)
     except (OSError, http.client.HTTPException, ValueError) as error:
-        raise HttpError(_in_words(error, limits.seconds, clock() - started)) from error
+        words = _in_words(error, limits.seconds, clock() - started)
+        raise (NoAnswerError(words, is_sent) if _may_pass(error) else HttpError(words)) from error
     finally:
         connection.close()
     return Answer(
@@ -136,6 +146,13 @@ def _cut_after(connected: socket.socket, seconds: float) -> Iterator[threading.E
         yield expired
     finally:
         timer.cancel()
+
+
+def _may_pass(error: Exception) -> bool:
+    """Whether the next attempt may go better: nobody listens, or the connection ended. A name or a certificate does not change by itself."""
+    if isinstance(error, (socket.gaierror, ssl.SSLError)):
+        return False
+    return isinstance(error, (OSError, http.client.RemoteDisconnected, http.client.IncompleteRead))
 
 
 def _in_words(error: Exception, limit: float, spent: float) -> str:

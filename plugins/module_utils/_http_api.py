@@ -39,6 +39,7 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer im
     settings_of,
 )
 from ansible_collections.alwayson.upgrade.plugins.module_utils._out_members import OutMembers
+from ansible_collections.alwayson.upgrade.plugins.module_utils._patience import Patience, UnavailableError
 
 # path: where the members of {backend} are. members: a JMESPath to a list of name, admin, health, sessions and so on; what else is in it can stand in the
 # paths of requests, as {id}. backends: the pools that are read when all of them are asked for. change: a request (method, path, body) for ready, drain and
@@ -59,10 +60,10 @@ class HttpApi:
     preset: Mapping[str, object] = {}
 
     def __init__(self, name: str, endpoint: str, settings: Mapping[str, object], headers: Mapping[str, str],
-                 steady: Callable[[], float] = time.monotonic) -> None:
+                 steady: Callable[[], float] = time.monotonic, patience: Patience | None = None) -> None:
         self.name, self.endpoint = name, endpoint
         self._settings = settings_of(name, self.kind, {**self.preset, **settings}, SETTINGS)
-        self._api = JsonApi(name, endpoint, headers, self._settings["validate_certs"])
+        self._api = JsonApi(name, endpoint, headers, self._settings["validate_certs"], patience or Patience())
         self._out = OutMembers(steady)
         self._seen: dict[tuple[str, str], Mapping[str, Any]] = {}
         self._changes = require_changes(self._settings["change"], self._api.error)
@@ -78,9 +79,18 @@ class HttpApi:
         rows = {row["name"]: row for row in self._rows(backend)}
         require_members(f"{self.name} ({self.endpoint})", backend, rows, changes)
         for name, change in changes.items():
-            request = self._request(backend, rows[name], change)
-            self._api.change(request["method"], request["path"], request["body"])
+            self._change(backend, rows[name], change)
             self._out.ask(backend, {name: change})
+
+    def _change(self, backend: str, row: Mapping[str, Any], change: str) -> None:
+        """A request that may have arrived without an answer is sent once more only when the member is not in the state that was asked for."""
+        request = self._request(backend, row, change)
+        try:
+            self._api.change(request["method"], request["path"], request["body"])
+        except UnavailableError:
+            now = next((found for found in self._rows(backend) if found["name"] == row["name"]), row)
+            if now.get("admin", READY) != request["state"]:
+                self._api.change(request["method"], request["path"], request["body"])
 
     def command(self, backend: str, changes: Mapping[str, str]) -> str:
         """See `LoadBalancer.command`."""
@@ -99,7 +109,7 @@ class HttpApi:
         asked = change if change in self._changes else DRAIN if change != READY and DRAIN in self._changes else MAINT
         template = self._changes[asked]
         words = {key: str(value) for key, value in row.items()}
-        return {"method": template.get("method", "POST"), "path": fill(template["path"], {**words, "backend": backend}, self._api.error),
+        return {"state": asked, "method": template.get("method", "POST"), "path": fill(template["path"], {**words, "backend": backend}, self._api.error),
                 "body": template.get("body")}
 
     def _rows(self, backend: str) -> list[Mapping[str, Any]]:

@@ -1,19 +1,37 @@
 # Copyright (c) 2026 The alwayson.upgrade maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The administrative API of a load balancer: JSON over HTTP, each answer bounded in time and size, each error with the load balancer's name."""
+"""The administrative API of a load balancer: JSON over HTTP, each answer bounded in time and size, each error with the load balancer's name.
+
+A request that is not answered, or answered with 429 or 503, is sent again as `Patience` has it: one that may have arrived only when its method is
+idempotent (RFC 9110), or when the caller says that it may arrive twice.
+"""
 
 from __future__ import annotations
 
 import json
 from typing import Any, Mapping
 
-from ansible_collections.alwayson.upgrade.plugins.module_utils._http import Answer, HttpError, Limits, Request, fetch, require_url
+from ansible_collections.alwayson.upgrade.plugins.module_utils._http import Answer, HttpError, Limits, NoAnswerError, Request, fetch, require_url
 from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import LoadBalancerError
+from ansible_collections.alwayson.upgrade.plugins.module_utils._patience import Patience, UnavailableError
 
 ANSWER_SECONDS = 5.0
 ANSWER_BYTES = 32 * 1024 * 1024
+IDEMPOTENT = ("GET", "HEAD", "PUT", "DELETE")
+# Too many requests; it cannot answer now.
+BUSY = (429, 503)
 _SHOWN = 200
+
+
+class _BusyError(UnavailableError):
+    """An answer that says to come later."""
+
+    def __init__(self, answer: Answer) -> None:
+        later = dict(answer.headers).get("retry-after")
+        # One that names a time to come again has not done anything.
+        super().__init__("busy", may_be_done=later is None, pause=float(later) if later and later.isdecimal() else 0.0)
+        self.answer = answer
 
 
 class JsonApi:
@@ -21,12 +39,15 @@ class JsonApi:
 
     :param endpoint: its base, such as ``http://10.0.0.11:2019``.
     :param headers: sent with every request, for example a token.
+    :param patience: how long it is asked again when it does not answer; by default once.
     """
 
-    def __init__(self, name: str, endpoint: str, headers: Mapping[str, str] | None = None, validate_certs: bool = True) -> None:
+    def __init__(self, name: str, endpoint: str, headers: Mapping[str, str] | None = None, validate_certs: bool = True,
+                 patience: Patience | None = None) -> None:
         self.name = name
         self.endpoint = endpoint
         self._headers = {key: str(value) for key, value in (headers or {}).items()}
+        self._patience = patience or Patience(0)
         self._limits = Limits(ANSWER_SECONDS, ANSWER_BYTES, validate_certs)
         try:
             require_url(endpoint)
@@ -52,16 +73,31 @@ class JsonApi:
         if not 200 <= answer.status < 300:
             raise self.error(f"answers {method} {path} with {answer.status}: {_shown(answer.body)}")
 
-    def ask(self, method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None) -> Answer:
-        """One request, with a body that becomes JSON, and whatever the answer is."""
+    def ask(self, method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None, may_repeat: bool | None = None) -> Answer:
+        """A request, with a body that becomes JSON, and whatever the answer is.
+
+        :param may_repeat: whether it may arrive twice, by default as its method says.
+        """
         content = None if body is None else json.dumps(body).encode("utf-8")
         sent = {**self._headers, **({"Content-Type": "application/json"} if content else {}), **(headers or {})}
+        request = Request(method, self.endpoint.rstrip("/") + path, sent, content)
         try:
-            answer = fetch(Request(method, self.endpoint.rstrip("/") + path, sent, content), self._limits)
-        except HttpError as error:
-            raise self.error(f"cannot be asked ({method} {path}): {error}. Is its API on there?") from error
+            answer = self._patience.call(lambda: self._ask_once(request, path), method in IDEMPOTENT if may_repeat is None else may_repeat)
+        except _BusyError as busy:
+            answer = busy.answer
         if answer.truncated:
             raise self.error(f"answers more than {ANSWER_BYTES} bytes to {method} {path}: is this its API?")
+        return answer
+
+    def _ask_once(self, request: Request, path: str) -> Answer:
+        try:
+            answer = fetch(request, self._limits)
+        except NoAnswerError as error:
+            raise UnavailableError(str(self.error(f"cannot be asked ({request.method} {path}): {error}. Is its API on there?")), error.is_sent) from error
+        except HttpError as error:
+            raise self.error(f"cannot be asked ({request.method} {path}): {error}. Is its API on there?") from error
+        if answer.status in BUSY:
+            raise _BusyError(answer)
         return answer
 
     def error(self, what: str) -> LoadBalancerError:

@@ -9,6 +9,7 @@ Every member has a switch, which has to outlive a restart of the application. Wh
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import Callable, Mapping
 from urllib.parse import urlsplit
 
@@ -25,6 +26,7 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer im
     settings_of,
 )
 from ansible_collections.alwayson.upgrade.plugins.module_utils._out_members import OutMembers
+from ansible_collections.alwayson.upgrade.plugins.module_utils._patience import Patience
 
 # backends: pool to members, each with the URL that reaches it directly. The load balancer asks health_path of them, and sends to those that answer 200.
 # switch_path: PUT takes the member out, DELETE lets it in. live_path answers 200 also while the member is out.
@@ -41,14 +43,16 @@ class LameDuck:
     can_cut = False
 
     def __init__(self, name: str, endpoint: str, settings: Mapping[str, object], headers: Mapping[str, str],
-                 steady: Callable[[], float] = time.monotonic) -> None:
+                 steady: Callable[[], float] = time.monotonic, patience: Patience | None = None) -> None:
         self.name, self.endpoint = name, endpoint
         self._settings = settings_of(name, "none", settings, SETTINGS)
         for backend, members in self._settings["backends"].items():
             if not isinstance(members, Mapping):
                 raise LoadBalancerError(f"{name} has the pool {backend} as {members!r}: give each member's name, and the URL that reaches it directly")
+        # What members answer to their paths says how they are, 503 and silence too. The switch may be set twice.
         self._apis = {(backend, member): JsonApi(f"{backend}/{member}", str(url), headers)
                       for backend, members in self._settings["backends"].items() for member, url in members.items()}
+        self._patience = patience or Patience()
         self._steady = steady
         self._out = OutMembers(steady)
         self._came: dict[tuple[str, str], float] = {}
@@ -64,7 +68,7 @@ class LameDuck:
         require_members(f"{self.name} ({self.endpoint})", backend, self._settings["backends"][backend], changes)
         for member, change in changes.items():
             api = self._apis[backend, member]
-            api.change(IN if change == READY else OUT, self._settings["switch_path"])
+            self._patience.call(partial(api.change, IN if change == READY else OUT, self._settings["switch_path"]))
             self._out.ask(backend, {member: change})
             if change == READY:
                 self._came[backend, member] = self._steady()

@@ -66,7 +66,8 @@ def live_members(source: Mapping) -> tuple[frozenset[str], str]:
     if not isinstance(source, Mapping) or not {"load_balancers", "backend"} <= set(source):
         return frozenset(), f"rolling_live is {source!r}: give load_balancers (name, endpoint) and backend"
     try:
-        views = [balancer.read(source["backend"]) for balancer in open_load_balancers(source["load_balancers"])]
+        # It is called again soon, and the controller must not stand still meanwhile.
+        views = [balancer.read(source["backend"]) for balancer in open_load_balancers(source["load_balancers"], patience_seconds=0)]
     except LoadBalancerError as error:
         return frozenset(), str(error)
     pools = [view.backends[source["backend"]].members for view in views]

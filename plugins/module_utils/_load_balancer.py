@@ -108,10 +108,11 @@ class Backend:
 
 @dataclass(frozen=True)
 class View:
-    """A load balancer at one moment: the version of its software, and its backends by name."""
+    """A load balancer at one moment: the version of its software, its backends by name, and which process answered, 0 where it does not tell."""
 
     version: str
     backends: Mapping[str, Backend]
+    process: int = 0
 
 
 class LoadBalancer(Protocol):

@@ -8,20 +8,22 @@ from __future__ import annotations
 from typing import Any, Callable, Mapping, Sequence
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import HAPROXY, LoadBalancer, LoadBalancerError, require_distinct
+from ansible_collections.alwayson.upgrade.plugins.module_utils._patience import Patience
 
 HAPROXY_ONLY = ("master_endpoint", "state_file")
 
 
-def open_load_balancers(specs: Sequence[Mapping[str, Any]]) -> list[LoadBalancer]:
+def open_load_balancers(specs: Sequence[Mapping[str, Any]], patience_seconds: float | None = None) -> list[LoadBalancer]:
     """The load balancers; raise LoadBalancerError when one is given twice, or has an endpoint or a setting that its kind has not.
 
     :param specs: each ``{name, endpoint}``, with ``kind``, ``settings``, ``headers``, ``master_endpoint`` and ``state_file`` where they are given.
+    :param patience_seconds: for how long one that does not answer is asked again, see `Patience`.
     """
     require_distinct(specs)
-    return [open_load_balancer(spec) for spec in specs]
+    return [open_load_balancer(spec, patience_seconds) for spec in specs]
 
 
-def open_load_balancer(spec: Mapping[str, Any]) -> LoadBalancer:
+def open_load_balancer(spec: Mapping[str, Any], patience_seconds: float | None = None) -> LoadBalancer:
     """One of them."""
     kind = spec.get("kind") or HAPROXY
     if kind not in _CLASSES:
@@ -29,9 +31,10 @@ def open_load_balancer(spec: Mapping[str, Any]) -> LoadBalancer:
     foreign = [key for key in (("settings", "headers") if kind == HAPROXY else HAPROXY_ONLY) if spec.get(key)]
     if foreign:
         raise LoadBalancerError(f"{spec['name']} has {', '.join(foreign)}, which kind={kind} has not")
+    patience = Patience(patience_seconds)
     if kind == HAPROXY:
-        return _haproxy()(spec["name"], spec["endpoint"], spec.get("master_endpoint"), spec.get("state_file"))
-    return _CLASSES[kind]()(spec["name"], spec["endpoint"], spec.get("settings") or {}, spec.get("headers") or {})
+        return _haproxy()(spec["name"], spec["endpoint"], spec.get("master_endpoint"), spec.get("state_file"), patience=patience)
+    return _CLASSES[kind]()(spec["name"], spec["endpoint"], spec.get("settings") or {}, spec.get("headers") or {}, patience=patience)
 
 
 def _haproxy() -> type:

@@ -32,6 +32,7 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer im
     settings_of,
 )
 from ansible_collections.alwayson.upgrade.plugins.module_utils._out_members import OutMembers
+from ansible_collections.alwayson.upgrade.plugins.module_utils._patience import Patience, UnavailableError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._small_file import READABLE, SmallFileError, read_json, replace
 from ansible_collections.alwayson.upgrade.plugins.module_utils._waiting import wait_for
 
@@ -64,7 +65,7 @@ class Nginx:
 
     def __init__(self, name: str, endpoint: str, settings: Mapping[str, object], headers: Mapping[str, str],
                  steady: Callable[[], float] = time.monotonic, sleep: Callable[[float], None] = time.sleep,
-                 workers: Callable[[int], list[Worker]] | None = None) -> None:
+                 workers: Callable[[int], list[Worker]] | None = None, patience: Patience | None = None) -> None:
         self.name, self.endpoint = name, endpoint
         if headers:
             raise self._error("has headers, and nginx has no API")
@@ -74,10 +75,11 @@ class Nginx:
         self._file = ConfigFile(endpoint[len("file:"):], self._error)
         self._steady, self._sleep, self._workers = steady, sleep, workers or workers_of
         self._out = OutMembers(steady)
+        self._patience = patience or Patience()
 
     def read(self, backend: str | None = None) -> View:
         """See `LoadBalancer.read`: what the file says, which the workers have read."""
-        text, workers = self._loaded()
+        text, workers = self._patience.call(self._loaded)
         upstreams = parse_upstreams(text)
         if backend is not None and backend not in upstreams:
             raise self._error(f"has no upstream {backend!r} in its file: it has {', '.join(sorted(upstreams)) or 'none'}")
@@ -155,7 +157,8 @@ class Nginx:
         """Whether the workers that take requests have read the file as it is: begun by a reload of ours that left it so, or after its last change."""
         serving = _serving(workers)
         if not serving:
-            raise self._error(f"has no worker that takes requests under the process of {self._settings['pid_file']}: is it running, with a master process?")
+            raise self._unavailable(f"has no worker that takes requests under the process of {self._settings['pid_file']}: "
+                                    "is it running, with a master process?")
         ours = self._begun_with(text)
         changed = os.stat(self._file.path).st_mtime
         return all(_key(worker) in ours or worker.began > changed + START_PRECISION_SECONDS for worker in serving)
@@ -178,7 +181,11 @@ class Nginx:
             with open(path, encoding="ascii") as file:
                 return int(file.read())
         except (OSError, ValueError) as error:
-            raise self._error(f"has no process id in {path} ({error}): is it running here, and is that the pid_file of its configuration?") from error
+            raise self._unavailable(f"has no process id in {path} ({error}): is it running here, and is that the pid_file of its configuration?") from error
+
+    def _unavailable(self, what: str) -> UnavailableError:
+        """It is being restarted, perhaps."""
+        return UnavailableError(str(self._error(what)))
 
     def _error(self, what: str) -> LoadBalancerError:
         return LoadBalancerError(f"{self.name} ({self.endpoint}) {what}")

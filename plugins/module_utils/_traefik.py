@@ -20,6 +20,7 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._config_file impo
 from ansible_collections.alwayson.upgrade.plugins.module_utils._json_api import JsonApi
 from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import DOWN, READY, UNCHECKED, UP, Backend, Member, View, settings_of
 from ansible_collections.alwayson.upgrade.plugins.module_utils._out_members import OutMembers
+from ansible_collections.alwayson.upgrade.plugins.module_utils._patience import Patience
 from ansible_collections.alwayson.upgrade.plugins.module_utils._waiting import wait_for
 
 APPLIED_SECONDS, APPLIED_PAUSE_SECONDS = 10.0, 0.1
@@ -37,10 +38,11 @@ class Traefik:
     can_cut = False
 
     def __init__(self, name: str, endpoint: str, settings: Mapping[str, object], headers: Mapping[str, str],
-                 steady: Callable[[], float] = time.monotonic, sleep: Callable[[float], None] = time.sleep) -> None:
+                 steady: Callable[[], float] = time.monotonic, sleep: Callable[[float], None] = time.sleep,
+                 patience: Patience | None = None) -> None:
         self.name, self.endpoint = name, endpoint
         self._settings = settings_of(name, "traefik", settings, SETTINGS)
-        self._api = JsonApi(name, endpoint, headers)
+        self._api = JsonApi(name, endpoint, headers, patience=patience or Patience())
         self._file = ConfigFile(self._settings["file"], self._api.error)
         self._steady, self._sleep = steady, sleep
         self._version: str | None = None

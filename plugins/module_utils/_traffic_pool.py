@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Drives one pool on all load balancers in step: looks, changes, waits, and puts back what it changed.
 
-Whatever was asked for has to be seen, and to stay so: each look compares. Time is the caller's: see `Clock`.
+Whatever was asked for has to be seen, and to stay so: each look compares. What a reload has lost is asked for again: a process that takes over has read the
+state file before the last change was written to it. Time is the caller's: see `Clock`.
 """
 
 from __future__ import annotations
@@ -28,6 +29,9 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic import C
 FIRST_POLL_SECONDS, LONGEST_POLL_SECONDS, POLL_GROWTH = 0.05, 0.5, 1.3
 PUT_BACK_ATTEMPTS, PUT_BACK_PAUSE_SECONDS = 2, 1.0
 
+# Reloads that may follow one another without a look that finds everything as it was set.
+MOST_RELOADS = 5
+
 # The administrative state in which a member is seen after a change that is none itself.
 _SEEN_AS = {PROBATION: DRAIN, CUT: MAINT}
 
@@ -35,7 +39,7 @@ Place = tuple  # (load balancer, member)
 
 
 class DriftError(Exception):
-    """A member is not in the state that it was set to: the load balancer was reloaded, or somebody else changes it too."""
+    """A member is not in the state that it was set to: someone else changes it, or the load balancer forgets it again and again."""
 
 
 class Clock(NamedTuple):
@@ -62,6 +66,8 @@ class DrivenPool:
         self._members = tuple(members)
         self._clock = clock
         self._wanted: dict[str, dict[str, str]] = {}
+        self._asked: dict[str, dict[str, str]] = {}
+        self._processes: dict[str, int] = {}
         self._undo: dict[str, dict[str, str]] = {}
         self.now: Mapping[str, Backend] = self._read()
         self.before = self.now
@@ -72,15 +78,27 @@ class DrivenPool:
         return self.now[balancer].members[name]
 
     def look(self) -> None:
-        """Read all load balancers again; raise DriftError when a member is not in the state that it was set to."""
-        self.now = self._read()
-        for balancer, wanted in self._wanted.items():
-            for name, admin in wanted.items():
-                found = self.member((balancer, name)).admin
-                if found != admin:
-                    raise DriftError(
-                        f"{balancer} has {self.backend}/{name} in {found} although it was set to {admin}: it was reloaded, or somebody else changes it"
-                    )
+        """Read all load balancers again, and ask again for what a reload has lost; raise DriftError when a member is not in the state that it was set to."""
+        for _reload in range(MOST_RELOADS):
+            before = dict(self._processes)
+            self.now = self._read()
+            lost = self._lost()
+            if not lost:
+                return
+            for balancer, names in lost.items():
+                if self._processes[balancer] == before[balancer]:
+                    raise self._drift(balancer, names[0])
+                self._balancers[balancer].apply(self.backend, {name: self._asked[balancer][name] for name in names})
+        raise self._drift(*next((balancer, names[0]) for balancer, names in lost.items()))
+
+    def _lost(self) -> dict[str, list[str]]:
+        """The members that are not in the state that they were set to, by load balancer."""
+        lost = {balancer: [name for name, admin in wanted.items() if self.member((balancer, name)).admin != admin] for balancer, wanted in self._wanted.items()}
+        return {balancer: names for balancer, names in lost.items() if names}
+
+    def _drift(self, balancer: str, name: str) -> DriftError:
+        return DriftError(f"{balancer} has {self.backend}/{name} in {self.member((balancer, name)).admin} although it was set to "
+                          f"{self._wanted[balancer][name]}: it was reloaded, or somebody else changes it")
 
     def change(self, changes: Changes) -> None:
         """Make one atomic step on each load balancer, right after one another, and look."""
@@ -94,6 +112,8 @@ class DrivenPool:
             for name in asked:
                 undo.setdefault(name, self.member((balancer, name)).admin)
             self._wanted.setdefault(balancer, {}).update({name: _SEEN_AS.get(change, change) for name, change in asked.items()})
+            # Sessions are closed in maintenance, which was asked for before.
+            self._asked.setdefault(balancer, {}).update({name: change for name, change in asked.items() if change != CUT})
             self._balancers[balancer].apply(self.backend, asked)
         self.look()
 
@@ -123,7 +143,7 @@ class DrivenPool:
                 left[balancer] = f"{balancer} could NOT be put back ({problem}); do it there: {self._balancers[balancer].command(self.backend, states)}"
         back = [balancer for balancer in self._undo if balancer not in left]
         for balancer in back:
-            del self._wanted[balancer], self._undo[balancer]
+            del self._wanted[balancer], self._asked[balancer], self._undo[balancer]
         self.changed_at = self.changed_at if left else None
         return ". ".join([*([f"The state before is back on {', '.join(back)}"] if back else []), *left.values()])
 
@@ -136,7 +156,9 @@ class DrivenPool:
         """The backend on every load balancer; an unknown member is an error that names the ones that are known."""
         pools = {}
         for balancer in self._balancers.values():
-            pool = balancer.read(self.backend).backends[self.backend]
+            view = balancer.read(self.backend)
+            pool = view.backends[self.backend]
+            self._processes[balancer.name] = view.process
             require_members(f"{balancer.name} ({balancer.endpoint})", self.backend, pool.members, self._members)
             pools[balancer.name] = pool
         return pools

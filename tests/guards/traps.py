@@ -39,4 +39,16 @@ TRAPS = (
          "    if False:\n        raise LoadBalancerError(f\"{balancer} has no member"),)),
     Guard("two load balancers", "the proof of the first one counts for all", ("tests/unit/module_utils", f"{REAL}/test_traffic_real.py"), (
         (f"{CORE}/_traffic_pool.py", "for balancer in self.now for name in members):", "for balancer in list(self.now)[:1] for name in members):"),)),
+    Guard("reload, reads", "HAProxy's master starts itself anew: what it did not answer is not asked again", ("tests/unit/module_utils/test_haproxy.py",), (
+        (f"{CORE}/_patience.py", "                if error.may_be_done and not may_repeat:\n", "                if True:\n"),)),
+    Guard("reload, cut short", "an answer that is cut short counts as one", ("tests/unit/module_utils/test_haproxy.py",), (
+        (f"{CORE}/_haproxy_runtime.py", "        if not self._is_whole(answer):\n", "        if False:\n"),)),
+    Guard("reload, proof", "the process that a reload replaces proves a state", ("tests/unit/module_utils/test_haproxy_workers.py",), (
+        (f"{CORE}/_haproxy_workers.py", "        if view.process and view.process not in workers.current:\n", "        if False:\n"),)),
+    Guard("reload, lost changes", "what a reload has lost is not asked for again", ("tests/unit/module_utils/test_traffic_out.py",), (
+        (f"{CORE}/_traffic_pool.py", "                if self._processes[balancer] == before[balancer]:\n", "                if True:\n"),)),
+    Guard("changes, twice", "a change that must not be made twice is asked for again", ("tests/unit/module_utils/test_json_api.py",), (
+        (f"{CORE}/_patience.py", "                if error.may_be_done and not may_repeat:\n                    raise\n", ""),)),
+    Guard("places", "every member that is drained takes a session", ("tests/unit/module_utils/test_session_places.py",), (
+        (f"{CORE}/_session_places.py", "PLACES = 4", "PLACES = 400"),)),
 )

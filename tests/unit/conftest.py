@@ -9,6 +9,8 @@ import os
 import sys
 from pathlib import Path
 
+import pytest
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 COLLECTIONS = REPOSITORY / "build" / "collections"
 
@@ -23,3 +25,11 @@ def link_collection() -> None:
 
 link_collection()
 sys.path.insert(0, str(COLLECTIONS))
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch):
+    """No test waits for a load balancer that does not answer, unless it says for how long."""
+    from ansible_collections.alwayson.upgrade.plugins.module_utils import _patience
+
+    monkeypatch.setattr(_patience, "SECONDS", 0.0)

@@ -80,6 +80,7 @@ class FakeLoadBalancer:
         self.servers = servers
         self.lines: list[dict[str, str]] = []
         self.reads = 0
+        self.process = 1
         self.unreachable = False
         self.forgetful = False
         self.on_read: Callable[[FakeLoadBalancer], None] = lambda balancer: None
@@ -92,7 +93,7 @@ class FakeLoadBalancer:
         self._require_reachable()
         if backend != BACKEND:
             raise LoadBalancerError(f"{self.name} has no backend {backend!r}")
-        return View("fake", {BACKEND: Backend({name: self._member(server) for name, server in self.servers.items()}, "SRV")})
+        return View("fake", {BACKEND: Backend({name: self._member(server) for name, server in self.servers.items()}, "SRV")}, self.process)
 
     def apply(self, backend: str, changes: dict[str, str]) -> None:
         assert backend == BACKEND
@@ -104,6 +105,12 @@ class FakeLoadBalancer:
 
     def command(self, backend: str, changes: dict[str, str]) -> str:
         return f"fakectl {self.name} {backend} " + " ".join(f"{name}={change}" for name, change in changes.items())
+
+    def reload(self, **states: str) -> None:
+        """Another process takes over, with these servers in the states that it has read before the last change."""
+        self.process += 1
+        for name, admin in states.items():
+            self.servers[name].admin = admin
 
     def admin(self) -> dict[str, str]:
         return {name: server.admin for name, server in self.servers.items()}

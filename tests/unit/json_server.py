@@ -38,13 +38,17 @@ class Reply(NamedTuple):
     headers: dict[str, str] = {}
 
 
+# The connection ends without an answer, as when the server is replaced in this moment.
+DROPPED = Reply(0)
+
+
 class JsonServer:
     """`routes` has for each ``METHOD /path`` a Reply, what a good one says, or a function of the request that makes either. Else it is 404."""
 
-    def __init__(self, routes: dict[str, Any] | None = None) -> None:
+    def __init__(self, routes: dict[str, Any] | None = None, port: int = 0) -> None:
         self.routes: dict[str, Any | Callable[[Asked], Any]] = dict(routes or {})
         self.requests: list[Asked] = []
-        self._listener = _Listener(("127.0.0.1", 0), _Handler)
+        self._listener = _Listener(("127.0.0.1", port), _Handler)
         self._listener.owner = self
         self._thread = threading.Thread(target=self._listener.serve_forever, args=(0.01,), daemon=True)
 
@@ -91,6 +95,9 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode("utf-8")
         headers = {name.lower(): value for name, value in self.headers.items()}
         status, content, extra = self.server.owner.reply(Asked(self.command, self.path, headers, body))
+        if status == DROPPED.status:
+            self.close_connection = True
+            return
         sent = b"" if content is None else (content if isinstance(content, str) else json.dumps(content)).encode("utf-8")
         self.send_response(status)
         for name, value in {**extra, "Content-Length": str(len(sent))}.items():

@@ -11,8 +11,9 @@ import json
 import pytest
 from ansible_collections.alwayson.upgrade.plugins.module_utils._caddy import NOTE, Caddy, find_proxies, member_name
 from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import DRAIN, MAINT, PROBATION, READY, UNCHECKED, LoadBalancerError
+from ansible_collections.alwayson.upgrade.plugins.module_utils._patience import Patience
 from fake_load_balancer import Time
-from json_server import JsonServer, Reply
+from json_server import DROPPED, JsonServer, Reply
 
 POLICY = "/id/app/load_balancing/selection_policy"
 
@@ -56,7 +57,7 @@ class Api:
         return Reply(200)
 
     def opened(self, **settings):
-        return Caddy("lb1", self.server.url, settings, {}, self.time.clock.steady, self.time.sleep)
+        return Caddy("lb1", self.server.url, settings, {}, self.time.clock.steady, self.time.sleep, Patience(20, self.time.clock.steady, self.time.sleep))
 
 
 @pytest.fixture(name="api")
@@ -143,6 +144,18 @@ def test_a_change_that_somebody_else_made_meanwhile_is_not_undone(api):
     api.opened().apply("app", {"10.0.0.1:80": MAINT})
     assert api.policy["weights"] == [0, 1, 7] and [asked.json["weights"] for asked in api.server.changes] == [[0, 1, 0], [0, 1, 7]]
     assert api.time.now - began == pytest.approx(0.1)
+
+
+def test_a_change_without_an_answer_arrives_at_most_once(api):
+    """The second one is meant for a configuration that is gone: Caddy refuses it, and what is there then is as it was asked for."""
+    def lost(asked):
+        api.before_patch = lambda asked: None
+        assert api.patch(asked).status == 200
+        return DROPPED
+
+    api.before_patch = lost
+    api.opened().apply("app", {"10.0.0.1:80": MAINT})
+    assert api.policy["weights"][0] == 0 and len(api.server.changes) == 2
 
 
 def test_a_pool_that_others_change_all_the_time_is_given_up(api):

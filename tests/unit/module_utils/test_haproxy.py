@@ -6,16 +6,20 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import socket
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _haproxy_runtime
 from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy import Haproxy, HaproxyError
+from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy_runtime import HaproxyUnavailableError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import CUT, DRAIN, MAINT, PROBATION, READY, LoadBalancerError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancers import open_load_balancers
+from ansible_collections.alwayson.upgrade.plugins.module_utils._patience import Patience
 
 RECORDED = (Path(__file__).resolve().parents[1] / "data" / "haproxy-2.8.txt").read_text(encoding="utf-8")
 LINES_OF_CHANGES = [
@@ -150,9 +154,8 @@ def test_an_unknown_backend_is_an_error_that_names_the_ones_there_are(runtime):
         balancer.read("nope")
 
 
-NO_VIEWS = [
-    "HTTP/1.1 400 Bad request\r\n\r\n", "\n", "Name: HAProxy\n\n", RECORDED[:-1], RECORDED + "more", RECORDED.replace("\napp,up,0", "\napp,up,many"),
-]
+NO_VIEWS = ["\n", "Name: HAProxy\n\n", RECORDED + "more\n\n", RECORDED.replace("\napp,up,0", "\napp,up,many")]
+CUT_SHORT = ["HTTP/1.1 400 Bad request\r\n\r\n", RECORDED[:-1], RECORDED[:300], RECORDED + "more"]
 
 
 @pytest.mark.parametrize("answer", NO_VIEWS)
@@ -160,6 +163,71 @@ def test_what_is_no_view_is_an_error(runtime, answer):
     _server, balancer = runtime(says(answer))
     with pytest.raises(HaproxyError, match=r"lb1 \(tcp://.*cannot be understood"):
         balancer.read("app")
+
+
+@pytest.mark.parametrize("answer", CUT_SHORT)
+def test_an_answer_without_its_end_is_no_answer(runtime, answer):
+    """A process that ends, as HAProxy's master does at each reload, leaves it so."""
+    _server, balancer = runtime(says(answer))
+    with pytest.raises(HaproxyUnavailableError, match=r"lb1 \(tcp://.*broke off its answer to 'show info;show servers state app;.*was it restarted"):
+        balancer.read("app")
+
+
+# -- asked again
+
+def in_turn(*scripts):
+    """Each connection has a script of its own; the last one's is for all that follow."""
+    rest = list(scripts)
+    return lambda connection, line: (rest.pop(0) if len(rest) > 1 else rest[0])(connection, line)
+
+
+def hangs_up(_connection, _line):
+    """As a listener does whose process is replaced."""
+
+
+@pytest.mark.parametrize("trouble", [hangs_up, says(RECORDED[:300])])
+def test_what_reads_is_asked_again_until_there_is_a_whole_answer(runtime, trouble):
+    server, balancer = runtime(in_turn(trouble, trouble, says(RECORDED)), patience=Patience(10))
+    assert len(balancer.read("app").backends["app"].members) == 11
+    assert server.lines == ["show info;show servers state app;show stat app 6 -1"] * 3
+
+
+def test_a_change_of_a_state_is_asked_for_again(runtime):
+    """Set twice, a server is in the same state."""
+    server, balancer = runtime(in_turn(hangs_up, obeys), patience=Patience(10))
+    balancer.apply("app", {"s1": DRAIN})
+    assert server.lines == ["set server app/s1 state drain"] * 2
+
+
+def test_a_refusal_is_not_asked_again(runtime):
+    server, balancer = runtime(says("No such server.\n\n"), patience=Patience(10))
+    with pytest.raises(HaproxyError, match="No such server"):
+        balancer.apply("app", {"s1": DRAIN})
+    assert len(server.lines) == 1
+
+
+def test_one_that_is_started_is_waited_for(tmp_path):
+    path = tmp_path / "admin.sock"
+    seen = []
+    with ThreadPoolExecutor(1) as user, socket.socket(socket.AF_UNIX) as listener:
+        reading = user.submit(lambda: Haproxy("lb1", f"unix:{path}", patience=Patience(20, sleep=lambda seconds: (seen.append(seconds), time.sleep(0.01)))).read("app"))
+        while not seen and not reading.done():
+            time.sleep(0.01)
+        listener.bind(str(path))
+        listener.listen()
+        with Runtime(listener, says(RECORDED)):
+            assert reading.result(20).process
+
+
+def test_the_master_that_has_begun_another_worker_has_all_read_anew(runtime):
+    """The worker that answered has been replaced meanwhile: what it was told may be lost, and it is not what counts."""
+    worker, balancer = runtime(says(RECORDED), patience=Patience(10))
+    pid = int(re.search(r"^Pid: (\d+)$", RECORDED, re.MULTILINE)[1])
+    processes = "#<PID> <type>\n1 master 0\n# workers\n{} worker 0\n# programs\n\n"
+    master, other = runtime(in_turn(says(processes.format(pid + 1)), hangs_up, says(processes.format(pid))))
+    both = Haproxy("lb1", balancer.endpoint, other.endpoint, patience=Patience(10))
+    assert both.read("app").process == pid
+    assert len(worker.lines) == 3 and master.lines == ["show proc"] * 3
 
 
 # -- the connection

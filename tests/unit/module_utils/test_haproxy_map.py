@@ -54,7 +54,7 @@ class Fake(Haproxy):
         super().__init__("lb1", "unix:/run/lb1")
         self.answers, self.lines = answers, []
 
-    def ask(self, line):
+    def tell_once(self, line):
         self.lines.append(line)
         return self.answers.get(line, "\n")
 

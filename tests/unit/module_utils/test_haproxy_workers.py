@@ -5,11 +5,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy_stat import AnswerError
-from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy_workers import OldWorkers, parse_old_workers, parse_streams
+from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy_workers import OldWorkers, parse_streams, parse_workers
 from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import READY, UP, Backend, Member, View
-from fake_load_balancer import Time
+from ansible_collections.alwayson.upgrade.plugins.module_utils._patience import UnavailableError
 
 PROCESSES = """\
 #<PID>          <type>          <reloads>       <uptime>        <version>
@@ -38,26 +40,26 @@ def stat(*servers, clients=0):
     return HEADER + "\n".join(rows) + "\n\n"
 
 
-def test_only_old_workers_are_old():
-    assert parse_old_workers(PROCESSES) == [1233, 1240]
-    assert parse_old_workers(PROCESSES.replace("# old workers\n", "")) == []
+def test_current_and_old_workers_are_told_apart():
+    assert parse_workers(PROCESSES) == ((1271,), (1233, 1240))
+    assert parse_workers(PROCESSES.replace("# old workers\n", "")) == ((1271, 1233, 1240), ())
 
 
 @pytest.mark.parametrize("answer", ["", "Unknown command: 'show proc'", "\n"])
 def test_what_is_no_masters_answer_is_refused(answer):
     with pytest.raises(AnswerError, match="is this the master's socket"):
-        parse_old_workers(answer)
+        parse_workers(answer)
 
 
 def master(answers):
     """A master process that answers so, and what it was asked."""
-    asked, time = [], Time()
+    asked = []
 
     def ask(line):
         asked.append(line)
         return answers[line]
 
-    return OldWorkers(ask, time.clock.steady, time.sleep), asked
+    return OldWorkers(ask, ask), asked
 
 
 def members_of(workers):
@@ -97,24 +99,34 @@ def test_where_one_connection_has_several_requests_the_streams_are_counted():
         *[("127.0.0.1:1001", "s1")] * 3, ("127.0.0.1:1002", "<none>"), ("unix:2", "<none>")]
 
 
-@pytest.mark.parametrize("answer", ["", "Can't connect to the target CLI!\n", HEADER + "app,s1,0\n"])
-def test_a_worker_that_is_about_to_end_is_waited_for_and_one_that_goes_on_so_is_an_error(answer):
+@pytest.mark.parametrize("answer", ["Can't connect to the target CLI!\n\n", HEADER + "app,s1,0\n\n"])
+def test_a_worker_that_is_about_to_end_is_to_be_asked_again_and_one_that_has_ended_has_nothing(answer):
     answers = {"show proc": PROCESSES, "@!1233 show stat -1 7 -1": answer, "@!1240 show stat -1 7 -1": stat(("s1", 1), clients=2)}
-    workers, asked = master(answers)
-    with pytest.raises(AnswerError):
+    workers, _asked = master(answers)
+    with pytest.raises(UnavailableError, match="process 1233 is an old worker that cannot be asked"):
         members_of(workers)
-    assert asked.count("@!1233 show stat -1 7 -1") > 10
 
     class Ends(dict):
-        """Asked three times, the first old worker is gone."""
+        """Once it was asked, the first old worker is gone."""
 
         def __getitem__(self, line):
-            if asked.count("@!1233 show stat -1 7 -1") == 3:
+            if line in asked[:-1] and line == "show proc":
                 self["show proc"] = PROCESSES.replace("1233            worker          3               0d00h00m43s     2.8.25-5cf5d0683\n", "")
             return super().__getitem__(line)
 
     workers, asked = master(Ends(answers))
-    assert members_of(workers)["s1"].sessions == 2 and asked.count("@!1233 show stat -1 7 -1") == 3
+    assert members_of(workers)["s1"].sessions == 2 and asked.count("@!1233 show stat -1 7 -1") == 1
+
+
+@pytest.mark.parametrize("process", [1233, 1300])
+def test_what_another_process_than_the_current_worker_answers_is_no_proof(process):
+    """A reload is under way: the new worker has read the state file already, and does not know what the old one was told since."""
+    workers, asked = master({"show proc": PROCESSES})
+    with pytest.raises(UnavailableError, match=rf"process {process} answered, and the master has process 1271 at work"):
+        workers.added_to(replace(VIEW, process=process), "app")
+    assert asked == ["show proc"]
+    workers, _asked = master({"show proc": PROCESSES, "@!1233 show stat -1 7 -1": stat(), "@!1240 show stat -1 7 -1": stat()})
+    assert workers.added_to(replace(VIEW, process=1271), "app").process == 1271
 
 
 def test_all_of_them_are_told():

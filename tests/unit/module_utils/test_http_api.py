@@ -12,7 +12,7 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils import _http_api
 from ansible_collections.alwayson.upgrade.plugins.module_utils._http_api import HttpApi, NginxPlus, fill
 from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import DOWN, DRAIN, MAINT, PROBATION, READY, UNCHECKED, UP, LoadBalancerError
 from fake_load_balancer import Time
-from json_server import JsonServer, Reply
+from json_server import DROPPED, JsonServer, Reply
 
 CHANGE = {"ready": {"path": "/pools/{backend}/{key}/on"}, "drain": {"method": "PUT", "path": "/pools/{backend}/{key}", "body": {"mode": "drain"}},
           "maint": {"method": "DELETE", "path": "/pools/{backend}/{key}"}}
@@ -76,6 +76,20 @@ def test_all_pools_are_those_that_were_set(api, backends, lines):
 def test_a_change_is_one_request_with_percent_encoded_words(api, change, line, body):
     api.opened().apply("app", {"s1": change})
     assert [(asked.line, asked.body, asked.headers["x-token"]) for asked in api.server.changes] == [(line, body, "t")]
+
+
+@pytest.mark.parametrize("is_done", [True, False])
+def test_a_change_without_an_answer_is_looked_at_before_it_is_asked_for_once_more(api, is_done):
+    """A POST may not arrive twice without need."""
+    answers = [DROPPED, Reply(204)]
+
+    def bring_in(asked):
+        api.rows[1]["admin"] = "ready" if is_done or len(answers) == 1 else "drain"
+        return answers.pop(0)
+
+    api.server.routes["POST /pools/app/2/on"] = bring_in
+    api.opened().apply("app", {"s2": READY})
+    assert [asked.line for asked in api.server.changes] == ["POST /pools/app/2/on"] * (1 if is_done else 2)
 
 
 def test_members_are_changed_one_after_the_other_and_the_first_that_fails_ends_it(api):

@@ -5,13 +5,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 
 import pytest
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _json_api
 from ansible_collections.alwayson.upgrade.plugins.module_utils._json_api import JsonApi
 from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import LoadBalancerError
-from json_server import JsonServer, Reply
+from ansible_collections.alwayson.upgrade.plugins.module_utils._patience import Patience, UnavailableError
+from fake_load_balancer import Time
+from json_server import DROPPED, JsonServer, Reply
 from probe_servers import closed_port
 
 
@@ -132,3 +135,66 @@ def test_certificates_are_checked_unless_it_is_said_otherwise(monkeypatch, valid
     monkeypatch.setattr(_json_api, "fetch", lambda request, given: limits.append(given) or _json_api.Answer(200, [], "{}", False, 0.0))
     JsonApi("lb1", "https://10.0.0.11", validate_certs=validate).get("/a")
     assert limits == [_json_api.Limits(5.0, 32 * 1024 * 1024, validate)]
+
+
+# -- asked again
+
+def in_turn(*replies):
+    """The last one is for all requests that follow."""
+    rest = list(replies)
+    return lambda asked: rest.pop(0) if len(rest) > 1 else rest[0]
+
+
+def patient(server):
+    time = Time()
+    return JsonApi("lb1", server.url, patience=Patience(20, time.clock.steady, time.sleep)), time
+
+
+@pytest.mark.parametrize("trouble", [DROPPED, Reply(503), Reply(429, "slow down", {"Retry-After": "3"})])
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
+def test_a_request_that_may_arrive_twice_is_sent_again(server, trouble, method):
+    server.routes[f"{method} /a"] = in_turn(trouble, trouble, {"b": 1})
+    api, time = patient(server)
+    assert api.ask(method, "/a").status == 200 and server.lines() == [f"{method} /a"] * 3
+    assert time.now - 100 == 6 if trouble.status == 429 else time.now > 100
+
+
+@pytest.mark.parametrize("method", ["POST", "PATCH"])
+@pytest.mark.parametrize(("trouble", "is_repeated"), [(DROPPED, False), (Reply(503), False), (Reply(503, "", {"Retry-After": "1"}), True)])
+def test_another_one_only_when_it_was_not_carried_out(server, method, trouble, is_repeated):
+    server.routes[f"{method} /a"] = in_turn(trouble, {})
+    api, _time = patient(server)
+    if is_repeated:
+        api.change(method, "/a")
+    else:
+        with pytest.raises(LoadBalancerError, match="connection closed without an answer|with 503: nothing"):
+            api.change(method, "/a")
+    assert len(server.requests) == 1 + is_repeated
+    api.ask(method, "/a", may_repeat=True)
+
+
+def test_an_api_that_is_started_is_waited_for():
+    """Nothing has arrived, so a POST is sent again, too."""
+    port = closed_port()
+    with contextlib.ExitStack() as started:
+        servers = []
+        start = lambda seconds: servers.append(started.enter_context(JsonServer({"POST /a": {}}, port)))  # noqa: E731
+        JsonApi("lb1", f"http://127.0.0.1:{port}", patience=Patience(20, sleep=start)).change("POST", "/a")
+        assert [server.lines() for server in servers] == [["POST /a"]]
+
+
+def test_what_stays_busy_is_an_answer_in_the_end(server):
+    server.routes["GET /a"] = Reply(503, "later")
+    api, time = patient(server)
+    with pytest.raises(LoadBalancerError, match="answers GET /a with 503: later"):
+        api.get("/a")
+    assert time.now - 100 == 20 and len(server.requests) > 10
+
+
+def test_without_patience_an_answer_is_an_answer(server):
+    """Of a member, or of Patroni, 503 says how it is."""
+    server.routes["GET /a"] = in_turn(Reply(503), {})
+    assert JsonApi("lb1", server.url).ask("GET", "/a").status == 503 and len(server.requests) == 1
+    server.routes["GET /b"] = DROPPED
+    with pytest.raises(UnavailableError):
+        JsonApi("lb1", server.url).ask("GET", "/b")
