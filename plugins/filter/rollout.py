@@ -62,6 +62,7 @@ class FilterModule:
             "unsealed_plan": _explained(plan_file.unseal),
             "plan_drift": _explained(plan_file.drift),
             "member_outcomes": _explained(outcomes.member_outcomes),
+            "probe_figures": _explained(outcomes.probe_figures),
             "held_problems": _explained(outcomes.held_problems),
             "unprepared": _explained(outcomes.unprepared),
             "database_outcomes": _explained(outcomes.database_outcomes),

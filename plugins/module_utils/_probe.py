@@ -20,12 +20,14 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils import _probe_rec
 from ansible_collections.alwayson.upgrade.plugins.module_utils._probe_capacity import CapacitySampler
 from ansible_collections.alwayson.upgrade.plugins.module_utils._probe_client import Client, Exchange, give_up, tls_context
 from ansible_collections.alwayson.upgrade.plugins.module_utils._probe_plan import Pacer, Plan, ProbeError, Seat
-from ansible_collections.alwayson.upgrade.plugins.module_utils._probe_result import Windows, final_figures, live_figures
+from ansible_collections.alwayson.upgrade.plugins.module_utils._probe_result import VOID_SEND_LAG, Windows, final_figures, live_figures
 
 # After a stall of the prober itself, let answers in between the requests that it has to catch up with.
 BURST = 50
 LIVE_SECONDS = 1.0
 NAMES_SECONDS = 5.0
+# A request that is sent later than this asks about another moment than it was meant for.
+LATE_SECONDS = 1.0
 
 
 class ProbeLoop(asyncio.SelectorEventLoop):
@@ -57,7 +59,9 @@ class Engine:
         self._pacer = Pacer(plan.rate, plan.max_requests, plan.max_seconds)
         self._versions = outcomes.VersionOrder(plan.towards)
         self._waiting: deque[Exchange] = deque()
-        self._origin = loop.time()
+        self._origin = self._wake_at = loop.time()
+        self._stalled = 0.0
+        self._late = min(LATE_SECONDS, plan.objective / 2)
         self._done = loop.create_future()
         self._timer: asyncio.Handle | None = None
         tls = tls_context(plan.validate_certs) if any(target.tls for target in plan.targets) else None
@@ -71,7 +75,7 @@ class Engine:
 
     async def run(self) -> None:
         """Send everything, wait for everything."""
-        self._origin = self._loop.time()
+        self._origin = self._wake_at = self._loop.time()
         self._timer = self._loop.call_soon(self._tick)
         try:
             await self._done
@@ -81,7 +85,9 @@ class Engine:
                 client.close()
 
     def stop(self) -> None:
-        """Send nothing more. What is under way still gets its time."""
+        """Send nothing more. What is under way still gets its time; what should have been sent by now, but was not, is noted as that."""
+        for index in self._pacer.due(self.elapsed, self._pacer.limit):
+            self._send(index, late=VOID_SEND_LAG)
         self._pacer.stop()
         if self._timer is not None:
             self._wake_now()
@@ -89,49 +95,69 @@ class Engine:
     def answered(self, exchange: Exchange) -> None:
         """Judge a whole answer."""
         self._end(exchange)
-        parser, latency = exchange.parser, self._latency(exchange)
+        parser = exchange.parser
         outcome = outcomes.outcome_of_status(parser.status, exchange.client.entry.statuses)
-        if outcome == outcomes.OK and latency > self._plan.objective:
+        if outcome == outcomes.OK and self._latency(exchange) > self._plan.objective:
             outcome = outcomes.TIMEOUT
         version = self._version_in(exchange)
-        self.record.finish(exchange.index, outcome, latency, version)
+        self._note(exchange, outcome, version)
         if version:
             self._watch_version(exchange, version)
 
     def failed(self, exchange: Exchange, outcome: int) -> None:
         """Note a request that got no whole answer."""
         self._end(exchange)
-        self.record.finish(exchange.index, outcome, self._latency(exchange))
+        self._note(exchange, outcome)
+
+    def _note(self, exchange: Exchange, outcome: int, version: str = "") -> None:
+        """Note how it ended. The time for which the prober itself stood still is charged to nobody else."""
+        latency, own = self._latency(exchange), self._stalled - exchange.stalled_before
+        if outcome == outcomes.TIMEOUT:
+            excused = latency - own <= self._plan.objective and own > 0
+        else:
+            excused = outcome != outcomes.OK and own > self._late
+        self.record.finish(exchange.index, outcomes.UNSEEN if excused else outcome, latency, version)
 
     def _end(self, exchange: Exchange) -> None:
+        self._notice_stall()
         exchange.ended = True
         if self._pacer.next_at() is None:
             self._wake_now()
 
+    def _notice_stall(self) -> None:
+        """Add up the time by which this process woke later than it wanted to: stopped, or without a processor."""
+        late = self._loop.time() - self._wake_at
+        if late > VOID_SEND_LAG:
+            self._stalled += late
+            self._wake_at = self._loop.time()
+
     def _wake_now(self) -> None:
         self._timer.cancel()
+        self._wake_at = self._loop.time()
         self._timer = self._loop.call_soon(self._tick)
 
     def _tick(self) -> None:
+        self._notice_stall()
         for index in self._pacer.due(self.elapsed, BURST):
             self._send(index)
         self._expire()
         self._timer.cancel()
         wake = self._next_wake()
         if wake is not None:
-            self._timer = self._loop.call_at(self._origin + wake, self._tick)
+            self._wake_at = max(self._origin + wake, self._loop.time())
+            self._timer = self._loop.call_at(self._wake_at, self._tick)
         elif not self._done.done():
             self._done.set_result(None)
 
-    def _send(self, index: int) -> None:
+    def _send(self, index: int, late: float | None = None) -> None:
         intended = index / self._plan.rate
         lag = self.elapsed - intended
         self.record.schedule(lag)
-        if lag >= self._plan.objective:
+        if lag >= (self._late if late is None else late):
             self.record.finish(index, outcomes.UNSENT, lag)
             return
         client = self._clients[self._plan.seat_of(index)]
-        exchange = Exchange(index, intended + self._plan.objective, client)
+        exchange = Exchange(index, intended + self._plan.objective, client, self._stalled)
         self._waiting.append(exchange)
         client.send(exchange, self._loop)
 

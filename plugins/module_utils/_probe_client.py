@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import re
 import ssl
 from typing import Protocol
 
@@ -19,18 +20,24 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._probe_http impor
 from ansible_collections.alwayson.upgrade.plugins.module_utils._probe_plan import MixEntry, Plan, Seat, Target
 
 MAX_IDLE_CONNECTIONS = 6
+# Of a name with several addresses asyncio only tells in words why none of them could be reached.
+_ERRNO = re.compile(r"\[Errno (\d+)\]")
 # This machine has nothing left to send with: the service cannot be blamed for that.
 _OWN_FAULTS = {errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS, errno.ENOMEM}
 
 
 class Exchange:
-    """One request on its way: `deadline` in seconds since the start; `ended` as soon as it has an outcome."""
+    """One request on its way: `deadline` in seconds since the start; `ended` as soon as it has an outcome.
 
-    __slots__ = ("index", "deadline", "client", "parser", "newest_seen", "ended", "carrier")
+    `stalled_before`: the seconds for which the prober itself had stood still when it was sent.
+    """
 
-    def __init__(self, index: int, deadline: float, client: Client) -> None:
+    __slots__ = ("index", "deadline", "client", "parser", "newest_seen", "ended", "carrier", "stalled_before")
+
+    def __init__(self, index: int, deadline: float, client: Client, stalled_before: float = 0.0) -> None:
         self.index = index
         self.deadline = deadline
+        self.stalled_before = stalled_before
         self.client = client
         self.parser = AnswerParser(client.entry.method, client.keeps_body)
         self.newest_seen = client.newest_seen
@@ -183,7 +190,7 @@ def outcome_of_connect(error: OSError) -> int:
     """Name the class of a connection that did not come about."""
     if isinstance(error, ssl.SSLError):
         return outcomes.TLS
-    if error.errno in _OWN_FAULTS:
+    if _OWN_FAULTS & {error.errno, *(int(number) for number in _ERRNO.findall(str(error)))}:
         return outcomes.UNSENT
     return outcomes.RESET_NEW if isinstance(error, (ConnectionResetError, BrokenPipeError, ConnectionAbortedError)) else outcomes.REFUSED
 

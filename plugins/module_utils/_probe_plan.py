@@ -23,6 +23,19 @@ MAX_RATE = 2000.0
 MAX_REQUESTS = 1_000_000
 MAX_PATTERN = 1000
 
+MIX_SPEC = {
+    "kind": {"type": "str", "required": True, "choices": list(KINDS)},
+    "share": {"type": "int", "required": True},
+    "path": {"type": "str", "default": "/"},
+    "method": {"type": "str"},
+    "body": {"type": "raw"},
+    "status": {"type": "list", "elements": "int"},
+}
+CAPACITY_SPEC = {
+    "name": {"type": "str", "required": True},
+    "endpoint": {"type": "str", "required": True},
+    "backend": {"type": "str", "required": True},
+}
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _PATH = re.compile(r"/[!-~]*")
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")

@@ -29,9 +29,20 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._probe_plan impor
 
 PID_FILE, LOCK_FILE, LOG_FILE = "probe.pid", "probe.lock", "probe.log"
 START_SECONDS = 60.0
+END_SECONDS = 60.0
+# A prober writes its figures every second. One that has not for so long is not waited for.
+SILENT_SECONDS = 30.0
 POLL_SECONDS = 0.2
 FILE_HANDLES_WANTED = 65_536
 PRIORITY = -10
+
+
+class ProbeIncomplete(ProbeError):
+    """The prober did not reach its end; `figures` are the last ones that it left, in the form of a result."""
+
+    def __init__(self, message: str, figures: dict[str, Any]) -> None:
+        super().__init__(message)
+        self.figures = figures
 
 
 class ProbeProcess(NamedTuple):
@@ -80,9 +91,9 @@ def start(plan: Plan, directory: str) -> ProbeProcess:
 
 
 def stop(directory: str, min_requests: int, sleep: Callable[[float], None] = time.sleep) -> dict[str, Any]:
-    """Let the probe go on until `min_requests` were scheduled, end it, and return its result.
+    """Let the probe go on until `min_requests` were scheduled, end it, and return its result. All of it takes a bounded time.
 
-    A probe that has ended by itself gave its result already. Raise ProbeError when there is no result to be had.
+    A probe that has ended by itself gave its result already. Raise ProbeIncomplete when there is no result to be had.
     """
     running = find_running(directory)
     if running is not None:
@@ -97,14 +108,27 @@ def read_live(directory: str) -> dict[str, Any]:
 
 
 def read_result(directory: str) -> dict[str, Any]:
-    """The result of the probe that ended in this directory; raise ProbeError when there is none."""
+    """The result of the probe that ended in this directory; raise ProbeIncomplete when there is none."""
     result = _read_json(os.path.join(directory, RESULT_FILE))
     if result is not None:
         return result
     log = os.path.join(directory, LOG_FILE)
     if os.path.exists(log):
-        raise ProbeError(f"the probe in {directory} ended without a result: read {log}; its last figures are in {LIVE_FILE} beside it")
-    raise ProbeError(f"no probe runs in {directory}, and none has left a result there: start one with state=started")
+        raise ProbeIncomplete(f"the probe in {directory} ended without a result: read {log}; its last figures are in {LIVE_FILE} beside it",
+                              _last_figures(directory))
+    raise ProbeIncomplete(f"no probe runs in {directory}, and none has left a result there: start one with state=started", {})
+
+
+def _last_figures(directory: str) -> dict[str, Any]:
+    """What a probe that never came to its result had found a moment before."""
+    try:
+        live = read_live(directory)
+    except ProbeError:
+        return {}
+    if not live:
+        return {}
+    capacity = live.pop("capacity", None)
+    return {**live, "finished": live.pop("now", None), "capacity": [capacity] if capacity else []}
 
 
 def process_start_of(pid: int) -> str | None:
@@ -123,24 +147,41 @@ def _process_start_by_ps(pid: int) -> str | None:
 
 
 def _wait_for_requests(directory: str, running: ProbeProcess, min_requests: int, sleep: Callable[[float], None]) -> None:
-    while read_live(directory).get("requests_scheduled", 0) < min_requests and find_running(directory) == running:
+    """Wait while the probe goes on writing figures: one that is stopped or stuck never gets any further."""
+    seen, silent = None, 0.0
+    while silent < SILENT_SECONDS:
+        live = read_live(directory)
+        if live.get("requests_scheduled", 0) >= min_requests or find_running(directory) != running:
+            return
+        silent = silent + POLL_SECONDS if live.get("now") == seen else 0.0
+        seen = live.get("now")
         sleep(POLL_SECONDS)
 
 
 def _terminate(directory: str, running: ProbeProcess, sleep: Callable[[float], None]) -> None:
-    """Ask the process to end. What is under way has its objective; then the figures are computed."""
+    """Ask the process to end, also one that is stopped. What is under way has its objective; then the figures are computed. At last, kill it."""
+    patience = read_live(directory).get("objective_seconds", 5.0) + END_SECONDS
+    for numbers, seconds in (((signal.SIGTERM, signal.SIGCONT), patience), ((signal.SIGKILL,), END_SECONDS)):
+        for number in numbers:
+            _signal(directory, running, number)
+        for _poll in range(int(seconds / POLL_SECONDS)):
+            if find_running(directory) != running:
+                return
+            sleep(POLL_SECONDS)
+    raise ProbeIncomplete(f"the probe in {directory} (process {running.pid}) does not end, not even by SIGKILL: read {LOG_FILE} there",
+                          _last_figures(directory))
+
+
+def _signal(directory: str, running: ProbeProcess, number: int) -> None:
+    """Send a signal to the process, as long as it is still the probe."""
+    if find_running(directory) != running:
+        return
     try:
-        os.kill(running.pid, signal.SIGTERM)
+        os.kill(running.pid, number)
     except ProcessLookupError:
         return
     except PermissionError:
         raise ProbeError(f"the probe in {directory} (process {running.pid}) belongs to another user: become the one who started it") from None
-    patience = read_live(directory).get("objective_seconds", 5.0) + START_SECONDS
-    for _poll in range(int(patience / POLL_SECONDS)):
-        if find_running(directory) != running:
-            return
-        sleep(POLL_SECONDS)
-    raise ProbeError(f"the probe in {directory} (process {running.pid}) does not end: read {LOG_FILE} there, then end it with kill -9 {running.pid}")
 
 
 def _fork(plan: Plan, directory: str) -> ProbeProcess:

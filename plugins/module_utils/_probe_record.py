@@ -14,7 +14,7 @@ from typing import Collection
 from ansible_collections.alwayson.upgrade.plugins.module_utils._version import VersionError, parse
 
 PENDING, OK = 0, 1
-HTTP_5XX, HTTP_4XX, HTTP_OTHER, REFUSED, RESET_NEW, RESET_ON_REUSED, TRUNCATED, MALFORMED, TLS, TIMEOUT, UNSENT = range(2, 13)
+HTTP_5XX, HTTP_4XX, HTTP_OTHER, REFUSED, RESET_NEW, RESET_ON_REUSED, TRUNCATED, MALFORMED, TLS, TIMEOUT, UNSENT, UNSEEN = range(2, 14)
 FAILURES = {
     HTTP_5XX: "http_5xx",
     HTTP_4XX: "http_4xx",
@@ -26,8 +26,9 @@ FAILURES = {
     MALFORMED: "malformed",
     TLS: "tls",
     TIMEOUT: "timeout",
-    UNSENT: "unsent",
 }
+# These say nothing about the service: the prober itself could not send the request in time, or could not look at its answer in time.
+UNMEASURED = {UNSENT: "unsent", UNSEEN: "unseen"}
 UNKNOWN_VERSION = 0
 _MAX_VERSIONS = 255
 _OTHER_VERSIONS = "other"
@@ -45,7 +46,7 @@ class Record:
         self.lag = array("f")
         self.version = array("B")
         self.version_names: list[str] = [""]
-        self.counts = [0] * (len(FAILURES) + 2)
+        self.counts = [0] * (UNSEEN + 1)
         self.version_counts = [0]
         self.max_latency = 0.0
         self.regressed_clients: set = set()
@@ -66,6 +67,16 @@ class Record:
     def failed(self) -> int:
         """Requests that did not get the expected answer within the objective."""
         return sum(self.counts[outcome] for outcome in FAILURES)
+
+    @property
+    def unmeasured(self) -> int:
+        """Requests that say nothing about the service."""
+        return sum(self.counts[outcome] for outcome in UNMEASURED)
+
+    @property
+    def unmeasured_by_class(self) -> dict[str, int]:
+        """{class: n} of what was not measured."""
+        return {name: self.counts[outcome] for outcome, name in UNMEASURED.items()}
 
     @property
     def failures_by_class(self) -> dict[str, int]:

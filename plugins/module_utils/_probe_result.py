@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """From a record of requests to figures that tell the truth: percentiles, seconds, the void ones, and the final result. Pure.
 
-A second in which the prober itself was late (send lag p99 above 100 ms) is void: what it says about latency is partly
-about the prober. Its latencies are left out of every percentile. Its failures stay failures.
+A second is void in which the prober itself was late (send lag p99 above 100 ms) or could not send: what it says about latency is partly about
+the prober. Its latencies are left out of every percentile. Its failures stay failures; what was not measured is none.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import math
 from typing import Any, Iterable, Sequence
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils._probe_plan import Plan, first_request_of_second
-from ansible_collections.alwayson.upgrade.plugins.module_utils._probe_record import FAILURES, OK, PENDING, TIMEOUT, Record
+from ansible_collections.alwayson.upgrade.plugins.module_utils._probe_record import FAILURES, OK, PENDING, TIMEOUT, UNMEASURED, Record
 
 VOID_SEND_LAG = 0.1
 PERCENTILES = {"p50": 50, "p99": 99, "p100": 100}
@@ -49,7 +49,7 @@ class Windows:
     def rows(self) -> list[dict[str, Any]]:
         """All rows up to the newest request, the last ones still changing.
 
-        Each is {t, scheduled, failed, p50, p99, p100, versions, send_lag_p99_ms, void}, with t in epoch seconds.
+        Each is {t, scheduled, failed, unmeasured, p50, p99, p100, versions, send_lag_p99_ms, void}, with t in epoch seconds.
         """
         scheduled = self._record.scheduled
         seconds = int((scheduled - 1) / self._plan.rate) + 1 if scheduled else 0
@@ -73,11 +73,13 @@ class Windows:
         requests = self.requests_of(second)
         outcomes = self._record.outcome[requests.start:requests.stop]
         lag = percentile(sorted(self._record.lag[requests.start:requests.stop]), 99)
-        void = lag is not None and lag > VOID_SEND_LAG
+        unmeasured = sum(outcomes.count(outcome) for outcome in UNMEASURED)
+        void = bool(unmeasured) or (lag is not None and lag > VOID_SEND_LAG)
         return {
             "t": round(self._started + second, 3),
             "scheduled": len(requests),
-            "failed": len(outcomes) - outcomes.count(OK) - outcomes.count(PENDING),
+            "failed": len(outcomes) - outcomes.count(OK) - outcomes.count(PENDING) - unmeasured,
+            "unmeasured": unmeasured,
             **percentiles_ms(() if void else measured_latencies(self._record, requests)),
             "versions": self._versions_of(requests),
             "send_lag_p99_ms": _milliseconds(lag),
@@ -118,6 +120,7 @@ def live_figures(plan: Plan, record: Record, rows: Sequence[dict[str, Any]], rec
         "requests_scheduled": record.scheduled,
         "requests_pending": record.pending,
         "requests_failed": record.failed,
+        "requests_unmeasured": record.unmeasured,
         "failures_by_class": record.failures_by_class,
         "version_regressions": len(record.regressed_clients),
         "clients": plan.clients,
@@ -132,19 +135,22 @@ def final_figures(plan: Plan, record: Record, windows: Windows) -> dict[str, Any
     """The figures of a run in which every request has ended."""
     rows = windows.rows()
     by_kind, overall = _latencies_by_kind(plan, record, windows, rows)
+    measured = record.scheduled - record.unmeasured
     return {
         "rate": plan.rate,
         "targets": [target.url for target in plan.targets],
         "objective_seconds": plan.objective,
         "requests_scheduled": record.scheduled,
         "requests_failed": record.failed,
-        "availability": 1 - record.failed / record.scheduled if record.scheduled else None,
+        "requests_unmeasured": record.unmeasured,
+        "availability": 1 - record.failed / measured if measured else None,
         "failures_by_class": record.failures_by_class,
+        "unmeasured_by_class": record.unmeasured_by_class,
         "version_regressions": len(record.regressed_clients),
         "version_regression_answers": record.regressions,
         "clients": plan.clients,
         "latency_ms": percentiles_ms(overall),
-        "bound_95": bound_95(record.scheduled, record.failed),
+        "bound_95": bound_95(measured, record.failed),
         "void_windows": void_windows(rows),
         "send_lag_p99_ms": _milliseconds(percentile(sorted(record.lag), 99)),
         "versions": record.versions,

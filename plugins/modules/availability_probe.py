@@ -21,14 +21,15 @@ notes:
     V(refused), no connection came about (refused, unreachable, or the name not resolved);
     V(reset_new) and V(reset_on_reused), the connection ended before the first byte of the answer, a new one or one that had carried an answer before;
     V(truncated), it ended within the answer; V(malformed), what came is no HTTP; V(tls), no TLS session came about, such as for a wrong certificate;
-    V(timeout), no whole answer within O(objective_seconds) of the intended time;
-    V(unsent), the prober could not send it, for want of files, ports or time: that is its own fault, and counts as failed all the same."
+    V(timeout), no whole answer within O(objective_seconds) of the intended time."
+  - "What the prober itself could not do is no failure of the service, and counts as unmeasured: V(unsent), a request that could not be sent within a second of
+    its time, for want of files, ports or processor time; V(unseen), one whose answer could not be looked at in time, because the process stood still."
   - A logical client keeps to one target and to one entry of O(mix). It has regressed when an older release answered it after it had seen a newer one
     and then asked. Regressions are no failures; they are counted apart, in clients. Without O(towards),
     only versions that are made of numbers, such as V(1.10.0), have an order.
   - Percentiles are exact. They cover the answers as expected, and the timeouts at the moment they were given up.
-  - When the prober itself was late in a second (send lag p99 above 100 ms), that second is void. It is listed in RV(result.void_windows),
-    and its latencies are left out of all percentiles. Its failures remain failures.
+  - When the prober itself was late in a second (send lag p99 above 100 ms), or something in it is unmeasured, that second is void. It is listed
+    in RV(result.void_windows), and its latencies are left out of all percentiles. What failed in it by the service remains failed.
   - The process ends by itself after O(max_seconds) or O(max_requests), and on SIGTERM. What is under way then gets its time, and the result is written.
   - The process raises its priority and its limit of open files where its user may, so that it does not queue behind what it measures.
   - The module forks, so nothing of the options is written to disk. Python must be 3.9 or newer on a POSIX system.
@@ -39,12 +40,15 @@ attributes:
   diff_mode:
     support: none
     description: Its effect is a process, which has no difference to show.
+extends_documentation_fragment:
+  - alwayson.upgrade.probe_load
 options:
   state:
     description:
       - V(started) starts a probe in O(directory), and fails when one already runs there. The files that an earlier one left there are replaced.
       - V(stopped) ends it and returns RV(result). A probe that has ended by itself is not changed, and its result is returned just the same.
-        Without a result to return this fails.
+        A probe that does not end is killed. Without a result to return, such as after that, this fails, and RV(result) has the last figures of the probe.
+        All of it takes a bounded time.
       - V(observed) only reads the figures so far, for a screen.
     type: str
     choices:
@@ -69,44 +73,6 @@ options:
     description: Requests per second in total, at most 2000.
     type: float
     default: 200
-  mix:
-    description:
-      - What is asked, and how much of it. The entries take turns as evenly as their shares allow.
-      - Without it, 60 % V(keepalive), 20 % V(new) and 20 % V(sticky) requests ask for V(/).
-    type: list
-    elements: dict
-    suboptions:
-      kind:
-        description:
-          - V(keepalive) uses its connections again, V(new) opens one for every request, V(sticky) also sends back the cookies it was given.
-          - V(slow) and V(write) behave like V(keepalive); they are figures of their own. V(slow) is for answers that take long,
-            V(write) for requests that change something.
-        type: str
-        choices:
-          - keepalive
-          - new
-          - sticky
-          - slow
-          - write
-        required: true
-      share:
-        description: The weight of this entry among all.
-        type: int
-        required: true
-      path:
-        description: Path and query, percent-encoded.
-        type: str
-        default: /
-      method:
-        description: HTTP method, V(POST) for V(write) and V(GET) for the others unless it is given.
-        type: str
-      body:
-        description: What to send. A text is sent as it is, anything else as JSON.
-        type: raw
-      status:
-        description: The statuses that are fine. Without it, 200 to 399 are. Redirects are not followed.
-        type: list
-        elements: int
   clients_per_target:
     description: Logical clients per target and entry of O(mix).
     type: int
@@ -146,24 +112,6 @@ options:
     description: Whether certificates of HTTPS targets are checked.
     type: bool
     default: true
-  capacity:
-    description: The HAProxy runtime APIs to count live servers at. Each of them must answer when the probe starts.
-    type: list
-    elements: dict
-    suboptions:
-      name:
-        description: The name of the load balancer in the result.
-        type: str
-        required: true
-      endpoint:
-        description: V(tcp://host:port) or V(unix:/path).
-        type: str
-        required: true
-      backend:
-        description: The backend whose servers are counted. A server is live that is up or not checked, has a weight,
-          and is neither draining, nor in maintenance, nor a backup.
-        type: str
-        required: true
   min_requests:
     description: With O(state=stopped), first wait until so many requests were scheduled. A probe that ends by itself before that leads to a warning.
     type: int
@@ -253,8 +201,9 @@ live:
     requests_scheduled: 400
     requests_pending: 1
     requests_failed: 0
+    requests_unmeasured: 0
     failures_by_class: {http_5xx: 0, http_4xx: 0, http_other: 0, refused: 0, reset_new: 0, reset_on_reused: 0,
-                        truncated: 0, malformed: 0, tls: 0, timeout: 0, unsent: 0}
+                        truncated: 0, malformed: 0, tls: 0, timeout: 0}
     version_regressions: 0
     clients: 60
     versions: {"1.0.0": 399}
@@ -265,7 +214,9 @@ live:
     live_min: 6
     cpu_seconds: 0.21
 result:
-  description: What became of all requests, also in C(result.json). Empty in check mode while the probe runs.
+  description:
+    - What became of all requests, also in C(result.json). Empty in check mode while the probe runs.
+    - When this fails because the probe left no result, it has the last figures of RV(live), as far as there are any.
   returned: O(state=stopped)
   type: dict
   contains:
@@ -305,13 +256,23 @@ result:
       type: int
       returned: always
       sample: 0
+    requests_unmeasured:
+      description: Those that say nothing about the service, because the prober itself could not send them or look at their answers in time.
+      type: int
+      returned: always
+      sample: 0
+    unmeasured_by_class:
+      description: How many were not measured for which reason.
+      type: dict
+      returned: always
+      sample: {unsent: 0, unseen: 0}
     availability:
-      description: The share of scheduled requests that did not fail, V(null) without requests.
+      description: The share of measured requests that did not fail, V(null) without any.
       type: float
       returned: always
       sample: 1.0
     bound_95:
-      description: 3/N when none of N requests failed. With 95 % confidence the true share of failures is below it. V(null) otherwise.
+      description: 3/N when none of N measured requests failed. With 95 % confidence the true share of failures is below it. V(null) otherwise.
       type: float
       returned: always
       sample: 0.00025
@@ -320,7 +281,7 @@ result:
       type: dict
       returned: always
       sample: {http_5xx: 0, http_4xx: 0, http_other: 0, refused: 0, reset_new: 0, reset_on_reused: 0,
-               truncated: 0, malformed: 0, tls: 0, timeout: 0, unsent: 0}
+               truncated: 0, malformed: 0, tls: 0, timeout: 0}
     clients:
       description: Logical clients.
       type: int
@@ -359,7 +320,7 @@ result:
       returned: always
       sample: 1.3
     void_windows:
-      description: The seconds in which it was too late, those in a row as one; times in epoch seconds.
+      description: The seconds in which it was too late or could not send, those in a row as one; times in epoch seconds.
       type: list
       elements: dict
       returned: always
@@ -371,7 +332,7 @@ result:
       type: list
       elements: dict
       returned: always
-      sample: [{t: 1798761600.0, scheduled: 200, failed: 0, p50: 2.1, p99: 8.0, p100: 9.2, versions: {"1.0.0": 200}, send_lag_p99_ms: 0.8, void: false}]
+      sample: [{t: 1798761600.0, scheduled: 200, failed: 0, unmeasured: 0, p50: 2.1, p99: 8.0, p100: 9.2, versions: {"1.0.0": 200}, send_lag_p99_ms: 0.8, void: false}]
     capacity:
       description: The number of live servers at each load balancer, one entry per change and per second. V(null) where it could not be read.
       type: list
@@ -405,21 +366,8 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _probe_process as process
-from ansible_collections.alwayson.upgrade.plugins.module_utils._probe_plan import MAX_REQUESTS, ProbeError, make_plan
+from ansible_collections.alwayson.upgrade.plugins.module_utils._probe_plan import CAPACITY_SPEC, MAX_REQUESTS, MIX_SPEC, ProbeError, make_plan
 
-MIX_SPEC = {
-    "kind": {"type": "str", "required": True, "choices": ["keepalive", "new", "sticky", "slow", "write"]},
-    "share": {"type": "int", "required": True},
-    "path": {"type": "str", "default": "/"},
-    "method": {"type": "str"},
-    "body": {"type": "raw"},
-    "status": {"type": "list", "elements": "int"},
-}
-CAPACITY_SPEC = {
-    "name": {"type": "str", "required": True},
-    "endpoint": {"type": "str", "required": True},
-    "backend": {"type": "str", "required": True},
-}
 ARGUMENT_SPEC = {
     "state": {"type": "str", "required": True, "choices": ["started", "stopped", "observed"]},
     "directory": {"type": "path", "required": True},
@@ -476,6 +424,8 @@ def main() -> None:
     try:
         answer = STATES[module.params["state"]](module, directory)
         running = process.find_running(directory)
+    except process.ProbeIncomplete as error:
+        module.fail_json(msg=str(error), directory=directory, result=error.figures)
     except (ProbeError, OSError) as error:
         module.fail_json(msg=str(error), directory=directory)
     module.exit_json(directory=directory, running=running is not None, pid=running.pid if running else None, **answer)

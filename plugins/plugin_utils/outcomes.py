@@ -23,6 +23,12 @@ def failure_text(result: Mapping) -> str:
     return "; ".join(dict.fromkeys(words)) or "failed"
 
 
+def probe_figures(registered: Mapping) -> dict:
+    """What the prober measured, out of the result of ``availability_probe``; of one that failed, its last figures, and ``problem``, why there are no more."""
+    problem = {} if registered.get("msg") is None else {"problem": str(registered["msg"])}
+    return {**(registered.get("result") or {}), **problem}
+
+
 def member_outcomes(plan: Mapping, hostvars: Mapping) -> dict[str, dict]:
     """Host to ``{outcome, why, release_after, out, release, smoke, in}``; outcome is upgraded, returned, left_out, lost or untouched."""
     outcomes = {}

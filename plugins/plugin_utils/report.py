@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from .error_budget import BudgetError, coverage
 from .report_facts import ReportError, allowed_out, mapping, mappings, number, numbers, plain, rows, seconds_between, text
 from .report_floor import duration_floor, outage
 from .report_page import render
@@ -56,7 +57,11 @@ def summarise(run: Mapping, now: float | None = None) -> dict:
     report["duration_floor_s"] = duration_floor(
         report["members"].values(), method=report["method"], at_once=allowed_out(limits, report["pool_size"])
     )
-    return {**report, **judge(report, run_ok=run.get("ok") is True, problems=run.get("problems"), now=now)}
+    try:
+        verdict = judge(report, run_ok=run.get("ok") is True, problems=run.get("problems"), now=now)
+    except BudgetError as error:
+        raise ReportError(f"limits of the run record: {error}") from error
+    return {**report, **verdict, "next_command": None if verdict["ok"] else report["next_command"]}
 
 
 def _phase(row: Mapping) -> dict:
@@ -118,8 +123,14 @@ def _probe(run: Mapping) -> dict:
     scheduled = number(probe.get("requests_scheduled"))
     capacity = [_sample(row) for row in rows(probe.get("capacity"), "probe.capacity")]
     live_min = number(probe.get("live_min"))
+    figures = numbers(probe, "requests_scheduled", "requests_unmeasured", "rate", "started")
+    expected, unknown = coverage(figures, number(run.get("probe_until")))
     return {
+        "probed": bool(probe),
+        "probe_problem": text(probe.get("problem")),
         "measured": bool(scheduled),
+        "requests_expected": expected,
+        "requests_unmeasured": unknown,
         **numbers(probe, "requests_scheduled", "requests_failed", "version_regressions", "clients", "rate", "bound_95", "send_lag_p99_ms"),
         "probe_started": number(probe.get("started")),
         "probe_finished": number(probe.get("finished")),

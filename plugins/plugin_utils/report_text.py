@@ -8,9 +8,10 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Mapping, Sequence
 
+from .error_budget import worst_first
 from .markup import printable
 from .report_page import longest_answer
-from .report_verdict import compares_with_floor, falls_below_floor, void_seconds, worst_first
+from .report_verdict import compares_with_floor, falls_below_floor, void_seconds
 from .wording import count, method_name, milliseconds, plural, release_change, seconds
 
 BLOCKS = "▁▂▃▄▅▆▇█"

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from .error_budget import failed_too_many, unmeasured_too_many, worst_first
 from .report_floor import HALF_POOL, STRANDED
 from .report_impossible import impossible
-from .wording import MEASURED, count, done_word, listed, plural, seconds, sentence
+from .wording import MEASURED, count, done_word, listed, percent, plural, seconds, sentence
 
 GOOD, WARNING, BAD = "good", "warning", "bad"
 DONE = (None, "upgraded", "rolled back", "patched", "nothing to do")
@@ -33,7 +34,7 @@ def judge(report: Mapping, *, run_ok: bool, problems: object, now: float | None 
         "ok": all_well,
         "problems": told + [problem for problem in found if problem not in told],
         "not_proven": _not_proven(report),
-        "headline": _headline(report, run_ok=run_ok, all_well=all_well),
+        "headline": _headline(report, run_ok=run_ok, found=found),
         "subline": _subline(report),
         "tone": _tone(report, run_ok=run_ok, all_well=all_well),
     }
@@ -48,10 +49,13 @@ def _as_list(problems: object) -> list:
 def _broken_promises(report: Mapping) -> list[str]:
     """What the figures say against the run; nothing is said about what was not measured."""
     found = []
-    if report["requests_failed"]:
-        classes = listed([f"{number} {name}" for name, number in worst_first(report["failures_by_class"])])
-        which = f": {classes}" if classes else ""
-        found.append(f"{count(report['requests_failed'])} of {plural(report['requests_scheduled'], 'request')} failed{which}.")
+    if report["probe_problem"]:
+        found.append(sentence(f"The measurement is not complete: {report['probe_problem']}"))
+    if report["probed"]:
+        told = (failed_too_many(report, report["limits"]), unmeasured_too_many(report["requests_expected"], report["requests_unmeasured"], report["limits"]))
+        found += [sentence(words) for words in told if words]
+        if report["measured"] and report["requests_failed"] is None:
+            found.append("The prober did not say how many requests failed.")
     if report["version_regressions"] and report["method"] in AT_ONCE:
         clients = plural(report["version_regressions"], "client")
         method = report["method"].replace("_", "-")
@@ -59,11 +63,6 @@ def _broken_promises(report: Mapping) -> list[str]:
     if falls_below_floor(report):
         found.append(f"Live capacity fell to {count(report['live_min'])}, under the floor of {count(report['live_floor'])}.")
     return found
-
-
-def worst_first(failures: Mapping[str, float]) -> list[tuple[str, float]]:
-    """The classes that had failures, the most frequent first."""
-    return sorted(((name, number) for name, number in failures.items() if number), key=lambda item: (-item[1], item[0]))
 
 
 def compares_with_floor(report: Mapping) -> bool:
@@ -80,14 +79,15 @@ def falls_below_floor(report: Mapping) -> bool:
 def _not_proven(report: Mapping) -> list[str]:
     """Each thing that a reader would otherwise take for granted, and why it is not to be."""
     missing = []
-    if report["requests_scheduled"] is None:
+    if not report["measured"] and not report["probed"]:
         missing.append("Availability was not measured: no prober's result was given.")
     elif not report["measured"]:
         missing.append("Availability was not measured: the prober sent no request.")
-    elif report["requests_failed"] is None:
-        missing.append("The prober did not say how many requests failed.")
     if report["measured"] and report["version_regressions"] is None:
         missing.append("Whether a client went back from the new release to the old one was not measured.")
+    if report["requests_unmeasured"]:
+        share = percent(report["requests_unmeasured"] / max(1, report["requests_expected"]))
+        missing.append(f"{plural(report['requests_unmeasured'], 'request')} ({share}) could not be measured: what users got then is not known.")
     if report["void_windows"]:
         missing.append(
             f"The prober itself was late in {plural(len(report['void_windows']), 'window')} ({seconds(void_seconds(report))} together): "
@@ -124,7 +124,7 @@ def went_out(member: Mapping) -> bool:
     return bool(member["out_at"] or member["seconds_out"] or member["stages"])
 
 
-def _headline(report: Mapping, *, run_ok: bool, all_well: bool) -> str:
+def _headline(report: Mapping, *, run_ok: bool, found: list[str]) -> str:
     """The answer to the first question, in one line: did anybody notice?"""
     failed, scheduled = report["requests_failed"], report["requests_scheduled"]
     known = report["measured"] and failed is not None
@@ -139,7 +139,9 @@ def _headline(report: Mapping, *, run_ok: bool, all_well: bool) -> str:
     if nothing_to_do(report):
         what = f"Nothing to do: {plural(len(report['members']), 'member')} already on {report['release_to'] or 'the release'}"
         return f"{what}; {figures}" if known else what
-    if unnoticed and all_well:
+    if found and not failed:
+        return found[0].rstrip(".")
+    if unnoticed:
         return f"Nobody noticed: {figures}"
     if known:
         return figures

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 
 from .wording import done_word
 
-# After a run that did not succeed: the state first. The same command again goes on from there, or rollback goes back.
+# After a run that was not ok: the state first. The same command again goes on from there, or rollback goes back.
 NEXT_COMMAND = "ansible-playbook alwayson.upgrade.status"
 STAGES = (("drain", "out"), ("patch", "patch"), ("reboot", "reboot"), ("release", "release"), ("smoke test", "smoke"), ("return", "in"))
 
@@ -20,7 +20,8 @@ def make_record(plan: Mapping, run: Mapping) -> dict:
     :param plan: see ``plan.make_plan``.
     :param run: ``started``, ``finished`` (epoch seconds), ``phases`` (name to ``{started, finished}``), ``problems`` (sentences), ``members`` (host to
         what its plays registered: ``outcome``, ``out``, ``release``, ``smoke``, ``in``, ``why``), ``cutover`` (results), ``databases``
-        (host to ``{backup, backup_after, migrations}``), ``observed`` (before), ``census`` (or None), ``probe`` (result or None), ``operator``.
+        (host to ``{backup, backup_after, migrations}``), ``observed`` (before), ``census`` (or None), ``probe`` (result or None), ``probe_until`` (up to when it was to
+        measure), ``budget`` (``max_failed``, ``max_unmeasured``), ``operator``.
     :returns: the run record; its shape is documented in docs/report.md.
     """
     observed = run["observed"]["members"]
@@ -34,11 +35,11 @@ def make_record(plan: Mapping, run: Mapping) -> dict:
     return {
         "service": plan["service"], "release_from": plan["release_from"], "release_to": plan["release_to"], "method": plan["method"],
         "direction": plan["direction"], **_cutover(plan, run), "started": run["started"], "finished": run["finished"], "ok": ok,
-        "outcome": _outcome(ok, plan, members), "problems": problems, "next_command": None if ok else NEXT_COMMAND,
-        "live_floor": plan["limits"]["min_live"], "pool_size": plan["pool_size"], "limits": dict(plan["limits"]),
+        "outcome": _outcome(ok, plan, members), "problems": problems, "next_command": NEXT_COMMAND,
+        "live_floor": plan["limits"]["min_live"], "pool_size": plan["pool_size"], "limits": {**plan["limits"], **(run.get("budget") or {})},
         "phases": [{"name": name, **times} for name, times in run["phases"].items()],
         "members": members, "databases": _databases(run.get("databases") or {}),
-        "probe": run.get("probe"), "operator": run.get("operator") or {}, "census": run.get("census"),
+        "probe": run.get("probe"), "probe_until": run.get("probe_until"), "operator": run.get("operator") or {}, "census": run.get("census"),
     }
 
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from ..module_utils._version import is_valid
 
-from . import colours, running_release
+from . import colours, error_budget, running_release
 from .limits import POLICIES
 from .patches import ALL, IF_NEEDED, NONE, PATCH, PATCHES, REBOOTS
 from .steps import IN_PLACE
@@ -70,6 +70,7 @@ DEFAULTS: dict[str, object] = {
     "version_header": None,
     "version_pattern": None,
     "probe": {},
+    **error_budget.DEFAULTS,
 }
 # Read where they are used, because their values may speak of the release that the plan finds, or of a single host.
 READ_LATER = ("artifact", "artifact_sha256", "artifact_signature", "artifact_keys", "smoke_tests", "smoke_timeout", "version_command", "gate_tasks", "probe_seconds")
@@ -176,7 +177,7 @@ def _release_problems(service: Mapping) -> list[str]:
 
 
 def _choice_problems(service: Mapping, names: Sequence[str]) -> list[str]:
-    problems = []
+    problems = error_budget.limit_problems(service)
     if service["method"] not in METHODS:
         problems.append(f"upgrade_method is {service['method']!r}: choose one of {', '.join(METHODS)}")
     elif service["method"] == colours.METHOD and service["direction"] == PATCH:

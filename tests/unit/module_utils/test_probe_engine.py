@@ -235,10 +235,36 @@ def test_a_prober_that_was_late_itself_says_so():
     assert figures["latency_ms"]["p100"] is None
 
 
-def test_what_could_not_be_sent_in_time_is_unsent_and_has_failed():
+def test_what_could_not_be_sent_in_time_is_unmeasured_and_lowers_no_availability():
     figures, record = run(probe_server(Server(), meanwhile=lambda _engine: (0.1, time.sleep, 0.6), objective_seconds=0.2, rate=100.0, requests=80))
-    assert record.failures_by_class["unsent"] >= 39
-    assert figures["requests_scheduled"] == 80
+    assert record.unmeasured_by_class["unsent"] >= 39
+    assert figures["requests_scheduled"] == 80 and figures["requests_unmeasured"] == record.unmeasured
+    assert (figures["requests_failed"], figures["availability"], failures(figures)) == (0, 1.0, {})
+    assert figures["void_windows"] and figures["series"][0]["void"] and figures["series"][0]["unmeasured"] == record.unmeasured
+
+
+def test_an_answer_that_came_while_the_prober_stood_still_is_no_timeout():
+    """The service answers after 50 ms; the prober sleeps through that, and through the objective."""
+    server = Server(lambda call: asyncio.get_running_loop().call_later(0.05, call.reply))
+    figures, record = run(probe_server(server, meanwhile=lambda _engine: (0.105, time.sleep, 0.8), objective_seconds=0.4, rate=50.0, requests=10))
+    assert record.unmeasured_by_class["unseen"] >= 1
+    assert failures(figures) == {}
+
+
+def test_a_stall_of_its_own_does_not_excuse_a_service_that_never_answers():
+    figures, record = run(probe_server(Server(lambda call: None), meanwhile=lambda _engine: (0.1, time.sleep, 0.15), objective_seconds=0.4, rate=20.0))
+    assert figures["failures_by_class"]["timeout"] + record.unmeasured == figures["requests_scheduled"]
+    assert figures["failures_by_class"]["timeout"] >= 15
+
+
+def test_what_was_not_sent_while_it_was_stopped_is_noted_when_it_is_told_to_end():
+    def freeze_then_stop(engine):
+        time.sleep(2.0)
+        engine.stop()
+
+    figures, _record = run(probe_server(Server(), meanwhile=lambda engine: (0.2, freeze_then_stop, engine), rate=50.0, requests=10_000))
+    assert figures["requests_scheduled"] >= 110
+    assert figures["requests_unmeasured"] >= 90 and figures["requests_failed"] == 0
 
 
 def test_stop_ends_early_and_waits_for_what_is_under_way():
@@ -359,7 +385,8 @@ def test_a_client_keeps_few_idle_connections(engine):
     [
         (ConnectionRefusedError(errno.ECONNREFUSED, ""), outcomes.REFUSED),
         (OSError(errno.EHOSTUNREACH, ""), outcomes.REFUSED),
-        (OSError("Multiple exceptions: ..."), outcomes.REFUSED),
+        (OSError("Multiple exceptions: [Errno 111] Connect call failed ('::1', 80), [Errno 101] Network is unreachable"), outcomes.REFUSED),
+        (OSError("Multiple exceptions: [Errno 111] Connect call failed ('::1', 80), [Errno 99] Cannot assign requested address"), outcomes.UNSENT),
         (ConnectionResetError(errno.ECONNRESET, ""), outcomes.RESET_NEW),
         (OSError(errno.EMFILE, ""), outcomes.UNSENT),
         (OSError(errno.EADDRNOTAVAIL, ""), outcomes.UNSENT),

@@ -60,11 +60,12 @@ def test_the_bound_is_three_in_n_and_only_without_a_failure():
 
 
 def test_every_class_is_counted_apart_and_those_that_did_not_occur_are_shown():
-    record = record_of((outcomes.OK, 0.1), *((outcome, 0.1) for outcome in outcomes.FAILURES), (outcomes.REFUSED, 0.1))
+    record = record_of((outcomes.OK, 0.1), *((outcome, 0.1) for outcome in outcomes.FAILURES), (outcomes.REFUSED, 0.1), (outcomes.UNSENT, 2.0))
     figures = figures_of(record)
     assert figures["failures_by_class"] == {**dict.fromkeys(outcomes.FAILURES.values(), 1), "refused": 2}
-    assert (figures["requests_scheduled"], figures["requests_failed"]) == (len(outcomes.FAILURES) + 2, len(outcomes.FAILURES) + 1)
-    assert figures["availability"] == pytest.approx(1 / 13)
+    assert (figures["requests_scheduled"], figures["requests_failed"]) == (len(outcomes.FAILURES) + 3, len(outcomes.FAILURES) + 1)
+    assert (figures["requests_unmeasured"], figures["unmeasured_by_class"]) == (1, {"unsent": 1, "unseen": 0})
+    assert figures["availability"] == pytest.approx(1 / 12)
     assert figures["bound_95"] is None
 
 

@@ -133,6 +133,44 @@ def test_a_probe_that_was_killed_has_no_result_and_that_is_said(prober):
     assert prober.start()["changed"]
 
 
+def test_the_last_figures_of_a_probe_that_was_killed_are_returned(prober):
+    pid = prober.start()["pid"]
+    prober.wait_until(lambda: prober.run("observed")["live"]["requests_scheduled"] >= 50)
+    os.kill(pid, signal.SIGKILL)
+    prober.wait_until(lambda: prober.pid is None)
+    stopped = prober.run("stopped", min_requests=10_000)
+    assert stopped["failed"] and stopped["result"]["requests_scheduled"] >= 50
+    assert stopped["result"]["finished"] > stopped["result"]["started"]
+
+
+def test_a_probe_that_is_stopped_by_a_signal_goes_on_to_its_end_and_says_what_it_missed(prober):
+    pid = prober.start(min_requests=0)["pid"]
+    time.sleep(0.3)
+    os.kill(pid, signal.SIGSTOP)
+    time.sleep(2.0)
+    result = prober.run("stopped")["result"]
+    assert prober.pid is None
+    assert result["requests_unmeasured"] >= 80 and result["requests_failed"] == 0
+
+
+def test_a_probe_that_no_longer_writes_figures_is_not_waited_for(prober, monkeypatch):
+    monkeypatch.setattr(_probe_process, "SILENT_SECONDS", 2.0)
+    pid = prober.start()["pid"]
+    prober.wait_until(lambda: prober.run("observed")["live"]["requests_scheduled"] > 0)
+    os.kill(pid, signal.SIGSTOP)
+    assert prober.run("stopped", min_requests=1_000_000)["result"]["requests_unmeasured"] > 0
+    assert prober.pid is None
+
+
+def test_a_probe_that_does_not_end_is_killed(prober, monkeypatch):
+    monkeypatch.setattr(_probe_process, "END_SECONDS", 2.0)
+    prober.start(objective_seconds=0.2)
+    monkeypatch.setattr(_probe_process.signal, "SIGTERM", signal.SIGCONT)  # as if it did not hear
+    stopped = prober.run("stopped")
+    assert stopped["failed"] and "ended without a result" in stopped["msg"]
+    assert prober.pid is None
+
+
 def test_the_result_of_an_earlier_probe_is_never_taken_for_that_of_a_later_one(prober):
     prober.start(max_requests=5)
     prober.wait_until(lambda: prober.pid is None)

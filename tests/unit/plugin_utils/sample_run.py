@@ -34,7 +34,7 @@ def sample_run(method: str = "half_pool", *, outcome: str = "upgraded", members:
     return {
         "service": "shop", "release_from": OLD, "release_to": NEW, "method": method, "direction": "upgrade", "started": T0, "finished": finished,
         "ok": outcome == "upgraded", "outcome": {"returned": f"returned to {OLD}"}.get(outcome, outcome), "problems": problems,
-        "next_command": None if outcome == "upgraded" else "ansible-playbook alwayson.upgrade.status",
+        "next_command": "ansible-playbook alwayson.upgrade.status",
         "live_floor": floor, "pool_size": members, "limits": {"max_unavailable": members - floor, "min_live": floor}, "phases": phases, "members": records,
         "databases": {_tenant(index): _database(index, chance) for index in range(databases)},
         "probe": _probe(records, T0 + 2.9, finished, chance), "operator": {"user": "mira", "host": "ops1"}, "core_version": "2.19.14",

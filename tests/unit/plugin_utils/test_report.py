@@ -105,6 +105,36 @@ def test_failed_requests_are_told_with_their_classes():
     assert report["problems"] == [f"37 of {run['probe']['requests_scheduled']:,} requests failed: 26 http_5xx and 11 timeout."]
 
 
+@pytest.mark.parametrize(("budget", "ok"), [(None, False), (0, False), (36, False), (37, True), ("0.1%", False), ("50%", True)])
+def test_failed_requests_within_the_error_budget_are_told_and_no_problem(budget, ok):
+    run = sample_run()
+    run["probe"].update(requests_failed=37, failures_by_class={"timeout": 11, "http_5xx": 26})
+    run["limits"]["max_failed"] = budget
+    report = summarise(run)
+    assert (report["ok"], bool(report["problems"]), report["next_command"] is None) == (ok, not ok, ok)
+    assert report["headline"].startswith("37 of ")
+
+
+@pytest.mark.parametrize(("unsent", "until", "limit", "ok"), [(0, 0.0, None, True), (0.05, 0.0, None, True), (0.2, 0.0, None, False), (0.0, 60.0, None, False),
+                                                            (0.2, 0.0, "25%", True), (0.01, 0.0, 0, False)])
+def test_too_little_that_was_measured_is_never_ok(unsent, until, limit, ok):
+    """Requests that could not be sent, and those that a prober that had gone did not send."""
+    run = sample_run()
+    run["probe"]["requests_unmeasured"] = int(unsent * run["probe"]["requests_scheduled"])
+    run["limits"]["max_unmeasured"] = limit
+    run["probe_until"] = run["probe"]["finished"] + until
+    report = summarise(run)
+    assert report["ok"] is ok
+    if not ok:
+        assert "could not be measured" in report["headline"] and report["tone"] == "bad"
+
+
+def test_a_prober_that_did_not_reach_its_end_is_never_ok_and_without_any_figure_neither():
+    for probe in ({"problem": "the probe ended without a result"}, {**sample_run()["probe"], "problem": "the probe ended without a result"}):
+        report = summarise({**sample_run(), "probe": probe})
+        assert not report["ok"] and report["problems"][0] == "The measurement is not complete: the probe ended without a result."
+
+
 def test_classes_without_a_failure_are_not_told():
     run = sample_run()
     run["probe"]["failures_by_class"] = {"timeout": 0, "http_5xx": 0}

@@ -1,0 +1,69 @@
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    """What a prober asks for, and where it counts live servers; their argument specs are MIX_SPEC and CAPACITY_SPEC in module_utils/_probe_plan.py."""
+
+    DOCUMENTATION = r"""
+options:
+  mix:
+    description:
+      - What is asked, and how much of it. The entries take turns as evenly as their shares allow.
+      - Without it, 60 % V(keepalive), 20 % V(new) and 20 % V(sticky) requests ask for V(/).
+    type: list
+    elements: dict
+    suboptions:
+      kind:
+        description:
+          - V(keepalive) uses its connections again, V(new) opens one for every request, V(sticky) also sends back the cookies it was given.
+          - V(slow) and V(write) behave like V(keepalive); they are figures of their own. V(slow) is for answers that take long,
+            V(write) for requests that change something.
+        type: str
+        choices:
+          - keepalive
+          - new
+          - sticky
+          - slow
+          - write
+        required: true
+      share:
+        description: The weight of this entry among all.
+        type: int
+        required: true
+      path:
+        description: Path and query, percent-encoded.
+        type: str
+        default: /
+      method:
+        description: HTTP method, V(POST) for V(write) and V(GET) for the others unless it is given.
+        type: str
+      body:
+        description: What to send. A text is sent as it is, anything else as JSON.
+        type: raw
+      status:
+        description: The statuses that are fine. Without it, 200 to 399 are. Redirects are not followed.
+        type: list
+        elements: int
+  capacity:
+    description: The HAProxy runtime APIs to count live servers at. Each of them must answer when the probe starts.
+    type: list
+    elements: dict
+    suboptions:
+      name:
+        description: The name of the load balancer in the result.
+        type: str
+        required: true
+      endpoint:
+        description: V(tcp://host:port) or V(unix:/path).
+        type: str
+        required: true
+      backend:
+        description: The backend whose servers are counted. A server is live that is up or not checked, has a weight,
+          and is neither draining, nor in maintenance, nor a backup.
+        type: str
+        required: true
+"""
