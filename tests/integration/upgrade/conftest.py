@@ -12,6 +12,7 @@ import pytest
 from fleet.demo import run_playbook, stop_probe
 from fleet.embedded import EmbeddedFleet
 from fleet.runs import Run
+from integration.cores import LOUD, installed, unexpected_warnings
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 PLUGINS = Path(__file__).parent / "plugins"
@@ -22,25 +23,29 @@ RATE = 80
 class Operator:
     """Runs playbooks against one fleet, as a user would."""
 
-    def __init__(self, fleet: EmbeddedFleet) -> None:
+    def __init__(self, fleet: EmbeddedFleet, core: Path | None = None) -> None:
         self.fleet = fleet
+        self.core = core
         self.runs = 0
 
     def run(self, playbook: str, *, core: Path | None = None, collections: Path | None = None,
             environment: dict[str, str] | None = None, **variables: object) -> Run:
         """Run a playbook of the collection; variables are extra variables.
 
-        :param core: another virtual environment's ansible-playbook.
+        :param core: another virtual environment's ansible-playbook; with the operator's own one no warning is left unexplained.
         :param collections: where the collection is installed, instead of this repository.
         :param environment: more variables for its environment.
         """
         self.runs += 1
         log = self.fleet.directory / f"run-{self.runs:02}-{playbook}.log"
         with log.open("w", encoding="utf-8") as output:
-            code = run_playbook(playbook, self.fleet.directory, {"demo_rate": RATE, **variables}, ansible_playbook=core and str(core), output=output,
-                                environment={"ANSIBLE_CONNECTION_PLUGINS": str(PLUGINS), **(environment or {}),
+            program = core or self.core
+            code = run_playbook(playbook, self.fleet.directory, {"demo_rate": RATE, **variables}, ansible_playbook=program and str(program), output=output,
+                                environment={"ANSIBLE_CONNECTION_PLUGINS": str(PLUGINS), **(LOUD if self.core else {}), **(environment or {}),
                                              **({"ANSIBLE_COLLECTIONS_PATH": str(collections)} if collections else {})})
-        return Run(code, log.read_text(encoding="utf-8"), self.fleet.directory)
+        run = Run(code, log.read_text(encoding="utf-8"), self.fleet.directory)
+        assert not self.core or not unexpected_warnings(run.output), unexpected_warnings(run.output)
+        return run
 
     def in_traffic(self) -> dict[str, set[str]]:
         """Load balancer to the members that it sends new traffic to, read from HAProxy itself."""
@@ -52,12 +57,16 @@ class Operator:
 
 
 @contextmanager
-def an_operator(name: str, **shape: object):
-    """Somebody with a fleet of their own on release 1.0.0, which is gone afterwards; its shape as EmbeddedFleet takes it."""
+def an_operator(name: str, core: str | None = None, **shape: object):
+    """An operator with a fleet on release 1.0.0, which is gone afterwards; its shape as EmbeddedFleet takes it.
+
+    :param core: the version of ansible-core for all runs, none of which may warn.
+    """
+    program = core and installed(core)
     directory = REPOSITORY / "build" / "integration" / name
     with EmbeddedFleet(directory, **shape) as fleet:
         try:
-            yield Operator(fleet)
+            yield Operator(fleet, program)
         finally:
             stop_probe(directory / "probe")
 

@@ -15,6 +15,7 @@ import psycopg
 import pytest
 from fleet import postgres, postgresctl
 from fleet.embedded import EmbeddedFleet
+from integration.cores import NEWEST, installed
 from integration.switchover.pair import Load, Loading
 from integration.upgrade.conftest import PLUGINS, Operator
 
@@ -33,7 +34,7 @@ def _operator():
             if "pooler" not in fleet.running() and os.environ.get("CI") != "true":
                 pytest.skip("no PgBouncer is to be had here: apt-get install pgbouncer")
             fleet.query("tenant_a", "CREATE TABLE acknowledged (client integer, number integer, PRIMARY KEY (client, number))")
-            yield Operator(fleet)
+            yield Operator(fleet, installed(NEWEST))
 
 
 def patch(operator, number: int, **variables: object):
