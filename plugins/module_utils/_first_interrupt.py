@@ -10,6 +10,10 @@ import threading
 from typing import Any, Callable
 
 
+# Why the operator ended this run: strategies of later plays read it.
+ended_by_operator: list[str] = []
+
+
 class FirstInterrupt:
     """While this context is entered, the first SIGINT calls `tell`; every further one does what it did before.
 

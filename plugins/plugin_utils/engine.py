@@ -139,6 +139,12 @@ def task_of(result: Any) -> Any:
     return getattr(result, "task", None) or result._task
 
 
+def data_of(result: Any) -> dict[str, Any]:
+    """What the result says; ansible-core moved that, too."""
+    unified = getattr(result, "utr", None)
+    return dict(result._return_data if unified is None else unified.as_result_dict())
+
+
 def key_of(host: Any, task: Any) -> tuple[str, str]:
     """By what ansible-core knows a task that was given to a worker."""
     return host.name, task._uuid

@@ -72,7 +72,7 @@ from ansible.utils.display import Display
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils._control import ABORT, PAUSE, read_control
 from ansible_collections.alwayson.upgrade.plugins.module_utils._dead_workers import DeadWorkers
-from ansible_collections.alwayson.upgrade.plugins.module_utils._first_interrupt import FirstInterrupt
+from ansible_collections.alwayson.upgrade.plugins.module_utils._first_interrupt import FirstInterrupt, ended_by_operator
 from ansible_collections.alwayson.upgrade.plugins.module_utils._live import LiveView
 from ansible_collections.alwayson.upgrade.plugins.plugin_utils import engine, policy, roll_words, rolling_checks
 from ansible_collections.alwayson.upgrade.plugins.plugin_utils.limits import ScheduleError
@@ -85,8 +85,6 @@ INTERVAL_S = 0.5
 # How long a process may take to end when it is asked to, and a dead worker's answer to arrive.
 PATIENCE_S = 1.0
 _ENDED = "the play ended itself (meta: end_play)"
-# Why the operator ended this run; a later rolling play of the same run does not start either.
-_ended_by_operator = []
 
 
 class StrategyModule(FreeStrategy):
@@ -191,7 +189,8 @@ class StrategyModule(FreeStrategy):
             outcome = self._outcome_of(name)
             if outcome != "ok":
                 self._schedule.finished(name, outcome)
-        for reason in _ended_by_operator:
+        # The operator ended this run in an earlier play.
+        for reason in ended_by_operator:
             self._schedule.stop(reason)
 
     def _announce(self) -> None:
@@ -377,8 +376,8 @@ class StrategyModule(FreeStrategy):
         self._end_for_the_operator("interrupted by Ctrl-C; members in flight are finished, a second Ctrl-C ends at once")
 
     def _end_for_the_operator(self, reason: str) -> None:
-        if reason not in _ended_by_operator:
-            _ended_by_operator.append(reason)
+        if reason not in ended_by_operator:
+            ended_by_operator.append(reason)
         self._schedule.stop(reason)
 
     def _end_what_is_overdue(self, now: float) -> None:
@@ -480,6 +479,7 @@ class StrategyModule(FreeStrategy):
         for name in self._hosts_cache:
             self._variable_manager.set_nonpersistent_facts(name, {"rolling_stopped": reason})
         if not self._options.break_play:
+            iterator.end_play = True  # the executor goes on with the next play, even when all hosts have failed or are lost
             return result
         iterator.end_play = False  # otherwise the executor goes on with the next play
         return self._tqm.RUN_FAILED_BREAK_PLAY
