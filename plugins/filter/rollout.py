@@ -10,6 +10,7 @@ from ansible.errors import AnsibleFilterError
 from ansible_collections.alwayson.upgrade.plugins.plugin_utils import (
     clusters,
     colours,
+    installation,
     observation,
     outcomes,
     plan,
@@ -41,6 +42,7 @@ class FilterModule:
             "or_nobody": _explained(outcomes.or_nobody),
             "failure_text": _explained(outcomes.failure_text),
             "traffic_calls": _explained(observation.traffic_calls),
+            "installation": _explained(installation.installation),
             "member_tests": _explained(observation.member_tests),
             "census_tests": _explained(observation.census_tests),
             "version_test": _explained(running_release.version_test),

@@ -53,6 +53,16 @@ def carry_out(root: str, service: Service, steps: Plan) -> None:
         _start(service, steps)
 
 
+def withdraw(root: str, service: Service) -> None:
+    """Stop the service and have no release current; raise ActivationError when it does not stop, and leave the link then."""
+    try:
+        if service.exists and service.is_running():
+            service.stop()
+    except ServiceError as error:
+        raise ActivationError(f"the service does not stop: {error}. Nothing was switched. Next: see why it does not stop, then run this again") from error
+    _release.withdraw(root)
+
+
 def _require_activatable(state: _release.State, version: str, sha256: str | None) -> None:
     if version not in state.available:
         staged = ", ".join(sorted(state.available)) or "none"

@@ -9,9 +9,13 @@ names is not enough: `up -> a/..` and `up/../x` look harmless one by one.
 
 from __future__ import annotations
 
+import re
+
 MAX_NAME_BYTES = 255
 MAX_PATH_BYTES = 1024
 MAX_LINKS_FOLLOWED = 40
+
+_INTERPRETER = re.compile(r"(python|pypy)[0-9.]*t?")
 
 
 class ArchiveNameError(Exception):
@@ -79,7 +83,7 @@ class Tree:
                 continue
             if part == "..":
                 if not here:
-                    raise ArchiveNameError(f"member {ascii(name)}: its link to {ascii(target)} leads out of the archive")
+                    raise ArchiveNameError(f"member {ascii(name)}: its link to {ascii(target)} leads out of the archive. {_remedy(target)}")
                 here.pop()
                 continue
             link = self._targets.get("/".join([*here, part]))
@@ -96,11 +100,19 @@ def _require_plain_target(target: str) -> None:
     if not target:
         raise ArchiveNameError("it is a link to nowhere")
     if target.startswith("/"):
-        raise ArchiveNameError(f"it is a link to the absolute name {ascii(target)}")
+        raise ArchiveNameError(f"it is a link to the absolute name {ascii(target)}, which is not in the archive. {_remedy(target)}")
     if not all(character.isprintable() for character in target):
         raise ArchiveNameError("its link contains unprintable characters")
     if len(target.encode("utf-8")) > MAX_PATH_BYTES:
         raise ArchiveNameError("its link is too long")
+
+
+def _remedy(target: str) -> str:
+    """What to do in place of a link out of the archive."""
+    if _INTERPRETER.fullmatch(target.rsplit("/", 1)[-1]):
+        return ("It is the interpreter of a virtual environment. Pack wheels, and build the virtual environment on the host, or make it with "
+                "python3 -m venv --copies: docs/python_applications.md")
+    return "Pack the file itself, or have the service make the link when it starts"
 
 
 def parents_of(name: str) -> list[str]:

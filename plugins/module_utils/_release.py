@@ -160,6 +160,12 @@ def switch(root: str, version: str, before: str | None) -> None:
     _point(root, "current", version)
 
 
+def withdraw(root: str) -> None:
+    """Have no release current."""
+    os.unlink(os.path.join(root, "current"))
+    _archive.flush(root)
+
+
 def require_removable(state: State, version: str) -> None:
     """Raise ReleaseError when `version` is the current release."""
     if version == state.current:

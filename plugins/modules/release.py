@@ -43,8 +43,10 @@ options:
       - V(staged) means that the release is on the host, ready to become current.
       - V(current) means that the release is the one that runs. It must be staged before.
       - V(absent) removes the release. The current release is never removed.
+      - V(withdrawn) means that this release does not run. Where it is current, the service is stopped and the symlink C(current) removed; the release
+        stays on the host. This is the way back of a first installation, which has no release before.
     type: str
-    choices: [staged, current, absent]
+    choices: [staged, current, absent, withdrawn]
     default: current
   artifact:
     description:
@@ -189,6 +191,13 @@ EXAMPLES = r"""
       token: "{{ fleet_lock.lock.token }}"
       owner: "{{ fleet_lock.lock.owner }}"
 
+- name: Take back a first installation that does not work
+  alwayson.upgrade.release:
+    root: /srv/shop
+    version: 1.0.0
+    service: shop
+    state: withdrawn
+
 - name: Remove a release that is no longer needed
   alwayson.upgrade.release:
     root: /srv/shop
@@ -263,7 +272,7 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._version import V
 ARGUMENTS = {
     "root": {"type": "path", "required": True},
     "version": {"type": "str", "required": True},
-    "state": {"type": "str", "choices": ["staged", "current", "absent"], "default": "current"},
+    "state": {"type": "str", "choices": ["staged", "current", "absent", "withdrawn"], "default": "current"},
     "artifact": {"type": "path"},
     "artifact_src": {"type": "path"},
     "sha256": {"type": "str"},
@@ -305,7 +314,7 @@ class Work:
 
     def do(self) -> dict:
         """Bring about the wanted state; return the result of the module."""
-        verbs = {"staged": self._stage, "current": self._activate, "absent": self._remove}
+        verbs = {"staged": self._stage, "current": self._activate, "absent": self._remove, "withdrawn": self._withdraw}
         with self._alone():
             started = time.time()
             self.before = _release.observe(self.root)
@@ -367,9 +376,19 @@ class Work:
             marker = _release.stage(self.root, self.version, artifact, self.sha256, self.limits, time.time())
         return self.before._replace(available={**self.before.available, self.version: marker}), True
 
-    def _activate(self) -> tuple[_release.State, bool]:
+    def _service(self) -> Service:
         commands = commands_for(*(self.params[name] for name in ("service", "stop_command", "start_command", "status_command")))
-        service = Service(commands, self.params["command_timeout"])
+        return Service(commands, self.params["command_timeout"])
+
+    def _withdraw(self) -> tuple[_release.State, bool]:
+        if self.before.current != self.version:
+            return self.before, False
+        if not self.check_mode:
+            _activation.withdraw(self.root, self._service())
+        return self.before._replace(current=None), True
+
+    def _activate(self) -> tuple[_release.State, bool]:
+        service = self._service()
         steps = _activation.plan(self.before, service, self.version, self.sha256)
         if not self.check_mode:
             _activation.carry_out(self.root, service, steps)

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 from ..module_utils._version import compare
 
+from .installation import not_installed
 from .migrations import AFTER_THE_ROLL
 from .patches import unreadable
 from .target import PLAYBOOK, ROLLBACK, UPGRADE, is_newer
@@ -29,6 +30,7 @@ def refusals(service: Mapping, observed: Mapping, plan: Mapping) -> list[str]:
         *_one_host_twice(observed),
         *_disagreements(observed, plan),
         *_wrong_way(plan),
+        *not_installed(service, observed, plan["live"]),
         *_nowhere_to_come_from(service, observed, plan),
         *_under_the_floor(service, plan),
         *_never_finishes(plan),

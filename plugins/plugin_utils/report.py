@@ -48,6 +48,7 @@ def summarise(run: Mapping, now: float | None = None) -> dict:
         "operator": mapping(run.get("operator"), "operator"),
         "members": _members(run),
         "databases": {name: _database(name, facts) for name, facts in mappings(run.get("databases"), "databases").items()},
+        "told_by_command": sum(bool(row.get("command")) for row in rows(run.get("census"), "census")),
         **_probe(run),
     }
     if report["live_floor"] is None:

@@ -105,6 +105,8 @@ def _not_proven(report: Mapping) -> list[str]:
         missing.append(f"No load balancer proved the drain of {listed(undrained)}.")
     if not report["members"] and report["direction"] != MEASURED:
         missing.append("Nothing is known about the members.")
+    if report["told_by_command"]:
+        missing.append(f"A command on {plural(report['told_by_command'], 'member')} told the release; no answer that users get was asked for it.")
     unproven = [name for name, database in report["databases"].items() if not database["backup_proven"]]
     if unproven:
         missing.append(f"The backup of {listed(unproven)} was not proven by a restore.")

@@ -15,7 +15,6 @@ from collections.abc import Mapping, Sequence
 
 QUERY, HEADER, COMMAND = "version_query", "version_header", "version_command"
 SOURCES = (QUERY, HEADER, COMMAND)
-DEFAULT_PATH = "/version"
 DEFAULT_QUERY = "release"
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -30,8 +29,6 @@ def complete(service: dict, names: Sequence[str]) -> list[str]:
     service["has_version_command"] = COMMAND in given
     if not given and service["version_pattern"] is None:
         service[QUERY] = DEFAULT_QUERY
-    # A header is on every answer, most likely; a document that tells the release has an address of its own.
-    service["version_path"] = service["version_path"] or (service["health_path"] if service[HEADER] else DEFAULT_PATH)
     # The prober reads the release in the same header, unless it is given another one.
     if service["probe"] and service[HEADER]:
         pattern = {} if service["version_pattern"] is None else {"version_pattern": service["version_pattern"]}

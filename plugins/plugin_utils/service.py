@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from ..module_utils._version import is_valid
 
 from . import colours, error_budget, running_release
+from .installation import INSTALL
 from .limits import POLICIES
 from .patches import ALL, IF_NEEDED, NONE, PATCH, PATCHES, REBOOTS
 from .steps import IN_PLACE
@@ -65,7 +66,7 @@ DEFAULTS: dict[str, object] = {
     "backup_directory": "/var/backups/alwayson",
     "report_directory": "alwayson-report",
     "health_path": "/healthz",
-    "version_path": None,
+    "version_path": "/version",
     "version_query": None,
     "version_header": None,
     "version_pattern": None,
@@ -83,6 +84,8 @@ PATCH_TASKS = ("waiting", "apply")
 # Groups that a service need not have.
 OPTIONAL_PARTS = ("databases", "database_servers", "poolers")
 PREFIX = "upgrade_"
+# Where a release is brought by its archive.
+FORWARD = ("upgrade", INSTALL)
 # A playbook's own: which way it goes.
 INTERNAL = ("direction",)
 
@@ -168,7 +171,7 @@ def _misspelt(names: Sequence[str]) -> list[str]:
 def _release_problems(service: Mapping) -> list[str]:
     release = service["release"]
     if release is None:
-        return [] if service["direction"] != "upgrade" else ["upgrade_release is not set: give the release to go to, for example -e upgrade_release=2.0.0"]
+        return [] if service["direction"] not in FORWARD else ["upgrade_release is not set: give the release to go to, for example -e upgrade_release=2.0.0"]
     if not isinstance(release, str):
         return [f"upgrade_release is {release!r}, which YAML read as {type(release).__name__}: quote it, for example -e upgrade_release='\"2.0\"'"]
     if not is_valid(release):
@@ -207,7 +210,7 @@ def _choice_problems(service: Mapping, names: Sequence[str]) -> list[str]:
         problems.append(f"upgrade_reboot is {service['reboot']!r}: choose one of {', '.join(REBOOTS)}")
     if service["take_over"] and not service["reason"]:
         problems.append("upgrade_take_over needs upgrade_reason: say why the lock of another run is taken over, for its history")
-    if service["direction"] == "upgrade" and not service["has_artifact"]:
+    if service["direction"] in FORWARD and not service["has_artifact"]:
         problems.append("upgrade_artifact is not set: give the path or the URL of the release's archive")
     if service["has_artifact"] and "upgrade_artifact_sha256" not in names:
         problems.append("upgrade_artifact_sha256 is not set: an archive without a checksum is not installed; compute it with sha256sum")

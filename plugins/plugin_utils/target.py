@@ -109,8 +109,10 @@ def _release_that_stays(members: Mapping, intent: Mapping) -> tuple[str | None, 
     """The one release that every host runs, and goes on to run; a run that was interrupted on its way to another one is finished first."""
     if intent.get("state") == UNDER_WAY and intent["direction"] != PATCH:
         return None, (f"the {intent['direction']} from {intent['release_from']} to {intent['release_to']} was interrupted: {_ways_on(intent)}, then patch")
-    running = sorted({str(facts.get("release")) for facts in members.values() if not facts.get("lost")})
-    if len(running) == 1 and running[0] != "None":
+    running = sorted({facts["release"] for facts in members.values() if not facts.get("lost") and facts.get("release")})
+    if not running:
+        return None, f"no member has a release: install one first, with {PLAYBOOK}install"
+    if len(running) == 1:
         return running[0], ""
     ways = _ways_on(intent) if intent.get("direction") in (UPGRADE, ROLLBACK) else f"finish that first, with {PLAYBOOK}upgrade -e upgrade_release=..."
     return None, f"the hosts run different releases ({', '.join(running)}): {ways}"

@@ -40,7 +40,7 @@ ROWS = (
         ("plugins/module_utils/_release.py", "    if found != sha256:", "    if False:"))),
     # Without the check of names the writer still refuses to leave its folder; without this one nobody does.
     row(44, "links may lead out of the archive", (
-        ("plugins/module_utils/_archive_names.py", '        raise ArchiveNameError(f"it is a link to the absolute name {ascii(target)}")', "        pass"),)),
+        ("plugins/module_utils/_archive_names.py", '    if target.startswith("/"):\n', "    if False:\n"),)),
     row(46, "the password is an option like any other", (
         ("plugins/module_utils/_postgresql.py", '"login_password": {"type": "str", "no_log": True}', '"login_password": {"type": "str", "no_log": False}'),)),
 )

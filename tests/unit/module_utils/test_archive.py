@@ -61,6 +61,20 @@ EVIL = {
 }
 
 
+@pytest.mark.parametrize(("name", "target", "remedy"), [
+    ("venv/bin/python", "/usr/bin/python3", "the interpreter of a virtual environment. Pack wheels"),
+    ("venv/bin/python3", "/opt/python/cpython-3.12/bin/python3.12", "python3 -m venv --copies: docs/python_applications.md"),
+    ("bin/python3", "../../../usr/bin/python3.13t", "the interpreter of a virtual environment"),
+    ("media", "/srv/media", "Pack the file itself, or have the service make the link when it starts"),
+    ("python", "/srv/python-plugins", "Pack the file itself"),
+])
+def test_a_link_out_of_the_archive_is_refused_with_what_to_do_in_its_place(tmp_path, name, target, remedy):
+    write_archive(tmp_path / "x.tar.gz", GOOD, symlink(name, target))
+    with pytest.raises(ArchiveError) as error, open(tmp_path / "x.tar.gz", "rb") as stream, validated(stream, LIMITS):
+        pass
+    assert remedy in str(error.value) and repr(name) in str(error.value) and repr(target) in str(error.value)
+
+
 def unpacked(path, folder_path, limits=LIMITS, reserved=frozenset([".release.json"])):
     with open(path, "rb") as stream, validated(stream, limits, reserved) as archive:
         unpack(archive, str(folder_path))

@@ -49,7 +49,7 @@ class Shop:
 
     def activate(self, version, check_mode=False, **params):
         commands = {f"{verb}_command": [str(self.control), verb] for verb in ("stop", "start", "status")}
-        return self.run(version, check_mode, state="current", **{**commands, "command_timeout": 20, **params})
+        return self.run(version, check_mode, **{"state": "current", **commands, "command_timeout": 20, **params})
 
     def info(self):
         return run_module(release_info.main, self.capsys, root=self.root)
@@ -329,3 +329,23 @@ def test_an_archive_on_the_controller_is_asked_for_only_when_it_is_needed(shop, 
     assert shop.stage("2.0.0")["needs_artifact"] is False
     again = shop.run("2.0.0", check_mode, **wanted, sha256=sha256)
     assert (again["needs_artifact"], again["changed"]) == (False, False)
+
+
+def test_a_first_release_is_taken_back_to_nothing_and_stays_on_the_host(shop):
+    shop.stage("1.0.0")
+    shop.activate("1.0.0")
+    foreseen = shop.activate("1.0.0", check_mode=True, state="withdrawn")
+    assert (foreseen["changed"], foreseen["release"], shop.info()["current"], shop.runs()) == (True, None, "1.0.0", "releases/1.0.0")
+    back = shop.activate("1.0.0", state="withdrawn")
+    assert (back["changed"], back["release"], back["release_before"]) == (True, None, "1.0.0")
+    assert shop.runs() is None and sorted(shop.info()["available"]) == ["1.0.0"] and shop.info()["current"] is None
+    assert shop.activate("1.0.0", state="withdrawn")["changed"] is False
+    assert shop.activate("1.0.0")["release"] == "1.0.0"
+
+
+def test_another_release_is_not_taken_back_and_one_that_does_not_stop_stays_current(upgraded):
+    assert upgraded.activate("1.0.0", state="withdrawn")["changed"] is False
+    assert upgraded.runs() == "releases/2.0.0"
+    upgraded.break_command("stop")
+    failed = upgraded.activate("2.0.0", state="withdrawn")
+    assert failed["failed"] and "the service does not stop" in failed["msg"] and failed["release"] == "2.0.0"

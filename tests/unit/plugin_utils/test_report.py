@@ -208,6 +208,11 @@ def test_nothing_to_do():
     assert report["duration_floor_s"] is None
 
 
+def test_a_release_that_a_command_told_is_not_proven_by_answers():
+    run = {**sample_run(), "census": [{"name": "app1 by its command", "command": ["shop", "--version"]}, {"name": "app1 through lb1", "command": None}]}
+    assert summarise(run)["not_proven"] == ["A command on 1 member told the release; no answer that users get was asked for it."]
+
+
 def test_proofs_that_are_missing_are_named():
     run = sample_run()
     run["members"]["app2"]["drain_proof"] = {}

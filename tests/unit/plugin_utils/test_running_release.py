@@ -47,12 +47,6 @@ def test_each_way_tells_the_release_from_another_one(changes, right, wrong):
     assert len(judged(service, command=command, **wrong)) == 1
 
 
-def test_a_header_is_on_the_health_checks_answer_and_anything_else_has_an_address_of_its_own():
-    assert described(upgrade_version_header="X-Release", upgrade_health_path="/up")["version_path"] == "/up"
-    assert described(upgrade_version_header="X-Release", upgrade_version_path="/v")["version_path"] == "/v"
-    assert described(upgrade_version_pattern="(.+)", upgrade_health_path="/up")["version_path"] == "/version"
-
-
 @pytest.mark.parametrize(("changes", "words"), [
     ({"upgrade_version_query": "tag", "upgrade_version_header": "X-Release"}, ["upgrade_version_query and upgrade_version_header are set", "give one of them"]),
     ({**COMMAND, "upgrade_version_header": "X-Release"}, ["upgrade_version_header and upgrade_version_command are set"]),

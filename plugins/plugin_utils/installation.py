@@ -1,0 +1,64 @@
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The first release of a service: on which hosts it is installed, and why not. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+INSTALL = "install"  # the direction of a run that installs the first release
+
+
+def installation(service: Mapping, observed: Mapping) -> dict:
+    """What a first installation does.
+
+    Members that run the release already and are in traffic are left alone; a host that was added to the fleet gets what the others run.
+
+    :param service: see ``service.describe``.
+    :param observed: see ``plan.make_plan``.
+    :returns: ``{hosts: [host], refusals: [sentence], known: [host]}``; a load balancer knows the last, and sends them traffic once they are healthy.
+    """
+    release = service["release"]
+    members = observed["members"]
+    views = {name: _views(facts, observed, service) for name, facts in members.items()}
+    live = {name: sorted(balancer for balancer, view in seen.items() if view["live"]) for name, seen in views.items()}
+    sentences = [f"{name} cannot be reached: {facts['lost']}. Repair it or take it out of the inventory" for name, facts in sorted(members.items()) if facts["lost"]]
+    for name, facts in sorted(members.items()):
+        runs = facts["release"]
+        if facts["lost"] or runs == release:
+            continue
+        if runs is not None:
+            sentences.append(f"{name} runs {runs} already, and a first installation is for hosts on which nothing runs: "
+                             f"ansible-playbook alwayson.upgrade.upgrade -e upgrade_release={release}")
+        elif live[name]:
+            sentences.append(unknown_release(name, f"is in traffic on {', '.join(live[name])}"))
+    hosts = sorted(name for name, facts in members.items() if not facts["lost"] and not (facts["release"] == release and live[name]))
+    return {"hosts": [] if sentences else hosts, "refusals": sentences, "known": [name for name in hosts if views[name]]}
+
+
+def unknown_release(name: str, why: str) -> str:
+    """A member that serves, and whose release nobody knows."""
+    return (f"{name} {why}, and no release is current in its release_root: what serves there came by other means. Move it to releases/<version> in release_root, "
+            "link current to it, and have the service start from current")
+
+
+def not_installed(service: Mapping, observed: Mapping, live: list[str]) -> list[str]:
+    """The members that an upgrade cannot return to anything. The pool without traffic of a blue-green service need not have had a release."""
+    if service.get("side"):
+        return []
+    missing = sorted(name for name, facts in observed["members"].items() if facts.get("release") is None and not facts.get("lost"))
+    idle = [name for name in missing if name not in live]
+    first = [f"no release is current on {', '.join(idle)}, so there is none to return to. Install one there first: "
+             "ansible-playbook alwayson.upgrade.install, with the upgrade_release that the other members run"] if idle else []
+    return first + [unknown_release(name, "is in traffic") for name in missing if name in live]
+
+
+def _views(facts: Mapping, observed: Mapping, service: Mapping) -> dict[str, Mapping]:
+    """Load balancer to how it sees this member; none where it does not know it."""
+    backends = list(service["colours"] or [service["backend"]])
+    found = {}
+    for name, balancer in observed["load_balancers"].items():
+        seen = [balancer["backends"][backend]["members"].get(facts["name"]) for backend in backends if backend in balancer["backends"]]
+        found.update({name: view for view in seen if view})
+    return found
