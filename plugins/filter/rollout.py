@@ -19,6 +19,7 @@ from ansible_collections.alwayson.upgrade.plugins.plugin_utils import (
     run_record,
     running_release,
     service,
+    serving,
     tenants,
     wording_of_plan,
 )
@@ -57,6 +58,7 @@ class FilterModule:
             "status_text": _explained(wording_of_plan.status_text),
             "may_flip": _explained(outcomes.may_flip),
             "tenants_affected": _explained(tenants.tenants_affected),
+            "serving_members": _explained(serving.serving_members),
             "to_put_back": _explained(outcomes.to_put_back),
             "to_take_back": _explained(outcomes.to_take_back),
             "roll_problems": _explained(outcomes.roll_problems),

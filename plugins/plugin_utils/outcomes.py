@@ -51,17 +51,21 @@ def may_flip(plan: Mapping, hostvars: Mapping) -> bool:
     return all(outcomes[name]["outcome"] == "upgraded" and not hostvars[name].get("rolling_stopped") for name in plan["steps"][0])
 
 
-def to_put_back(plan: Mapping, hostvars: Mapping, flipped: bool) -> list[str]:
+def to_put_back(plan: Mapping, hostvars: Mapping, serving: Mapping) -> list[str]:
     """The hosts that a stopped half-pool roll left out of traffic although nothing is wrong with them.
 
-    Before the flip these are upgraded hosts that stand by; after it, hosts that the flip drained and nobody started.
+    Before the flip these are upgraded hosts that stand by; after it, hosts that the flip drained and nobody started. Nobody who serves anywhere is among
+    them: where a flip reached only some of the load balancers, both halves do.
+
+    :param serving: see ``serving.serving_members``, read after the roll.
     """
     if plan["method"] != "half_pool":
         return []
     outcomes = {name: left["outcome"] for name, left in member_outcomes(plan, hostvars).items()}
-    if not flipped:
-        return [name for name in plan["steps"][0] if outcomes[name] == "upgraded"]
-    return [name for name in plan["steps"][1] if outcomes[name] == "untouched"]
+    standing_by = [name for name in plan["steps"][0] if outcomes[name] == "upgraded"]
+    drained = [name for name in plan["steps"][1] if outcomes[name] == "untouched"]
+    is_flipped = any(name in serving["anywhere"] for name in (standing_by or plan["halves"][0]))
+    return [name for name in (drained if is_flipped else standing_by) if name not in serving["anywhere"]]
 
 
 def to_take_back(plan: Mapping, hostvars: Mapping, on_failure: str, rolled: bool) -> list[str]:

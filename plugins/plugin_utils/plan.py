@@ -17,6 +17,7 @@ from .migrations import AFTER_THE_ROLL, BEFORE_THE_ROLL, PHASES, choose_migratio
 from .patches import PATCH, needs_patching, planned_patches, updates_held
 from .refusals import refusals, without_the_release
 from .schedule import Schedule
+from .serving import is_live_everywhere
 from .steps import NAMED_STEPS, Member, split_into_steps
 from .target import choose_target, intent_before, intent_of
 from .waves import waves
@@ -90,19 +91,6 @@ def _choose_migrations(service: Mapping, observed: Mapping, plan: dict) -> list[
     except ValueError as error:
         return [str(error)]
     return []
-
-
-def is_live_everywhere(facts: Mapping, observed: Mapping, service: Mapping) -> bool:
-    """Whether every load balancer sends this member new traffic."""
-    views = list(_views(facts, observed, service))
-    return bool(views) and all(view is not None and view["live"] for view in views)
-
-
-def _views(facts: Mapping, observed: Mapping, service: Mapping):
-    """How each load balancer sees this member; None where it does not know it."""
-    for balancer in observed["load_balancers"].values():
-        backend = balancer["backends"].get(service["backend"], {"members": {}})
-        yield backend["members"].get(facts["name"])
 
 
 def _cutover(side: Mapping) -> dict | None:

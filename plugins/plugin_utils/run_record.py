@@ -115,7 +115,8 @@ def _outcome(ok: bool, plan: Mapping, members: Mapping) -> str:
         return done_word(plan["direction"])
     if all(member["outcome"] == "untouched" for member in members.values()):
         return "stopped before a member left traffic"
-    if all(member["release_after"] == member["release_before"] and member["outcome"] not in ("left_out", "lost") for member in members.values()):
+    if all(member["release_after"] == member["release_before"] != plan["release_to"] and member["outcome"] not in ("left_out", "lost")
+           for member in members.values()):
         return f"returned to {plan['release_from']}"
     return "stopped"
 

@@ -80,11 +80,6 @@ def is_newer(release: object, other: object) -> bool:
     return is_valid(release) and is_valid(other) and compare(release, other) > 0
 
 
-def oldest_of(releases: Sequence[str]) -> str:
-    """The oldest of some versions."""
-    return min(releases, key=functools.cmp_to_key(compare))
-
-
 def newest_of(releases: Sequence[str]) -> str:
     """The newest of some versions; what is none does not count while there is one."""
     valid = [release for release in releases if is_valid(release)]
@@ -92,7 +87,7 @@ def newest_of(releases: Sequence[str]) -> str:
 
 
 def _release_before(members: Sequence[Mapping]) -> str | None:
-    """The oldest release that every member runs, or ran before what it runs now.
+    """The one release that every member runs, or ran before what it runs now, and that is newer than none of those that run.
 
     One that all of them run already counts where a member has come back to it: otherwise nobody knows of a release before it.
     Members without any release have no say.
@@ -102,7 +97,7 @@ def _release_before(members: Sequence[Mapping]) -> str | None:
     back = [release for release in common if is_valid(release)
             and not any(is_newer(release, now) for now, _before in pairs)
             and any(now != release or is_newer(before, release) for now, before in pairs)]
-    return oldest_of(sorted(back)) if back else None
+    return back[0] if len(back) == 1 else None
 
 
 def _release_that_stays(members: Mapping, intent: Mapping) -> tuple[str | None, str]:

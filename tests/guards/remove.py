@@ -19,10 +19,11 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(REPOSITORY / "tests"))
 
 from guards.guard import Guard  # noqa: E402
+from guards.intents import INTENTS  # noqa: E402
 from guards.rows import ROWS  # noqa: E402
 from guards.traps import TRAPS  # noqa: E402
 
-GUARDS = (*ROWS, *TRAPS)
+GUARDS = (*ROWS, *TRAPS, *INTENTS)
 TESTS_SECONDS = 600
 FAILED = 1  # pytest's status when tests ran and some failed
 

@@ -73,10 +73,27 @@ def test_a_host_that_was_under_way_at_the_end_is_lost():
     assert outcomes["app1"]["out"]["results"][0]["proof"] == PROOF
 
 
-@pytest.mark.parametrize(("flipped", "method", "expected"), [(False, "half_pool", ["app1"]), (True, "half_pool", ["app2"]), (False, "rolling", [])])
-def test_a_stopped_half_pool_puts_back_who_stands_by_or_who_the_flip_drained(flipped, method, expected):
+@pytest.mark.parametrize(("serving", "method", "expected"), [
+    (["app2"], "half_pool", ["app1"]), (["app1"], "half_pool", ["app2"]), ([], "half_pool", ["app1"]), (["app2"], "rolling", []),
+    (["app1", "app2"], "half_pool", []),  # a flip that reached one load balancer, or one that could not be read
+])
+def test_a_stopped_half_pool_puts_back_who_stands_by_or_who_the_flip_drained_and_nobody_who_serves(serving, method, expected):
     hostvars = {"app1": {"alwayson_outcome": {"outcome": "upgraded"}}, "app2": {}}
-    assert to_put_back(plan(method=method), hostvars, flipped) == expected
+    halves = {"halves": [["app1"], ["app2"]]}
+    assert to_put_back(plan(method=method, **halves), hostvars, {"anywhere": serving}) == expected
+
+
+def test_after_a_resumed_flip_the_other_half_is_what_may_be_put_back():
+    """The half that a flip brings in was upgraded by the run before: it is not in this run's steps."""
+    resumed = plan(method="half_pool", halves=[["app1"], ["app2"]], steps=[[], ["app2"]], pending=["app2"])
+    assert to_put_back(resumed, {"app1": {}, "app2": {}}, {"anywhere": ["app1"]}) == ["app2"]
+
+
+def test_a_run_that_leaves_the_new_release_somewhere_has_not_returned():
+    """The first half ran it before this run, which flipped to it and stopped."""
+    seen = run(app2={"outcome": "returned", "release_after": "1.0.0", "why": "x"})
+    seen["observed"]["members"]["app1"]["release"] = "2.0.0"
+    assert make_record(plan(), {**seen, "census": None})["outcome"] == "stopped"
 
 
 @pytest.mark.parametrize(("policy", "rolled", "expected"), [

@@ -5,7 +5,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+import yaml
 from ansible_collections.alwayson.upgrade.plugins.plugin_utils.plan import make_plan
 from ansible_collections.alwayson.upgrade.plugins.plugin_utils.target import choose_target, goal_of, intent_of
 from ansible_collections.alwayson.upgrade.plugins.plugin_utils.wording_of_plan import plan_text
@@ -40,7 +43,7 @@ def intent(direction="upgrade", before="1.0.0", to="2.0.0", state="under_way", m
     (ran((None, "1.0.0"), ("2.0.0", "1.0.0", 2)), "1.0.0"),
     (ran(("2.0.0", "1.5.0"), ("2.0.0", "1.0.0", 2), lost=("app1",)), "1.0.0"),
 ])
-def test_a_rollback_goes_to_the_oldest_release_that_all_ran_last(members, release):
+def test_a_rollback_goes_to_the_release_that_all_run_or_ran_before(members, release):
     assert choose_target(BACK, members, {}) == (release, "")
 
 
@@ -51,6 +54,7 @@ def test_a_rollback_goes_to_the_oldest_release_that_all_ran_last(members, releas
     (ran(("2.0.0", "2.0.0"), ("1.0.0", "2.0.0", 2)), "name it with -e upgrade_release="),                   # never forward again
     (ran(("0.9.0", "1.0.0"), ("2.0.0", "1.0.0", 2)), "name it with -e upgrade_release="),
     (ran((None, None, 3)), "they run none"),
+    (ran(("1.0.0+a", "1.0.0+b"), ("1.0.0+b", "1.0.0+a")), "they run 1.0.0+a, 1.0.0+b"),  # neither is older
     ({}, "they run none"),
 ])
 def test_members_that_do_not_tell_are_named(members, words):
@@ -135,3 +139,16 @@ def test_a_patch_waits_for_the_run_that_was_interrupted(last, words):
     assert make_plan(patching(), {**observed, "intent": intent("patch", "1.0.0", "1.0.0")})["refusals"] == []
     torn = make_plan(patching(), {**fleet("1.0.0", app1={"release": "2.0.0", **waiting(AGENT)}), "intent": {**last, "state": "failed"}})
     assert words in torn["refusals"][0]
+
+
+def test_the_playbooks_keep_the_intent_after_every_refusal_and_before_the_first_change():
+    playbooks = Path(__file__).resolve().parents[3] / "playbooks"
+    plays = yaml.safe_load((playbooks / "phases" / "guard.yml").read_text(encoding="utf-8"))
+    block = [task for play in plays for entry in play["tasks"] for task in entry.get("block", [entry])]
+    kept = [number for number, task in enumerate(block) if task.get("ansible.builtin.include_tasks") == "../tasks/keep_the_intent.yml"]
+    refused = [number for number, task in enumerate(block) if "Refuse" in task["name"]]
+    assert len(kept) == 1 and len(refused) >= 2 and kept[0] > max(refused)
+    taken = yaml.safe_load((playbooks / "tasks" / "take_the_lock.yml").read_text(encoding="utf-8"))
+    facts = {name: value for task in taken for name, value in task.get("ansible.builtin.set_fact", {}).items()}
+    assert facts["alwayson_intent"] == "{{ alwayson_lock.lock.intent }}" and facts["alwayson_interrupted"] == "{{ alwayson_lock.interrupted }}"
+    assert "'intent': alwayson_intent" in (playbooks / "phases" / "observe.yml").read_text(encoding="utf-8")
