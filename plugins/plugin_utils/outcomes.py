@@ -7,12 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from .host_names import name_problems
+
 # A member sets this before it leaves traffic; when it is still there at the end, the host was lost on the way.
 UNDER_WAY = "under way"
 
 
 def or_nobody(hosts: Sequence[str]) -> list[str]:
-    """The hosts of a play, or a pattern that matches none: an empty list of hosts is an error."""
+    """The hosts of a play, or a pattern that matches none: an empty list of hosts is an error.
+
+    :raises ValueError: for a name that would be read as a pattern, so that other hosts take part.
+    """
+    problems = name_problems(hosts, "the play")
+    if problems:
+        raise ValueError(problems[0])
     return list(hosts) or ["localhost", "!localhost"]
 
 

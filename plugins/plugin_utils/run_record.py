@@ -35,7 +35,7 @@ def make_record(plan: Mapping, run: Mapping) -> dict:
     return {
         "service": plan["service"], "release_from": plan["release_from"], "release_to": plan["release_to"], "method": plan["method"],
         "direction": plan["direction"], **_cutover(plan, run), "started": run["started"], "finished": run["finished"], "ok": ok,
-        "outcome": _outcome(ok, plan, members), "problems": problems, "next_command": run.get("next_command") or NEXT_COMMAND,
+        "outcome": _outcome(ok, plan, members), "problems": problems, "next_command": NEXT_COMMAND,
         "live_floor": plan["limits"]["min_live"], "pool_size": plan["pool_size"], "limits": {**plan["limits"], **(run.get("budget") or {})},
         "phases": [{"name": name, "finished": run["finished"], **times} for name, times in run["phases"].items()],
         "members": members, "databases": _databases(run.get("databases") or {}),

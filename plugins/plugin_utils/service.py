@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from ..module_utils._version import is_valid
 
 from . import colours, error_budget, running_release
+from .host_names import name_problems
 from .installation import INSTALL
 from .limits import POLICIES
 from .patches import ALL, IF_NEEDED, NONE, PATCH, PATCHES, REBOOTS
@@ -83,6 +84,8 @@ GATE_KEYS = ("max_error_percent", "max_latency_factor", "latency_slack_ms", "min
 PATCH_TASKS = ("waiting", "apply")
 # Groups that a service need not have.
 OPTIONAL_PARTS = ("databases", "database_servers", "poolers")
+# Whose hosts are the hosts of plays.
+RUN_ON = ("members", "databases", "database_servers")
 PREFIX = "upgrade_"
 # Where a release is brought by its archive.
 FORWARD = ("upgrade", INSTALL)
@@ -135,6 +138,11 @@ def describe(variables: Mapping, names: Sequence[str], groups: Mapping[str, Sequ
             hosts, problem = _hosts_of(part, service[part], groups)
             service["hosts"][part] = hosts
             problems += [problem] if problem else []
+    for part in RUN_ON:
+        wrong_names = name_problems(service["hosts"][part], f"upgrade_{part}")
+        problems += wrong_names
+        if wrong_names:
+            service["hosts"][part] = []  # no play runs on what such a name stands for
     if service["method"] == IN_PLACE:
         service["min_live"] = 0
         problems += _not_alone(service["hosts"]["members"])

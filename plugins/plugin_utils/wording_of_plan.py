@@ -37,7 +37,9 @@ PHASE_EFFECTS = (
 
 
 def plan_text(plan: Mapping, last_phases: Sequence[Mapping] = ()) -> list[str]:
-    """The plan as lines: what changes, the waves with the live capacity against the floor, the phases, the point of no return, refusals.
+    """The plan as lines: what changes, the waves with the live capacity against the floor, the phases, the point of no return.
+
+    What the plan is refused for is not among them: it is said once, at the end of the run.
 
     :param last_phases: the phases of the last run's report, ``[{name, started, finished}]``.
     """
@@ -49,8 +51,6 @@ def plan_text(plan: Mapping, last_phases: Sequence[Mapping] = ()) -> list[str]:
         lines += ["", "migrations", *_migration_lines(plan)]
     lines += ["", "phases", *_phase_lines(plan, {phase["name"]: phase["finished"] - phase["started"] for phase in last_phases})]
     lines += ["", "point of no return", f"  {_point_of_no_return(plan)}"]
-    if plan["refusals"]:
-        lines += ["", "would refuse", *(f"  - {sentence}" for sentence in plan["refusals"])]
     return lines
 
 

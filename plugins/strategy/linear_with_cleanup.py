@@ -15,7 +15,8 @@ description:
     The exit status is not 0.
   - The fact C(cleanup_reason) of C(localhost) has the reason as text. A task may set it, too, to end the run after its play.
   - The first Ctrl-C counts as a failure of the next task, so that C(rescue) and C(always) run. The second one ends the run at once.
-  - When the process ends and the fact C(cleanup_last_words) of C(localhost) is not empty, its text is printed. It is for what was not cleaned up.
+  - When the process ends and the fact C(cleanup_last_words) of C(localhost) is not empty, its text is printed to standard error as it is. It is for what
+    was not cleaned up, and for a command to run next.
 options:
   cleanup_play:
     description: Run this play after the run has ended, too, and do not interrupt it.
@@ -105,7 +106,7 @@ class _Run:
     def say_last_words(self, pid: int) -> None:
         words = self.facts().get(LAST_WORDS)
         if words and os.getpid() == pid:
-            display.error(str(words), wrap_text=False)
+            display.display(str(words), stderr=True)  # as it is, so that a command in it can be pasted
 
 
 _run = _Run()
