@@ -92,7 +92,7 @@ def test_every_filter_has_documentation_of_its_own():
 
 def test_every_play_of_a_run_has_a_strategy_that_keeps_its_cleanup():
     """Under linear a play that fails for all its hosts ends the playbook, and nothing releases the lock."""
-    plays = [(path.name, play) for path in tracked("playbooks/phases/*.yml", "playbooks/plan.yml", "playbooks/status.yml")
+    plays = [(path.name, play) for path in tracked("playbooks/phases/*.yml", "playbooks/plan.yml", "playbooks/status.yml", "playbooks/install.yml")
              for play in yaml.safe_load(path.read_text(encoding="utf-8")) if "hosts" in play]
     assert len(plays) >= 30
     assert [(name, play["name"]) for name, play in plays
@@ -100,6 +100,6 @@ def test_every_play_of_a_run_has_a_strategy_that_keeps_its_cleanup():
     for name in ("account.yml", "end.yml"):
         cleanup = [play["vars"].get("cleanup_play") for path, play in plays if path == name]
         assert len(cleanup) >= 2 and all(cleanup), name
-    for playbook in ("upgrade.yml", "plan.yml", "status.yml"):
+    for playbook in ("upgrade.yml", "plan.yml", "status.yml", "install.yml"):
         entries = yaml.safe_load((REPOSITORY / "playbooks" / playbook).read_text(encoding="utf-8"))
         assert entries[-1].get("ansible.builtin.import_playbook") == "phases/end.yml", playbook
