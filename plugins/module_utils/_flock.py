@@ -24,8 +24,11 @@ def exclusive(
     timeout: float,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
-) -> Iterator[None]:
-    """Hold the lock file at `path`, waiting up to `timeout` seconds for it; raise LockError when it stays taken."""
+) -> Iterator[int]:
+    """Hold the lock file at `path`, waiting up to `timeout` seconds for it; raise LockError when it stays taken.
+
+    Gives the file's descriptor: a process that inherits it holds the lock too, for as long as it lives.
+    """
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         give_up = clock() + timeout
@@ -37,7 +40,7 @@ def exclusive(
                 )
             sleep(POLL_SECONDS)
         _sign(handle)
-        yield
+        yield handle
     finally:
         os.close(handle)
 

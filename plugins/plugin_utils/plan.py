@@ -14,6 +14,7 @@ from dataclasses import replace
 
 from .limits import Limits, RunPolicy, ScheduleError
 from .migrations import AFTER_THE_ROLL, BEFORE_THE_ROLL, PHASES, choose_migrations, in_order
+from .migration_tool import planned_tool
 from .patches import PATCH, needs_patching, planned_patches, updates_held
 from .refusals import refusals, without_the_release
 from .schedule import Schedule
@@ -79,6 +80,7 @@ def make_plan(service: Mapping, observed: Mapping, pinned: Mapping[str, int] | N
     plan["migrations_before"], plan["migrations_after"] = in_order(plan, BEFORE_THE_ROLL), in_order(plan, AFTER_THE_ROLL)
     plan["nothing_to_do"] = not pending and not plan["migrations_after"] and not plan["cutover"] and not target_problem
     plan["intent"] = intent_of(plan)
+    plan["migration_tool"] = planned_tool(service, observed, plan)
     plan["updates_held"] = updates_held(members, service, plan["nothing_to_do"])
     plan["refusals"] += refusals(service, observed, plan)
     return plan

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from ..module_utils._version import compare
 
 from .installation import not_installed
+from .migration_tool import tool_refusals
 from .migrations import AFTER_THE_ROLL
 from .patches import unreadable
 from .target import PLAYBOOK, ROLLBACK, UPGRADE, is_newer
@@ -36,6 +37,7 @@ def refusals(service: Mapping, observed: Mapping, plan: Mapping) -> list[str]:
         *_never_finishes(plan),
         *redundancy_spent(service, observed.get("replicas") or {}),
         *_past_the_point_of_no_return(observed, plan),
+        *tool_refusals(service, observed, plan),
     ]
 
 

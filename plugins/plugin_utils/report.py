@@ -49,6 +49,7 @@ def summarise(run: Mapping, now: float | None = None) -> dict:
         "members": _members(run),
         "databases": {name: _database(name, facts) for name, facts in mappings(run.get("databases"), "databases").items()},
         "told_by_command": sum(bool(row.get("command")) for row in rows(run.get("census"), "census")),
+        "migration_tool": _migration_tool(run),
         **_probe(run),
     }
     if report["live_floor"] is None:
@@ -70,6 +71,17 @@ def _phase(row: Mapping) -> dict:
         "name": text(row.get("name")) or "unnamed",
         **numbers(row, "started", "finished"),
         "seconds": seconds_between(row.get("started"), row.get("finished")),
+    }
+
+
+def _migration_tool(run: Mapping) -> dict | None:
+    """The team's own migration tool; None where none was to run."""
+    facts = mapping(run.get("migration_tool"), "migration_tool")
+    if not facts:
+        return None
+    return {
+        **{key: text(facts.get(key)) for key in ("host", "command", "status", "why")}, **numbers(facts, "started", "finished", "exit_status", "attempts"),
+        "seconds": seconds_between(facts.get("started"), facts.get("finished")), "output": [str(line) for line in facts.get("output") or []],
     }
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from .markup import Markup, element, join
 from .picture import PICTURES, View, room_for_names
 from .report_style import STYLE
-from .report_tables import databases_table, failures_table, kinds_table, members_table, phases_table
+from .report_tables import databases_table, failures_table, kinds_table, members_table, migration_tool_table, phases_table
 from .report_verdict import compares_with_floor, falls_below_floor
 from .wording import count, method_name, milliseconds, moment, percent, plural, release_change, seconds
 
@@ -180,6 +180,7 @@ def _details(report: Mapping) -> Markup:
         [
             _section("Members", members_table(report), "Out of traffic counts from the first drain to the last load balancer that sends traffic again."),
             _section("Databases", databases_table(report), "A backup is proven when a restore of it had the same rows and contents in every table.", restores),
+            _section("Migration tool", migration_tool_table(report)),
             _section("Failed requests", failures_table(report)),
             _section("Requests by kind", kinds_table(report), "Latency counts from the moment a request was due, so a wait before sending is not hidden."),
             _section("Phases", phases_table(report)),

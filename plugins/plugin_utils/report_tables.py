@@ -128,6 +128,23 @@ def databases_table(report: Mapping) -> Markup | None:
     return table(columns, rows)
 
 
+def migration_tool_table(report: Mapping) -> Markup | None:
+    """The team's own migration tool: where and when it ran, how it ended, and what it wrote last."""
+    tool = report.get("migration_tool")
+    if not tool:
+        return None
+    columns = [("Command", ""), ("Host", ""), ("Started", ""), ("Time", "number"), ("Exit status", "number"), ("Outcome", "")]
+    said = element("small", tool["why"]) if tool["why"] else element("small", element("code", " / ".join(tool["output"]))) if tool["output"] else None
+    return table(columns, [[
+        row_heading(tool["command"]),
+        cell("Host", tool["host"] or "–"),
+        cell("Started", "–" if tool["started"] is None else moment(tool["started"])),
+        cell("Time", _seconds_or_dash(tool["seconds"]), class_="number"),
+        cell("Exit status", "–" if tool["exit_status"] is None else count(tool["exit_status"]), class_="number"),
+        cell("Outcome", tool["status"], said, class_="bad" if tool["status"] == "failed" else None),
+    ]])
+
+
 def _backup_cell(label: str, backup: Mapping | None) -> Markup:
     if backup is None:
         return cell(label, "none")

@@ -39,6 +39,7 @@ def make_record(plan: Mapping, run: Mapping) -> dict:
         "live_floor": plan["limits"]["min_live"], "pool_size": plan["pool_size"], "limits": {**plan["limits"], **(run.get("budget") or {})},
         "phases": [{"name": name, "finished": run["finished"], **times} for name, times in run["phases"].items()],
         "members": members, "databases": _databases(run.get("databases") or {}),
+        "migration_tool": run.get("migration_tool") or None,
         "probe": run.get("probe"), "probe_until": run.get("probe_until"), "operator": run.get("operator") or {}, "census": run.get("census"),
     }
 

@@ -56,6 +56,9 @@ DEFAULTS: dict[str, object] = {
     "gate": {},
     "canary_weight": None,
     "migrations": None,
+    "migration_host": None,
+    "migration_timeout": 3600,
+    "migration_keeps_previous": False,
     "contract": False,
     "database_names": [],
     "database_standbys": 0,
@@ -75,7 +78,8 @@ DEFAULTS: dict[str, object] = {
     **error_budget.DEFAULTS,
 }
 # Read where they are used, because their values may speak of the release that the plan finds, or of a single host.
-READ_LATER = ("artifact", "artifact_sha256", "artifact_signature", "artifact_keys", "smoke_tests", "smoke_timeout", "version_command", "gate_tasks", "probe_seconds")
+READ_LATER = ("migration_command", "migration_status_command", "migration_directory", "migration_environment",
+              "artifact", "artifact_sha256", "artifact_signature", "artifact_keys", "smoke_tests", "smoke_timeout", "version_command", "gate_tasks", "probe_seconds")
 # Before and after each phase, and where a crew may look before users come in.
 HOOKS = (*(f"{moment}_{phase}" for phase in PHASES for moment in ("before", "after")), "before_cutover")
 # What a team may set of the verdict between the steps of a canary; see the module canary_verdict.
@@ -127,7 +131,9 @@ def describe(variables: Mapping, names: Sequence[str], groups: Mapping[str, Sequ
     for path in ("migrations", "report_directory", "plan"):
         service[path] = service[path] and posixpath.join(working_directory, service[path])
     service["has_artifact"] = "upgrade_artifact" in names
-    problems = [*_misspelt(names), *_release_problems(service), *_choice_problems(service, names), *running_release.complete(service, names)]
+    service["has_migration_command"] = "upgrade_migration_command" in names
+    service["migration_keeps_previous"] = str(service["migration_keeps_previous"]).lower() in ("true", "yes", "on", "1")
+    problems = [*_misspelt(names), *_release_problems(service), *_choice_problems(service, names), *_migration_problems(service, names, groups), *running_release.complete(service, names)]
     service["hosts"] = {}
     if service["method"] == colours.METHOD:
         service["colours"], wrong = colours.described(service, groups)
@@ -226,6 +232,18 @@ def _choice_problems(service: Mapping, names: Sequence[str]) -> list[str]:
     if len(signature & set(names)) == 1:
         problems.append(f"{min(signature - set(names))} is not set: a signature is judged by the keys that count, so give both or neither")
     return problems
+
+
+def _migration_problems(service: Mapping, names: Sequence[str], groups: Mapping[str, Sequence[str]]) -> list[str]:
+    """What is wrong with the description of a team's own migration tool."""
+    host, seconds = service["migration_host"], service["migration_timeout"]
+    problems = []
+    if host is not None and host not in {name for hosts in groups.values() for name in hosts}:
+        problems.append(f"upgrade_migration_host is {host!r}, which is no host of the inventory: name one, or leave it out for the first member")
+    if not str(seconds).isdecimal() or not int(seconds):
+        problems.append(f"upgrade_migration_timeout is {seconds!r}: give a whole number of seconds")
+    lonely = [name for name in ("status_command", "directory", "environment") if f"upgrade_migration_{name}" in names and not service["has_migration_command"]]
+    return problems + [f"upgrade_migration_{name} needs upgrade_migration_command, the command line of the migration tool" for name in lonely]
 
 
 def _hosts_of(part: str, group: object, groups: Mapping[str, Sequence[str]]) -> tuple[list[str], str]:

@@ -12,6 +12,7 @@ from datetime import datetime, timezone
 from ..module_utils._fleet_lock import FAILED, UNDER_WAY, intent_in_words
 
 from . import patches
+from .migration_tool import ends_the_way_back, no_return_line, tool_lines
 from .migrations import BACKFILL, CONTRACT, EXPAND, OPTIMISE
 from .steps import IN_PLACE
 from .tenants import VARIABLE, tenants_affected
@@ -47,7 +48,7 @@ def plan_text(plan: Mapping, last_phases: Sequence[Mapping] = ()) -> list[str]:
     lines += _wave_lines(plan)
     if plan["patches"]:
         lines += ["", "package updates", *(f"  {sentence}" for sentence in patches.sentences(plan))]
-    if plan["migrations_before"] or plan["migrations_after"]:
+    if plan["migrations_before"] or plan["migrations_after"] or plan["migration_tool"]:
         lines += ["", "migrations", *_migration_lines(plan)]
     lines += ["", "phases", *_phase_lines(plan, {phase["name"]: phase["finished"] - phase["started"] for phase in last_phases})]
     lines += ["", "point of no return", f"  {_point_of_no_return(plan)}"]
@@ -127,8 +128,9 @@ def _phase_lines(plan: Mapping, last_phases: Mapping[str, float]) -> list[str]:
 
 
 def _migration_lines(plan: Mapping) -> list[str]:
-    moments = [("prepare", run) for run in plan["migrations_before"]] + [("settle", run) for run in plan["migrations_after"]]
-    return [f"  {moment:<8} {run['release']} {run['phase']:<9} {MIGRATIONS[run['phase']]}" for moment, run in moments]
+    before, after = ([f"  {moment:<8} {run['release']} {run['phase']:<9} {MIGRATIONS[run['phase']]}" for run in plan[f"migrations_{when}"]]
+                     for moment, when in (("prepare", "before"), ("settle", "after")))
+    return before + tool_lines(plan) + after
 
 
 def _settling(plan: Mapping) -> str:
@@ -139,6 +141,8 @@ def _settling(plan: Mapping) -> str:
 def _point_of_no_return(plan: Mapping) -> str:
     if plan["direction"] == "rollback":
         return "none: this run goes back, and may go forward again"
+    if ends_the_way_back(plan):
+        return no_return_line(plan)
     if plan["migrations_after"]:
         releases = dict.fromkeys(run["release"] for run in plan["migrations_after"])
         return f"settle: the {_settling(plan)} migrations of {', '.join(releases)} remove what older releases need"

@@ -26,7 +26,7 @@ from test_plan import NAMES, OUT, fleet, service, view
 PLAYBOOKS = Path(__file__).resolve().parents[3] / "playbooks"
 VARS = {path.stem: yaml.safe_load(path.read_text(encoding="utf-8")) for path in sorted((PLAYBOOKS / "vars").glob("*.yml"))}
 # What only database servers read.
-OF_DATABASES = {"databases"}
+OF_DATABASES = {"databases", "migration_tool"}
 FORWARD, BACKWARD = ("roll", "forward", "patching"), ("roll", "back")
 METHODS = ("half_pool", "rolling", "canary", "blue_green", "in_place")
 LOADER = DataLoader()

@@ -1,0 +1,151 @@
+#!/usr/bin/python
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: migration_tool
+short_description: Run a release's own migration tool, once
+version_added: 0.2.0
+author: The alwayson.upgrade maintainers (@alwayson)
+description:
+  - Runs the command of a migration tool, such as C(alembic upgrade head) or C(manage.py migrate), on this host, once for a release.
+  - The status command decides whether anything is left. Without one, the ledger on this host does.
+  - A tool that is still at work is waited for, also when the controller that had started it is dead. After a kill the status command is asked first.
+  - It knows no way back. To run a tool once in each of many databases, with a ledger in each of them, use M(alwayson.upgrade.database_migration).
+attributes:
+  check_mode:
+    support: full
+    description: Asks the status command, and tells whether the tool would run.
+  diff_mode:
+    support: none
+    description: What the tool changes is known to the tool.
+options:
+  release:
+    description: The release that needs the migration.
+    type: str
+    required: true
+  command:
+    description:
+      - The command line. A list of words, or a text that is split as a shell would. No shell runs it.
+      - With another command line, the tool runs again for the same release.
+    type: raw
+    required: true
+  timeout:
+    description: Seconds until the tool is ended, and for which another run of it is waited for.
+    type: float
+    default: 3600
+extends_documentation_fragment:
+  - alwayson.upgrade.migration_tool
+  - alwayson.upgrade.fence
+seealso:
+  - module: alwayson.upgrade.migration_tool_info
+  - module: alwayson.upgrade.database_migration
+"""
+
+EXAMPLES = r"""
+- name: Migrate the database of the shop by Alembic
+  alwayson.upgrade.migration_tool:
+    release: 2.0.0
+    ledger: /srv/shop/.migrations.json
+    command: [/srv/shop/releases/2.0.0/bin/alembic, upgrade, head]
+    status_command: [/srv/shop/releases/2.0.0/bin/alembic, current, --check-heads]
+    directory: /srv/shop/releases/2.0.0
+    environment:
+      DATABASE_URL: "{{ vault_database_url }}"
+"""
+
+RETURN = r"""
+status:
+  description:
+    - V(applied) when the tool ran for this release, now or before, and V(unneeded) when the status command had nothing left before it ever ran.
+    - V(pending) in check mode when it would run.
+  returned: success
+  type: str
+  sample: applied
+exit_status:
+  description: The tool's exit status. V(null) when it has not run, or was ended.
+  returned: always
+  type: int
+  sample: 0
+output:
+  description: The last lines that it wrote, when it ran just now.
+  returned: success
+  type: list
+  elements: str
+  sample: ["Running upgrade 3f2a -> 9b1c, add currency"]
+tries:
+  description: How often it was run for this release.
+  returned: success
+  type: int
+  sample: 1
+started_at:
+  description: When the tool was started, in epoch seconds; V(null) when it never was.
+  returned: always
+  type: float
+  sample: 1798761600.1
+finished_at:
+  description: When it had ended, in epoch seconds.
+  returned: always
+  type: float
+  sample: 1798761612.4
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.alwayson.upgrade.plugins.module_utils._fence import ARGUMENTS as FENCE_ARGUMENTS, FenceError, admitted
+from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_tool import ARGUMENTS, DONE, LOCKED, MigrationTool, MigrationToolError, rows_of, words_of
+
+
+def tool_of(params: dict) -> MigrationTool:
+    """The tool that the options describe."""
+    command = words_of(params["command"], "command")
+    if not command:
+        raise MigrationToolError("command is empty: give the command line of the tool")
+    return MigrationTool(params["ledger"], params["release"], command, words_of(params["status_command"], "status_command"), params["directory"],
+                         params["environment"], params["timeout"])
+
+
+def times_of(row: dict) -> dict:
+    """What a row of the ledger says of the last run."""
+    return {"exit_status": row.get("exit_status"), "started_at": row.get("started"), "finished_at": row.get("ended"), "tries": row.get("attempts", 0)}
+
+
+def run(tool: MigrationTool, params: dict, check_mode: bool) -> dict:
+    """Do what the options ask for; returns the module's result."""
+    with admitted(params["fence"], check_mode, params["timeout"]):
+        if check_mode:
+            row = rows_of(tool.ledger).get(tool.release) or {}
+            pending = tool.is_pending()
+            left = row.get("status") not in DONE if pending is None else pending
+            return {"changed": left, "status": "pending" if left else row.get("status", "unneeded"), "output": [], **times_of(row)}
+        outcome = tool.migrate()
+    return {"changed": outcome.ran, "status": outcome.row["status"], "output": outcome.output, **times_of(outcome.row)}
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            **ARGUMENTS, **FENCE_ARGUMENTS,
+            "release": {"type": "str", "required": True},
+            "command": {"type": "raw", "required": True},
+            "timeout": {"type": "float", "default": 3600.0},
+        },
+        supports_check_mode=True,
+    )
+    row: dict = {}
+    try:
+        tool = tool_of(module.params)
+        try:
+            result = run(tool, module.params, module.check_mode)
+        except MigrationToolError:
+            row = rows_of(tool.ledger).get(tool.release) or {}
+            raise
+    except (MigrationToolError, FenceError, OSError, *LOCKED) as error:
+        module.fail_json(msg=str(error), **times_of(row))
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()
