@@ -24,15 +24,16 @@ def installation(service: Mapping, observed: Mapping) -> dict:
     views = {name: _views(facts, observed, service) for name, facts in members.items()}
     live = {name: sorted(balancer for balancer, view in seen.items() if view["live"]) for name, seen in views.items()}
     sentences = [f"{name} cannot be reached: {facts['lost']}. Repair it or take it out of the inventory" for name, facts in sorted(members.items()) if facts["lost"]]
+    running = {facts["release"]: [] for facts in members.values() if facts["release"] not in (None, release)}
     for name, facts in sorted(members.items()):
-        runs = facts["release"]
-        if facts["lost"] or runs == release:
-            continue
-        if runs is not None:
-            sentences.append(f"{name} runs {runs} already, and a first installation is for hosts on which nothing runs: "
-                             f"ansible-playbook alwayson.upgrade.upgrade -e upgrade_release={release}")
-        elif live[name]:
+        if facts["release"] in running:
+            running[facts["release"]].append(name)
+        elif facts["release"] is None and live[name]:
             sentences.append(unknown_release(name, f"is in traffic on {', '.join(live[name])}"))
+    if running:
+        told = " and ".join(f"{version} is current on {', '.join(names)}" for version, names in sorted(running.items()))
+        sentences.append(f"{told}, and a first installation is for hosts on which nothing runs: "
+                         f"ansible-playbook alwayson.upgrade.upgrade -e upgrade_release={release}")
     hosts = sorted(name for name, facts in members.items() if not facts["lost"] and not (facts["release"] == release and live[name]))
     return {"hosts": [] if sentences else hosts, "refusals": sentences, "known": [name for name in hosts if views[name]]}
 
