@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-DIRECTIONS = ("upgrade", "rollback", "patch")
+DIRECTIONS = ("install", "upgrade", "rollback", "patch")
 # A path alone: what a release needs on its way forward is wrong on the way back.
-FORWARD = ("upgrade", "patch")
+FORWARD = ("install", "upgrade", "patch")
 
 
 def hook_paths(entries: Iterable, direction: str | None = None) -> list[str]:

@@ -26,3 +26,7 @@ def test_one_entry_may_stand_alone_and_none_is_none():
 def test_what_is_no_hook_is_named(entry):
     with pytest.raises(ValueError, match="hook"):
         hook_paths([entry])
+
+
+def test_what_prepares_a_release_prepares_the_first_one_too():
+    assert hook_paths(ENTRIES, "install") == hook_paths(ENTRIES, "upgrade") == ["/a.yml", "/c.yml"]
