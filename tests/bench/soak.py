@@ -4,8 +4,10 @@
 """One fleet, upgraded and taken back again and again under load, until so many requests were scheduled; a line for each run, and the sum.
 
     build/venv/bin/python tests/bench/soak.py --method half_pool --requests 100000
-    build/venv/bin/python tests/bench/soak.py --method blue_green --members 20 --requests 1000000
+    build/venv/bin/python tests/bench/soak.py --method rolling --members 60 --requests 20000
     build/venv/bin/python tests/bench/soak.py --kind envoy --method half_pool --requests 10000
+
+It fails when a request failed, and when a member was returned to the release before, left out or lost.
 
 It is as rough as it gets: the application is stopped by SIGKILL, every HAProxy is reloaded again and again, also in the middle of a drain, and among the
 clients are sticky ones, slow ones, and some whose answers stream for seconds. Fleets behind other load balancers are not reloaded besides.
@@ -42,21 +44,26 @@ STREAM = {"kind": "slow", "share": 1, "path": "/stream?ms=2000"}
 
 @dataclass
 class Figures:
-    """What a prober saw; the longest answer in milliseconds."""
+    """What a prober saw, the longest answer in milliseconds; and how many members were returned or lost."""
 
     scheduled: int = 0
     failed: int = 0
     regressions: int = 0
     p100_ms: float = 0.0
+    void_seconds: float = 0.0
+    returned: int = 0
 
     def add(self, other: Figures) -> None:
         self.scheduled += other.scheduled
         self.failed += other.failed
         self.regressions += other.regressions
         self.p100_ms = max(self.p100_ms, other.p100_ms)
+        self.void_seconds += other.void_seconds
+        self.returned += other.returned
 
     def __str__(self) -> str:
-        return f"{self.scheduled:8,} requests  {self.failed} failed  {self.regressions} regressions  longest answer {self.p100_ms:.0f} ms"
+        return f"{self.scheduled:8,} requests  {self.failed} failed  {self.regressions} regressions  longest answer {self.p100_ms:.0f} ms  " \
+               f"{self.void_seconds:.0f} s void  {self.returned} members returned"
 
 
 def main() -> int:
@@ -79,7 +86,7 @@ def main() -> int:
             while total.scheduled < options.requests:
                 playbook, release = (("upgrade", NEW), ("rollback", OLD))[runs % 2]
                 with reloading(fleet) as reloads:
-                    figures, seconds = measured_run(directory, playbook, {**variables, "upgrade_release": release})
+                    figures, seconds = measured_run(directory, playbook, {**variables, "upgrade_release": release}, options.forks)
                 runs += 1
                 total.add(figures)
                 print(f"{playbook:9} {runs:3} {seconds:4.0f} s  {figures}  {len(reloads)} reloads", flush=True)
@@ -87,7 +94,7 @@ def main() -> int:
             stop_probe(directory / "probe")
     print(f"{options.kind}, {options.method}, {options.members} members, {runs} runs: {total}; "
           f"with 95 % confidence fewer than 1 in {total.scheduled // 3:,} fails")
-    return 1 if total.failed or total.scheduled < options.requests else 0
+    return 1 if total.failed or total.returned or total.scheduled < options.requests else 0
 
 
 def at_rest(fleet: EmbeddedFleet, mix: list) -> Figures:
@@ -120,19 +127,21 @@ def reloading(fleet: EmbeddedFleet) -> Iterator[list[str]]:
         thread.join()
 
 
-def measured_run(directory: Path, playbook: str, variables: dict) -> tuple[Figures, float]:
+def measured_run(directory: Path, playbook: str, variables: dict, forks: int) -> tuple[Figures, float]:
     """One run of a playbook, which has to end well; what its own prober saw, and the seconds it took."""
     began = time.monotonic()
     log = directory / f"{playbook}.log"
     with log.open("w", encoding="utf-8") as output:
-        code = run_playbook(playbook, directory, variables, output=output)
-    if code:
-        raise SystemExit(f"{playbook} ended with {code}: see {log}")
+        code = run_playbook(playbook, directory, variables, output=output, environment={"ANSIBLE_FORKS": str(forks)})
     report = json.loads((directory / "report.json").read_text(encoding="utf-8"))
+    returned = [name for name, member in report["members"].items() if member["outcome"] not in ("upgraded", "untouched")]
+    if code or returned:
+        raise SystemExit(f"{playbook} ended with {code}, {', '.join(returned) or 'nobody'} returned: {report['headline']}; see {log}")
     if not report["requests_scheduled"]:
         raise SystemExit(f"{playbook} measured nothing: see {log}")
     return Figures(report["requests_scheduled"], report["requests_failed"], report["version_regressions"] or 0,
-                   report["latency_ms"]["p100"]), time.monotonic() - began
+                   report["latency_ms"]["p100"],
+                   sum(window["to"] - window["from"] for window in report["void_windows"]), len(returned)), time.monotonic() - began
 
 
 def _options() -> argparse.Namespace:
@@ -140,6 +149,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--method", choices=tuple(METHODS), default="half_pool")
     parser.add_argument("--kind", choices=KINDS, default=HAPROXY, help="what the load balancers are")
     parser.add_argument("--members", type=int, default=6)
+    parser.add_argument("--forks", type=int, default=6, help="how many members may be worked on at once, at most")
     parser.add_argument("--requests", type=int, default=100_000, help="go on until so many were scheduled")
     return parser.parse_args()
 

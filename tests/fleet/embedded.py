@@ -43,7 +43,7 @@ class EmbeddedFleet:
 
     :param directory: the run folder; made when it is missing. An object for a fleet that is up already works, too.
     :param release: the release that the members start with: a name in artifacts.RELEASES.
-    :param members: how many application servers, from 2 to 20, split evenly into the zones east and west.
+    :param members: how many application servers, from 2 to 200, split evenly into the zones east and west; more than 20 are one process.
     :param pools: the load balancers' backends among which the servers are dealt out; with layout.COLOURS the first has the traffic.
     :param kind: what the load balancers are: haproxy, or a kind of `balancers`, or none, which is HAProxy that nobody may drive.
     :param is_abrupt: whether the service's stop command kills the application instead of asking it to end.
@@ -124,6 +124,7 @@ class EmbeddedFleet:
 
     def kill_member(self, name: str) -> None:
         """Let a member die as a host dies: supervisor and application at once, without a word."""
+        self._require_own_process()
         member = self.layout.member(name)
         victims = [self.record.processes[name], members.application(member)]
         processes.end([process for process in victims if process], first_signal=signal.SIGKILL)
@@ -134,6 +135,7 @@ class EmbeddedFleet:
 
     def boot_member(self, name: str) -> None:
         """Let a dead member come back: its supervisor, and the application if it was running."""
+        self._require_own_process()
         self._launch(members.boot, self.layout.member(name))
 
     def member_version(self, name: str) -> str:
@@ -160,6 +162,10 @@ class EmbeddedFleet:
             while cursor.nextset():
                 pass
             return cursor.fetchall() if cursor.description else []
+
+    def _require_own_process(self) -> None:
+        if members.CROWD.stem in self.record.processes:
+            raise FleetError(f"the {len(self.layout.members)} members are one process: none of them can die alone")
 
     def _require_absent(self) -> None:
         if self.record.load() and self.running():
@@ -228,13 +234,17 @@ class EmbeddedFleet:
         self._database_for_members, self._pooler_file = self.layout.pooler, made.databases
 
     def _start_members(self, artifact: artifacts.Artifact) -> None:
+        is_crowd = len(self.layout.members) > layout.MOST_PROCESSES
         for member in self.layout.members:
             self.say(f"{member.name} at {member.endpoint}, zone {member.zone}, release {artifact.version}")
             members.set_up(member, artifact, self._database_for_members or self.layout.database, self.is_abrupt, self.boot_seconds)
-            self._launch(members.boot, member)
+            if not is_crowd:
+                self._launch(members.boot, member)
+        if is_crowd:
+            self._launch(members.boot_all, layout.hosts_directory(self.directory), self.directory / "log" / "crowd.log")
         # A load balancer that meets a server before it is healthy brings it in slowly.
         for member in self.layout.members:
-            members.wait_healthy(member, self.record.processes[member.name])
+            members.wait_healthy(member, self.record.processes[members.CROWD.stem if is_crowd else member.name])
 
     def _start_load_balancer(self, balancer: LoadBalancer, software: Software) -> None:
         self.say(f"{balancer.name} at {balancer.front_url}, commanded at {software.variables['traffic_endpoint']} ({software.argv[0]})")

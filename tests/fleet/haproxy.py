@@ -19,6 +19,8 @@ from fleet.layout import BACKEND, CREW_HEADER, CREW_KEY, ROUTE_KEY, Layout, Load
 from fleet.ports import Endpoint
 
 ANSWER_SECONDS = 5
+# Of one load balancer, at most.
+CHECKS_A_SECOND = 60
 SHOW_SERVERS = "show stat -1 4 -1"
 HEALTHY = "UP L7OK"
 # An ordinary user's PATH often lacks the folders that system services are installed to.
@@ -30,7 +32,6 @@ global
   nbthread 1
   maxconn 4000
   stats socket ipv4@{lb.runtime} level admin expose-fd listeners
-  stats maxconn 60
   stats timeout 30s
   server-state-file {state_file}
 
@@ -64,7 +65,7 @@ backend {name}
   option httpchk GET {health_path}
   http-check expect status 200
   cookie {cookie} insert indirect nocache
-  default-server weight 100 check inter 500ms fall 2 rise 2 slowstart 2s
+  default-server weight 100 check inter {interval_ms}ms fall 2 rise 2 slowstart 2s
 {servers}
 """
 
@@ -117,7 +118,8 @@ def _route(layout: Layout, balancer: LoadBalancer) -> str:
 def _pool(layout: Layout, health_path: str, name: str) -> str:
     """A cookie of its own for each pool: one of another pool means nothing here."""
     servers = "\n".join(f"  server {member.name} {member.endpoint} cookie {member.name}" for member in layout.members if member.pool == name)
-    return POOL.format(name=name, cookie="SRV" if name == BACKEND else f"SRV_{name}", servers=servers, health_path=health_path)
+    return POOL.format(name=name, cookie="SRV" if name == BACKEND else f"SRV_{name}", servers=servers, health_path=health_path,
+                       interval_ms=max(500, len(layout.members) * 1000 // CHECKS_A_SECOND))
 
 
 def _quoted(word: object) -> str:

@@ -10,7 +10,9 @@ from pathlib import Path
 
 from fleet.ports import Endpoint, Ports
 
-MOST_MEMBERS = 20
+MOST_MEMBERS = 200
+# More of them are one process, see `crowd`.
+MOST_PROCESSES = 20
 BACKEND = "app"
 COLOURS = ("blue", "green")
 # Which of the colours has the traffic is looked up under this key.
@@ -107,7 +109,7 @@ def plan(directory: Path, members: int, ports: Ports, pools: tuple[str, ...] = (
             Member(
                 name=f"app{number}",
                 zone="east" if number <= (members + 1) // 2 else "west",
-                endpoint=ports.endpoint(f"127.0.0.{20 + number}"),
+                endpoint=ports.endpoint(f"127.0.0.{20 + number}" if number <= MOST_PROCESSES else f"127.0.1.{number}"),
                 directory=_host_directory(directory, f"app{number}"),
                 pool=pools[(number - 1) % len(pools)],
             )
@@ -140,8 +142,13 @@ def from_record(directory: Path, record: dict) -> Layout:
     )
 
 
+def hosts_directory(directory: Path) -> Path:
+    """Where the members' folders are, in a run folder."""
+    return directory / "hosts"
+
+
 def _host_directory(directory: Path, name: str) -> Path:
-    return directory / "hosts" / name
+    return hosts_directory(directory) / name
 
 
 def _pair(endpoint: Endpoint) -> list:

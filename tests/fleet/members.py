@@ -19,6 +19,7 @@ from fleet.ports import Endpoint
 from fleet.processes import Process
 
 SUPERVISOR = Path(__file__).resolve().parent / "supervisor.py"
+CROWD = SUPERVISOR.with_name("crowd.py")
 ANSWER_SECONDS = 5
 HEALTHY_SECONDS = 30
 
@@ -46,6 +47,11 @@ def set_up(member: Member, artifact: Artifact, database: Endpoint, is_abrupt: bo
 def boot(member: Member) -> Process:
     """Start the host's supervisor, which starts the application unless it was told to stop before."""
     return processes.launch(member.name, command(member, "run"), member.directory / "log" / "supervisor.log")
+
+
+def boot_all(hosts: Path, log: Path) -> Process:
+    """Start one process that is all the hosts whose folders are there."""
+    return processes.launch(CROWD.stem, [sys.executable, str(CROWD), str(hosts)], log)
 
 
 def wait_healthy(member: Member, supervisor: Process) -> None:

@@ -43,6 +43,8 @@ CONFIGURATION = """
 listen_addresses = '{endpoint.address}'
 port = {endpoint.port}
 unix_socket_directories = ''
+# Twenty applications with four sessions for each of two tenants, and who else asks.
+max_connections = 200
 shared_buffers = 32MB
 # Shared memory segments as files in the data directory: nothing is left in /dev/shm after a kill.
 dynamic_shared_memory_type = mmap

@@ -205,12 +205,12 @@ def _log(text: str) -> None:
 def run(files: Files) -> None:
     """Be the supervisor; refuse when there is one."""
     files.service.mkdir(parents=True, exist_ok=True)
-    with _only_supervisor(files):
+    with only_supervisor(files):
         Supervisor(files).run()
 
 
 @contextlib.contextmanager
-def _only_supervisor(files: Files) -> Iterator[None]:
+def only_supervisor(files: Files) -> Iterator[None]:
     with open(files.lock, "ab") as lock:
         if not any(_locked(lock) for _attempt in range(20)):
             raise ServiceError(f"another supervisor runs for {files.directory}")

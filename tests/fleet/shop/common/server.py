@@ -133,6 +133,14 @@ class Server:
             task.cancel()
         return len(cut)
 
+    def abort(self) -> None:
+        """End as a process does that is killed: nobody is answered any more."""
+        self.closing = True
+        self._listener.close()
+        for task, connection in list(self._connections.items()):
+            connection.writer.transport.abort()
+            task.cancel()
+
     def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connection = Connection(reader, writer, self)
         task = asyncio.ensure_future(connection.serve())
