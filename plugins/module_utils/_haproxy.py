@@ -24,7 +24,7 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy_runtime 
     Master,
     Runtime,
 )
-from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy_stat import AnswerError, parse_view
+from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy_stat import AnswerError, parse_view, process_of
 from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy_workers import OldWorkers
 from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import (
     CUT,
@@ -100,6 +100,22 @@ class Haproxy(Runtime):
             raise self.unavailable(f"cannot be looked at as a whole: {error}") from error
         except AnswerError as error:
             raise self.error(f"has workers of before a reload that cannot be looked at: {error}") from error
+
+    def ask_current(self, line: str) -> str:
+        """The answer to a line that only reads of the process that takes new connections, where the master is there to tell which one that is."""
+        if self._old_workers is None:
+            return self.ask(line)
+        return self.patience.call(lambda: self._ask_current_once(line))
+
+    def _ask_current_once(self, line: str) -> str:
+        info, _end, answer = self.ask_once(f"show info;{line}").partition("\n\n")
+        try:
+            self._old_workers.require_current(process_of(info))
+        except HaproxyUnavailableError:
+            raise
+        except UnavailableError as error:
+            raise self.unavailable(str(error)) from error
+        return answer
 
     def apply(self, backend: str, changes: Mapping[str, str]) -> None:
         """See `LoadBalancer.apply`: all changes in one line of commands, each of which may be carried out twice."""

@@ -91,7 +91,7 @@ class HaproxyMap:
 
     def routes(self) -> dict[str, str]:
         """Where the process sends the requests of each key."""
-        answer = self._runtime.ask(f"show map {self.path}")
+        answer = self._runtime.ask_current(f"show map {self.path}")
         if answer.startswith(_UNKNOWN):
             raise self._runtime.error(f"has lost its map {self.path}: was it reloaded with another configuration?")
         return parse_routes(answer)

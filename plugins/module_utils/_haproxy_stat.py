@@ -38,6 +38,8 @@ _CONFIGURED, _ENABLED = 0x02, 0x04
 # srv_op_state: stopped, starting (in its slow start), running, stopping (its check answers 404).
 _OPERATION = {"0": DOWN, "1": UP, "2": UP, "3": STOPPING}
 _STATES_VERSION = "1"
+# srv_addr of a server whose name is not resolved, and of a place that a template has left free.
+_NO_ADDRESS = "-"
 # Of a server: answers of 500 and above, connections that did not come about, answers that broke off.
 _ERRORS = ("hrsp_5xx", "econ", "eresp")
 # The type column of `show stat`.
@@ -61,8 +63,12 @@ def parse_view(info: str, states: str, stat: str) -> View:
             backends[name] = Backend(members=members, cookie_name=summary.get("cookie") or None)
     except (KeyError, ValueError) as error:
         raise AnswerError(f"it does not answer as HAProxy 2.6 and newer do: {error!r} in its statistics") from error
-    about = parse_info(info)
-    return View(version=about.get("Version", "unknown"), backends=backends, process=int(about.get("Pid") or 0))
+    return View(version=parse_info(info).get("Version", "unknown"), backends=backends, process=process_of(info))
+
+
+def process_of(info: str) -> int:
+    """The process that answered ``show info``; 0 when it does not tell."""
+    return int(parse_info(info).get("Pid") or 0)
 
 
 def parse_info(answer: str) -> dict[str, str]:
@@ -101,10 +107,11 @@ def _member(row: Mapping[str, str], state: Mapping[str, str]) -> Member:
     admin = _admin(int(state["srv_admin_state"]))
     probed = _is_at_work(int(state["srv_check_state"]))
     return Member(
-        address=row.get("addr") or f"{state['srv_addr']}:{state['srv_port']}",
+        address=row.get("addr") or (f"{state['srv_addr']}:{state['srv_port']}" if state["srv_addr"] != _NO_ADDRESS else ""),
         admin=admin,
         health=_health(admin, _OPERATION[state["srv_op_state"]], bool(probed or row["tracked"])),
         check=_check(row),
+        check_code=int(row["check_code"]) if row.get("check_code") else None,
         sessions=int(row["scur"]),
         queued=int(row["qcur"]),
         arrivals=int(row["stot"]),

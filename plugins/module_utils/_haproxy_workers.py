@@ -94,10 +94,7 @@ class OldWorkers:
 
         The view is of a worker that takes new connections, or it is none: what was asked of another one is lost.
         """
-        workers = self._workers()
-        if view.process and view.process not in workers.current:
-            raise UnavailableError(f"process {view.process} answered, and the master has {_shown(workers)}: is it being reloaded, "
-                                   "or is the master's endpoint another HAProxy's?")
+        workers = self.require_current(view.process)
         members = dict(view.backends[backend].members)
         for pid in workers.old:
             rows = self._rows(pid)
@@ -106,6 +103,14 @@ class OldWorkers:
                 if row["type"] == _SERVER and row["pxname"] == backend and row["svname"] in members:
                     members[row["svname"]] = _with_more(members[row["svname"]], row, latecomers)
         return replace(view, backends={**view.backends, backend: replace(view.backends[backend], members=members)})
+
+    def require_current(self, process: int) -> Workers:
+        """Refuse what another process has answered than a worker that takes new connections."""
+        workers = self._workers()
+        if process and process not in workers.current:
+            raise UnavailableError(f"process {process} answered, and the master has {_shown(workers)}: is it being reloaded, "
+                                   "or is the master's endpoint another HAProxy's?")
+        return workers
 
     def tell(self, line: str) -> None:
         """Have every old worker carry out a command that may be carried out twice."""

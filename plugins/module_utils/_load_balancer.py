@@ -52,7 +52,8 @@ class LoadBalancerError(Exception):
 class Member:
     """A member of a backend as one load balancer sees it now.
 
-    `admin` is `READY`, `DRAIN` or `MAINT`; `health` one of the words above; `check` how the last health check ended (``L7OK``).
+    `address` is empty for one that has none yet. `admin` is `READY`, `DRAIN` or `MAINT`; `health` one of the words above; `check` how the last health check
+    ended (``L7OK``), and `check_code` the status that it was answered with, None where that is not told.
     `sessions` are in flight and `queued` wait for it; `latecomers` are connections whose next request may come to it whatever its
     state; `arrivals` counts every session it was ever given,
     `errors` those that failed, and `response_ms` is how long the last ones took on average; None where that is not told.
@@ -66,6 +67,7 @@ class Member:
     admin: str
     health: str
     check: str = ""
+    check_code: int | None = None
     sessions: int = 0
     queued: int = 0
     latecomers: int = 0

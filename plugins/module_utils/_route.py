@@ -10,6 +10,7 @@ Whatever fails on the way, the route before comes back on every load balancer; w
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Callable, Mapping, Protocol, Sequence
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import Backend, LoadBalancerError
@@ -21,6 +22,12 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic_pool imp
     PUT_BACK_PAUSE_SECONDS,
     Clock,
 )
+from ansible_collections.alwayson.upgrade.plugins.module_utils._waiting import wait_for
+
+# How long the pool to go to is looked at again when it has too few live members: a health check may fail for a moment.
+LIVE_SECONDS = 10.0
+# How often a route is set that is not seen: a process that takes over at a reload has read the map's file before it was written.
+ATTEMPTS = 3
 
 
 class RouteError(Exception):
@@ -133,10 +140,14 @@ class Rerouting:
             # Written down first: when the answer is lost, the change may have been made.
             self._touched.append(side)
             side.table.keep(key, wanted)
-        for side in due:
-            side.table.set_route(key, wanted)
-        for side in self._sides:
-            found = side.table.route(key)
+        for attempt in range(ATTEMPTS):
+            for side in due:
+                side.table.set_route(key, wanted)
+            routes = {side: side.table.route(key) for side in self._sides}
+            due = [side for side in due if routes[side] != wanted]
+            if not due:
+                break
+        for side, found in routes.items():
             if found != wanted:
                 raise RouteError(f"{side.name} sends {key} to {found} although it was told {wanted}: it was reloaded, or somebody else changes it")
 
@@ -196,11 +207,19 @@ class Rerouting:
         return sum(member.sessions + member.queued for member in members)
 
     def _require_live(self, side: Side) -> int:
-        live = side.pool(self._request.value).live
-        if live < self._request.min_live:
+        """A health check that fails for a moment is looked at again."""
+        found: list[int] = []
+        look = partial(self._look_for_live, side, found)
+        is_enough = wait_for(look, LIVE_SECONDS, LONGEST_POLL_SECONDS, self._clock.steady, self._clock.sleep)
+        live = found[-1]
+        if not is_enough:
             raise RouteError(f"{self._request.value} has {live} live members on {side.name}, and {self._request.min_live} are required. Nothing was changed: "
                              "alwayson.upgrade.traffic_info shows why, min_live says how many are enough")
         return live
+
+    def _look_for_live(self, side: Side, found: list[int]) -> bool:
+        found.append(side.pool(self._request.value).live)
+        return found[-1] >= self._request.min_live
 
     def _result(self, changed: bool, after: Mapping[str, str | None], sessions: Mapping[str, int]) -> Result:
         proof = {side.name: {"before": self.before[side.name], "after": after[side.name], "map": side.table.path, "live": self._live.get(side.name),

@@ -21,6 +21,7 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer im
     Member,
     View,
 )
+from ansible_collections.alwayson.upgrade.plugins.module_utils._not_live import has_address, is_down, is_spare, why_not_live
 
 Pools = Mapping[str, Backend]
 Changes = Mapping[str, Mapping[str, str]]
@@ -51,7 +52,7 @@ def view_as_data(endpoint: str, view: View) -> dict:
 
 
 def _member_as_data(member: Member) -> dict:
-    names = ("address", "admin", "health", "check", "live", "sessions", "queued", "arrivals", "errors", "response_ms", "weight", "cookie", "backup")
+    names = ("address", "admin", "health", "check", "check_code", "live", "sessions", "queued", "arrivals", "errors", "response_ms", "weight", "cookie", "backup")
     return {name: getattr(member, name) for name in names}
 
 
@@ -73,7 +74,8 @@ def disagreements(load_balancers: Mapping[str, Mapping], backend: str | None = N
         sentences += _missing(f"backend {name}", load_balancers, pools)
         for server in sorted({server for members in pools.values() for server in members}):
             seen = {balancer: members[server] for balancer, members in pools.items() if server in members}
-            sentences += _missing(f"member {name}/{server}", pools, seen) or _contradiction(f"{name}/{server}", seen)
+            if not all(map(is_spare, seen.values())):
+                sentences += _missing(f"member {name}/{server}", pools, seen) or _contradiction(f"{name}/{server}", seen)
     return sentences
 
 
@@ -85,16 +87,26 @@ def _missing(what: str, expected: Iterable[str], found: Iterable[str]) -> list[s
 
 
 def _contradiction(what: str, seen: Mapping[str, Mapping]) -> list[str]:
-    """How the load balancers' words on one member differ: first what was asked of it, then whether it takes traffic."""
+    """How the load balancers differ on one member: first whether it has an address, and what was asked of it, then whether it takes traffic."""
+    without = [balancer for balancer, member in seen.items() if not has_address(member)]
+    if without and len(without) < len(seen):
+        return [f"{what} has no address on {', '.join(without)}, and one on {', '.join(name for name in seen if name not in without)}: "
+                "see whether its name can be resolved there"]
     admin = _grouped({balancer: member["admin"] for balancer, member in seen.items()})
     if len(admin) > 1:
         told = " but ".join(f"{word} on {', '.join(names)}" for word, names in admin.items())
         return [f"{what} is {told}: bring it into one state with alwayson.upgrade.traffic_member"]
     live = _grouped({balancer: member["live"] for balancer, member in seen.items()})
     if len(live) > 1:
-        health = ", ".join(f"{member['health']} {member['check']}".strip() + f" on {balancer}" for balancer, member in seen.items())
-        return [f"{what} takes traffic on {', '.join(live[True])} but not on {', '.join(live[False])} ({health}): find out what the one cannot reach"]
+        why = ". ".join(why_not_live(balancer, seen[balancer]) for balancer in live[False])
+        return [f"{what} takes traffic on {', '.join(live[True])} but not on {', '.join(live[False])}: {why}"]
     return []
+
+
+def members_down(load_balancers: Mapping[str, Mapping], backends: Iterable[str]) -> list[str]:
+    """``backend/member`` of those in these backends that some load balancer would send traffic to if its health check passed."""
+    return sorted({f"{name}/{server}" for balancer in load_balancers.values() for name in backends if name in balancer["backends"]
+                   for server, member in balancer["backends"][name]["members"].items() if is_down(member)})
 
 
 def _grouped(words: Mapping[str, object]) -> dict:

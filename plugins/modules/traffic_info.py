@@ -27,6 +27,19 @@ options:
       - A map to read as well, as O(alwayson.upgrade.traffic_route#module:map). It must be on every load balancer.
     type: str
     version_added: 0.2.0
+  recheck:
+    description:
+      - Seconds for which a member that would get traffic, and whose health check does not pass, is looked at again. A check that fails for a moment, on one load
+        balancer for example, is no state of the pool.
+      - What is returned is the last look. It takes less time when all such members pass their checks before.
+    type: float
+    default: 0
+    version_added: 0.2.0
+  recheck_backends:
+    description: The backends whose members O(recheck) waits for, by default all that are read.
+    type: list
+    elements: str
+    version_added: 0.2.0
 seealso:
   - module: alwayson.upgrade.traffic_route
   - module: alwayson.upgrade.traffic_member
@@ -49,6 +62,14 @@ EXAMPLES = r"""
       - app_traffic.agree
       - app_traffic.live.app >= 4
     fail_msg: "{{ app_traffic.disagreements | default(['too few members are live'], true) | join('; ') }}"
+
+- name: The same, when a health check that fails now is given ten seconds
+  alwayson.upgrade.traffic_info:
+    load_balancers:
+      - name: lb1
+        endpoint: tcp://10.0.0.11:9999
+    recheck: 10
+    recheck_backends: [app]
 
 - name: Read all backends on the load balancer itself
   alwayson.upgrade.traffic_info:
@@ -92,7 +113,9 @@ load_balancers:
           description:
             - The members by name. C(admin) is what was asked of the member, V(ready), V(drain) or V(maint).
             - C(health) is V(up), V(down), V(stopping) (its health check answers 404), V(paused) (in maintenance it is not checked), or
-              V(unchecked) (no health check is configured). C(check) is how the last check ended.
+              V(unchecked) (no health check is configured). C(check) is how the last check ended, and C(check_code) the status that it was answered with,
+              V(null) where that is not told.
+            - C(address) is empty for a server that has none, because its name cannot be resolved, or because a template has left its place free.
             - C(live) tells whether it takes new traffic now. It is ready, healthy, has a weight, and is no backup.
             - C(sessions) are in flight, and C(queued) wait for the member. C(arrivals) counts all that it was ever given, C(errors) those that failed, and
               C(response_ms) is how long the last ones took on average. The last two are V(null) where the load balancer does not tell.
@@ -112,6 +135,7 @@ load_balancers:
               admin: ready
               health: up
               check: L7OK
+              check_code: 200
               live: true
               sessions: 3
               queued: 0
@@ -140,25 +164,50 @@ live:
     app: 6
 """
 
+from functools import partial
+from typing import Callable
+
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancers import open_load_balancers
 from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy_map import sides_of
 from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import ARGUMENTS, LoadBalancerError
-from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic import disagreements, lowest_live, view_as_data
+from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic import disagreements, lowest_live, members_down, view_as_data
+from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic_pool import Clock
+
+RECHECK_PAUSE_SECONDS = 0.5
 
 
 def main() -> None:
-    module = AnsibleModule(argument_spec={**ARGUMENTS, "backend": {"type": "str"}, "map": {"type": "str"}}, supports_check_mode=True)
+    options = {"backend": {"type": "str"}, "map": {"type": "str"}, "recheck": {"type": "float", "default": 0},
+               "recheck_backends": {"type": "list", "elements": "str"}}
+    module = AnsibleModule(argument_spec={**ARGUMENTS, **options}, supports_check_mode=True)
+    params = module.params
     try:
-        balancers = open_load_balancers(module.params["load_balancers"])
-        seen = {balancer.name: view_as_data(balancer.endpoint, balancer.read(module.params["backend"])) for balancer in balancers}
-        if module.params["map"]:
-            for side in sides_of(balancers, module.params["map"], is_kept=False):
+        balancers = open_load_balancers(params["load_balancers"])
+        seen = look_again(partial(look, balancers, params["backend"]), params["recheck_backends"], params["recheck"])
+        if params["map"]:
+            for side in sides_of(balancers, params["map"], is_kept=False):
                 seen[side.name]["routes"] = side.table.routes()
     except LoadBalancerError as error:
         module.fail_json(msg=str(error))
     sentences = disagreements(seen)
     module.exit_json(changed=False, load_balancers=seen, agree=not sentences, disagreements=sentences, live=lowest_live(seen))
+
+
+def look(balancers: list, backend: str | None) -> dict:
+    """What each load balancer sees now."""
+    return {balancer.name: view_as_data(balancer.endpoint, balancer.read(backend)) for balancer in balancers}
+
+
+def look_again(read: Callable[[], dict], backends: list | None, seconds: float, clock: Clock = Clock()) -> dict:
+    """The first look in which no member is down that would get traffic, or the last one after so many seconds."""
+    give_up = clock.steady() + seconds
+    while True:
+        seen = read()
+        wanted = {name for balancer in seen.values() for name in balancer["backends"]} if backends is None else backends
+        if not members_down(seen, wanted) or clock.steady() >= give_up:
+            return seen
+        clock.sleep(RECHECK_PAUSE_SECONDS)
 
 
 if __name__ == "__main__":

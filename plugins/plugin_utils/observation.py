@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
+from ..module_utils._load_balancer import MAINT
+from ..module_utils._not_live import is_spare
 from ..module_utils._traffic import disagreements
 
 from .running_release import version_test
@@ -86,22 +88,25 @@ def member_tests(service: Mapping, base_url: str, release: str, tests: Sequence[
     return [version_test(service, base_url, release, name="release", headers=headers, command=command), *asked]
 
 
-def census_tests(load_balancers: Mapping, fronts: Mapping[str, str], release: str, service: Mapping) -> list[dict]:
+def census_tests(load_balancers: Mapping, fronts: Mapping[str, str], release: str, service: Mapping, known: Collection[str] | None = None) -> list[dict]:
     """One test for each member of each load balancer: it answers the release; it is healthy, where a command on the member tells the release.
 
     Where the backend sets a cookie, the member is asked through the load balancer, as its users reach it; otherwise directly at the
     address that the load balancer uses.
 
     :param fronts: front URL of each load balancer.
+    :param known: how the load balancers call the members of the inventory; others that are in maintenance get no traffic, and are not asked.
     :raises ValueError: when a load balancer has no member, which would make the census empty.
     """
     tests = []
     backend = service["backend"]
     for name, balancer in sorted(load_balancers.items()):
         view = balancer["backends"][backend]
-        if not view["members"]:
+        asked = {server: member for server, member in view["members"].items()
+                 if not is_spare(member) and (known is None or server in known or member["admin"] != MAINT)}
+        if not asked:
             raise ValueError(f"{name} has no member in {backend}: there is nobody to ask")
-        for server, member in sorted(view["members"].items()):
+        for server, member in sorted(asked.items()):
             cookie = view.get("cookie_name") and member.get("cookie")
             base = fronts[name] if cookie else f"http://{member['address']}"
             headers = {"Cookie": f"{view['cookie_name']}={member['cookie']}"} if cookie else {}

@@ -16,7 +16,7 @@ from .limits import Limits, RunPolicy, ScheduleError
 from .migrations import AFTER_THE_ROLL, BEFORE_THE_ROLL, PHASES, choose_migrations, in_order
 from .migration_tool import planned_tool
 from .patches import PATCH, needs_patching, planned_patches, updates_held
-from .refusals import refusals, without_the_release
+from .refusals import notes, refusals, without_the_release
 from .schedule import Schedule
 from .serving import is_live_everywhere
 from .steps import NAMED_STEPS, Member, split_into_steps
@@ -83,6 +83,7 @@ def make_plan(service: Mapping, observed: Mapping, pinned: Mapping[str, int] | N
     plan["migration_tool"] = planned_tool(service, observed, plan)
     plan["updates_held"] = updates_held(members, service, plan["nothing_to_do"])
     plan["refusals"] += refusals(service, observed, plan)
+    plan["notes"] = notes(service, observed)
     return plan
 
 

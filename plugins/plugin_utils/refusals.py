@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from ..module_utils._load_balancer import DRAIN, MAINT
+from ..module_utils._not_live import has_address, is_spare, why_not_live
 from ..module_utils._version import compare
 
 from .installation import not_installed
@@ -17,6 +19,8 @@ from .target import PLAYBOOK, ROLLBACK, UPGRADE, is_newer
 
 # What database_info calls one that writes the log to files and replays nothing.
 RECEIVER = "receiver"
+# Members that are named with the reason why they get no traffic.
+MOST_SHOWN = 5
 
 
 def refusals(service: Mapping, observed: Mapping, plan: Mapping) -> list[str]:
@@ -33,7 +37,7 @@ def refusals(service: Mapping, observed: Mapping, plan: Mapping) -> list[str]:
         *_wrong_way(plan),
         *not_installed(service, observed, plan["live"]),
         *_nowhere_to_come_from(service, observed, plan),
-        *_under_the_floor(service, plan),
+        *_under_the_floor(service, observed, plan),
         *_never_finishes(plan),
         *redundancy_spent(service, observed.get("replicas") or {}),
         *_past_the_point_of_no_return(observed, plan),
@@ -83,13 +87,44 @@ def _unknown_members(service: Mapping, observed: Mapping) -> list[str]:
         if backend not in balancer["backends"]:
             sentences.append(f"{name} has no backend {backend!r} (it has {', '.join(sorted(balancer['backends'])) or 'none'}): set upgrade_backend")
             continue
-        known = set(balancer["backends"][backend]["members"])
-        for server in sorted(known - set(expected)):
-            sentences.append(f"{name} sends traffic to {backend}/{server}, which is no host of group {service['members']!r}: add it to the inventory")
-        for server in sorted(set(expected) - known):
+        known = balancer["backends"][backend]["members"]
+        for server in sorted(set(known) - set(expected)):
+            if known[server]["admin"] != MAINT:
+                sentences.append(f"{name} {_sends(known[server])} {backend}/{server}, which is no host of group {service['members']!r}: "
+                                 "add it to the inventory, or take it out of the load balancer")
+        for server in sorted(server for server in set(expected) & set(known) if is_spare(known[server])):
+            sentences.append(f"{expected[server]} gets no traffic: {why_not_live(name, known[server])}")
+        for server in sorted(set(expected) - set(known)):
             sentences.append(f"{expected[server]} is not a member of {backend} on {name} (looked for server {server!r}): "
                              "add it there or set the host's member_name")
     return sentences
+
+
+def _sends(member: Mapping) -> str:
+    """What a load balancer does to a server that is not in maintenance."""
+    if member["live"]:
+        return "sends traffic to"
+    if member["admin"] == DRAIN or not member.get("weight", 1):
+        return "still sends its bound clients to"
+    if member.get("backup"):
+        return "sends traffic, when no other member is left, to"
+    return "sends traffic, as soon as its health check passes, to"
+
+
+def notes(service: Mapping, observed: Mapping) -> list[str]:
+    """What is worth knowing, and speaks against nothing: servers that the inventory does not have, and that get no traffic."""
+    expected = {facts["name"] for facts in observed["members"].values()}
+    strangers: dict[str, list[str]] = {}
+    for name, balancer in sorted(observed["load_balancers"].items()):
+        for server, member in balancer["backends"].get(service["backend"], {"members": {}})["members"].items():
+            if server not in expected and member["admin"] == MAINT and has_address(member):
+                strangers.setdefault(f"{service['backend']}/{server}", []).append(name)
+    by_balancers: dict[str, list[str]] = {}
+    for server, names in sorted(strangers.items()):
+        by_balancers.setdefault(", ".join(names), []).append(server)
+    return [f"{', '.join(servers)} {'is' if len(servers) == 1 else 'are'} in maintenance on {names} and not in group {service['members']!r}: "
+            f"{'it gets' if len(servers) == 1 else 'they get'} no traffic, and {'is' if len(servers) == 1 else 'are'} not upgraded"
+            for names, servers in by_balancers.items()]
 
 
 def _one_host_twice(observed: Mapping) -> list[str]:
@@ -122,7 +157,7 @@ def without_the_release(observed: Mapping, plan: Mapping) -> list[str]:
     return [name for name in plan["pending"] if plan["release_to"] not in (observed["members"][name].get("available") or {})]
 
 
-def _under_the_floor(service: Mapping, plan: Mapping) -> list[str]:
+def _under_the_floor(service: Mapping, observed: Mapping, plan: Mapping) -> list[str]:
     floor = plan["limits"]["min_live"]
     if not isinstance(floor, int):
         return []
@@ -134,7 +169,19 @@ def _under_the_floor(service: Mapping, plan: Mapping) -> list[str]:
         return []
     live = ", ".join(plan["live"]) or "none"
     return [f"only {len(plan['live'])} of {plan['pool_size']} members are live on every load balancer ({live}) and the floor is {floor}: "
-            "bring members back first (ansible-playbook alwayson.upgrade.status shows them)"]
+            f"bring members back first (ansible-playbook alwayson.upgrade.status shows them). {'. '.join(_why_not_live(service, observed, plan))}"]
+
+
+def _why_not_live(service: Mapping, observed: Mapping, plan: Mapping) -> list[str]:
+    """A sentence for each of the first members that are not live, from the first load balancer that does not send to it."""
+    sentences = []
+    for host, facts in sorted(observed["members"].items()):
+        views = {name: balancer["backends"].get(service["backend"], {"members": {}})["members"].get(facts["name"])
+                 for name, balancer in sorted(observed["load_balancers"].items())}
+        out = [why_not_live(name, view) for name, view in views.items() if view and not view["live"]]
+        sentences += [f"{host}: {out[0]}"] if out and host not in plan["live"] else []
+    more = len(sentences) - MOST_SHOWN
+    return [*sentences[:MOST_SHOWN], *([f"{more} more are not live"] if more > 0 else [])]
 
 
 def _never_finishes(plan: Mapping) -> list[str]:

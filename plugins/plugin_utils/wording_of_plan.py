@@ -52,6 +52,8 @@ def plan_text(plan: Mapping, last_phases: Sequence[Mapping] = ()) -> list[str]:
         lines += ["", "migrations", *_migration_lines(plan)]
     lines += ["", "phases", *_phase_lines(plan, {phase["name"]: phase["finished"] - phase["started"] for phase in last_phases})]
     lines += ["", "point of no return", f"  {_point_of_no_return(plan)}"]
+    if plan["notes"]:
+        lines += ["", "notes", *(f"  - {sentence}" for sentence in plan["notes"])]
     return lines
 
 

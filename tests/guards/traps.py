@@ -44,11 +44,15 @@ TRAPS = (
     Guard("reload, cut short", "an answer that is cut short counts as one", ("tests/unit/module_utils/test_haproxy.py",), (
         (f"{CORE}/_haproxy_runtime.py", "        if not self._is_whole(answer):\n", "        if False:\n"),)),
     Guard("reload, proof", "the process that a reload replaces proves a state", ("tests/unit/module_utils/test_haproxy_workers.py",), (
-        (f"{CORE}/_haproxy_workers.py", "        if view.process and view.process not in workers.current:\n", "        if False:\n"),)),
+        (f"{CORE}/_haproxy_workers.py", "        if process and process not in workers.current:\n", "        if False:\n"),)),
     Guard("reload, lost changes", "what a reload has lost is not asked for again", ("tests/unit/module_utils/test_traffic_out.py",), (
         (f"{CORE}/_traffic_pool.py", "                if self._processes[balancer] == before[balancer]:\n", "                if True:\n"),)),
     Guard("changes, twice", "a change that must not be made twice is asked for again", ("tests/unit/module_utils/test_json_api.py",), (
         (f"{CORE}/_patience.py", "                if error.may_be_done and not may_repeat:\n                    raise\n", ""),)),
     Guard("places", "every member that is drained takes a session", ("tests/unit/module_utils/test_session_places.py",), (
         (f"{CORE}/_session_places.py", "PLACES = 4", "PLACES = 400"),)),
+    Guard("a look", "the first look is the verdict", ("tests/unit/modules/test_traffic_info_module.py",), (
+        ("plugins/modules/traffic_info.py", "        if not members_down(seen, wanted) or clock.steady() >= give_up:\n", "        if True:\n"),)),
+    Guard("a route", "what a reload has read before it was written stays", ("tests/unit/module_utils/test_route.py",), (
+        (f"{CORE}/_route.py", "ATTEMPTS = 3", "ATTEMPTS = 1"),)),
 )

@@ -22,7 +22,7 @@ class FakeTable:
     def __init__(self, name, calls, process="blue", file="blue"):
         self.name, self.calls = name, calls
         self.process, self.file = process, file
-        self.fails, self.lies, self.stuck = [], False, False
+        self.fails, self.lies, self.stuck, self.reloads = [], False, False, 0
 
     def route(self, key):
         return "red" if self.lies and self.process == "green" else self.process
@@ -32,7 +32,9 @@ class FakeTable:
 
     def set_route(self, key, value):
         self._call("set", value)
-        self.process = "green" if self.stuck else value
+        self.reloads, is_lost = max(0, self.reloads - 1), self.reloads > 0
+        if not is_lost:
+            self.process = "green" if self.stuck else value
 
     def keep(self, key, value):
         self._call("keep", value)
@@ -55,6 +57,7 @@ class House:
         self.time, self.calls = Time(), []
         self.tables = [FakeTable(name, self.calls) for name in ("lb1", "lb2")]
         self.live = {"lb1": 3, "lb2": 3}
+        self.live_at = {}
         self.busy_until = {"blue": 0.0, "green": 0.0}
         self.pools = ["blue", "green"]
 
@@ -65,8 +68,9 @@ class House:
     def pool(self, name, backend):
         if backend not in self.pools:
             raise LoadBalancerError(f"{name} has no backend {backend!r}: it has {', '.join(self.pools)}")
+        live = 3 if self.time.now >= self.live_at.get(name, float("inf")) else self.live[name]
         sessions = 2 if self.time.now < self.busy_until[backend] else 0
-        return Backend({f"{backend}{number}": Member("", READY, UP if number < self.live[name] else "down", sessions=sessions if number == 0 else 0)
+        return Backend({f"{backend}{number}": Member("", READY, UP if number < live else "down", sessions=sessions if number == 0 else 0)
                         for number in range(3)})
 
     def do(self, request=GREEN):
@@ -139,6 +143,26 @@ def test_what_cannot_be_put_back_is_named_with_its_command(house):
     house.tables[0].stuck, house.tables[1].fails = True, ["set"]
     with pytest.raises(RouteError, match=r"lb1 could NOT be put back \(it sends active to green\); do it there: set active blue on lb1"):
         house.do()
+
+
+@pytest.mark.parametrize("reloads", [1, 2])
+def test_what_a_reload_has_lost_is_set_again_there(house, reloads):
+    """The process that took over had read the map's file before it was written."""
+    house.tables[1].reloads = reloads
+    assert house.do().changed and house.routes == [("green", "green")] * 2
+    assert [name for name, verb, _value in house.calls if verb == "set"] == ["lb1", "lb2"] + ["lb2"] * reloads
+
+
+def test_a_pool_that_is_short_for_a_moment_is_looked_at_again(house):
+    house.live["lb2"], house.live_at["lb2"] = 1, house.time.now + 3
+    assert house.do().changed and house.time.now == 103
+
+
+def test_a_pool_that_stays_short_is_refused_in_bounded_time(house):
+    house.live["lb2"], began = 1, house.time.now
+    with pytest.raises(RouteError, match="green has 1 live members on lb2, and 2 are required"):
+        house.do()
+    assert house.time.now - began == 10 and house.calls == []
 
 
 def test_a_load_balancer_that_sends_the_traffic_elsewhere_after_all_is_found(house):

@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
-from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import DRAIN, READY, UP, Backend, Member, View
-from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic import StickyWatch, disagreements, lowest_live, view_as_data
+from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import DRAIN, MAINT, PAUSED, READY, UP, Backend, Member, View
+from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic import StickyWatch, disagreements, lowest_live, members_down, view_as_data
 
 
 def member(**facts):
@@ -25,9 +25,9 @@ def test_a_view_is_plain_data():
         "endpoint": "tcp://lb1:1",
         "version": "2.8",
         "backends": {"app": {"cookie_name": "SRV", "live": 1, "members": {
-            "s1": {"address": "10.0.0.1:80", "admin": "ready", "health": "up", "check": "L7OK", "live": True, "sessions": 2, "queued": 0,
+            "s1": {"address": "10.0.0.1:80", "admin": "ready", "health": "up", "check": "L7OK", "check_code": None, "live": True, "sessions": 2, "queued": 0,
                    "arrivals": 0, "errors": None, "response_ms": None, "weight": 1, "cookie": "s1", "backup": False},
-            "s2": {"address": "10.0.0.1:80", "admin": "drain", "health": "up", "check": "L7OK", "live": False, "sessions": 0, "queued": 0,
+            "s2": {"address": "10.0.0.1:80", "admin": "drain", "health": "up", "check": "L7OK", "check_code": None, "live": False, "sessions": 0, "queued": 0,
                    "arrivals": 0, "errors": None, "response_ms": None, "weight": 1, "cookie": None, "backup": False},
         }}},
     }
@@ -51,8 +51,30 @@ def test_a_member_drained_on_one_load_balancer_only():
 
 def test_a_member_that_only_one_load_balancer_reaches():
     assert disagreements(seen({"app": {"s1": member()}}, {"app": {"s1": member(health="down", check="L4TOUT")}})) == [
-        "app/s1 takes traffic on lb1 but not on lb2 (up L7OK on lb1, down L4TOUT on lb2): find out what the one cannot reach"
+        "app/s1 takes traffic on lb1 but not on lb2: lb2 could not connect to 10.0.0.1:80 in time (L4TOUT); "
+        "see whether the service listens there, and whether the network lets the load balancer through"
     ]
+
+
+def test_a_member_that_answers_one_load_balancer_with_an_error_was_reached():
+    """Nothing hinders the load balancer: the member's own answer does."""
+    told, = disagreements(seen({"app": {"s1": member()}}, {"app": {"s1": member(health="down", check="L7STS", check_code=503)}}))
+    assert told.startswith("app/s1 takes traffic on lb1 but not on lb2: lb2 reached 10.0.0.1:80, and its health check was answered with status 503 (L7STS); ")
+
+
+SPARE = {"admin": MAINT, "health": PAUSED, "address": ""}
+
+
+def test_a_spare_place_of_a_template_is_no_member():
+    assert disagreements(seen({"app": {"s1": member(), "t1": member(**SPARE)}}, {"app": {"s1": member()}})) == []
+    told, = disagreements(seen({"app": {"t1": member(**SPARE)}}, {"app": {"t1": member()}}))
+    assert told == "app/t1 has no address on lb1, and one on lb2: see whether its name can be resolved there"
+
+
+def test_who_is_down_and_would_get_traffic():
+    views = seen({"app": {"s1": member(health="down"), "s2": member(), "s3": member(admin=DRAIN, health="down")}, "api": {"s1": member(health="down")}},
+                 {"app": {"s2": member(health="stopping")}})
+    assert members_down(views, ["app"]) == ["app/s1", "app/s2"] and members_down(views, ["app", "api", "none"]) == ["api/s1", "app/s1", "app/s2"]
 
 
 def test_a_member_and_a_backend_that_only_one_load_balancer_has():

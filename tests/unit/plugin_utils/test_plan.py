@@ -259,3 +259,50 @@ def test_nothing_is_begun_while_a_database_has_spent_its_redundancy(rows, told):
     for wanted, expected in ((1, [f"db1 has 0 of the 1 standbys that upgrade_database_standbys asks for ({told})"] if told else []), ("0", [])):
         found = redundancy_spent({"database_standbys": wanted, "database_lag_bytes": 10_000_000}, replicas)
         assert [sentence.partition(": its redundancy")[0] for sentence in found] == expected
+
+
+def with_stranger(**facts):
+    """A server that the inventory does not have, on both load balancers."""
+    stranger = {"address": "10.0.0.9:80", "admin": "ready", "health": "up", "live": True, "weight": 1, "backup": False, **facts}
+    views = {name: view() for name in ("lb1", "lb2")}
+    for balancer in views.values():
+        balancer["backends"]["app"]["members"]["s9"] = stranger
+    return make_plan(service(), fleet(balancers=views))
+
+
+@pytest.mark.parametrize(("facts", "sentence"), [
+    ({}, "lb1 sends traffic to app/s9, which is no host of group 'app': add it to the inventory"),
+    ({"live": False, "health": "down"}, "lb1 sends traffic, as soon as its health check passes, to app/s9"),
+    ({"live": False, "admin": "drain"}, "lb1 still sends its bound clients to app/s9"),
+    ({"live": False, "weight": 0}, "lb1 still sends its bound clients to app/s9"),
+    ({"live": False, "backup": True}, "lb1 sends traffic, when no other member is left, to app/s9"),
+])
+def test_a_server_that_the_inventory_does_not_have_is_refused_by_what_it_gets(facts, sentence):
+    plan = with_stranger(**facts)
+    assert len(plan["refusals"]) == 2 and plan["refusals"][0].startswith(sentence) and plan["notes"] == []
+
+
+def test_a_server_in_maintenance_that_the_inventory_does_not_have_is_a_note():
+    plan = with_stranger(live=False, admin="maint", health="paused")
+    note = "app/s9 is in maintenance on lb1, lb2 and not in group 'app': it gets no traffic, and is not upgraded"
+    assert plan["refusals"] == [] and plan["notes"] == [note] and f"  - {note}" in plan_text(plan)
+
+
+@pytest.mark.parametrize("address", ["", "0.0.0.0:0"])
+def test_a_spare_place_of_a_template_is_no_word_worth(address):
+    plan = with_stranger(live=False, admin="maint", health="paused", address=address)
+    assert plan["refusals"] == plan["notes"] == []
+
+
+def test_a_member_whose_name_is_not_resolved_is_refused_with_the_reason():
+    lost = view(app2={"admin": "maint", "live": False, "address": ""})
+    plan = make_plan(service(), fleet(balancers={"lb1": lost, "lb2": view()}))
+    assert plan["refusals"] == ["app2 gets no traffic: lb1 has no address for it; see whether its name can be resolved there"]
+
+
+def test_too_few_live_members_are_named_with_the_reason():
+    sick = {"health": "down", "live": False, "check": "L7STS", "check_code": 503, "weight": 1}
+    views = {"lb1": view(), "lb2": view(app1=sick, app2=sick, app3=sick, app4={**sick, "check": "L4CON"})}
+    told, = make_plan(service(), fleet(balancers=views))["refusals"]
+    assert "app1: lb2 reached 10.0.0.1:80, and its health check was answered with status 503 (L7STS); ask the member" in told
+    assert "app4: lb2 could not connect to 10.0.0.4:80 (L4CON); see whether the service listens there" in told and "app5:" not in told

@@ -12,7 +12,7 @@ from ansible_collections.alwayson.upgrade.plugins.plugin_utils.service import de
 
 GROUPS = {"app": ["app1", "app2"], "load_balancers": ["lb1"]}
 GOOD = {"upgrade_release": "2.0.0", "upgrade_artifact": "/srv/shop.tar.gz", "upgrade_artifact_sha256": "0" * 64}
-MEMBERS = {"app1": {"address": "10.0.0.21:80"}, "app2": {"address": "10.0.0.22:80", "cookie": "b"}}
+MEMBERS = {"app1": {"address": "10.0.0.21:80", "admin": "ready"}, "app2": {"address": "10.0.0.22:80", "admin": "ready", "cookie": "b"}}
 VIEW = {"lb1": {"backends": {"app": {"members": MEMBERS, "cookie_name": "SERVER"}}}}
 COMMAND = {"upgrade_version_command": ["/srv/shop/current/bin/shop", "--version"]}
 
@@ -84,3 +84,14 @@ def test_the_census_asks_each_member_for_the_release():
     census = observation.census_tests(VIEW, {"lb1": "http://10.0.0.11"}, "2.0.0", described())
     assert [(test["url"], test["expect"]) for test in census] == [
         ("http://10.0.0.21:80/version", {"release": "2.0.0"}), ("http://10.0.0.11/version", {"release": "2.0.0"})]
+
+
+def test_the_census_asks_nobody_who_gets_no_traffic_and_is_not_in_the_inventory():
+    strangers = {"t1": {"address": "", "admin": "maint"}, "old": {"address": "10.0.0.9:80", "admin": "maint"}, "new": {"address": "10.0.0.8:80", "admin": "ready"}}
+    out = {"app1": {**MEMBERS["app1"], "admin": "maint"}}
+    view = {"lb1": {"backends": {"app": {"members": {**MEMBERS, **strangers, **out}, "cookie_name": None}}}}
+    census = observation.census_tests(view, {"lb1": "http://10.0.0.11"}, "2.0.0", described(), ["app1", "app2"])
+    assert [test["name"] for test in census] == ["app1 as seen from lb1", "app2 as seen from lb1", "new as seen from lb1"]
+    nobody = {"lb1": {"backends": {"app": {"members": {"t1": strangers["t1"]}, "cookie_name": None}}}}
+    with pytest.raises(ValueError, match="lb1 has no member in app"):
+        observation.census_tests(nobody, {"lb1": "http://10.0.0.11"}, "2.0.0", described(), [])
