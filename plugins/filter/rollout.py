@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from ansible.errors import AnsibleFilterError
 
+from ansible_collections.alwayson.upgrade.plugins.module_utils import _address
 from ansible_collections.alwayson.upgrade.plugins.plugin_utils import (
     clusters,
     colours,
@@ -17,6 +18,7 @@ from ansible_collections.alwayson.upgrade.plugins.plugin_utils import (
     outcomes,
     plan,
     plan_file,
+    preflight,
     refusals,
     run_record,
     running_release,
@@ -49,6 +51,9 @@ class FilterModule:
             "member_tests": _explained(observation.member_tests),
             "census_tests": _explained(observation.census_tests),
             "version_test": _explained(running_release.version_test),
+            "host_port": _explained(_address.host_port),
+            "serving_hosts": _explained(preflight.serving_hosts),
+            "front_tests": _explained(preflight.front_tests),
             "merge_views": _explained(observation.merge_views),
             "service_names": _explained(service.described_names),
             "service_description": _explained(service.describe),

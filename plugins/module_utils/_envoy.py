@@ -15,6 +15,7 @@ import time
 from dataclasses import dataclass, replace
 from typing import Any, Callable, Iterator, Mapping
 
+from ansible_collections.alwayson.upgrade.plugins.module_utils._address import host_port
 from ansible_collections.alwayson.upgrade.plugins.module_utils._config_file import ConfigFile
 from ansible_collections.alwayson.upgrade.plugins.module_utils._json_api import JsonApi
 from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import (
@@ -185,7 +186,7 @@ def parse_host(host: Mapping, is_checked: bool) -> Member:
     failing = sorted(key for key, value in status.items() if value is True)
     address = host.get("address", {}).get("socket_address", {})
     return Member(
-        address=f"{address.get('address', '')}:{address.get('port_value', '')}",
+        address=host_port(address.get("address", ""), address.get("port_value", "")),
         admin=_ADMIN.get(status.get("eds_health_status"), READY),
         health=DOWN if failing else UP if is_checked else UNCHECKED,
         check=", ".join(failing),

@@ -14,6 +14,7 @@ import csv
 import io
 from typing import Mapping
 
+from ansible_collections.alwayson.upgrade.plugins.module_utils._address import host_port
 from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import (
     DOWN,
     DRAIN,
@@ -107,7 +108,7 @@ def _member(row: Mapping[str, str], state: Mapping[str, str]) -> Member:
     admin = _admin(int(state["srv_admin_state"]))
     probed = _is_at_work(int(state["srv_check_state"]))
     return Member(
-        address=row.get("addr") or (f"{state['srv_addr']}:{state['srv_port']}" if state["srv_addr"] != _NO_ADDRESS else ""),
+        address=row.get("addr") or (host_port(state["srv_addr"], state["srv_port"]) if state["srv_addr"] != _NO_ADDRESS else ""),
         admin=admin,
         health=_health(admin, _OPERATION[state["srv_op_state"]], bool(probed or row["tracked"])),
         check=_check(row),

@@ -96,7 +96,7 @@ class Service:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self._commands = commands
+        self.commands = commands
         self._timeout = timeout
         self._run = run
         self._clock = clock
@@ -105,25 +105,25 @@ class Service:
     @property
     def exists(self) -> bool:
         """False when there is nothing to stop and start."""
-        return bool(self._commands.status)
+        return bool(self.commands.status)
 
     def is_running(self) -> bool:
         """Ask the status command; raise ServiceError when it does not answer with one of its known exit codes."""
-        outcome = self._run(self._commands.status, self._timeout)
+        outcome = self._run(self.commands.status, self._timeout)
         if outcome.code != 0 and outcome.code not in NOT_RUNNING:
             raise ServiceError(
-                f"{shlex.join(self._commands.status)} ended with {outcome.code}, neither 0 (running) nor "
+                f"{shlex.join(self.commands.status)} ended with {outcome.code}, neither 0 (running) nor "
                 f"{NOT_RUNNING[0]} to {NOT_RUNNING[-1]} (not running){_shown(outcome.output)}"
             )
         return outcome.code == 0
 
     def stop(self) -> None:
         """Stop the service and return when it is down."""
-        self._act(self._commands.stop, running=False)
+        self._act(self.commands.stop, running=False)
 
     def start(self) -> None:
         """Start the service and return when it is up."""
-        self._act(self._commands.start, running=True)
+        self._act(self.commands.start, running=True)
 
     def _act(self, command: list[str], running: bool) -> None:
         outcome = self._run(command, self._timeout)
@@ -134,7 +134,7 @@ class Service:
             if self._clock() >= give_up:
                 state = "not running" if running else "still running"
                 raise ServiceError(
-                    f"{shlex.join(command)} ended well, but {self._timeout:g} s later {shlex.join(self._commands.status)} "
+                    f"{shlex.join(command)} ended well, but {self._timeout:g} s later {shlex.join(self.commands.status)} "
                     f"says {state}{_shown(outcome.output)}"
                 )
             self._sleep(POLL_SECONDS)

@@ -12,7 +12,7 @@ import json
 import time
 from typing import Callable, NamedTuple, Union
 
-from ansible_collections.alwayson.upgrade.plugins.module_utils._http import Answer, HttpError, Request, require_url
+from ansible_collections.alwayson.upgrade.plugins.module_utils._http import Answer, HttpError, Limits, Request, fetch, require_url
 from ansible_collections.alwayson.upgrade.plugins.module_utils._service import ServiceError, run_command
 
 PAUSE_SECONDS = 0.1
@@ -125,6 +125,36 @@ def require_tests(arguments: dict) -> list[SmokeTest]:
         if names.count(name) > 1:
             raise SmokeTestError(f"two smoke tests are named {name!r}: give each a name of its own")
     return [_require_test(test) for test in tests]
+
+
+def ask_all(params: dict, may_send: Callable[[SmokeTest], bool] = lambda test: True) -> list[dict]:
+    """Send the requests of all tests that may be sent and return what came back, as data for the action plugin."""
+    tests = require_tests(params)
+    sendable = [test for test in tests if may_send(test)]
+
+    def ask(request: Union[Request, Command], seconds: float) -> Answer:
+        if isinstance(request, Command):
+            return run(request, seconds)
+        return fetch(request, Limits(seconds, params["max_body_bytes"], params["validate_certs"]))
+
+    outcomes = wait_for_answers(sendable, ask, params["timeout"], params["in_a_row"])
+    by_name = {test.name: outcome for test, outcome in zip(sendable, outcomes)}
+    return [_as_data(test, by_name.get(test.name)) for test in tests]
+
+
+def is_safe(test: SmokeTest) -> bool:
+    """Whether asking changes nothing, as far as the test itself tells."""
+    return getattr(test.request, "method", None) in SAFE_METHODS
+
+
+def _as_data(test: SmokeTest, outcome: Outcome | None) -> dict:
+    request = test.request
+    told = {"url": getattr(request, "url", None), "method": getattr(request, "method", None), "command": getattr(request, "words", None)}
+    data = {"name": test.name, **told, "sent": outcome is not None}
+    if outcome is None:
+        return data
+    # The body stays text and the headers pairs: nothing that a server sends can pass for structure on the way.
+    return {**data, **outcome._asdict(), "answers": [answer._asdict() for answer in outcome.answers]}
 
 
 def wait_for_answers(

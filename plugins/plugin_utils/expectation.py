@@ -32,6 +32,10 @@ class ExpectationError(Exception):
     """An expectation cannot be evaluated whatever the answer is; the message says what to correct."""
 
 
+class MissingJmespathError(ExpectationError):
+    """The Python that runs Ansible has no jmespath."""
+
+
 class Expectation(NamedTuple):
     """A compiled expectation: `expression` as written, its `program`, and the operator with its operand."""
 
@@ -44,7 +48,7 @@ class Expectation(NamedTuple):
 def compiled(expect: dict) -> list[Expectation]:
     """Compile {expression: expected}; raise ExpectationError for the first that is wrong in itself."""
     if expect and jmespath is None:
-        raise ExpectationError(
+        raise MissingJmespathError(
             f"the Python package jmespath is missing on the controller; install it for the Python that runs Ansible: {sys.executable} -m pip install jmespath"
         )
     return [_compile(expression, plain(expected)) for expression, expected in expect.items()]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+ROOT = "release_root"
 INSTALL = "install"  # the direction of a run that installs the first release
 
 
@@ -40,7 +41,7 @@ def installation(service: Mapping, observed: Mapping) -> dict:
 
 def unknown_release(name: str, why: str) -> str:
     """A member that serves, and whose release nobody knows."""
-    return (f"{name} {why}, and no release is current in its release_root: what serves there came by other means. Move it to releases/<version> in release_root, "
+    return (f"{name} {why}, and no release is current in its release_root: correct release_root, or, where what serves came by other means, move it to releases/<version> in release_root, "
             "link current to it, and have the service start from current")
 
 
@@ -48,11 +49,17 @@ def not_installed(service: Mapping, observed: Mapping, live: list[str]) -> list[
     """The members that an upgrade cannot return to anything. The pool without traffic of a blue-green service need not have had a release."""
     if service.get("side"):
         return []
-    missing = sorted(name for name, facts in observed["members"].items() if facts.get("release") is None and not facts.get("lost"))
+    missing = sorted(name for name, facts in observed["members"].items()
+                     if facts.get("release") is None and not facts.get("lost") and not _has_wrong_root(facts))
     idle = [name for name in missing if name not in live]
     first = [f"no release is current on {', '.join(idle)}, so there is none to return to. Install one there first: "
              "ansible-playbook alwayson.upgrade.install, with the upgrade_release that the other members run"] if idle else []
     return first + [unknown_release(name, "is in traffic") for name in missing if name in live]
+
+
+def _has_wrong_root(facts: Mapping) -> bool:
+    """Whether the preflight says what is wrong with the folder itself."""
+    return any(problem["variable"] == ROOT for problem in (facts.get("preflight") or {}).get("problems", ()))
 
 
 def _views(facts: Mapping, observed: Mapping, service: Mapping) -> dict[str, Mapping]:

@@ -15,6 +15,9 @@ from .running_release import version_test
 
 # Endpoints that are files.
 ON_THE_LOAD_BALANCER = ("unix:", "file:")
+# For which release a smoke test of the user's holds: the one that the fleet is upgraded to, or the one before as well.
+NEW, BOTH = "new", "both"
+HOLDS_FOR = (NEW, BOTH)
 
 
 def traffic_calls(names: Sequence[str], endpoints: Sequence[str], via: str | None = None, master_endpoints: Sequence[str] = (),
@@ -61,12 +64,16 @@ def merge_views(results: Iterable[Mapping], backend: str | None = None) -> dict:
 def smoke_urls(tests: Sequence[Mapping], base_url: str) -> list[dict]:
     """The same tests against *base_url*: each test's ``path`` becomes its ``url``; a test with a ``url`` of its own keeps it.
 
-    :raises ValueError: when a test has neither.
+    :raises ValueError: when a test has neither, or is none.
     """
+    if isinstance(tests, (str, Mapping)) or not all(isinstance(test, Mapping) for test in tests):
+        raise ValueError(f"upgrade_smoke_tests is {tests!r}: give a list of tests, each with a path")
     placed = []
     for number, test in enumerate(tests, start=1):
         if "url" not in test and "path" not in test:
             raise ValueError(f"smoke test {test.get('name', number)!r} has neither path nor url: give the path to ask for")
+        if test.get("holds_for", NEW) not in HOLDS_FOR:
+            raise ValueError(f"smoke test {test.get('name', number)!r} has holds_for={test['holds_for']!r}: give one of {', '.join(HOLDS_FOR)}")
         copy = {key: value for key, value in test.items() if key != "path"}
         copy.setdefault("url", base_url.rstrip("/") + "/" + str(test.get("path", "")).lstrip("/"))
         copy.setdefault("name", f"{copy.get('method', 'GET')} {test.get('path', copy['url'])}")
@@ -75,17 +82,32 @@ def smoke_urls(tests: Sequence[Mapping], base_url: str) -> list[dict]:
 
 
 def member_tests(service: Mapping, base_url: str, release: str, tests: Sequence[Mapping] = (), headers: Mapping | None = None,
-                 command: Sequence[str] = ()) -> list[dict]:
+                 command: Sequence[str] = (), plan: Mapping | None = None) -> list[dict]:
     """What a member (or a load balancer's front) must answer before users come in: healthy, the right release, the user's own tests.
+
+    A test that a release never passed does not keep that release out of traffic: with *plan*, the user's own tests are asked of the release that is new
+    to the fleet, and of any other one only where they hold for it.
 
     :param headers: sent with every request, such as those by which a load balancer knows the crew.
     :param command: on the member itself, ``upgrade_version_command``. A front, which runs no command, proves no release where there is one.
     """
-    asked = smoke_urls([{"name": "health", "path": service["health_path"]}, *tests], base_url)
-    asked = [{**test, "headers": {**(test.get("headers") or {}), **(headers or {})}} for test in asked]
+    own = smoke_urls(tests, base_url)
+    if plan and not (plan["direction"] == "upgrade" and release == plan["release_to"]):
+        own = that_hold(own, plan["own_tests"].get(release, {}))
+    asked = [*smoke_urls([{"name": "health", "path": service["health_path"]}], base_url), *own]
+    asked = [{**{key: value for key, value in test.items() if key != "holds_for"}, "headers": {**(test.get("headers") or {}), **(headers or {})}}
+             for test in asked]
     if service["has_version_command"] and not command:
         return asked
     return [version_test(service, base_url, release, name="release", headers=headers, command=command), *asked]
+
+
+def that_hold(tests: Sequence[Mapping], passed: Mapping[str, bool]) -> list[Mapping]:
+    """Of the user's own tests those that a release passed, and those that are said to hold for every release where it did not fail them.
+
+    :param passed: name of a test to whether the release passed it; a test that was not asked is not in it.
+    """
+    return [test for test in tests if passed.get(test["name"], test.get("holds_for") == BOTH)]
 
 
 def census_tests(load_balancers: Mapping, fronts: Mapping[str, str], release: str, service: Mapping, known: Collection[str] | None = None) -> list[dict]:

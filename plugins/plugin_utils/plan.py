@@ -16,6 +16,7 @@ from .limits import Limits, RunPolicy, ScheduleError
 from .migrations import AFTER_THE_ROLL, BEFORE_THE_ROLL, PHASES, choose_migrations, in_order
 from .migration_tool import planned_tool
 from .patches import PATCH, needs_patching, planned_patches, updates_held
+from .preflight import own_tests
 from .refusals import notes, refusals, without_the_release
 from .schedule import Schedule
 from .serving import is_live_everywhere
@@ -66,6 +67,7 @@ def make_plan(service: Mapping, observed: Mapping, pinned: Mapping[str, int] | N
         "intent_before": intent_before(observed),
         "finish_flip": False,
         "cutover": _cutover(side),
+        "own_tests": own_tests(observed),
         "refusals": [target_problem] if target_problem else [],
     }
     try:

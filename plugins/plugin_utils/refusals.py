@@ -11,6 +11,7 @@ from ..module_utils._load_balancer import DRAIN, MAINT
 from ..module_utils._not_live import has_address, is_spare, why_not_live
 from ..module_utils._version import compare
 
+from . import preflight
 from .installation import not_installed
 from .migration_tool import tool_refusals
 from .migrations import AFTER_THE_ROLL
@@ -37,6 +38,7 @@ def refusals(service: Mapping, observed: Mapping, plan: Mapping) -> list[str]:
         *_wrong_way(plan),
         *not_installed(service, observed, plan["live"]),
         *_nowhere_to_come_from(service, observed, plan),
+        *preflight.sentences(service, observed, plan),
         *_under_the_floor(service, observed, plan),
         *_never_finishes(plan),
         *redundancy_spent(service, observed.get("replicas") or {}),
@@ -47,6 +49,8 @@ def refusals(service: Mapping, observed: Mapping, plan: Mapping) -> list[str]:
 
 def _lost(observed: Mapping) -> list[str]:
     return [f"{name} cannot be reached: {facts['lost']}. Repair it or take it out of the inventory and of the load balancers"
+            if facts.get("unreachable", True) else f"{name} is reached, but no module runs there: {facts['lost']}. Correct what Ansible needs for that, "
+            "such as ansible_become, ansible_become_user or ansible_python_interpreter"
             for name, facts in sorted(observed["members"].items()) if facts.get("lost")] + [
         f"the databases of {name} cannot be read: {why}" for name, why in sorted((observed.get("lost_databases") or {}).items())]
 

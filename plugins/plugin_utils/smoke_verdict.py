@@ -49,12 +49,13 @@ class Judge(NamedTuple):
 def failure_message(failed: list[dict[str, Any]], count: int) -> str:
     """One line per failed verdict, and what to do next."""
     lines = [f"{len(failed)} of {count} smoke tests failed."]
-    lines += [f"{verdict['name']}: {_asked(verdict)}: {'; '.join(verdict['why'])}." for verdict in failed]
+    lines += [f"{verdict['name']}: {asked(verdict)}: {'; '.join(verdict['why'])}." for verdict in failed]
     lines.append(f"Next: see the log of the service, and ask it from the same host: {_by_hand(failed[0])}")
     return "\n".join(lines)
 
 
-def _asked(verdict: dict[str, Any]) -> str:
+def asked(verdict: dict[str, Any]) -> str:
+    """The command, or the method and the address, in words."""
     return shlex.join(verdict["command"]) if verdict["command"] else f"{verdict['method']} {verdict['url']}"
 
 

@@ -43,4 +43,11 @@ ROWS = (
         ("plugins/module_utils/_archive_names.py", '    if target.startswith("/"):\n', "    if False:\n"),)),
     row(46, "the password is an option like any other", (
         ("plugins/module_utils/_postgresql.py", '"login_password": {"type": "str", "no_log": True}', '"login_password": {"type": "str", "no_log": False}'),)),
+    Guard("preflight", "what members answer before an upgrade is not looked at", (
+        "tests/unit/plugin_utils/test_preflight.py", "tests/integration/upgrade/test_preflight.py"), (
+        ("plugins/plugin_utils/refusals.py", "        *preflight.sentences(service, observed, plan),\n", ""),)),
+    Guard("preflight, tests", "a test that the old release never passed keeps it out", ("tests/integration/upgrade/test_preflight.py",), (
+        ("plugins/plugin_utils/observation.py", "        own = that_hold(own, plan[\"own_tests\"].get(release, {}))\n", "        pass\n"),)),
+    Guard("whole run", "a run of which a part is skipped begins", ("tests/integration/upgrade/test_preflight.py",), (
+        ("playbooks/phases/observe.yml", "'localhost' | alwayson.upgrade.whole_run(groups)", "'localhost'"),)),
 )

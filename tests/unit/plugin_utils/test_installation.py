@@ -77,7 +77,7 @@ def test_a_release_and_its_archive_are_needed():
 @pytest.mark.parametrize(("fleet", "words"), [
     (observed(), ["no release is current on app1, app2, app3", "alwayson.upgrade.install"]),
     (observed(live=("app1", "app2"), app1="1.0.0", app2="1.0.0"), ["no release is current on app3", "that the other members run"]),
-    (observed(live=GROUPS["app"], app1="1.0.0", app2="1.0.0"), ["app3 is in traffic, and no release is current in its release_root", "Move it to releases/"]),
+    (observed(live=GROUPS["app"], app1="1.0.0", app2="1.0.0"), ["app3 is in traffic, and no release is current in its release_root", "move it to releases/"]),
 ])
 def test_an_upgrade_of_members_without_a_release_is_refused_with_the_playbook_that_installs_one(fleet, words):
     told = [sentence for sentence in make_plan(described("upgrade"), fleet)["refusals"] if "no release is current" in sentence]

@@ -1,0 +1,77 @@
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The controller's half of the member_info module: it makes the requests out of the service's description, and judges the answers."""
+
+from __future__ import annotations
+
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible.plugins.action import ActionBase
+from ansible_collections.alwayson.upgrade.plugins.module_utils._smoke_tests import ARGUMENTS, LEAST, SmokeTestError, require_tests
+from ansible_collections.alwayson.upgrade.plugins.plugin_utils import expectation, preflight
+from ansible_collections.alwayson.upgrade.plugins.plugin_utils.smoke_verdict import Judge
+
+MODULE = "alwayson.upgrade.member_info"
+TESTS = {"tests": ARGUMENTS["tests"]}
+# Judged here, and not sent.
+FOR_THE_CONTROLLER = ("expect", "expect_answer", *preflight.MARKS)
+# What stands for the release until the host has told which one runs.
+UNKNOWN = "0"
+
+
+class ActionModule(ActionBase):
+    """Runs the module on the member, once, and judges what came back."""
+
+    _supports_check_mode = True
+    _supports_async = False
+
+    def run(self, tmp=None, task_vars=None):
+        super().run(tmp, task_vars)
+        del tmp
+        given = dict(self._task.args)
+        own, description, address = given.pop("tests", None) or [], given.get("description") or {}, given.get("address")
+        command = given.get("version_command") or []
+        wrong: list[dict] = []
+        tests = self._tests(description, address, UNKNOWN, own, command, wrong) if address and given.get("preflight", True) else []
+        answer = self._execute_module(module_name=MODULE, task_vars=task_vars, module_args={
+            **given, "description": {}, "tests": [{key: value for key, value in test.items() if key not in FOR_THE_CONTROLLER} for test in tests],
+            "once": [test["name"] for test in tests if test["holds_for"] != preflight.BOTH],
+            **({} if given.get("serving") else {"timeout": 0.0, "in_a_row": 1}),
+        })
+        if "outcomes" not in answer:
+            return answer
+        outcomes = {outcome["name"]: outcome for outcome in answer.pop("outcomes")}
+        tests = self._tests(description, address, answer["current"] or UNKNOWN, own, command, []) if tests else []
+        return {**answer, "asked": self._verdicts(tests, outcomes), "problems": [*answer["problems"], *wrong]}
+
+    def _tests(self, description: dict, address: str, release: str, own: list, command: list, wrong: list[dict]) -> list[dict]:
+        """All tests as the module takes them. What is wrong with one in itself goes to *wrong*; then the user's own are left out, or all of them."""
+        tests: list[dict] = []
+        for asked in ([], own):
+            try:
+                tests = _checked(preflight.member_requests(description, f"http://{address}", release, asked, command))
+            except (SmokeTestError, expectation.ExpectationError, ValueError, TypeError) as error:
+                wrong.append({"variable": preflight.variable_of(bool(asked), error), "what": str(error)})
+                break
+        return tests
+
+    def _verdicts(self, tests: list[dict], outcomes: dict) -> list[dict]:
+        marked = [{key: test[key] for key in preflight.MARKS} for test in tests]
+        return [{**_judge(test).verdict(outcomes[test["name"]]), **marks} for test, marks in zip(tests, marked)]
+
+
+def _checked(tests: list[dict]) -> list[dict]:
+    """The tests with their defaults; raises for the first that cannot be asked or judged."""
+    marks = [{key: test.pop(key) for key in preflight.MARKS} for test in tests]
+    checked = ArgumentSpecValidator(TESTS).validate({"tests": tests})
+    if checked.error_messages:
+        raise SmokeTestError("; ".join(checked.error_messages))
+    found = checked.validated_parameters["tests"]
+    require_tests({**LEAST, "tests": found})
+    for test in found:
+        _judge(test)
+    return [{**test, **mark} for test, mark in zip(found, marks)]
+
+
+def _judge(test: dict) -> Judge:
+    return Judge(expectation.compiled(test["expect"]), expectation.compiled(test["expect_answer"]))

@@ -1,0 +1,267 @@
+#!/usr/bin/python
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: member_info
+short_description: Tell which release runs on a member, and whether the member could come back if it was taken out of traffic
+version_added: 0.2.0
+author: The alwayson.upgrade maintainers (@alwayson)
+description:
+  - Reads the layout that M(alwayson.upgrade.release) keeps below O(root), as M(alwayson.upgrade.release_info) does.
+  - In the same call it asks the release that runs everything that it will be asked after an upgrade or a return, and looks at the folder and at the
+    commands that are needed for that, as the user that releases are activated as. What is wrong is returned and is no failure.
+  - Requests with the methods GET, HEAD and OPTIONS are sent, and O(version_command) is run. Other requests and commands might change something.
+requirements:
+  - jmespath on the controller, for tests with O(tests[].expect) or O(tests[].expect_answer)
+extends_documentation_fragment:
+  - alwayson.upgrade.read_only
+  - alwayson.upgrade.smoke_requests
+options:
+  root:
+    description: Absolute path of the folder that belongs to the application on this host.
+    type: path
+    required: true
+  preflight:
+    description: Whether anything but the layout is looked at.
+    type: bool
+    default: true
+  serving:
+    description:
+      - Whether the member takes traffic.
+      - One that does has to answer, and to have a current release. One that does not is asked once, and need not answer.
+    type: bool
+    default: false
+  address:
+    description: Where the application answers, C(host:port). An IPv6 address stands in brackets. Without it nothing is asked.
+    type: str
+  description:
+    description:
+      - The description that P(alwayson.upgrade.service_description#filter) makes.
+      - The member's health and its release are asked as it says, before O(tests).
+    type: dict
+    default: {}
+  version_command:
+    description: The command that prints the release that runs, for a service whose O(description) says so.
+    type: list
+    elements: str
+    default: []
+  tests:
+    required: false
+    default: []
+    description:
+      - Smoke tests, which may have C(path), a path below O(address), in place of O(tests[].url).
+      - With C(holds_for=both) the release that runs has to pass a test too.
+  timeout:
+    default: 3.0
+  in_a_row:
+    default: 3
+  once:
+    description: Names of tests that are asked once, without waiting for an answer that is as it should be.
+    type: list
+    elements: str
+    default: []
+  service:
+    description: The systemd unit of the application.
+    type: str
+  stop_command:
+    description: The command that stops the service, as a list of words.
+    type: list
+    elements: str
+  start_command:
+    description: The command that starts the service.
+    type: list
+    elements: str
+  status_command:
+    description: The command that tells whether the service runs.
+    type: list
+    elements: str
+  command_timeout:
+    description: Seconds that the status command may take.
+    type: int
+    default: 10
+seealso:
+  - module: alwayson.upgrade.release_info
+  - module: alwayson.upgrade.smoke_test
+"""
+
+EXAMPLES = r"""
+- name: See what runs here, and whether it could come back
+  alwayson.upgrade.member_info:
+    root: /srv/shop
+    service: shop
+    serving: true
+    address: 10.0.0.21:8080
+    description:
+      health_path: /healthz
+      version_path: /version
+      version_query: release
+  register: member
+
+- name: Stop when it could not
+  ansible.builtin.assert:
+    that: member.problems | length == 0
+"""
+
+RETURN = r"""
+root:
+  description: The folder that was read.
+  returned: success
+  type: str
+  sample: /srv/shop
+current:
+  description: The release that is current, V(null) when there is none.
+  returned: success
+  type: str
+  sample: 1.0.0
+previous:
+  description: The release that was current before, V(null) when there is none.
+  returned: success
+  type: str
+  sample: 0.9.0
+available:
+  description: The releases on the host, as in M(alwayson.upgrade.release_info).
+  returned: success
+  type: dict
+  sample:
+    1.0.0:
+      sha256: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
+      staged: 1798761600.0
+      files: 12
+      size: 48211
+last_upgrade_seconds:
+  description: How long the last upgrade of this host took. V(null) when that is not known.
+  returned: success
+  type: float
+  sample: 4.2
+user:
+  description: The user that releases are activated as.
+  returned: success
+  type: str
+  sample: root
+serving:
+  description: O(serving).
+  returned: success
+  type: bool
+  sample: true
+running:
+  description: What the status command says, V(null) when there is none or when it cannot tell.
+  returned: success
+  type: bool
+  sample: true
+problems:
+  description: What would keep the member from coming back. Each has the C(variable) of the inventory that is to be corrected, and C(what) is wrong.
+  returned: success
+  type: list
+  elements: dict
+  sample: []
+asked:
+  description:
+    - What became of each test, as in M(alwayson.upgrade.smoke_test). C(about) is V(health), V(release) or V(own).
+    - C(holds_for) is V(both) where the release that runs has to pass.
+  returned: success
+  type: list
+  elements: dict
+  sample:
+    - name: health
+      about: health
+      holds_for: both
+      url: http://10.0.0.21:8080/healthz
+      method: GET
+      status: 200
+      seconds: 0.004
+      requests: 3
+      passed: true
+      why: []
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.alwayson.upgrade.plugins.module_utils import _member_checks, _release, _smoke_tests
+from ansible_collections.alwayson.upgrade.plugins.module_utils._last_upgrade import read_seconds
+from ansible_collections.alwayson.upgrade.plugins.module_utils._service import Service, ServiceError, commands_for
+
+RELEASE = "release"
+COMMANDS = ("stop_command", "start_command", "status_command")
+
+
+def look(params: dict) -> dict:
+    """What runs here, and what would keep it from coming back."""
+    root, user, serving = _release.require_root(params["root"]), _member_checks.user_name(), params["serving"]
+    problems = []
+    try:
+        state = _release.observe(root)
+    except (_release.ReleaseError, OSError) as error:
+        state = _release.State(None, None, {})
+        problems.append(_member_checks.Problem(_member_checks.ROOT if isinstance(error, _release.ReleaseError) else _member_checks.BECOME,
+                                               f"{user} reads {root}: {error}"))
+    running = None
+    if params["preflight"]:
+        problems += [] if problems else _member_checks.root_problems(root, state.current, serving, user)
+        # Where nothing was released yet, the commands may come with the first release.
+        if serving or state.current is not None:
+            running, wrong = _service_of(params, user)
+            problems += wrong
+    return {"root": root, "user": user, "serving": serving, "running": running, "problems": [problem._asdict() for problem in problems],
+            "last_upgrade_seconds": read_seconds(root), **state.as_dict()}
+
+
+def ask(params: dict) -> list[dict]:
+    """What came back from the requests that change nothing, as data for the action plugin."""
+    once = [test for test in params["tests"] if test["name"] in params["once"]]
+    waited_for = [test for test in params["tests"] if test["name"] not in params["once"]]
+    parts = [{**_smoke_tests.LEAST, **params, "tests": waited_for}, {**_smoke_tests.LEAST, **params, "tests": once, "timeout": 0.0, "in_a_row": 1}]
+    return [outcome for part in parts if part["tests"] for outcome in _smoke_tests.ask_all(part, _may_send)]
+
+
+def _may_send(test: _smoke_tests.SmokeTest) -> bool:
+    """What changes nothing: requests that only read, and the command that tells the release."""
+    return _smoke_tests.is_safe(test) or test.name == RELEASE
+
+
+def _service_of(params: dict, user: str) -> tuple:
+    unit = params["service"]
+    try:
+        commands = commands_for(unit, *(params[name] for name in COMMANDS))
+    except ServiceError as error:
+        return None, [_member_checks.Problem(_member_checks.UNIT, str(error))]
+    wrong = _member_checks.command_problems(commands, unit, params["command_timeout"], user)
+    if wrong:
+        return None, wrong
+    return _member_checks.state_of(Service(commands, params["command_timeout"]), unit, params["serving"])
+
+
+def main() -> None:
+    arguments = _smoke_tests.ARGUMENTS
+    module = AnsibleModule(
+        argument_spec={
+            "root": {"type": "path", "required": True},
+            "preflight": {"type": "bool", "default": True},
+            "serving": {"type": "bool", "default": False},
+            "address": {"type": "str"},
+            "description": {"type": "dict", "default": {}},
+            "version_command": {"type": "list", "elements": "str", "default": []},
+            "tests": {**arguments["tests"], "required": False, "default": []},
+            "timeout": {"type": "float", "default": 3.0},
+            "in_a_row": {"type": "int", "default": 3},
+            "once": {"type": "list", "elements": "str", "default": []},
+            "validate_certs": arguments["validate_certs"],
+            "max_body_bytes": arguments["max_body_bytes"],
+            "service": {"type": "str"},
+            **{name: {"type": "list", "elements": "str"} for name in COMMANDS},
+            "command_timeout": {"type": "int", "default": 10},
+        },
+        supports_check_mode=True,
+    )
+    try:
+        seen = look(module.params)
+        seen["outcomes"] = ask(module.params)
+    except (_release.ReleaseError, _smoke_tests.SmokeTestError, OSError) as error:
+        module.fail_json(msg=str(error))
+    module.exit_json(changed=False, **seen)
+
+
+if __name__ == "__main__":
+    main()
