@@ -17,7 +17,8 @@ short_description: kill the controller at an event
 description: For tests only.
 """
 # The tasks that change something on the fleet. Between two of their events nothing changes, so a controller that dies anywhere there dies the same death.
-CHANGING = {"fleet_lock", "fleet_fence", "traffic_member", "traffic_route", "release", "database_backup", "database_migration", "copy"}
+CHANGING = {"fleet_lock", "fleet_fence", "traffic_member", "traffic_route", "traffic_weight", "release", "package_updates", "database_backup",
+            "database_migration", "copy"}
 
 
 class CallbackModule(CallbackBase):
