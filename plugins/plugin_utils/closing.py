@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from .command_line import AGAIN, COLLECTION, PROGRAM
+from .migration_tool import NOT_RUN, UNNEEDED
 from .migrations import AFTER_THE_ROLL
 
 STATUS = f"{PROGRAM} {COLLECTION}status"
@@ -41,8 +42,11 @@ def _next(record: Mapping | None) -> list[str]:
 
 
 def can_go_back(record: Mapping) -> bool:
-    """Whether an upgrade has brought a member to the new release, and no database past the point of no return."""
+    """Whether an upgrade has brought a member to the new release, and nothing past the point of no return."""
     if record["direction"] != "upgrade" or record["release_from"] in (None, record["release_to"]):
+        return False
+    tool = record.get("migration_tool")
+    if tool and not tool["keeps_previous"] and tool["status"] not in (UNNEEDED, NOT_RUN):
         return False
     rows = [row for entry in record["databases"].values() for row in entry["migrations"]]
     return (any(member["release_after"] == record["release_to"] for member in record["members"].values())

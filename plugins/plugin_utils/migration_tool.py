@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from ..module_utils._version import compare
 
 UPGRADE, ROLLBACK = "upgrade", "rollback"
-UNNEEDED = "unneeded"
+UNNEEDED, NOT_RUN = "unneeded", "not run"
 ROLL_BACK = "rollback"  # of upgrade_on_failure
 VARIABLE = "upgrade_migration_command"
 KEEPS = "upgrade_migration_keeps_previous"
@@ -43,7 +43,7 @@ def tool_outcome(plan: Mapping, hostvars: Mapping) -> dict | None:
     has_failed = bool(result.get("failed") or result.get("unreachable"))
     return {
         "host": tool["host"], "command": shown(tool["command"]), "keeps_previous": tool["keeps_previous"],
-        "status": "failed" if has_failed else result.get("status") or "not run", "why": result.get("msg") if has_failed else None,
+        "status": "failed" if has_failed else result.get("status") or NOT_RUN, "why": result.get("msg") if has_failed else None,
         "started": result.get("started_at"), "finished": result.get("finished_at"), "exit_status": result.get("exit_status"),
         "attempts": result.get("tries"), "output": list(result.get("output") or []),
     }

@@ -25,9 +25,9 @@ def or_nobody(hosts: Sequence[str]) -> list[str]:
 
 
 def failure_text(result: Mapping) -> str:
-    """Why a task failed, in its own words; of a loop, the words of the items that failed."""
+    """Why a task failed, in its own words and one line; of a loop, the words of the items that failed."""
     items = [item for item in result.get("results") or [] if item.get("failed") or item.get("unreachable")]
-    words = [str(item["msg"]) for item in items or [result] if item.get("msg")]
+    words = [" ".join(str(item["msg"]).split()) for item in items or [result] if item.get("msg")]
     return "; ".join(dict.fromkeys(words)) or "failed"
 
 

@@ -67,7 +67,7 @@ from ansible.plugins.strategy.linear import StrategyModule as LinearStrategy
 from ansible.utils.display import Display
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _first_interrupt
-from ansible_collections.alwayson.upgrade.plugins.plugin_utils import engine
+from ansible_collections.alwayson.upgrade.plugins.plugin_utils import engine, outcomes
 
 display = Display()
 
@@ -154,7 +154,7 @@ class StrategyModule(LinearStrategy):
         for result in results:
             data = engine.data_of(result)
             if data.get("failed") or data.get("unreachable"):
-                self._failures[engine.host_of(result).name] = f"{engine.task_of(result).get_name().rpartition(' : ')[2]}: {data.get('msg') or 'failed'}"
+                self._failures[engine.host_of(result).name] = f"{engine.task_of(result).get_name().rpartition(' : ')[2]}: {outcomes.failure_text(data)}"
         return results
 
     def _break_off(self, iterator, host) -> None:

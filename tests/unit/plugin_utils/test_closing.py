@@ -31,7 +31,8 @@ def test_each_reason_once_and_the_next_commands():
 
 
 @pytest.mark.parametrize("ended", [
-    record(after="1.0.0"), record(direction="rollback"), record(direction="patch"), record(phases=["expand", "contract"]), record(release_from="2.0.0"), None])
+    record(after="1.0.0"), record(direction="rollback"), record(direction="patch"), record(phases=["expand", "contract"]), record(release_from="2.0.0"), None,
+    record(migration_tool={"keeps_previous": False, "status": "applied"})])
 def test_no_way_back_where_nothing_has_moved_or_it_cannot(ended):
     text = closing_text(ended, "why", has_begun=True)
     assert AGAIN in text and "rollback" not in text
@@ -39,3 +40,8 @@ def test_no_way_back_where_nothing_has_moved_or_it_cannot(ended):
 
 def test_an_expanded_schema_keeps_the_way_back():
     assert "rollback" in closing_text(record(phases=["expand"]), has_begun=True)
+
+
+@pytest.mark.parametrize("tool", [{"keeps_previous": True, "status": "applied"}, {"keeps_previous": False, "status": "unneeded"}, None])
+def test_a_migration_tool_that_took_nothing_away_keeps_the_way_back(tool):
+    assert "rollback" in closing_text(record(migration_tool=tool), has_begun=True)
