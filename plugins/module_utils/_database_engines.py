@@ -37,6 +37,9 @@ class Server(Protocol):
     def describe(self, database: str) -> dict:
         """size_bytes and tables of one database."""
 
+    def missing_privileges(self, purposes: Sequence[str], databases: Sequence[str]) -> list[Any]:
+        """What the login role lacks for these purposes, as named tuples of purpose, privilege, database and grant."""
+
     def drop_left_behind(self) -> tuple[list[str], list[str]]:
         """Drop the scratch databases of killed runs: the names of what was dropped, and a sentence for each that stays."""
 

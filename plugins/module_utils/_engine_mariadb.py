@@ -70,6 +70,10 @@ class MariadbServer:
     def describe(self, database: str) -> dict:
         return {"size_bytes": int(self.session.value(SIZE, (database,))), "tables": self.session.value(TABLES, (database,))}
 
+    def missing_privileges(self, _purposes: Sequence[str], _databases: Sequence[str]) -> list:
+        """Not asked for: see docs/database_role.md."""
+        return []
+
     def drop_left_behind(self) -> tuple[list[str], list[str]]:
         return drop_left_behind(self.session)
 

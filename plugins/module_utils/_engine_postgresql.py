@@ -16,6 +16,7 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup_
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_room import Room
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_scratch import drop_left_behind
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import Connection, Login, PostgresqlError, connect
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql_privileges import Lack, missing_privileges
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql_scratch_server import Account
 from ansible_collections.alwayson.upgrade.plugins.module_utils._programs import Runner
 
@@ -60,6 +61,9 @@ class PostgresqlServer:
                 return {"size_bytes": catalog.size_bytes(session), "tables": catalog.table_count(session)}
         except PostgresqlError as error:
             raise PostgresqlError(f"{database}: {error}", error.sqlstate) from error
+
+    def missing_privileges(self, purposes: Sequence[str], databases: Sequence[str]) -> list[Lack]:
+        return missing_privileges(self.session, purposes, databases, lambda name: connect(self.login, name)) if purposes else []
 
     def drop_left_behind(self) -> tuple[list[str], list[str]]:
         return drop_left_behind(self.session)

@@ -64,6 +64,10 @@ class SqliteFiles:
             tables = session.value("SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'")
             return {"size_bytes": size_bytes(database), "tables": tables}
 
+    def missing_privileges(self, _purposes: Sequence[str], _databases: Sequence[str]) -> list:
+        """Not asked for: see docs/database_role.md."""
+        return []
+
     def drop_left_behind(self) -> tuple[list[str], list[str]]:
         return [], []
 

@@ -27,6 +27,17 @@ options:
     description: A query in SQL that each database is asked for the tenants in it, one in each row. Names outside of V(public) are to be qualified.
     type: str
     version_added: 0.3.0
+  purposes:
+    description:
+      - What the login role is to be able to do. RV(missing_privileges) has what it lacks for that.
+      - V(logical) and V(physical) are the methods of M(alwayson.upgrade.database_backup), V(migrations) is M(alwayson.upgrade.database_migration), V(standbys)
+        the lag of replicas, and V(switchover) M(alwayson.upgrade.database_switchover).
+      - Has an effect with O(engine=postgresql) only.
+    type: list
+    elements: str
+    choices: [logical, physical, migrations, standbys, switchover]
+    default: []
+    version_added: 0.3.0
 seealso:
   - module: alwayson.upgrade.database_backup
   - module: alwayson.upgrade.database_migration
@@ -47,6 +58,19 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+missing_privileges:
+  description:
+    - What the login role lacks for O(purposes). C(database) is V(null) for a privilege of the server as a whole.
+    - C(grant) is the SQL that a superuser runs in that database to grant it.
+  returned: success
+  type: list
+  elements: dict
+  sample:
+    - purpose: logical
+      privilege: CREATEDB
+      database: null
+      role: upgrade
+      grant: ALTER ROLE "upgrade" CREATEDB
 version:
   description: Version of the server, or of SQLite's library on the host.
   returned: success
@@ -120,6 +144,7 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils import _database_
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _migration_engines as engines
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_error import DatabaseError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_engine import Engine
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql_privileges import PURPOSES
 
 
 def describe(options: dict) -> dict:
@@ -127,8 +152,12 @@ def describe(options: dict) -> dict:
     engine = engines.of(options)
     with kinds.of(options).opened() as server:
         chosen = server.choose_databases(options["databases"])
+        lacking = server.missing_privileges(options["purposes"], chosen)
+        if any(lack.privilege == "CONNECT" for lack in lacking):
+            raise DatabaseError("; ".join(f"the role has no CONNECT on {lack.database}: {lack.grant}" for lack in lacking if lack.privilege == "CONNECT"))
         databases = {name: {**server.describe(name), **of_one(engine, name, options["tenants_query"])} for name in chosen}
-        return {**server.identity(), "read_only": server.is_read_only(), "replicas": server.replicas(), "databases": databases}
+        return {**server.identity(), "read_only": server.is_read_only(), "replicas": server.replicas(), "databases": databases,
+                "missing_privileges": [lack._asdict() for lack in lacking]}
 
 
 def of_one(engine: Engine, name: str, tenants_query: str | None) -> dict:
@@ -143,7 +172,10 @@ def of_one(engine: Engine, name: str, tenants_query: str | None) -> dict:
 
 def main() -> None:
     module = AnsibleModule(
-        argument_spec={**kinds.ARGUMENTS, "databases": {"type": "list", "elements": "str", "default": []}, "tenants_query": {"type": "str"}},
+        argument_spec={
+            **kinds.ARGUMENTS, "databases": {"type": "list", "elements": "str", "default": []}, "tenants_query": {"type": "str"},
+            "purposes": {"type": "list", "elements": "str", "default": [], "choices": list(PURPOSES)},
+        },
         mutually_exclusive=kinds.LOGIN_EXCLUSIVE,
         supports_check_mode=True,
     )

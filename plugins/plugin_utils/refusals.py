@@ -18,6 +18,9 @@ from .migrations import AFTER_THE_ROLL
 from .patches import unreadable
 from .target import PLAYBOOK, ROLLBACK, UPGRADE, is_newer
 
+# What database_info is asked for.
+PURPOSES = {"logical": "the backups and their proof", "physical": "the physical backup and its proof", "migrations": "the ledger of the migrations",
+            "standbys": "the lag of the standbys", "switchover": "a switchover"}
 # What database_info calls one that writes the log to files and replays nothing.
 RECEIVER = "receiver"
 # Members that are named with the reason why they get no traffic.
@@ -41,10 +44,21 @@ def refusals(service: Mapping, observed: Mapping, plan: Mapping) -> list[str]:
         *preflight.sentences(service, observed, plan),
         *_under_the_floor(service, observed, plan),
         *_never_finishes(plan),
+        *_missing_privileges(observed),
         *redundancy_spent(service, observed.get("replicas") or {}),
         *_past_the_point_of_no_return(observed, plan),
         *tool_refusals(service, observed, plan),
     ]
+
+
+def _missing_privileges(observed: Mapping) -> list[str]:
+    """A sentence for each database host whose login role lacks something, with the SQL that grants it."""
+    sentences = []
+    for host, lacking in sorted((observed.get("missing_privileges") or {}).items()):
+        told = ", ".join(f"{lack['privilege']}{' in ' + lack['database'] if lack['database'] else ''} (for {PURPOSES[lack['purpose']]})" for lack in lacking)
+        grants = " ".join(f"{lack['grant']};" for lack in {(lack["database"], lack["grant"]): lack for lack in lacking}.values())
+        sentences += [f"the login role {lacking[0]['role']} of {host} lacks {told}. Grant it there as a superuser: {grants} See docs/database_role.md"] if lacking else []
+    return sentences
 
 
 def _lost(observed: Mapping) -> list[str]:

@@ -306,3 +306,13 @@ def test_too_few_live_members_are_named_with_the_reason():
     told, = make_plan(service(), fleet(balancers=views))["refusals"]
     assert "app1: lb2 reached 10.0.0.1:80, and its health check was answered with status 503 (L7STS); ask the member" in told
     assert "app4: lb2 could not connect to 10.0.0.4:80 (L4CON); see whether the service listens there" in told and "app5:" not in told
+
+
+def test_what_the_login_role_lacks_is_refused_with_the_sql_that_grants_it():
+    createdb = {"purpose": "logical", "privilege": "CREATEDB", "database": None, "grant": 'ALTER ROLE "upgrade" CREATEDB', "role": "upgrade"}
+    reads = {"purpose": "logical", "privilege": "SELECT on orders", "database": "shop", "grant": 'GRANT pg_read_all_data TO "upgrade"', "role": "upgrade"}
+    refused = make_plan(service(), {**fleet(), "missing_privileges": {"db1": [createdb, reads, {**reads, "purpose": "physical"}], "db2": []}})["refusals"]
+    assert len(refused) == 1
+    assert "the login role upgrade of db1 lacks CREATEDB (for the backups and their proof), SELECT on orders in shop (for" in refused[0]
+    assert 'ALTER ROLE "upgrade" CREATEDB; GRANT pg_read_all_data TO "upgrade"; See docs/database_role.md' in refused[0]
+    assert make_plan(service(), {**fleet(), "missing_privileges": {"db1": []}})["refusals"] == []

@@ -1,0 +1,29 @@
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The guards of what changes a host or a database beneath the release: packages, the team's migration tool, hooks, the login role."""
+
+from __future__ import annotations
+
+from guards.guard import Guard
+
+CORE, PLAN = "plugins/module_utils", "plugins/plugin_utils"
+TOOL, TOOL_IN_PLAN = "tests/unit/module_utils/test_migration_tool.py", "tests/unit/plugin_utils/test_migration_tool.py"
+
+DATABASES = (
+    Guard("packages, excluded", "an excluded package comes along as a dependency", ("tests/integration/packages",), (
+        (f"{CORE}/_packages_apt.py", "            pins.update({update.name: update for update in unwanted})\n            possible = _possible(pins)\n",
+         "            possible = [update for update in possible if update not in unwanted]\n"),)),
+    Guard("packages, held", "a held package forbids the updates of others", ("tests/integration/packages",), (
+        (f"{CORE}/_packages_apt.py", "return parse_simulation(_simulate(pins.values()), set())", 'return parse_simulation(_simulate(pins.values(), "--ignore-hold"), set())'),)),
+    Guard("migration tool, orphan", "a tool whose runner is dead does not hold the lock", (TOOL,), (
+        (f"{CORE}/_migration_tool.py", "pass_fds=() if lock is None else (lock,)", "pass_fds=()"),)),
+    Guard("migration tool, resume", "the status command is not asked before the tool runs", (TOOL,), (
+        (f"{CORE}/_migration_tool.py", "            if self.is_pending() is False:\n", "            if False:\n"),)),
+    Guard("migration tool, way back", "a rollback goes behind a migration", (TOOL_IN_PLAN,), (
+        (f"{PLAN}/refusals.py", "        *tool_refusals(service, observed, plan),\n", ""),)),
+    Guard("hooks, way back", "the hooks of an upgrade run in a rollback", ("tests/unit/plugin_utils/test_hooks.py",), (
+        (f"{PLAN}/hooks.py", 'FORWARD = ("install", "upgrade", "patch")', "FORWARD = DIRECTIONS"),)),
+    Guard("login role", "a role without the privileges goes on to the backups", ("tests/unit/plugin_utils/test_plan.py",), (
+        (f"{PLAN}/refusals.py", "        *_missing_privileges(observed),\n", ""),)),
+)
