@@ -72,7 +72,7 @@ def main() -> int:
     variables = {**(yaml.safe_load(description.read_text(encoding="utf-8")) if description else {}), "upgrade_method": options.method}
     settings = yaml.safe_load((REPOSITORY / "tests/fleet/service.yml").read_text(encoding="utf-8"))["demo_probe"]
     mix = [*settings["mix"], STREAM]
-    variables["demo_probe"] = {**settings, "mix": mix}
+    variables["demo_probe"] = {**settings, "mix": mix, "rate": options.rate}
     if options.kind != HAPROXY:
         # Live capacity is sampled from HAProxy only; nginx's file is on the load balancer, which drives itself then.
         variables |= {"demo_capacity": [], **({"upgrade_traffic_via": None} if options.kind == "nginx" else {})}
@@ -81,7 +81,7 @@ def main() -> int:
     shape = {"members": options.members, "pools": COLOURS if description else (BACKEND,), "is_abrupt": True, "kind": options.kind}
     with interruptible(), EmbeddedFleet(directory, **shape) as fleet:
         try:
-            rest = at_rest(fleet, mix)
+            rest = at_rest(fleet, mix, options.rate)
             print(f"at rest     {rest}", flush=True)
             while total.scheduled < options.requests:
                 playbook, release = (("upgrade", NEW), ("rollback", OLD))[runs % 2]
@@ -97,10 +97,10 @@ def main() -> int:
     return 1 if total.failed or total.returned or total.scheduled < options.requests else 0
 
 
-def at_rest(fleet: EmbeddedFleet, mix: list) -> Figures:
+def at_rest(fleet: EmbeddedFleet, mix: list, rate: int) -> Figures:
     """The same load on the same fleet, while nothing is done to it."""
     directory = fleet.directory / "probe"
-    probe(directory, "started", targets=fleet.front_urls, mix=mix, rate=250, max_seconds=AT_REST_SECONDS * 4).check_returncode()
+    probe(directory, "started", targets=fleet.front_urls, mix=mix, rate=rate, max_seconds=AT_REST_SECONDS * 4).check_returncode()
     time.sleep(AT_REST_SECONDS)
     stop_probe(directory)
     result = json.loads((directory / "result.json").read_text(encoding="utf-8"))
@@ -150,6 +150,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--kind", choices=KINDS, default=HAPROXY, help="what the load balancers are")
     parser.add_argument("--members", type=int, default=6)
     parser.add_argument("--forks", type=int, default=6, help="how many members may be worked on at once, at most")
+    parser.add_argument("--rate", type=int, default=250, help="requests a second")
     parser.add_argument("--requests", type=int, default=100_000, help="go on until so many were scheduled")
     return parser.parse_args()
 

@@ -17,6 +17,7 @@ import contextlib
 import importlib
 import json
 import logging
+import os
 import resource
 import signal
 import sys
@@ -32,8 +33,11 @@ from fleet.supervisor import only_supervisor
 LOG = logging.getLogger("crowd")
 POLL_SECONDS = 0.05
 GRACE_SECONDS = 8.0
+# To each tenant's database, of all members together.
+MAX_CONNECTIONS = 24
 # How old the answer to a member's health check may be as far as the databases are concerned.
 CHECKED_SECONDS = 1.0
+PRIORITY = -10
 MARKER = ".release.json"
 
 
@@ -48,6 +52,7 @@ class Releases:
         key = json.loads((folder / MARKER).read_text(encoding="utf-8"))["sha256"]
         if key not in self._loaded:
             code = _imported(folder)
+            code["pool"].MAX_CONNECTIONS = MAX_CONNECTIONS
             stores = {tenant: _checked_rarely(code["store"].Store(code["pool"].Pool(conninfo))) for tenant, conninfo in tenants.items()}
             self._loaded[key] = SimpleNamespace(shop=code["shop"], server=code["server"], stores=stores)
         return SimpleNamespace(number=(folder / "RELEASE").read_text(encoding="ascii").strip(), **vars(self._loaded[key]))
@@ -185,6 +190,9 @@ async def serve(hosts: Path) -> None:
 if __name__ == "__main__":
     sys.dont_write_bytecode = True
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    # On a busy machine one process would get the share of one, and stands for many.
+    with contextlib.suppress(PermissionError):
+        os.setpriority(os.PRIO_PROCESS, 0, PRIORITY)
     # A listener for each member, and the load balancers' connections to all of them.
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
     asyncio.run(serve(Path(sys.argv[1]).absolute()))
