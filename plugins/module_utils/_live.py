@@ -11,6 +11,9 @@ from typing import Callable, Mapping
 from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancers import open_load_balancers
 from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import LoadBalancerError
 
+# A reload takes no longer; the next look comes soon, and the controller must not stand still meanwhile.
+PATIENCE_SECONDS = 1.0
+
 
 class LiveView:
     """The live members of several pools, read again when the last look is too old.
@@ -66,8 +69,8 @@ def live_members(source: Mapping) -> tuple[frozenset[str], str]:
     if not isinstance(source, Mapping) or not {"load_balancers", "backend"} <= set(source):
         return frozenset(), f"rolling_live is {source!r}: give load_balancers (name, endpoint) and backend"
     try:
-        # It is called again soon, and the controller must not stand still meanwhile.
-        views = [balancer.read(source["backend"]) for balancer in open_load_balancers(source["load_balancers"], patience_seconds=0)]
+        balancers = open_load_balancers(source["load_balancers"], PATIENCE_SECONDS)
+        views = [balancer.read(source["backend"]) for balancer in balancers]
     except LoadBalancerError as error:
         return frozenset(), str(error)
     pools = [view.backends[source["backend"]].members for view in views]
