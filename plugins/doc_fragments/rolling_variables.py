@@ -168,6 +168,16 @@ options:
     default: 300
     vars:
       - name: rolling_capacity_timeout
+  probe:
+    description:
+      - Variable of the run.
+      - >-
+        The prober that is the roll's gate: C(directory), where M(alwayson.upgrade.availability_probe) was started on the controller, and C(max_failed),
+        how many of its requests may fail, a number or a percentage (0 when it is not given). Once more have failed, or when it has written no figures for
+        15 seconds, nobody new starts, as after a member that failed.
+    type: dict
+    vars:
+      - name: rolling_probe
   control:
     description:
       - Variable of the run.

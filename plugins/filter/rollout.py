@@ -11,6 +11,7 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils import _address
 from ansible_collections.alwayson.upgrade.plugins.plugin_utils import (
     clusters,
     colours,
+    error_budget,
     hooks,
     installation,
     migration_tool,
@@ -77,6 +78,7 @@ class FilterModule:
             "plan_drift": _explained(plan_file.drift),
             "member_outcomes": _explained(outcomes.member_outcomes),
             "probe_figures": _explained(outcomes.probe_figures),
+            "why_to_stop": _explained(error_budget.why_to_stop),
             "held_problems": _explained(outcomes.held_problems),
             "unprepared": _explained(outcomes.unprepared),
             "database_outcomes": _explained(outcomes.database_outcomes),

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 META = ("meta", "ansible.builtin.meta", "ansible.legacy.meta")
@@ -18,6 +18,17 @@ class TaskRefused(ValueError):
     def __init__(self, task: Any, message: str) -> None:
         super().__init__(message)
         self.task = task
+
+
+def tell_callbacks(callbacks: Iterable[Any], warn: Callable[[str], None], event: Mapping) -> None:
+    """Tell the callback plugins that want to know of a roll's events; a screen that breaks never breaks the roll."""
+    for plugin in callbacks:
+        listener = getattr(plugin, "rollout_event", None)
+        if listener is not None:
+            try:
+                listener(dict(event))
+            except Exception as error:
+                warn(f"callback {plugin._load_name} failed on {event['event']}: {error}")
 
 
 class Slots(list):

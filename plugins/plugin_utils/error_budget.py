@@ -10,8 +10,10 @@ import re
 from collections.abc import Mapping
 from fractions import Fraction
 
-from .wording import count, listed, percent, plural
+from .wording import count, listed, percent, plural, seconds
 
+# A prober writes its figures every second. One that has not for so long is stopped, stuck or gone.
+SILENT_SECONDS = 15.0
 # The limits by their names among a run's limits, with what holds when nothing is given.
 DEFAULTS: dict[str, int | str] = {"max_failed": 0, "max_unmeasured": "10%"}
 _AMOUNT = re.compile(r"(\d+)|(\d+(?:\.\d+)?)%")
@@ -81,6 +83,21 @@ def unmeasured_too_many(expected: int, unknown: int, limits: Mapping) -> str:
         return ""
     return (f"{count(unknown)} of {plural(expected, 'request')} ({percent(unknown / expected)}) could not be measured, because the prober was late, stopped "
             f"or had ended; upgrade_max_unmeasured allows {count(most)}")
+
+
+def why_to_stop(figures: Mapping | None, limits: Mapping, now: float) -> str:
+    """Why no traffic may be moved any more, by what users have got so far; empty while it may.
+
+    :param figures: the prober's live figures, empty or None without any.
+    :param now: the time, in epoch seconds.
+    """
+    if not figures:
+        return "the prober has left no figures, so nobody knows what users get"
+    silent = now - (figures.get("now") or 0)
+    if silent > SILENT_SECONDS:
+        return f"the prober has written no figures for {seconds(silent)}, so nobody knows what users get"
+    failed = failed_too_many(figures, limits)
+    return failed and f"users get errors: {failed}; see upgrade_max_failed"
 
 
 def worst_first(failures: Mapping[str, float]) -> list[tuple[str, float]]:

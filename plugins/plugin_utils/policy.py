@@ -9,6 +9,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from . import error_budget
 from .limits import Limits, RunPolicy, ScheduleError
 from .schedule import Schedule
 from .steps import DEFAULT_POOL, Member, named_steps
@@ -18,7 +19,7 @@ PREFIX = "rolling_"
 OF_A_POOL = ("max_unavailable", "min_live", "max_per_domain", "steps", "live")
 # One value for all hosts of the play.
 OF_THE_RUN = ("max_failures", "on_failure", "domains_at_once", "member_timeout", "progress_deadline", "capacity_timeout", "break_play", "control",
-              "pool_hosts")
+              "pool_hosts", "probe")
 # Each host has its own.
 OF_A_MEMBER = ("pool", "domain", "member", "in_traffic", "expected_s", "step")
 # Facts that tasks set about their own host while it is in flight.
@@ -35,6 +36,7 @@ class StrategyOptions:
     control: str | None
     capacity_timeout: float
     break_play: bool
+    probe: Mapping | None
 
 
 def known_variables() -> list[str]:
@@ -99,8 +101,20 @@ def strategy_options_from(by_host: Mapping[str, Mapping]) -> StrategyOptions:
         pool_hosts=list(pool_hosts),
         control=variables.get("rolling_control"),
         capacity_timeout=300.0 if patience is None else patience,
+        probe=_probe_of(variables),
         break_play=_flag(_given(variables, "break_play", True), "rolling_break_play"),
     )
+
+
+def _probe_of(variables: Mapping) -> Mapping | None:
+    """Whose figures are the roll's gate: ``directory``, ``max_failed``."""
+    probe = variables.get("rolling_probe") or None
+    if probe is not None and (not isinstance(probe, Mapping) or not probe.get("directory")):
+        raise ScheduleError(f"rolling_probe is {probe!r}: give the directory of alwayson.upgrade.availability_probe, and max_failed")
+    problems = error_budget.limit_problems(probe or {})
+    if problems:
+        raise ScheduleError(f"rolling_probe: {problems[0]}")
+    return probe
 
 
 def live_sources(by_host: Mapping[str, Mapping]) -> tuple[dict[str, Mapping], dict[str, dict[str, str]]]:

@@ -107,6 +107,12 @@ class Schedule:
         else:
             self.stop_reason = self.stop_reason or reason
 
+    def stop_for_failures(self, reason: str) -> None:
+        """A failure may be undone, when the policy says so; everything else that stops a roll leaves it where it is."""
+        if not self.stop_reason:
+            self.stop_reason = reason
+            self.goes_back = self.policy.on_failure == "rollback"
+
     def hold(self, reason: str) -> None:
         """Nobody starts until ``go_on``."""
         self.hold_reason = reason
@@ -127,17 +133,11 @@ class Schedule:
             return
         gone = ", ".join(map(self._told, self._unsuccessful))
         if len(self._unsuccessful) > self.budget:
-            self._stop_for_failures(f"{gone}; rolling_max_failures allows {self.budget}")
+            self.stop_for_failures(f"{gone}; rolling_max_failures allows {self.budget}")
         pool = self.pool_of(name)
         step = pool.step_of.get(name)
         if step is not None and pool.is_step_done(step) and pool.current_step is not None and not pool.succeeded_in_step[step]:
-            self._stop_for_failures(f"nobody of step {step + 1} of {pool.name} succeeded ({gone})")
-
-    def _stop_for_failures(self, reason: str) -> None:
-        """A failure may be undone, when the policy says so; everything else that stops a roll leaves it where it is."""
-        if not self.stop_reason:
-            self.stop_reason = reason
-            self.goes_back = self.policy.on_failure == "rollback"
+            self.stop_for_failures(f"nobody of step {step + 1} of {pool.name} succeeded ({gone})")
 
     def _told(self, name: str) -> str:
         return f"{name} {'was lost' if self.outcome[name] == 'lost' else 'failed'}"

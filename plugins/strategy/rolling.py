@@ -74,7 +74,8 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._control import A
 from ansible_collections.alwayson.upgrade.plugins.module_utils._dead_workers import DeadWorkers
 from ansible_collections.alwayson.upgrade.plugins.module_utils._first_interrupt import FirstInterrupt, ended_by_operator
 from ansible_collections.alwayson.upgrade.plugins.module_utils._live import LiveView
-from ansible_collections.alwayson.upgrade.plugins.plugin_utils import engine, policy, roll_words, rolling_checks
+from ansible_collections.alwayson.upgrade.plugins.module_utils._probe_live import LiveFigures
+from ansible_collections.alwayson.upgrade.plugins.plugin_utils import engine, error_budget, policy, roll_words, rolling_checks
 from ansible_collections.alwayson.upgrade.plugins.plugin_utils.limits import ScheduleError
 from ansible_collections.alwayson.upgrade.plugins.plugin_utils.schedule import BACK
 
@@ -98,7 +99,8 @@ class StrategyModule(FreeStrategy):
         self._tasks = engine.Tasks(_runs_once)
         self._started_at = {}
         self._failure_of = {}
-        self._told = self._told_live = None
+        self._told = self._told_live = self._figures = None
+        self._probe = LiveFigures(0.0, INTERVAL_S)
         self._turned = self._paused = False
         self._waiting_since = None
         self._changed = True
@@ -269,12 +271,22 @@ class StrategyModule(FreeStrategy):
         if self._iterator.end_play:
             self._schedule.stop(_ENDED)
         self._obey_the_operator()
+        self._ask_what_users_get()
         self._dead_workers.look(self._workers)
         self._end_what_is_overdue(now)
         self._look()
         self._emit("tick")
         if not any(map(self._may_be_failing, self._schedule.in_flight)):
             self._start(self._schedule.decide(self._view.live, blind=self._view.blind, now=now), now)
+
+    def _ask_what_users_get(self) -> None:
+        """The prober is a gate: once the error budget is spent, or when it is silent, nobody new starts."""
+        if self._options.probe and not self._schedule.goes_back:
+            now = time.time()
+            self._figures = self._probe.newer(self._options.probe["directory"], now) or self._figures
+            why = error_budget.why_to_stop(self._figures, self._options.probe, now)
+            if why:
+                self._schedule.stop_for_failures(why)
 
     def _look(self) -> None:
         self._view.look()
@@ -454,14 +466,7 @@ class StrategyModule(FreeStrategy):
         self._emit("stopped" if decision.stopped else "waiting", reason=reason)
 
     def _emit(self, event: str, **facts) -> None:
-        """Tell the callback plugins that want to know; a screen that breaks never breaks the roll."""
-        for plugin in self._tqm._callback_plugins:
-            listener = getattr(plugin, "rollout_event", None)
-            if listener is not None:
-                try:
-                    listener({"event": event, **facts})
-                except Exception as error:
-                    display.warning(f"callback {plugin._load_name} failed on {event}: {error}")
+        engine.tell_callbacks(self._tqm._callback_plugins, display.warning, {"event": event, **facts})
 
     # -- the end
 

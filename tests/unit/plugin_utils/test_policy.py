@@ -36,6 +36,7 @@ MEMBERS = {
 }
 OPTIONS = {
     "rolling_pool_hosts": (["app1"], "pool_hosts", ["app1"]), "rolling_control": ("/run/control", "control", "/run/control"),
+    "rolling_probe": ({"directory": "/run/probe", "max_failed": "1%"}, "probe", {"directory": "/run/probe", "max_failed": "1%"}),
     "rolling_capacity_timeout": ("5", "capacity_timeout", 5.0), "rolling_break_play": ("no", "break_play", False),
 }
 READ_BY_THE_STRATEGY = {"rolling_live", "rolling_member", "rolling_failed"}
