@@ -55,6 +55,7 @@ class FilterModule:
             "host_port": _explained(_address.host_port),
             "serving_hosts": _explained(preflight.serving_hosts),
             "front_tests": _explained(preflight.front_tests),
+            "with_headers": _explained(observation.with_headers),
             "merge_views": _explained(observation.merge_views),
             "service_names": _explained(service.described_names),
             "service_description": _explained(service.describe),

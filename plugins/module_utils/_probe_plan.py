@@ -28,7 +28,7 @@ MIX_SPEC = {
     "share": {"type": "int", "required": True},
     "path": {"type": "str", "default": "/"},
     "method": {"type": "str"},
-    "body": {"type": "raw"},
+    "body": {"type": "raw", "no_log": True},
     "status": {"type": "list", "elements": "int"},
 }
 CAPACITY_SPEC = {

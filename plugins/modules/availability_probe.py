@@ -367,6 +367,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _probe_process as process
 from ansible_collections.alwayson.upgrade.plugins.module_utils._probe_plan import CAPACITY_SPEC, MAX_REQUESTS, MIX_SPEC, ProbeError, make_plan
+from ansible_collections.alwayson.upgrade.plugins.module_utils._secrets import keep_only_secrets
 
 ARGUMENT_SPEC = {
     "state": {"type": "str", "required": True, "choices": ["started", "stopped", "observed"]},
@@ -378,7 +379,7 @@ ARGUMENT_SPEC = {
     "objective_seconds": {"type": "float", "default": 5},
     "max_seconds": {"type": "float", "default": 3600},
     "max_requests": {"type": "int", "default": MAX_REQUESTS},
-    "headers": {"type": "dict"},
+    "headers": {"type": "dict", "no_log": True},
     "version_header": {"type": "str", "default": "X-Release"},
     "version_key": {"type": "str", "no_log": False},
     "version_pattern": {"type": "str"},
@@ -420,6 +421,7 @@ STATES = {"started": start, "stopped": stop, "observed": observe}
 
 def main() -> None:
     module = AnsibleModule(ARGUMENT_SPEC, supports_check_mode=True, required_if=[("state", "started", ["targets"])])
+    keep_only_secrets(module)
     directory = os.path.abspath(module.params["directory"])
     try:
         answer = STATES[module.params["state"]](module, directory)

@@ -48,6 +48,16 @@ def traffic_calls(names: Sequence[str], endpoints: Sequence[str], via: str | Non
     return [{"host": via, "load_balancers": balancers}]
 
 
+def with_headers(balancers: Sequence[Mapping], hostvars: Mapping) -> list[dict]:
+    """The same load balancers with the headers for their APIs, ``traffic_headers`` of each one's host; headers that stand there already stay."""
+    completed = []
+    for balancer in balancers:
+        known = hostvars[balancer["name"]] if balancer.get("name") in hostvars else {}
+        headers = balancer.get("headers") or known.get("traffic_headers")
+        completed.append({**balancer, **({"headers": dict(headers)} if headers else {})})
+    return completed
+
+
 def merge_views(results: Iterable[Mapping], backend: str | None = None) -> dict:
     """One view of all load balancers out of the results of several traffic_info calls.
 
@@ -88,18 +98,17 @@ def member_tests(service: Mapping, base_url: str, release: str, tests: Sequence[
     A test that a release never passed does not keep that release out of traffic: with *plan*, the user's own tests are asked of the release that is new
     to the fleet, and of any other one only where they hold for it.
 
-    :param headers: sent with every request, such as those by which a load balancer knows the crew.
+    :param headers: sent with every request, such as those by which a load balancer knows the crew; they are kept secret.
     :param command: on the member itself, ``upgrade_version_command``. A front, which runs no command, proves no release where there is one.
     """
     own = smoke_urls(tests, base_url)
     if plan and not (plan["direction"] == "upgrade" and release == plan["release_to"]):
         own = that_hold(own, plan["own_tests"].get(release, {}))
     asked = [*smoke_urls([{"name": "health", "path": service["health_path"]}], base_url), *own]
-    asked = [{**{key: value for key, value in test.items() if key != "holds_for"}, "headers": {**(test.get("headers") or {}), **(headers or {})}}
-             for test in asked]
-    if service["has_version_command"] and not command:
-        return asked
-    return [version_test(service, base_url, release, name="release", headers=headers, command=command), *asked]
+    asked = [{key: value for key, value in test.items() if key != "holds_for"} for test in asked]
+    if command or not service["has_version_command"]:
+        asked = [version_test(service, base_url, release, name="release", command=command), *asked]
+    return [{**test, "secret_headers": {**(test.get("secret_headers") or {}), **headers}} for test in asked] if headers else asked
 
 
 def that_hold(tests: Sequence[Mapping], passed: Mapping[str, bool]) -> list[Mapping]:

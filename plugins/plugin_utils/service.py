@@ -49,7 +49,6 @@ DEFAULTS: dict[str, object] = {
     "reason": None,
     "state_directory": "/var/lib/alwayson",
     "lock_host": None,
-    "coordination_url": None,
     "traffic_via": None,
     "drain_timeout": 60,
     "soak": 30,
@@ -78,7 +77,7 @@ DEFAULTS: dict[str, object] = {
     **error_budget.DEFAULTS,
 }
 # Read where they are used, because their values may speak of the release that the plan finds, or of a single host.
-READ_LATER = ("migration_command", "migration_status_command", "migration_directory", "migration_environment",
+READ_LATER = ("coordination_url", "migration_command", "migration_status_command", "migration_directory", "migration_environment",
               "artifact", "artifact_sha256", "artifact_signature", "artifact_keys", "smoke_tests", "smoke_timeout", "version_command", "gate_tasks", "probe_seconds")
 # Before and after each phase, and where a crew may look before users come in.
 HOOKS = (*(f"{moment}_{phase}" for phase in PHASES for moment in ("before", "after")), "before_cutover")
@@ -152,9 +151,22 @@ def describe(variables: Mapping, names: Sequence[str], groups: Mapping[str, Sequ
     if service["method"] == IN_PLACE:
         service["min_live"] = 0
         problems += _not_alone(service["hosts"]["members"])
+    service["probe"], service["route"] = _without_secrets(service)
     service["lock_host"] = service["lock_host"] or _default_lock_host(service)
     service["problems"] = problems
     return service
+
+
+def _without_secrets(service: Mapping) -> tuple[dict, object]:
+    """The probe and the route without what may be a secret: the description is a fact, and -v prints facts. Tasks read that anew from the variables."""
+    probe, route = service["probe"], service["route"]
+    if isinstance(probe, Mapping):
+        mix = probe.get("mix")
+        mix = {"mix": [{key: value for key, value in entry.items() if key != "body"} for entry in mix]} if isinstance(mix, (list, tuple)) else {}
+        probe = {**{key: value for key, value in probe.items() if key != "headers"}, **mix}
+    if isinstance(route, Mapping):
+        route = {key: value for key, value in route.items() if key != "crew_headers"}
+    return probe, route
 
 
 def _not_alone(members: Sequence[str]) -> list[str]:

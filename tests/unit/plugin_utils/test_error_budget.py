@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.alwayson.upgrade.plugins.plugin_utils.error_budget import BudgetError, allowed, coverage, failed_too_many, limit_problems
+from ansible_collections.alwayson.upgrade.plugins.plugin_utils.error_budget import BudgetError, allowed, coverage, failed_too_many, limit_problems, why_to_stop
 
 
 @pytest.mark.parametrize(("value", "total", "expected"), [
@@ -34,3 +34,16 @@ def test_a_share_is_taken_of_what_was_measured():
     figures = {"requests_scheduled": 1000, "requests_unmeasured": 900, "requests_failed": 2}
     assert failed_too_many(figures, {"max_failed": "1%"}).startswith("2 of 1,000 requests failed")
     assert failed_too_many({**figures, "requests_unmeasured": 0}, {"max_failed": "1%"}) == ""
+
+
+LIVE = {"now": 1000.0, "requests_scheduled": 400, "requests_failed": 0, "requests_unmeasured": 0, "failures_by_class": {}}
+
+
+@pytest.mark.parametrize(("figures", "budget", "why"), [
+    (LIVE, 0, ""), ({**LIVE, "requests_failed": 3, "failures_by_class": {"http_5xx": 3}}, 3, ""), ({**LIVE, "requests_failed": 4}, "1%", ""),
+    ({**LIVE, "requests_failed": 3, "failures_by_class": {"http_5xx": 3}}, 0, "users get errors: 3 of 400 requests failed: 3 http_5xx"),
+    ({**LIVE, "requests_failed": 5}, "1%", "upgrade_max_failed allows 4"),
+    ({**LIVE, "now": 980.0}, 0, "has written no figures for 20 s"), ({}, 0, "left no figures"), (None, 0, "left no figures")])
+def test_traffic_moves_only_while_users_are_known_to_be_within_the_budget(figures, budget, why):
+    told = why_to_stop(figures, {"max_failed": budget}, 1000.0)
+    assert why in told if why else told == ""

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.alwayson.upgrade.plugins.plugin_utils.observation import member_tests, traffic_calls
+from ansible_collections.alwayson.upgrade.plugins.plugin_utils.observation import member_tests, traffic_calls, with_headers
 
 TCP = ["tcp://10.0.0.2:9999", "tcp://10.0.0.3:9999"]
 
@@ -51,6 +51,15 @@ def test_the_crews_headers_go_with_every_test_beside_its_own():
                "has_version_command": False}
     own = [{"name": "orders", "path": "/orders", "headers": {"Accept": "text/plain"}}]
     made = member_tests(service, "http://10.0.0.2", "2.0.0", own, {"X-Crew": "yes"})
-    assert [(test["name"], test["headers"]) for test in made] == [
-        ("release", {"X-Crew": "yes"}), ("health", {"X-Crew": "yes"}), ("orders", {"Accept": "text/plain", "X-Crew": "yes"})]
-    assert {test["name"]: test["headers"] for test in member_tests(service, "http://10.0.0.2", "2.0.0", own)}["release"] == {}
+    assert [(test["name"], test["secret_headers"]) for test in made] == [
+        ("release", {"X-Crew": "yes"}), ("health", {"X-Crew": "yes"}), ("orders", {"X-Crew": "yes"})]
+    assert made[2]["headers"] == {"Accept": "text/plain"}
+    assert {test["name"]: test.get("headers") or {} for test in member_tests(service, "http://10.0.0.2", "2.0.0", own)}["release"] == {}
+
+
+def test_headers_of_load_balancers_are_added_where_they_are_used_and_stay_out_of_the_calls():
+    balancers = [{"name": "lb1", "endpoint": "http://a"}, {"name": "lb2", "endpoint": "http://b", "headers": {"X": "own"}}, {"name": "elsewhere"}]
+    hostvars = {"lb1": {"traffic_headers": {"Authorization": "Bearer x"}}, "lb2": {"traffic_headers": {"X": "other"}}}
+    assert with_headers(balancers, hostvars) == [
+        {"name": "lb1", "endpoint": "http://a", "headers": {"Authorization": "Bearer x"}}, balancers[1], {"name": "elsewhere"}]
+    assert "headers" not in balancers[0]
