@@ -48,8 +48,22 @@ options:
         description: The statuses that are fine. Without it, 200 to 399 are. Redirects are not followed.
         type: list
         elements: int
+      expect_headers:
+        description: Headers that an answer must have, with exactly these values.
+        type: dict
+        version_added: 0.3.0
+      contains:
+        description: A text that the first 64 KiB of an answer's body must contain.
+        type: str
+        version_added: 0.3.0
+      expect:
+        description:
+          - JMESPath expressions with the values that they must have in the answer's body, a JSON document of at most 64 KiB.
+          - The Python library jmespath must be there where the probe runs.
+        type: dict
+        version_added: 0.3.0
   capacity:
-    description: The HAProxy runtime APIs to count live servers at. Each of them must answer when the probe starts.
+    description: The HAProxy runtime APIs to count live servers at. Each of them must answer when the probe starts, unless it is optional.
     type: list
     elements: dict
     suboptions:
@@ -66,4 +80,9 @@ options:
           and is neither draining, nor in maintenance, nor a backup.
         type: str
         required: true
+      optional:
+        description: Whether the probe starts without it when it cannot be read, for example because its socket is on another host.
+        type: bool
+        default: false
+        version_added: 0.3.0
 """

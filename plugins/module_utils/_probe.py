@@ -9,11 +9,11 @@ It does what the plan says, keeps no opinion, and never tries anything twice.
 from __future__ import annotations
 
 import asyncio
+import heapq
 import json
 import os
 import socket
 import time
-from collections import deque
 from typing import Any, Callable
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _probe_record as outcomes
@@ -58,7 +58,7 @@ class Engine:
         self._loop = loop
         self._pacer = Pacer(plan.rate, plan.max_requests, plan.max_seconds)
         self._versions = outcomes.VersionOrder(plan.towards)
-        self._waiting: deque[Exchange] = deque()
+        self._waiting: list[tuple[float, int, Exchange]] = []
         self._origin = self._wake_at = loop.time()
         self._stalled = 0.0
         self._late = min(LATE_SECONDS, plan.objective / 2)
@@ -97,6 +97,9 @@ class Engine:
         self._end(exchange)
         parser = exchange.parser
         outcome = outcomes.outcome_of_status(parser.status, exchange.client.entry.statuses)
+        expected = exchange.client.expectation
+        if outcome == outcomes.OK and expected is not None and not expected.is_met(parser.headers, parser.body):
+            outcome = outcomes.WRONG_ANSWER
         if outcome == outcomes.OK and self._latency(exchange) > self._plan.objective:
             outcome = outcomes.TIMEOUT
         version = self._version_in(exchange)
@@ -113,7 +116,7 @@ class Engine:
         """Note how it ended. The time for which the prober itself stood still is charged to nobody else."""
         latency, own = self._latency(exchange), self._stalled - exchange.stalled_before
         if outcome == outcomes.TIMEOUT:
-            excused = latency - own <= self._plan.objective and own > 0
+            excused = latency - own < self._plan.objective and own > 0
         else:
             excused = outcome != outcomes.OK and own > self._late
         self.record.finish(exchange.index, outcomes.UNSEEN if excused else outcome, latency, version)
@@ -158,21 +161,24 @@ class Engine:
             return
         client = self._clients[self._plan.seat_of(index)]
         exchange = Exchange(index, intended + self._plan.objective, client, self._stalled)
-        self._waiting.append(exchange)
+        heapq.heappush(self._waiting, (exchange.deadline, index, exchange))
         client.send(exchange, self._loop)
 
     def _expire(self) -> None:
-        """Give up what is over the objective. Deadlines come in the order of the requests, so the oldest is enough to look at."""
+        """Give up what is over the objective. While the prober itself stood still nothing could be seen: for so long it waits on."""
         now = self.elapsed
-        while self._waiting and (self._waiting[0].ended or self._waiting[0].deadline <= now):
-            exchange = self._waiting.popleft()
-            if not exchange.ended:
+        while self._waiting and (self._waiting[0][2].ended or self._waiting[0][0] <= now):
+            _deadline, index, exchange = heapq.heappop(self._waiting)
+            extended = exchange.deadline + self._stalled - exchange.stalled_before
+            if not exchange.ended and extended > now:
+                heapq.heappush(self._waiting, (extended, index, exchange))
+            elif not exchange.ended:
                 self.failed(exchange, outcomes.TIMEOUT)
                 give_up(exchange)
 
     def _next_wake(self) -> float | None:
         """When there is something to do: a request to send, or a deadline. None when everything has ended."""
-        deadline = self._waiting[0].deadline if self._waiting else None
+        deadline = self._waiting[0][0] if self._waiting else None
         due = self._pacer.next_at()
         if due is None or deadline is None:
             return deadline if due is None else due

@@ -47,6 +47,7 @@ class CapacitySeries:
     """The samples as a step function: `rows` are {t, <name>: n or None}, None while an endpoint could not be read. Pure."""
 
     def __init__(self, names: Sequence[str]) -> None:
+        self.skipped: dict[str, str] = {}
         self.rows: list[dict[str, Any]] = []
         self.samples = 0
         self.unreadable = {name: 0 for name in names}
@@ -64,12 +65,18 @@ class CapacitySeries:
         if not self.rows or row["t"] - self.rows[-1]["t"] >= ROW_SECONDS or {**self.rows[-1], "t": row["t"]} != row:
             self.rows.append(row)
 
+    def skip(self, name: str, why: str) -> None:
+        """An endpoint that is not sampled."""
+        self.skipped[name] = why
+        self.unreadable.pop(name, None)
+
     def as_result(self) -> dict[str, Any]:
         """The part of the result that is about capacity."""
         return {
             "capacity": self.rows,
             "capacity_samples": self.samples,
             "capacity_unreadable": self.unreadable,
+            "capacity_skipped": self.skipped,
             "live_min": self.live_min,
         }
 
@@ -83,13 +90,19 @@ class CapacitySampler:
         self._wall_clock = wall_clock
 
     async def check(self) -> None:
-        """Read every endpoint once; raise CapacityError, naming the endpoint, when one cannot be read."""
+        """Read every endpoint once; raise CapacityError, naming the endpoint, when one cannot be read. Optional ones are then left out, and said to be."""
+        readable = []
         for source in self._sources:
             try:
                 await read_live(source)
             except (OSError, asyncio.TimeoutError, CapacityError) as error:
                 reason = str(error) or f"no answer within {READ_SECONDS:g} s"
-                raise CapacityError(f"capacity of {source.name} cannot be read from {source.endpoint}: {reason}") from None
+                if not source.optional:
+                    raise CapacityError(f"capacity of {source.name} cannot be read from {source.endpoint}: {reason}") from None
+                self.series.skip(source.name, f"{source.endpoint}: {reason}")
+                continue
+            readable.append(source)
+        self._sources = readable
 
     async def run(self, clock: Callable[[], float], sleep: Callable[[float], Awaitable] = asyncio.sleep) -> None:
         """Sample for ever. `clock` is monotonic; a sample that took too long does not make the next ones bunch up."""

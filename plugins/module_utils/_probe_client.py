@@ -16,6 +16,7 @@ import ssl
 from typing import Protocol
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _probe_record as outcomes
+from ansible_collections.alwayson.upgrade.plugins.module_utils._probe_answer import expectation_of
 from ansible_collections.alwayson.upgrade.plugins.module_utils._probe_http import AnswerError, AnswerParser, CookieJar, RequestTemplate
 from ansible_collections.alwayson.upgrade.plugins.module_utils._probe_plan import MixEntry, Plan, Seat, Target
 
@@ -62,7 +63,8 @@ class Client:
         self.seat = seat
         self.entry: MixEntry = plan.mix[seat.entry]
         self.target: Target = plan.target_of(seat)
-        self.keeps_body = plan.version_key is not None
+        self.expectation = expectation_of(self.entry.kind, self.entry.headers, self.entry.contains, self.entry.expect)
+        self.keeps_body = plan.version_key is not None or (self.expectation is not None and self.expectation.needs_body)
         self.newest_seen: tuple | None = None
         self.listener = listener
         self.idle: list[Connection] = []

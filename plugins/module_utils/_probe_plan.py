@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 KINDS = ("keepalive", "new", "sticky", "slow", "write")
 DEFAULT_MIX = ({"kind": "keepalive", "share": 60}, {"kind": "new", "share": 20}, {"kind": "sticky", "share": 20})
 MAX_RATE = 2000.0
-MAX_REQUESTS = 1_000_000
+MAX_REQUESTS = 5_000_000
 MAX_PATTERN = 1000
 
 MIX_SPEC = {
@@ -30,11 +30,15 @@ MIX_SPEC = {
     "method": {"type": "str"},
     "body": {"type": "raw", "no_log": True},
     "status": {"type": "list", "elements": "int"},
+    "expect_headers": {"type": "dict"},
+    "contains": {"type": "str"},
+    "expect": {"type": "dict"},
 }
 CAPACITY_SPEC = {
     "name": {"type": "str", "required": True},
     "endpoint": {"type": "str", "required": True},
     "backend": {"type": "str", "required": True},
+    "optional": {"type": "bool", "default": False},
 }
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _PATH = re.compile(r"/[!-~]*")
@@ -59,7 +63,10 @@ class Target(NamedTuple):
 
 
 class MixEntry(NamedTuple):
-    """One kind of request: `share` is its weight in the mix, `statuses` what counts as an answer (empty: 200 to 399)."""
+    """One kind of request: `share` is its weight in the mix, `statuses` what counts as an answer (empty: 200 to 399).
+
+    `headers`, `contains` and `expect` are what an answer must say, see _probe_answer.
+    """
 
     kind: str
     share: int
@@ -68,6 +75,9 @@ class MixEntry(NamedTuple):
     body: bytes
     content_type: str
     statuses: frozenset[int]
+    headers: Mapping[str, Any] = {}
+    contains: str = ""
+    expect: Mapping[str, Any] = {}
 
 
 class CapacitySource(NamedTuple):
@@ -76,6 +86,7 @@ class CapacitySource(NamedTuple):
     name: str
     endpoint: str
     backend: str
+    optional: bool = False
 
 
 class Seat(NamedTuple):
@@ -216,7 +227,8 @@ def parse_mix_entry(entry: Mapping[str, Any]) -> MixEntry:
     if not _TOKEN.fullmatch(method):
         raise ProbeError(f"the method {method!r} of {kind} is no HTTP method")
     body, content_type = _encode_body(entry.get("body"))
-    return MixEntry(kind, share, path, method.upper(), body, content_type, frozenset(entry.get("status") or ()))
+    return MixEntry(kind, share, path, method.upper(), body, content_type, frozenset(entry.get("status") or ()),
+                    entry.get("expect_headers") or {}, entry.get("contains") or "", entry.get("expect") or {})
 
 
 def make_plan(settings: Mapping[str, Any]) -> Plan:
@@ -280,7 +292,7 @@ def _checked_headers(headers: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _checked_capacity(sources: Sequence[Mapping[str, str]]) -> tuple[CapacitySource, ...]:
-    checked = tuple(CapacitySource(source["name"], source["endpoint"], source["backend"]) for source in sources)
+    checked = tuple(CapacitySource(source["name"], source["endpoint"], source["backend"], bool(source.get("optional"))) for source in sources)
     if len({source.name for source in checked}) < len(checked) or any(source.name == "t" for source in checked):
         raise ProbeError("each entry of capacity needs a name of its own, and none may be called t: that is the time of a sample")
     return checked

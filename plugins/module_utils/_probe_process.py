@@ -73,10 +73,10 @@ def require_none_running(directory: str) -> None:
         )
 
 
-def start(plan: Plan, directory: str) -> ProbeProcess:
+def start(plan: Plan, directory: str, ends_with: int | None = None) -> ProbeProcess:
     """Start a detached probe in `directory`, and return when it is about to send its first request.
 
-    What an earlier probe left there is replaced. Raise ProbeError when one runs there, or when the new one does not come up.
+    It ends when the process `ends_with` does. What an earlier probe left there is replaced. Raise ProbeError when one runs there, or when the new one does not come up.
     """
     os.makedirs(directory, exist_ok=True)
     try:
@@ -85,7 +85,7 @@ def start(plan: Plan, directory: str) -> ProbeProcess:
             for name in (RESULT_FILE, LIVE_FILE, PID_FILE):
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(os.path.join(directory, name))
-            return _fork(plan, directory)
+            return _fork(plan, directory, ends_with)
     except LockError as error:
         raise ProbeError(str(error)) from None
 
@@ -184,12 +184,12 @@ def _signal(directory: str, running: ProbeProcess, number: int) -> None:
         raise ProbeError(f"the probe in {directory} (process {running.pid}) belongs to another user: become the one who started it") from None
 
 
-def _fork(plan: Plan, directory: str) -> ProbeProcess:
+def _fork(plan: Plan, directory: str, ends_with: int | None) -> ProbeProcess:
     """Fork twice, so that the probe belongs to nobody, and wait for its word."""
     hear, speak = os.pipe()
     child = os.fork()
     if child == 0:
-        _become_probe(plan, directory, speak)
+        _become_probe(plan, directory, speak, ends_with)
     os.close(speak)
     os.waitpid(child, 0)
     try:
@@ -214,7 +214,7 @@ def _hear(pipe: int) -> dict[str, Any]:
     return json.loads(said)
 
 
-def _become_probe(plan: Plan, directory: str, speak: int) -> None:
+def _become_probe(plan: Plan, directory: str, speak: int, ends_with: int | None) -> None:
     """Leave everything of the module behind: session, files, working directory, signals. Never returns."""
     status = 1
     try:
@@ -222,7 +222,7 @@ def _become_probe(plan: Plan, directory: str, speak: int) -> None:
         if os.fork():
             os._exit(0)
         _detach(directory, speak)
-        _run(plan, directory, speak)
+        _run(plan, directory, speak, ends_with)
         status = 0
     except ProbeError as error:
         sys.stderr.write(f"{error}\n")
@@ -274,7 +274,7 @@ def _raise_priority() -> None:
         os.setpriority(os.PRIO_PROCESS, 0, PRIORITY)
 
 
-def _run(plan: Plan, directory: str, speak: int) -> None:
+def _run(plan: Plan, directory: str, speak: int, ends_with: int | None) -> None:
     """Check, report to the module, probe, and leave the result."""
     _raise_handle_limit()
     _raise_priority()
@@ -290,16 +290,20 @@ def _run(plan: Plan, directory: str, speak: int) -> None:
         raise
     me = ProbeProcess(os.getpid(), process_start_of(os.getpid()))
     write_json(os.path.join(directory, PID_FILE), me._asdict())
-    publish = _publisher(os.path.join(directory, LIVE_FILE))
+    publish = _publisher(os.path.join(directory, LIVE_FILE), probe, ends_with)
     publish(probe.live())
     _say(speak, me._asdict())
     write_json(os.path.join(directory, RESULT_FILE), loop.run_until_complete(probe.run(publish)), durable=True)
 
 
-def _publisher(path: str) -> Callable[[dict[str, Any]], None]:
-    """Write the live figures. A full disk must not end the measurement: it is said in the log, and measured on."""
+def _publisher(path: str, probe: Probe, ends_with: int | None) -> Callable[[dict[str, Any]], None]:
+    """Write the live figures, and end the probe when the process that it is to end with has gone. A full disk must not end the measurement: it is said in the log, and measured on."""
+
+    began = None if ends_with is None else process_start_of(ends_with)
 
     def publish(figures: dict[str, Any]) -> None:
+        if began is not None and process_start_of(ends_with) != began:
+            probe.stop()
         try:
             write_json(path, figures)
         except OSError as error:

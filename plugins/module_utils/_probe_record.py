@@ -14,7 +14,7 @@ from typing import Collection
 from ansible_collections.alwayson.upgrade.plugins.module_utils._version import VersionError, parse
 
 PENDING, OK = 0, 1
-HTTP_5XX, HTTP_4XX, HTTP_OTHER, REFUSED, RESET_NEW, RESET_ON_REUSED, TRUNCATED, MALFORMED, TLS, TIMEOUT, UNSENT, UNSEEN = range(2, 14)
+HTTP_5XX, HTTP_4XX, HTTP_OTHER, REFUSED, RESET_NEW, RESET_ON_REUSED, TRUNCATED, MALFORMED, TLS, TIMEOUT, UNSENT, UNSEEN, WRONG_ANSWER = range(2, 15)
 FAILURES = {
     HTTP_5XX: "http_5xx",
     HTTP_4XX: "http_4xx",
@@ -26,6 +26,7 @@ FAILURES = {
     MALFORMED: "malformed",
     TLS: "tls",
     TIMEOUT: "timeout",
+    WRONG_ANSWER: "wrong_answer",
 }
 # These say nothing about the service: the prober itself could not send the request in time, or could not look at its answer in time.
 UNMEASURED = {UNSENT: "unsent", UNSEEN: "unseen"}
@@ -46,7 +47,7 @@ class Record:
         self.lag = array("f")
         self.version = array("B")
         self.version_names: list[str] = [""]
-        self.counts = [0] * (UNSEEN + 1)
+        self.counts = [0] * (WRONG_ANSWER + 1)
         self.version_counts = [0]
         self.max_latency = 0.0
         self.regressed_clients: set = set()

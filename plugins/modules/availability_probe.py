@@ -21,7 +21,8 @@ notes:
     V(refused), no connection came about (refused, unreachable, or the name not resolved);
     V(reset_new) and V(reset_on_reused), the connection ended before the first byte of the answer, a new one or one that had carried an answer before;
     V(truncated), it ended within the answer; V(malformed), what came is no HTTP; V(tls), no TLS session came about, such as for a wrong certificate;
-    V(timeout), no whole answer within O(objective_seconds) of the intended time."
+    V(timeout), no whole answer within O(objective_seconds) of the intended time;
+    V(wrong_answer), a whole answer with an expected status that does not say what O(mix) expects."
   - "What the prober itself could not do is no failure of the service, and counts as unmeasured: V(unsent), a request that could not be sent within a second of
     its time, for want of files, ports or processor time; V(unseen), one whose answer could not be looked at in time, because the process stood still."
   - A logical client keeps to one target and to one entry of O(mix). It has regressed when an older release answered it after it had seen a newer one
@@ -86,9 +87,9 @@ options:
     type: float
     default: 3600
   max_requests:
-    description: The probe ends by itself after so many requests, at most 1000000.
+    description: The probe ends by itself after so many requests, at most 5000000.
     type: int
-    default: 1000000
+    default: 5000000
   headers:
     description: Headers to add to every request, for example C(Host) where O(targets) are addresses. It is also the name that certificates are checked for.
     type: dict
@@ -112,6 +113,10 @@ options:
     description: Whether certificates of HTTPS targets are checked.
     type: bool
     default: true
+  ends_with:
+    description: The id of a process on the same host, such as that of ansible-playbook. The probe ends by itself within a second once this process has ended.
+    type: int
+    version_added: 0.3.0
   min_requests:
     description: With O(state=stopped), first wait until so many requests were scheduled. A probe that ends by itself before that leads to a warning.
     type: int
@@ -203,7 +208,7 @@ live:
     requests_failed: 0
     requests_unmeasured: 0
     failures_by_class: {http_5xx: 0, http_4xx: 0, http_other: 0, refused: 0, reset_new: 0, reset_on_reused: 0,
-                        truncated: 0, malformed: 0, tls: 0, timeout: 0}
+                        truncated: 0, malformed: 0, tls: 0, timeout: 0, wrong_answer: 0}
     version_regressions: 0
     clients: 60
     versions: {"1.0.0": 399}
@@ -281,7 +286,7 @@ result:
       type: dict
       returned: always
       sample: {http_5xx: 0, http_4xx: 0, http_other: 0, refused: 0, reset_new: 0, reset_on_reused: 0,
-               truncated: 0, malformed: 0, tls: 0, timeout: 0}
+               truncated: 0, malformed: 0, tls: 0, timeout: 0, wrong_answer: 0}
     clients:
       description: Logical clients.
       type: int
@@ -349,6 +354,11 @@ result:
       type: dict
       returned: always
       sample: {lb1: 0, lb2: 0}
+    capacity_skipped:
+      description: The optional load balancers that could not be read when the probe started, and why.
+      type: dict
+      returned: always
+      sample: {}
     live_min:
       description: The least number of live servers in any sample of any load balancer, V(null) without samples.
       type: int
@@ -387,6 +397,7 @@ ARGUMENT_SPEC = {
     "validate_certs": {"type": "bool", "default": True},
     "capacity": {"type": "list", "elements": "dict", "options": CAPACITY_SPEC},
     "min_requests": {"type": "int", "default": 0},
+    "ends_with": {"type": "int"},
 }
 
 
@@ -395,7 +406,7 @@ def start(module: AnsibleModule, directory: str) -> dict[str, Any]:
     plan = make_plan(module.params)
     process.require_none_running(directory)
     if not module.check_mode:
-        process.start(plan, directory)
+        process.start(plan, directory, module.params["ends_with"])
     return {"changed": True, "clients": plan.clients}
 
 

@@ -17,6 +17,7 @@ from .migrations import AFTER_THE_ROLL, BEFORE_THE_ROLL, PHASES, choose_migratio
 from .migration_tool import planned_tool
 from .patches import PATCH, needs_patching, planned_patches, updates_held
 from .preflight import own_tests
+from .probing import announcement
 from .refusals import notes, refusals, without_the_release
 from .schedule import Schedule
 from .serving import is_live_everywhere
@@ -63,6 +64,7 @@ def make_plan(service: Mapping, observed: Mapping, pinned: Mapping[str, int] | N
         "steps": [[], []],
         "step_of": {},
         "waves": [],
+        "probe": announcement(service),
         "interrupted": observed.get("interrupted"),
         "intent_before": intent_before(observed),
         "finish_flip": False,

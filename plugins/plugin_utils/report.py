@@ -157,6 +157,7 @@ def _probe(run: Mapping) -> dict:
         "live_min": min((min(row["live"].values()) for row in capacity if row["live"]), default=None) if live_min is None else live_min,
         "capacity_samples": number(probe.get("capacity_samples")),
         "capacity_unreadable": _counts(probe.get("capacity_unreadable"), "probe.capacity_unreadable"),
+        "capacity_skipped": {name: str(why) for name, why in mapping(probe.get("capacity_skipped"), "probe.capacity_skipped").items()},
         "series": [_second(row) for row in rows(probe.get("series"), "probe.series") if number(row.get("t")) is not None],
         "capacity": capacity,
     }

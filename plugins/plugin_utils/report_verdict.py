@@ -93,9 +93,12 @@ def _not_proven(report: Mapping) -> list[str]:
             f"The prober itself was late in {plural(len(report['void_windows']), 'window')} ({seconds(void_seconds(report))} together): "
             "how long answers took then is not known."
         )
-    if report["live_min"] is None:
+    skipped = [f"{name} ({why})" for name, why in report["capacity_skipped"].items()]
+    if skipped:
+        missing.append(f"Live capacity was not sampled at {listed(skipped)}.")
+    elif report["live_min"] is None:
         missing.append("Live capacity was not sampled.")
-    elif report["live_floor"] is None and report["direction"] != MEASURED:
+    if report["live_min"] is not None and report["live_floor"] is None and report["direction"] != MEASURED:
         missing.append("No floor of live capacity was given to compare with.")
     unread = [f"{name} in {plural(times, 'sample')}" for name, times in report["capacity_unreadable"].items() if times]
     if unread:

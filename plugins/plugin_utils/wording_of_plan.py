@@ -16,6 +16,7 @@ from .migration_tool import ends_the_way_back, no_return_line, tool_lines
 from .migrations import BACKFILL, CONTRACT, EXPAND, OPTIMISE
 from .steps import IN_PLACE
 from .tenants import VARIABLE, tenants_affected
+from .wording import listed
 
 BAR = "█"
 GONE = "░"
@@ -51,6 +52,7 @@ def plan_text(plan: Mapping, last_phases: Sequence[Mapping] = ()) -> list[str]:
     if plan["migrations_before"] or plan["migrations_after"] or plan["migration_tool"]:
         lines += ["", "migrations", *_migration_lines(plan)]
     lines += ["", "phases", *_phase_lines(plan, {phase["name"]: phase["finished"] - phase["started"] for phase in last_phases})]
+    lines += ["", "measured from outside", f"  {_prober_line(plan.get('probe'))}"]
     lines += ["", "point of no return", f"  {_point_of_no_return(plan)}"]
     if plan["notes"]:
         lines += ["", "notes", *(f"  - {sentence}" for sentence in plan["notes"])]
@@ -127,6 +129,14 @@ def _phase_lines(plan: Mapping, last_phases: Mapping[str, float]) -> list[str]:
             effect = "that answers take as long as the server's start: the load balancer holds what comes meanwhile"
         lines.append(f"  {name:<8} {seconds:<17} users notice {effect}")
     return lines
+
+
+def _prober_line(probe: Mapping | None) -> str:
+    """The load that the prober is."""
+    if not probe:
+        return "not at all: upgrade_probe is not set, so nobody will know whether users noticed"
+    return (f"{probe['rate']:g} requests per second, which the service has to serve besides its users', to {listed(probe['targets'])}: "
+            f"{listed(probe['paths'])}")
 
 
 def _migration_lines(plan: Mapping) -> list[str]:

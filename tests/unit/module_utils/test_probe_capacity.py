@@ -62,7 +62,8 @@ def test_what_cannot_be_read_is_told_and_is_not_zero():
     series = CapacitySeries(["lb1", "lb2"])
     series.add(100.0, {"lb1": None, "lb2": 4})
     assert series.as_result() == {
-        "capacity": [{"t": 100.0, "lb1": None, "lb2": 4}], "capacity_samples": 1, "capacity_unreadable": {"lb1": 1, "lb2": 0}, "live_min": 4}
+        "capacity": [{"t": 100.0, "lb1": None, "lb2": 4}], "capacity_samples": 1, "capacity_unreadable": {"lb1": 1, "lb2": 0},
+        "capacity_skipped": {}, "live_min": 4}
 
 
 async def runtime_api(answers, path=None):
@@ -133,6 +134,14 @@ def test_the_check_names_the_endpoint_that_cannot_be_read(endpoint, message):
     source = CapacitySource("lb1", endpoint.replace("CLOSED", str(closed_port())), "app")
     with pytest.raises(CapacityError, match=message):
         asyncio.run(CapacitySampler([source], wall_clock=lambda: 0.0).check())
+
+
+def test_an_optional_endpoint_that_cannot_be_read_is_left_out_and_said_to_be():
+    sampler = CapacitySampler([CapacitySource("lb1", "unix:/nowhere/admin.sock", "app", optional=True)], wall_clock=lambda: 0.0)
+    asyncio.run(sampler.check())
+    result = sampler.series.as_result()
+    assert "unix:/nowhere/admin.sock: " in result["capacity_skipped"]["lb1"] and result["capacity_unreadable"] == {}
+    asyncio.run(sampler.run(lambda: 0.0))  # nothing is left to sample
 
 
 def test_the_check_names_an_endpoint_that_does_not_answer(monkeypatch):

@@ -65,7 +65,7 @@ def test_every_class_is_counted_apart_and_those_that_did_not_occur_are_shown():
     assert figures["failures_by_class"] == {**dict.fromkeys(outcomes.FAILURES.values(), 1), "refused": 2}
     assert (figures["requests_scheduled"], figures["requests_failed"]) == (len(outcomes.FAILURES) + 3, len(outcomes.FAILURES) + 1)
     assert (figures["requests_unmeasured"], figures["unmeasured_by_class"]) == (1, {"unsent": 1, "unseen": 0})
-    assert figures["availability"] == pytest.approx(1 / 12)
+    assert figures["availability"] == pytest.approx(1 / 13)
     assert figures["bound_95"] is None
 
 

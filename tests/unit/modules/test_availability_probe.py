@@ -162,6 +162,14 @@ def test_a_probe_that_no_longer_writes_figures_is_not_waited_for(prober, monkeyp
     assert prober.pid is None
 
 
+def test_a_probe_ends_with_the_process_that_it_is_to_end_with(prober):
+    with subprocess.Popen(["sleep", "60"]) as leader:
+        prober.start(ends_with=leader.pid)
+        leader.kill()
+    prober.wait_until(lambda: prober.pid is None)
+    assert (prober.directory / "result.json").exists()
+
+
 def test_a_probe_that_does_not_end_is_killed(prober, monkeypatch):
     monkeypatch.setattr(_probe_process, "END_SECONDS", 2.0)
     prober.start(objective_seconds=0.2)
