@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import csv
-from typing import Any, Awaitable, Callable, Sequence
+from typing import Any, Awaitable, Callable, Mapping, Sequence
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils._probe_plan import CapacitySource, ProbeError
 
@@ -44,13 +44,14 @@ def count_live(answer: str, backend: str) -> int:
 
 
 class CapacitySeries:
-    """The samples as a step function: `rows` are {t, <name>: n or None}, None while an endpoint could not be read. Pure."""
+    """The samples as a step function: `rows` are {t, <name>: n or None}, None while an endpoint could not be read; `pools` are names to backends. Pure."""
 
-    def __init__(self, names: Sequence[str]) -> None:
+    def __init__(self, pools: Mapping[str, str]) -> None:
+        self.pools = dict(pools)
         self.skipped: dict[str, str] = {}
         self.rows: list[dict[str, Any]] = []
         self.samples = 0
-        self.unreadable = {name: 0 for name in names}
+        self.unreadable = {name: 0 for name in pools}
         self.live_min: int | None = None
 
     def add(self, at: float, live: dict[str, int | None]) -> None:
@@ -75,6 +76,7 @@ class CapacitySeries:
         return {
             "capacity": self.rows,
             "capacity_samples": self.samples,
+            "capacity_pools": self.pools,
             "capacity_unreadable": self.unreadable,
             "capacity_skipped": self.skipped,
             "live_min": self.live_min,
@@ -85,7 +87,7 @@ class CapacitySampler:
     """Reads all endpoints at a fixed pace until it is cancelled."""
 
     def __init__(self, sources: Sequence[CapacitySource], wall_clock: Callable[[], float]) -> None:
-        self.series = CapacitySeries([source.name for source in sources])
+        self.series = CapacitySeries({source.name: source.backend for source in sources})
         self._sources = sources
         self._wall_clock = wall_clock
 

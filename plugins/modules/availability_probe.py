@@ -344,6 +344,11 @@ result:
       elements: dict
       returned: always
       sample: [{t: 1798761600.0, lb1: 6, lb2: 6}]
+    capacity_pools:
+      description: The backend that was counted, by name of O(capacity).
+      type: dict
+      returned: always
+      sample: {lb1: app, lb2: app}
     capacity_samples:
       description: How many samples were taken.
       type: int

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from .markup import Markup, element, join
-from .picture_frame import AXIS, STRIP, Frame, Picture, View, gridline, phase_bands, svg, time_axis, timeline
+from .picture_frame import AXIS, STRIP, Frame, Picture, View, gridline, moved_mark, phase_bands, svg, time_axis, timeline
 from .wording import count, seconds
 
 FINEST = 600  # stretches that a picture can show
@@ -26,7 +26,7 @@ def capacity(report: Mapping, view: View) -> Picture | None:
     floor = report["live_floor"]
     most = max([live for _from, _to, live in steps] + [report["pool_size"] or 0, floor or 0, 1])
 
-    base = _base(min(live for _from, _to, live in steps), floor, most)
+    base = 0 if report["serving"] else _base(min(live for _from, _to, live in steps), floor, most)
 
     def y(live: float) -> float:
         return round(frame.bottom - (frame.height - 10) * (live - base) / (most - base), 2)
@@ -43,7 +43,8 @@ def capacity(report: Mapping, view: View) -> Picture | None:
         _floor(frame, floor, y),
         _lowest(frame, min(steps, key=lambda step: (step[2], step[0] - step[1])), floor, y),
         time_axis(frame),
-        title="Live capacity against the floor over time",
+        moved_mark(frame, report),
+        title="Live capacity of the pool that serves over time" if report["serving"] else "Live capacity against the floor over time",
         description=_description(report, steps),
     )
 
@@ -129,6 +130,8 @@ def _lowest(frame: Frame, step: Step, floor: float | None, y) -> Markup:
 def _description(report: Mapping, steps: Sequence[Step]) -> str:
     floor = report["live_floor"]
     told = f"At the lowest moment {count(min(live for _from, _to, live in steps))} of {count(report['pool_size'])} members were live"
+    if report["serving"]:
+        return f"{told}, of the pool that had the traffic then."
     if floor is None:
         return f"{told}; no floor was given."
     below = sum(ends - started for started, ends, live in steps if live < floor)

@@ -139,6 +139,23 @@ def phase_bands(frame: Frame, phases: Sequence[Mapping]) -> Markup:
     return join(parts)
 
 
+def moved_mark(frame: Frame, report: Mapping) -> Markup:
+    """The moment at which all traffic moved: the cutover of a blue-green upgrade, or the flip of a half-pool; nothing when it moved member by member."""
+    moment = report["moved_at"]
+    if moment is None:
+        return Markup("")
+    word = f"cutover to {report['cutover_to']}" if report["cutover_to"] else "flip"
+    x, room = frame.x(moment), len(word) * LETTER + 6
+    before = x + room > frame.right
+    title = element("title", f"{word} at {frame.since(moment)}: all traffic moved")
+    return join(
+        [
+            element("line", title, class_="moved", x1=x, x2=x, y1=frame.top - 2, y2=frame.bottom),
+            element("text", word, class_="label-moved small", x=x - 4 if before else x + 4, y=frame.top + 8, text_anchor="end" if before else "start"),
+        ]
+    )
+
+
 def gridline(frame: Frame, y: float, label: str) -> Markup:
     """A horizontal line of the plot with its label at the left."""
     return join(

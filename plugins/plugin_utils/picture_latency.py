@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from .markup import Markup, element, join
-from .picture_frame import AXIS, STRIP, Frame, Picture, View, gridline, hatching, phase_bands, svg, time_axis, timeline
+from .picture_frame import AXIS, STRIP, Frame, Picture, View, gridline, hatching, moved_mark, phase_bands, svg, time_axis, timeline
 from .picture_series import thinned, unbroken
 from .wording import count, milliseconds, plural
 
@@ -42,6 +42,7 @@ def latency(report: Mapping, view: View) -> Picture | None:
         _void_windows(frame, report["void_windows"]),
         _last_labels(frame, rows, y),
         time_axis(frame),
+        moved_mark(lanes, report),
         join(_hover(frame, row, width) for row in rows),
         title="Availability and latency over time",
         description=_description(report, width),

@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from .markup import Markup, element, join
-from .picture_frame import AXIS, STRIP, Frame, Picture, View, hatching, legend, phase_bands, shortened, svg, time_axis, timeline
+from .picture_frame import AXIS, STRIP, Frame, Picture, View, hatching, legend, moved_mark, phase_bands, shortened, svg, time_axis, timeline
 from .report_floor import STRANDED, is_waiting
-from .wording import natural, plural, seconds
+from .report_serving import serves, without_traffic
+from .wording import listed, natural, plural, seconds
 
 STAGES = (
     ("draining", "draining", ("drain", "out of traffic")),
@@ -27,7 +28,7 @@ def members(report: Mapping, view: View) -> Picture | None:
     time = timeline(report)
     if time is None or not report["members"]:
         return None
-    zones = _by_zone(report["members"])
+    zones = _groups(report)
     row_height = 21 if len(report["members"]) <= MANY else 14
     entries, tall = legend(view, _legend(report), y=2)
     height = sum(row_height * len(names) for names in zones.values()) + ZONE * sum(zone is not None for zone in zones)
@@ -48,9 +49,20 @@ def members(report: Mapping, view: View) -> Picture | None:
         phase_bands(frame, report["phases"]),
         join(rows),
         time_axis(frame),
+        moved_mark(frame, report),
         title="Members over time",
         description=_description(report),
     )
+
+
+def _groups(report: Mapping) -> dict[str | None, list[str]]:
+    """The names by zone; of blue-green by pool."""
+    if not report["serving"]:
+        return _by_zone(report["members"])
+    pools: dict[str | None, list[str]] = {}
+    for name, member in report["members"].items():
+        pools.setdefault(member["pool"] or "no pool", []).append(name)
+    return {pool: pools[pool] for pool in sorted(pools, key=natural)}
 
 
 def _by_zone(members_: Mapping) -> dict[str | None, list[str]]:
@@ -96,12 +108,12 @@ def _row(frame: Frame, report: Mapping, name: str, middle: float) -> Markup:
     out = member["out_at"]
     back = member["in_at"] if member["in_at"] is not None else frame.time.end
     if out is None:
-        parts.append(_track(frame, report, member["release_before"], frame.time.start, frame.time.end, middle))
+        parts.append(_track(frame, report, member, member["release_before"], (frame.time.start, frame.time.end), middle))
         return join(parts)
-    parts.append(_track(frame, report, member["release_before"], frame.time.start, out, middle))
+    parts.append(_track(frame, report, member, member["release_before"], (frame.time.start, out), middle))
     if not stranded:
         parts.append(_block(frame, {"name": "waiting", "started": out, "finished": back}, name, middle))
-        parts.append(_track(frame, report, member["release_after"], back, frame.time.end, middle))
+        parts.append(_track(frame, report, member, member["release_after"], (back, frame.time.end), middle))
     blocks = member["stages"] or [{"name": "out of traffic", "started": out, "finished": back}]
     parts += [_block(frame, block, name, middle) for block in blocks if block["started"] is not None]
     if stranded:
@@ -109,10 +121,21 @@ def _row(frame: Frame, report: Mapping, name: str, middle: float) -> Markup:
         title = element("title", f"{name}: left out of traffic since {frame.since(last)}")
         area = {"x": frame.x(last), "y": middle - 6, "width": frame.right - frame.x(last), "height": 12}
         parts.append(element("rect", title, class_="left-out", fill=f"url(#{view.key}-left-out)", **area))
-    return join([*parts, _outcome(frame, member, middle)])
+    return join([*parts, _outcome(frame, report, member, middle)])
 
 
-def _track(frame: Frame, report: Mapping, release: str | None, started: float, finished: float, middle: float) -> Markup:
+def _track(frame: Frame, report: Mapping, member: Mapping, release: str | None, span: tuple[float, float], middle: float) -> Markup:
+    """The member while nothing is done to it: thick while users reach its pool, dotted while its pool has no traffic."""
+    return join(_users(frame, report, release, start, end, middle) if users else _no_users(frame, release, start, end, middle)
+                for start, end, users in serves(report, member, *span))
+
+
+def _no_users(frame: Frame, release: str | None, started: float, finished: float, middle: float) -> Markup:
+    title = element("title", f"no traffic, on {release or 'an unknown release'}")
+    return element("line", title, class_="idle", x1=frame.x(started), x2=frame.x(finished), y1=middle, y2=middle)
+
+
+def _users(frame: Frame, report: Mapping, release: str | None, started: float, finished: float, middle: float) -> Markup:
     shade = {report["release_to"]: "release-new", report["release_from"]: "release-old"}.get(release, "release-other")
     left, right = frame.x(started), frame.x(finished)
     title = element("title", f"in traffic on {release or 'an unknown release'}")
@@ -130,25 +153,29 @@ def _block(frame: Frame, stage: Mapping, name: str, middle: float) -> Markup:
     return element("rect", title, class_="stage", fill=f"url(#{frame.view.key}-waiting)", rx=1.5, **area)
 
 
-def _outcome(frame: Frame, member: Mapping, middle: float) -> Markup:
-    """At the right end: the seconds out of traffic, or that the member did not come back, or came back as it was."""
+def _outcome(frame: Frame, report: Mapping, member: Mapping, middle: float) -> Markup:
+    """At the right end: the seconds out of traffic (of work where there was none), or that the member did not come back, or came back as it was."""
     if member["outcome"] in STRANDED:
         return element("text", "✕ out", class_="bad", x=frame.right + 6, y=middle + 4)
     mark = " ↩" if member["outcome"] == "returned" else ""
-    if member["seconds_out"] is None:
+    took = member["seconds_of_work"] if without_traffic(report, member) else member["seconds_out"]
+    if took is None:
         return element("text", mark, x=frame.right + 6, y=middle + 4)
-    return element("text", seconds(member["seconds_out"]) + mark, class_="bad" if mark else "strong", x=frame.right + 6, y=middle + 4)
+    return element("text", seconds(took) + mark, class_="bad" if mark else "strong", x=frame.right + 6, y=middle + 4)
 
 
 def _description(report: Mapping) -> str:
     members_ = report["members"]
     told = [f"{plural(len(members_), 'member')}."]
-    outs = {name: member["seconds_out"] for name, member in members_.items() if member["seconds_out"] is not None}
+    if report["serving"]:
+        told.append(f"{' and then '.join(dict.fromkeys(row['pool'] for row in report['serving']))} had the traffic; dotted: no traffic.")
+    outs = {name: member["seconds_out"] for name, member in members_.items() if member["seconds_out"] is not None and not without_traffic(report, member)}
     if outs:
         longest = max(outs, key=lambda name: outs[name])
         told.append(f"The longest time out of traffic was {seconds(outs[longest])}, of {longest}.")
-    for outcome, words in (("returned", "returned to the previous release"), ("left_out", "left out of traffic"), ("lost", "lost during its upgrade")):
+    for outcome, words in (("returned", "returned to the previous release"), ("left_out", "left out of traffic"), ("lost", "lost during its upgrade"),
+                           *([("untouched", "not touched")] if any(out is not None for out in outs.values()) and not report["serving"] else [])):
         names = [name for name, member in members_.items() if member["outcome"] == outcome]
         if names:
-            told.append(f"{', '.join(names)}: {words}.")
+            told.append(f"{listed(names)}: {words}.")
     return " ".join(told)

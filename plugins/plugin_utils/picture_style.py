@@ -69,6 +69,9 @@ LINES = """
 .picture .returning { fill: var(--returning); }
 .picture .waiting { fill: var(--waiting); }
 .picture .elsewhere { fill: var(--elsewhere); }
+.picture .moved { stroke: var(--ink); stroke-width: 1.4; stroke-dasharray: 2 2; }
+.picture .label-moved { fill: var(--ink); font-weight: 600; stroke: var(--page); stroke-width: 3px; stroke-linejoin: round; paint-order: stroke; }
+.picture .idle { fill: none; stroke: var(--muted); stroke-width: 1; stroke-dasharray: 1 3; opacity: .8; }
 .picture .dump { fill: var(--old); }
 .picture .restore { fill: var(--new); }
 """

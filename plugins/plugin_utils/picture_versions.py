@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from .markup import Markup, element, join
-from .picture_frame import AXIS, STRIP, Frame, Picture, View, gridline, legend, phase_bands, svg, time_axis, timeline
+from .picture_frame import AXIS, STRIP, Frame, Picture, View, gridline, legend, moved_mark, phase_bands, svg, time_axis, timeline
 from .picture_series import thinned
 
 SHADES = ("release-third", "release-fourth")
@@ -33,6 +33,7 @@ def versions(report: Mapping, view: View) -> Picture | None:
         join(gridline(frame, frame.bottom - frame.height * share, label) for share, label in ticks),
         join(_area(frame, rows, width, list(shades), name, shade) for name, shade in shades.items()),
         time_axis(frame),
+        moved_mark(frame, report),
         join(_hover(frame, row, width, shades) for row in rows),
         title="Releases answering over time",
         description=_description(frame, rows, report),

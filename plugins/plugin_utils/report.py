@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from .error_budget import BudgetError, coverage
 from .report_facts import ReportError, allowed_out, mapping, mappings, number, numbers, plain, rows, seconds_between, text
 from .report_floor import duration_floor, outage
+from .report_serving import capacity_that_serves
 from .report_page import render
 from .report_text import terminal_summary
 from .report_verdict import judge
@@ -22,7 +23,7 @@ __all__ = ["FORMAT", "ReportError", "render", "summarise", "terminal_summary"]
 
 FORMAT = 1
 ROLL = "roll"
-TEXTS = ("service", "release_from", "release_to", "method", "direction", "cutover_from", "cutover_to", "outcome", "next_command", "core_version")
+TEXTS = ("service", "release_from", "release_to", "method", "direction", "cutover_from", "cutover_to", "pool", "outcome", "next_command", "core_version")
 
 
 def summarise(run: Mapping, now: float | None = None) -> dict:
@@ -40,7 +41,8 @@ def summarise(run: Mapping, now: float | None = None) -> dict:
     report = {
         "format": FORMAT,
         **{name: text(run.get(name)) for name in TEXTS},
-        **numbers(run, "started", "finished", "live_floor", "pool_size"),
+        **numbers(run, "started", "finished", "live_floor", "pool_size", "moved_at"),
+        "serving": [{"pool": text(row.get("pool")), **numbers(row, "since")} for row in rows(run.get("serving"), "serving")],
         "duration_s": seconds_between(run.get("started"), run.get("finished")),
         "roll_s": sum(seconds for phase in phases if phase["name"] == ROLL and (seconds := phase["seconds"]) is not None) or None,
         "phases": phases,
@@ -52,7 +54,9 @@ def summarise(run: Mapping, now: float | None = None) -> dict:
         "migration_tool": _migration_tool(run),
         **_probe(run),
     }
-    if report["live_floor"] is None:
+    if report["serving"]:
+        report |= capacity_that_serves(report)
+    elif report["live_floor"] is None:
         report["live_floor"] = number(limits.get("min_live"))
     if report["pool_size"] is None and report["members"]:
         report["pool_size"] = len(report["members"])
@@ -92,14 +96,22 @@ def _members(run: Mapping) -> dict[str, dict]:
 
 def _member(name: str, facts: Mapping) -> dict:
     member = {
-        **{key: text(facts.get(key)) for key in ("zone", "release_before", "release_after", "outcome", "why")},
+        **{key: text(facts.get(key)) for key in ("pool", "zone", "release_before", "release_after", "outcome", "why")},
         **numbers(facts, "step", "out_at", "in_at", "seconds_out"),
         "stages": [_phase(row) for row in rows(facts.get("stages"), f"members.{name}.stages")],
         "drain_proof": mappings(facts.get("drain_proof"), f"members.{name}.drain_proof"),
+        "verdicts": [_verdict(row, f"members.{name}.verdicts") for row in rows(facts.get("verdicts"), f"members.{name}.verdicts")],
     }
     if member["seconds_out"] is None:
         member["seconds_out"] = seconds_between(member["out_at"], member["in_at"])
     return {**member, "seconds_of_work": outage(member)}
+
+
+def _verdict(row: Mapping, where: str) -> dict:
+    """What users got from a canary, and from the others in the same time."""
+    reasons = row.get("reasons") if isinstance(row.get("reasons"), list) else []
+    seen = {who: numbers(mapping(row.get(who), f"{where}.{who}"), "requests", "errors", "error_percent", "response_ms") for who in ("canary", "others")}
+    return {"verdict": text(row.get("verdict")), "reasons": [str(reason) for reason in reasons], **seen}
 
 
 def _database(name: str, facts: Mapping) -> dict:
@@ -156,6 +168,7 @@ def _probe(run: Mapping) -> dict:
         "void_windows": [numbers(row, "from", "to", "send_lag_p99_ms") for row in rows(probe.get("void_windows"), "probe.void_windows")],
         "live_min": min((min(row["live"].values()) for row in capacity if row["live"]), default=None) if live_min is None else live_min,
         "capacity_samples": number(probe.get("capacity_samples")),
+        "capacity_pools": {str(name): str(pool) for name, pool in mapping(probe.get("capacity_pools"), "probe.capacity_pools").items()},
         "capacity_unreadable": _counts(probe.get("capacity_unreadable"), "probe.capacity_unreadable"),
         "capacity_skipped": {name: str(why) for name, why in mapping(probe.get("capacity_skipped"), "probe.capacity_skipped").items()},
         "series": [_second(row) for row in rows(probe.get("series"), "probe.series") if number(row.get("t")) is not None],

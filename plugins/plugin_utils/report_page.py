@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from .markup import Markup, element, join
 from .picture import PICTURES, View, room_for_names
 from .report_style import STYLE
-from .report_tables import databases_table, failures_table, kinds_table, members_table, migration_tool_table, phases_table
+from .report_tables import databases_table, failures_table, kinds_table, members_table, migration_tool_table, phases_table, verdicts_table
 from .report_verdict import compares_with_floor, falls_below_floor
 from .wording import count, method_name, milliseconds, moment, percent, plural, release_change, seconds
 
@@ -129,6 +129,8 @@ def _capacity(report: Mapping) -> Markup:
     if report["live_min"] is None:
         return _figure("Lowest live capacity", "–", "not measured")
     floor = "no floor given" if report["live_floor"] is None else f"the floor is {count(report['live_floor'])}"
+    if report["serving"]:
+        floor = "of the pool that has the traffic"
     return _figure(
         "Lowest live capacity", count(report["live_min"]), floor,
         of="" if report["pool_size"] is None else f"of {count(report['pool_size'])}", bad=falls_below_floor(report),
@@ -179,6 +181,8 @@ def _details(report: Mapping) -> Markup:
     return join(
         [
             _section("Members", members_table(report), "Out of traffic counts from the first drain to the last load balancer that sends traffic again."),
+            _section("Canary verdicts", verdicts_table(report), "What users got from a canary, as the load balancers counted it, beside what they got from "
+                     "the others in the same time."),
             _section("Databases", databases_table(report), "A backup is proven when a restore of it had the same rows and contents in every table.", restores),
             _section("Migration tool", migration_tool_table(report)),
             _section("Failed requests", failures_table(report)),

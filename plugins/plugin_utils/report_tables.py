@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from .markup import Markup, element
 from .report_floor import STRANDED
+from .report_serving import without_traffic
 from .report_verdict import worst_first
 from .wording import count, milliseconds, moment, plural, seconds, size
 
@@ -50,11 +51,12 @@ def members_table(report: Mapping) -> Markup | None:
         return None
     balancers = sorted({name for member in report["members"].values() for name in member["drain_proof"]})
     proofs = [(f"Drain proven by {name}", "") for name in balancers] if len(balancers) <= MOST_BALANCERS else [("Drain proven by", "")]
-    columns = [("Member", ""), ("Zone", ""), ("Release", ""), ("Out of traffic", "number"), ("Own work", "number"), *proofs, ("Outcome", "")]
-    return table(columns, [_member_row(name, member, balancers) for name, member in report["members"].items()])
+    pools = [("Pool", "")] if report["serving"] else []
+    columns = [("Member", ""), *pools, ("Zone", ""), ("Release", ""), ("Out of traffic", "number"), ("Own work", "number"), *proofs, ("Outcome", "")]
+    return table(columns, [_member_row(report, name, member, balancers) for name, member in report["members"].items()])
 
 
-def _member_row(name: str, member: Mapping, balancers: Sequence[str]) -> list[Markup]:
+def _member_row(report: Mapping, name: str, member: Mapping, balancers: Sequence[str]) -> list[Markup]:
     before, after = member["release_before"] or "unknown", member["release_after"] or "unknown"
     outcome = OUTCOMES.get(member["outcome"], member["outcome"] or "unknown")
     tone = "bad" if member["outcome"] in (*STRANDED, "returned") else None
@@ -66,12 +68,38 @@ def _member_row(name: str, member: Mapping, balancers: Sequence[str]) -> list[Ma
         proofs = [_all_proofs_cell(member["drain_proof"], balancers, touched)]
     return [
         row_heading(name),
+        *([cell("Pool", member["pool"] or "–")] if report["serving"] else []),
         cell("Zone", member["zone"] or "–"),
         cell("Release", before if before == after else f"{before} → {after}"),
-        cell("Out of traffic", _seconds_or_dash(member["seconds_out"]), class_="number"),
+        cell("Out of traffic", "had none" if without_traffic(report, member) else _seconds_or_dash(member["seconds_out"]), class_="number"),
         cell("Own work", _seconds_or_dash(member["seconds_of_work"]), class_="number"),
         *proofs,
         cell("Outcome", outcome, why, class_=tone),
+    ]
+
+
+def verdicts_table(report: Mapping) -> Markup | None:
+    """What the users of each canary got, beside what those of the others got in the same time."""
+    judged = [(name, row) for name, member in report["members"].items() for row in member["verdicts"]]
+    if not judged:
+        return None
+    columns = [("Canary", ""), ("Verdict", ""), ("Requests", "number"), ("Failed", "number"), ("Mean answer", "number"),
+               ("Others failed", "number"), ("Others' mean answer", "number")]
+    return table(columns, [_verdict_row(name, row) for name, row in judged])
+
+
+def _verdict_row(name: str, row: Mapping) -> list[Markup]:
+    canary, others, good = row["canary"], row["others"], row["verdict"] == "good"
+    why = element("small", "; ".join(row["reasons"])) if row["reasons"] else None
+    rest = f"{count(others['errors'])} of {count(others['requests'])}"
+    return [
+        row_heading(name),
+        cell("Verdict", f"{'✓' if good else '✕'} {row['verdict'] or 'unclear'}", why, class_="good" if good else "bad"),
+        cell("Requests", count(canary["requests"]), class_="number"),
+        cell("Failed", count(canary["errors"]), class_="number bad" if canary["errors"] else "number"),
+        cell("Mean answer", milliseconds(canary["response_ms"]), class_="number"),
+        cell("Others failed", rest, class_="number"),
+        cell("Others' mean answer", milliseconds(others["response_ms"]), class_="number"),
     ]
 
 

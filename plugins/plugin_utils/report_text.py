@@ -11,14 +11,17 @@ from collections.abc import Mapping, Sequence
 from .error_budget import worst_first
 from .markup import printable
 from .report_page import longest_answer
+from .report_serving import worked_on
 from .report_verdict import compares_with_floor, falls_below_floor, void_seconds
-from .wording import count, method_name, milliseconds, plural, release_change, seconds
+from .wording import count, done_word, listed, method_name, milliseconds, plural, release_change, seconds
 
 BLOCKS = "▁▂▃▄▅▆▇█"
 MARKS = {"good": "✔", "warning": "!", "bad": "✘"}
 COLOURS = {"good": "32", "warning": "33", "bad": "31", "faint": "2"}
 LABEL = 16  # columns of the labels
 ROOM = 34  # columns of the words before a sparkline
+MOST_VERDICTS = 4
+OUTCOMES = {"upgraded": "upgraded", "returned": "returned", "left_out": "left out of traffic", "lost": "lost", "untouched": "not touched"}
 
 
 def terminal_summary(report: Mapping, width: int = 80, *, colour: bool = False) -> str:
@@ -67,6 +70,8 @@ def _figures(report: Mapping, width: int) -> list[tuple[str, str, str]]:
         ("live capacity", _capacity(report), sparkline([min(row["live"].values()) for row in report["capacity"] if row["live"]], cells, worst=min, least=0)),
         ("time", _time(report), _bar(report["duration_floor_s"], report["roll_s"], cells) if compares_with_floor(report) else ""),
         ("databases", _databases(report), ""),
+        *[("members", words, "") for words in [_members(report)] if words],
+        *[("verdict" if index == 0 else "", words, "") for index, words in enumerate(_verdicts(report))],
     ]
 
 
@@ -113,6 +118,34 @@ def _databases(report: Mapping) -> str:
         return "none in this run"
     proven, applied = sum(database["backup_proven"] for database in databases), sum(database["migrations_applied"] for database in databases)
     return f"{proven} of {plural(len(databases), 'backup')} proven by a restore, {plural(applied, 'migration')} applied"
+
+
+def _members(report: Mapping) -> str:
+    """What became of the members, those that failed by name; empty when there are none."""
+    by_outcome: dict[str, list[str]] = {}
+    for name, member in worked_on(report).items():
+        by_outcome.setdefault(member["outcome"] or "unknown", []).append(name)
+    told = []
+    for outcome, names in sorted(by_outcome.items(), key=lambda entry: (*OUTCOMES, entry[0]).index(entry[0])):
+        word = done_word(report["direction"]) if outcome == "upgraded" else OUTCOMES.get(outcome, outcome)
+        told.append(f"{len(names)} {word}" + ("" if outcome == "upgraded" or len(names) == len(report["members"]) else f" ({listed(names)})"))
+    others = len(report["members"]) - sum(map(len, by_outcome.values()))
+    return ", ".join([*told, *([f"{others} of the other pool stand by"] if others else [])])
+
+
+def _verdicts(report: Mapping) -> list[str]:
+    return [f"{name} {verdict_words(row)}" for name, member in report["members"].items() for row in member["verdicts"]][:MOST_VERDICTS]
+
+
+def verdict_words(row: Mapping) -> str:
+    """What decided about a canary: its errors and its answers beside those of the others."""
+    told = []
+    for who, label in (("canary", ""), ("others", "others ")):
+        seen = row[who]
+        took = f", {milliseconds(seen['response_ms'])}" if seen["response_ms"] is not None else ""
+        if seen["requests"] is not None:
+            told.append(f"{label}{count(seen['errors'])} of {plural(seen['requests'], 'request')} failed{took}")
+    return f"{row['verdict'] or 'unclear'}: {'; '.join(told) or 'nothing was counted'}"
 
 
 def sparkline(values: Sequence[float], cells: int, *, worst=max, least: float | None = None) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from .error_budget import failed_too_many, unmeasured_too_many, worst_first
 from .report_floor import HALF_POOL, STRANDED
 from .report_impossible import impossible
+from .report_serving import worked_on
 from .wording import MEASURED, count, done_word, listed, percent, plural, seconds, sentence
 
 GOOD, WARNING, BAD = "good", "warning", "bad"
@@ -98,7 +99,7 @@ def _not_proven(report: Mapping) -> list[str]:
         missing.append(f"Live capacity was not sampled at {listed(skipped)}.")
     elif report["live_min"] is None:
         missing.append("Live capacity was not sampled.")
-    if report["live_min"] is not None and report["live_floor"] is None and report["direction"] != MEASURED:
+    if report["live_min"] is not None and report["live_floor"] is None and report["direction"] != MEASURED and not report["serving"]:
         missing.append("No floor of live capacity was given to compare with.")
     unread = [f"{name} in {plural(times, 'sample')}" for name, times in report["capacity_unreadable"].items() if times]
     if unread:
@@ -162,11 +163,13 @@ def nothing_to_do(report: Mapping) -> bool:
 def _subline(report: Mapping) -> str:
     """What else a person wants to know before reading on: the members, the capacity, the databases."""
     told = []
-    members = report["members"].values()
+    members = worked_on(report).values()
     if members and report["release_to"]:
         there = sum(member["release_after"] == report["release_to"] for member in members)
         who = f"{there} of {plural(len(members), 'member')} {'runs' if there == 1 else 'run'}" if there < len(members) else f"All {there} members run"
-        told.append(f"{who} {report['release_to']}.")
+        where = f" of {report['pool']}" if report["pool"] else ""
+        told.append(f"{who.replace(' members', f' members{where}', 1)} {report['release_to']}.")
+    told += standing_by(report)
     stranded = [name for name, member in report["members"].items() if member["outcome"] in STRANDED]
     if stranded:
         told.append(f"{listed(stranded)} {'is' if len(stranded) == 1 else 'are'} out of traffic.")
@@ -179,6 +182,17 @@ def _subline(report: Mapping) -> str:
         some = f"Only {proven} of {plural(len(report['databases']), 'backup')} {'is' if proven == 1 else 'are'}"
         told.append(f"{'Every backup is' if proven == len(report['databases']) else some} proven by a restore.")
     return " ".join(told)
+
+
+def standing_by(report: Mapping) -> list[str]:
+    """Blue-green: where the traffic is, and what the pool without it is for."""
+    others = {name: member for name, member in report["members"].items() if name not in worked_on(report)}
+    if not others:
+        return []
+    pool, releases = next(iter(others.values()))["pool"], sorted({member["release_after"] or "unknown" for member in others.values()})
+    if report["serving"] and report["serving"][-1]["pool"] == report["pool"]:
+        return [f"All traffic is on {report['pool']}; {pool} stands by on {listed(releases)} for the return."]
+    return [f"All traffic is on {pool}, on {listed(releases)}."]
 
 
 def _tone(report: Mapping, *, run_ok: bool, all_well: bool) -> str:

@@ -32,15 +32,18 @@ def _service(view: View, event: Mapping, service: Mapping) -> list[dict]:
     view.direction = str(service.get("direction") or "upgrade")
     view.release_to = str(service.get("release") or "")
     view.directory = str(service.get("report_directory") or "")
+    side = service.get("side") or {}
+    view.side, view.serving = str(side.get("to") or ""), tuple(map(str, side.get("serving") or ()))
     return [{"event": "service", "at": event["at"], "service": view.service, "method": view.method, "direction": view.direction,
              "release": view.release_to, "directory": view.directory}]
 
 
 def _observed(view: View, event: Mapping, observed: Mapping) -> list[dict]:
-    """The members as they are before the run; a later look changes only their releases."""
-    for host, facts in observed.get("members", {}).items():
+    """The members as they are before the run, of blue-green those of both pools; a later look changes only their releases."""
+    for host, facts in (observed.get("everybody") or observed.get("members", {})).items():
         facts = facts or {}
         member = view.members.setdefault(host, Member(host, pending=False, state=STAYS))
+        member.colour = str(facts.get("pool") or "") if observed.get("everybody") else ""
         member.domain = facts.get("domain") or member.domain
         member.release = facts.get("release") or member.release
     return []
@@ -52,16 +55,18 @@ def _plan(view: View, event: Mapping, plan: Mapping) -> list[dict]:
     view.planned = True
     waves = {name: number for number, wave in enumerate(plan.get("waves", []), start=1) for name in wave["members"]}
     steps = {name: number for number, names in enumerate(plan.get("steps", [])) for name in names}
-    pool, pending, live = str(plan.get("service") or "pool"), set(plan.get("pending", [])), set(plan.get("live", []))
+    pool, pending, live = view.side or str(plan.get("service") or "pool"), set(plan.get("pending", [])), set(plan.get("live", []))
     for name in [*view.members, *sorted(pending - set(view.members))]:
         member = view.members.setdefault(name, Member(name))
-        member.pool, member.pending, member.in_traffic = member.pool or pool, name in pending, name in live
+        member.pool, member.pending, member.in_traffic = member.pool or member.colour or pool, name in pending, name in live or member.colour != view.side
         member.step, member.wave = steps.get(name), waves.get(name)
         if member.state in (TODO, STAYS):
             member.state = TODO if member.pending else STAYS
     window, floor = (plan.get("limits", {}).get(name) for name in ("max_unavailable", "min_live"))
     if isinstance(window, int) and isinstance(floor, int) and pool not in view.pools:
         used = len([names for names in plan.get("steps", []) if names]) or 1
+        view.pools |= {colour: Pool(colour, sum(member.colour == colour for member in view.members.values()), 0, 0)
+                       for colour in sorted({member.colour for member in view.members.values()} - {view.side})} if view.side else {}
         view.pools[pool] = Pool(pool, plan.get("pool_size", len(view.members)), window, floor, used)
     return [{"event": "plan", "at": event["at"], "release_from": view.release_from, "release_to": view.release_to, "method": view.method,
              "direction": view.direction, "pending": sorted(pending), "waves": [list(wave["members"]) for wave in plan.get("waves", [])],
@@ -104,6 +109,7 @@ def _flipped(view: View, event: Mapping, flipped: object) -> list[dict]:
     if flipped is not True or view.flipped:
         return []
     view.flipped = True
+    view.serving = (view.side,) if view.side else ()
     for member in view.members.values():
         if member.state == STANDBY:
             member.ends(DONE, event["at"], member.seconds)

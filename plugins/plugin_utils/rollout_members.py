@@ -40,6 +40,7 @@ class Member:
     in_traffic: bool = True
     expected_s: float = 0.0
     release: str | None = None
+    colour: str = ""  # of blue-green: the pool on the load balancers
     state: str = TODO
     stage: str = ""
     stage_since: float = 0.0

@@ -16,7 +16,7 @@ from typing import Any
 
 from .rollout_facts import fold_facts
 from .rollout_members import (DONE, FAILED, FLIGHT, LOST, PROBLEMS, RETURNED, RETURNING, STANDBY, STAYS, TODO, Capacity, Member, Pool, capacity_of,
-                              seconds_left, stage_of)
+                              seconds_left, stage_of, takes_traffic)
 from .screen_text import one_line
 from .wording_of_plan import PHASE_EFFECTS
 
@@ -45,6 +45,8 @@ class View:
     release_from: str = ""
     release_to: str = ""
     directory: str = ""
+    side: str = ""  # of blue-green: the pool that is worked on; ``serving`` are those that have the traffic
+    serving: tuple[str, ...] = ()
     phases: dict[str, dict[str, float]] = field(default_factory=dict)
     members: dict[str, Member] = field(default_factory=dict)
     pools: dict[str, Pool] = field(default_factory=dict)
@@ -85,8 +87,13 @@ class View:
         return bool(self.members) and (self.in_roll or any(member.started is not None for member in self.members.values()))
 
     def stands_by(self, member: Member) -> bool:
-        """Whether the member, once upgraded, waits out of traffic for the flip to the first half."""
-        return self.method == "half_pool" and member.step == 0 and not self.flipped
+        """Whether the member, once upgraded, waits for the flip to the first half, or for the cutover to its side."""
+        waits = self.method == "half_pool" and member.step == 0 or bool(self.side) and member.colour == self.side
+        return waits and not self.flipped
+
+    def has_traffic(self, member: Member) -> bool:
+        """Whether users reach the member: its pool has the traffic, and it takes its share."""
+        return takes_traffic(member, self.pools.get(member.pool)) and (not self.side or member.colour in self.serving)
 
     def capacity(self, pool: Pool) -> Capacity:
         """The pool's live members against its floor."""
@@ -153,7 +160,7 @@ def _host_begins(view: View, event: Mapping) -> list[dict]:
     # Beside the roll's own play a member is only on its way (back) when its traffic or its release is touched.
     told = _starts_untold(view, host, at) if known or view.play_rolls else []
     member = view.members.get(host)
-    if member is None or member.state != FLIGHT or stage == RETURNING and not member.back and view.stands_by(member):
+    if member is None or member.state != FLIGHT or stage == RETURNING and not member.back and not view.side and view.stands_by(member):
         return told
     if member.enters(stage, at):
         told.append({"event": "stage", "at": at, "member": host, "pool": member.pool, "stage": stage, "known": known, "back": member.back})
@@ -196,7 +203,8 @@ def _roll_begins(view: View, event: Mapping) -> list[dict]:
     view.told_by_strategy = view.rolling = True
     view.served_at_once = event.get("served_at_once")
     view.holding, view.not_started = ("", ""), []
-    title = next(iter(view.pools)) if len(view.pools) == 1 == len(event.get("pools", {})) else ""
+    planned = [view.side] if view.side else list(view.pools)
+    title = planned[0] if len(planned) == 1 == len(event.get("pools", {})) else ""
     for name, pool in event.get("pools", {}).items():
         known = view.pools.get(name)
         view.pools[name] = Pool(name, pool["size"], pool["window"], pool["floor"], len(pool.get("steps", [])) or 1,
@@ -213,7 +221,7 @@ def _move_to_told_pool(view: View, names: list[str]) -> None:
     """The plan knows one pool by the service's name; when the roll calls it otherwise, members that this roll does not list belong to it too."""
     if len(names) == 1:
         for member in view.members.values():
-            member.pool = names[0]
+            member.pool = names[0] if member.colour == view.side else member.pool
 
 
 def _expect(view: View, told: Mapping) -> None:
@@ -262,7 +270,7 @@ def _live(view: View, event: Mapping) -> list[dict]:
             view.pools[name].live = frozenset(names)
     for member in view.members.values():
         pool = view.pools.get(member.pool)
-        if member.state == STANDBY and pool is not None and pool.live is not None and member.name in pool.live:
+        if member.state == STANDBY and not view.side and pool is not None and pool.live is not None and member.name in pool.live:
             member.ends(DONE, event["at"], member.seconds)
     return [dict(event)]
 

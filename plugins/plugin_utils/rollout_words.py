@@ -82,6 +82,8 @@ def _breaks_off(event: Mapping, view: View) -> Told:
 
 def _roll_begins(event: Mapping, view: View) -> Told:
     pending = [member["name"] for member in event.get("members", []) if member.get("pending")]
+    if view.side:
+        return Told("step", f"the roll begins: {plural(len(pending), 'member')} of {view.side}, which has no traffic; {_serves(view)}")
     pools = [f"at most {pool.window} of {pool.size} out at once, never under {pool.floor} live" + (f" in {name}" if len(view.pools) > 1 else "")
              for name, pool in view.pools.items() if name in event.get("pools", {})]
     return Told("step", f"the roll begins: {plural(len(pending), 'member')}; {'; '.join(pools)}")
@@ -90,8 +92,15 @@ def _roll_begins(event: Mapping, view: View) -> Told:
 def _started(event: Mapping, view: View) -> Told:
     member, pool = view.members[event["member"]], view.pools.get(event.get("pool") or "")
     capacity = view.capacity(pool) if pool else None
-    room = f" ({capacity.live} of {capacity.size} live, floor {capacity.floor})" if capacity else ""
+    room = f" ({capacity.live} of {capacity.size} live, floor {capacity.floor})" if capacity and not view.side else ""
     return Told("step", f"{member.name} {'goes back' if member.back else 'starts'}{room}")
+
+
+def _serves(view: View) -> str:
+    """The pools that have the traffic, with their live members."""
+    told = [f"{listed(list(view.serving))} {'has' if len(view.serving) == 1 else 'have'} it"] if view.serving else []
+    pools = [view.capacity(pool) for pool in view.pools.values() if pool.name in view.serving]
+    return ", ".join([*told, *(f"{capacity.live} of {capacity.size} live" for capacity in pools)]) or "no pool has it"
 
 
 def _stage(event: Mapping, view: View) -> Told:
@@ -106,7 +115,7 @@ def _finished(event: Mapping, view: View) -> Told:
     if state in (DONE, STANDBY):
         stages = _stages(event.get("stages", []))
         took = f" in {seconds(event['seconds'])}" if event.get("seconds") is not None else ""
-        then = ", stands by for the flip" if state == STANDBY else ""
+        then = f", stands by for the {'cutover' if view.side else 'flip'}" if state == STANDBY else ""
         return Told("good", f"{member.name} is {done_word(view)}{took}{then}" + (f" ({stages})" if stages else ""))
     if state == RETURNED:
         release = f" to {member.release}" if member.release else ""
@@ -128,6 +137,8 @@ def _member_outcome(event: Mapping, view: View) -> Told | None:
 
 
 def _flipped(event: Mapping, view: View) -> Told:
+    if view.side:
+        return Told("good", f"the cutover: all traffic is on {view.side}")
     return Told("good", f"the traffic is with {listed(event['members'])}")
 
 

@@ -88,6 +88,8 @@ def _capacity_line(view: View, pool: Pool, width: int, label: int) -> Line:
     capacity = view.capacity(pool)
     style = "bad" if capacity.under else "bold"
     words: Line = [(f"{capacity.live} of {capacity.size} live", style), (f", floor {capacity.floor}", "bad" if capacity.under else "")]
+    if view.side:
+        words = _words_of_a_side(view, pool, capacity)
     if capacity.under:
         words.append((" UNDER THE FLOOR", "bad"))
     extra: Line = []
@@ -107,6 +109,14 @@ def _capacity_line(view: View, pool: Pool, width: int, label: int) -> Line:
         if columns(line) + len(piece[0]) <= width:
             line.append(piece)
     return line
+
+
+def _words_of_a_side(view: View, pool: Pool, capacity: Capacity) -> Line:
+    """A pool of blue-green: what counts is which one has the traffic."""
+    colour = next((member.colour for member in view.members.values() if member.pool == pool.name), pool.name)
+    if colour in view.serving:
+        return [(f"{capacity.live} of {capacity.size} live", "bold"), (", has the traffic", "good")]
+    return [(f"{capacity.live} of {capacity.size} ready, no traffic", "faint")]
 
 
 def capacity_bar(capacity: Capacity, room: int) -> Line:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from .rollout_members import DONE, FAILED, FLIGHT, LOST, PROBLEMS, RETURNED, STANDBY, STAYS, TODO, Member, takes_traffic
+from .rollout_members import DONE, FAILED, FLIGHT, LOST, PROBLEMS, RETURNED, STANDBY, STAYS, TODO, Member
 from .rollout_view import View
 from .rollout_words import done_word
 from .screen_text import Line, columns, flowed, inert, joined, padded
@@ -133,13 +133,13 @@ def _intended(view: View, member: Member) -> str:
 
 
 def _actual(view: View, member: Member, style: str) -> Line:
-    serves = takes_traffic(member, view.pools.get(member.pool))
+    serves = view.has_traffic(member)
     why = (f" after {seconds(member.seconds)}" if member.seconds is not None else "") + (f": {member.why}" if member.why else "")
     if member.state == FLIGHT:
         since = f" {seconds(view.now - member.stage_since)}" if view.now - member.stage_since >= 1 else ""
         return [(f"going back: {member.stage}{since}", "warning")] if member.back else [(f"{member.stage}{since}", style)]
     if member.state == STANDBY:
-        return [(f"{done_word(view)}, stands by for the flip", style)]
+        return [(f"{done_word(view)}, stands by for the {'cutover' if view.side else 'flip'}", style)]
     if member.state == DONE:
         return [(done_word(view), style)] if serves else [(done_word(view), style), (", not in traffic", "warning")]
     if member.state == RETURNED:
@@ -147,6 +147,8 @@ def _actual(view: View, member: Member, style: str) -> Line:
     if member.state in (FAILED, LOST):
         return [(f"{member.state}{why}", style)]
     release = f", {member.release}" if member.release else ""
+    if view.side and member.colour not in view.serving:
+        return [(f"{'stands by for the return' if member.colour != view.side else 'no traffic yet'}{release}", "faint")]
     return [(f"in traffic{release}", "faint" if member.state == STAYS else "")] if serves else [(f"out of traffic{release}", "warning")]
 
 

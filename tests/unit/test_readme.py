@@ -9,14 +9,19 @@ import re
 import sys
 from pathlib import Path
 
+import pytest
 import yaml
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(REPOSITORY / "tests"))
+sys.path[:0] = [str(REPOSITORY / "tests"), str(Path(__file__).parent / "plugin_utils")]
 
+from bench import pictures  # noqa: E402
 from lab import inventory  # noqa: E402
 from lab.keys import Keys  # noqa: E402
 from lab.layout import VIRTUAL_ADDRESS  # noqa: E402
+from sample_run import sample_run  # noqa: E402
+
+from ansible_collections.alwayson.upgrade.plugins.plugin_utils.report import summarise  # noqa: E402
 
 
 def example(begin: str) -> dict:
@@ -48,3 +53,20 @@ def test_the_description_is_the_labs():
     assert shown["upgrade_artifact_sha256"] == real["upgrade_artifact_sha256"]
     assert shown["upgrade_smoke_tests"][0]["path"] in {test["path"] for test in real["upgrade_smoke_tests"]}
     assert shown["upgrade_probe"]["targets"][0] == f"http://{VIRTUAL_ADDRESS}"
+
+
+def shape(block: str) -> list[str]:
+    """Its lines without their figures and bars: what a change of the output changes."""
+    lines = [re.sub(r"[▁▂▃▄▅▆▇█░]+", "", line) for line in block.splitlines()]
+    return [" ".join(re.sub(r"\d[\d,.]*|\b(min|ms|s|h)\b", "", line).split()) for line in lines]
+
+
+def test_what_the_demo_shows_at_its_end_is_what_it_shows_today():
+    readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    shown = pictures.BEGIN + readme.partition(pictures.BEGIN)[2].partition(pictures.END)[0] + pictures.END
+    today = pictures.snippet(summarise(sample_run()))
+    assert len(shape(shown)) > 10
+    assert shape(shown) == shape(today), "run tests/bench/pictures.py"
+    assert pictures.in_readme(readme, shown) == readme
+    with pytest.raises(SystemExit, match="README.md has no"):
+        pictures.in_readme("nothing", shown)

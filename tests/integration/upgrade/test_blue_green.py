@@ -74,7 +74,9 @@ def test_03_the_idle_side_is_upgraded_and_gets_all_traffic_at_once(operator):
     run = operator.run("upgrade", **NEW)
     assert run.code == 0, run.output[-4000:]
     assert_nobody_noticed(run)
-    assert run.report["ok"] is True and set(run.report["members"]) == GREEN
+    assert run.report["ok"] is True and set(run.report["members"]) == EVERYBODY
+    assert {name for name, member in run.report["members"].items() if member["outcome"] == "upgraded"} == GREEN
+    assert run.report["live_min"] == 3 and run.report["capacity_samples"] > 20, "green without traffic does not count"
     assert serving(operator) == everywhere("green") and releases(operator) == ({"1.0.0"}, {"2.0.0"})
     files = map(operator.fleet.layout.route_map, operator.fleet.layout.load_balancers)
     assert [file.read_text(encoding="ascii") for file in files] == [f"{ROUTE_KEY} green\n{CREW_KEY} green\n"] * 2

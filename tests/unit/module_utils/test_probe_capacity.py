@@ -51,7 +51,7 @@ def test_an_answer_that_was_cut_off_is_no_count(answer):
 
 
 def test_a_series_keeps_every_change_and_a_row_per_second():
-    series = CapacitySeries(["lb1", "lb2"])
+    series = CapacitySeries({"lb1": "app", "lb2": "app"})
     for quarter in range(12):
         series.add(100 + quarter / 4, {"lb1": 5 if 6 <= quarter < 8 else 6, "lb2": 6})
     assert [(row["t"], row["lb1"]) for row in series.rows] == [(100.0, 6), (101.0, 6), (101.5, 5), (102.0, 6)]
@@ -59,11 +59,11 @@ def test_a_series_keeps_every_change_and_a_row_per_second():
 
 
 def test_what_cannot_be_read_is_told_and_is_not_zero():
-    series = CapacitySeries(["lb1", "lb2"])
+    series = CapacitySeries({"lb1": "app", "lb2": "app"})
     series.add(100.0, {"lb1": None, "lb2": 4})
     assert series.as_result() == {
-        "capacity": [{"t": 100.0, "lb1": None, "lb2": 4}], "capacity_samples": 1, "capacity_unreadable": {"lb1": 1, "lb2": 0},
-        "capacity_skipped": {}, "live_min": 4}
+        "capacity": [{"t": 100.0, "lb1": None, "lb2": 4}], "capacity_samples": 1, "capacity_pools": {"lb1": "app", "lb2": "app"},
+        "capacity_unreadable": {"lb1": 1, "lb2": 0}, "capacity_skipped": {}, "live_min": 4}
 
 
 async def runtime_api(answers, path=None):
