@@ -27,6 +27,7 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(json.dumps({{"release": "RELEASE"}}).encode())
 
+os.chdir(os.path.dirname(os.path.realpath(__file__)))  # the fleet ends what is at work in one of its releases
 ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])), Handler).serve_forever()
 """
 
