@@ -25,11 +25,17 @@ def probe_options(probe: Mapping, service: Mapping, calls: Iterable[Mapping] = (
     :param calls: the load balancers as ``traffic_calls`` has them.
     """
     asked = {"max_seconds": LONGEST_SECONDS, **probe, "mix": [_entry(entry, service["health_path"]) for entry in probe.get("mix") or DEFAULT_MIX]}
-    if "capacity" not in probe and not service.get("colours"):
+    if "capacity" not in probe:
         balancers = [balancer for call in calls for balancer in call["load_balancers"]]
-        asked["capacity"] = [{"name": balancer["name"], "endpoint": balancer["endpoint"], "backend": service["backend"], "optional": True}
-                             for balancer in balancers if (balancer.get("kind") or HAPROXY) == HAPROXY]
+        asked["capacity"] = [source for balancer in balancers if (balancer.get("kind") or HAPROXY) == HAPROXY for source in _sources(balancer, service)]
     return asked
+
+
+def _sources(balancer: Mapping, service: Mapping) -> list[dict]:
+    """The pools to count on a load balancer: of blue-green both, because all traffic moves from one to the other; the report shows the one that has it."""
+    pools = service.get("colours") or {}
+    names = {f"{balancer['name']} {pool}": pool for pool in pools} or {balancer["name"]: service["backend"]}
+    return [{"name": name, "endpoint": balancer["endpoint"], "backend": pool, "optional": True} for name, pool in names.items()]
 
 
 def _entry(entry: Mapping, health_path: str) -> dict:

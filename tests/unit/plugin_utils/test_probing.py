@@ -21,7 +21,8 @@ def test_live_capacity_is_read_from_the_haproxies_of_the_service_unless_it_is_sa
     found = probe_options(SERVICE["probe"], SERVICE, CALLS)["capacity"]
     assert found == [{"name": "lb1", "endpoint": "tcp://10.0.0.2:9999", "backend": "app", "optional": True}]
     assert probe_options({"capacity": []}, SERVICE, CALLS)["capacity"] == []
-    assert "capacity" not in probe_options({}, {**SERVICE, "colours": {"blue": [], "green": []}}, CALLS)
+    both = probe_options({}, {**SERVICE, "colours": {"blue": [], "green": []}}, CALLS)["capacity"]
+    assert len(both) == 2 * len(found) and {(source["name"].split()[1], source["backend"]) for source in both} == {("blue", "blue"), ("green", "green")}
 
 
 def test_the_load_is_announced():
