@@ -287,7 +287,7 @@ def test_what_was_not_sent_while_it_was_stopped_is_noted_when_it_is_told_to_end(
         engine.stop()
 
     figures, _record = run(probe_server(Server(), meanwhile=lambda engine: (0.2, freeze_then_stop, engine), rate=50.0, requests=10_000))
-    assert figures["requests_scheduled"] >= 110
+    assert figures["requests_scheduled"] >= 100
     assert figures["requests_unmeasured"] >= 90 and figures["requests_failed"] == 0
 
 
