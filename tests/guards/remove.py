@@ -23,8 +23,9 @@ from guards.guard import Guard  # noqa: E402
 from guards.intents import INTENTS  # noqa: E402
 from guards.rows import ROWS  # noqa: E402
 from guards.traps import TRAPS  # noqa: E402
+from guards.users import USERS  # noqa: E402
 
-GUARDS = (*ROWS, *TRAPS, *INTENTS, *DATABASES)
+GUARDS = (*ROWS, *TRAPS, *INTENTS, *DATABASES, *USERS)
 TESTS_SECONDS = 600
 FAILED = 1  # pytest's status when tests ran and some failed
 

@@ -162,6 +162,14 @@ def test_a_probe_that_no_longer_writes_figures_is_not_waited_for(prober, monkeyp
     assert prober.pid is None
 
 
+def test_headers_and_bodies_are_secret_and_what_is_too_short_for_a_secret_masks_nothing(prober, monkeypatch):
+    masked = []
+    monkeypatch.setattr(availability_probe, "start", lambda module, _directory: masked.append(set(module.no_log_values)) or {"changed": False})
+    monkeypatch.setitem(availability_probe.STATES, "started", availability_probe.start)
+    prober.start(headers={"Authorization": "Bearer canary-7f1", "X-Probe": "1"}, mix=[{"kind": "write", "share": 1, "body": {"password": "hunter2hunter2"}}])
+    assert masked == [{"Bearer canary-7f1", "hunter2hunter2"}]
+
+
 def test_a_probe_ends_with_the_process_that_it_is_to_end_with(prober):
     with subprocess.Popen(["sleep", "60"]) as leader:
         prober.start(ends_with=leader.pid)
