@@ -22,7 +22,7 @@ INTENTS = (
     Guard("intent, interrupted", "a run that changed nothing ends the interrupted one", ("tests/unit/module_utils/test_fleet_lock_intent.py",), (
         ("plugins/module_utils/_fleet_lock_store.py", "interrupted = current or (last if last and last.is_interrupted else None)", "interrupted = current"),)),
     Guard("intent, playbooks", "nobody writes down what the run is to do", (f"{UNIT}/test_target.py",), (
-        ("playbooks/phases/guard.yml", "          ansible.builtin.include_tasks: ../tasks/keep_the_intent.yml\n", "          ansible.builtin.debug:\n"),)),
+        ("playbooks/phases/guard.yml", "      ansible.builtin.include_tasks: ../tasks/keep_the_intent.yml\n", "      ansible.builtin.debug:\n"),)),
     Guard("intent, blue-green", "a return that is done is undone", (f"{UNIT}/test_colours.py",), (
         ("plugins/plugin_utils/colours.py", "for colour in (*serving, *runs) if colour in known]", "for colour in (*runs,) if colour not in serving]"),)),
     Guard("partial, steps", "only pending members have a step", RESUME, (
