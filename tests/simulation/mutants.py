@@ -77,12 +77,12 @@ def _judged_by(counts: Callable) -> Callable:
         if self.direction == BACK:
             self.stop("on the way back")
         elif sum(counts(self, other, name) for other in self._unsuccessful) > self.budget:
-            self._stop_for_failures("rolling_max_failures allows")
+            self.stop_for_failures("rolling_max_failures allows")
         else:
             pool = self.pool_of(name)
             step = pool.step_of.get(name)
             if step is not None and pool.is_step_done(step) and pool.current_step is not None and not pool.succeeded_in_step[step]:
-                self._stop_for_failures("nobody of step")
+                self.stop_for_failures("nobody of step")
     return _instead(judge)
 
 
@@ -152,7 +152,7 @@ MUTANTS = [
     Mutant("a failed member keeps its step unfinished", "E I10", PoolQueue, "finish", _after(lambda self, name, succeeded: (
         self._left_in_step.update({self.step_of[name]: int(not succeeded)}) if name in self.step_of else None))),
     Mutant("the canary rule is missing", "I10", PoolQueue, "is_step_done", _instead(lambda self, step: False)),
-    Mutant("skip overrules the canary rule", "I10", Schedule, "_stop_for_failures", lambda original: lambda self, reason: (
+    Mutant("skip overrules the canary rule", "I10", Schedule, "stop_for_failures", lambda original: lambda self, reason: (
         original(self, reason) if self.policy.on_failure != "skip" else None)),
     Mutant("the budget is off by one", "B", RunPolicy, "failure_budget", lambda original: lambda self, count: original(self, count) + 1),
     Mutant("the roll stops one failure too early", "E B R", RunPolicy, "failure_budget", lambda original: lambda self, count: (
@@ -183,7 +183,7 @@ MUTANTS = [
     Mutant("the way back has no window", "W I3", PoolQueue, "turn_back", _after(lambda self, names: setattr(self, "window", self.size))),
     Mutant("the way back has no limit by domain", "W", PoolQueue, "turn_back",
            _after(lambda self, names: self._window_of.update(dict.fromkeys(self._window_of)))),
-    Mutant("the way back does not wait for those in flight", "R", Schedule, "_stop_for_failures", _after(lambda self, reason: (
+    Mutant("the way back does not wait for those in flight", "R", Schedule, "stop_for_failures", _after(lambda self, reason: (
         self._turn_back() if self.goes_back and self.direction != BACK else None))),
     Mutant("a failure on the way back is ignored", "R", Schedule, "_judge_failure", lambda original: lambda self, name: (
         None if self.direction == BACK else original(self, name))),
