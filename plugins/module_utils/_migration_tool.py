@@ -94,7 +94,8 @@ class MigrationTool:
         """What of programs and folders is not on this host."""
         programs = [words[0] for words in (self.command, self.status) if words]
         path = {**os.environ, **self._more()}.get("PATH")
-        missing = [program for program in programs if shutil.which(os.path.join(self.directory or "", program) if "/" in program else program, path=path) is None]
+        places = {program: os.path.join(self.directory or "", program) if "/" in program else program for program in programs}
+        missing = [program for program, place in places.items() if shutil.which(place, path=path) is None]
         return [*dict.fromkeys(missing), *([self.directory] if self.directory and not os.path.isdir(self.directory) else [])]
 
     def is_pending(self) -> bool | None:

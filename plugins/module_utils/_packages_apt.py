@@ -28,7 +28,8 @@ PREFERENCES = "/etc/apt/preferences"
 SECURITY_FIRST = "".join(f"Package: *\nPin: release {where}\nPin-Priority: 990\n\n" for where in ("a=*security*", "l=*[sS]ecurity*"))
 KEEP = 30000  # Above what an administrator pins: over 1000 a version wins against all others.
 FORMAT = "${Package}\\t${Architecture}\\t${Version}\\t${db:Status-Abbrev}\\n"
-# The second letter of dpkg's status, see dpkg-query(1): half installed, unpacked, half configured, waiting for or due a trigger; not installed, configuration only.
+# The second letter of dpkg's status, see dpkg-query(1): half installed, unpacked, half configured, waiting for or due a trigger; not installed,
+# configuration only.
 UNFINISHED, ABSENT = "HUFWt", "nc"
 INST = re.compile(r"^Inst (?P<name>\S+) (?:\[(?P<installed>[^\]]+)\] )?\((?P<candidate>\S+) (?P<origins>.*?) ?\[[^\]]*\]\)", re.MULTILINE)
 

@@ -76,7 +76,8 @@ def require_none_running(directory: str) -> None:
 def start(plan: Plan, directory: str, ends_with: int | None = None) -> ProbeProcess:
     """Start a detached probe in `directory`, and return when it is about to send its first request.
 
-    It ends when the process `ends_with` does. What an earlier probe left there is replaced. Raise ProbeError when one runs there, or when the new one does not come up.
+    It ends when the process `ends_with` does. What an earlier probe left there is replaced. Raise ProbeError when one runs there, or when the new one
+    does not come up.
     """
     os.makedirs(directory, exist_ok=True)
     try:
@@ -297,7 +298,10 @@ def _run(plan: Plan, directory: str, speak: int, ends_with: int | None) -> None:
 
 
 def _publisher(path: str, probe: Probe, ends_with: int | None) -> Callable[[dict[str, Any]], None]:
-    """Write the live figures, and end the probe when the process that it is to end with has gone. A full disk must not end the measurement: it is said in the log, and measured on."""
+    """Write the live figures, and end the probe when the process that it is to end with has gone.
+
+    A full disk does not end the measurement: the log says so, and the probe goes on.
+    """
 
     began = None if ends_with is None else process_start_of(ends_with)
 

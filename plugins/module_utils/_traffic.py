@@ -52,7 +52,8 @@ def view_as_data(endpoint: str, view: View) -> dict:
 
 
 def _member_as_data(member: Member) -> dict:
-    names = ("address", "admin", "health", "check", "check_code", "live", "sessions", "queued", "arrivals", "errors", "response_ms", "weight", "cookie", "backup")
+    names = ("address", "admin", "health", "check", "check_code", "live", "sessions", "queued", "arrivals", "errors", "response_ms", "weight", "cookie",
+             "backup")
     return {name: getattr(member, name) for name in names}
 
 

@@ -337,7 +337,17 @@ result:
       type: list
       elements: dict
       returned: always
-      sample: [{t: 1798761600.0, scheduled: 200, failed: 0, unmeasured: 0, p50: 2.1, p99: 8.0, p100: 9.2, versions: {"1.0.0": 200}, send_lag_p99_ms: 0.8, void: false}]
+      sample:
+        - t: 1798761600.0
+          scheduled: 200
+          failed: 0
+          unmeasured: 0
+          p50: 2.1
+          p99: 8.0
+          p100: 9.2
+          versions: {"1.0.0": 200}
+          send_lag_p99_ms: 0.8
+          void: false
     capacity:
       description: The number of live servers at each load balancer, one entry per change and per second. V(null) where it could not be read.
       type: list

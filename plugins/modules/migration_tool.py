@@ -95,7 +95,9 @@ finished_at:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.alwayson.upgrade.plugins.module_utils._fence import ARGUMENTS as FENCE_ARGUMENTS, FenceError, admitted
-from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_tool import ARGUMENTS, DONE, LOCKED, MigrationTool, MigrationToolError, rows_of, words_of
+from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_tool import (
+    ARGUMENTS, DONE, LOCKED, MigrationTool, MigrationToolError, rows_of, words_of,
+)
 
 
 def tool_of(params: dict) -> MigrationTool:

@@ -38,7 +38,9 @@ EXAMPLES = r"""
 
 RETURN = r"""
 releases:
-  description: The ledger, a row for each release with C(status), C(started), C(ended), C(exit_status) and C(attempts). C(status) is V(begun), V(applied), V(unneeded) or V(failed).
+  description:
+    - The ledger, a row for each release with C(status), C(started), C(ended), C(exit_status) and C(attempts).
+    - C(status) is V(begun), V(applied), V(unneeded) or V(failed).
   returned: success
   type: dict
   sample: {"2.0.0": {"status": "applied", "attempts": 1}}

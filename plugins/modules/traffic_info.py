@@ -29,8 +29,8 @@ options:
     version_added: 0.2.0
   recheck:
     description:
-      - Seconds for which a member that would get traffic, and whose health check does not pass, is looked at again. A check that fails for a moment, on one load
-        balancer for example, is no state of the pool.
+      - Seconds for which a member that would get traffic, and whose health check does not pass, is looked at again. A check that fails for a moment, on one
+        load balancer for example, is no state of the pool.
       - What is returned is the last look. It takes less time when all such members pass their checks before.
     type: float
     default: 0

@@ -24,7 +24,8 @@ def installation(service: Mapping, observed: Mapping) -> dict:
     members = observed["members"]
     views = {name: _views(facts, observed, service) for name, facts in members.items()}
     live = {name: sorted(balancer for balancer, view in seen.items() if view["live"]) for name, seen in views.items()}
-    sentences = [f"{name} cannot be reached: {facts['lost']}. Repair it or take it out of the inventory" for name, facts in sorted(members.items()) if facts["lost"]]
+    sentences = [f"{name} cannot be reached: {facts['lost']}. Repair it or take it out of the inventory"
+                 for name, facts in sorted(members.items()) if facts["lost"]]
     running = {facts["release"]: [] for facts in members.values() if facts["release"] not in (None, release)}
     for name, facts in sorted(members.items()):
         if facts["release"] in running:
@@ -41,8 +42,8 @@ def installation(service: Mapping, observed: Mapping) -> dict:
 
 def unknown_release(name: str, why: str) -> str:
     """A member that serves, and whose release nobody knows."""
-    return (f"{name} {why}, and no release is current in its release_root: correct release_root, or, where what serves came by other means, move it to releases/<version> in release_root, "
-            "link current to it, and have the service start from current")
+    return (f"{name} {why}, and no release is current in its release_root: correct release_root, or, where what serves came by other means, "
+            "move it to releases/<version> in release_root, link current to it, and have the service start from current")
 
 
 def not_installed(service: Mapping, observed: Mapping, live: list[str]) -> list[str]:

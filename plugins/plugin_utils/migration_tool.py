@@ -105,8 +105,8 @@ def tool_lines(plan: Mapping) -> list[str]:
 
 def no_return_line(plan: Mapping) -> str:
     """What the tool takes away, for the point of no return."""
-    return (f"prepare: {VARIABLE} migrates the databases, and nothing says that {plan['release_from']} works with them afterwards, although it serves until the last "
-            f"member has moved ({KEEPS} is false). alwayson.upgrade.rollback refuses then")
+    return (f"prepare: {VARIABLE} migrates the databases, and nothing says that {plan['release_from']} works with them afterwards, although it serves "
+            f"until the last member has moved ({KEEPS} is false). alwayson.upgrade.rollback refuses then")
 
 
 def shown(words: Sequence[str]) -> str:

@@ -57,7 +57,8 @@ def _missing_privileges(observed: Mapping) -> list[str]:
     for host, lacking in sorted((observed.get("missing_privileges") or {}).items()):
         told = ", ".join(f"{lack['privilege']}{' in ' + lack['database'] if lack['database'] else ''} (for {PURPOSES[lack['purpose']]})" for lack in lacking)
         grants = " ".join(f"{lack['grant']};" for lack in {(lack["database"], lack["grant"]): lack for lack in lacking}.values())
-        sentences += [f"the login role {lacking[0]['role']} of {host} lacks {told}. Grant it there as a superuser: {grants} See docs/database_role.md"] if lacking else []
+        if lacking:
+            sentences.append(f"the login role {lacking[0]['role']} of {host} lacks {told}. Grant it there as a superuser: {grants} See docs/database_role.md")
     return sentences
 
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
+from .error_budget import worst_first
 from .markup import Markup, element
 from .report_floor import STRANDED
 from .report_serving import without_traffic
-from .report_verdict import worst_first
 from .wording import count, milliseconds, moment, plural, seconds, size
 
 OUTCOMES = {"upgraded": "upgraded", "returned": "returned to the previous release", "untouched": "not touched", "left_out": "left out of traffic",

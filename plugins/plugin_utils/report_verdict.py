@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from .error_budget import failed_too_many, unmeasured_too_many, worst_first
+from .error_budget import failed_too_many, unmeasured_too_many
 from .report_floor import HALF_POOL, STRANDED
 from .report_impossible import impossible
 from .report_serving import worked_on

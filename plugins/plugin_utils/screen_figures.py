@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from .error_budget import worst_first
 from .report_text import sparkline
-from .report_verdict import worst_first
 from .rollout_members import DONE, STANDBY, Capacity, Pool
 from .rollout_view import View
 from .rollout_words import done_word

@@ -78,7 +78,8 @@ DEFAULTS: dict[str, object] = {
 }
 # Read where they are used, because their values may speak of the release that the plan finds, or of a single host.
 READ_LATER = ("coordination_url", "migration_command", "migration_status_command", "migration_directory", "migration_environment",
-              "artifact", "artifact_sha256", "artifact_signature", "artifact_keys", "smoke_tests", "smoke_timeout", "version_command", "gate_tasks", "probe_seconds")
+              "artifact", "artifact_sha256", "artifact_signature", "artifact_keys", "smoke_tests", "smoke_timeout", "version_command", "gate_tasks",
+              "probe_seconds")
 # Before and after each phase, and where a crew may look before users come in.
 HOOKS = (*(f"{moment}_{phase}" for phase in PHASES for moment in ("before", "after")), "before_cutover")
 # What a team may set of the verdict between the steps of a canary; see the module canary_verdict.
@@ -132,7 +133,8 @@ def describe(variables: Mapping, names: Sequence[str], groups: Mapping[str, Sequ
     service["has_artifact"] = "upgrade_artifact" in names
     service["has_migration_command"] = "upgrade_migration_command" in names
     service["migration_keeps_previous"] = str(service["migration_keeps_previous"]).lower() in ("true", "yes", "on", "1")
-    problems = [*_misspelt(names), *_release_problems(service), *_choice_problems(service, names), *_migration_problems(service, names, groups), *running_release.complete(service, names)]
+    problems = [*_misspelt(names), *_release_problems(service), *_choice_problems(service, names), *_migration_problems(service, names, groups),
+                *running_release.complete(service, names)]
     service["hosts"] = {}
     if service["method"] == colours.METHOD:
         service["colours"], wrong = colours.described(service, groups)

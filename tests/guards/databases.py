@@ -15,7 +15,8 @@ DATABASES = (
         (f"{CORE}/_packages_apt.py", "            pins.update({update.name: update for update in unwanted})\n            possible = _possible(pins)\n",
          "            possible = [update for update in possible if update not in unwanted]\n"),)),
     Guard("packages, held", "a held package forbids the updates of others", ("tests/integration/packages",), (
-        (f"{CORE}/_packages_apt.py", "return parse_simulation(_simulate(pins.values()), set())", 'return parse_simulation(_simulate(pins.values(), "--ignore-hold"), set())'),)),
+        (f"{CORE}/_packages_apt.py", "return parse_simulation(_simulate(pins.values()), set())",
+         'return parse_simulation(_simulate(pins.values(), "--ignore-hold"), set())'),)),
     Guard("migration tool, orphan", "a tool whose runner is dead does not hold the lock", (TOOL,), (
         (f"{CORE}/_migration_tool.py", "pass_fds=() if lock is None else (lock,)", "pass_fds=()"),)),
     Guard("migration tool, resume", "the status command is not asked before the tool runs", (TOOL,), (

@@ -11,7 +11,8 @@ BUDGET, REPORT, PLACES = ("tests/unit/plugin_utils/test_error_budget.py",), ("te
 ENGINE, PROCESS = ("tests/unit/module_utils/test_probe_engine.py",), ("tests/unit/modules/test_availability_probe.py",)
 
 USERS = (
-    Guard("users, budget", "any number of requests may fail", BUDGET, (("plugins/plugin_utils/error_budget.py", "    if failed <= most:\n", "    if True:\n"),)),
+    Guard("users, budget", "any number of requests may fail", BUDGET, (
+        ("plugins/plugin_utils/error_budget.py", "    if failed <= most:\n", "    if True:\n"),)),
     Guard("users, unmeasured", "any number of requests may stay unmeasured", REPORT, (
         ("plugins/plugin_utils/error_budget.py", "    if unknown <= most:\n", "    if True:\n"),)),
     Guard("users, incomplete", "a prober that was killed has measured all", REPORT, (

@@ -157,7 +157,6 @@ class Sweep:
         return {"method": self.method, "playbook": playbook, "event": event, "killed": is_killed, "at": events[-1] if events else "",
                 "events": len(events), "seconds": round(time.monotonic() - began), "problems": self.problems(playbook, release, code, before)}
 
-
     def leave_out_databases(self) -> None:
         """From now on: the migrations that the new release needs are applied first."""
         if self.run(UPGRADE)[0]:

@@ -37,7 +37,8 @@ RESERVED = {
 ASK = """
 import json, ansible.constants
 from ansible._internal._task import UnifiedTaskResult as Result
-names = set(Result.get_result_key_to_resolved_field_mapping(True)) | set(Result._get_field_name_to_result_key_mapping(for_callback=False, for_round_trip=False).values())
+names = set(Result.get_result_key_to_resolved_field_mapping(True))
+names |= set(Result._get_field_name_to_result_key_mapping(for_callback=False, for_round_trip=False).values())
 print(json.dumps(sorted(names)))
 """
 

@@ -84,9 +84,10 @@ class Looked(RealProcesses):
 def looked(tmp_path_factory):
     # The paths of sockets are short.
     fleet = Looked(tmp_path_factory.mktemp("lb"))
-    with Answering(fleet.endpoints) as answers, fleet:
+    with Answering(fleet.endpoints) as answers:
         fleet.answers = answers
-        yield fleet
+        with fleet:
+            yield fleet
 
 
 def test_servers_that_get_no_traffic_are_no_members(looked):

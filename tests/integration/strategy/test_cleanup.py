@@ -32,7 +32,8 @@ def ended(running):
     ([FAIL], "why: check: no room"),
     ([{"ansible.builtin.include_tasks": "broken.yml"}], "why: work: YAML parsing failed"),
     ([{"ansible.builtin.set_fact": {"cleanup_reason": "refused"}}, {"ansible.builtin.meta": "end_play"}, say("later")], "why: refused"),
-    ([{"ansible.builtin.raw": "touch {{ lost }}/w1"}, {"name": "reach", "ansible.builtin.raw": "true", "delegate_to": "w1", "vars": {"ansible_connection": "losable"}}], "why: reach: "),
+    ([{"ansible.builtin.raw": "touch {{ lost }}/w1"},
+      {"name": "reach", "ansible.builtin.raw": "true", "delegate_to": "w1", "vars": {"ansible_connection": "losable"}}], "why: reach: "),
 ], ids=["a failed task", "a file that cannot be read", "a task that ends the run", "a host that is unreachable"])
 def test_a_run_that_localhost_ends(play, tasks, why):
     run = ended(play.start_plays([work(*tasks), LATER, CLEANUP, WEB_CLEANUP], files={"broken.yml": "- name: [\n"}))
@@ -53,8 +54,8 @@ def test_a_rescue_is_no_end(play):
 
 
 def test_a_rolling_play_that_loses_all_its_hosts_is_followed_by_the_next_play(play):
-    run = play([{"name": "lose", **lose_on("w1")}, say("go")], keywords={"hosts": "w1"}, variables={"rolling_break_play": False, "rolling_min_live": 0,
-                                                                                               "rolling_pool_hosts": ["w1"]})
+    run = play([{"name": "lose", **lose_on("w1")}, say("go")], keywords={"hosts": "w1"},
+               variables={"rolling_break_play": False, "rolling_min_live": 0, "rolling_pool_hosts": ["w1"]})
     assert run.went_on and run.went == [], run.output
 
 

@@ -65,7 +65,8 @@ def test_a_report_that_cannot_be_written_is_elsewhere_and_the_next_command_can_b
     assert fleet.run("install", **archive(fleet.directory, "1.0.0")).code == 0
     report = fleet.directory / "report"
     hook = fleet.directory / "hook.yml"
-    hook.write_text(json.dumps([{"name": "Put a file in the place of the report", "ansible.builtin.shell": f"rm -rf {report}; touch {report}"}]), encoding="utf-8")
+    task = {"name": "Put a file in the place of the report", "ansible.builtin.shell": f"rm -rf {report}; touch {report}"}
+    hook.write_text(json.dumps([task]), encoding="utf-8")
     run = fleet.run("upgrade", upgrade_after_open=[str(hook)], **archive(fleet.directory, "2.0.0"))
     assert run.code != 0 and fleet.current() == dict.fromkeys(MEMBERS, "2.0.0"), run.output[-3000:]
     assert not (fleet.directory / "state/shop.lock").exists()

@@ -50,7 +50,8 @@ def all_over_the_fleet(fleet) -> list[str]:
             'saw "{\\"error\\": \\"no such path\\"}"', "Correct upgrade_health_path, which is '/helthz'",
             'expected version to be "1.0.0", saw null', "Correct upgrade_version_query, which is 'version'",
             f"GET http://[::1]:{fleet.hosts['app3']['member_port']}/version: connection refused", "Correct member_address or member_port",
-            "app2 is in traffic, and no release is current in its release_root: correct release_root", f"app3: there is no folder {fleet.directory}/nothing", "Correct release_root",
+            "app2 is in traffic, and no release is current in its release_root: correct release_root",
+            f"app3: there is no folder {fleet.directory}/nothing", "Correct release_root",
             "lb1: release, GET http://127.0.0.1:1/version: connection refused", "Correct front_url of lb1"]
 
 

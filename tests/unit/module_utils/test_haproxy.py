@@ -178,7 +178,11 @@ def test_an_answer_without_its_end_is_no_answer(runtime, answer):
 def in_turn(*scripts):
     """Each connection has a script of its own; the last one's is for all that follow."""
     rest = list(scripts)
-    return lambda connection, line: (rest.pop(0) if len(rest) > 1 else rest[0])(connection, line)
+
+    def answer_next(connection, line):
+        return (rest.pop(0) if len(rest) > 1 else rest[0])(connection, line)
+
+    return answer_next
 
 
 def hangs_up(_connection, _line):
@@ -210,7 +214,8 @@ def test_one_that_is_started_is_waited_for(tmp_path):
     path = tmp_path / "admin.sock"
     seen = []
     with ThreadPoolExecutor(1) as user, socket.socket(socket.AF_UNIX) as listener:
-        reading = user.submit(lambda: Haproxy("lb1", f"unix:{path}", patience=Patience(20, sleep=lambda seconds: (seen.append(seconds), time.sleep(0.01)))).read("app"))
+        patience = Patience(20, sleep=lambda seconds: (seen.append(seconds), time.sleep(0.01)))
+        reading = user.submit(lambda: Haproxy("lb1", f"unix:{path}", patience=patience).read("app"))
         while not seen and not reading.done():
             time.sleep(0.01)
         listener.bind(str(path))

@@ -178,7 +178,10 @@ def test_an_api_that_is_started_is_waited_for():
     port = closed_port()
     with contextlib.ExitStack() as started:
         servers = []
-        start = lambda seconds: servers.append(started.enter_context(JsonServer({"POST /a": {}}, port)))  # noqa: E731
+
+        def start(seconds):
+            servers.append(started.enter_context(JsonServer({"POST /a": {}}, port)))
+
         JsonApi("lb1", f"http://127.0.0.1:{port}", patience=Patience(20, sleep=start)).change("POST", "/a")
         assert [server.lines() for server in servers] == [["POST /a"]]
 

@@ -103,7 +103,8 @@ def test_a_tool_that_does_not_end_is_ended_with_all_that_it_started(tool, monkey
         assert time.monotonic() < give_up
         time.sleep(0.05)
     assert rows_of(tool.ledger)["2.0.0"] | {"ended": 0, "started": 0} == {
-        "status": "failed", "exit_status": None, "attempts": 1, "ended": 0, "started": 0, "command": replace(tool, command=[sys.executable, "-c", child]).checksum}
+        "status": "failed", "exit_status": None, "attempts": 1, "ended": 0, "started": 0,
+        "command": replace(tool, command=[sys.executable, "-c", child]).checksum}
 
 
 KILLED = """\

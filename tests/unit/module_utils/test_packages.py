@@ -13,7 +13,9 @@ from dataclasses import replace
 
 import pytest
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _host_state, _packages, _packages_apt, _packages_dnf
-from ansible_collections.alwayson.upgrade.plugins.module_utils._packages import PackageError, Update, brought, lock_holder, missing, selection_of, wait_for_locks
+from ansible_collections.alwayson.upgrade.plugins.module_utils._packages import (
+    PackageError, Update, brought, lock_holder, missing, selection_of, wait_for_locks,
+)
 
 APT = """\
 NOTE: This is only a simulation!
@@ -115,7 +117,8 @@ case "$*" in
   "--quiet check-update") printf 'tapp.noarch 2.0-1 r\\ntlib.noarch 2.0-1 r\\ntother.noarch 2.0-1 r\\n'; exit 100 ;;
   "--quiet updateinfo list --security --available") echo "X-1 Moderate/Sec. tapp-2.0-1.noarch" ;;
   "--assumeno --setopt=best=False --exclude=tl* upgrade tapp-2.0-1 tother-2.0-1")
-    printf 'Upgrading:\\n tother noarch 2.0-1 r 5 k\\nSkipping packages with broken dependencies:\\n tapp noarch 2.0-1 r 5 k\\n\\nTransaction Summary\\n'; exit 1 ;;
+    printf 'Upgrading:\\n tother noarch 2.0-1 r 5 k\\nSkipping packages with broken dependencies:\\n tapp noarch 2.0-1 r 5 k\\n\\n'
+    printf 'Transaction Summary\\n'; exit 1 ;;
   "--assumeyes --setopt=best=False --exclude=tl* upgrade tother-2.0-1") echo tother.noarch 2.0-1 > "$0.tother" ;;
   "--quiet needs-restarting --reboothint") echo "$REBOOT"; exit 1 ;;
   *) echo "$*" >&2; exit 64 ;;
@@ -147,7 +150,8 @@ def test_dnf_without_its_plugin_does_not_say_that_no_reboot_is_needed(fake_dnf, 
     monkeypatch.setenv("REBOOT", "No such command: needs-restarting.")
     with pytest.raises(PackageError, match="install dnf-plugins-core"):
         fake_dnf.reboot_reasons()
-    monkeypatch.setenv("REBOOT", "Core libraries or services have been updated since boot-up:\n  * kernel\n\nReboot is required to fully utilize these updates.")
+    monkeypatch.setenv("REBOOT", "Core libraries or services have been updated since boot-up:\n  * kernel\n\n"
+                                 "Reboot is required to fully utilize these updates.")
     assert fake_dnf.reboot_reasons() == ["kernel"]
 
 

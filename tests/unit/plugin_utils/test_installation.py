@@ -44,7 +44,8 @@ def test_a_host_that_is_added_to_a_fleet_gets_what_the_others_run_and_those_are_
 
 
 @pytest.mark.parametrize(("fleet", "words"), [
-    (observed(app2="1.0.0", app3="1.0.0"), ["1.0.0 is current on app2, app3, and a first installation is for hosts on which nothing runs", "alwayson.upgrade.upgrade -e upgrade_release=2.0.0"]),
+    (observed(app2="1.0.0", app3="1.0.0"), ["1.0.0 is current on app2, app3, and a first installation is for hosts on which nothing runs",
+                                            "alwayson.upgrade.upgrade -e upgrade_release=2.0.0"]),
     (observed(live=("app2",)), ["app2 is in traffic on lb1, lb2, and no release is current in its release_root", "link current to it"]),
 ])
 def test_what_is_no_first_installation_is_refused_and_nothing_is_begun(fleet, words):

@@ -14,8 +14,6 @@ from ansible_collections.alwayson.upgrade.plugins.plugin_utils.report import ren
 from ansible_collections.alwayson.upgrade.plugins.plugin_utils.service import describe
 from ansible_collections.alwayson.upgrade.plugins.plugin_utils.wording_of_plan import plan_text
 
-
-
 ROOT = "/srv/app"
 NEW = f"{ROOT}/releases/2.0.0"
 APPLIED, UNNEEDED = {"status": "applied"}, {"status": "unneeded"}
@@ -54,7 +52,8 @@ def test_the_way_back_stays_open_where_nothing_takes_it(observed, changes):
 
 
 def test_rolling_all_back_is_refused_when_the_tool_takes_the_way_back():
-    assert any("upgrade_on_failure is rollback, and after upgrade_migration_command" in sentence for sentence in planned(seen(), on_failure="rollback")["refusals"])
+    refusals = planned(seen(), on_failure="rollback")["refusals"]
+    assert any("upgrade_on_failure is rollback, and after upgrade_migration_command" in sentence for sentence in refusals)
 
 
 @pytest.mark.parametrize(("changes", "words"), [

@@ -8,7 +8,8 @@ from __future__ import annotations
 from ansible_collections.alwayson.upgrade.plugins.plugin_utils.probing import announcement, probe_options
 
 SERVICE = {"health_path": "/healthz", "backend": "app", "probe": {"targets": ["http://shop.example.com"]}}
-CALLS = [{"host": "localhost", "load_balancers": [{"name": "lb1", "endpoint": "tcp://10.0.0.2:9999"}, {"name": "edge", "endpoint": "http://a", "kind": "envoy"}]}]
+CALLS = [{"host": "localhost", "load_balancers": [{"name": "lb1", "endpoint": "tcp://10.0.0.2:9999"},
+                                                  {"name": "edge", "endpoint": "http://a", "kind": "envoy"}]}]
 
 
 def test_the_health_path_is_asked_where_nothing_else_is_named():

@@ -115,8 +115,8 @@ def test_failed_requests_within_the_error_budget_are_told_and_no_problem(budget,
     assert report["headline"].startswith("37 of ")
 
 
-@pytest.mark.parametrize(("unsent", "until", "limit", "ok"), [(0, 0.0, None, True), (0.05, 0.0, None, True), (0.2, 0.0, None, False), (0.0, 60.0, None, False),
-                                                            (0.2, 0.0, "25%", True), (0.01, 0.0, 0, False)])
+@pytest.mark.parametrize(("unsent", "until", "limit", "ok"), [
+    (0, 0.0, None, True), (0.05, 0.0, None, True), (0.2, 0.0, None, False), (0.0, 60.0, None, False), (0.2, 0.0, "25%", True), (0.01, 0.0, 0, False)])
 def test_too_little_that_was_measured_is_never_ok(unsent, until, limit, ok):
     """Requests that could not be sent, and those that a prober that had gone did not send."""
     run = sample_run()

@@ -88,15 +88,17 @@ def gone_on_with(plan, given, seen):
 def seen_with(done, are_live, release="2.0.0", before="1.0.0"):
     """A fleet of which some members are done, in traffic or standing by."""
     views = {name: view(**({} if are_live else dict.fromkeys(done, OUT))) for name in ("lb1", "lb2")}
-    return fleet(before, balancers=views, **{name: {"release": release, "previous": before, "available": {before: {}, release: {}}, "expected_s": 0} for name in done},
-                 **{name: {"available": {before: {}}, "expected_s": 0} for name in NAMES if name not in done})
+    moved = {"release": release, "previous": before, "available": {before: {}, release: {}}, "expected_s": 0}
+    others = [name for name in NAMES if name not in done]
+    return fleet(before, balancers=views, **dict.fromkeys(done, moved), **dict.fromkeys(others, {"available": {before: {}}, "expected_s": 0}))
 
 
 def planned(method, count, direction, are_live):
     """The plan, the description and the fleet for a run that had come to *count* members."""
     if method == "blue_green":
         going = {"upgrade": {}, "rollback": BACK}[direction]
-        fleet_of_two = observed(green="2.0.0" if direction == "rollback" else "1.0.0", routes=("green", "green") if direction == "rollback" else ("blue", "blue"),
+        fleet_of_two = observed(green="2.0.0" if direction == "rollback" else "1.0.0",
+                                routes=("green", "green") if direction == "rollback" else ("blue", "blue"),
                                 **({name: "2.0.0" for name in ["g1", "g2", "g3"][:count]} if direction == "upgrade" else {}))
         chosen = choose_side(described(**going), fleet_of_two)
         return make_plan(chosen["service"], chosen["observed"]), chosen["service"], chosen["observed"]

@@ -31,7 +31,8 @@ def judged(service, body="", headers=(), command=()):
 
 @pytest.mark.parametrize(("changes", "right", "wrong"), [
     ({}, {"body": '{"release": "2.0.0"}'}, {"body": '{"release": "1.0.0"}'}),
-    ({"upgrade_version_query": "build.tag", "upgrade_version_pattern": "v(.+)"}, {"body": '{"build": {"tag": "v2.0.0"}}'}, {"body": '{"build": {"tag": "v1"}}'}),
+    ({"upgrade_version_query": "build.tag", "upgrade_version_pattern": "v(.+)"},
+     {"body": '{"build": {"tag": "v2.0.0"}}'}, {"body": '{"build": {"tag": "v1"}}'}),
     ({"upgrade_version_pattern": r"(\S+)"}, {"body": "2.0.0\n"}, {"body": "2.0.0-rc.1\n"}),
     ({"upgrade_version_pattern": "Shop ([0-9.]+)"}, {"body": "<b>Shop 2.0.0</b>"}, {"body": "<b>Shop 12.0.0</b>"}),
     ({"upgrade_version_header": "X-Release"}, {"headers": [("x-release", "2.0.0")]}, {"body": "2.0.0", "headers": [("x-release", "v2.0.0")]}),
@@ -87,7 +88,8 @@ def test_the_census_asks_each_member_for_the_release():
 
 
 def test_the_census_asks_nobody_who_gets_no_traffic_and_is_not_in_the_inventory():
-    strangers = {"t1": {"address": "", "admin": "maint"}, "old": {"address": "10.0.0.9:80", "admin": "maint"}, "new": {"address": "10.0.0.8:80", "admin": "ready"}}
+    strangers = {"t1": {"address": "", "admin": "maint"}, "old": {"address": "10.0.0.9:80", "admin": "maint"},
+                 "new": {"address": "10.0.0.8:80", "admin": "ready"}}
     out = {"app1": {**MEMBERS["app1"], "admin": "maint"}}
     view = {"lb1": {"backends": {"app": {"members": {**MEMBERS, **strangers, **out}, "cookie_name": None}}}}
     census = observation.census_tests(view, {"lb1": "http://10.0.0.11"}, "2.0.0", described(), ["app1", "app2"])

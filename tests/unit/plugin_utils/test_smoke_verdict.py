@@ -13,7 +13,8 @@ def answer(release, status=200, seconds=0.1):
 
 
 def outcome(*answers, **changes):
-    given = {"name": "version", "url": "http://a/version", "method": "GET", "command": None, "sent": True, "ready": True, "requests": len(answers), "problem": ""}
+    given = {"name": "version", "url": "http://a/version", "method": "GET", "command": None, "sent": True, "ready": True, "requests": len(answers),
+             "problem": ""}
     return {**given, "answers": list(answers), **changes}
 
 

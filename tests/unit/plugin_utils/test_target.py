@@ -93,7 +93,8 @@ def test_a_named_release_always_counts_but_never_the_wrong_way():
     plan = make_plan(service(direction="rollback", release="0.9.0"), {**fleet("2.0.0", app1={"available": {"0.9.0": {}}}), "intent": intent()})
     assert plan["release_to"] == "0.9.0"
     forward = make_plan(service(direction="rollback", release="3.0.0"), fleet("2.0.0"))
-    assert "3.0.0 is newer than 2.0.0, which runs now: to go forward, run ansible-playbook alwayson.upgrade.upgrade -e upgrade_release=3.0.0" in forward["refusals"]
+    assert ("3.0.0 is newer than 2.0.0, which runs now: to go forward, run ansible-playbook alwayson.upgrade.upgrade -e upgrade_release=3.0.0"
+            in forward["refusals"])
 
 
 @pytest.mark.parametrize("done", range(len(NAMES) + 1))
