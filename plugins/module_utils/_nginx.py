@@ -51,11 +51,12 @@ _SHUTTING_DOWN = "shutting down"
 
 
 class Worker(NamedTuple):
-    """A child of the master: whether it only ends what it has, and when it began (epoch seconds)."""
+    """A child of the master: whether it only ends what it has, and when it began: in epoch seconds, computed anew at each look, and in the kernel's ticks."""
 
     pid: int
     is_leaving: bool
     began: float
+    ticks: int = 0
 
 
 class Nginx:
@@ -163,8 +164,8 @@ class Nginx:
         changed = os.stat(self._file.path).st_mtime
         return all(_key(worker) in ours or worker.began > changed + START_PRECISION_SECONDS for worker in serving)
 
-    def _begun_with(self, text: str) -> set[tuple[int, float]]:
-        """The workers (id, start) that the last reload of ours began, if it left the file so."""
+    def _begun_with(self, text: str) -> set[tuple[int, int]]:
+        """The workers (id, start in ticks) that the last reload of ours began, if it left the file so."""
         try:
             found = read_json(self._file.hidden("loaded")) or {}
         except (OSError, SmallFileError):
@@ -231,7 +232,8 @@ def workers_of(master: int) -> list[Worker]:
         except OSError:
             continue
         if "worker process" in title:
-            found.append(Worker(int(pid), _SHUTTING_DOWN in title, booted + int(state[19]) / os.sysconf("SC_CLK_TCK")))
+            ticks = int(state[19])
+            found.append(Worker(int(pid), _SHUTTING_DOWN in title, booted + ticks / os.sysconf("SC_CLK_TCK"), ticks))
     return found
 
 
@@ -239,8 +241,8 @@ def _serving(workers: list[Worker]) -> list[Worker]:
     return [worker for worker in workers if not worker.is_leaving]
 
 
-def _key(worker: Worker) -> tuple[int, float]:
-    return worker.pid, round(worker.began, 1)
+def _key(worker: Worker) -> tuple[int, int]:
+    return worker.pid, worker.ticks
 
 
 def _digest(text: str) -> str:

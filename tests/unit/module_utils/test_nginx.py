@@ -175,6 +175,13 @@ def test_its_own_reload_is_known_although_the_workers_seem_older_but_no_change_b
     master.opened().apply("app", {"10.0.0.2:80": MAINT})
     again = master.opened()
     assert again.read("app").backends["app"].members["10.0.0.2:80"].admin == MAINT
+    # The second at which a worker began is computed from the clock at each look.
+    master.workers = [worker._replace(began=worker.began + 0.3) for worker in master.workers]
+    assert again.read("app").backends["app"].members["10.0.0.2:80"].admin == MAINT
+    master.workers = [worker._replace(ticks=worker.ticks + 1) for worker in master.workers]
+    with pytest.raises(LoadBalancerError, match="was not reloaded since its file was changed"):
+        again.read("app")
+    master.workers = [worker._replace(ticks=worker.ticks - 1) for worker in master.workers]
     master.file.write_text(TEXT, encoding="utf-8")
     with pytest.raises(LoadBalancerError, match="was not reloaded since its file was changed"):
         again.read("app")
