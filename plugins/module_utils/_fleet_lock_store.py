@@ -118,7 +118,7 @@ class FleetLock:
 
     def release(self, run: str, now: float, lock_id: str = "", reason: str = "", journal_head: str = "", check_mode: bool = False,
                 result: str = "") -> Outcome:
-        """Release the lock of `run`, or somebody's by its id for a reason. Nobody's lock is released already.
+        """Release the lock of `run`, or the lock with this id, for a reason. Without a lock there is nothing to do.
 
         `result` is how the run ended, which the history keeps with its intent; without one, the intent stays what it was.
         """

@@ -4,7 +4,7 @@
 """A team's own migration tool, run once for a release on one host: its status command, its lock, its time limit, and the ledger of what ran.
 
     <ledger>        {"2.0.0": {"status": "applied", "command": SHA-256, "started": ..., "ended": ..., "exit_status": 0, "attempts": 1}}
-    <ledger>.lock   held by whoever runs the tool, and by the tool itself: a tool whose module or controller died still holds it
+    <ledger>.lock   held by the module and by the tool itself: a tool whose module or controller died still holds it
     <ledger>.log    what the tool wrote, in the last run
 
 The status command decides wherever there is one. Without it the ledger does, and a run that was killed is done again: the tool knows what it has applied.
