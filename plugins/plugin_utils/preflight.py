@@ -195,3 +195,20 @@ def _everybody(observed: Mapping) -> Mapping[str, Mapping]:
 
 def _is_serving(facts: Mapping) -> bool:
     return bool((facts.get("preflight") or {}).get("serving"))
+
+
+def lost_members(members: Mapping[str, Mapping]) -> list[str]:
+    """A sentence for each member that could not be asked: its host is not reached, or no module runs there.
+
+    :param members: see ``plan.make_plan``; what is in ``lost`` is Ansible's message.
+    """
+    sentences = []
+    for name, facts in sorted(members.items()):
+        if not facts.get("lost"):
+            continue
+        why = facts["lost"].strip().rstrip(".")
+        sentences.append(f"{name} cannot be reached: {why}. Repair it or take it out of the inventory and of the load balancers"
+                         if facts.get("unreachable", True) else
+                         f"{name} is reached, but no module runs there: {why}. Correct what Ansible needs for that, "
+                         "such as ansible_become, ansible_become_user or ansible_python_interpreter")
+    return sentences

@@ -63,10 +63,7 @@ def _missing_privileges(observed: Mapping) -> list[str]:
 
 
 def _lost(observed: Mapping) -> list[str]:
-    return [f"{name} cannot be reached: {facts['lost']}. Repair it or take it out of the inventory and of the load balancers"
-            if facts.get("unreachable", True) else f"{name} is reached, but no module runs there: {facts['lost']}. Correct what Ansible needs for that, "
-            "such as ansible_become, ansible_become_user or ansible_python_interpreter"
-            for name, facts in sorted(observed["members"].items()) if facts.get("lost")] + [
+    return preflight.lost_members(observed["members"]) + [
         f"the databases of {name} cannot be read: {why}" for name, why in sorted((observed.get("lost_databases") or {}).items())]
 
 

@@ -64,6 +64,15 @@ def test_wrong_settings_are_refused_by_the_plan_in_one_message(fleet, break_some
     assert fleet.balancer_api.changes == []
 
 
+def test_a_wrong_become_is_refused_by_the_plan(fleet):
+    fleet.hosts["app2"] |= {"ansible_become": True, "ansible_become_user": "no-such-user"}
+    run = fleet.run("plan")
+    assert run.code != 0, run.output
+    words = ["app2 is reached, but no module runs there: ", ". Correct what Ansible needs for that, such as ansible_become"]
+    assert [word for word in words if word not in run.output] == [], run.output
+    assert fleet.balancer_api.changes == []
+
+
 def test_an_upgrade_refuses_the_same_and_touches_nothing(fleet):
     [what, cure] = ["http://127.0.0.1:1/version: connection refused", "Correct member_address or member_port"]
     fleet.hosts["app2"]["member_port"] = 1

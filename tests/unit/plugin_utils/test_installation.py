@@ -58,7 +58,8 @@ def test_what_is_no_first_installation_is_refused_and_nothing_is_begun(fleet, wo
 def test_a_lost_host_is_named():
     fleet = observed()
     fleet["members"]["app1"]["lost"] = "no route to host"
-    assert installation(described(), fleet)["refusals"] == ["app1 cannot be reached: no route to host. Repair it or take it out of the inventory"]
+    assert installation(described(), fleet)["refusals"] == [
+        "app1 cannot be reached: no route to host. Repair it or take it out of the inventory and of the load balancers"]
 
 
 def test_of_a_service_in_two_colours_either_pool_counts():

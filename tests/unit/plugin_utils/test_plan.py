@@ -118,6 +118,8 @@ def test_load_balancers_that_disagree_are_refused_in_their_words():
 
 def test_a_lost_member_a_second_name_and_a_downgrade_are_refused():
     assert any("app3 cannot be reached: no route" in sentence for sentence in refusals(fleet(app3={"lost": "no route"})))
+    no_module = {"lost": "Failed to become nobody.", "unreachable": False}
+    assert any("app3 is reached, but no module runs there: Failed to become nobody. Correct" in sentence for sentence in refusals(fleet(app3=no_module)))
     assert any("app1 and app2 are one host" in sentence for sentence in refusals(fleet(app2={"address": "10.0.0.1:80"})))
     assert any("older than 3.0.0" in sentence and "rollback" in sentence for sentence in refusals(fleet("3.0.0")))
 
