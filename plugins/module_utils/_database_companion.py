@@ -10,7 +10,7 @@ each other by what they say on the server that takes over, see `_database_meetin
 from __future__ import annotations
 
 import contextlib
-from typing import Sequence
+from typing import ContextManager, Sequence
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_companions import Companions
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_meeting import HELD, HOLD, LEADER, LED, LOOK_SECONDS, READY, of
@@ -50,6 +50,10 @@ class Companion(Window):
 
     def _is_complete(self) -> bool:
         return False
+
+    def _alone(self) -> ContextManager[None]:
+        """The leader holds the lock for all."""
+        return contextlib.nullcontext()
 
     def _prepare(self) -> None:
         """Be there, and wait for the leader, and for its word."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Sequence
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_node import LISTENS, Node
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_window import SYNCHRONOUS, Result, SwitchoverError, Window
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_window import FAILOVER, REDIRECTION, SYNCHRONOUS, SwitchoverError, Window
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import PostgresqlError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._synchronous_names import always_waits_for, waits_for
 
@@ -20,6 +20,7 @@ class Failover(Window):
     :param is_lost: whether somebody has made sure that the old one does not run, where its host does not say so.
     """
 
+    KIND = FAILOVER
     accept_loss = is_lost = _takes_writes = False
 
     def survey(self) -> bool:
@@ -40,13 +41,11 @@ class Failover(Window):
                 raise self._misled(pooler, self.old)
         return True
 
-    def bring_about(self) -> Result:
-        """See `Window.bring_about`. An old primary that has come back as it was is fenced, now and whenever this is run again."""
-        super().bring_about()
+    def _finish(self) -> None:
+        """An old primary that has come back as it was is fenced, now and whenever this is run again."""
         with self.new.opened():
             self.result.timeline = self.new.timeline()
         self._keep_old_away()
-        return self.result
 
     def _survey_new(self) -> None:
         """Whether the new one has what is needed to take over, in its own session."""
@@ -129,6 +128,7 @@ class Redirection(Window):
     :param to_standby: which of the two it is.
     """
 
+    KIND = REDIRECTION
     to_standby = True
 
     def survey(self) -> bool:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import re
 import socket
+import threading
 from dataclasses import dataclass
 from typing import Iterable, Iterator
 
@@ -27,6 +28,12 @@ REFUSES, LISTENS, SILENT = "refuses", "listens", "silent"
 PROMOTION_LOCK = 4_909_207_133_501
 MESSAGE_PREFIX = "alwayson.upgrade"
 FENCE = "default_transaction_read_only"
+# Its own statements go on when everybody else's are read only, are not ended by a limit, and wait for this server's disk and no other one.
+OWN_SETTINGS = f"""
+SET {FENCE} = off; SET synchronous_commit = local;
+SELECT set_config(name, '0', false) FROM pg_settings
+ WHERE name IN ('statement_timeout', 'lock_timeout', 'idle_session_timeout', 'idle_in_transaction_session_timeout', 'transaction_timeout')
+"""
 OLD_TRANSACTIONS = """
 SELECT format('process %%s of %%s (%%s) for %%s s', pid, usename, state, round(extract(epoch FROM clock_timestamp() - xact_start)))
   FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid() AND xact_start < clock_timestamp() - %s * interval '1 second'
@@ -57,6 +64,8 @@ class Node:
         self.address = address
         self._login = login
         self._session: Connection | None = None
+        # Open from before a run's first change until its end: the way in when the server has no place for another session.
+        self._spare: Connection | None = None
 
     def __str__(self) -> str:
         return f"{self.name} ({self._login.host}:{self._login.port})"
@@ -65,18 +74,49 @@ class Node:
     def opened(self) -> Iterator[Node]:
         """Have its session open while the block runs."""
         before = self._session
-        with connect(self._login) as self._session:
+        with contextlib.ExitStack() as stack:
             try:
-                # Its own statements go on when everybody else's are read only.
-                self._session.run(f"SET {FENCE} = off")
+                self._session = stack.enter_context(_session_with(self._login))
+            except PostgresqlError:
+                if not self._spare_answers():
+                    raise
+                self._session = self._spare
+            try:
                 yield self
             finally:
                 self._session = before
+
+    @contextlib.contextmanager
+    def with_spare(self) -> Iterator[Connection]:
+        """Have a second session open while the block runs, which `opened` gives when the server gives no other one."""
+        with _session_with(self._login) as self._spare:
+            try:
+                yield self._spare
+            finally:
+                self._spare = None
+
+    def _spare_answers(self) -> bool:
+        """Whether the spare session is there, and its server is alive; one that hangs is cut off."""
+        if self._spare is None:
+            return False
+        fuse = threading.Timer(KNOCK_SECONDS, self._spare.shut_down)
+        fuse.daemon = True
+        fuse.start()
+        try:
+            return self._spare.value("SELECT true")
+        except PostgresqlError:
+            return False
+        finally:
+            fuse.cancel()
 
     def shut_down(self) -> None:
         """End a wait for this server that may never end."""
         if self._session is not None:
             self._session.shut_down()
+
+    def rows(self, statement: str) -> list[tuple]:
+        """The rows of a statement."""
+        return self._session.rows(statement)
 
     def say(self, what: str) -> bool:
         """Say something to others who look at this server, see `_database_meeting`."""
@@ -101,8 +141,8 @@ class Node:
         return LISTENS
 
     def is_refusing(self) -> bool:
-        """Whether its host says that nothing listens there: then the server is dead, and not only out of reach."""
-        return self.knock() == REFUSES
+        """Whether its host says that nothing listens there, and no session that was opened before is alive: then the server is dead."""
+        return self.knock() == REFUSES and not self._spare_answers()
 
     def is_in_recovery(self) -> bool:
         """Whether it takes no writes because it is a standby."""
@@ -192,3 +232,10 @@ class Node:
         """Begin to make it a primary."""
         if not self._session.value("SELECT pg_promote(false)"):
             raise PostgresqlError(f"{self} refuses to be promoted: see its log")
+
+
+@contextlib.contextmanager
+def _session_with(login: Login) -> Iterator[Connection]:
+    with connect(login) as session:
+        session.run(OWN_SETTINGS)
+        yield session

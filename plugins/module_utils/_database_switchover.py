@@ -8,13 +8,15 @@ from __future__ import annotations
 from typing import Sequence
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_node import Node
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_window import RETRY_MOST_MS, RETRY_SETTING, SwitchoverError, Window
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_window import RETRY_MOST_MS, RETRY_SETTING, SWITCHOVER, SwitchoverError, Window
 
 IN_SYNC = ("sync", "quorum")
 
 
 class Switchover(Window):
     """`old` is the primary, `new` the standby that takes over."""
+
+    KIND = SWITCHOVER
 
     def survey(self) -> bool:
         """See `Window.survey`."""
@@ -23,6 +25,11 @@ class Switchover(Window):
 
     def _nodes(self) -> Sequence[Node]:
         return self.old, self.new
+
+    def _look_again(self) -> None:
+        super()._look_again()
+        if self.old.is_in_recovery() or not self.old.is_fenced():
+            raise SwitchoverError(f"{self.old} is not read only any more, so it may have acknowledged what {self.new} has not: somebody else changed it")
 
     def _is_complete(self) -> bool:
         return self.result.synchronous or "replayed" in self.result.steps

@@ -14,9 +14,11 @@ from dataclasses import dataclass, field
 from typing import Callable, Iterator, Sequence
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_companions import Companions
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_lock import PATIENCE_SECONDS, RunLock
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_node import Node
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_settle import NEW, OLD, READ_ONLY, lead, settle
 from ansible_collections.alwayson.upgrade.plugins.module_utils._dead_man import Mark, dead_man
+from ansible_collections.alwayson.upgrade.plugins.module_utils._flock import LockError, exclusive
 from ansible_collections.alwayson.upgrade.plugins.module_utils._pgbouncer import PgBouncer, PoolerError, pause_all, resume_all
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import PostgresqlError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic_pool import Clock
@@ -27,6 +29,7 @@ POLL_SECONDS = 0.002
 PREPARATION_SECONDS = 600.0
 # What is added to the window before the dead man's switch takes over: this process has seen by then that it is late.
 GRACE_SECONDS = 1.0
+SWITCHOVER, FAILOVER, REDIRECTION = "switchover", "failover", "redirection"
 SYNCHRONOUS = "synchronous_standby_names"
 RETRY_SETTING, RETRY_MOST_MS = "wal_retrieve_retry_interval", 500
 
@@ -67,6 +70,8 @@ class Window:
     :param companions: who does the same for poolers on other hosts.
     """
 
+    KIND = ""
+
     def __init__(self, old: Node, new: Node, poolers: Sequence[PgBouncer], limits: Limits, companions: Companions = Companions(),
                  clock: Clock = Clock()) -> None:
         self.old, self.new, self.poolers, self.limits, self.companions, self.clock = old, new, poolers, limits, companions, clock
@@ -75,6 +80,7 @@ class Window:
         self.stragglers: list[PgBouncer] = []
         self._began, self._names, self._is_blown = 0.0, "", False
         self._is_promoted = Mark()
+        self._lock = RunLock(self._nodes(), f"{self.KIND} {old.name}>{new.name}", self.KIND == REDIRECTION, clock)
 
     # -- what a kind of exchange says
 
@@ -83,7 +89,7 @@ class Window:
         raise NotImplementedError
 
     def _nodes(self) -> Sequence[Node]:
-        """Whose sessions are needed."""
+        """Whose sessions are needed, and on which no other run may be at work."""
         raise NotImplementedError
 
     def _prepare(self) -> None:
@@ -97,27 +103,47 @@ class Window:
         """Whether the new server is known to have everything that was acknowledged, so that it may be promoted when the old one is dead."""
         raise NotImplementedError
 
+    def _finish(self) -> None:
+        """What is done when clients go on with the new server, now or already, and no other run is at work yet."""
+
     # -- what all have alike
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keep other runs from these servers and poolers while the block runs; SwitchoverError names the one that is at work."""
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(self._lock.taken())
+            try:
+                for path in sorted({pooler.lock_file for pooler in self.poolers}):
+                    stack.enter_context(exclusive(path, PATIENCE_SECONDS))
+            except LockError as error:
+                raise SwitchoverError(f"{error}. Nothing was changed") from error
+            except OSError as error:
+                raise SwitchoverError(f"{error.filename} cannot be locked: {error.strerror}. Let this account write in that folder") from error
+            yield
 
     def bring_about(self) -> Result:
         """Have it done. SwitchoverError when it was not; clients go on then, too."""
-        # So that the process which outlives this one knows what this one knew.
-        if not self._foreseen():
-            self.result.changed = bool(self.stragglers)
-            problems = [problem for pooler in self.stragglers if (problem := lead(pooler, self.old, self.new, NEW))]
-            if problems:
-                raise SwitchoverError("; ".join(problems))
-            return self.result
-        with dead_man(self._settle, self.companions.patience + PREPARATION_SECONDS) as within:
-            try:
-                self._with_everything_open(within)
-            except (PostgresqlError, PoolerError) as error:
-                raise SwitchoverError(str(error)) from error
+        with contextlib.ExitStack() as alone:
+            # So that the process which outlives this one knows what this one knew, and inherits its lock.
+            if self._foreseen(alone):
+                with dead_man(self._settle, self.companions.patience + PREPARATION_SECONDS) as within:
+                    try:
+                        self._with_everything_open(within)
+                    except (PostgresqlError, PoolerError) as error:
+                        raise SwitchoverError(str(error)) from error
+            else:
+                self.result.changed = bool(self.stragglers)
+                problems = [problem for pooler in self.stragglers if (problem := lead(pooler, self.old, self.new, NEW))]
+                if problems:
+                    raise SwitchoverError("; ".join(problems))
+            self._finish()
         return self.result
 
-    def _foreseen(self) -> bool:
-        """What `survey` says; nobody on another host waits in vain."""
+    def _foreseen(self, alone: contextlib.ExitStack) -> bool:
+        """What `survey` says, when no other run is at work until `alone` is closed; nobody on another host waits in vain."""
         try:
+            alone.enter_context(self._alone())
             return self.survey()
         except (SwitchoverError, PostgresqlError, PoolerError):
             with contextlib.suppress(PostgresqlError), self.new.opened():
@@ -159,6 +185,7 @@ class Window:
         # Whoever does not hold its clients any more has them go on with the old one.
         if not self.companions.are_holding(self.new):
             raise SwitchoverError(f"not all of the poolers {', '.join(self.companions.names)} hold their clients any more")
+        self._look_again()
         self._is_promoted.set(True)
         try:
             self.new.promote()
@@ -168,6 +195,12 @@ class Window:
             raise
         self._wait(lambda: not self.new.is_in_recovery(), f"{self.new} does not become a primary")
         self._reached("promoted")
+
+    def _look_again(self) -> None:
+        """SwitchoverError when the new one may not be promoted any more. It is the last look: it takes a few milliseconds of the clients' wait."""
+        self._lock.require_held()
+        if not self.new.is_in_recovery():
+            raise SwitchoverError(f"{self.new} was promoted by another one than this run")
 
     def _lead(self) -> None:
         for pooler in self.poolers:

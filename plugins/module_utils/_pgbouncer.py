@@ -54,6 +54,11 @@ class PgBouncer:
         """An error that names it."""
         return PoolerError(f"pooler {self.name} ({server_name(self._login)}) {what}")
 
+    @property
+    def lock_file(self) -> str:
+        """The file that a run locks which exchanges the servers in its file."""
+        return self._file.hidden("run")
+
     @contextlib.contextmanager
     def opened(self) -> Iterator[PgBouncer]:
         """Have its sessions open while the block runs."""
