@@ -18,6 +18,7 @@ description:
   - Nothing is begun when the standby lags or does not stream, or when a transaction has lasted so long that a pause would wait for it.
   - After a crash the standby is promoted and the clients go on there. The old primary must not come back as it was. If it has done so by the end, or when this
     is run again, it is made read only. See M(alwayson.upgrade.database_fence), the role database_guard and M(alwayson.upgrade.database_rejoin).
+  - One run at a time changes the same servers and poolers. Another one is refused before it changes anything, and is told which run is at work.
   - Nothing is changed when it is done already.
 extends_documentation_fragment:
   - alwayson.upgrade.switchover

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from guards.guard import Guard
 
+LOCK = "tests/unit/module_utils/test_database_lock.py"
 CORE, PLAN = "plugins/module_utils", "plugins/plugin_utils"
 TOOL, TOOL_IN_PLAN = "tests/unit/module_utils/test_migration_tool.py", "tests/unit/plugin_utils/test_migration_tool.py"
 
@@ -27,4 +28,12 @@ DATABASES = (
         (f"{PLAN}/hooks.py", 'FORWARD = ("install", "upgrade", "patch")', "FORWARD = DIRECTIONS"),)),
     Guard("login role", "a role without the privileges goes on to the backups", ("tests/unit/plugin_utils/test_plan.py",), (
         (f"{PLAN}/refusals.py", "        *_missing_privileges(observed),\n", ""),)),
+    Guard("switchover, two at once", "a second run gets the lock of the first", (LOCK,), (
+        (f"{CORE}/_database_lock.py", "        if not wait_for(has_it,", "        if False and not wait_for(has_it,"),)),
+    Guard("switchover, two databases", "a run whose session is in another database is not seen", (LOCK,), (
+        (f"{CORE}/_database_lock.py", "return [holder for holder in holders if holder.pid != pid and", "return [holder for holder in holders if False and"),)),
+    Guard("switchover, last look", "a run that has lost its lock promotes", (LOCK,), (
+        (f"{CORE}/_database_lock.py", "        for node, pid in self._pids.items():\n", "        for node, pid in {}.items():\n"),)),
+    Guard("failover, two standbys", "the poolers' file is not locked", (LOCK,), (
+        (f"{CORE}/_database_window.py", "sorted({pooler.lock_file for pooler in self.poolers})", "[]"),)),
 )

@@ -8,7 +8,8 @@
     build/venv/bin/python tests/sweep/kill_sweep.py --part 1/2                     # every other event; 2/2 beside it has the rest
     build/venv/bin/python tests/sweep/kill_sweep.py --method canary --random 15 --seed 1    # so many kills at random events of random playbooks
 
-The commands are the README's: an upgrade names its release, a rollback and a patch name nothing. failover.yml is not swept: it takes no lock.
+The commands are the README's: an upgrade names its release, a rollback and a patch name nothing. failover.yml is not swept; two of its
+runs beside each other are: switchover_sweep.py.
 
 After each pair of a killed and a resumed run: the resumed one ended with 0, every member runs the release and takes traffic on every load balancer (with
 blue-green: the pool that has the traffic on every load balancer does), every application was started exactly once for it, every package update is

@@ -16,6 +16,8 @@ import psycopg
 import pytest
 import yaml
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_restore_place import Place
+from ansible_collections.alwayson.upgrade.plugins.module_utils._fleet_lock import Claim
+from ansible_collections.alwayson.upgrade.plugins.module_utils._fleet_lock_store import FleetLock
 from fleet import postgres, processes
 from fleet.demo import probe, run_playbook, stop_probe
 from fleet.embedded import EmbeddedFleet
@@ -46,6 +48,13 @@ def failover(fleet, **variables) -> tuple[int, str]:
 
 
 def test_a_standby_takes_over_and_no_request_fails(fleet):
+    lock = FleetLock(str(fleet.directory / "state"), "shop")
+    lock.hold(Claim(owner="anna", host="ctl9", run="upgrade-7"), now=1_798_761_600.0)
+    code, said = failover(fleet, planned=True)
+    assert code != 0 and "the lock of shop is taken: anna has held it since" in said and "from ctl9" in said and "upgrade_take_over=" in said, said[-2000:]
+    with psycopg.connect(host=fleet.layout.pooler.address, port=fleet.layout.pooler.port, user=postgres.OWNER, dbname="tenant_a", prepare_threshold=None) as session:
+        assert session.execute("SELECT inet_server_port()").fetchone()[0] == fleet.layout.database.port
+    lock.release("upgrade-7", now=1_798_761_601.0)
     directory = fleet.directory / "probe"
     probe(directory, "started", targets=fleet.front_urls, mix=MIX, rate=80, max_seconds=120).check_returncode()
     try:
@@ -58,6 +67,7 @@ def test_a_standby_takes_over_and_no_request_fails(fleet):
     assert '"requests_failed": 0' in result
     code, said = failover(fleet, planned=True)
     assert code == 0 and "it did before" in said
+    assert not (fleet.directory / "state" / "shop.lock").exists()
 
 
 def test_after_a_crash_it_takes_over_when_a_loss_is_accepted(fleet):

@@ -9,6 +9,9 @@ import contextlib
 
 import pytest
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_lock import EXCLUSIVE, HOLDERS, PATIENCE_SECONDS, RunLock, RunLockError
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_window import Limits, SwitchoverError, Window
+from ansible_collections.alwayson.upgrade.plugins.module_utils._pgbouncer import PgBouncer
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import Login
 from fake_load_balancer import Time
 
 
@@ -121,3 +124,27 @@ def test_a_lock_that_was_lost_or_is_not_alone_any_more_is_noticed():
         db1.locks.clear()
         with pytest.raises(RunLockError, match="has lost its lock on db1"):
             lock.require_held()
+
+
+class Exchange(Window):
+    """One whose servers are `nodes`."""
+
+    def __init__(self, nodes, poolers):
+        self.nodes = nodes
+        super().__init__(*nodes, poolers, Limits())
+
+    def _nodes(self):
+        return self.nodes[1:]
+
+
+def test_failovers_of_one_primary_to_two_standbys_meet_at_the_poolers_file(tmp_path):
+    """They have no living server in common."""
+    db1, db2, db3 = Node("db1"), Node("db2"), Node("db3")
+    poolers = [PgBouncer("pooler", Login(), str(tmp_path / "databases.ini")), PgBouncer("again", Login(), str(tmp_path / "databases.ini"))]
+    with Exchange((db1, db2), poolers)._alone():
+        with pytest.raises(SwitchoverError, match=r"another run is at work: process \d+ holds .*databases.ini.run.* Nothing was changed"):
+            Exchange((db1, db3), poolers[:1])._alone().__enter__()
+        with Exchange((db1, db3), [])._alone():
+            pass
+    with Exchange((db1, db3), poolers)._alone():
+        pass
