@@ -52,7 +52,8 @@ def test_a_standby_takes_over_and_no_request_fails(fleet):
     lock.hold(Claim(owner="anna", host="ctl9", run="upgrade-7"), now=1_798_761_600.0)
     code, said = failover(fleet, planned=True)
     assert code != 0 and "the lock of shop is taken: anna has held it since" in said and "from ctl9" in said and "upgrade_take_over=" in said, said[-2000:]
-    with psycopg.connect(host=fleet.layout.pooler.address, port=fleet.layout.pooler.port, user=postgres.OWNER, dbname="tenant_a", prepare_threshold=None) as session:
+    pooler = fleet.layout.pooler
+    with psycopg.connect(host=pooler.address, port=pooler.port, user=postgres.OWNER, dbname="tenant_a", prepare_threshold=None) as session:
         assert session.execute("SELECT inet_server_port()").fetchone()[0] == fleet.layout.database.port
     lock.release("upgrade-7", now=1_798_761_601.0)
     directory = fleet.directory / "probe"
