@@ -8,10 +8,14 @@ Source: PostgreSQL's documentation of ``pg_controldata``; its source of the lock
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import re
+import shlex
 import subprocess
 from dataclasses import dataclass
+from typing import Iterator
 
 PID, OPTIONS, STANDBY = "postmaster.pid", "postmaster.opts", "standby.signal"
 PORT_LINE = 3
@@ -22,8 +26,13 @@ FIELDS = {
     "Database cluster state": "state",
     "Latest checkpoint's TimeLineID": "timeline",
     "Min recovery ending loc's timeline": "recovery_timeline",
+    "Data page checksum version": "checksums",
+    "wal_log_hints setting": "hints",
 }
 IN_RECOVERY = "in archive recovery"
+# The states of a server that was stopped in order; pg_rewind accepts no other.
+SHUT_DOWN = ("shut down", "shut down in recovery")
+RECEIVER = b"walreceiver"
 
 
 class DataDirectoryError(Exception):
@@ -32,11 +41,15 @@ class DataDirectoryError(Exception):
 
 @dataclass(frozen=True)
 class Control:
-    """What the server has noted down of itself: `state` in the words of pg_controldata; `timeline`, the newest one that it has been on."""
+    """What the server has noted down of itself: `state` in the words of pg_controldata; `timeline`, the newest one that it has been on.
+
+    `has_hints`: whether its log has every change of a page, by data checksums or ``wal_log_hints``, so that ``pg_rewind`` can tell what to copy.
+    """
 
     system_identifier: str
     state: str
     timeline: int
+    has_hints: bool = False
 
 
 class DataDirectory:
@@ -54,10 +67,27 @@ class DataDirectory:
         """The path of a file in it."""
         return os.path.join(self.path, name)
 
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[int]:
+        """Be the only run that works on it; gives a descriptor: a process that inherits it holds the lock, too, for as long as it lives."""
+        handle = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise DataDirectoryError(f"another run works on {self.path}, or a program that it started: wait for its end, then run this again") from error
+            yield handle
+        finally:
+            os.close(handle)
+
+    def version(self) -> str:
+        """The major version of its data."""
+        return "".join(self._lines("PG_VERSION")).strip()
+
     def control(self) -> Control:
         """See `Control`."""
         done = subprocess.run([self._pg_controldata, "-D", self.path], env={**os.environ, "LC_ALL": "C"}, stdin=subprocess.DEVNULL, capture_output=True,
-                              text=True, check=False)
+                              encoding="utf-8", errors="replace", check=False)
         try:
             return read_control(done.stdout)
         except (KeyError, ValueError) as error:
@@ -79,6 +109,19 @@ class DataDirectory:
             return None if os.path.exists("/proc/self") else pid
         except OSError:
             return pid
+
+    def receives(self) -> bool:
+        """Whether its server is a standby that receives the log from another server now: one of its processes does so."""
+        pid = self.server()
+        if pid is None or not self.is_standby():
+            return False
+        return any(RECEIVER in _command(child) for child in map(int, filter(str.isdigit, os.listdir("/proc"))) if _parent(child) == pid)
+
+    def options(self) -> list[str]:
+        """The words of the command line that its server was last started with, without the program and the data directory."""
+        words = shlex.split(" ".join(self._lines(OPTIONS)))[1:]
+        without = [word for index, word in enumerate(words) if word != "-D" and (not index or words[index - 1] != "-D")]
+        return [word for word in without if not word.startswith("-D")]
 
     def port(self) -> int | None:
         """The port that its server listens on, or did when it was last started; None when it was stopped in order, and its command line named none."""
@@ -106,4 +149,21 @@ def read_control(text: str) -> Control:
     found = {FIELDS[name]: value.strip() for name, value in pairs if name in FIELDS}
     # A server that was just promoted has its new timeline here only, until its next checkpoint.
     timeline = max(int(found["timeline"]), int(found["recovery_timeline"]))
-    return Control(str(int(found["system_identifier"])), found["state"], timeline)
+    return Control(str(int(found["system_identifier"])), found["state"], timeline, found.get("checksums", "0") != "0" or found.get("hints") == "on")
+
+
+def _command(pid: int) -> bytes:
+    """The command line of a process, b"" when it has ended."""
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            return file.read()
+    except OSError:
+        return b""
+
+
+def _parent(pid: int) -> int | None:
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return int(file.read().rpartition(b")")[2].split()[1])
+    except (OSError, IndexError, ValueError):
+        return None

@@ -3,37 +3,50 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """An old primary becomes a standby of the new one: stopped, rewound to where the two parted, told whom to follow, started, and seen to stream.
 
-What ``pg_rewind`` says of itself proves nothing: right after a promotion it finds no rewind to be required, with status 0, and the standby never streams. So
-the new primary writes a checkpoint first, and only its own list of replicas counts. It also copies the configuration of the other server: that is put back.
+Both servers are looked at before anything is stopped. What ``pg_rewind`` says of itself proves nothing: right after a promotion it finds no rewind to be required,
+with status 0, and the standby never streams. So the new primary writes a checkpoint first, and only its own list of replicas counts.
+While data are rewound they are of neither server: PostgreSQL starts no server from them then, see `HostFiles.bar`, and the next run goes on.
 Source: PostgreSQL's documentation of ``pg_rewind``.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
 import subprocess
+import tempfile
 from dataclasses import dataclass
-from typing import Sequence
+from typing import Collection, Iterator, Sequence
 
-from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import Connection, Login, connect, literal
-from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql_catalog import identity, replicas, require_primary
+from ansible_collections.alwayson.upgrade.plugins.module_utils import _database_rejoin_survey as survey
+from ansible_collections.alwayson.upgrade.plugins.module_utils._data_directory import SHUT_DOWN, STANDBY, DataDirectory
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_error import DatabaseError
+from ansible_collections.alwayson.upgrade.plugins.module_utils._host_files import HostFiles
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import Connection, Login, PostgresqlError, conninfo_with, connect, server_name
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql_catalog import identity, is_read_only, require_primary
+from ansible_collections.alwayson.upgrade.plugins.module_utils._replication_login import identify
 from ansible_collections.alwayson.upgrade.plugins.module_utils._small_file import replace
+from ansible_collections.alwayson.upgrade.plugins.module_utils._stopped_server import CONFIGURATION, ProgramFailed, StoppedServer, environment, quoted, stub
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic_pool import Clock
 from ansible_collections.alwayson.upgrade.plugins.module_utils._waiting import wait_for
 
-AUTO, SIGNAL, PID = "postgresql.auto.conf", "standby.signal", "postmaster.pid"
-CONFIGURATION = ("postgresql.conf", AUTO, "pg_hba.conf", "pg_ident.conf")
-# What was set when it was relieved, and what it follows.
+AUTO = "postgresql.auto.conf"
 ENTRY = re.compile(r"\s*(?P<name>[\w.]+)\s*=?")
-OWN = ("default_transaction_read_only", "primary_conninfo", "primary_slot_name", "recovery_target_action")
+# What was set when it was relieved, what it follows, and what would end that.
+REMOVED = ("default_transaction_read_only", "primary_conninfo", "recovery_target_action", "recovery_target_inclusive", *survey.RECOVERY_TARGETS)
 PAUSE_SECONDS = 0.2
 KEEP_LOG, TAKEN_SECONDS = "wal_keep_size = '1TB'", 1.0
 MESSAGE_BYTES = 1500
+STREAMS = "SELECT pid FROM pg_stat_replication WHERE application_name = %s AND state = 'streaming'"
+TABLESPACES = "SELECT oid::text, pg_tablespace_location(oid) FROM pg_tablespace WHERE pg_tablespace_location(oid) LIKE '/%'"
+TIMELINE = "SELECT substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)"
+LACKED = "SELECT NOT has_function_privilege(%s, 'EXECUTE')"
+FREE_SLOT = "SELECT count(*) > 0 FROM pg_replication_slots WHERE slot_name = %s AND slot_type = 'physical' AND NOT active"
 
 
-class RejoinError(Exception):
+class RejoinError(DatabaseError):
     """The server does not follow the new primary; the message says why, and what is left."""
 
 
@@ -43,7 +56,7 @@ class OldPrimary:
 
     name: str
     data_directory: str
-    pg_rewind: str
+    bin_dir: str
     stop_command: Sequence[str]
     start_command: Sequence[str]
     primary_conninfo: str
@@ -54,103 +67,213 @@ class Rejoin:
 
     def __init__(self, old: OldPrimary, primary: Login, timeout: float, clock: Clock = Clock()) -> None:
         self.old, self.primary, self.timeout, self.clock = old, primary, timeout, clock
+        self.directory = DataDirectory(old.data_directory, old.bin_dir)
+        self.files = HostFiles(self.directory.path)
+        self.server = StoppedServer(self.directory, old.bin_dir, old.start_command)
+        missing = self.server.missing_programs()
+        if missing:
+            raise RejoinError(f"there is no program {', '.join(missing)}: give the folder of PostgreSQL's programs as bin_dir")
 
     def is_needed(self) -> bool:
-        """Whether it does not follow yet. RejoinError when it cannot; changes nothing."""
-        if not os.path.isfile(self._path("PG_VERSION")):
-            raise RejoinError(f"{self.old.data_directory} is no data directory of PostgreSQL that this account can read: correct data_directory")
+        """Whether it does not follow yet. DatabaseError when it cannot; changes nothing."""
         with connect(self.primary) as primary:
             require_primary(primary, "following")
-            return not self._streams(primary)
+            return self.files.are_set_aside() or self._survey(primary) is not None
 
     def bring_about(self) -> str:
         """Have it follow; returns what pg_rewind said."""
-        with connect(self.primary) as primary:
+        with self.directory.locked() as lock, connect(self.primary) as primary:
+            require_primary(primary, "following")
+            if self.files.are_set_aside():
+                self.files.put_back()
+            found = self._survey(primary)
+            if found is None:
+                return ""
             primary.run("CHECKPOINT")
-            version = identity(primary)["version_number"] // 10000
-            self._require_version(version)
-            kept = {name: self._read(name) for name in CONFIGURATION if os.path.exists(self._path(name))}
-            try:
+            with self._log_kept():
                 self._stop()
-                said = self._rewind()
-            finally:
-                for name, text in kept.items():
-                    self._write(name, text)
-            self._follow()
+                said = self._rewind(primary, lock) if survey.has_to_rewind(*found) else ""
+            self._follow(primary)
+            known = self._streaming(primary)
             self._run(self.old.start_command, "start")
-            if not wait_for(lambda: self._streams(primary), self.timeout, PAUSE_SECONDS, self.clock.steady, self.clock.sleep):
+            if not wait_for(lambda: self._streaming(primary) - known, self.timeout, PAUSE_SECONDS, self.clock.steady, self.clock.sleep):
                 raise RejoinError(f"{self.old.name} was rewound and started, and does not stream from the primary within {self.timeout:g} s: see its log. "
                                   "If its log asks for a segment that is gone, make it anew with pg_basebackup")
         return said
 
-    def _streams(self, primary: Connection) -> bool:
-        return any(row["name"] == self.old.name and row["state"] == "streaming" for row in replicas(primary))
+    # -- looked at before anything is stopped
 
-    def _require_version(self, version: int) -> None:
-        with open(self._path("PG_VERSION"), encoding="ascii") as file:
-            own = file.read().strip()
-        if own != str(version):
-            raise RejoinError(f"{self.old.data_directory} is of version {own}, and the primary of {version}: make it anew with pg_basebackup")
+    def _survey(self, primary: Connection) -> tuple[survey.Target, survey.Source] | None:
+        """What both are, None when it follows already; RejoinError says what is in the way."""
+        target, source = self._target(), self._source(primary)
+        if survey.follows(target, source):
+            return None
+        self._require(survey.problem(target, source, self.old.name))
+        if survey.has_to_rewind(target, source):
+            self._require_tablespaces(target, source)
+            if not os.access(os.path.dirname(self.directory.path), os.W_OK):
+                raise RejoinError(f"this account may not make a folder beside {self.directory.path} for the files of this host: run this as root (become)")
+        if self.server.configuration() is None:
+            raise RejoinError(f"there is no {CONFIGURATION} in {self.directory.path}, and neither {self.directory.file('postmaster.opts')} nor start_command "
+                              "names its config_file: have start_command name it, as pg_ctl start -o '-c config_file=...' does")
+        self._require_own_configuration()
+        self._require_settings(primary, self._auto_settings())
+        self._require_right_way(source)
+        return target, source
+
+    def _target(self) -> survey.Target:
+        directory = self.directory
+        control, folder = directory.control(), directory.file("pg_tblspc")
+        return survey.Target(f"the server in {directory.path}", control.system_identifier, directory.version(), control.timeline, control.has_hints,
+                             directory.is_standby(), directory.receives(), frozenset(os.listdir(folder)) if os.path.isdir(folder) else frozenset())
+
+    def _source(self, primary: Connection) -> survey.Source:
+        facts = identity(primary)
+        return survey.Source(
+            server_name(self.primary), facts["system_identifier"], str(facts["version_number"] // 10000), int(primary.value(TIMELINE), 16),
+            bool(self._streaming(primary)), is_read_only(primary), self.primary.user,
+            [function for function in survey.FUNCTIONS if primary.value(LACKED, (function,))], dict(primary.rows(TABLESPACES)))
+
+    def _require_tablespaces(self, target: survey.Target, source: survey.Source) -> None:
+        """One that was made since the two parted is made here at the same place, and pg_rewind makes no folder for it."""
+        for oid, place in source.tablespaces.items():
+            if oid not in target.tablespaces and not (os.path.isdir(place) and not os.listdir(place)):
+                raise RejoinError(f"the primary has a tablespace at {place}, which {target.named} has not: make an empty folder there that the server's "
+                                  "account owns")
+
+    def _require_own_configuration(self) -> None:
+        named = self._setting("data_directory")
+        if os.path.realpath(named) != self.directory.path:
+            raise RejoinError(f"{self.server.configuration()} is of the server in {named}, not of that in {self.directory.path}: correct data_directory, or "
+                              "have start_command name its config_file")
+
+    def _require_settings(self, primary: Connection, removed: Collection[str]) -> None:
+        values = {name: self._setting(name) for name in (*survey.RECOVERY_TARGETS, "primary_slot_name")}
+        self._require(survey.problem_of_settings(values, removed, self._is_free(primary, values["primary_slot_name"])))
+
+    def _require_right_way(self, source: survey.Source) -> None:
+        try:
+            system_identifier, timeline = identify(self._conninfo(), self.server.account(), environment(os.stat(self.directory.path).st_uid))
+        except PostgresqlError as error:
+            raise RejoinError(f"primary_conninfo reaches no server to stream from, as the account of {self.old.name} tries it: {error}. Correct it, the "
+                              "primary's pg_hba.conf, or the account's password file") from error
+        if (system_identifier, timeline) != (source.system_identifier, source.timeline):
+            raise RejoinError(f"primary_conninfo reaches the server with the system identifier {system_identifier} on timeline {timeline}, and {source.named} has "
+                              f"{source.system_identifier} and is on {source.timeline}: give the way to that one")
+
+    def _require(self, problem: str | None) -> None:
+        if problem:
+            raise RejoinError(problem)
+
+    def _setting(self, name: str) -> str:
+        try:
+            return self.server.setting(name)
+        except ProgramFailed as error:
+            raise RejoinError(f"the configuration {self.server.configuration()} cannot be read: {error}") from error
+
+    @staticmethod
+    def _is_free(primary: Connection, slot: str) -> bool:
+        return bool(slot) and primary.value(FREE_SLOT, (slot,))
+
+    def _streaming(self, primary: Connection) -> set[int]:
+        """The processes of the primary that send the log to a standby of this name. Each session has one of its own."""
+        return {row[0] for row in primary.rows(STREAMS, (self.old.name,))}
+
+    # -- stopped, rewound
+
+    @contextlib.contextmanager
+    def _log_kept(self) -> Iterator[None]:
+        """The checkpoint with which it shuts down would remove the part of its log that pg_rewind reads, back to the last checkpoint that both have."""
+        server = self.directory.server()
+        if server is None:
+            yield
+            return
+        before = self._read_auto()
+        self._write(AUTO, f"{before}{KEEP_LOG}\n")
+        try:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(server, signal.SIGHUP)
+            self.clock.sleep(TAKEN_SECONDS)
+            yield
+        finally:
+            self._write(AUTO, before)
 
     def _stop(self) -> None:
-        if not self._is_running():
+        if self.directory.server() is None:
             return
-        self._keep_its_log()
         self._run(self.old.stop_command, "stop")
-        if not wait_for(lambda: not self._is_running(), self.timeout, PAUSE_SECONDS, self.clock.steady, self.clock.sleep):
+        if not wait_for(lambda: self.directory.server() is None, self.timeout, PAUSE_SECONDS, self.clock.steady, self.clock.sleep):
             raise RejoinError(f"{self.old.name} still runs {self.timeout:g} s after it was told to stop: end it, then run this again")
 
-    def _keep_its_log(self) -> None:
-        """The checkpoint with which it shuts down would remove the part of its log that pg_rewind reads, back to the last checkpoint that both have."""
-        self._write(AUTO, f"{self._read(AUTO)}{KEEP_LOG}\n")
-        with open(self._path(PID), encoding="ascii") as file:
-            os.kill(int(file.readline()), signal.SIGHUP)
-        self.clock.sleep(TAKEN_SECONDS)
-
-    def _is_running(self) -> bool:
-        """By its own lock file, if that names a process that lives."""
+    def _rewind(self, primary: Connection, lock: int) -> str:
         try:
-            with open(self._path(PID), encoding="ascii") as file:
-                os.kill(int(file.readline()), 0)
-        except (FileNotFoundError, ProcessLookupError, ValueError):
-            return False
-        except PermissionError:
-            return True
-        return True
+            restore_command = self.server.setting("restore_command")
+            if self.directory.control().state not in SHUT_DOWN:
+                self.server.recover(lock)
+            self._write(STANDBY, "")
+        except ProgramFailed as error:
+            raise RejoinError(f"{self.old.name} crashed, and cannot be recovered to be rewound: {error}. Make it anew with pg_basebackup") from error
+        self.files.bar()
+        if self.directory.server() is not None:
+            self.files.unbar()
+            raise RejoinError(f"{self.old.name} was started by somebody else after it was stopped: have its service manager leave it stopped")
+        try:
+            self.files.set_aside([*(row[0] for row in primary.rows("SELECT pg_ls_dir('.', true, false)")), CONFIGURATION])
+            self._write(CONFIGURATION, stub(restore_command))
+            self._try_rewind(lock)
+            return self.server.rewind(self.primary, lock)
+        except ProgramFailed as error:
+            raise RejoinError(f"{error}. {self.old.name} is stopped, its data are rewound in part, and PostgreSQL starts no server from them (permissions of "
+                              f"{self.directory.path}). Remove the cause and run this again, or make it anew with pg_basebackup") from error
+        except OSError:
+            self.files.unbar()
+            raise
+        finally:
+            if self.files.are_set_aside():
+                self.files.put_back()
 
-    def _rewind(self) -> str:
-        source = self.primary.conninfo(self.primary.maintenance_database)
-        return self._program([self.old.pg_rewind, f"--target-pgdata={self.old.data_directory}", f"--source-server={source}"])
+    def _try_rewind(self, lock: int) -> None:
+        try:
+            self.server.rewind(self.primary, lock, "--dry-run")
+        except ProgramFailed as error:
+            self.files.unbar()
+            raise RejoinError(f"{error}. {self.old.name} is stopped, and its data are as they were. Remove the cause and run this again, or make it anew with "
+                              "pg_basebackup") from error
 
-    def _follow(self) -> None:
-        lines = [line for line in self._read(AUTO).splitlines(keepends=True) if not ((entry := ENTRY.match(line)) and entry["name"] in OWN)]
-        conninfo = f"{self.old.primary_conninfo} application_name={self.old.name}"
-        self._write(AUTO, "".join(lines) + f"primary_conninfo = {literal(conninfo).strip()}\n")
-        self._write(SIGNAL, "")
+    # -- told whom to follow, started
 
-    def _program(self, argv: Sequence[str]) -> str:
-        """Run one of PostgreSQL's programs as the owner of the data, as it insists on."""
-        owner = os.stat(self.old.data_directory)
-        as_owner = {"user": owner.st_uid, "group": owner.st_gid, "extra_groups": []} if os.geteuid() == 0 and owner.st_uid else {}
-        done = subprocess.run(argv, env=self.primary.environment(), cwd="/", stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, **as_owner)
-        said = (done.stdout + done.stderr).strip()[-MESSAGE_BYTES:]
-        if done.returncode:
-            raise RejoinError(f"pg_rewind ended with {done.returncode}: {said}. {self.old.name} is stopped. Remove the cause and run this again, "
-                              "or make it anew with pg_basebackup")
-        return said
+    def _follow(self, primary: Connection) -> None:
+        gone = REMOVED if self._is_free(primary, self._setting("primary_slot_name")) else (*REMOVED, "primary_slot_name")
+        lines = [line for line in self._read_auto().splitlines(keepends=True) if not ((entry := ENTRY.match(line)) and entry["name"].lower() in gone)]
+        self._write(AUTO, "".join(lines) + f"primary_conninfo = {quoted(self._conninfo())}\n")
+        self._write(STANDBY, "")
+        self._require_settings(primary, ())
+        self.files.unbar()
+
+    def _conninfo(self) -> str:
+        return conninfo_with(self.old.primary_conninfo, application_name=self.old.name)
+
+    def _auto_settings(self) -> set[str]:
+        return {entry["name"].lower() for line in self._read_auto().splitlines() if (entry := ENTRY.match(line))}
+
+    def _read_auto(self) -> str:
+        """postgresql.auto.conf, without what a run that was killed has left in it."""
+        try:
+            with open(self.directory.file(AUTO), encoding="utf-8", errors="surrogateescape") as file:
+                lines = [line for line in file.read().splitlines() if line != KEEP_LOG]
+        except FileNotFoundError:
+            lines = []
+        return "".join(f"{line}\n" for line in lines)
 
     def _run(self, argv: Sequence[str], what: str) -> None:
-        done = subprocess.run(list(argv), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
-        if done.returncode:
-            raise RejoinError(f"{what}_command ended with {done.returncode}: {done.stdout.strip()[-MESSAGE_BYTES:]}")
-
-    def _path(self, name: str) -> str:
-        return os.path.join(self.old.data_directory, name)
-
-    def _read(self, name: str) -> str:
-        with open(self._path(name), encoding="utf-8") as file:
-            return file.read()
+        """What it starts may go on with its output: into a file, so that nobody waits for its end."""
+        with tempfile.TemporaryFile() as said:
+            done = subprocess.run(list(argv), stdin=subprocess.DEVNULL, stdout=said, stderr=subprocess.STDOUT, check=False)
+            if done.returncode:
+                said.seek(0)
+                text = said.read().decode("utf-8", "replace").strip()[-MESSAGE_BYTES:]
+                raise RejoinError(f"{what}_command ended with {done.returncode}: {text}")
 
     def _write(self, name: str, text: str) -> None:
-        owner = os.stat(self.old.data_directory)
-        replace(self._path(name), text.encode("utf-8"), 0o600, (owner.st_uid, owner.st_gid))
+        owner = os.stat(self.directory.path)
+        replace(self.directory.file(name), text.encode("utf-8", "surrogateescape"), 0o600, (owner.st_uid, owner.st_gid))

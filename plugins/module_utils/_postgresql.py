@@ -18,11 +18,13 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._database_error i
 
 try:
     import psycopg
+    import psycopg.conninfo
 except ImportError:
     psycopg = None
 
 try:
     import psycopg2
+    import psycopg2.extensions
 except ImportError:
     psycopg2 = None
 
@@ -191,6 +193,32 @@ def _open(login: Login, name: str) -> Connection:
         reason = _one_line(str(error))
         raise PostgresqlError(f"no session with database {name} on {server_name(login)} as {login.user}: {reason}", _sqlstate(error)) from error
     return Connection(driver, raw, name)
+
+
+def conninfo_with(conninfo: str, **keywords: str) -> str:
+    """A connection string, written as keywords or as a URI, with these in it as well; PostgresqlError when libpq cannot read it."""
+    driver = _driver()
+    make = driver.conninfo.make_conninfo if driver is psycopg else driver.extensions.make_dsn
+    try:
+        return make(conninfo, **keywords)
+    except driver.Error as error:
+        raise PostgresqlError(f"no connection string of libpq: {_one_line(str(error))}") from error
+
+
+def identify_system(conninfo: str) -> tuple[str, int]:
+    """What the server that a standby would receive its log from says of itself: system identifier and timeline. PostgresqlError says why there is no answer."""
+    driver = _driver()
+    try:
+        raw = driver.connect(conninfo, replication="true", connect_timeout=str(CONNECT_SECONDS))
+        raw.autocommit = True
+        cursor = raw.cursor()
+        cursor.execute("IDENTIFY_SYSTEM")
+        system_identifier, timeline = cursor.fetchone()[:2]
+        raw.close()
+    except driver.Error as error:
+        raise PostgresqlError(_one_line(str(error)), _sqlstate(error)) from error
+    # A session without a database has no encoding of its own: psycopg 3 gives bytes.
+    return system_identifier.decode("ascii") if isinstance(system_identifier, bytes) else system_identifier, int(timeline)
 
 
 def server_name(login: Login) -> str:

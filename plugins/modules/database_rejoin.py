@@ -11,8 +11,12 @@ short_description: Have an old PostgreSQL primary follow the new one
 version_added: 0.2.0
 author: The alwayson.upgrade maintainers (@alwayson)
 description:
-  - Stops the old primary, rewinds it with C(pg_rewind) to where the two servers parted, puts its own configuration back, has it follow the new primary, starts
-    it, and waits until the new primary says that it streams. Nothing else counts as a proof.
+  - Stops the old primary, rewinds it with C(pg_rewind) to where the two servers parted, has it follow the new primary, starts it, and waits until the new
+    primary says that it streams. Nothing else counts as a proof.
+  - Both servers are looked at before anything is stopped. It refuses when the server in O(data_directory) is the primary, or newer than O(login_host), or no
+    old primary of it, and when O(primary_conninfo) does not reach that primary.
+  - Whatever in the data directory belongs to the host stays as it is, such as configuration, certificates, server logs. The configuration may be elsewhere, too.
+  - A server that crashed is recovered first. When it fails, no server starts from data that are rewound in part, and the next run goes on.
   - Nothing is changed when it follows already.
   - Run it on the host of the old primary. O(login_host) is the new one.
 extends_documentation_fragment:
@@ -44,13 +48,14 @@ options:
     elements: str
     required: true
   start_command:
-    description: What starts it, as a list of words.
+    description: What starts it, as a list of words. If they name its C(config_file), that is used when it is not running.
     type: list
     elements: str
     required: true
   primary_conninfo:
     description:
-      - How it reaches the new primary to stream from it, as libpq writes it, without C(application_name).
+      - How it reaches the new primary to stream from it, as keywords or a URI of libpq, without C(application_name).
+      - It is tried before anything is stopped, from this host, by the account that owns the data directory.
       - Keep the password out of it, in V(~/.pgpass) of the server's account.
     type: str
     required: true
@@ -62,7 +67,7 @@ notes:
   - The servers need C(data_checksums) or C(wal_log_hints=on).
   - The login role needs C(pg_monitor) and C(pg_checkpoint), and the right to execute C(pg_ls_dir), C(pg_stat_file) and both forms of C(pg_read_binary_file),
     as PostgreSQL's documentation of C(pg_rewind) says.
-  - Run it as root, or as the owner of the data directory.
+  - Run it as root, or as the owner of the data directory if that may make a folder beside it.
 seealso:
   - module: alwayson.upgrade.database_switchover
 """
@@ -91,12 +96,13 @@ said:
   sample: "pg_rewind: Done!"
 """
 
-import os
-
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _fence
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_rejoin import OldPrimary, Rejoin, RejoinError
-from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import LOGIN_ARGUMENTS, LOGIN_EXCLUSIVE, Login, PostgresqlError
+from ansible_collections.alwayson.upgrade.plugins.module_utils._data_directory import DataDirectoryError
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_error import DatabaseError
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_rejoin import OldPrimary, Rejoin
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import LOGIN_ARGUMENTS, LOGIN_EXCLUSIVE, Login
+from ansible_collections.alwayson.upgrade.plugins.module_utils._small_file import SmallFileError
 
 ARGUMENTS = {
     "name": {"type": "str", "required": True},
@@ -104,7 +110,7 @@ ARGUMENTS = {
     "bin_dir": {"type": "path", "required": True},
     "stop_command": {"type": "list", "elements": "str", "required": True},
     "start_command": {"type": "list", "elements": "str", "required": True},
-    "primary_conninfo": {"type": "str", "required": True},
+    "primary_conninfo": {"type": "str", "required": True, "no_log": True},
     "timeout": {"type": "float", "default": 60},
 }
 
@@ -114,7 +120,7 @@ def main() -> None:
     try:
         with _fence.admitted(module.params["fence"], module.check_mode):
             changed, said = rejoin(module.params, module.check_mode)
-    except (RejoinError, PostgresqlError, OSError, _fence.FenceError) as error:
+    except (DatabaseError, DataDirectoryError, SmallFileError, OSError, _fence.FenceError) as error:
         module.fail_json(msg=str(error))
     module.exit_json(changed=changed, said=said)
 
@@ -124,13 +130,11 @@ def rejoin(options: dict, check_mode: bool) -> tuple[bool, str]:
     old = OldPrimary(
         name=options["name"],
         data_directory=options["data_directory"],
-        pg_rewind=os.path.join(options["bin_dir"], "pg_rewind"),
+        bin_dir=options["bin_dir"],
         stop_command=options["stop_command"],
         start_command=options["start_command"],
         primary_conninfo=options["primary_conninfo"],
     )
-    if not os.access(old.pg_rewind, os.X_OK):
-        raise RejoinError(f"there is no program {old.pg_rewind}: give the folder of PostgreSQL's programs as bin_dir")
     task = Rejoin(old, Login.of(options), options["timeout"])
     if not task.is_needed():
         return False, ""

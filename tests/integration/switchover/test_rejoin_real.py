@@ -5,14 +5,17 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 import pytest
 from fleet import postgresctl
-from fleet.postgres import OWNER, REPLICATOR
+from fleet.postgres import NOBODY, OWNER, REPLICATOR, running
 from integration.by_ansible import ansible
 from integration.switchover.pair import Load, Loading, Pair, lost
 
@@ -64,3 +67,75 @@ def test_a_primary_that_is_none_is_named(pair):
     assert status == 2 and "is no data directory of PostgreSQL" in result["msg"]
     status, result, _shown = ansible("database_rejoin", **arguments(pair, "db2", "db1"))
     assert (status, result["changed"]) == (0, False)
+
+
+def test_the_new_primary_is_not_stopped_by_mistake(pair):
+    assert pair.switchover().bring_about().changed
+    # On its own host; and with the address of the old one.
+    for wrong in (arguments(pair, "db1", "db2") | {key: value for key, value in arguments(pair, "db2", "db1").items() if not key.startswith(("login", "name", "pri"))},
+                  arguments(pair, "db2", "db1")):
+        status, result, _shown = ansible("database_rejoin", **wrong)
+        assert status == 2 and ("is the primary itself" in result["msg"] or "was relieved" in result["msg"]), result
+    # A way to stream that leads elsewhere is noticed before the old one is stopped.
+    wrong = arguments(pair, "db1", "db2")
+    wrong["primary_conninfo"] = arguments(pair, "db2", "db1")["primary_conninfo"]
+    status, result, _shown = ansible("database_rejoin", **wrong)
+    assert status == 2 and "primary_conninfo reaches the server with the system identifier" in result["msg"], result
+    assert running(pair.servers["db1"].directory) and not pair.value("db2", "SELECT pg_is_in_recovery()")
+
+
+def in_debians_layout(server) -> Path:
+    """What a server has on Debian, and a host's own files in the data directory: its configuration elsewhere, which its command line names."""
+    etc = server.directory / "etc"
+    etc.mkdir()
+    for name in ("postgresql.conf", "pg_hba.conf", "pg_ident.conf"):
+        (server.data / name).rename(etc / name)
+    with open(etc / "postgresql.conf", "a", encoding="utf-8") as file:
+        file.write(f"data_directory = '{server.data}'\nhba_file = '{etc}/pg_hba.conf'\nident_file = '{etc}/pg_ident.conf'\ninclude_dir '{server.data}/own.d'\n")
+    (server.data / "own.d").mkdir()
+    (server.data / "own.d" / "host.conf").write_bytes("# gr\u00fcn\nwork_mem = '7MB'\n".encode("latin-1"))
+    (etc / "server.crt").write_text("certificate of this host\n")
+    (server.data / "server.crt").symlink_to(etc / "server.crt")
+    (server.data / "standby.signal").touch()
+    (server.data / "postmaster.opts").write_text(f'{server.binaries}/postgres "-D" "{server.data}" "-c" "config_file={etc}/postgresql.conf"\n')
+    postgresctl.write(server)
+    command = server.directory / postgresctl.COMMAND
+    started = json.loads(command.read_text())
+    command.write_text(json.dumps({**started, "argv": [*started["argv"], "-c", f"config_file={etc}/postgresql.conf"]}))
+    subprocess.run(["chown", "-Rh", f"{NOBODY}:{NOBODY}", str(server.directory)], check=os.geteuid() == 0)
+    return etc
+
+
+def test_a_fenced_server_that_crashed_is_rewound_with_the_files_of_its_host(pair):
+    one, two = pair.servers["db1"], pair.servers["db2"]
+    pair.be_synchronous()
+    pair.kill("db1")
+    with pair.node("db2").opened() as node:
+        node.configure("synchronous_standby_names", "")
+        node.promote()
+    (two.data / "server.crt").write_text("certificate of the other host\n")
+    subprocess.run(["chown", f"{NOBODY}:{NOBODY}", str(two.data / "server.crt")], check=os.geteuid() == 0)
+    in_debians_layout(one)
+    given = arguments(pair, "db1", "db2")
+
+    # A pg_rewind that does not get to its end.
+    broken = pair.folder / "bin"
+    broken.mkdir()
+    for program in one.binaries.iterdir():
+        (broken / program.name).symlink_to(program)
+    (broken / "pg_rewind").unlink()
+    (broken / "pg_rewind").write_text(f'#!/bin/sh\ncase "$*" in *--dry-run*) exit 0;; esac\nrm {one.data}/base/1/PG_VERSION\necho no space left; exit 1\n')
+    (broken / "pg_rewind").chmod(0o755)
+    status, result, _shown = ansible("database_rejoin", **{**given, "bin_dir": str(broken)})
+    assert status == 2 and "no space left" in result["msg"] and "PostgreSQL starts no server from them" in result["msg"], result
+    subprocess.run(given["start_command"], check=True)
+    shutil.rmtree(broken)
+
+    status, result, _shown = ansible("database_rejoin", **given)
+    assert status == 0 and "Done!" in result["said"], result
+    assert "invalid permissions" in one.log.read_text()
+    assert (one.data / "server.crt").is_symlink() and (one.data / "server.crt").read_text() == "certificate of this host\n"
+    assert pair.value("db1", "SELECT pg_is_in_recovery() AND current_setting('work_mem') = '7MB'")
+    assert not (one.data / "postgresql.conf").exists() and not Path(f"{one.data}.rejoin").exists()
+    assert one.data.stat().st_mode & 0o777 == 0o700
+    pair.wait_streaming("db2")
