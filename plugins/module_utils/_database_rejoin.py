@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """An old primary becomes a standby of the new one: stopped, rewound to where the two parted, told whom to follow, started, and seen to stream.
 
-Both servers are looked at before anything is stopped. What ``pg_rewind`` says of itself proves nothing: right after a promotion it finds no rewind to be required,
-with status 0, and the standby never streams. So the new primary writes a checkpoint first, and only its own list of replicas counts.
+Both servers are looked at before anything is stopped. What ``pg_rewind`` says of itself proves nothing: right after a promotion it finds no rewind to be
+required, with status 0, and the standby never streams. So the new primary writes a checkpoint first, and only its own list of replicas counts.
 While data are rewound they are of neither server: PostgreSQL starts no server from them then, see `HostFiles.bar`, and the next run goes on.
 Source: PostgreSQL's documentation of ``pg_rewind``.
 """
@@ -158,8 +158,8 @@ class Rejoin:
             raise RejoinError(f"primary_conninfo reaches no server to stream from, as the account of {self.old.name} tries it: {error}. Correct it, the "
                               "primary's pg_hba.conf, or the account's password file") from error
         if (system_identifier, timeline) != (source.system_identifier, source.timeline):
-            raise RejoinError(f"primary_conninfo reaches the server with the system identifier {system_identifier} on timeline {timeline}, and {source.named} has "
-                              f"{source.system_identifier} and is on {source.timeline}: give the way to that one")
+            raise RejoinError(f"primary_conninfo reaches the server with the system identifier {system_identifier} on timeline {timeline}, and {source.named} "
+                              f"has {source.system_identifier} and is on {source.timeline}: give the way to that one")
 
     def _require(self, problem: str | None) -> None:
         if problem:

@@ -75,8 +75,8 @@ def problem(target: Target, source: Source, name: str) -> str | None:
         return (f"{target.named} is on timeline {target.timeline}, and {source.named} on {source.timeline}: the one that is to follow is the newer primary. "
                 "Run this on the host of the old primary, with the address of the new one as login_host")
     if target.timeline == source.timeline and not target.is_standby:
-        return (f"{target.named} is on timeline {target.timeline}, as {source.named} is, and is no standby: it is the primary itself, or took writes beside it. "
-                "Run this on the host of the old primary. If this is the old primary, make it anew with pg_basebackup")
+        return (f"{target.named} is on timeline {target.timeline}, as {source.named} is, and is no standby: it is the primary itself, or took writes beside "
+                "it. Run this on the host of the old primary. If this is the old primary, make it anew with pg_basebackup")
     if target.receives:
         return (f"{target.named} is a standby that receives the log already, not as {name} from {source.named}: correct name or data_directory. "
                 "If it is to follow another server, stop it first")

@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The entries of a PostgreSQL data directory that belong to the host: set aside while ``pg_rewind`` copies those of another host, and put back.
 
-``pg_rewind`` makes the whole directory like the one of its source, configuration, certificates and server logs too, and deletes what the source has not. Only the
-entries of `OF_POSTGRESQL` are data. All others are the host's, whatever they are called: nobody has to know what a configuration includes.
+``pg_rewind`` makes the whole directory like the one of its source, configuration, certificates and server logs too, and deletes what the source has not.
+Only the entries of `OF_POSTGRESQL` are data. All others are the host's, whatever they are called: nobody has to know what a configuration includes.
 Source: PostgreSQL's documentation, "Database File Layout", and of ``pg_rewind``.
 """
 

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The alwayson.upgrade maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where a standby of this host would receive the log from: asked as the standby will, by the same account, with the same password file and connection string."""
+"""Where a standby of this host would receive the log from: asked as the standby will, by the same account, with its password file and connection string."""
 
 from __future__ import annotations
 

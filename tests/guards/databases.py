@@ -26,6 +26,14 @@ DATABASES = (
         (f"{PLAN}/refusals.py", "        *tool_refusals(service, observed, plan),\n", ""),)),
     Guard("hooks, way back", "the hooks of an upgrade run in a rollback", ("tests/unit/plugin_utils/test_hooks.py",), (
         (f"{PLAN}/hooks.py", 'FORWARD = ("install", "upgrade", "patch")', "FORWARD = DIRECTIONS"),)),
+    Guard("rejoin, the wrong host", "the new primary is stopped to follow itself", ("tests/unit/module_utils/test_database_rejoin_survey.py",), (
+        (f"{CORE}/_database_rejoin_survey.py", "    if target.timeline == source.timeline and not target.is_standby:\n", "    if False:\n"),)),
+    Guard("rejoin, files of the host", "pg_rewind replaces the files of the host", ("tests/unit/module_utils/test_host_files.py",), (
+        (f"{CORE}/_host_files.py", '        own = _of_the_host(os.listdir(self.path))\n', '        own = []\n'),)),
+    Guard("rejoin, barred", "a server starts from data that are rewound in part", ("tests/unit/module_utils/test_host_files.py",), (
+        (f"{CORE}/_host_files.py", "OTHERS_MAY_ENTER = 0o001", "OTHERS_MAY_ENTER = 0"),)),
+    Guard("rejoin, two at once", "two runs rewind one data directory", ("tests/unit/module_utils/test_stopped_server.py",), (
+        (f"{CORE}/_data_directory.py", "                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)\n", "                pass\n"),)),
     Guard("login role", "a role without the privileges goes on to the backups", ("tests/unit/plugin_utils/test_plan.py",), (
         (f"{PLAN}/refusals.py", "        *_missing_privileges(observed),\n", ""),)),
     Guard("switchover, two at once", "a second run gets the lock of the first", (LOCK,), (
