@@ -13,6 +13,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any, Optional, Sequence
 
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_locks import require_only_runner
 from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_step import COMMAND, PHASES, TRANSACTION, Step
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import Connection
 
@@ -160,7 +161,8 @@ def lock_progress(database: Connection, step: Step) -> Optional[dict]:
 
 
 def keep_progress(database: Connection, step: Step, progress: dict[str, Any]) -> None:
-    """Write a step's progress in the open transaction."""
+    """Write a step's progress in the open transaction; MigrationError when the lock of the session is lost."""
+    require_only_runner(database)
     database.run(KEEP_PROGRESS, (json.dumps(progress), *step.key))
 
 
@@ -170,7 +172,8 @@ def keep_error(database: Connection, step: Step, error: str) -> None:
 
 
 def finish(database: Connection, step: Step) -> bool:
-    """Mark a claimed or begun step as applied. False when its row is gone or changed."""
+    """Mark a claimed or begun step as applied. False when its row is gone or changed. MigrationError when the lock of the session is lost."""
+    require_only_runner(database)
     return bool(database.value(FINISH, (APPLIED, *step.key, BEGUN)))
 
 

@@ -11,7 +11,7 @@ import time
 from typing import Callable
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_error import DatabaseError
-from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_attempts import Locks
+from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_attempts import Locks, MigrationError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import Connection, PostgresqlError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._sql_script import LockWish
 
@@ -25,8 +25,21 @@ DEADLOCK = "40P01"
 WORTH_ANOTHER_ATTEMPT = ("55P03", DEADLOCK, "40001")
 # A dead client's session, and its locks, end within this time.
 CLIENT_CHECK = "1s"
+# A step leaves nothing to the next one, but for the lock of the session: DISCARD ALL would release it.
+AS_OPENED = """
+RESET SESSION AUTHORIZATION; RESET ALL; CLOSE ALL; UNLISTEN *; DEALLOCATE ALL; DISCARD PLANS; DISCARD SEQUENCES; DISCARD TEMP;
+"""
+# The session holds the lock for as long as it lasts, so whatever the server, the database or the role says, no time ends it; and a firewall sees it alive.
+ENVIRONMENT = """
+SELECT set_config(name, CASE WHEN name LIKE 'tcp%' THEN '60' ELSE '0' END, false) FROM pg_catalog.pg_settings
+ WHERE name IN ('statement_timeout', 'idle_session_timeout', 'idle_in_transaction_session_timeout', 'transaction_timeout', 'tcp_keepalives_idle')
+"""
 NOTHING = LockWish(frozenset(), frozenset())
 
+HOLDS = """
+SELECT count(*) > 0 FROM pg_catalog.pg_locks
+ WHERE locktype = 'advisory' AND granted AND objsubid = 1 AND pid = pg_backend_pid() AND classid::bigint = %s AND objid::bigint = %s
+"""
 RUNNER = """
 SELECT l.pid, coalesce(a.usename, '?'), coalesce(host(a.client_addr), 'local'),
        coalesce(to_char(a.backend_start AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS'), '?')
@@ -41,7 +54,7 @@ SELECT DISTINCT ON (a.pid) a.pid, a.usename, coalesce(nullif(a.application_name,
   FROM pg_locks AS l JOIN pg_stat_activity AS a USING (pid) JOIN pg_class AS c ON c.oid = l.relation
  WHERE l.locktype = 'relation' AND l.granted AND a.pid <> pg_backend_pid() AND a.xact_start < clock_timestamp() - %s * interval '1 millisecond'
    AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
-   AND (c.relname = ANY(%s::text[]) OR (c.relname = ANY(%s::text[]) AND l.mode NOT IN ('AccessShareLock', 'RowShareLock')))
+   AND (c.relname = ANY(%s::name[]) OR (c.relname = ANY(%s::name[]) AND l.mode NOT IN ('AccessShareLock', 'RowShareLock')))
  ORDER BY a.pid, c.relname
 """
 
@@ -78,8 +91,8 @@ def transaction(database: Connection, lock_timeout_ms: int):
 
 
 def settle(database: Connection) -> None:
-    """A session as it was opened, whatever a step did to it, with the client watched where the server can do that."""
-    database.run("RESET SESSION AUTHORIZATION; RESET ALL")
+    """A session as it was opened, whatever a step did to it, which no time ends, with the client watched where the server can do that."""
+    database.run(AS_OPENED + ENVIRONMENT)
     if database.server_version >= 140000:
         # Some systems cannot watch a connection; the server then refuses the setting.
         with contextlib.suppress(PostgresqlError):
@@ -91,11 +104,20 @@ def become_only_runner(
 ) -> None:
     """Take the session's lock on migrating its database, which ends with the session; PostgresqlError names the runner that keeps it too long."""
     give_up = clock() + wait_seconds
+    settle(database)
     # The form that waits in the server could meet an index that is being built concurrently, and both would wait for ever.
     while not database.value("SELECT pg_try_advisory_lock(%s)", (RUNNER_KEY,)):
         if clock() >= give_up:
             raise PostgresqlError(f"another runner migrates this database, still after {wait_seconds:g} s: {_runner(database)}; wait for it, run this again")
         sleep(POLL_SECONDS)
+
+
+def require_only_runner(database: Connection) -> None:
+    """MigrationError unless the session still has the lock on migrating its database."""
+    if not database.value(HOLDS, _key()):
+        raise MigrationError(f"the lock that keeps other runners out of database {database.database} is not held any more: a step has released it "
+                             "(pg_advisory_unlock_all, DISCARD ALL), or a pooler has changed the session. Nothing more is recorded: look which step did it, "
+                             "then run this again")
 
 
 def old_holders(database: Connection, wish: LockWish) -> list[str]:
@@ -107,6 +129,11 @@ def old_holders(database: Connection, wish: LockWish) -> list[str]:
 
 
 def _runner(database: Connection) -> str:
-    key = RUNNER_KEY & 0xFFFFFFFFFFFFFFFF
-    rows = database.rows(RUNNER, (key >> 32, key & 0xFFFFFFFF))
+    rows = database.rows(RUNNER, _key())
     return "; ".join(f"process {pid} of the server ({user} from {address}, since {since} UTC)" for pid, user, address, since in rows) or "it has just ended"
+
+
+def _key() -> tuple[int, int]:
+    """The runners' key as pg_locks shows it: the two halves of 64 bits."""
+    key = RUNNER_KEY & 0xFFFFFFFFFFFFFFFF
+    return key >> 32, key & 0xFFFFFFFF

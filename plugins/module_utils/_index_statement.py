@@ -5,10 +5,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Optional
 
-from ansible_collections.alwayson.upgrade.plugins.module_utils._sql_script import Token, statements, tokens
+from ansible_collections.alwayson.upgrade.plugins.module_utils._sql_script import Token, folded, statements, tokens
 
 FORMS = "CREATE [UNIQUE] INDEX CONCURRENTLY name ON table ..., DROP INDEX CONCURRENTLY name, REINDEX {INDEX | TABLE} CONCURRENTLY name"
 
@@ -17,13 +17,18 @@ FORMS = "CREATE [UNIQUE] INDEX CONCURRENTLY name ON table ..., DROP INDEX CONCUR
 class IndexStatement:
     """`verb` is CREATE, DROP or REINDEX. Paths are names as the catalog spells them, the schema first if there is one; () where there is none.
 
-    `is_tolerant`: it says IF [NOT] EXISTS.
+    `is_tolerant`: it says IF [NOT] EXISTS. `properties`: of CREATE, what stands before and behind the name of the table and says what the index is like.
     """
 
     verb: str
     index: tuple
     table: tuple = ()
     is_tolerant: bool = False
+    properties: tuple[str, str] = field(default=("", ""), compare=False)
+
+    def on(self, table: str) -> str:
+        """The statement that builds such an index on another table, named by its SQL text, in a transaction."""
+        return f"CREATE {self.properties[0]} INDEX ON {table} {self.properties[1]}"
 
 
 def index_objection(script: str) -> Optional[str]:
@@ -37,8 +42,8 @@ def index_statement(script: str) -> Optional[IndexStatement]:
     """The index statement that a script is, None when it is none."""
     reader = _Reader([token for token in tokens(script) if token.text != ";"])
     if reader.take("CREATE"):
-        reader.take("UNIQUE")
-        return _create(reader) if reader.take("INDEX", "CONCURRENTLY") else None
+        unique = "UNIQUE" if reader.take("UNIQUE") else ""
+        return _create(reader, script, unique) if reader.take("INDEX", "CONCURRENTLY") else None
     if reader.take("DROP", "INDEX", "CONCURRENTLY"):
         is_tolerant, path = reader.take("IF", "EXISTS"), reader.path()
         reader.take("RESTRICT")
@@ -48,7 +53,7 @@ def index_statement(script: str) -> Optional[IndexStatement]:
     return None
 
 
-def _create(reader: _Reader) -> Optional[IndexStatement]:
+def _create(reader: _Reader, script: str, unique: str) -> Optional[IndexStatement]:
     is_tolerant = reader.take("IF", "NOT", "EXISTS")
     # Without a name, the next word is ON: there is no telling which index it was, after a crash.
     index = () if reader.take("ON") else reader.path()
@@ -56,7 +61,7 @@ def _create(reader: _Reader) -> Optional[IndexStatement]:
         return None
     reader.take("ONLY")
     table = reader.path()
-    return IndexStatement("CREATE", index, table, is_tolerant) if table else None
+    return IndexStatement("CREATE", index, table, is_tolerant, (unique, script[reader.end:].rstrip().rstrip(";"))) if table else None
 
 
 def _reindex(reader: _Reader) -> Optional[IndexStatement]:
@@ -82,6 +87,12 @@ class _Reader:
     def is_at_end(self) -> bool:
         return self._at >= len(self._found)
 
+    @property
+    def end(self) -> int:
+        """Where the token ends that was read last."""
+        token = self._found[self._at - 1]
+        return token.at + len(token.text)
+
     def next(self) -> Token:
         self._at += 1
         return self._found[self._at - 1]
@@ -99,7 +110,7 @@ class _Reader:
         parts = []
         while not self.is_at_end and self._found[self._at].kind in ("word", "name"):
             token = self.next()
-            parts.append(token.text[1:-1].replace('""', '"') if token.kind == "name" else token.text.lower())
+            parts.append(token.text[1:-1].replace('""', '"') if token.kind == "name" else folded(token.text))
             if not self.take("."):
                 break
         return tuple(parts)

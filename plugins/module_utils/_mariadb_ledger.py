@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, Optional
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_ledger import APPLIED, BEGUN, LedgerError, Row
 from ansible_collections.alwayson.upgrade.plugins.module_utils._mariadb import Connection
+from ansible_collections.alwayson.upgrade.plugins.module_utils._mariadb_locks import require_only_runner
 from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_step import STATEMENT, Step
 
 TABLE = "alwayson_migration"
@@ -126,7 +127,8 @@ def lock_progress(database: Connection, step: Step) -> Optional[dict]:
 
 
 def keep_progress(database: Connection, step: Step, progress: dict[str, Any]) -> None:
-    """Write a step's progress in the open transaction."""
+    """Write a step's progress in the open transaction; MigrationError when the lock of the session is lost."""
+    require_only_runner(database)
     database.run(KEEP_PROGRESS, (json.dumps(progress), *step.key))
 
 
@@ -141,5 +143,9 @@ def forget(database: Connection, step: Step) -> None:
 
 
 def finish(database: Connection, step: Step, more_attempts: int = 0) -> bool:
-    """Mark a claimed or begun step as applied, after so many attempts more than it was begun with. False when its row is gone or changed."""
+    """Mark a claimed or begun step as applied, after so many attempts more than it was begun with. False when its row is gone or changed.
+
+    MigrationError when the lock of the session is lost.
+    """
+    require_only_runner(database)
     return database.count(FINISH, (APPLIED, more_attempts, *step.key, BEGUN)) == 1

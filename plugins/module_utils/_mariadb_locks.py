@@ -16,8 +16,10 @@ import time
 from typing import Callable, Iterator, NamedTuple
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_error import DatabaseError
-from ansible_collections.alwayson.upgrade.plugins.module_utils._mariadb import DEADLOCK, LOCK_WAIT_TIMEOUT, Connection, Login, MariadbError, connect
-from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_attempts import Locks, Pace
+from ansible_collections.alwayson.upgrade.plugins.module_utils._mariadb import (
+    DEADLOCK, LOCK_WAIT_TIMEOUT, Connection, Login, MariadbError, connect, identifier,
+)
+from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_attempts import Locks, MigrationError, Pace
 
 # Record has changed since last read, query execution was interrupted.
 CHANGED, INTERRUPTED = 1020, 1317
@@ -28,9 +30,12 @@ IDLE_SECONDS, TOOL_SECONDS = 300, 86400
 # What a script means must not depend on the server it runs on. A second is the bound of a wait for a table when nobody watches any more.
 SETTINGS = f"""
 SET SESSION sql_mode = 'STRICT_TRANS_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION', lock_wait_timeout = 1,
-            max_statement_time = 0, foreign_key_checks = 1, unique_checks = 1, wait_timeout = {IDLE_SECONDS};
+            max_statement_time = 0, foreign_key_checks = 1, unique_checks = 1, wait_timeout = {IDLE_SECONDS},
+            idle_transaction_timeout = 0, idle_readonly_transaction_timeout = 0, idle_write_transaction_timeout = 0;
 SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED
 """
+# What a script has kept is not for the next one.
+VARIABLES = "SELECT VARIABLE_NAME FROM information_schema.USER_VARIABLES"
 IS_WAITING = "SELECT count(*) FROM information_schema.PROCESSLIST WHERE ID = %s AND STATE LIKE %s"
 WAITING_STATE = "Waiting for %lock"
 # Of transactions the server tells whole seconds only, and not which tables they use. Their times are the system's.
@@ -96,8 +101,12 @@ class Session(NamedTuple):
 
 @contextlib.contextmanager
 def open_session(login: Login, name: str) -> Iterator[Session]:
-    """A session and its watch, for the block."""
+    """A session and its watch, for the block. MariadbError when the server knows the session by another number: the watch would end somebody else's."""
     with connect(login, name) as database, contextlib.ExitStack() as own:
+        number = database.value("SELECT CONNECTION_ID()")
+        if number != database.id:
+            raise MariadbError(f"{login} is a proxy in front of database {name}: it says that this is connection {database.id}, the server that it is "
+                               f"{number}. Give the address and the port of the MariaDB server itself as login_host and login_port")
         yield Session(database, Watch(lambda: own.enter_context(connect(login)), database))
 
 
@@ -143,12 +152,13 @@ def transaction(session: Session, lock_timeout_ms: int, waits_for_rows: bool) ->
 def settle(database: Connection) -> None:
     """A session as every step is to find it."""
     database.run(SETTINGS)
+    for (name,) in database.rows(VARIABLES):
+        database.run(f"SET @{identifier(name)} = NULL")
 
 
 def become_only_runner(database: Connection, pace: Pace) -> None:
     """Take the session's lock on migrating its database, which ends with the session; MariadbError names the runner that keeps it too long."""
-    # Names of locks are the server's, and short.
-    name = f"alwayson.migration.{hashlib.sha256(database.database.encode()).hexdigest()[:32]}"
+    name = _lock_name(database)
     give_up = pace.clock() + pace.policy.wait_seconds
     while not database.value("SELECT GET_LOCK(%s, 0)", (name,)):
         if pace.clock() >= give_up:
@@ -156,3 +166,15 @@ def become_only_runner(database: Connection, pace: Pace) -> None:
             raise MariadbError(f"another runner migrates this database, still after {pace.policy.wait_seconds:g} s: {'; '.join(found) or 'it is not shown'}; "
                                "wait for it, run this again")
         pace.sleep(RUNNER_POLL_SECONDS)
+
+
+def require_only_runner(database: Connection) -> None:
+    """MigrationError unless the session still has the lock on migrating its database."""
+    if not database.value("SELECT IS_USED_LOCK(%s) <=> CONNECTION_ID()", (_lock_name(database),)):
+        raise MigrationError(f"the lock that keeps other runners out of database {database.database} is not held any more: a step has released it "
+                             "(RELEASE_LOCK, RELEASE_ALL_LOCKS). Nothing more is recorded: look which step did it, then run this again")
+
+
+def _lock_name(database: Connection) -> str:
+    """Names of locks are the server's, and short."""
+    return f"alwayson.migration.{hashlib.sha256(database.database.encode()).hexdigest()[:32]}"

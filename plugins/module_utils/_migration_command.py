@@ -14,7 +14,7 @@ import subprocess
 from dataclasses import dataclass
 from functools import cached_property
 from types import ModuleType
-from typing import Any, Mapping, NamedTuple, Optional, Sequence
+from typing import Any, Callable, Mapping, NamedTuple, Optional, Sequence
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_attempts import MigrationError, Pace
 from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_step import COMMAND, Directives, Step, StepError
@@ -25,10 +25,13 @@ TOLD_LINES = 5
 
 
 class Surroundings(NamedTuple):
-    """Where a tool finds the database, the variables of its environment; and the words by which drivers tell that a statement gave way, as it is asked to."""
+    """Where a tool finds the database, the variables of its environment; the words by which drivers tell that a statement gave way, as it is asked to;
+    and descriptors of files whose locks a tool holds as well, for as long as it lives.
+    """
 
     variables: Mapping[str, str]
     gave_way: Sequence[str]
+    locks: Sequence[int] = ()
 
 
 @dataclass(frozen=True)
@@ -62,10 +65,14 @@ def command_step(
     return step
 
 
-def apply_command(database: Any, ledger: ModuleType, step: CommandStep, pace: Pace, surroundings: Surroundings) -> tuple[bool, int]:
+def apply_command(
+    database: Any, ledger: ModuleType, step: CommandStep, pace: Pace, surroundings: Surroundings,
+    look_again: Optional[Callable[[], None]] = None,
+) -> tuple[bool, int]:
     """Run the tool unless it says that nothing is left; whether this marked the step as applied, and how often the tool ran.
 
     :param ledger: the module that keeps the ledger of this kind of database.
+    :param look_again: raises MigrationError when other runners are not kept out any more; asked before anything is recorded.
     """
     was_begun = ledger.is_begun(database, step)
     ledger.begin(database, step)
@@ -76,6 +83,8 @@ def apply_command(database: Any, ledger: ModuleType, step: CommandStep, pace: Pa
         checked = tool.run(step.status) if step.status else None
         if checked and checked.returncode:
             raise MigrationError(f"{step.title} ended with 0, but {step.status[0]} says that something is left ({checked.returncode}): {_said(checked)}")
+    if look_again:
+        look_again()
     return ledger.finish(database, step), attempts
 
 
@@ -104,7 +113,7 @@ class _Tool:
         line = [word.replace(PLACE, self.database) for word in command]
         try:
             return subprocess.run(line, env=environment, cwd=self.step.directory, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                                  encoding="utf-8", errors="replace", check=False)
+                                  encoding="utf-8", errors="replace", check=False, pass_fds=self.surroundings.locks)
         except OSError as error:
             raise MigrationError(f"{self.step.title}: {line[0]} does not start: {error.strerror}; install it on the host that this runs on, or give its path"
                                  ) from error

@@ -10,7 +10,9 @@ from typing import ContextManager, Optional, Sequence
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _database_ledger as ledger
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _postgresql_catalog as catalog
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_locks import PostgresqlLocks, become_only_runner, settle, transaction
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_locks import (
+    PostgresqlLocks, become_only_runner, require_only_runner, settle, transaction,
+)
 from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_attempts import MigrationError, Pace
 from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_batch import apply_batches
 from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_command import Surroundings, apply_command
@@ -19,6 +21,7 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_hazard
 from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_index import apply_index
 from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_step import BATCH, COMMAND, INDEX, TRANSACTION, Step
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import Connection, Login, PostgresqlError, connect
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql_own_session import own_session
 from ansible_collections.alwayson.upgrade.plugins.module_utils._sql_script import line_of, lock_wish
 
 # How drivers tell that a statement gave way, as it is asked to.
@@ -43,7 +46,7 @@ class PostgresqlEngine(Engine):
             return catalog.choose_databases(server, names)
 
     def open(self, name: str) -> ContextManager[Connection]:
-        return connect(self.login, name)
+        return own_session(self.login, name)
 
     def become_only_runner(self, session: Connection, pace: Pace) -> None:
         become_only_runner(session, pace.policy.wait_seconds, pace.clock, pace.sleep)
@@ -65,6 +68,7 @@ class PostgresqlEngine(Engine):
     def apply(self, session: Connection, step: Step, pace: Pace) -> Applied:
         kinds = {TRANSACTION: _apply_transaction, BATCH: _apply_batches, INDEX: _apply_index, COMMAND: self._apply_command}
         settle(session)
+        require_only_runner(session)
         return kinds[step.kind](session, step, pace)
 
     def keep_error(self, session: Connection, step: Step, error: str, pace: Pace) -> None:

@@ -76,6 +76,8 @@ class SqliteEngine(Engine):
 
     def apply(self, session: Connection, step: SqliteStep, pace: Pace) -> Applied:
         kinds = {TRANSACTION: _apply_transaction, BATCH: _apply_batches, COMMAND: _apply_command}
+        # Nothing of a step before: its temporary tables would hide those of the database.
+        session.renew()
         return kinds[step.kind](session, step, pace)
 
     def keep_error(self, session: Connection, step: SqliteStep, error: str, pace: Pace) -> None:
@@ -175,12 +177,25 @@ def _change(database: Connection, step: SqliteStep, after: Optional[str]) -> tup
 
 def _apply_command(database: Connection, step: SqliteStep, pace: Pace) -> Applied:
     try:
-        with exclusive(database.database + LOCK_SUFFIX, pace.policy.wait_seconds, pace.clock, pace.sleep):
+        path = database.database + LOCK_SUFFIX
+        with exclusive(path, pace.policy.wait_seconds, pace.clock, pace.sleep) as handle:
             if ledger.is_applied(database, step):
                 return Applied(False, 0)
-            return Applied(*apply_command(database, ledger, step, pace, Surroundings(os.environ, GAVE_WAY)))
+            surroundings = Surroundings(os.environ, GAVE_WAY, (handle,))
+            return Applied(*apply_command(database, ledger, step, pace, surroundings, lambda: _require_lock(path, handle)))
     except LockError as error:
         raise MigrationError(f"{step.title}: {error}") from error
+
+
+def _require_lock(path: str, handle: int) -> None:
+    """MigrationError unless the file with the lock is still the one at its path."""
+    try:
+        is_there = os.path.samestat(os.stat(path), os.fstat(handle))
+    except FileNotFoundError:
+        is_there = False
+    if not is_there:
+        raise MigrationError(f"{path}, which keeps other runners out, was removed while the tool was at work: another one may have run it as well. "
+                             "Look what the tool says, then run this again")
 
 
 def _changed(database: Connection, step: SqliteStep) -> list[tuple[str, int]]:

@@ -19,7 +19,7 @@ from typing import Optional, Sequence
 from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_attempts import MigrationError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_step import COMMAND, TRANSACTION, Step, with_cursor
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import Connection, identifier, literal
-from ansible_collections.alwayson.upgrade.plugins.module_utils._sql_script import POSTGRESQL, Dialect, line_of, tokens, unquoted
+from ansible_collections.alwayson.upgrade.plugins.module_utils._sql_script import POSTGRESQL, Dialect, folded, line_of, tokens, unquoted
 
 SQUAWK = "squawk"
 SQUAWK_SECONDS = 60
@@ -122,7 +122,7 @@ def _path(seen: Sequence) -> tuple:
     parts = []
     for number, token in enumerate(seen):
         if number % 2 == 0 and token.kind in ("word", "name"):
-            parts.append(unquoted(token.text) if token.kind == "name" else token.text.lower())
+            parts.append(unquoted(token.text) if token.kind == "name" else folded(token.text))
         elif number % 2 == 0 or token.text != ".":
             break
     return tuple(parts)

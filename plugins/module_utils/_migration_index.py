@@ -24,7 +24,7 @@ CREATED = """
 SELECT i.indexrelid, i.indisvalid, c.relkind, format('%%I.%%I', n.nspname, c.relname)
   FROM pg_class AS t JOIN pg_namespace AS n ON n.oid = t.relnamespace
   JOIN pg_class AS c ON c.relnamespace = t.relnamespace JOIN pg_index AS i ON i.indexrelid = c.oid
- WHERE t.oid = to_regclass(%s) AND c.relname = left(%s, 63)
+ WHERE t.oid = to_regclass(%s) AND c.relname = %s::name
 """
 NAMED = """
 SELECT i.indexrelid, i.indisvalid, c.relkind, format('%%I.%%I', n.nspname, c.relname)
@@ -36,6 +36,11 @@ SELECT i.indexrelid, i.indisvalid, c.relkind, format('%%I.%%I', n.nspname, c.rel
   FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indexrelid JOIN pg_namespace AS n ON n.oid = c.relnamespace
  WHERE NOT i.indisvalid AND c.relkind = 'i' AND c.relname ~ '_cc(new|old)[0-9]*$'
    AND i.indrelid = coalesce((SELECT indrelid FROM pg_index WHERE indexrelid = to_regclass(%s)), to_regclass(%s))
+"""
+# What an index is like but for its name and its table, as the server says it.
+DEFINITIONS = """
+SELECT indisunique, substr(pg_get_indexdef(indexrelid), strpos(pg_get_indexdef(indexrelid), ' USING '))
+  FROM pg_index WHERE indexrelid = %s OR indrelid = to_regclass(%s)
 """
 # A role that may not see what others do sees their rows with nulls in them: such a build may be this one.
 AT_WORK = """
@@ -85,9 +90,29 @@ def _is_done(database: Connection, step: Step, statement: IndexStatement) -> boo
     found = _find(database, statement)
     if statement.verb == "DROP":
         return found is None and is_ours
-    if statement.verb == "CREATE" and found and found.is_valid and not is_ours:
+    if not (statement.verb == "CREATE" and found and found.is_valid):
+        return False
+    if not is_ours:
         raise MigrationError(f"{step.title}: the index {found.name} is there, and no run of this step has built it: drop it, or write IF NOT EXISTS")
-    return statement.verb == "CREATE" and bool(found and found.is_valid)
+    _require_same(database, step, statement, found)
+    return True
+
+
+def _require_same(database: Connection, step: Step, statement: IndexStatement, found: Index) -> None:
+    """MigrationError unless the index is what the statement would build: somebody else may have given another one its name."""
+    # Of the same name, for expressions may name the table; and never committed.
+    clone = identifier("pg_temp", statement.table[-1])
+    database.run("BEGIN")
+    try:
+        database.run(f"CREATE TEMPORARY TABLE {identifier(statement.table[-1])} (LIKE {_path(statement.table)})")
+        database.run(statement.on(clone))
+        definitions = database.rows(DEFINITIONS, (found.oid, clone))
+    finally:
+        with contextlib.suppress(PostgresqlError):
+            database.run("ROLLBACK")
+    if len(definitions) != 2 or definitions[0] != definitions[1]:
+        raise MigrationError(f"{step.title}: the index {found.name} is there and is another one: "
+                             f"{database.value('SELECT pg_get_indexdef(%s)', (found.oid,))}. Rename or drop it, then run this again")
 
 
 def _bring_about(database: Connection, step: Step, statement: IndexStatement, pace: Pace) -> None:
@@ -104,6 +129,8 @@ def _bring_about(database: Connection, step: Step, statement: IndexStatement, pa
         pace.sleep(POLL_SECONDS)
     found = _find(database, statement)
     is_right = found is None if statement.verb == "DROP" else statement.index == () or bool(found and (found.is_valid or found.relkind == "I"))
+    if statement.is_tolerant and statement.verb == "CREATE" and found and is_right:
+        _require_same(database, step, statement, found)
     if not is_right:
         raise MigrationError(f"{step.title} ended without an error, but the index is {'still there' if found and found.is_valid else 'not valid'}: inspect it")
 

@@ -120,6 +120,11 @@ class Connection:
         self.database = database
         self.server_version: int = raw.info.server_version
 
+    @property
+    def announced_pid(self) -> int:
+        """The process that the other end said it is when the session was opened. A pooler makes up a number."""
+        return self._raw.info.backend_pid
+
     def rows(self, statement: str, parameters: Sequence[Any] | None = None) -> list[tuple]:
         """The rows of one statement; `%s` stands for a parameter when there are some."""
         cursor = self._execute(statement, parameters)

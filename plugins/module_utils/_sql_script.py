@@ -127,7 +127,7 @@ def statements(script: str, dialect: Dialect = POSTGRESQL) -> list[Statement]:
         begin, end = at if begin is None else begin, at + len(text)
         if kind == "word":
             words.append(text.upper())
-            names.add(text.lower())
+            names.add(folded(text))
         elif kind == "name":
             names.add(unquoted(text))
     finish()
@@ -171,6 +171,11 @@ def line_of(script: str, position: int) -> int:
 def unquoted(name: str) -> str:
     """A name in quotes as the catalog spells it."""
     return name[1:-1] if name[0] == "[" else name[1:-1].replace(name[-1] * 2, name[-1])
+
+
+def folded(word: str) -> str:
+    """A name without quotes as the catalog spells it: of letters, the server makes only those of ASCII small."""
+    return "".join(letter.lower() if letter.isascii() else letter for letter in word)
 
 
 def tokens(script: str, dialect: Dialect = POSTGRESQL) -> list[Token]:

@@ -58,6 +58,11 @@ class Connection:
         with _translated(self.database):
             return self.raw.execute(statement, parameters).rowcount
 
+    def renew(self) -> None:
+        """Open the file again: temporary tables and settings of the session are gone, an open transaction is rolled back."""
+        self.close()
+        self.raw = _open(self.database, False, BUSY_SECONDS)
+
     def close(self) -> None:
         """End the session; what is open is rolled back."""
         self.raw.close()
@@ -74,12 +79,15 @@ def connect(path: str, is_immutable: bool = False, busy_seconds: float = BUSY_SE
 
     :param is_immutable: nobody writes to the file: it is read without locks, and nothing is made beside it.
     """
+    return Connection(_open(path, is_immutable, busy_seconds), path)
+
+
+def _open(path: str, is_immutable: bool, busy_seconds: float) -> sqlite3.Connection:
     require_database(path)
     # A name in a URI: a question mark in it would begin options.
     uri = f"file:{quote(os.path.abspath(path))}?{'mode=ro&immutable=1' if is_immutable else 'mode=rw'}"
     with _translated(path):
-        raw = sqlite3.connect(uri, timeout=busy_seconds, isolation_level=None, uri=True, check_same_thread=False)
-    return Connection(raw, path)
+        return sqlite3.connect(uri, timeout=busy_seconds, isolation_level=None, uri=True, check_same_thread=False)
 
 
 def require_database(path: str) -> None:

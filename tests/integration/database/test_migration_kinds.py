@@ -99,7 +99,9 @@ def test_a_batch_step_goes_on_where_it_was_killed(server, tenant, monkeypatch):
 
 def test_two_runners_without_a_lock_share_the_batches(server, tenant, monkeypatch):
     """As through a pooler, where both seem to have the lock on the database."""
-    monkeypatch.setattr("ansible_collections.alwayson.upgrade.plugins.module_utils._migration_engine_postgresql.become_only_runner", lambda *_arguments: None)
+    for module, name in (("_migration_engine_postgresql", "become_only_runner"), ("_migration_engine_postgresql", "require_only_runner"),
+                         ("_database_ledger", "require_only_runner")):
+        monkeypatch.setattr(f"ansible_collections.alwayson.upgrade.plugins.module_utils.{module}.{name}", lambda *_arguments: None)
     before = server.value(SUM, tenant)
     migrate(server, [tenant], {"name": "000_ledger", "sql": "SELECT 1"}, phase="expand")
     patient = Policy(attempts=200, retry_delay_ms=5, batch_pause_ms=1)
@@ -178,7 +180,34 @@ def test_a_stranger_s_index_is_not_taken_for_ours(server, tenant):
     for _run in range(2):
         assert "the index public.by_quantity is there, and no run of this step has built it" in report(migrate(server, [tenant], INDEX))
     tolerant = {**INDEX, "sql": INDEX["sql"].replace("CONCURRENTLY by", "CONCURRENTLY IF NOT EXISTS by")}
+    message = report(migrate(server, [tenant], tolerant))
+    assert "the index public.by_quantity is there and is another one: CREATE INDEX by_quantity ON public.orders USING btree (taken)" in message
+    server.run("DROP INDEX by_quantity; CREATE INDEX by_quantity ON orders (quantity)", tenant)
     assert only_row(migrate(server, [tenant], tolerant))["status"] == "applied"
+
+
+def test_an_index_of_the_same_name_is_not_taken_for_the_one_that_could_not_be_built(server, tenant):
+    sql = INDEX["sql"].replace("INDEX CONC", "UNIQUE INDEX CONC").replace("(quantity)", "((orders.quantity % 10)) WHERE note <> ' USING '")
+    unique = {**INDEX, "sql": sql}
+    server.run("ALTER TABLE orders ADD dropped int, ADD note text DEFAULT ''; ALTER TABLE orders DROP dropped", tenant)
+    assert "could not create unique index" in report(migrate(server, [tenant], unique))
+    server.run("CREATE INDEX by_quantity ON orders ((quantity % 10)) WHERE note <> ' USING '", tenant)
+    assert "the index public.by_quantity is there and is another one: CREATE INDEX" in report(migrate(server, [tenant], unique))
+    # What the step would build is as good as built by it, whoever did.
+    server.run("DROP INDEX by_quantity; DELETE FROM orders WHERE id > 10", tenant)
+    server.run("CREATE UNIQUE INDEX by_quantity ON orders ((quantity % 10)) WHERE note <> ' USING '", tenant)
+    assert only_row(migrate(server, [tenant], unique))["status"] == "applied"
+
+
+LONG = "заказы_по_времени_и_покупателю_индекс"
+
+
+@pytest.mark.parametrize(("name", "kept"), [(f'"{LONG}"', 1), (f'"{"x" * 70}"', 1), ("Größe_ÄÖ", 1)])
+def test_a_name_is_cut_and_spelled_as_the_server_does(server, tenant, name, kept):
+    step = {**INDEX, "sql": INDEX["sql"].replace("by_quantity", name)}
+    assert only_row(migrate(server, [tenant], step))["status"] == "applied"
+    named = "SELECT count(*) FROM pg_index JOIN pg_class ON oid = indexrelid WHERE indisvalid AND relname ~ '^(заказы|xxx|größe_ÄÖ)'"
+    assert server.value(named, tenant) == kept
 
 
 @contextlib.contextmanager

@@ -61,6 +61,7 @@ def test_misuse_is_told(script, why):
     [
         ("CREATE INDEX CONCURRENTLY I ON ONLY shop.Orders USING btree (a) WHERE b;", IndexStatement("CREATE", ("i",), ("shop", "orders"))),
         ('create unique index concurrently if not exists "My ""I" on "T x"(a)', IndexStatement("CREATE", ('My "I',), ("T x",), True)),
+        ("CREATE INDEX CONCURRENTLY Größe_ÄÖ ON Ünder (a)", IndexStatement("CREATE", ("größe_ÄÖ",), ("Ünder",))),
         ("DROP INDEX CONCURRENTLY IF EXISTS shop.i RESTRICT", IndexStatement("DROP", ("shop", "i"), (), True)),
         ("DROP INDEX CONCURRENTLY i /* gone */ ;", IndexStatement("DROP", ("i",))),
         ("REINDEX (VERBOSE, TABLESPACE x) INDEX CONCURRENTLY i", IndexStatement("REINDEX", ("i",))),
@@ -72,6 +73,11 @@ def test_misuse_is_told(script, why):
 )
 def test_an_index_statement_is_understood(script, expected):
     assert index_statement(script) == expected
+
+
+def test_the_same_index_can_be_built_elsewhere():
+    statement = index_statement("CREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS i ON ONLY shop.o /* ; */ USING gin (a, (b || ' ON ')) WHERE c;\n")
+    assert statement.on("x.y") == "CREATE UNIQUE INDEX ON x.y  /* ; */ USING gin (a, (b || ' ON ')) WHERE c"
 
 
 def test_the_cursor_is_replaced_where_it_is_one():
