@@ -17,7 +17,7 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._database_meeting
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_node import Node
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_settle import NEW, PAUSE_SECONDS, settle
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_window import GRACE_SECONDS, Limits, SwitchoverError, Window
-from ansible_collections.alwayson.upgrade.plugins.module_utils._pgbouncer import PgBouncer, PoolerError, pause_all
+from ansible_collections.alwayson.upgrade.plugins.module_utils._pgbouncer import PgBouncer, PoolerError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import PostgresqlError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic_pool import Clock
 from ansible_collections.alwayson.upgrade.plugins.module_utils._waiting import wait_for
@@ -30,10 +30,13 @@ class Companion(Window):
     :param may_go_back: whether clients may go on with the old one when the leader has gone; not when it was given up for dead.
     """
 
+    knows_all_poolers = False
+
     def __init__(self, old: Node, new: Node, pooler: PgBouncer, limits: Limits, patience: float, may_go_back: bool = True, clock: Clock = Clock()) -> None:
         super().__init__(old, new, [pooler], limits, Companions((), patience), clock)
         self._name = pooler.name
-        self._may_go_back = may_go_back
+        # A pooler that is down does not keep a standby from taking the place of a primary that is dead.
+        self._may_go_back = self.needs_all_poolers = may_go_back
 
     def survey(self) -> bool:
         """See `Window.survey`."""
@@ -69,7 +72,7 @@ class Companion(Window):
 
     def _act(self) -> None:
         try:
-            pause_all(self.poolers, self.limits.pause_seconds)
+            self._pause_and_point()
         except PoolerError:
             # Whoever leads need not wait for it.
             with contextlib.suppress(PostgresqlError):

@@ -21,7 +21,7 @@ class Failover(Window):
     """
 
     KIND = FAILOVER
-    accept_loss = is_lost = _takes_writes = False
+    accept_loss = is_lost = _takes_writes = needs_all_poolers = False
 
     def survey(self) -> bool:
         """See `Window.survey`."""
@@ -129,7 +129,7 @@ class Redirection(Window):
     """
 
     KIND = REDIRECTION
-    to_standby = True
+    to_standby, needs_all_poolers = True, False
 
     def survey(self) -> bool:
         """See `Window.survey`."""

@@ -12,7 +12,7 @@ import contextlib
 import re
 import socket
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Iterable, Iterator
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _database_meeting
@@ -108,6 +108,23 @@ class Node:
             return False
         finally:
             fuse.cancel()
+
+    def login(self) -> Login:
+        """How it is reached."""
+        return self._login
+
+    def row(self, statement: str) -> tuple:
+        """The only row of a statement."""
+        return self._session.rows(statement)[0]
+
+    def is_also(self, server: Server) -> bool:
+        """Whether an address that is not its own leads to it, too: the same data, and no standby of it. False when nobody answers there."""
+        if server == self.address or server.port != self.address.port or not server.host or "," in server.host:
+            return False
+        there = Node(server.host, replace(self._login, host=server.host), server)
+        with contextlib.suppress(PostgresqlError), self.opened(), there.opened():
+            return there.system_identifier() == self.system_identifier() and there.is_in_recovery() == self.is_in_recovery() is False
+        return False
 
     def shut_down(self) -> None:
         """End a wait for this server that may never end."""

@@ -62,13 +62,21 @@ def _who_takes_writes(old: Node, new: Node, may_promote: bool, is_promoted: bool
 
 
 def lead(pooler: PgBouncer, old: Node, new: Node, target: str) -> str:
-    """Have a pooler's clients go on there; what went wrong."""
+    """Have a pooler's clients go on there, or at least go on; what went wrong."""
     way = (new.address, old.address) if target == OLD else (old.address, new.address)
-    try:
-        pooler.point(*way)
+    problems = []
+
+    def do(step: Callable[[], None]) -> None:
+        try:
+            step()
+        except PoolerError as error:
+            problems.append(str(error))
+
+    def go_on() -> None:
         with pooler.opened():
-            pooler.follow()
-            pooler.resume()
-    except PoolerError as error:
-        return str(error)
-    return ""
+            do(pooler.follow)
+            do(pooler.resume)
+
+    do(lambda: pooler.point(*way))
+    do(go_on)
+    return "; ".join(problems)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Callable, Iterator, Sequence
 
@@ -19,7 +20,11 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._database_node im
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_settle import NEW, OLD, READ_ONLY, lead, settle
 from ansible_collections.alwayson.upgrade.plugins.module_utils._dead_man import Mark, dead_man
 from ansible_collections.alwayson.upgrade.plugins.module_utils._flock import LockError, exclusive
+from ansible_collections.alwayson.upgrade.plugins.module_utils._findings import refusals, warnings
 from ansible_collections.alwayson.upgrade.plugins.module_utils._pgbouncer import PgBouncer, PoolerError, pause_all, resume_all
+from ansible_collections.alwayson.upgrade.plugins.module_utils._pgbouncer_file import Server
+from ansible_collections.alwayson.upgrade.plugins.module_utils._pooler_proof import written
+from ansible_collections.alwayson.upgrade.plugins.module_utils._pooler_survey import Exchange, survey
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import PostgresqlError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic_pool import Clock
 from ansible_collections.alwayson.upgrade.plugins.module_utils._waiting import wait_for
@@ -71,6 +76,8 @@ class Window:
     """
 
     KIND = ""
+    # Whether each pooler has to run, and whether no other process drives poolers of this host.
+    needs_all_poolers = knows_all_poolers = True
 
     def __init__(self, old: Node, new: Node, poolers: Sequence[PgBouncer], limits: Limits, companions: Companions = Companions(),
                  clock: Clock = Clock()) -> None:
@@ -78,6 +85,8 @@ class Window:
         self.result = Result(changed=True)
         # Poolers that missed what is done already.
         self.stragglers: list[PgBouncer] = []
+        # Poolers that are down, and need not be up.
+        self.down: list[PgBouncer] = []
         self._began, self._names, self._is_blown = 0.0, "", False
         self._is_promoted = Mark()
         self._lock = RunLock(self._nodes(), f"{self.KIND} {old.name}>{new.name}", self.KIND == REDIRECTION, clock)
@@ -108,6 +117,13 @@ class Window:
 
     # -- what all have alike
 
+    def foresee(self) -> bool:
+        """Whether there is something to be done, by `survey` and by what the poolers say themselves. Changes nothing."""
+        if self.survey():
+            self._survey_poolers()
+            return True
+        return bool(self.stragglers)
+
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
         """Keep other runs from these servers and poolers while the block runs; SwitchoverError names the one that is at work."""
@@ -126,7 +142,8 @@ class Window:
         """Have it done. SwitchoverError when it was not; clients go on then, too."""
         with contextlib.ExitStack() as alone:
             # So that the process which outlives this one knows what this one knew, and inherits its lock.
-            if self._foreseen(alone):
+            is_to_do = self._foreseen(alone)
+            if is_to_do:
                 with dead_man(self._settle, self.companions.patience + PREPARATION_SECONDS) as within:
                     try:
                         self._with_everything_open(within)
@@ -138,13 +155,15 @@ class Window:
                 if problems:
                     raise SwitchoverError("; ".join(problems))
             self._finish()
+            if is_to_do:
+                self._prove()
         return self.result
 
     def _foreseen(self, alone: contextlib.ExitStack) -> bool:
         """What `survey` says, when no other run is at work until `alone` is closed; nobody on another host waits in vain."""
         try:
             alone.enter_context(self._alone())
-            return self.survey()
+            return self.foresee() and not self.stragglers
         except (SwitchoverError, PostgresqlError, PoolerError):
             with contextlib.suppress(PostgresqlError), self.new.opened():
                 self.companions.send_away(self.new)
@@ -168,11 +187,20 @@ class Window:
     def _hold(self) -> None:
         """Have every pooler hold its clients, here and on other hosts."""
         self.companions.hold(self.new)
-        pause_all(self.poolers, self.limits.pause_seconds)
+        self._pause_and_point()
         left = self.limits.pause_seconds - (self.clock.steady() - self._began)
         if not wait_for(lambda: self.companions.are_holding(self.new), left, POLL_SECONDS, self.clock.steady, self.clock.sleep):
             raise SwitchoverError(f"the poolers {', '.join(self.companions.names)} did not all come to rest within {self.limits.pause_seconds:g} s")
         self._reached("paused")
+
+    def _pause_and_point(self) -> None:
+        """Have the poolers here hold their clients, and say that they will send them to the new server: one that does not is found before that is promoted."""
+        pause_all(self.poolers, self.limits.pause_seconds)
+        for pooler in self.down:
+            pooler.point(self.old.address, self.new.address)
+        for pooler in self.poolers:
+            pooler.point(self.old.address, self.new.address)
+            pooler.follow()
 
     def _wait_for_nobody(self) -> None:
         """A new primary that waits for standbys which it does not have would acknowledge nothing."""
@@ -203,9 +231,6 @@ class Window:
             raise SwitchoverError(f"{self.new} was promoted by another one than this run")
 
     def _lead(self) -> None:
-        for pooler in self.poolers:
-            pooler.point(self.old.address, self.new.address)
-            pooler.follow()
         problems = resume_all(self.poolers)
         left = self.limits.window_seconds - (self.clock.steady() - self._began)
         problems += [f"pooler {name} was not led to {self.new} in time: see the result of alwayson.upgrade.database_pooler there"
@@ -250,22 +275,60 @@ class Window:
             fuse.cancel()
             fuse.join()
 
+    def _survey_poolers(self) -> None:
+        """SwitchoverError names what is in the way at a pooler. One that is down is left out where no pooler has to wait for it."""
+        found = {pooler: pooler.facts(self.old.is_also) for pooler in self.poolers}
+        ports = Counter(port for pooler, facts in found.items() if (port := pooler.port_if_shared(facts)))
+        exchange = Exchange(self.old.address, self.new.address, self.limits.window_seconds, self.needs_all_poolers, ports if self.knows_all_poolers else None)
+        findings = [finding for facts in found.values() for finding in survey(facts, exchange)]
+        if refusals(findings):
+            raise SwitchoverError(f"{refusals(findings)}. Nothing has changed")
+        self.result.warnings += warnings(findings)
+        self.down = [pooler for pooler, facts in found.items() if facts.is_dead]
+        self.poolers = [pooler for pooler in self.poolers if pooler not in self.down]
+        for pooler in found:
+            pooler.choose(self.old.address, self.new.address)
+
+    def _prove(self) -> None:
+        """Have a write by each entry that was moved, as a client of the poolers, and name what is not reached."""
+        problems, doubts = written(self.poolers, self.new)
+        self.result.warnings += doubts
+        if problems:
+            raise SwitchoverError(f"{'; '.join(problems)}. {self.new} is the primary now, and the other clients go on with it")
+
     def _require_pointed(self, right: Node, wrong: Node) -> None:
+        """Each pooler sends there; before an exchange also to the other one alone, where a run was killed."""
         for pooler in self.poolers:
-            there = set(pooler.servers().values())
-            if pooler not in self.stragglers and (right.address not in there or wrong.address in there):
+            allowed = {right.address} if right is self.new else {right.address, wrong.address}
+            if pooler not in self.stragglers and not allowed & self._told(pooler):
                 raise self._misled(pooler, right)
 
     def _misled(self, pooler: PgBouncer, right: Node) -> SwitchoverError:
-        told = ", ".join(sorted(f"{server.host}:{server.port}" for server in set(pooler.servers().values()))) or "nowhere"
-        return SwitchoverError(f"pooler {pooler.name} sends to {told}, and {right} is {right.address.host}:{right.address.port} for it: "
-                               "correct the addresses, or its file")
+        told = ", ".join(sorted(map(str, self._told(pooler)))) or "nowhere"
+        return SwitchoverError(f"pooler {pooler.name} sends to {told}, and {right} is {right.address} for it: correct the addresses, or its file")
 
     def _require_followed(self) -> None:
         """It is done already. A pooler that missed it, because its host was away then, is to be led when the old server itself says that it was relieved."""
-        late = [pooler for pooler in self.poolers if self.old.address in pooler.servers().values()]
+        late = [pooler for pooler in self.poolers if self.old.address in self._told(pooler) and self.new.address not in self._told(pooler)]
         self.stragglers = late if late and self._is_relieved() else []
         self._require_pointed(self.new, self.old)
+        for pooler in self.poolers:
+            if pooler not in self.stragglers:
+                self._look_at_followed(pooler)
+
+    def _look_at_followed(self, pooler: PgBouncer) -> None:
+        """Its file names the new server. It may not have read it; and it may send readers to the old one, on purpose or not."""
+        if self.old.address in self._told(pooler):
+            names = sorted(name for name, server in pooler.servers().items() if server == self.old.address)
+            self.result.warnings.append(f"pooler {pooler.name} sends {', '.join(names)} to {self.old}, which takes no writes: unless clients are to read "
+                                        f"there, name {self.new.address} in its file and RELOAD it")
+        if not pooler.is_dead():
+            with pooler.opened():
+                if not pooler.has_followed():
+                    self.stragglers.append(pooler)
+
+    def _told(self, pooler: PgBouncer) -> set[Server]:
+        return set(pooler.servers().values())
 
     def _is_relieved(self) -> bool:
         """Whether the old server has the same data, and takes no writes."""
@@ -277,7 +340,7 @@ class Window:
             return False
 
     def _settle(self) -> tuple[str, list[str]]:
-        target, problems = settle(self.old, self.new, self.poolers, self._is_complete(), bool(self._is_promoted))
+        target, problems = settle(self.old, self.new, [*self.poolers, *self.down], self._is_complete(), bool(self._is_promoted))
         if target != NEW and self._names:
             with contextlib.suppress(PostgresqlError), self.new.opened():
                 self.new.configure(SYNCHRONOUS, self._names)

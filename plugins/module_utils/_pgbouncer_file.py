@@ -9,10 +9,12 @@ Everything else, comments too, stays as it is. Source: PgBouncer's documentation
 from __future__ import annotations
 
 import re
-from typing import Iterator, NamedTuple
+from typing import Collection, Iterator, NamedTuple
 
 SECTION = "databases"
 DEFAULT_PORT = "5432"
+# The entry for every database that has none of its own.
+FALLBACK = "*"
 _HEADING = re.compile(r"\s*\[(?P<name>[^\]]+)\]")
 _ENTRY = re.compile(r"\s*(?P<name>\"(?:[^\"]|\"\")*\"|[^\s=;#]+)\s*=\s*(?P<settings>.*)")
 _SETTING = re.compile(r"(?P<key>\w+)\s*=\s*(?P<value>'(?:[^']|'')*'|[^\s']+)")
@@ -24,17 +26,20 @@ class Server(NamedTuple):
     host: str
     port: str
 
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
 
 def servers(text: str) -> dict[str, Server]:
     """Database to its server, for the entries that name a host."""
-    return {entry["name"].strip('"'): _server(entry["settings"]) for _start, entry in _entries(text) if _server(entry["settings"]).host}
+    return {_name(entry): _server(entry["settings"]) for _start, entry in _entries(text) if _server(entry["settings"]).host}
 
 
-def with_server(text: str, old: Server, new: Server) -> str:
-    """The text with `new` wherever `old` was the server of a database."""
+def with_server(text: str, old: Server, new: Server, names: Collection[str] | None = None) -> str:
+    """The text with `new` wherever `old` was the server of a database, or of one of these databases."""
     edits = []
     for start, entry in _entries(text):
-        if _server(entry["settings"]) != old:
+        if _server(entry["settings"]) != old or (names is not None and _name(entry) not in names):
             continue
         at = start + entry.start("settings")
         edits += [(at + setting.start("value"), at + setting.end("value"), new._asdict()[setting["key"]])
@@ -59,8 +64,13 @@ def _entries(text: str) -> Iterator[tuple[int, re.Match]]:
         start += len(line)
 
 
+def _name(entry: re.Match) -> str:
+    name = entry["name"]
+    return name[1:-1].replace('""', '"') if name.startswith('"') else name
+
+
 def _server(settings: str) -> Server:
-    found = {setting["key"]: setting["value"].strip("'") for setting in _SETTING.finditer(settings)}
+    found = {setting["key"]: setting["value"].strip("'").replace("''", "'") for setting in _SETTING.finditer(settings)}
     return Server(found.get("host", ""), found.get("port", DEFAULT_PORT))
 
 

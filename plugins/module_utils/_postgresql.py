@@ -133,6 +133,12 @@ class Connection:
         except (self._driver.Error, UnicodeError) as error:
             raise _translated(error, self.database) from error
 
+    def records(self, statement: str) -> list[dict[str, str]]:
+        """The rows of one statement by the names of their columns, everything as text, and nothing as an empty one."""
+        cursor = self._execute(statement, None)
+        names = [column[0] for column in cursor.description]
+        return [{name: "" if value is None else str(value) for name, value in zip(names, row)} for row in cursor.fetchall()]
+
     def value(self, statement: str, parameters: Sequence[Any] | None = None) -> Any:
         """The first column of the first row, None when there is no row."""
         found = self.rows(statement, parameters)
@@ -179,19 +185,19 @@ def connect(login: Login, database: str | None = None) -> Connection:
     return connection
 
 
-def connect_console(login: Login, name: str) -> Connection:
+def connect_console(login: Login, name: str, application: str = APPLICATION) -> Connection:
     """A session with the console of a pooler, which is no server and knows few statements."""
-    return _open(login, name)
+    return _open(login, name, application)
 
 
-def _open(login: Login, name: str) -> Connection:
+def _open(login: Login, name: str, application: str = APPLICATION) -> Connection:
     driver = _driver()
     # Whatever the database's own encoding is, scripts and names are Unicode here.
     special = {"client_encoding": "UTF8", **({"password": login.password} if login.password else {})}
     if driver is psycopg:
         special.update(autocommit=True, prepare_threshold=None)
     try:
-        raw = driver.connect(**login.keywords(name), **special)
+        raw = driver.connect(**{**login.keywords(name), "application_name": application}, **special)
         if driver is not psycopg:
             raw.autocommit = True
     except driver.Error as error:

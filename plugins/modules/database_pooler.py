@@ -180,7 +180,7 @@ def take_part(options: dict, check_mode: bool) -> Result:
                           may_go_back=options["state"] == "switched")
     if not check_mode:
         return companion.bring_about()
-    companion.result.changed = companion.survey() or bool(companion.stragglers)
+    companion.result.changed = companion.foresee()
     return companion.result
 
 

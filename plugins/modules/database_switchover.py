@@ -359,7 +359,7 @@ def switch(options: dict, check_mode: bool) -> Result:
     window = window_for(options, old, new, limits)
     if not check_mode:
         return window.bring_about()
-    window.result.changed = window.survey() or bool(window.stragglers)
+    window.result.changed = window.foresee()
     return window.result
 
 
