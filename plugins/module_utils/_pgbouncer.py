@@ -80,6 +80,7 @@ class PgBouncer:
         self._commanding: Connection | None = None
         # The entries that are moved, there and back; None: all that name a server.
         self._moved: frozenset[str] | None = None
+        self._old: Server | None = None
         self._is_anothers_pause = False
 
     def error(self, what: str) -> PoolerError:
@@ -112,7 +113,7 @@ class PgBouncer:
 
     def choose(self, old: Server, new: Server) -> None:
         """Have `point` move what is at the old server now, and nothing that is at the new one on purpose."""
-        self._moved = to_move(self.servers(), old, new)
+        self._moved, self._old = to_move(self.servers(), old, new), old
 
     @property
     def moved(self) -> frozenset[str]:
@@ -161,14 +162,17 @@ class PgBouncer:
 
     def require_followed(self, reason: str = "RELOAD it, and see its log") -> None:
         """PoolerError unless it sends where its file says."""
-        wrong = astray(self.servers(), self._rows("DATABASES"), self._moved)
+        wrong = self._astray()
         if wrong:
             raise self.error(f"has not taken what {self._file.path} says: it sends {', '.join(wrong)}. Something in its configuration is wrong: {reason}")
 
     def has_followed(self) -> bool:
         """Whether it sends where its file says, and holds nobody."""
         state = {row["key"]: row["value"] for row in self._rows_if_any("STATE")}
-        return state.get("paused") != "yes" and not astray(self.servers(), self._rows("DATABASES"), self._moved)
+        return state.get("paused") != "yes" and not self._astray()
+
+    def _astray(self) -> list[str]:
+        return astray(self.servers(), self._rows("DATABASES"), self._moved, self._old)
 
     def open_databases(self) -> list[str]:
         """The databases that clients can use."""

@@ -89,12 +89,17 @@ def to_move(entries: Mapping[str, Server], old: Server, new: Server) -> frozense
         name for name, server in entries.items() if server == new)
 
 
-def astray(entries: Mapping[str, Server], databases: Sequence[Row], names: Collection[str] | None = None) -> list[str]:
-    """A text for each database that the pooler does not send to where its file says; of these entries, or of all."""
+def astray(entries: Mapping[str, Server], databases: Sequence[Row], names: Collection[str] | None = None, old: Server | None = None) -> list[str]:
+    """A text for each database that the pooler does not send to where its file says; of these entries, or of all.
+
+    :param old: the server that is relieved: what the entry * has made is not to stay there.
+    """
     wanted = {name: server for name, server in entries.items() if names is None or name in names}
     found = {row["name"]: server_of(row) for row in databases}
+    made = [name for name, server in found.items() if name not in entries and (name == NOBODYS_DATABASE or server == old)] if FALLBACK in wanted else []
+    wanted.update({name: wanted[FALLBACK] for name in made})
     missing = [f"{name}, which it does not know" for name in sorted(wanted) if name != FALLBACK and name not in found]
-    return missing + [f"{name} to {found[name]} and not to {server}" for name, server in sorted(_expected(wanted, entries, found)) if found[name] != server]
+    return missing + [f"{name} to {found[name]} and not to {server}" for name, server in sorted(wanted.items()) if name in found and found[name] != server]
 
 
 def server_of(row: Row) -> Server:
@@ -117,14 +122,6 @@ def listeners(tables: Sequence[str], port: str) -> int:
 def shares_port(config: Mapping[str, str]) -> bool:
     """Whether other processes may listen on the same port."""
     return config.get("so_reuseport", "0") not in ("0", "")
-
-
-def _expected(wanted: Mapping[str, Server], entries: Mapping[str, Server], found: Mapping[str, Server]) -> Iterator[tuple[str, Server]]:
-    for name in found:
-        if name in wanted:
-            yield name, wanted[name]
-        elif name not in entries and FALLBACK in wanted and found[name] == entries[FALLBACK]:
-            yield name, wanted[FALLBACK]
 
 
 def _dead(facts: PoolerFacts, exchange: Exchange) -> Finding:
@@ -165,7 +162,8 @@ def _entries(facts: PoolerFacts, exchange: Exchange) -> Iterator[Finding]:
                       "and the section [databases] include it")
     unread = [name for name in sorted(moved - {FALLBACK}) if found.get(name) not in known]
     if unread:
-        yield Finding(f"{facts} does not send {', '.join(unread)} to where {facts.file} says: see that its section [databases] includes that file, and RELOAD it")
+        yield Finding(f"{facts} does not send {', '.join(unread)} to where {facts.file} says: see that its section [databases] includes that file, and "
+                      "RELOAD it")
     if facts.aliases:
         yield Finding(f"{facts} sends {_told(facts.aliases)} to the server {exchange.old} by another name: name it {exchange.old} in {facts.file}")
     if not facts.can_write:

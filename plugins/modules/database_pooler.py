@@ -44,7 +44,7 @@ options:
         type: str
         required: true
       host:
-        description: Its address, as seen from its own host.
+        description: Its address, as seen from its own host, or the folder of its Unix socket, which each of several processes on one port needs.
         type: str
         required: true
       port:

@@ -88,6 +88,10 @@ options:
     description:
       - Every PgBouncer that sends to these servers and whose file is here. Those on other hosts are O(companions).
       - One that is left out goes on sending to the old one, which takes no writes any more.
+      - Before anybody is held, each one is asked what it does, and refused by name when it could not be led. Right before the standby is promoted, each one
+        has to say that it will send there.
+      - One that does not run is refused, except after a crash and with O(state=read_only). Nobody uses it then, and its file is changed for when it is
+        started.
     type: list
     elements: dict
     default: []
@@ -97,7 +101,7 @@ options:
         type: str
         required: true
       host:
-        description: Its address.
+        description: Its address, or the folder of its Unix socket. Several processes on one port (C(so_reuseport)) need one each, and are one element each.
         type: str
         required: true
       port:
@@ -167,7 +171,7 @@ notes:
     on the parameters C(default_transaction_read_only) and C(synchronous_standby_names) (PostgreSQL 15 or newer, before that a superuser).
   - The old primary is left as a server that takes no writes. To have it follow the new one is another step.
   - Set C(wal_retrieve_retry_interval=100ms) on both servers. With its default a promotion takes up to 5 seconds now and then.
-  - PgBouncer needs C(server_fast_close=1) where clients keep sessions (C(pool_mode=session)).
+  - PgBouncer needs C(server_fast_close=1) where clients keep sessions (C(pool_mode=session)). Such sessions are ended, and their clients connect again.
 seealso:
   - module: alwayson.upgrade.database_fence
   - module: alwayson.upgrade.database_pooler

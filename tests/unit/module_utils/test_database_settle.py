@@ -58,13 +58,18 @@ class Node:
 
 
 class Pooler:
-    """Keeps what it is told; one that is broken gives no session."""
+    """Keeps what it is told; one that is broken gives no session, and a step may fail."""
 
-    def __init__(self, is_broken=False):
-        self.calls, self.is_broken = [], is_broken
+    def __init__(self, is_broken=False, fails=""):
+        self.calls, self.is_broken, self.fails = [], is_broken, fails
+
+    def _do(self, step, told):
+        self.calls.append(told)
+        if step == self.fails:
+            raise PoolerError(f"{step} fails")
 
     def point(self, old, new):
-        self.calls.append(f"{old} to {new}")
+        self._do("point", f"{old} to {new}")
 
     @contextlib.contextmanager
     def opened(self):
@@ -73,10 +78,10 @@ class Pooler:
         yield self
 
     def follow(self):
-        self.calls.append("follow")
+        self._do("follow", "follow")
 
     def resume(self):
-        self.calls.append("resume")
+        self._do("resume", "resume")
 
 
 def settled(old, new, may_promote=False, poolers=None, is_claimed=False, **known):
@@ -132,6 +137,12 @@ def test_one_pooler_that_is_gone_does_not_keep_the_others():
     poolers = [Pooler(is_broken=True), Pooler()]
     _target, _calls, told, problems, _seconds = settled(DEAD, PRIMARY, poolers=poolers)
     assert told == [["db1 to db2"], TO_NEW] and problems == ["pooler is gone"]
+
+
+@pytest.mark.parametrize("step", ["point", "follow", "resume"])
+def test_clients_are_resumed_whatever_becomes_of_their_way(step):
+    _target, _calls, told, problems, _seconds = settled(DEAD, PRIMARY, poolers=[Pooler(fails=step)])
+    assert told == [TO_NEW] and problems == [f"{step} fails"]
 
 
 def test_once_the_new_one_was_told_to_be_a_primary_nobody_goes_back():

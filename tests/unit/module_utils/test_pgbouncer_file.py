@@ -46,3 +46,14 @@ def test_there_and_back_is_where_it_began():
 
 def test_a_file_that_is_included_has_no_heading():
     assert servers("a = host=h port=1\n") == {"a": Server("h", "1")}
+
+
+def test_only_the_named_entries_are_moved():
+    changed = with_server(TEXT, OLD, NEW, {"tenant_a"})
+    assert servers(changed) == {**servers(TEXT), "tenant_a": NEW}
+
+
+def test_blanks_quotes_and_lists_are_read_as_pgbouncer_does():
+    text = '[databases]\nspaced   =   host = 10.0.0.1   port  =  5433\n"say ""x""" = host=\'10.0.0.1\' port=\'5433\'\nlist = host=10.0.0.1,10.0.0.3 port=5433\n'
+    assert servers(text) == {"spaced": OLD, 'say "x"': OLD, "list": Server("10.0.0.1,10.0.0.3", "5433")}
+    assert servers(with_server(text, OLD, NEW)) == {"spaced": NEW, 'say "x"': NEW, "list": Server("10.0.0.1,10.0.0.3", "5433")}

@@ -1,0 +1,115 @@
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What real PgBouncers say themselves is what counts: several processes on one port, a RELOAD that is in vain, entries of other files, kept sessions."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import psycopg
+import pytest
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_failover import Failover
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_switchover import Switchover
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_window import Limits, SwitchoverError
+from ansible_collections.alwayson.upgrade.plugins.module_utils._pgbouncer import PgBouncer
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import Login
+from fleet import processes
+from fleet.postgres import NOBODY, OWNER
+from integration.switchover.pair import Pair, pooler_at, wait_writable
+
+PROCESSES = ("p1", "p2")
+
+
+@pytest.fixture
+def pair(tmp_path_factory):
+    with Pair(tmp_path_factory.mktemp("pair") / "run", poolers=2) as made:
+        yield made
+
+
+def console(pair, command: str) -> None:
+    endpoint = pair.pooler.endpoint
+    with psycopg.connect(host=endpoint.address, port=endpoint.port, user=OWNER, dbname="pgbouncer", autocommit=True, sslmode="disable") as session:
+        session.execute(command)
+
+
+def test_a_pooler_that_would_not_follow_is_found_before_the_promotion_and_readers_stay_where_they_are(pair):
+    ini = pair.pooler.directory / "pgbouncer.ini"
+    healthy = ini.read_text(encoding="utf-8")
+    old, new = (pair.servers[name].endpoint for name in ("db1", "db2"))
+    # A slip since it was started, above the line that includes the file: RELOAD says so in its log.
+    ini.write_text(healthy.replace("[databases]\n", "[databases]\nlegacy = host=127.0.0.9 pool_sise=5\n", 1), encoding="utf-8")
+    with pytest.raises(SwitchoverError, match="has not taken what .*tenant_a to .*. Clients go on with db1"):
+        pair.switchover().bring_about()
+    assert wait_writable(pair) == "db1" and pair.value("db2", "SELECT pg_is_in_recovery()") is True and not pair.node_is_fenced("db1")
+    # An entry for everything else that only pgbouncer.ini has.
+    ini.write_text(healthy.replace("[databases]\n", f"[databases]\n* = host={old.address} port={old.port}\n", 1), encoding="utf-8")
+    console(pair, "RELOAD")
+    with pytest.raises(SwitchoverError, match=r"sends \* to .* Nothing has changed"):
+        pair.switchover().bring_about()
+    ini.write_text(healthy, encoding="utf-8")
+    file = pair.pooler.databases
+    file.write_text(file.read_text(encoding="utf-8").replace("tenant_a = ", "tenant_a = pool_mode=session ") +
+                    f"tenant_a_ro = host={new.address} port={new.port} dbname=tenant_a\n* = host={old.address} port={old.port}\n", encoding="utf-8")
+    console(pair, "RELOAD")
+    with pair.session("pooler") as idle:
+        assert idle.execute("SELECT 1").fetchone() == (1,)
+        result = pair.switchover().bring_about()
+    assert any("keeps sessions for 1 clients of tenant_a (pool_mode=session): they are ended" in warning for warning in result.warnings)
+    assert wait_writable(pair) == "db2" and pair.switchover().bring_about().changed is False
+    # Somebody changes the file, and no RELOAD follows: what the pooler does counts.
+    assert pair.session("pooler", "tenant_a_ro").execute("SELECT inet_server_port()").fetchone() == (new.port,)
+
+
+def test_processes_that_share_a_port_are_refused_until_each_is_named_by_its_socket(pair):
+    pooler = pair.pooler
+    processes.end([pair.processes["pooler"]], first_signal=2)
+    text = (pooler.directory / "pgbouncer.ini").read_text(encoding="utf-8")
+    for name in PROCESSES:
+        folder = pooler.directory / name
+        folder.mkdir()
+        (folder / "pgbouncer.ini").write_text(text.replace("unix_socket_dir =", f"unix_socket_dir = {folder}") + "so_reuseport = 1\n", encoding="utf-8")
+        if os.geteuid() == 0:
+            os.chown(folder, NOBODY, NOBODY)
+        pair.processes[name] = type(pooler).start(_at(pooler, folder))
+    pooler.wait_ready(pair.processes["p2"])
+    by_socket = [PgBouncer(name, Login(host=str(pooler.directory / name), port=pooler.endpoint.port, user=OWNER), str(pooler.databases)) for name in PROCESSES]
+    _wait_for(lambda: not any(one.is_dead() for one in by_socket))
+
+    def switchover(poolers) -> Switchover:
+        return Switchover(pair.node("db1"), pair.node("db2"), poolers, Limits())
+
+    for poolers, text in ((pair.poolers(), "different processes|2 processes listen"), (by_socket[:1], "2 processes share the port .* 1 of them are given")):
+        with pytest.raises(SwitchoverError, match=f"({text}).* give each process a unix_socket_dir of its own.* Nothing has changed"):
+            switchover(poolers).bring_about()
+    assert switchover(by_socket).bring_about().changed
+    # Each connection may reach another process.
+    assert [wait_writable(pair) for _number in range(12)] == ["db2"] * 12
+
+
+def test_a_dead_pooler_does_not_keep_the_others_clients_from_a_failover(pair):
+    pair.be_synchronous("db2")
+    pair.kill("pooler2")
+    poolers = [pooler_at(one.endpoint, str(one.databases), name) for name, one in pair.all_poolers.items()]
+    with pytest.raises(SwitchoverError, match="pooler pooler2 .* does not run: nothing listens there. Start it, or leave it out"):
+        Switchover(pair.node("db1"), pair.node("db2"), poolers, Limits()).bring_about()
+    pair.kill("db1")
+    result = Failover(pair.node("db1"), pair.node("db2"), poolers, Limits()).bring_about()
+    assert any("pooler2" in warning and "does not run, so nobody uses it" in warning for warning in result.warnings)
+    pair.start_pooler("pooler2")
+    assert [wait_writable(pair, name) for name in pair.all_poolers] == ["db2", "db2"]
+
+
+def _at(pooler, folder):
+    """The same pooler with the configuration in another folder."""
+    other = object.__new__(type(pooler))
+    other.__dict__.update(pooler.__dict__, directory=folder)
+    return other
+
+
+def _wait_for(is_so) -> None:
+    deadline = time.monotonic() + 15
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
