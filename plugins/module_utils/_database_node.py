@@ -113,10 +113,6 @@ class Node:
         """How it is reached."""
         return self._login
 
-    def row(self, statement: str) -> tuple:
-        """The only row of a statement."""
-        return self._session.rows(statement)[0]
-
     def is_also(self, server: Server) -> bool:
         """Whether an address that is not its own leads to it, too: the same data, and no standby of it. False when nobody answers there."""
         if server == self.address or server.port != self.address.port or not server.host or "," in server.host:

@@ -35,7 +35,7 @@ def written(poolers: Sequence[PgBouncer], new: Node) -> tuple[list[str], list[st
         return problems, doubts
     try:
         with new.opened():
-            is_one, in_recovery = new.row(WHICH)
+            (is_one, in_recovery), = new.rows(WHICH)
     except PostgresqlError as error:
         return problems, [f"no write was tried through the poolers: {error}"]
     for pooler in poolers:
