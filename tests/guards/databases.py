@@ -8,6 +8,7 @@ from __future__ import annotations
 from guards.guard import Guard
 
 LOCK = "tests/unit/module_utils/test_database_lock.py"
+POOLERS, POOLER_SURVEY = "tests/unit/module_utils/test_pgbouncer.py", "tests/unit/module_utils/test_pooler_survey.py"
 CORE, PLAN = "plugins/module_utils", "plugins/plugin_utils"
 TOOL, TOOL_IN_PLAN = "tests/unit/module_utils/test_migration_tool.py", "tests/unit/plugin_utils/test_migration_tool.py"
 
@@ -44,4 +45,16 @@ DATABASES = (
         (f"{CORE}/_database_lock.py", "        for node, pid in self._pids.items():\n", "        for node, pid in {}.items():\n"),)),
     Guard("failover, two standbys", "the poolers' file is not locked", (LOCK,), (
         (f"{CORE}/_database_window.py", "sorted({pooler.lock_file for pooler in self.poolers})", "[]"),)),
+    Guard("poolers, own answer", "a RELOAD that only logs its error is a success", (POOLERS,), (
+        (f"{CORE}/_pgbouncer.py", "        self.require_followed(reason)\n", ""),)),
+    Guard("poolers, readers", "entries of readers go with the others", (POOLERS,), (
+        (f"{CORE}/_pgbouncer.py", "with_server(text, old, new, self._moved)", "with_server(text, old, new)"),)),
+    Guard("poolers, two processes", "a pause and a resume reach different processes", (POOLERS,), (
+        (f"{CORE}/_pgbouncer.py", "            if not self._sees([own]):\n", "            if False:\n"),)),
+    Guard("poolers, shared port", "processes that share a port with others are not counted", (POOLER_SURVEY,), (
+        (f"{CORE}/_pooler_survey.py", "*_processes(facts, exchange), ", ""),)),
+    Guard("poolers, other entries", "an entry of the old primary stays in another file", (POOLER_SURVEY,), (
+        (f"{CORE}/_pooler_survey.py", "    if foreign:\n", "    if False:\n"),)),
+    Guard("poolers, way out", "clients stay paused when a RELOAD is refused", ("tests/unit/module_utils/test_database_settle.py",), (
+        (f"{CORE}/_database_settle.py", "            do(pooler.follow)\n", "            pooler.follow()\n"),)),
 )
