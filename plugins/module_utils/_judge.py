@@ -11,12 +11,13 @@ before and after it.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Iterable, Mapping, Sequence
+from typing import Iterable, Mapping
 
-from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import Backend, Member
+from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import READY, UP, Backend, Member, View
 
 WINDOW = 512
 GOOD, BAD, UNCLEAR = "good", "bad", "unclear"
+NOTHING = Member("", READY, UP, arrivals=0, errors=0)
 
 
 @dataclass(frozen=True)
@@ -63,9 +64,50 @@ def judged(canary: Sample, others: Sample, limits: Limits) -> tuple[str, list[st
     return (BAD, reasons) if reasons else (GOOD, [])
 
 
-def sampled(before: Sequence[Backend], after: Sequence[Backend], names: Iterable[str]) -> Sample:
-    """What members did between two looks, on all load balancers together."""
-    parts = [between(earlier.members[name], later.members[name]) for name in names for earlier, later in zip(before, after)]
+class Watch:
+    """What one load balancer counts from its first look on.
+
+    A reload or a restart begins the counters anew, so each process is a part of its own: what came between the last look at a process and its end is not seen.
+    """
+
+    def __init__(self, view: View, backend: str) -> None:
+        self._backend, self._process = backend, view.process
+        # Of each process its counters at the first look, none at all of one that began in the meantime, and at the last look.
+        self._parts: list[tuple[Backend, Backend]] = [(view.backends[backend],) * 2]
+
+    @property
+    def first(self) -> Backend:
+        """The pool at the first look."""
+        return self._parts[0][0]
+
+    @property
+    def last(self) -> Backend:
+        """The pool at the last look."""
+        return self._parts[-1][1]
+
+    def look(self, view: View) -> None:
+        """Take in another look."""
+        pool = view.backends[self._backend]
+        if view.process != self._process or _went_down(self.last, pool):
+            self._process = view.process
+            self._parts.append((Backend({}), pool))
+        else:
+            self._parts[-1] = (self._parts[-1][0], pool)
+
+    def samples(self, name: str) -> list[Sample]:
+        """What a member did, a sample for each process."""
+        return [between(first.members.get(name, NOTHING), last.members[name]) for first, last in self._parts if name in last.members]
+
+
+def _went_down(before: Backend, after: Backend) -> bool:
+    """Whether counters were begun anew; not every load balancer tells which process counts."""
+    return any(member.arrivals < before.members[name].arrivals for name, member in after.members.items() if name in before.members)
+
+
+def sampled(watches: Iterable[Watch], names: Iterable[str]) -> Sample:
+    """What members did in that while, on all load balancers together."""
+    wanted = list(names)
+    parts = [part for watch in watches for name in wanted for part in watch.samples(name)]
     requests = sum(part.requests for part in parts)
     timed = [part for part in parts if part.requests and part.response_ms is not None]
     weight = sum(part.requests for part in timed)
@@ -74,11 +116,9 @@ def sampled(before: Sequence[Backend], after: Sequence[Backend], names: Iterable
 
 
 def between(before: Member, after: Member) -> Sample:
-    """The same of one member on one load balancer. Counters that went down were reset by a reload: what they count now came after that."""
-    was_reset = after.arrivals < before.arrivals
-    began, failed, average = (0, 0, None) if was_reset else (before.arrivals, before.errors or 0, before.response_ms)
-    requests = after.arrivals - began
-    return Sample(requests, max(0, (after.errors or 0) - failed), response_ms(average, began, after.response_ms, requests))
+    """The same of one member in one process."""
+    requests = after.arrivals - before.arrivals
+    return Sample(requests, max(0, (after.errors or 0) - (before.errors or 0)), response_ms(before.response_ms, before.arrivals, after.response_ms, requests))
 
 
 def response_ms(before: float | None, count_before: int, after: float | None, requests: int) -> float | None:

@@ -16,6 +16,8 @@ description:
   - Fails when too many requests failed or answers took too long, and also when too few requests came for a verdict. A step of a roll that follows it is
     not taken then.
   - Failed are answers of 500 and above, connections that did not come about, and answers that broke off.
+  - The load balancers are asked every second, because a reload begins their counters anew. Of a process that is replaced, the requests since the last look
+    at it are not seen.
 extends_documentation_fragment:
   - alwayson.upgrade.read_only
   - alwayson.upgrade.load_balancers
@@ -100,10 +102,12 @@ others:
 import time
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.alwayson.upgrade.plugins.module_utils._judge import GOOD, Limits, judged, sampled, uncounted
-from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import ARGUMENTS, Backend, LoadBalancerError, require_members
+from ansible_collections.alwayson.upgrade.plugins.module_utils._judge import GOOD, Limits, Watch, judged, sampled, uncounted
+from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import ARGUMENTS, Backend, LoadBalancerError, View, require_members
 from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancers import open_load_balancers
 
+# A reload of a load balancer begins its counters anew: so often they are looked at.
+LOOK_SECONDS = 1.0
 LIMITS = {
     "max_error_percent": {"type": "float", "default": 1},
     "max_latency_factor": {"type": "float", "default": 2},
@@ -136,18 +140,25 @@ def watched(params: dict, check_mode: bool) -> dict:
     """Look, wait, look again, and judge; returns what `RETURN` says."""
     balancers = open_load_balancers(params["load_balancers"])
 
-    def look() -> dict[str, Backend]:
-        return {balancer.name: balancer.read(params["backend"]).backends[params["backend"]] for balancer in balancers}
+    def look() -> dict[str, View]:
+        return {balancer.name: balancer.read(params["backend"]) for balancer in balancers}
 
-    before = look()
-    require_judgeable(before, params["backend"], params["members"])
+    watches = {name: Watch(view, params["backend"]) for name, view in look().items()}
+    require_judgeable({name: watch.first for name, watch in watches.items()}, params["backend"], params["members"])
     if check_mode:
         return {"verdict": None, "reasons": []}
-    time.sleep(max(0.0, params["seconds"]))
-    after = look()
-    others = [name for name in next(iter(before.values())).members
-              if name not in params["members"] and all(name in pool.members and pool.members[name].live for pool in (*before.values(), *after.values()))]
-    canary, rest = (sampled(list(before.values()), list(after.values()), names) for names in (params["members"], others))
+    ends = time.monotonic() + params["seconds"]
+    while True:
+        time.sleep(max(0.0, min(LOOK_SECONDS, ends - time.monotonic())))
+        is_last = time.monotonic() >= ends
+        for name, view in look().items():
+            watches[name].look(view)
+        if is_last:
+            break
+    pools = [pool for watch in watches.values() for pool in (watch.first, watch.last)]
+    others = [name for name in pools[0].members
+              if name not in params["members"] and all(name in pool.members and pool.members[name].live for pool in pools)]
+    canary, rest = (sampled(watches.values(), names) for names in (params["members"], others))
     verdict, reasons = judged(canary, rest, Limits(**{name: params[name] for name in LIMITS}))
     return {"verdict": verdict, "reasons": reasons, "canary": canary.as_data(), "others": rest.as_data()}
 

@@ -39,6 +39,8 @@ from fleet.layout import BACKEND, COLOURS  # noqa: E402
 OLD, NEW = "1.0.0", "2.0.0"
 AT_REST_SECONDS = 30
 RELOAD_EVERY_SECONDS = 9.0
+# What a canary, one of many members, gets while it is watched: a verdict needs ten.
+CANARY_REQUESTS = 40
 STREAM = {"kind": "slow", "share": 1, "path": "/stream?ms=2000"}
 
 
@@ -73,6 +75,7 @@ def main() -> int:
     settings = yaml.safe_load((REPOSITORY / "tests/fleet/service.yml").read_text(encoding="utf-8"))["demo_probe"]
     mix = [*settings["mix"], STREAM]
     variables["demo_probe"] = {**settings, "mix": mix, "rate": options.rate}
+    variables["upgrade_soak"] = max(4, -(-CANARY_REQUESTS * options.members // options.rate))
     if options.kind != HAPROXY:
         # Live capacity is sampled from HAProxy only; nginx's file is on the load balancer, which drives itself then.
         variables |= {"demo_capacity": [], **({"upgrade_traffic_via": None} if options.kind == "nginx" else {})}

@@ -8,7 +8,7 @@ from __future__ import annotations
 import http.client
 
 import pytest
-from ansible_collections.alwayson.upgrade.plugins.module_utils._judge import sampled
+from ansible_collections.alwayson.upgrade.plugins.module_utils._judge import Watch, sampled
 from integration.by_ansible import ansible
 from integration.haproxy.real_pool import BACKEND, MEMBERS, Client, Pool, load
 
@@ -31,20 +31,17 @@ def ask(pool, path: str, count: int, member: str = "s1") -> None:
     connection.close()
 
 
-def look(pool):
-    return [balancer.read(BACKEND).backends[BACKEND] for balancer in pool.balancers]
-
-
 def test_what_the_newest_answers_took_is_found_behind_the_average(pool):
     ask(pool, "/", EARLIER)
-    before = look(pool)
+    watches = [Watch(balancer.read(BACKEND), BACKEND) for balancer in pool.balancers]
     ask(pool, f"/slow?ms={SLOW_MS}", NEWER)
-    after = look(pool)
-    sample = sampled(before, after, ["s1"])
+    for watch, balancer in zip(watches, pool.balancers):
+        watch.look(balancer.read(BACKEND))
+    sample = sampled(watches, ["s1"])
     assert (sample.requests, sample.errors) == (NEWER, 0)
     # HAProxy tells whole milliseconds, and of so few requests each stands for more than ten.
     assert sample.response_ms == pytest.approx(SLOW_MS, rel=0.3)
-    assert after[0].members["s1"].response_ms < SLOW_MS / 3, "the average itself still hides it"
+    assert watches[0].last.members["s1"].response_ms < SLOW_MS / 3, "the average itself still hides it"
 
 
 def test_the_module_says_yes_no_and_that_it_cannot_tell(pool):

@@ -13,13 +13,14 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._judge import (
     WINDOW,
     Limits,
     Sample,
+    Watch,
     between,
     judged,
     response_ms,
     sampled,
     uncounted,
 )
-from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import READY, UP, Backend, Member
+from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import READY, UP, Backend, Member, View
 
 OTHERS = Sample(1000, 1, 10.0)
 
@@ -52,8 +53,31 @@ def test_only_what_came_in_between_counts():
     assert between(member(100, 7, 4.0), member(160, 9, 4.0)) == Sample(60, 2, 4.0)
 
 
-def test_counters_that_a_reload_has_reset_count_from_there():
-    assert between(member(1000, 50, 9.0), member(30, 1, 4.0)) == Sample(30, 1, 4.0)
+def watch(*looks):
+    """A `Watch` of looks, each a process and its members."""
+    views = [View("", {"app": Backend(members)}, process) for process, members in looks]
+    result = Watch(views[0], "app")
+    for view in views[1:]:
+        result.look(view)
+    return result
+
+
+@pytest.mark.parametrize("processes", [(1, 2), (0, 0)], ids=["told", "not told"])
+def test_counters_that_a_reload_has_reset_count_from_there(processes):
+    first, second = processes
+    seen = watch((first, {"a": member(1000, 50, 9.0)}), (first, {"a": member(1020, 50, 9.0)}), (second, {"a": member(30, 1, 4.0)}),
+                 (second, {"a": member(50, 2, 4.0)}))
+    assert seen.samples("a") == [Sample(20, 0, 9.0), Sample(50, 2, 4.0)]
+    assert sampled([seen], ["a"]) == Sample(70, 2, pytest.approx((20 * 9.0 + 50 * 4.0) / 70))
+
+
+def test_a_process_that_has_counted_more_than_the_one_before_is_another_one_all_the_same():
+    seen = watch((1, {"a": member(100, 60, 9.0)}), (2, {"a": member(130, 50, 4.0)}))
+    assert sampled([seen], ["a"]) == Sample(130, 50, 4.0)
+
+
+def test_a_member_that_is_not_there_any_more_counts_nothing():
+    assert sampled([watch((1, {"a": member(5), "b": member(5)}), (1, {"b": member(9)}))], ["a", "b"]) == Sample(4, 0, None)
 
 
 @pytest.mark.parametrize("requests", [5, 50, 2000])
@@ -79,10 +103,10 @@ def test_what_is_not_told_is_none(before, after, requests):
 
 
 def test_several_members_on_several_load_balancers_make_one_sample():
-    before = [Backend({"a": member(0, 0, 10.0), "b": member(0)}), Backend({"a": member(100, 1, 10.0), "b": member(0)})]
-    after = [Backend({"a": member(30, 1, 10.0), "b": member(99)}), Backend({"a": member(110, 1, 10.0), "b": member(0)})]
-    assert sampled(before, after, ["a"]) == Sample(40, 1, 10.0)
-    assert sampled(before, after, []) == Sample(0, 0, None)
+    watches = [watch((1, {"a": member(0, 0, 10.0), "b": member(0)}), (1, {"a": member(30, 1, 10.0), "b": member(99)})),
+               watch((2, {"a": member(100, 1, 10.0), "b": member(0)}), (2, {"a": member(110, 1, 10.0), "b": member(0)}))]
+    assert sampled(watches, ["a"]) == Sample(40, 1, 10.0)
+    assert sampled(watches, []) == Sample(0, 0, None)
 
 
 def test_a_load_balancer_that_does_not_count_is_named():
