@@ -20,9 +20,10 @@ RUNNER_KEY = int.from_bytes(hashlib.sha256(b"alwayson.upgrade migration").digest
 POLL_SECONDS = 0.2
 # A transaction that has lasted this long is likely to last longer than a short lock_timeout.
 OLD_MS = 100
-DEADLOCK = "40P01"
+DEADLOCK, CONFLICT = "40P01", "40001"
+READ_COMMITTED, REPEATABLE_READ = "READ COMMITTED", "REPEATABLE READ"
 # lock_not_available, deadlock_detected, serialization_failure: the same attempt may well succeed later.
-WORTH_ANOTHER_ATTEMPT = ("55P03", DEADLOCK, "40001")
+WORTH_ANOTHER_ATTEMPT = ("55P03", DEADLOCK, CONFLICT)
 # A dead client's session, and its locks, end within this time.
 CLIENT_CHECK = "1s"
 # A step leaves nothing to the next one, but for the lock of the session: DISCARD ALL would release it.
@@ -75,11 +76,14 @@ class PostgresqlLocks(Locks):
     def is_worth_another_attempt(self, error: DatabaseError) -> bool:
         return isinstance(error, PostgresqlError) and error.sqlstate in WORTH_ANOTHER_ATTEMPT
 
+    def is_conflict(self, error: DatabaseError) -> bool:
+        return isinstance(error, PostgresqlError) and error.sqlstate == CONFLICT
+
 
 @contextlib.contextmanager
-def transaction(database: Connection, lock_timeout_ms: int):
+def transaction(database: Connection, lock_timeout_ms: int, isolation: str = READ_COMMITTED):
     """A transaction that waits for a lock for so long, committed at the end of the block, rolled back when that fails."""
-    database.run("BEGIN")
+    database.run(f"BEGIN ISOLATION LEVEL {isolation}")
     try:
         database.run(f"SET LOCAL lock_timeout = '{lock_timeout_ms}ms'")
         yield

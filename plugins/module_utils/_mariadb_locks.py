@@ -133,12 +133,14 @@ class MariadbLocks(Locks):
 
 
 @contextlib.contextmanager
-def transaction(session: Session, lock_timeout_ms: int, waits_for_rows: bool) -> Iterator[None]:
+def transaction(session: Session, lock_timeout_ms: int, waits_for_rows: bool, locks_what_it_reads: bool = False) -> Iterator[None]:
     """A transaction that waits for a table for so long, and for a row for a second or not at all.
 
+    A sub-select of a statement that changes rows locks what it finds in REPEATABLE READ only; so nobody changes that before the statement does.
     It is committed at the end of the block, and rolled back when that fails.
     """
-    session.database.run(f"SET SESSION innodb_lock_wait_timeout = {int(waits_for_rows)}; START TRANSACTION")
+    isolation = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; " if locks_what_it_reads else ""
+    session.database.run(f"SET SESSION innodb_lock_wait_timeout = {int(waits_for_rows)}; {isolation}START TRANSACTION")
     try:
         with session.watch.limit(lock_timeout_ms):
             yield

@@ -17,6 +17,9 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._database_error i
 # While an old transaction is in the way, most attempts are spared. Some are made: not every lock of it is one that conflicts.
 ATTEMPT_NEVERTHELESS = 4
 ESCALATION = 1.5
+LOCK_WAY_OUT = "End what is in the way, or allow more attempts"
+CONFLICT_WAY_OUT = ("Others change the same rows meanwhile: change fewer at a time, or lock them as they are chosen, by FOR UPDATE SKIP LOCKED behind the "
+                    "LIMIT of a batch step")
 Result = TypeVar("Result")
 
 
@@ -55,6 +58,10 @@ class Locks:
         """Whether the same attempt may well succeed later."""
         raise NotImplementedError
 
+    def is_conflict(self, error: DatabaseError) -> bool:
+        """Whether it may well succeed at once: somebody has changed the same rows, and is done."""
+        return False
+
 
 @dataclass(frozen=True)
 class Pace:
@@ -66,9 +73,10 @@ class Pace:
 
     def until_it_gets_its_locks(self, locks: Locks, title: str, act: Callable[[int, int], Result]) -> tuple[Result, int]:
         """What `act(attempt, lock_timeout_ms)` returned, and at which attempt. MigrationError names who was in the way of all of them."""
-        lost, why, holders = 0, "", []
+        lost, why, holders, is_conflict = 0, "", [], False
         for attempt in range(1, self.policy.attempts + 1):
             locks.settle()
+            is_conflict = False
             holders = locks.holders()
             if not holders or attempt % ATTEMPT_NEVERTHELESS == 0 or attempt == self.policy.attempts:
                 try:
@@ -78,11 +86,11 @@ class Pace:
                 except DatabaseError as error:
                     if not locks.is_worth_another_attempt(error):
                         raise
-                    why = str(error)
+                    why, is_conflict = str(error), locks.is_conflict(error)
                     lost += not holders
             if attempt < self.policy.attempts:
-                self.sleep(self.policy.retry_delay_ms / 1000)
+                self.sleep((self.policy.batch_pause_ms if is_conflict else self.policy.retry_delay_ms) / 1000)
         raise MigrationError(
             f"{title} did not get its locks in {self.policy.attempts} attempts, of at most {self.policy.timeout_ms(lost)} ms each: {why}; "
-            f"{'; '.join(holders) or 'no long transaction was seen'}. Nothing of it is applied. End what is in the way, or allow more attempts"
+            f"{'; '.join(holders) or 'no long transaction was seen'}. Nothing of it is applied. {CONFLICT_WAY_OUT if is_conflict else LOCK_WAY_OUT}"
         )

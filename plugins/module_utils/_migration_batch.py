@@ -1,27 +1,33 @@
 # Copyright (c) 2026 The alwayson.upgrade maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A batch step: one statement, again and again until it changes no row. Each batch is one transaction together with the step's progress in the ledger.
+"""A batch step: one statement, again and again until no row is left to choose. Each batch is one transaction together with the step's progress in the ledger.
 
 So a step that is killed goes on after the last batch that was committed, and no batch counts twice. Between batches it pauses, for longer while a replica
-lags behind.
+lags behind. What was chosen says how it goes on, never how many rows the statement has changed.
 """
 
 from __future__ import annotations
 
+import hashlib
+import re
 from dataclasses import dataclass
-from typing import Any, Callable, Optional, Sequence
+from typing import Any, Callable, NamedTuple, Optional, Sequence
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _database_ledger as ledger
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _postgresql_catalog as catalog
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_locks import PostgresqlLocks, transaction
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_locks import READ_COMMITTED, REPEATABLE_READ, PostgresqlLocks, transaction
 from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_attempts import MigrationError, Pace
-from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_hazards import changed_tables
-from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_step import Step, with_cursor
-from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import Connection, PostgresqlError, identifier, literal
+from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_choice import LAST
+from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_hazards import changed_tables, way_out
+from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_step import BATCH, COMMAND, CURSOR_FORM, Step, constant, with_cursor
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import Connection, PostgresqlError, identifier
+from ansible_collections.alwayson.upgrade.plugins.module_utils._sql_script import MARIADB, statements
 from ansible_collections.alwayson.upgrade.plugins.module_utils._waiting import wait_for
 
 LAG_POLL_SECONDS = 0.2
+CURSOR_NOT_UNIQUE = "cursor-not-unique"
+UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 # What a row takes at least, its header and the pointer to it.
 ROW_BYTES = 28
 # Above what the tables can hold, twice: others write meanwhile.
@@ -31,11 +37,41 @@ SIZE = """
 SELECT coalesce(sum(pg_relation_size(relid)), 0)::bigint
   FROM (SELECT relid FROM pg_partition_tree(to_regclass(%s)) UNION SELECT to_regclass(%s)) AS t
 """
+# A number or a UUID; whether a unique index is about this column alone; whether it may be null. Of tables that inherit, each has an index of its own.
+COLUMN = """
+SELECT t.typcategory = 'N' OR t.typname = 'uuid', format_type(a.atttypid, a.atttypmod), a.attnotnull,
+       EXISTS (SELECT FROM pg_index AS i WHERE i.indrelid = a.attrelid AND i.indisunique AND i.indisvalid AND i.indpred IS NULL
+                  AND i.indnkeyatts = 1 AND i.indkey[0] = a.attnum)
+       AND NOT EXISTS (SELECT FROM pg_inherits AS h JOIN pg_class AS c ON c.oid = h.inhparent WHERE c.oid = a.attrelid AND c.relkind = 'r')
+  FROM pg_attribute AS a JOIN pg_type AS t ON t.oid = a.atttypid
+ WHERE a.attrelid = to_regclass(%s) AND a.attname = %s::name AND NOT a.attisdropped
+"""
+
+
+class Column(NamedTuple):
+    """What a cursor goes on by. `is_ordered`: it is a number or a UUID, which is sorted the same everywhere and is no clock."""
+
+    is_ordered: bool
+    type: str
+    is_never_null: bool
+    is_unique: bool
+
+
+class Batch(NamedTuple):
+    """One batch: how many rows it changed, where its cursor is now (None without one), whether nothing was left to choose.
+
+    `left`: what is still chosen although nothing was changed, as a checksum.
+    """
+
+    rows: int = 0
+    after: Optional[str] = None
+    is_last: bool = False
+    left: str = ""
 
 
 @dataclass(frozen=True)
 class Batches:
-    """What one run did: transactions that changed rows, and those rows. `was_applied`: another one had ended the step."""
+    """What one run did: transactions that chose rows, and how many were changed. `was_applied`: another one had ended the step."""
 
     batches: int = 0
     rows: int = 0
@@ -44,44 +80,140 @@ class Batches:
 
 def apply_batches(database: Connection, step: Step, pace: Pace) -> Batches:
     """Run batches until nothing is left. MigrationError, PostgresqlError and LedgerError: the batches before stay, and the next run goes on after them."""
+    refuse_doubtful(step, cursor_column(database))
     ledger.begin(database, step)
 
-    def batch() -> Optional[int]:
+    def batch(before: Optional[Batch]) -> Optional[Batch]:
         _wait_for_replicas(database, pace)
-        return pace.until_it_gets_its_locks(PostgresqlLocks(database), step.title, lambda _attempt, timeout: _batch(database, step, timeout))[0]
+        return pace.until_it_gets_its_locks(PostgresqlLocks(database), step.title, lambda _attempt, timeout: _batch(database, step, timeout, before))[0]
 
     return until_nothing_is_left(step, pace, _most_rows(database, step), batch)
 
 
-def until_nothing_is_left(step: Step, pace: Pace, limit: Optional[int], batch: Callable[[], Optional[int]]) -> Batches:
-    """Run `batch` until it has changed no row. It returns how many it changed, None when the step was applied already.
+def until_nothing_is_left(step: Step, pace: Pace, limit: Optional[int], batch: Callable[[Optional[Batch]], Optional[Batch]]) -> Batches:
+    """Run `batch` until nothing is left to choose. It gets the batch before, None at first, and returns the next one, None when the step was applied already.
 
     :param limit: more rows than there can be to change, None where that cannot be told.
     :raises MigrationError: the step would never come to an end.
     """
     batches = rows = 0
+    done = None
     while True:
-        changed = batch()
-        if not changed:
-            return Batches(batches, rows, changed is None and not batches)
-        batches, rows = batches + 1, rows + changed
+        done = batch(done)
+        if done is None or done.is_last:
+            return Batches(batches, rows, done is None and not batches)
+        batches, rows = batches + 1, rows + done.rows
         if limit and rows > limit:
             raise MigrationError(f"{step.title} does not come to an end: it has changed {rows:,} rows by now, more than there were. It finds rows again that "
                                  "it has changed, or others that are written meanwhile: correct its condition, or give new rows a default in the expand phase")
         pace.sleep(pace.policy.batch_pause_ms / 1000)
 
 
-def counted(progress: dict[str, Any], changed: int, after: Optional[str]) -> dict[str, Any]:
-    """The progress of a step after one more batch; `after` is where its cursor is now, None without one."""
-    kept = {"batches": progress.get("batches", 0) + 1, "rows": progress.get("rows", 0) + changed}
-    return kept if after is None else {**kept, "after": after}
+def next_batch(
+    step: Step, progress: dict[str, Any], rows: Callable[[str], Sequence[tuple]], count: Callable[[str], int], before: Optional[Batch]
+) -> Batch:
+    """Run one batch in the open transaction.
+
+    :param rows: the rows of a statement. :param count: how many rows a statement has changed. :param before: the batch before in this run.
+    :raises MigrationError: rows are chosen and none of them is changed, so that the step would be recorded as done without them, or never end.
+    """
+    plan, after = step.batch, progress.get("after", step.directives.after)
+    if before is None:
+        # Should it not be a query by itself, that is told before anything is changed.
+        rows(f"EXPLAIN {_placed(step, plan.choice.sql, after)}")
+    if after is not None:
+        found = [row[0] for row in rows(_newest(step, after))]
+        if not found:
+            return Batch(0, after, True)
+        last = cursor_after(step, found)
+        return Batch(count(_placed(step, plan.statement, after, last)), last)
+    changed = count(plan.statement) if plan.is_counted else len(rows(plan.statement)) * 0
+    left = [] if changed else rows(plan.choice.sql)
+    if changed or not left:
+        return Batch(changed, None, not changed)
+    seen = hashlib.sha256(repr(left).encode()).hexdigest()
+    if before and before.left == seen:
+        raise MigrationError(f"{step.title} chooses rows and changes none of them, so that it would never come to an end: a condition outside of the query "
+                             "with the LIMIT, ON CONFLICT, equal values or a trigger keep them as they are. Put the condition into that query; or go on by a "
+                             f"cursor: {CURSOR_FORM}")
+    return Batch(left=seen)
+
+
+def counted(progress: dict[str, Any], done: Batch) -> dict[str, Any]:
+    """The progress of a step after one more batch."""
+    kept = {"batches": progress.get("batches", 0) + 1, "rows": progress.get("rows", 0) + done.rows}
+    return kept if done.after is None else {**kept, "after": done.after}
 
 
 def cursor_after(step: Step, values: Sequence[Any]) -> str:
     """Where the cursor of a step is after these values; MigrationError when their order is not the same everywhere."""
-    if any(value is None or isinstance(value, (str, bytes)) for value in values):
-        raise MigrationError(f"{step.title} returns text or nulls to go on by: return a column of numbers, times or UUIDs, whose order is the same everywhere")
+    if any(value is None or isinstance(value, (str, bytes)) and not UUID.fullmatch(str(value)) for value in values):
+        raise MigrationError(f"{step.title} goes on by text or nulls: go on by a column of numbers or UUIDs, whose order is the same everywhere")
     return str(max(values))
+
+
+def doubts(steps: Sequence[Step], column_of: Callable[[tuple, str], Optional[Column]]) -> list[str]:
+    """A sentence for each batch step that could be recorded as done while rows are left, or change rows twice.
+
+    :param column_of: the column of a table, None when it is not there.
+    """
+    told: list[str] = []
+    named: set[str] = set()
+    for step in steps:
+        if step.kind == BATCH:
+            why = _doubt(step, column_of, named)
+            told += [f"{step.title}: {why}"] if why else []
+        elif step.kind != COMMAND:
+            named |= {name for statement in statements(step.sql, step.dialect) for name in statement.names}
+    return told
+
+
+def refuse_doubtful(step: Step, column_of: Callable[[tuple, str], Optional[Column]]) -> None:
+    """MigrationError when there is such a doubt now that the steps before are applied."""
+    for why in doubts([step], column_of):
+        raise MigrationError(why)
+
+
+def cursor_column(database: Connection) -> Callable[[tuple, str], Optional[Column]]:
+    """Looks for a column of a table, None when it is not there."""
+
+    def find(table: tuple, column: str) -> Optional[Column]:
+        found = database.rows(COLUMN, (identifier(*table), column))
+        return Column(*found[0]) if found else None
+
+    return find
+
+
+def _doubt(step: Step, column_of: Callable[[tuple, str], Optional[Column]], named: set[str]) -> str:
+    """Why one step could, "" when it cannot; a table that a step before is about is looked at when that step is applied."""
+    plan = step.batch
+    if plan is None:
+        return f"it cannot be told which query chooses the rows of a batch: have one sub-select with a LIMIT in it; or go on by a cursor: {CURSOR_FORM}"
+    if plan.objection:
+        return plan.objection
+    choice = plan.choice
+    if not choice.column or CURSOR_NOT_UNIQUE in step.directives.accepted or choice.table[-1] in named:
+        return ""
+    found = column_of(choice.table, choice.column)
+    name = f"{choice.table[-1]}.{choice.column}"
+    if found is None or found == Column(True, found.type, True, True):
+        return ""
+    what = f"is {found.type}, which a clock sets, or which is not sorted the same everywhere" if not found.is_ordered else (
+        "has no unique index of its own, so that rows with the same value can be cut in two by the LIMIT, and are passed by" if not found.is_unique
+        else "may be null, and such rows are never found")
+    return f"{CURSOR_NOT_UNIQUE}: its cursor {name} {what}. Go on by a primary key of numbers or UUIDs. {way_out(CURSOR_NOT_UNIQUE)}"
+
+
+def _newest(step: Step, after: str) -> str:
+    """The query for the largest value that the next batch chooses."""
+    column = "`{0}`".format(step.batch.choice.column) if step.dialect is MARIADB else identifier(step.batch.choice.column)
+    return f"SELECT chosen.{column} FROM ({_placed(step, step.batch.choice.sql, after)}) AS chosen ORDER BY 1 DESC LIMIT 1"
+
+
+def _placed(step: Step, sql: str, after: Optional[str], last: Optional[str] = None) -> str:
+    """SQL with the values of the cursor in it."""
+    sql = sql if last is None else with_cursor(sql, constant(last), step.dialect, LAST)
+    return sql if after is None else with_cursor(sql, constant(after), step.dialect)
 
 
 def _most_rows(database: Connection, step: Step) -> Optional[int]:
@@ -91,27 +223,22 @@ def _most_rows(database: Connection, step: Step) -> Optional[int]:
     return 2 * held // ROW_BYTES + ROWS_TO_SPARE if held else None
 
 
-def _batch(database: Connection, step: Step, lock_timeout_ms: int) -> Optional[int]:
-    """One batch: how many rows it changed, None when the step is applied already. The last one, which finds nothing, marks the step as applied."""
-    with transaction(database, lock_timeout_ms):
+def _batch(database: Connection, step: Step, lock_timeout_ms: int, before: Optional[Batch]) -> Optional[Batch]:
+    """One batch, None when the step is applied already. The last one, which finds nothing, marks the step as applied.
+
+    A row that somebody else has committed since it was chosen makes the batch fail and be tried again, unless it is locked when it is chosen.
+    """
+    with transaction(database, lock_timeout_ms, READ_COMMITTED if step.batch.is_settled and step.directives.after is None else REPEATABLE_READ):
         # Locked first: should another runner be at work, it waits here, and goes on where this one ends.
         progress = ledger.lock_progress(database, step)
         if progress is None:
             return None
-        changed, after = _change(database, step, progress.get("after", step.directives.after))
-        if changed:
-            ledger.keep_progress(database, step, counted(progress, changed, after))
-        else:
+        done = next_batch(step, progress, database.rows, database.count, before)
+        if done.is_last:
             ledger.finish(database, step)
-    return changed
-
-
-def _change(database: Connection, step: Step, after: Optional[str]) -> tuple[int, Optional[str]]:
-    """How many rows the statement changed, and where its cursor is now."""
-    if after is None:
-        return database.count(step.sql), None
-    values = [row[0] for row in database.rows(with_cursor(step.sql, literal(after)))]
-    return (len(values), cursor_after(step, values)) if values else (0, after)
+        else:
+            ledger.keep_progress(database, step, counted(progress, done))
+    return done
 
 
 def _wait_for_replicas(database: Connection, pace: Pace) -> None:

@@ -11,10 +11,11 @@ from typing import ContextManager, Optional, Sequence
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _database_ledger as ledger
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _postgresql_catalog as catalog
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_locks import (
-    PostgresqlLocks, become_only_runner, require_only_runner, settle, transaction,
+    READ_COMMITTED, REPEATABLE_READ, PostgresqlLocks, become_only_runner, require_only_runner, settle, transaction,
 )
 from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_attempts import MigrationError, Pace
-from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_batch import apply_batches
+from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_batch import apply_batches, cursor_column, doubts
+from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_choice import reads_what_it_changes
 from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_command import Surroundings, apply_command
 from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_engine import Applied, Engine
 from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_hazards import find_linter, unbatched_changes
@@ -63,7 +64,7 @@ class PostgresqlEngine(Engine):
             pace.until_it_gets_its_locks(PostgresqlLocks(session), "the ledger of migrations", create)
 
     def problems(self, session: Connection, steps: Sequence[Step]) -> list[str]:
-        return unbatched_changes(session, steps)
+        return [*unbatched_changes(session, steps), *doubts(steps, cursor_column(session))]
 
     def apply(self, session: Connection, step: Step, pace: Pace) -> Applied:
         kinds = {TRANSACTION: _apply_transaction, BATCH: _apply_batches, INDEX: _apply_index, COMMAND: self._apply_command}
@@ -111,7 +112,7 @@ def _apply_transaction(database: Connection, step: Step, pace: Pace) -> Applied:
 
 def _attempt(database: Connection, step: Step, attempt: int, lock_timeout_ms: int) -> bool:
     """One transaction. False when the step turns out to be applied already."""
-    with transaction(database, lock_timeout_ms):
+    with transaction(database, lock_timeout_ms, REPEATABLE_READ if reads_what_it_changes(step.sql) else READ_COMMITTED):
         if not ledger.claim(database, step, attempt):
             return False
         before = database.value("SELECT pg_current_xact_id()::text")

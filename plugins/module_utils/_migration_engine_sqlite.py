@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from typing import Callable, ContextManager, Iterator, Optional, Sequence, TypeVar
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _sqlite_ledger as ledger
@@ -15,18 +16,29 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._database_ledger 
 from ansible_collections.alwayson.upgrade.plugins.module_utils._engine_sqlite import SqliteFiles
 from ansible_collections.alwayson.upgrade.plugins.module_utils._flock import LockError, exclusive
 from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_attempts import Locks, MigrationError, Pace
-from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_batch import ROWS_TO_SPARE, counted, cursor_after, until_nothing_is_left
+from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_batch import (
+    ROWS_TO_SPARE, Batch, Column, counted, doubts, next_batch, refuse_doubtful, until_nothing_is_left,
+)
 from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_command import Surroundings, apply_command
 from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_engine import Applied, Engine
 from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_hazards import LARGE_TABLE_ROWS, UNBATCHED, changed_tables, unbatched_change, way_out
 from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_sqlite_step import FOREIGN_KEYS, SqliteStep
-from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_step import BATCH, COMMAND, TRANSACTION, constant, with_cursor
+from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_step import BATCH, COMMAND, TRANSACTION
 from ansible_collections.alwayson.upgrade.plugins.module_utils._sqlite import Connection, SqliteError, connect, identifier
 
 # Beside the database: while a tool of somebody else is at work, there is no transaction that keeps other runners out.
 LOCK_SUFFIX = "-alwayson.lock"
 GAVE_WAY = ("database is locked",)
+ROW_NUMBERS = ("rowid", "oid", "_rowid_")
+CLOCK = re.compile("DATE|TIME")
 Result = TypeVar("Result")
+# An INTEGER PRIMARY KEY is the number of the row, and has no index.
+COLUMN = """
+SELECT upper(c.type), c."notnull" OR c.pk = 1 AND upper(c.type) = 'INTEGER',
+       c.pk = 1 AND (SELECT count(*) FROM pragma_table_info(?1) WHERE pk > 0) = 1 OR EXISTS (
+         SELECT 1 FROM pragma_index_list(?1) AS i WHERE i."unique" AND NOT i.partial AND (SELECT group_concat(lower(name)) FROM pragma_index_info(i.name)) = ?2)
+  FROM pragma_table_info(?1) AS c WHERE lower(c.name) = ?2
+"""
 TABLE = "SELECT name FROM sqlite_master WHERE type = 'table' AND lower(name) = ?"
 
 
@@ -66,8 +78,8 @@ class SqliteEngine(Engine):
             _in_a_transaction(session, "the ledger of migrations", pace, lambda _attempt: ledger.create(session))
 
     def problems(self, session: Connection, steps: Sequence[SqliteStep]) -> list[str]:
-        """A sentence for each UPDATE or DELETE that a step makes in a large table outside of batches."""
-        told = []
+        """A sentence for each UPDATE or DELETE that a step makes in a large table outside of batches, and each batch step that may not do what it says."""
+        told = doubts(steps, _cursor_column(session))
         for step in steps:
             if step.kind == TRANSACTION and UNBATCHED not in step.directives.accepted:
                 told += [unbatched_change(step, at, f"{LARGE_TABLE_ROWS:,} rows or more") for table, at in _changed(session, step)
@@ -140,39 +152,49 @@ def _apply_transaction(database: Connection, step: SqliteStep, pace: Pace) -> Ap
 
 
 def _apply_batches(database: Connection, step: SqliteStep, pace: Pace) -> Applied:
+    refuse_doubtful(step, _cursor_column(database))
     _mind_foreign_keys(database, step)
     _in_a_transaction(database, step.title, pace, lambda _attempt: ledger.begin(database, step))
     found = {table for table, _at in _changed(database, step)}
     limit = 2 * sum(database.value(f"SELECT count(*) FROM {identifier(table)}") for table in found) + ROWS_TO_SPARE if found else None
 
-    def batch() -> Optional[int]:
-        return _in_a_transaction(database, step.title, pace, lambda _attempt: _batch(database, step))[0]
+    def batch(before: Optional[Batch]) -> Optional[Batch]:
+        return _in_a_transaction(database, step.title, pace, lambda _attempt: _batch(database, step, before))[0]
 
     done = until_nothing_is_left(step, pace, limit, batch)
     return Applied(not done.was_applied, 1, done)
 
 
-def _batch(database: Connection, step: SqliteStep) -> Optional[int]:
-    """One batch: how many rows it changed, None when the step is applied already. The last one, which finds nothing, marks the step as applied."""
+def _batch(database: Connection, step: SqliteStep, before: Optional[Batch]) -> Optional[Batch]:
+    """One batch, None when the step is applied already. The last one, which finds nothing, marks the step as applied."""
     progress = ledger.progress_of(database, step)
     if progress is None:
         return None
-    changed, after = _change(database, step, progress.get("after", step.directives.after))
-    if changed:
-        ledger.keep_progress(database, step, counted(progress, changed, after))
-    else:
+
+    def count(statement: str) -> int:
+        # All of it: a statement that returns rows goes on as they are fetched. The driver's own number is missing when one begins with a comment or WITH.
+        database.rows(statement)
+        return database.value("SELECT changes()")
+
+    done = next_batch(step, progress, database.rows, count, before)
+    if done.is_last:
         ledger.finish(database, step)
-    return changed
+    else:
+        ledger.keep_progress(database, step, counted(progress, done))
+    return done
 
 
-def _change(database: Connection, step: SqliteStep, after: Optional[str]) -> tuple[int, Optional[str]]:
-    """How many rows the statement changed, and where its cursor is now."""
-    if after is None:
-        database.run(step.sql)
-        # The driver's own number is missing when a statement begins with a comment or WITH.
-        return database.value("SELECT changes()"), None
-    values = [row[0] for row in database.rows(with_cursor(step.sql, constant(after), step.dialect))]
-    return (len(values), cursor_after(step, values)) if values else (0, after)
+def _cursor_column(database: Connection) -> Callable[[tuple, str], Optional[Column]]:
+    """Looks for a column of a table, None when it is not there."""
+
+    def find(table: tuple, column: str) -> Optional[Column]:
+        found = database.rows(COLUMN, (table[-1], column.lower()))
+        if column.lower() in ROW_NUMBERS and not found:
+            return Column(True, "INTEGER", True, True)
+        # Any type may stand there; a clock is told by its name, a text when it is found.
+        return Column(not CLOCK.search(found[0][0]), *found[0][:1], *map(bool, found[0][1:])) if found else None
+
+    return find
 
 
 def _apply_command(database: Connection, step: SqliteStep, pace: Pace) -> Applied:

@@ -10,20 +10,30 @@ after a crash that fingerprint tells whether it was made. MariaDB makes one as a
 from __future__ import annotations
 
 import contextlib
-from typing import Iterator, NamedTuple, Optional, Sequence
+from typing import Callable, Iterator, NamedTuple, Optional, Sequence
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _mariadb_ledger as ledger
 from ansible_collections.alwayson.upgrade.plugins.module_utils._mariadb import Connection, MariadbError, identifier
 from ansible_collections.alwayson.upgrade.plugins.module_utils._mariadb_fingerprint import fingerprint
 from ansible_collections.alwayson.upgrade.plugins.module_utils._mariadb_locks import MariadbLocks, Session, transaction
 from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_attempts import MigrationError, Pace
-from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_batch import ROWS_TO_SPARE, Batches, counted, cursor_after, until_nothing_is_left
+from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_batch import (
+    ROWS_TO_SPARE, Batch, Batches, Column, counted, doubts, next_batch, refuse_doubtful, until_nothing_is_left,
+)
+from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_choice import reads_what_it_changes
 from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_hazards import LARGE_TABLE_ROWS, UNBATCHED, changed_tables, unbatched_change
 from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_mariadb_step import BLOCKING_WAY_OUT, LOCK_CLAUSE, MariadbStep
 from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_step import BATCH, TRANSACTION
 
 # Alter operation not supported, and with a reason.
 NOT_WITHOUT_A_LOCK = (1845, 1846)
+NUMBERS = ("tinyint", "smallint", "mediumint", "int", "bigint", "decimal", "float", "double", "year")
+COLUMN = """
+SELECT c.DATA_TYPE, c.IS_NULLABLE = 'NO', EXISTS (
+         SELECT 1 FROM information_schema.STATISTICS AS s WHERE s.TABLE_SCHEMA = c.TABLE_SCHEMA AND s.TABLE_NAME = c.TABLE_NAME AND s.NON_UNIQUE = 0
+          GROUP BY s.INDEX_NAME HAVING count(*) = 1 AND max(s.COLUMN_NAME) = c.COLUMN_NAME AND max(s.SUB_PART) IS NULL)
+  FROM information_schema.COLUMNS AS c WHERE c.TABLE_SCHEMA = DATABASE() AND c.TABLE_NAME = %s AND c.COLUMN_NAME = %s
+"""
 # The number of rows is the server's estimate.
 TABLES = """
 SELECT t.TABLE_NAME, t.ENGINE, coalesce(t.TABLE_ROWS, 0), e.TRANSACTIONS
@@ -42,8 +52,10 @@ class Table(NamedTuple):
 
 
 def problems(database: Connection, steps: Sequence[MariadbStep]) -> list[str]:
-    """A sentence for each table that a step cannot change exactly once, or that is too large to be changed at once."""
-    told = []
+    """A sentence for each table that a step cannot change exactly once, or that is too large to be changed at once, and each batch step that may not do what
+    it says.
+    """
+    told = doubts(steps, _cursor_column(database))
     for step in steps:
         if step.kind not in (TRANSACTION, BATCH):
             continue
@@ -58,7 +70,7 @@ def apply_transaction(session: Session, step: MariadbStep, pace: Pace) -> tuple[
     """Change rows, in one transaction with the ledger's row; whether this run has, and at which attempt."""
 
     def act(attempt: int, lock_timeout_ms: int) -> bool:
-        with transaction(session, lock_timeout_ms, _is_at_last(lock_timeout_ms, pace)):
+        with transaction(session, lock_timeout_ms, _is_at_last(lock_timeout_ms, pace), reads_what_it_changes(step.sql, step.dialect)):
             if not ledger.claim(session.database, step, attempt):
                 return False
             session.database.run(step.sql)
@@ -88,10 +100,11 @@ def apply_statement(session: Session, step: MariadbStep, pace: Pace) -> tuple[bo
 
 def apply_batches(session: Session, step: MariadbStep, pace: Pace) -> Batches:
     """Run batches until nothing is left; what a run before has committed is not done again."""
+    refuse_doubtful(step, _cursor_column(session.database))
     ledger.begin(session.database, step)
 
-    def batch() -> Optional[int]:
-        return pace.until_it_gets_its_locks(MariadbLocks(session), step.title, lambda _attempt, timeout: _batch(session, step, timeout, pace))[0]
+    def batch(before: Optional[Batch]) -> Optional[Batch]:
+        return pace.until_it_gets_its_locks(MariadbLocks(session), step.title, lambda _attempt, timeout: _batch(session, step, timeout, pace, before))[0]
 
     return until_nothing_is_left(step, pace, _most_rows(session.database, step), batch)
 
@@ -121,18 +134,18 @@ def _forgotten_unless_made(database: Connection, step: MariadbStep) -> Iterator[
         raise
 
 
-def _batch(session: Session, step: MariadbStep, lock_timeout_ms: int, pace: Pace) -> Optional[int]:
-    """One batch: how many rows it changed, None when the step is applied already. The last one, which finds nothing, marks the step as applied."""
-    with transaction(session, lock_timeout_ms, _is_at_last(lock_timeout_ms, pace)):
+def _batch(session: Session, step: MariadbStep, lock_timeout_ms: int, pace: Pace, before: Optional[Batch]) -> Optional[Batch]:
+    """One batch, None when the step is applied already. The last one, which finds nothing, marks the step as applied."""
+    with transaction(session, lock_timeout_ms, _is_at_last(lock_timeout_ms, pace), reads_what_it_changes(step.sql, step.dialect)):
         progress = ledger.lock_progress(session.database, step)
         if progress is None:
             return None
-        changed, after = _change(session.database, step, progress.get("after", step.directives.after))
-        if changed:
-            ledger.keep_progress(session.database, step, counted(progress, changed, after))
-        else:
+        done = next_batch(step, progress, session.database.rows, session.database.count, before)
+        if done.is_last:
             ledger.finish(session.database, step)
-    return changed
+        else:
+            ledger.keep_progress(session.database, step, counted(progress, done))
+    return done
 
 
 def _is_at_last(lock_timeout_ms: int, pace: Pace) -> bool:
@@ -140,16 +153,17 @@ def _is_at_last(lock_timeout_ms: int, pace: Pace) -> bool:
     return lock_timeout_ms >= pace.policy.max_lock_timeout_ms
 
 
-def _change(database: Connection, step: MariadbStep, after: Optional[str]) -> tuple[int, Optional[str]]:
-    """How many rows were changed, or with a cursor chosen, and where the cursor is now."""
-    if after is None:
-        return database.count(step.sql), None
-    values = [row[0] for row in database.rows(step.choice(after))]
-    if not values:
-        return 0, after
-    last = cursor_after(step, values)
-    database.run(step.change(after, last))
-    return len(values), last
+def _cursor_column(database: Connection) -> Callable[[tuple, str], Optional[Column]]:
+    """Looks for a column of a table, None when it is not there."""
+
+    def find(table: tuple, column: str) -> Optional[Column]:
+        found = database.rows(COLUMN, (table[-1], column))
+        if not found:
+            return None
+        kind, is_never_null, is_unique = found[0]
+        return Column(kind in NUMBERS, kind, bool(is_never_null), bool(is_unique))
+
+    return find
 
 
 def _most_rows(database: Connection, step: MariadbStep) -> Optional[int]:

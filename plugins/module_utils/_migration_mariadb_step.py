@@ -12,7 +12,7 @@ import re
 from typing import Optional
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_step import (
-    BATCH, INDEX, STATEMENT, TRANSACTION, Step, constant, cursor_positions, with_cursor,
+    BATCH, INDEX, SKIPS, STATEMENT, TRANSACTION, Step, chooses_and_changes, cursor_positions,
 )
 from ansible_collections.alwayson.upgrade.plugins.module_utils._sql_script import MARIADB, Statement, pieces, statements, tokens
 
@@ -28,8 +28,6 @@ BLOCKING_ALTER = "blocking-alter"
 BLOCKING_WAY_OUT = ("Make the change in another way, such as a new column that a batch step fills; or, when the table is small, "
                     f"write in the first lines: -- alwayson: accept {BLOCKING_ALTER}")
 LOCK_CLAUSE = "LOCK=NONE"
-# The largest of the values that the first statement of a batch with a cursor has chosen.
-LAST = "last"
 
 
 class MariadbStep(Step):
@@ -67,16 +65,6 @@ class MariadbStep(Step):
         """The names that the script has in it, in small letters."""
         return sorted({name.lower() for statement in statements(self.sql, MARIADB) for name in statement.names})
 
-    def choice(self, after: str) -> str:
-        """Of a batch with a cursor: the statement that chooses the rows behind `after`."""
-        first = statements(self.sql, MARIADB)[0]
-        return with_cursor(self.sql[first.begin:first.end], constant(after), MARIADB)
-
-    def change(self, after: str, last: str) -> str:
-        """Of a batch with a cursor: the statement that changes the rows behind `after` up to `last`."""
-        second = statements(self.sql, MARIADB)[1]
-        return with_cursor(with_cursor(self.sql[second.begin:second.end], constant(after), MARIADB), constant(last), MARIADB, LAST)
-
     def _schema_objection(self, found: list[Statement]) -> Optional[str]:
         if len(found) > 1:
             return (f"{found[0].verb} is in it, a change of the schema, which MariaDB commits by itself: "
@@ -99,19 +87,14 @@ class MariadbStep(Step):
         words = found[0].words if found else ()
         if "LIMIT" not in words:
             return "nothing bounds its batches: put a LIMIT into the statement, the first one where there are two"
-        if ("SKIP", "LOCKED") in zip(words, words[1:]):
-            return ("SKIP LOCKED is in it: rows that somebody holds would be left out, and the step would end without them. Take it out; locked rows are tried "
-                    "again")
+        if has_cursor and ("SKIP", "LOCKED") in zip(words, words[1:]):
+            return SKIPS
         if not has_cursor and (len(found) != 1 or found[0].verb not in CHANGES_ROWS):
             return "a batch step is one statement that changes rows (INSERT, UPDATE, DELETE, REPLACE): make it one, or take the batch directive away"
-        if has_cursor and not self._has_choice_and_change(found):
+        if has_cursor and not chooses_and_changes(self.sql, MARIADB):
             return ("a batch with :after has two statements: a SELECT with LIMIT of the values behind :after, and one that changes the rows behind :after "
                     "up to :last, the largest of them")
         return None
-
-    def _has_choice_and_change(self, found: list[Statement]) -> bool:
-        verbs = [statement.verb for statement in found]
-        return len(verbs) == 2 and verbs[0] == "SELECT" and verbs[1] in CHANGES_ROWS and bool(cursor_positions(self.sql[found[1].begin:], MARIADB, LAST))
 
 
 def _script_objection(found: list[Statement]) -> Optional[str]:

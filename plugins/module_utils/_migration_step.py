@@ -4,8 +4,9 @@
 """A migration step: a script in a file, which says in its first comments how it is applied.
 
     (nothing)                        in one transaction
-    -- alwayson: batch               one statement, again and again until it changes no row, each time in a transaction of its own
-    -- alwayson: batch after 0       the same; `:after` in it stands for the largest value that the batch before returned, 0 at first
+    -- alwayson: batch               one statement, again and again until its query with the LIMIT finds no row, each time in a transaction of its own
+    -- alwayson: batch after 0       the same; `:after` in it stands for the largest value that the batch before has chosen, 0 at first. Or two statements,
+                                     of which the first one chooses, and the second one changes what is behind `:after`, up to `:last`
     -- alwayson: concurrently        one CREATE, DROP or REINDEX INDEX CONCURRENTLY
     -- alwayson: accept <rule>       run it although this rule objects
 """
@@ -19,9 +20,8 @@ from functools import cached_property
 from typing import ClassVar, Optional, Sequence
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils._index_statement import index_objection
-from ansible_collections.alwayson.upgrade.plugins.module_utils._sql_script import (
-    POSTGRESQL, Dialect, line_of, pieces, statements, tokens, transaction_objection,
-)
+from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_choice import AFTER, BOUNDS, LAST, BatchPlan, Text, plan_of
+from ansible_collections.alwayson.upgrade.plugins.module_utils._sql_script import POSTGRESQL, Dialect, line_of, pieces, statements, transaction_objection
 
 PHASES = ("expand", "backfill", "contract", "optimise")
 TRANSACTION, BATCH, INDEX, COMMAND = "transaction", "batch", "index", "command"
@@ -31,9 +31,11 @@ DIRECTIVE = re.compile(r"--\s*alwayson:\s*(.*)")
 KNOWN = "batch, batch after <value>, concurrently, accept <rule>"
 NUMBER = re.compile(r"-?\d+(\.\d+)?")
 CHANGES_ROWS = ("UPDATE", "DELETE", "INSERT", "MERGE", "WITH")
-BOUNDS = {"LIMIT", "FETCH"}
-# The name of the cursor in a script.
-AFTER = "after"
+# What does for every batch.
+CURSOR_FORM = ("-- alwayson: batch after 0, and two statements: SELECT id FROM t WHERE id > :after ORDER BY id LIMIT 1000; and the change "
+               "WHERE id > :after AND id <= :last;")
+SKIPS = ("SKIP LOCKED is in it: its cursor would pass by the rows that somebody holds, and the step would end without them. Take it out; locked rows are "
+         "tried again")
 
 
 class StepError(Exception):
@@ -84,6 +86,11 @@ class Step:
     def kind(self) -> str:
         """transaction, statement, batch, index or command."""
         return self.directives.kind
+
+    @cached_property
+    def batch(self) -> Optional[BatchPlan]:
+        """How a batch step goes on; None when it cannot be told what chooses its rows."""
+        return plan_of(self.sql, self.dialect, self.directives.after is not None)
 
     def objection(self) -> Optional[str]:
         """Why the script cannot be a step that is applied exactly once and without a stall; None when it can."""
@@ -164,25 +171,29 @@ def constant(value: str) -> str:
 
 def cursor_positions(script: str, dialect: Dialect = POSTGRESQL, name: str = AFTER) -> list[int]:
     """Where `:after`, or another name, stands, outside of comments and constants."""
-    seen = tokens(script, dialect)
-    return [
-        colon.at for before, colon, word in zip([None, *seen], seen, seen[1:])
-        if colon.text == ":" and word.text.lower() == name and word.at == colon.at + 1 and not (before and before.text == ":" and before.at + 1 == colon.at)
-    ]
+    text = Text(script, dialect)
+    return [text.tokens[at].at for at in text.cursors(name)]
 
 
 def batch_objection(script: str, directives: Directives, dialect: Dialect = POSTGRESQL) -> Optional[str]:
-    """Why a script cannot be run batch by batch, with a cursor by RETURNING; None when it can."""
-    found = statements(script, dialect)
-    if len(found) != 1 or found[0].verb not in CHANGES_ROWS:
-        return "a batch step is one statement that changes rows (INSERT, UPDATE, DELETE, MERGE, WITH): make it one, or take the batch directive away"
+    """Why a script cannot be run batch by batch; None when it can."""
+    found, has_cursor = statements(script, dialect), directives.after is not None
+    is_pair = has_cursor and chooses_and_changes(script, dialect)
+    if not is_pair and (len(found) != 1 or found[0].verb not in CHANGES_ROWS):
+        return ("a batch step is one statement that changes rows (INSERT, UPDATE, DELETE, MERGE, WITH): make it one, or take the batch directive away. "
+                f"With a cursor, it may be {CURSOR_FORM}")
     words = found[0].words
-    if not BOUNDS & set(words):
+    if not set(BOUNDS) & set(words):
         return "nothing bounds its batches: choose the rows of one by a subselect with LIMIT"
-    if ("SKIP", "LOCKED") in zip(words, words[1:]):
-        return "SKIP LOCKED is in it: rows that somebody holds would be left out, and the step would end without them. Take it out; locked rows are tried again"
-    if (directives.after is not None) != bool(cursor_positions(script, dialect)):
+    if has_cursor and ("SKIP", "LOCKED") in zip(words, words[1:]):
+        return SKIPS
+    if has_cursor != bool(cursor_positions(script, dialect)):
         return "a cursor needs both, the directive batch after <first value> and :after in the statement"
-    if directives.after is not None and "RETURNING" not in words:
-        return "a batch with :after must return the values by which it goes on: add RETURNING and the column"
     return None
+
+
+def chooses_and_changes(script: str, dialect: Dialect = POSTGRESQL) -> bool:
+    """Whether a script is two statements, of which one chooses rows, and the other one changes them up to `:last`."""
+    found = statements(script, dialect)
+    return len(found) == 2 and found[0].verb in ("SELECT", "WITH") and found[1].verb in (*CHANGES_ROWS, "REPLACE") and bool(
+        cursor_positions(script[found[1].begin:], dialect, LAST))

@@ -16,7 +16,7 @@ description:
     any number of runs and controllers, and a run that was killed is finished by the next one.
   - >-
     A step is one transaction, in which the ledger gets its row, unless its first comments say otherwise. With C(-- alwayson: batch) it is one statement
-    that is run again and again until it changes no row, each batch in one transaction together with the progress in the ledger. With
+    that is run again and again until its query with the C(LIMIT) finds no row, each batch in one transaction together with the progress in the ledger. With
     C(-- alwayson: concurrently) it is one C(CREATE INDEX CONCURRENTLY), C(DROP INDEX CONCURRENTLY) or C(REINDEX CONCURRENTLY).
   - With O(engine=mariadb) a change of the schema commits by itself, so a step with one is that one statement alone. The ledger knows that it was begun, and
     the catalog whether it was made. With O(engine=sqlite) a step is one transaction. Neither has the directive C(concurrently).
@@ -62,13 +62,14 @@ options:
       - All steps of that phase of that release, in their order, those that are applied already included.
       - A step is a script of one or more statements that can run in one transaction. It must not begin or end one, nor set C(lock_timeout).
       - >-
-        A script that begins with the line C(-- alwayson: batch) is one statement that changes some rows, chosen with C(LIMIT). With
-        C(-- alwayson: batch after 0) it has a cursor. C(:after) in it stands for the largest value that the batch before has returned, V(0) at first.
+        A script that begins with the line C(-- alwayson: batch) is one statement that changes some rows, chosen by one query with C(LIMIT). With
+        C(-- alwayson: batch after 0) it has a cursor, a unique column that is not null. C(:after) in it stands for the largest value that the batch before
+        has chosen, V(0) at first. Such a script may have two statements. The first one selects values behind C(:after), the second one changes the rows behind
+        C(:after) up to C(:last), the largest of them.
       - >-
         A script that begins with the line C(-- alwayson: concurrently) is one statement for an index.
       - >-
         With O(engine=mariadb) a script changes rows only, or it is one C(CREATE), C(ALTER), C(DROP) or C(RENAME). A batch with a cursor has two statements.
-        The first one selects values behind C(:after), the second one changes the rows behind C(:after) up to C(:last), the largest of them.
     type: list
     elements: dict
     required: true
@@ -172,6 +173,7 @@ options:
     default: auto
 notes:
   - The login role needs the rights that the steps need, and in each database the right to create the schema C(alwayson).
+  - The session holds a lock and has settings, so the way to the server must not be a pooler in transaction or statement mode. It is refused.
   - >-
     With O(engine=mariadb) an C(ALTER TABLE) or C(CREATE INDEX) that would keep writers waiting is refused by the server, as it is run with C(LOCK=NONE).
     C(-- alwayson: accept blocking-alter) runs it all the same. The user needs C(PROCESS) to see the transactions that are in the way.
@@ -214,7 +216,7 @@ EXAMPLES = r"""
         sql: |
           -- alwayson: batch
           UPDATE orders SET currency = 'CHF'
-           WHERE id IN (SELECT id FROM orders WHERE country = 'CH' AND currency <> 'CHF' ORDER BY id LIMIT 2000);
+           WHERE id IN (SELECT id FROM orders WHERE country = 'CH' AND currency <> 'CHF' ORDER BY id LIMIT 2000 FOR UPDATE SKIP LOCKED);
       - name: 002_orders_by_currency
         sql: |
           -- alwayson: concurrently
@@ -288,7 +290,7 @@ migrations:
     - By database, every step with its status, V(applied) just now, V(already) applied before, V(pending), or V(failed).
     - In check mode V(pending) are those that would be applied. Returned on failure too, unless nothing was begun.
     - C(kind) is V(transaction), V(batch), V(index), V(command), or V(statement) for a change of the schema in MariaDB.
-    - A batch step that was applied just now has its C(batches) and C(rows) besides.
+    - A batch step that was applied just now has its C(batches), and the C(rows) that they changed, besides.
   returned: always
   type: dict
   sample:

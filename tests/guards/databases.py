@@ -9,6 +9,8 @@ from guards.guard import Guard
 
 LOCK = "tests/unit/module_utils/test_database_lock.py"
 POOLERS, POOLER_SURVEY = "tests/unit/module_utils/test_pgbouncer.py", "tests/unit/module_utils/test_pooler_survey.py"
+DATABASE = "tests/integration/database"
+CHOICE = "tests/unit/module_utils/test_migration_choice.py"
 CORE, PLAN = "plugins/module_utils", "plugins/plugin_utils"
 TOOL, TOOL_IN_PLAN = "tests/unit/module_utils/test_migration_tool.py", "tests/unit/plugin_utils/test_migration_tool.py"
 
@@ -23,6 +25,22 @@ DATABASES = (
         (f"{CORE}/_migration_tool.py", "pass_fds=() if lock is None else (lock,)", "pass_fds=()"),)),
     Guard("migration tool, resume", "the status command is not asked before the tool runs", (TOOL,), (
         (f"{CORE}/_migration_tool.py", "            if self.is_pending() is False:\n", "            if False:\n"),)),
+    Guard("migration, end of a batch", "a batch that changed nothing ends the step, although rows are left", (CHOICE,), (
+        (f"{CORE}/_migration_batch.py", "left = [] if changed else rows(plan.choice.sql)", "left = []"),)),
+    Guard("migration, no progress", "a step that changes nothing goes on for ever", (CHOICE,), (
+        (f"{CORE}/_migration_batch.py", "if before and before.left == seen:", "if before and before.left == seen == 0:"),)),
+    Guard("migration, cursor", "a cursor passes by rows that share its value", (CHOICE,), (
+        (f"{CORE}/_migration_batch.py", "if found is None or found == Column(True, found.type, True, True):", "if True:"),)),
+    Guard("migration, concurrent writes", "a backfill overwrites what the application commits meanwhile", (f"{DATABASE}/test_migration_batches.py",), (
+        (f"{CORE}/_migration_batch.py", "is None else REPEATABLE_READ)", "is None else READ_COMMITTED)"),)),
+    Guard("migration, concurrent writes, MariaDB", "a backfill overwrites what the application commits meanwhile", (f"{DATABASE}/test_migration_batches.py",), (
+        (f"{CORE}/_mariadb_locks.py", "if locks_what_it_reads else", "if locks_what_it_reads is None else"),)),
+    Guard("migration, pooler", "a lock and settings of a session are set through a pooler of transactions", ("tests/unit/module_utils/test_own_session.py",), (
+        (f"{CORE}/_postgresql_own_session.py", "if is_shared(own, others):", "if not own:"),)),
+    Guard("migration, lock", "a step is recorded although other runners were let in", (f"{DATABASE}/test_migration_sessions.py",), (
+        (f"{CORE}/_database_locks.py", "if not database.value(HOLDS, _key()):", "if database.value(HOLDS, _key()) is None:"),)),
+    Guard("migration, index by name", "another index of the same name is taken for the step's", (f"{DATABASE}/test_migration_kinds.py",), (
+        (f"{CORE}/_migration_index.py", "    _require_same(database, step, statement, found)\n    return True\n", "    return True\n"),)),
     Guard("migration tool, way back", "a rollback goes behind a migration", (TOOL_IN_PLAN,), (
         (f"{PLAN}/refusals.py", "        *tool_refusals(service, observed, plan),\n", ""),)),
     Guard("hooks, way back", "the hooks of an upgrade run in a rollback", ("tests/unit/plugin_utils/test_hooks.py",), (
