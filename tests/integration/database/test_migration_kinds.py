@@ -78,17 +78,17 @@ def test_a_cursor_passes_every_row_once(server, tenant):
 
 def test_a_batch_step_goes_on_where_it_was_killed(server, tenant, monkeypatch):
     before, kills = server.value(SUM, tenant), 0
-    change = _migration_batch._change
+    run = _migration_batch.next_batch
     calls = iter(range(1000))
 
-    def change_and_die(database, step, after):
-        done = change(database, step, after)
+    def run_and_die(step, progress, rows, count, before):
+        done = run(step, progress, rows, count, before)
         if next(calls) % 3 == 2:
             with server.connect() as admin:
-                admin.execute("SELECT pg_terminate_backend(%s, 5000)", (database.value("SELECT pg_backend_pid()"),))
+                admin.execute("SELECT pg_terminate_backend(%s, 5000)", (rows("SELECT pg_backend_pid()")[0][0],))
         return done
 
-    monkeypatch.setattr(_migration_batch, "_change", change_and_die)
+    monkeypatch.setattr(_migration_batch, "next_batch", run_and_die)
     while "killed" in (message := report(migrate(server, [tenant], DOUBLE)).replace("terminat", "killed")):
         assert "the ledger knows whether the step is applied: run this again" in message
         assert ledger_of(server, tenant)["001_double"].status == "begun"
