@@ -39,10 +39,11 @@ SELECT coalesce(sum(pg_relation_size(relid)), 0)::bigint
 """
 # A number or a UUID; whether a unique index is about this column alone; whether it may be null. Of tables that inherit, each has an index of its own.
 COLUMN = """
-SELECT t.typcategory = 'N' OR t.typname = 'uuid', format_type(a.atttypid, a.atttypmod), a.attnotnull,
+SELECT t.typcategory = 'N' OR t.typname = 'uuid', a.attnotnull,
        EXISTS (SELECT FROM pg_index AS i WHERE i.indrelid = a.attrelid AND i.indisunique AND i.indisvalid AND i.indpred IS NULL
                   AND i.indnkeyatts = 1 AND i.indkey[0] = a.attnum)
-       AND NOT EXISTS (SELECT FROM pg_inherits AS h JOIN pg_class AS c ON c.oid = h.inhparent WHERE c.oid = a.attrelid AND c.relkind = 'r')
+       AND NOT EXISTS (SELECT FROM pg_inherits AS h JOIN pg_class AS c ON c.oid = h.inhparent WHERE c.oid = a.attrelid AND c.relkind = 'r'),
+       format_type(a.atttypid, a.atttypmod)
   FROM pg_attribute AS a JOIN pg_type AS t ON t.oid = a.atttypid
  WHERE a.attrelid = to_regclass(%s) AND a.attname = %s::name AND NOT a.attisdropped
 """
@@ -52,9 +53,14 @@ class Column(NamedTuple):
     """What a cursor goes on by. `is_ordered`: it is a number or a UUID, which is sorted the same everywhere and is no clock."""
 
     is_ordered: bool
-    type: str
     is_never_null: bool
     is_unique: bool
+    type: str = ""
+
+    @property
+    def is_key(self) -> bool:
+        """Whether each row has a value of its own, which is found."""
+        return self.is_ordered and self.is_never_null and self.is_unique
 
 
 class Batch(NamedTuple):
@@ -127,7 +133,7 @@ def next_batch(
             return Batch(0, after, True)
         last = cursor_after(step, found)
         return Batch(count(_placed(step, plan.statement, after, last)), last)
-    changed = count(plan.statement) if plan.is_counted else len(rows(plan.statement)) * 0
+    changed = count(plan.statement) * plan.is_counted
     left = [] if changed else rows(plan.choice.sql)
     if changed or not left:
         return Batch(changed, None, not changed)
@@ -196,12 +202,19 @@ def _doubt(step: Step, column_of: Callable[[tuple, str], Optional[Column]], name
         return ""
     found = column_of(choice.table, choice.column)
     name = f"{choice.table[-1]}.{choice.column}"
-    if found is None or found == Column(True, found.type, True, True):
+    if found is not None and found.is_key:
         return ""
-    what = f"is {found.type}, which a clock sets, or which is not sorted the same everywhere" if not found.is_ordered else (
-        "has no unique index of its own, so that rows with the same value can be cut in two by the LIMIT, and are passed by" if not found.is_unique
-        else "may be null, and such rows are never found")
-    return f"{CURSOR_NOT_UNIQUE}: its cursor {name} {what}. Go on by a primary key of numbers or UUIDs. {way_out(CURSOR_NOT_UNIQUE)}"
+    return f"{CURSOR_NOT_UNIQUE}: its cursor {name} {_what_is_wrong(found)}. Go on by a primary key of numbers or UUIDs. {way_out(CURSOR_NOT_UNIQUE)}"
+
+
+def _what_is_wrong(column: Optional[Column]) -> str:
+    if column is None:
+        return "is no column of a table"
+    if not column.is_ordered:
+        return f"is {column.type}, which a clock sets, or which is not sorted the same everywhere"
+    if not column.is_unique:
+        return "has no unique index of its own, so that rows with the same value can be cut in two by the LIMIT, and are passed by"
+    return "may be null, and such rows are never found"
 
 
 def _newest(step: Step, after: str) -> str:

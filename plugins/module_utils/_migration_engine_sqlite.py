@@ -190,9 +190,9 @@ def _cursor_column(database: Connection) -> Callable[[tuple, str], Optional[Colu
     def find(table: tuple, column: str) -> Optional[Column]:
         found = database.rows(COLUMN, (table[-1], column.lower()))
         if column.lower() in ROW_NUMBERS and not found:
-            return Column(True, "INTEGER", True, True)
+            return Column(True, True, True)
         # Any type may stand there; a clock is told by its name, a text when it is found.
-        return Column(not CLOCK.search(found[0][0]), *found[0][:1], *map(bool, found[0][1:])) if found else None
+        return Column(not CLOCK.search(found[0][0]), *map(bool, found[0][1:]), found[0][0]) if found else None
 
     return find
 

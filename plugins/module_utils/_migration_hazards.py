@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Optional, Sequence
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_attempts import MigrationError
+from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_choice import AFTER, LAST
 from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_step import COMMAND, TRANSACTION, Step, with_cursor
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import Connection, identifier, literal
 from ansible_collections.alwayson.upgrade.plugins.module_utils._sql_script import POSTGRESQL, Dialect, folded, line_of, tokens, unquoted
@@ -143,7 +144,9 @@ def _linted(step: Step, linter: str) -> list[Finding]:
     # Left out here and not by --exclude: a version that does not know one of the rules would refuse to start.
     command = [linter, "--reporter", "Json", *["--assume-in-transaction"] * (step.kind == TRANSACTION)]
     # The linter knows no cursors.
-    script = with_cursor(step.sql, literal(step.directives.after)) if step.directives.after is not None else step.sql
+    script = step.sql
+    for name in (AFTER, LAST) if step.directives.after is not None else ():
+        script = with_cursor(script, literal(step.directives.after), POSTGRESQL, name)
     try:
         done = subprocess.run(command, input=script.encode(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=SQUAWK_SECONDS, check=False)
         found = json.loads(done.stdout or b"[]") if done.returncode in (0, 1) else None

@@ -161,7 +161,7 @@ def _cursor_column(database: Connection) -> Callable[[tuple, str], Optional[Colu
         if not found:
             return None
         kind, is_never_null, is_unique = found[0]
-        return Column(kind in NUMBERS, kind, bool(is_never_null), bool(is_unique))
+        return Column(kind in NUMBERS, bool(is_never_null), bool(is_unique), kind)
 
     return find
 

@@ -71,6 +71,8 @@ def test_matters_of_taste_are_no_finding_and_what_is_meant_to_be_dropped_is_none
 
 def test_the_linter_sees_a_value_for_a_cursor(linter, tmp_path):
     sql = "-- alwayson: batch after 0\nDELETE FROM t WHERE id IN (SELECT id FROM t WHERE id > :after LIMIT 5) RETURNING id"
+    refuse_dangerous(step("-- alwayson: batch after 0\nSELECT id FROM t WHERE id > :after LIMIT 5; DELETE FROM t WHERE id <= :last"), linter([], 0))
+    assert "id <= '0'" in (tmp_path / "input").read_text()
     refuse_dangerous(step(sql), linter([], 0))
     assert "id > '0' LIMIT" in (tmp_path / "input").read_text() and "--assume-in-transaction" not in (tmp_path / "command").read_text()
 
