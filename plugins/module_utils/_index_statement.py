@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Optional
 
-from ansible_collections.alwayson.upgrade.plugins.module_utils._sql_script import Token, folded, statements, tokens
+from ansible_collections.alwayson.upgrade.plugins.module_utils._sql_script import Dialect, Token, folded, pieces, statements, tokens, unquoted
 
 FORMS = "CREATE [UNIQUE] INDEX CONCURRENTLY name ON table ..., DROP INDEX CONCURRENTLY name, REINDEX {INDEX | TABLE} CONCURRENTLY name"
 
@@ -76,6 +76,30 @@ def _reindex(reader: _Reader) -> Optional[IndexStatement]:
     return None
 
 
+def tolerant_index(statement: str, dialect: Dialect) -> Optional[IndexStatement]:
+    """The statement when it is CREATE INDEX IF NOT EXISTS of another kind of database than PostgreSQL, None when it is not."""
+    reader = _Reader(tokens(statement, dialect))
+    if not reader.take("CREATE"):
+        return None
+    kind = next((word for word in ("UNIQUE", "FULLTEXT", "SPATIAL") if reader.take(word)), "")
+    if not reader.take("INDEX", "IF", "NOT", "EXISTS"):
+        return None
+    index = reader.path()
+    while not reader.is_at_end and not reader.take("ON"):
+        reader.next()
+    table = reader.path()
+    return IndexStatement("CREATE", index[-1:], table[-1:], True, (kind, statement[reader.end:].rstrip().rstrip(";"))) if table else None
+
+
+def spelled(statement: str, dialect: Dialect) -> list[str]:
+    """A CREATE INDEX as it is spelled but for quotes, small letters, comments, the database, and IF NOT EXISTS: the same list for the same index."""
+    found = [piece.text if piece.kind == "constant" else (unquoted(piece.text) if piece.kind == "name" else piece.text).upper()
+             for piece in pieces(statement, dialect) if piece.kind != "comment" and piece.text != ";"]
+    at = found.index("INDEX") + 1 if "INDEX" in found else 0
+    rest = found[at + 3:] if found[at:at + 3] == ["IF", "NOT", "EXISTS"] else found[at:]
+    return found[:at] + (rest[2:] if rest[1:2] == ["."] else rest)
+
+
 class _Reader:
     """Tokens, read one after the other."""
 
@@ -110,7 +134,7 @@ class _Reader:
         parts = []
         while not self.is_at_end and self._found[self._at].kind in ("word", "name"):
             token = self.next()
-            parts.append(token.text[1:-1].replace('""', '"') if token.kind == "name" else folded(token.text))
+            parts.append(unquoted(token.text) if token.kind == "name" else folded(token.text))
             if not self.take("."):
                 break
         return tuple(parts)

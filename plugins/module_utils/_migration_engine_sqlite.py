@@ -15,6 +15,7 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._database_error i
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_ledger import Row
 from ansible_collections.alwayson.upgrade.plugins.module_utils._engine_sqlite import SqliteFiles
 from ansible_collections.alwayson.upgrade.plugins.module_utils._flock import LockError, exclusive
+from ansible_collections.alwayson.upgrade.plugins.module_utils._index_statement import spelled, tolerant_index
 from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_attempts import Locks, MigrationError, Pace
 from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_batch import (
     ROWS_TO_SPARE, Batch, Column, counted, doubts, next_batch, refuse_doubtful, until_nothing_is_left,
@@ -39,6 +40,7 @@ SELECT upper(c.type), c."notnull" OR c.pk = 1 AND upper(c.type) = 'INTEGER',
          SELECT 1 FROM pragma_index_list(?1) AS i WHERE i."unique" AND NOT i.partial AND (SELECT group_concat(lower(name)) FROM pragma_index_info(i.name)) = ?2)
   FROM pragma_table_info(?1) AS c WHERE lower(c.name) = ?2
 """
+INDEX = "SELECT sql FROM sqlite_master WHERE type = 'index' AND lower(name) = ?"
 TABLE = "SELECT name FROM sqlite_master WHERE type = 'table' AND lower(name) = ?"
 
 
@@ -136,6 +138,7 @@ def _apply_transaction(database: Connection, step: SqliteStep, pace: Pace) -> Ap
         if not ledger.claim(database, step, attempt):
             return False
         for statement, line in step.parts():
+            _refuse_another_index(database, step, statement)
             try:
                 database.run(statement)
             except SqliteError as error:
@@ -149,6 +152,14 @@ def _apply_transaction(database: Connection, step: SqliteStep, pace: Pace) -> Ap
         return True
 
     return Applied(*_in_a_transaction(database, step.title, pace, act))
+
+
+def _refuse_another_index(database: Connection, step: SqliteStep, statement: str) -> None:
+    """MigrationError when IF NOT EXISTS would take another index for the one that the statement makes."""
+    wanted = tolerant_index(statement, step.dialect)
+    made = database.value(INDEX, (wanted.index[-1].lower(),)) if wanted else None
+    if made and spelled(made, step.dialect) != spelled(statement, step.dialect):
+        raise MigrationError(f"{step.title}: the index {wanted.index[-1]} is there and is another one: {made}. Drop it, then run this again")
 
 
 def _apply_batches(database: Connection, step: SqliteStep, pace: Pace) -> Applied:

@@ -13,6 +13,7 @@ import contextlib
 from typing import Callable, Iterator, NamedTuple, Optional, Sequence
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _mariadb_ledger as ledger
+from ansible_collections.alwayson.upgrade.plugins.module_utils._index_statement import tolerant_index
 from ansible_collections.alwayson.upgrade.plugins.module_utils._mariadb import Connection, MariadbError, identifier
 from ansible_collections.alwayson.upgrade.plugins.module_utils._mariadb_fingerprint import fingerprint
 from ansible_collections.alwayson.upgrade.plugins.module_utils._mariadb_locks import MariadbLocks, Session, transaction
@@ -34,6 +35,8 @@ SELECT c.DATA_TYPE, c.IS_NULLABLE = 'NO', EXISTS (
           GROUP BY s.INDEX_NAME HAVING count(*) = 1 AND max(s.COLUMN_NAME) = c.COLUMN_NAME AND max(s.SUB_PART) IS NULL)
   FROM information_schema.COLUMNS AS c WHERE c.TABLE_SCHEMA = DATABASE() AND c.TABLE_NAME = %s AND c.COLUMN_NAME = %s
 """
+INDEX = "SELECT 1 FROM information_schema.STATISTICS WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = %s AND INDEX_NAME = %s"
+CLONE = "alwayson_migration_clone"
 # The number of rows is the server's estimate.
 TABLES = """
 SELECT t.TABLE_NAME, t.ENGINE, coalesce(t.TABLE_ROWS, 0), e.TRANSACTIONS
@@ -90,12 +93,34 @@ def apply_statement(session: Session, step: MariadbStep, pace: Pace) -> tuple[bo
         with session.watch.limit(lock_timeout_ms):
             database.run(step.runnable())
 
+    _refuse_another_index(database, step)
     was_made, _attempt = pace.until_it_gets_its_locks(locks, step.title, lambda _attempt, _timeout: _begin_statement(database, step))
     if was_made:
         return ledger.finish(database, step), 1
     with _forgotten_unless_made(database, step):
         _none, attempts = pace.until_it_gets_its_locks(locks, step.title, act)
     return ledger.finish(database, step, attempts - 1), attempts
+
+
+def _refuse_another_index(database: Connection, step: MariadbStep) -> None:
+    """MigrationError when IF NOT EXISTS would take another index for the one that the statement makes."""
+    wanted = tolerant_index(step.sql, step.dialect)
+    if wanted is None or not database.value(f"SELECT count(*) FROM ({INDEX}) AS i", (wanted.table[-1], wanted.index[-1])):
+        return
+    name, table = identifier(wanted.index[-1]), identifier(wanted.table[-1])
+    # Made, looked at and dropped by this session alone.
+    database.run(f"CREATE TEMPORARY TABLE {CLONE} LIKE {table}")
+    try:
+        database.run(f"DROP INDEX {name} ON {CLONE}")
+        database.run(f"CREATE {wanted.properties[0]} INDEX {name} ON {CLONE} {wanted.properties[1]}")
+        there, made = (database.rows(f"SHOW INDEX FROM {each} WHERE Key_name = %s", (wanted.index[-1],)) for each in (table, CLONE))
+    finally:
+        database.run(f"DROP TEMPORARY TABLE {CLONE}")
+    # Whether it is unique, the place of each column, its name, its order, how much of it, and the kind of the index.
+    if [[row[at] for at in (1, 3, 4, 5, 7, 10)] for row in there] != [[row[at] for at in (1, 3, 4, 5, 7, 10)] for row in made]:
+        columns = ", ".join(row[4] for row in there)
+        raise MigrationError(f"{step.title}: the index {wanted.index[-1]} is there and is another one, {'not ' if there[0][1] else ''}unique on ({columns}). "
+                             "Drop it, then run this again")
 
 
 def apply_batches(session: Session, step: MariadbStep, pace: Pace) -> Batches:

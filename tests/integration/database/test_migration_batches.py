@@ -104,6 +104,20 @@ def test_a_cursor_that_is_not_unique_is_refused_before_anything_is_done(places, 
     assert place.value("SELECT count(*) FROM orders WHERE quantity = 0", name) == 0
 
 
+@pytest.mark.parametrize("kind", ["mariadb", "sqlite"])
+def test_if_not_exists_does_not_take_another_index_of_that_name(places, kind):
+    """PostgreSQL's are in test_migration_kinds."""
+    place, name = places(kind)
+    place.run("CREATE INDEX by_channel ON orders (channel)", name)
+    sql = "-- why\nCREATE UNIQUE INDEX IF NOT EXISTS by_channel ON orders (channel);"
+    message = report(migrate(place, name, sql))
+    assert "expand step 001_step of 2.0.0: the index by_channel is there and is another one" in message
+    drop = "DROP INDEX by_channel" + (" ON orders" if kind == "mariadb" else "")
+    for statement in (drop, "CREATE UNIQUE INDEX `by_channel` on orders(channel)"):
+        place.run(statement, name)
+    assert report(migrate(place, name, sql)) == ""
+
+
 @pytest.mark.parametrize("directive", [BATCH, "-- in one transaction\n"], ids=["batch", "transaction"])
 @pytest.mark.parametrize(("kind", "sql"), [(kind, sql) for kind, scripts in OVERWRITING.items() for sql in scripts])
 def test_what_somebody_commits_while_a_step_waits_for_the_row_is_not_overwritten(places, kind, sql, directive):
