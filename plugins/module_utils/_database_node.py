@@ -17,8 +17,9 @@ from typing import Iterable, Iterator
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _database_meeting
 from ansible_collections.alwayson.upgrade.plugins.module_utils._pgbouncer_file import Server
-from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import Connection, Login, PostgresqlError, connect, literal
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import Connection, Login, PostgresqlError, literal
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql_catalog import identity, replicas
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql_own_session import own_session
 from ansible_collections.alwayson.upgrade.plugins.module_utils._waiting import wait_for
 
 KNOCK_SECONDS, FENCE_SECONDS = 1.0, 5.0
@@ -249,6 +250,6 @@ class Node:
 
 @contextlib.contextmanager
 def _session_with(login: Login) -> Iterator[Connection]:
-    with connect(login) as session:
+    with own_session(login) as session:
         session.run(OWN_SETTINGS)
         yield session
