@@ -8,10 +8,13 @@ The sums of the original and the dump see one snapshot, so the proof is exact wh
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
+import tempfile
 import time
 from dataclasses import dataclass
-from typing import Any, Callable, Mapping, Sequence
+from typing import Any, Callable, Iterable, Iterator, Mapping, Sequence
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _database_checks as checks
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _database_content as content
@@ -19,9 +22,11 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup_
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup_store import OneFileEach, sha256
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_room import Room, free_bytes
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_scratch import scratch_database
-from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import Connection, Login, PostgresqlError, connect
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import Connection, Login, PostgresqlError, connect_patiently
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql_catalog import size_bytes
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql_environment import patience
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql_programs import Programs
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql_structure import EXISTING_ONCE
 from ansible_collections.alwayson.upgrade.plugins.module_utils._programs import ProgramError, Runner
 
 # Whatever waits longer for a table than this meets a change of its structure, which a backup must not hold up.
@@ -30,7 +35,10 @@ LOCK_WAIT_MS = 30_000
 COMPRESSION = 1
 # A restored copy, and as much again for its write-ahead log.
 ROOM_FACTOR = 2
-RESTORE_OPTIONS = ("--exit-on-error", "--no-owner", "--no-privileges", "--no-comments", "--no-publications", "--no-subscriptions", "--no-security-labels")
+RESTORE_OPTIONS = ("--exit-on-error", "--no-owner", "--no-privileges", "--no-publications", "--no-subscriptions", "--no-security-labels")
+# An entry of a dump's list: `215; 1259 16385 TABLE public orders upgrade`. What would run in the copy, and what the login role may not make in it.
+ENTRY = r"\d+; \d+ \d+ "
+NOT_RESTORED = re.compile(rf"{ENTRY}(?:(?:COMMENT - )?EVENT TRIGGER |COMMENT - (?:EXTENSION|PUBLICATION|SUBSCRIPTION) |COMMENT - SCHEMA public )")
 
 
 @dataclass
@@ -46,11 +54,12 @@ class Logical(OneFileEach):
     clock: Callable[[], float] = time.time
 
     suffix = ".dump"
-    equal = "a restored copy has the same structure, and in every table the same rows and the same content"
+    equal = ("a restored copy has the same structure, and in every table the same rows and the same content (owners, privileges, publications, subscriptions "
+             "and event triggers are in the backup, and were not restored)")
 
     def take(self, subject: str, databases: Sequence[str], path: str, taken: float) -> Record:
         """Read the content of a database and dump it to `path`, both in one snapshot."""
-        with connect(self.login, subject) as session, self.room.claimed(size_bytes(session), f"a dump of {subject}"):
+        with connect_patiently(self.login, subject) as session, self.room.claimed(size_bytes(session), f"a dump of {subject}"):
             content.settle_session(session)
             session.run("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
             snapshot = session.value("SELECT pg_export_snapshot()")
@@ -62,16 +71,16 @@ class Logical(OneFileEach):
 
     def prove(self, record: Record, path: str) -> str:
         """Restore the dump at `path` into a scratch database and compare; what was proven. BackupError names what is not the same."""
-        with connect(self.login, record.subject) as original:
+        with connect_patiently(self.login, record.subject) as original:
             require_room(original, self.login)
-            with scratch_database(lambda name: connect(self.login, name), original) as copy:
-                self.restore(copy.database, path)
+            with scratch_database(lambda name: connect_patiently(self.login, name), original) as copy:
+                self.restore(copy, path)
                 content.settle_session(copy)
                 found = content.differences(record.contents[record.subject], content.read(copy))
                 if found:
                     raise BackupError(f"the restored copy is not the original: {content.told(found)}")
                 # A session of its own: this one no longer has the search path that a user's query expects.
-                with connect(self.login, copy.database) as session:
+                with connect_patiently(self.login, copy.database) as session:
                     checks.require_true(session, self.check_queries)
         return self.equal
 
@@ -81,14 +90,15 @@ class Logical(OneFileEach):
         command = [self.programs.pg_dump, *options, f"--file={path}", f"--dbname={self.login.conninfo(database)}"]
         self.runner.run(command, self.login.environment())
 
-    def restore(self, database: str, path: str) -> None:
-        """Restore the dump at `path` into an empty database."""
-        command = [self.programs.pg_restore, *RESTORE_OPTIONS, "--no-tablespaces", "--no-password", f"--dbname={self.login.conninfo(database)}", path]
-        environment = self.login.environment()
+    def restore(self, copy: Connection, path: str) -> None:
+        """Restore the dump at `path` into the empty database of a session."""
         # A copy that is dropped a moment later waits for no disk and no standby.
-        options = f"{environment.get('PGOPTIONS', '')} -c synchronous_commit=off".strip()
+        environment = self.login.environment({**patience(copy.server_version), "synchronous_commit": "off"})
         try:
-            self.runner.run(command, {**environment, "PGOPTIONS": options})
+            entries = self.runner.run([self.programs.pg_restore, "--list", path], environment).splitlines()
+            with listed(entry for entry in entries if not (NOT_RESTORED.match(entry) or exists_once(entry, entries))) as wanted:
+                options = [*RESTORE_OPTIONS, "--no-tablespaces", "--no-password", f"--use-list={wanted}"]
+                self.runner.run([self.programs.pg_restore, *options, f"--dbname={self.login.conninfo(copy.database)}", path], environment)
         except ProgramError as error:
             raise ProgramError(f"{error}{self._remark_on_versions()}") from error
 
@@ -98,6 +108,21 @@ class Logical(OneFileEach):
         if self.programs.major == major:
             return ""
         return f"; pg_restore is of version {self.programs.major} and the server of {major}: install postgresql-client-{major}, or give its folder as bin_dir"
+
+
+def exists_once(entry: str, entries: Sequence[str]) -> bool:
+    """Whether an entry of a dump's list is of an extension that only one database of a server can have."""
+    return any(re.match(rf"{ENTRY}(?:EXTENSION - {name} |COMMENT - EXTENSION {name} |[A-Z ]+ {schema} )", entry)
+               and any(re.match(f"{ENTRY}EXTENSION - {name} ", other) for other in entries) for name, schema in EXISTING_ONCE.items())
+
+
+@contextlib.contextmanager
+def listed(entries: Iterable[str]) -> Iterator[str]:
+    """The path of a file with these entries, which tells pg_restore what to restore."""
+    with tempfile.NamedTemporaryFile("w", encoding="utf-8") as wanted:
+        wanted.writelines(f"{entry}\n" for entry in entries)
+        wanted.flush()
+        yield wanted.name
 
 
 def require_room(session: Connection, login: Login) -> None:

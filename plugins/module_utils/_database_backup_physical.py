@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import secrets
 import time
 from dataclasses import dataclass
 from typing import Callable, Mapping, Sequence
@@ -24,7 +25,8 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup_
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup_store import sha256
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_content import Content
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_room import Room
-from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import Connection, Login, PostgresqlError, connect
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import Connection, Login, PostgresqlError, connect_patiently
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql_environment import patience
 from ansible_collections.alwayson.upgrade.plugins.module_utils._programs import Runner
 
 PROGRAMS = ("postgres", "pg_basebackup", "pg_receivewal", "pg_verifybackup", "pg_waldump", "pg_controldata")
@@ -64,12 +66,14 @@ class Physical:
 
     def take(self, subject: str, databases: Sequence[str], path: str, taken: float) -> Record:
         """Copy the server to `path`, then the log until it covers a snapshot of every database; the record holds what those saw."""
-        with connect(self.login) as server:
+        with connect_patiently(self.login) as server:
             require_fit(server)
-            preload = server.value("SELECT current_setting('shared_preload_libraries', true)") or ""
+            preload = scratch.allowed_libraries(server.value("SELECT current_setting('shared_preload_libraries', true)") or "")
             with self.room.claimed(server.value("SELECT sum(pg_database_size(oid))::bigint FROM pg_database"), "a copy of the server"):
                 self._copy(path)
-            contents, targets = self._cover(server, databases, path)
+            with LogKept(server) as kept:
+                self.runner.run(["sync", "--file-system", path], dict(os.environ))
+                contents, targets = self._cover(server, databases, path, kept)
         details = {"targets": targets, "shared_preload_libraries": preload}
         return Record(subject, taken, contents, sha256(os.path.join(path, MANIFEST)), folder_size(path), round(max(0.0, self.clock() - taken), 3), details)
 
@@ -78,7 +82,7 @@ class Physical:
         self.runner.run([self.programs["pg_verifybackup"], "--quiet", path], self.login.environment())
         os.makedirs(self.scratch_directory, mode=0o711, exist_ok=True)
         scratch.remove_left_behind(self.scratch_directory)
-        preload = record.details["shared_preload_libraries"]
+        preload = scratch.allowed_libraries(record.details["shared_preload_libraries"])
         with Room(self.scratch_directory).claimed(folder_size(path), "a restored copy"), scratch.scratch_server(
             self.scratch_directory, path, self.runner, self.programs, self.account, self.login.user, preload
         ) as copy:
@@ -87,6 +91,7 @@ class Physical:
                 copy.start(target)
                 self._compare(copy, record, databases)
             copy.promote()
+            copy.disable_event_triggers()
             checked = self._check_structures(copy)
             for database in record.contents:
                 with copy.session(database) as session:
@@ -96,20 +101,20 @@ class Physical:
 
     def _copy(self, path: str) -> None:
         # Without a slot: a copy that fails harms nobody, log that is kept for one that is slow fills the server's disk.
-        options = ["--format=plain", "--wal-method=stream", "--no-slot", "--manifest-checksums=SHA256", "--no-password"]
+        options = ["--format=plain", "--wal-method=stream", "--no-slot", "--manifest-checksums=SHA256", "--no-password", "--no-sync"]
         options += [f"--max-rate={self.max_rate}", "--checkpoint=spread"] if self.max_rate else ["--checkpoint=fast"]
         self.runner.run([self.programs["pg_basebackup"], f"--pgdata={path}", *options, *self._reached()], self.login.environment())
 
     def _reached(self) -> list[str]:
         return [f"--dbname={self.login.conninfo(self.login.maintenance_database)}"]
 
-    def _cover(self, server: Connection, databases: Sequence[str], path: str) -> tuple[dict[str, Content], list]:
-        log = LogCopy(self, os.path.join(path, LOG))
+    def _cover(self, server: Connection, databases: Sequence[str], path: str, kept: LogKept) -> tuple[dict[str, Content], list]:
+        log = LogCopy(self, os.path.join(path, LOG), kept)
         contents: dict[str, Content] = {}
         targets: list = []
         for place in range(0, len(databases), SESSIONS):
             with contextlib.ExitStack() as stack:
-                some = {name: stack.enter_context(connect(self.login, name)) for name in databases[place:place + SESSIONS]}
+                some = {name: stack.enter_context(connect_patiently(self.login, name)) for name in databases[place:place + SESSIONS]}
                 for session in some.values():
                     content.settle_session(session)
                 targets += [[moments.text_of(at), names] for at, names in snapshots_with_moments(server, some, log).items()]
@@ -129,18 +134,46 @@ class Physical:
         program = os.path.join(os.path.dirname(self.programs["postgres"]), "pg_amcheck")
         with copy.session() as session:
             installed = session.value("SELECT count(*) FROM pg_available_extensions WHERE name = 'amcheck'")
-            owner = session.value("SELECT rolname FROM pg_roles WHERE oid = 10")
+            settings = patience(session.server_version)
         if not installed or not os.access(program, os.X_OK):
             return "amcheck is not installed and did not look"
-        self.runner.run([program, "--all", "--install-missing", "--no-password", f"--host={copy.folder}", f"--username={owner}"], dict(os.environ))
+        way = ["--no-password", f"--host={copy.folder}", f"--username={copy.owner()}"]
+        self.runner.run([program, "--all", "--install-missing", *way], copy.login.environment(settings))
         return "amcheck found nothing"
+
+
+class LogKept:
+    """Keeps the server from removing log that is still to be fetched, by a temporary slot, which ends with its session; where it has none to give, nothing."""
+
+    def __init__(self, server: Connection) -> None:
+        self.server = server
+        self.name = f"alwayson_backup_{secrets.token_hex(8)}"
+        self.is_kept = False
+
+    def __enter__(self) -> LogKept:
+        with contextlib.suppress(PostgresqlError):
+            self.server.rows("SELECT pg_create_physical_replication_slot(%s, true, true)", (self.name,))
+            self.is_kept = True
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        if self.is_kept:
+            with contextlib.suppress(PostgresqlError):
+                self.server.rows("SELECT pg_drop_replication_slot(%s)", (self.name,))
+
+    def from_(self, position: int) -> None:
+        """Keep no more than what is behind this position."""
+        if self.is_kept:
+            with contextlib.suppress(PostgresqlError):
+                self.server.rows("SELECT pg_replication_slot_advance(%s, %s::pg_lsn)", (self.name, moments.text_of(position)))
 
 
 class LogCopy:
     """The log in the backup at `folder`, to which more is added as the server writes it."""
 
-    def __init__(self, method: Physical, folder: str) -> None:
+    def __init__(self, method: Physical, folder: str, kept: LogKept) -> None:
         self.method = method
+        self.kept = kept
         self.folder = folder
         _remove_unfinished(folder)
         last = segments(folder)[-1]
@@ -157,6 +190,7 @@ class LogCopy:
         self._unfinished = [os.path.join(self.folder, name[:SEGMENT_NAME_LENGTH]) for name in os.listdir(self.folder) if name.endswith(".partial")]
         for name in self._unfinished:
             os.rename(f"{name}.partial", name)
+        self.kept.from_(moments.segment_start(end, os.path.getsize(os.path.join(self.folder, segments(self.folder)[0]))))
         between = [f"--path={self.folder}", f"--timeline={self.timeline}", f"--start={moments.text_of(self.start)}", f"--end={end}"]
         return moments.commits(self.method.runner.run([self.method.programs["pg_waldump"], *between], environment).splitlines())
 

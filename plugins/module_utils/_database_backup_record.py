@@ -11,7 +11,7 @@ from typing import Any, Mapping
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_content import Content
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_error import DatabaseError
 
-FORMAT = 2
+FORMAT = 3
 
 
 class BackupError(Exception):
@@ -50,7 +50,8 @@ class Record:
     def of_manifest(cls, manifest: Mapping[str, Any]) -> Record:
         """The backup that a manifest describes; BackupError when it describes none."""
         if manifest.get("format") != FORMAT:
-            raise BackupError("it was taken by another version of this module, which kept no checksum of its manifest: take a new backup")
+            raise BackupError("it was taken by another version of this module, which looked at less: take a new backup. To restore this one, use the "
+                              "version of the collection that took it")
         try:
             return cls(
                 subject=manifest["database"],

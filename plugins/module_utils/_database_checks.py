@@ -55,5 +55,6 @@ def _shown(query: str) -> str:
 
 def _told(answer: list[tuple]) -> str:
     if len(answer) == 1 and len(answer[0]) == 1:
-        return repr(answer[0][0])
+        # A number or a truth value; anything else may be what a row holds.
+        return repr(answer[0][0]) if isinstance(answer[0][0], (int, float, type(None))) else f"a value of the type {type(answer[0][0]).__name__}"
     return f"{len(answer)} rows" if len(answer) != 1 else f"{len(answer[0])} columns"

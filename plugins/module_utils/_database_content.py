@@ -3,8 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What a database holds: its structure, the rows of every table and a sum over their content. Two databases are equal when these are.
 
-Objects that belong to extensions are left out: a dump does not hold them, it creates the extension anew.
-Expressions (of defaults, checks, index predicates) are compared by where they are, not by their text, which PostgreSQL words differently after a restore.
+A materialized view that is restored from a dump is computed anew, so what it holds is compared in copies of a whole server alone.
 """
 
 from __future__ import annotations
@@ -13,7 +12,10 @@ import json
 from dataclasses import dataclass, replace
 from typing import Any, Mapping
 
+from ansible_collections.alwayson.upgrade.plugins.module_utils import _postgresql_structure as structure
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import Connection, identifier
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql_environment import PATIENCE
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql_structure import RELATIONS
 
 # How values look as text depends on these, and a database or a role may have its own.
 TEXT_SETTINGS = {
@@ -29,85 +31,43 @@ TEXT_SETTINGS = {
     # Rows that a policy hides from this role are an error, not silently missing.
     "row_security": "off",
 }
-# A large table, and a dump that waits, take their time.
-PATIENCE = {"statement_timeout": "0", "idle_in_transaction_session_timeout": "0", "transaction_timeout": "0", "lock_timeout": "30s"}
-
 DIFFERENCES_TOLD = 5
 # How much is read: the structure alone, the rows of each table too, and a sum of their content.
 DEPTHS = STRUCTURES, ROWS, CONTENT = "structure", "rows", "content"
 
-OWN = "n.nspname <> 'information_schema' AND n.nspname !~ '^pg_'"
-NOT_OF_EXTENSION = "NOT EXISTS (SELECT FROM pg_depend AS x WHERE x.classid = '{catalog}'::regclass AND x.objid = {oid} AND x.deptype = 'e')"
-RELATIONS = f"pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace AND {OWN} AND {NOT_OF_EXTENSION.format(catalog='pg_class', oid='c.oid')}"
-
+# A row of a table that is partitioned by hash may be in another partition of a copy: an enumeration's values hash by numbers that the copy makes up.
 TABLES = f"""
-SELECT c.oid::bigint, n.nspname, c.relname FROM {RELATIONS}
- WHERE c.relkind = 'r' AND strpos(%s, c.relpersistence::text) > 0 ORDER BY 2, 3
+SELECT c.oid::bigint, n.nspname, c.relname, coalesce(w.whole, format('%%s.%%s', n.nspname, c.relname)) FROM {RELATIONS}
+  LEFT JOIN LATERAL (
+       SELECT format('%%s.%%s', m.nspname, r.relname) AS whole FROM pg_partition_ancestors(c.oid) WITH ORDINALITY AS a(relation, height)
+         JOIN pg_partitioned_table AS p ON p.partrelid = a.relation AND p.partstrat = 'h'
+         JOIN pg_class AS r ON r.oid = a.relation JOIN pg_namespace AS m ON m.oid = r.relnamespace ORDER BY a.height DESC LIMIT 1) AS w ON true
+ WHERE strpos(%s, c.relkind::text) > 0 AND strpos(%s, c.relpersistence::text) > 0 AND c.relispopulated ORDER BY 2, 3
 """
 COLUMNS = "SELECT attname FROM pg_attribute WHERE attrelid = %s AND attnum > 0 AND NOT attisdropped ORDER BY attname"
 
-SEQUENCES = f"""
-SELECT format('%I.%I', n.nspname, c.relname), s.last_value FROM {RELATIONS} JOIN pg_sequences AS s ON s.schemaname = n.nspname AND s.sequencename = c.relname
- WHERE c.relkind = 'S'
-"""
+SEQUENCES = f"SELECT n.nspname, c.relname FROM {RELATIONS} WHERE c.relkind = 'S' AND c.relpersistence <> 't' ORDER BY 1, 2"
+SEQUENCES_AT_ONCE = 200
 
-# Each row is one sentence about one thing.
-STRUCTURE = (
-    f"""
-SELECT format('%s %I.%I', CASE c.relkind WHEN 'r' THEN 'table' WHEN 'p' THEN 'partitioned table' WHEN 'v' THEN 'view' WHEN 'm' THEN 'materialized view'
-              WHEN 'f' THEN 'foreign table' WHEN 'S' THEN 'sequence' WHEN 'c' THEN 'type' END, n.nspname, c.relname)
-  FROM {RELATIONS} WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S', 'c') AND c.relpersistence <> 't'
-""",
-    f"""
-SELECT format('column %I.%I.%I %s', n.nspname, c.relname, a.attname,
-              concat_ws(' ', format_type(a.atttypid, a.atttypmod), CASE WHEN a.attnotnull THEN 'not null' END, CASE WHEN a.atthasdef THEN 'default' END,
-                        nullif('identity ' || a.attidentity::text, 'identity '), nullif('generated ' || a.attgenerated::text, 'generated ')))
-  FROM {RELATIONS} JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
- WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'c') AND c.relpersistence <> 't'
-""",
-    # A dump leaves invalid indexes out.
-    f"""
-SELECT format('index %I.%I on %I (%s)%s%s%s using %s', n.nspname, c.relname, t.relname,
-              (SELECT string_agg(CASE WHEN k.attnum = 0 THEN 'expression' ELSE pg_get_indexdef(i.indexrelid, k.place::int, false) END, ', ' ORDER BY k.place)
-                 FROM unnest(i.indkey::int2[]) WITH ORDINALITY AS k(attnum, place)),
-              CASE WHEN i.indisunique THEN ' unique' END, CASE WHEN i.indisprimary THEN ' primary' END, CASE WHEN i.indpred IS NOT NULL THEN ' partial' END,
-              m.amname)
-  FROM {RELATIONS} JOIN pg_index AS i ON i.indexrelid = c.oid AND (i.indisvalid OR c.relkind = 'I') JOIN pg_class AS t ON t.oid = i.indrelid
-  JOIN pg_am AS m ON m.oid = c.relam WHERE t.relpersistence <> 't'
-""",
-    # What a partition has from its parent (conparentid) has a name that the server makes up.
-    f"""
-SELECT format('constraint %I on %I.%I: %s%s', o.conname, n.nspname, c.relname,
-              CASE WHEN o.contype = 'c' THEN 'CHECK' WHEN o.contype = 'x' THEN 'EXCLUDE' ELSE pg_get_constraintdef(o.oid) END,
-              CASE WHEN NOT o.convalidated THEN ' not validated' END)
-  FROM {RELATIONS} JOIN pg_constraint AS o ON o.conrelid = c.oid AND o.conparentid = 0 AND o.contype IN ('c', 'f', 'p', 'u', 'x')
- WHERE c.relpersistence <> 't'
-""",
-    f"""
-SELECT format('trigger %I on %I.%I %s', g.tgname, n.nspname, c.relname, g.tgenabled)
-  FROM {RELATIONS} JOIN pg_trigger AS g ON g.tgrelid = c.oid AND NOT g.tgisinternal AND g.tgparentid = 0
-""",
-    f"""
-SELECT format('routine %I.%I(%s) %s', n.nspname, p.proname, pg_get_function_identity_arguments(p.oid), md5(p.prosrc))
-  FROM pg_proc AS p JOIN pg_namespace AS n ON n.oid = p.pronamespace WHERE {OWN} AND {NOT_OF_EXTENSION.format(catalog='pg_proc', oid='p.oid')}
-""",
-    f"""
-SELECT format('enum %I.%I (%s)', n.nspname, t.typname, (SELECT string_agg(quote_literal(e.enumlabel), ', ' ORDER BY e.enumsortorder)
-              FROM pg_enum AS e WHERE e.enumtypid = t.oid))
-  FROM pg_type AS t JOIN pg_namespace AS n ON n.oid = t.typnamespace
- WHERE t.typtype = 'e' AND {OWN} AND {NOT_OF_EXTENSION.format(catalog='pg_type', oid='t.oid')}
-""",
-    "SELECT format('%s large objects', count(*)) FROM pg_largeobject_metadata",
-)
+# Of each its number, its length and a digest of every piece of it.
+LARGE_OBJECTS = """
+WITH opened AS MATERIALIZED (SELECT m.oid, lo_open(m.oid, 262144) AS handle FROM pg_largeobject_metadata AS m WHERE m.oid BETWEEN %s AND %s),
+     measured AS MATERIALIZED (SELECT oid, handle, lo_lseek64(handle, 0, 2) AS length FROM opened),
+     closed AS MATERIALIZED (SELECT oid, length, lo_close(handle) FROM measured)
+SELECT coalesce(sum(hashtextextended(concat_ws(' ', c.oid, c.length, p.place, md5(lo_get(c.oid, p.place, 8388608))), 0)::numeric), 0)::text
+  FROM closed AS c, generate_series(0, c.length, 8388608) AS p(place)
+"""
+LARGE_OBJECTS_AT_ONCE = 100
+LARGE_OBJECTS_NAME = "large objects"
 
 
 @dataclass(frozen=True)
 class Content:
-    """`tables`: qualified name to `{rows, sum}`; `structure`: a sentence per object; `sequences`: qualified name to its last value."""
+    """`tables`: qualified name to `{rows, sum}`; `structure`: a sentence per object; `sequences`: qualified name to where it stands."""
 
     tables: Mapping[str, Mapping]
     structure: frozenset[str]
-    sequences: Mapping[str, int | None]
+    sequences: Mapping[str, Any]
 
     @property
     def rows(self) -> int:
@@ -135,7 +95,8 @@ def settle_session(connection: Connection) -> None:
 
 def read(connection: Connection) -> Content:
     """The content of the session's database, in the session's snapshot. Every table stays locked against changes of its structure until that ends."""
-    return replace(_read(connection, "pu"), sequences=read_sequences(connection))
+    found = _read(connection, "r", "pu")
+    return replace(found, tables={**found.tables, **_large_objects(connection)}, sequences=read_sequences(connection))
 
 
 def read_logged(connection: Connection, depth: str = CONTENT) -> Content:
@@ -143,7 +104,8 @@ def read_logged(connection: Connection, depth: str = CONTENT) -> Content:
 
     :param depth: one of `DEPTHS`; what is not read is left out, as by `reduced`.
     """
-    return _read(connection, "p", depth)
+    found = _read(connection, "rm", "p", depth)
+    return replace(found, tables={**found.tables, **_large_objects(connection)}) if depth == CONTENT else found
 
 
 def reduced(content: Content, depth: str) -> Content:
@@ -153,19 +115,44 @@ def reduced(content: Content, depth: str) -> Content:
     return replace(content, tables={} if depth == STRUCTURES else {name: {"rows": facts["rows"], "sum": None} for name, facts in content.tables.items()})
 
 
-def _read(connection: Connection, persistences: str, depth: str = CONTENT) -> Content:
-    tables = {}
-    for oid, schema, name in connection.rows(TABLES, (persistences,)) if depth != STRUCTURES else ():
-        tables[f"{schema}.{name}"] = _table(connection, oid, schema, name) if depth == CONTENT else _counted(connection, schema, name)
-    return Content(tables=tables, structure=_structure(connection), sequences={})
+def _read(connection: Connection, kinds: str, persistences: str, depth: str = CONTENT) -> Content:
+    tables: dict[str, dict] = {}
+    for oid, schema, name, whole in connection.rows(TABLES, (kinds, persistences)) if depth != STRUCTURES else ():
+        part = _table(connection, oid, schema, name) if depth == CONTENT else _counted(connection, schema, name)
+        tables[whole] = _together(tables[whole], part) if whole in tables else part
+    return Content(tables=tables, structure=structure.read(connection), sequences={})
 
 
-def read_sequences(connection: Connection) -> dict[str, int | None]:
-    """The last value of every sequence: as of now, a snapshot does not hold them."""
-    return dict(connection.rows(SEQUENCES))
+def _together(one: Mapping, other: Mapping) -> dict:
+    """Two partitions of one table."""
+    total = None if one["sum"] is None else str(int(one["sum"]) + int(other["sum"]))
+    return {"rows": one["rows"] + other["rows"], "sum": total}
 
 
-def steady(content: Content, sequences_after: Mapping[str, int | None]) -> Content:
+def read_sequences(connection: Connection) -> dict[str, str]:
+    """Where every sequence stands: as of now, a snapshot does not hold them. Each is read as a table, which waits for nobody who alters it."""
+    names = connection.rows(SEQUENCES)
+    found: dict[str, str] = {}
+    for place in range(0, len(names), SEQUENCES_AT_ONCE):
+        some = names[place:place + SEQUENCES_AT_ONCE]
+        values = connection.rows(" UNION ALL ".join(
+            f"SELECT {number}, last_value::text || CASE WHEN is_called THEN '' ELSE ', not called' END FROM {identifier(*name)}"
+            for number, name in enumerate(some)))
+        found.update({".".join(some[number]): value for number, value in values})
+    return found
+
+
+def _large_objects(connection: Connection) -> dict[str, dict]:
+    """All of them as if they were one table; nothing when there are none."""
+    numbers = [number for (number,) in connection.rows("SELECT oid::bigint FROM pg_largeobject_metadata ORDER BY 1")]
+    total = 0
+    for place in range(0, len(numbers), LARGE_OBJECTS_AT_ONCE):
+        some = numbers[place:place + LARGE_OBJECTS_AT_ONCE]
+        total += int(connection.value(LARGE_OBJECTS, (some[0], some[-1])))
+    return {LARGE_OBJECTS_NAME: {"rows": len(numbers), "sum": str(total)}} if numbers else {}
+
+
+def steady(content: Content, sequences_after: Mapping[str, Any]) -> Content:
     """The content with those sequences only that still stand where they stood: the others moved while the backup was taken, and cannot be judged."""
     return replace(content, sequences={name: value for name, value in content.sequences.items() if value == sequences_after.get(name, object())})
 
@@ -203,7 +190,3 @@ def _table(connection: Connection, oid: int, schema: str, name: str) -> dict:
 
 def _counted(connection: Connection, schema: str, name: str) -> dict:
     return {"rows": connection.value(f"SELECT count(*) FROM ONLY {identifier(schema, name)}"), "sum": None}
-
-
-def _structure(connection: Connection) -> frozenset[str]:
-    return frozenset(sentence for query in STRUCTURE for (sentence,) in connection.rows(query))

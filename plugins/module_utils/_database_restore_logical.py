@@ -9,8 +9,6 @@ So a database of that name is always whole, and one that was there before is nev
 from __future__ import annotations
 
 import contextlib
-import re
-import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -19,25 +17,21 @@ from typing import Callable, Iterator, Sequence
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _database_checks as checks
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _database_content as content
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _database_restore as restore
+from ansible_collections.alwayson.upgrade.plugins.module_utils import _database_restore_properties as properties
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _database_scratch as scratch
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup import FAILURES
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup_logical import RESTORE_OPTIONS, ROOM_FACTOR
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup_logical import NOT_RESTORED, RESTORE_OPTIONS, ROOM_FACTOR, exists_once, listed
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup_record import BackupError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup_store import Store
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_room import Room, free_bytes
-from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import Connection, Login, PostgresqlError, connect, identifier
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import Connection, Login, PostgresqlError, connect_patiently, identifier
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql_catalog import require_primary
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql_environment import patience
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql_programs import Programs, find
-from ansible_collections.alwayson.upgrade.plugins.module_utils._programs import Runner
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql_structure import EXISTING_ONCE
+from ansible_collections.alwayson.upgrade.plugins.module_utils._programs import ProgramError, Runner
 
 LOCK = "SELECT pg_try_advisory_lock(hashtextextended('alwayson.upgrade.database_restore', 0))"
-# What is in a dump for the database itself, and what pg_restore writes for that.
-OF_THE_DATABASE = re.compile(r"\d+; \d+ \d+ (?:DATABASE(?: PROPERTIES)? - |ACL - DATABASE )")
-DATABASE_NAME = r'(?:"(?:[^"]|"")+"|[^\s"]+)'
-CREATE = re.compile(rf"(?m)^CREATE DATABASE {DATABASE_NAME} WITH TEMPLATE = template0 (?P<clauses>.*);$")
-SETTINGS = re.compile(rf"(?m)^ALTER DATABASE {DATABASE_NAME} SET .*;$")
-OWNERSHIP = re.compile(rf"(?m)^(?:ALTER DATABASE {DATABASE_NAME} OWNER TO|(?:GRANT|REVOKE) .* ON DATABASE {DATABASE_NAME} (?:TO|FROM)) .*;$")
-
 
 @dataclass
 class LogicalRestore:
@@ -56,7 +50,7 @@ class LogicalRestore:
 
     def survey(self, databases: Sequence[str]) -> dict:
         """What would be done, by database. Everything is looked at that can be without a change."""
-        with connect(self.login) as server:
+        with connect_patiently(self.login) as server:
             programs = self._prepared(server)
             there = _databases(server)
         return self._result({name: self._row(name, there, lambda chosen: self._about(chosen, programs)) for name in self._names(databases)})
@@ -66,7 +60,7 @@ class LogicalRestore:
 
         One that fails does not hold up the others: its row has `restored` false, and `why`.
         """
-        with restore.locked(self.store), connect(self.login) as server:
+        with restore.locked(self.store), connect_patiently(self.login) as server:
             programs = self._prepared(server)
             if not server.value(LOCK):
                 raise BackupError("another run restores databases on this server: wait for its end")
@@ -116,54 +110,61 @@ class LogicalRestore:
 
     def _about(self, chosen: restore.Chosen, programs: Programs) -> dict:
         original = chosen.record.contents[chosen.record.subject]
-        self._script(chosen, programs)
+        self._properties(chosen, programs)
         return {"restored": True, "failed": False, "backup": chosen.path, "data_of": chosen.record.taken, "size_bytes": chosen.record.size_bytes, "seconds": {},
                 "tables": len(original.tables), "rows": original.rows, "why": "every table has the rows and the content of the backup's snapshot"}
 
-    def _script(self, chosen: restore.Chosen, programs: Programs) -> str:
-        """What the dump says of the database itself, as SQL."""
-        entries = self.runner.run([programs.pg_restore, "--create", "--list", chosen.path], self.login.environment())
-        with tempfile.NamedTemporaryFile("w", encoding="utf-8") as wanted:
-            wanted.writelines(f"{line}\n" for line in entries.splitlines() if OF_THE_DATABASE.match(line))
-            wanted.flush()
-            command = [programs.pg_restore, "--create", "--no-tablespaces", f"--use-list={wanted.name}", "--file=-", chosen.path]
-            said = self.runner.run(command, self.login.environment())
-        if not CREATE.search(said):
-            raise BackupError(f"{chosen.path} does not say how its database is created: restore it by hand with pg_restore")
-        return said
+    def _properties(self, chosen: restore.Chosen, programs: Programs) -> properties.Properties:
+        """What the dump says of the database itself."""
+        listed_ = self.runner.run([programs.pg_restore, "--create", "--list", chosen.path], self.login.environment())
+        with listed(properties.entries(listed_.splitlines())) as wanted:
+            command = [programs.pg_restore, "--create", "--no-tablespaces", f"--use-list={wanted}", "--file=-", chosen.path]
+            return properties.properties(self.runner.run(command, self.login.environment()))
 
     def _restored(self, chosen: restore.Chosen, programs: Programs) -> dict:
         name, steps = chosen.record.subject, restore.Steps()
         about = self._about(chosen, programs)
-        script = self._script(chosen, programs)
+        given = self._properties(chosen, programs)
         # A dump is compressed: what it becomes takes that much at the very least.
         room = self.room.claimed(ROOM_FACTOR * chosen.record.size_bytes, f"the database {name}") if self.room else contextlib.nullcontext()
-        with room, self._copy(name, CREATE.search(script)["clauses"]) as copy:
+        with room, self._copy(name, given.clauses) as copy:
             with steps.timed("restored"):
-                self._restore(programs, copy, chosen.path)
+                once = self._restore(programs, copy, chosen.path)
             with steps.timed("compared"):
                 self._compare(copy, chosen)
-            with connect(self.login) as server:
+            with connect_patiently(self.login) as server:
                 server.run("BEGIN")
                 server.run(f"ALTER DATABASE {identifier(copy)} RENAME TO {identifier(name)}")
                 server.run(f"GRANT CONNECT, TEMPORARY ON DATABASE {identifier(name)} TO PUBLIC")
-                for statement in (*SETTINGS.findall(script), *(OWNERSHIP.findall(script) if self.keeps_owners else ())):
+                for statement in (*given.of_itself, *(given.of_roles if self.keeps_owners else ())):
                     server.run(statement)
                 server.run("COMMIT")
-        return {**about, "seconds": steps.seconds}
+        return {**about, "seconds": steps.seconds, "why": about["why"] + self._restore_once(programs, chosen, once)}
+
+    def _restore_once(self, programs: Programs, chosen: restore.Chosen, entries: Sequence[str]) -> str:
+        """Create what a server has once, which may want the database to have its name; a remark on what became of that."""
+        if not entries:
+            return ""
+        what = " and ".join(EXISTING_ONCE)
+        try:
+            with listed(entries) as wanted:
+                self._run_restore(programs, chosen.record.subject, chosen.path, [f"--use-list={wanted}"])
+        except ProgramError as error:
+            return f"; but {what} could not be created in it, and has to be by hand: {error}"
+        return f"; {what} was created last"
 
     @contextlib.contextmanager
     def _copy(self, name: str, clauses: str) -> Iterator[str]:
         """An empty database under a name that tells what it is; dropped on every way out, unless it got its own name by then."""
-        with connect(self.login) as server:
+        with connect_patiently(self.login) as server:
             copy = scratch.new_name(name, scratch.server_time(server), prefix=scratch.RESTORE)
             server.run(f"CREATE DATABASE {identifier(copy)} WITH TEMPLATE = template0 {clauses}")
         try:
-            with connect(self.login) as server:
+            with connect_patiently(self.login) as server:
                 server.run(f"REVOKE CONNECT, TEMPORARY ON DATABASE {identifier(copy)} FROM PUBLIC")
             yield copy
         except BaseException as failure:
-            scratch.drop(lambda database: connect(self.login, database), copy, f"{failure}; ")
+            scratch.drop(lambda database: connect_patiently(self.login, database), copy, f"{failure}; ")
             raise
 
     def _room(self, server: Connection) -> Room | None:
@@ -177,25 +178,36 @@ class LogicalRestore:
             return None
         return Room(folder)
 
-    def _restore(self, programs: Programs, database: str, path: str) -> None:
+    def _restore(self, programs: Programs, database: str, path: str) -> list[str]:
+        """Restore all but what a server has once; the entries of that."""
+        entries = self.runner.run([programs.pg_restore, "--list", path], self.login.environment()).splitlines()
+        once = [entry for entry in entries if exists_once(entry, entries)]
+        unwanted = () if self.keeps_owners else [entry for entry in entries if NOT_RESTORED.match(entry)]
+        with listed(entry for entry in entries if entry not in once and entry not in unwanted) as wanted:
+            self._run_restore(programs, database, path, [f"--use-list={wanted}"])
+        return once
+
+    def _run_restore(self, programs: Programs, database: str, path: str, more: Sequence[str]) -> None:
         options = ["--exit-on-error", "--no-subscriptions"] if self.keeps_owners else [*RESTORE_OPTIONS]
-        command = [programs.pg_restore, *options, "--no-tablespaces", "--no-password", f"--dbname={self.login.conninfo(database)}", path]
-        self.runner.run(command, self.login.environment())
+        with connect_patiently(self.login, database) as session:
+            settings = patience(session.server_version)
+        command = [programs.pg_restore, *options, *more, "--no-tablespaces", "--no-password", f"--dbname={self.login.conninfo(database)}", path]
+        self.runner.run(command, self.login.environment(settings))
 
     def _compare(self, database: str, chosen: restore.Chosen) -> None:
-        with connect(self.login, database) as session:
+        with connect_patiently(self.login, database) as session:
             content.settle_session(session)
             found = content.differences(chosen.record.contents[chosen.record.subject], content.read(session))
         if found:
             raise BackupError(f"the restored copy is not what was backed up: {content.told(found)}")
-        with connect(self.login, database) as session:
+        with connect_patiently(self.login, database) as session:
             checks.require_true(session, self.check_queries)
 
     def _drop_left_behind(self, server: Connection) -> list[str]:
         """Whoever made them is gone: this run has the lock."""
         names = sorted(name for name in _databases(server) if name.startswith(scratch.RESTORE) and scratch.is_scratch(name))
         for name in names:
-            scratch.drop(lambda database: connect(self.login, database), name, "")
+            scratch.drop(lambda database: connect_patiently(self.login, database), name, "")
         return names
 
 

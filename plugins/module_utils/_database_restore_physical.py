@@ -27,7 +27,7 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup_
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup_record import BackupError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup_store import Store
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_room import Room, free_bytes
-from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import Connection, Login, PostgresqlError, connect
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import Connection, Login, PostgresqlError, connect, connect_patiently
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql_catalog import identity
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql_programs import find_all
 from ansible_collections.alwayson.upgrade.plugins.module_utils._programs import Runner
@@ -259,7 +259,7 @@ class PhysicalRestore:
             return dict(zip(chosen.record.contents, rows))
 
     def _look_at(self, database: str, original: content.Content, later: int) -> dict:
-        with connect(self.login, database) as session:
+        with connect_patiently(self.login, database) as session:
             content.settle_session(session)
             session.run("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
             found = content.differences(content.reduced(original, self.depth), content.read_logged(session, self.depth))
@@ -267,7 +267,7 @@ class PhysicalRestore:
         if found and not later:
             raise BackupError(f"the restored {database} is not what was backed up: {content.told(found)}")
         # A session of its own: this one no longer has the search path that a user's query expects.
-        with connect(self.login, database) as session:
+        with connect_patiently(self.login, database) as session:
             checks.require_true(session, self.check_queries)
         return {"exact": not later, "later_transactions": later, "differences": found, "tables": len(original.tables), "rows": original.rows}
 

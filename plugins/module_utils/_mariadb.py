@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, Iterator, Mapping, Sequence
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_error import DatabaseError
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_messages import of_mariadb
 
 try:
     import pymysql
@@ -98,6 +99,11 @@ class Login:
         return {**way, **encrypted, "user": self.user, "password": self.password or "", "connect_timeout": CONNECT_SECONDS, "program_name": APPLICATION}
 
 
+# A backup and its proof take their time, and some of their sessions wait for another one meanwhile.
+PATIENCE = ("SET SESSION wait_timeout = 2000000, net_read_timeout = 3600, net_write_timeout = 3600, idle_transaction_timeout = 0, "
+            "idle_readonly_transaction_timeout = 0, idle_write_transaction_timeout = 0, max_statement_time = 0, lock_wait_timeout = 30")
+
+
 class Connection:
     """A session in which every statement is a transaction of its own, unless BEGIN opens one. `server_version`: 101119 is 10.11.19."""
 
@@ -165,6 +171,17 @@ def connect(login: Login, database: str | None = None) -> Connection:
     return connection
 
 
+def connect_patiently(login: Login, database: str | None = None) -> Connection:
+    """The same, and neither the time nor the idleness of the session ends it, whatever the server has set."""
+    connection = connect(login, database)
+    try:
+        connection.run(PATIENCE)
+    except MariadbError:
+        connection.close()
+        raise
+    return connection
+
+
 @contextlib.contextmanager
 def _translated(connection: Connection) -> Iterator[None]:
     """The driver's errors within the block become MariadbError."""
@@ -174,7 +191,7 @@ def _translated(connection: Connection) -> Iterator[None]:
         number = _number(error)
         if number is None or 2000 <= number < 3000 or number in ENDED:
             raise MariadbError(f"the session with database {connection.database} was lost: {_said(error)}") from error
-        raise MariadbError(f"{_said(error)} [{number}]", number) from error
+        raise MariadbError(f"{of_mariadb(number, _said(error))} [{number}]", number) from error
 
 
 def identifier(*parts: str) -> str:

@@ -27,8 +27,8 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils import _mariadb_c
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup_record import BackupError, Record
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup_store import OneFileEach, sha256
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_room import Room, free_bytes
-from ansible_collections.alwayson.upgrade.plugins.module_utils._mariadb import LOCK_WAIT_TIMEOUT, Connection, Login, MariadbError, connect
-from ansible_collections.alwayson.upgrade.plugins.module_utils._mariadb_scratch import scratch_database
+from ansible_collections.alwayson.upgrade.plugins.module_utils._mariadb import LOCK_WAIT_TIMEOUT, Connection, Login, MariadbError, connect_patiently
+from ansible_collections.alwayson.upgrade.plugins.module_utils._mariadb_scratch import CHARACTERS, scratch_database
 from ansible_collections.alwayson.upgrade.plugins.module_utils._programs import Runner
 from ansible_collections.alwayson.upgrade.plugins.module_utils._waiting import wait_for
 
@@ -36,8 +36,18 @@ SUFFIX = ".sql.gz"
 PROGRAMS = ("mariadb-dump", "mariadb")
 # The cheapest level: it is the checksum in the compressed stream that counts, and the server's processors have other work.
 COMPRESSION = 1
-OPTIONS = ("--single-transaction", "--routines", "--triggers", "--hex-blob", "--skip-dump-date", "--default-character-set=utf8mb4")
-EVENTS = ("--events", "--no-create-info", "--no-data", "--skip-triggers", "--skip-dump-date", "--default-character-set=utf8mb4")
+# Binary values are not written as hexadecimal numbers: those are twice as long, and longer than what the server takes in one statement.
+COMMON = ("--single-transaction", "--skip-dump-date", "--default-character-set=utf8mb4", "--max-allowed-packet=1G")
+OPTIONS = (*COMMON, "--routines", "--triggers")
+EVENTS = (*COMMON, "--events", "--no-create-info", "--no-data", "--skip-triggers")
+HISTORY = "--dump-history"
+# Since this version of the server what is history can be written, and so be restored.
+HISTORY_SINCE = 101100
+# In front of a dump: what is in the database came there under other settings than a restore may meet.
+HEADER = ("ALTER DATABASE CHARACTER SET {0} COLLATE {1};\n"
+          "SET SESSION innodb_strict_mode = 0, check_constraint_checks = 0, max_statement_time = 0, net_read_timeout = 3600, net_write_timeout = 3600;\n")
+# How long a statement that inserts rows becomes. A longer row has one of its own.
+LONGEST_INSERT = 1_000_000
 # Commits are held no longer than this; a dump that takes longer to begin is ended.
 HOLD_SECONDS, POLL_SECONDS = 5.0, 0.002
 # Whoever else holds a stage of a backup, or a long statement that writes, is waited for so long.
@@ -48,6 +58,7 @@ NOT_TRANSACTIONAL = """
 SELECT table_name FROM information_schema.tables
  WHERE table_schema = %s AND table_type IN ('BASE TABLE', 'SYSTEM VERSIONED') AND engine <> 'InnoDB' ORDER BY 1
 """
+FLOATS = "SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = %s AND data_type = 'float' ORDER BY 1, 2"
 # A session's transaction is listed a moment before its snapshot is there: while the statement that begins it is at work, it does not count.
 BEGUN_AFTER = """
 SELECT count(*) FROM information_schema.innodb_trx AS t JOIN information_schema.processlist AS p ON p.id = t.trx_mysql_thread_id
@@ -76,11 +87,12 @@ class MariadbDump(OneFileEach):
     def take(self, subject: str, databases: Sequence[str], path: str, taken: float) -> Record:
         """Read the content of a database and dump it to `path`, both in one snapshot."""
         events = f"-- events {secrets.token_hex(16)}\n"
-        with connect(self.login, subject) as session, self.room.claimed(int(session.value(SIZE, (subject,))), f"a dump of {subject}"):
+        with connect_patiently(self.login, subject) as session, self.room.claimed(int(session.value(SIZE, (subject,))), f"a dump of {subject}"):
             require_transactional(session)
             mariadb_content.settle_session(session)
+            options = [*OPTIONS, *self._options_of(session)]
             before = mariadb_content.read_sequences(session)
-            with _private(path) as sink, self._dumping(session, sink) as dump:
+            with _private(path) as sink, self._dumping(session, options, sink) as dump:
                 original = replace(mariadb_content.read(session), sequences=before)
                 dump.result()
                 original = content.steady(original, mariadb_content.read_sequences(session))
@@ -91,32 +103,51 @@ class MariadbDump(OneFileEach):
 
     def prove(self, record: Record, path: str) -> str:
         """Restore the dump at `path` into a scratch database and compare; what was proven. BackupError names what is not the same."""
-        with connect(self.login, record.subject) as original:
+        with connect_patiently(self.login, record.subject) as original:
             require_room(original, self.login)
             with scratch_database(self.login, original) as copy:
                 self._restore(copy.database, path, record.details["events"].encode())
                 mariadb_content.settle_session(copy)
                 found = content.differences(record.contents[record.subject], mariadb_content.read(copy))
                 if found:
-                    raise BackupError(f"the restored copy is not the original: {content.told(found)}")
+                    raise BackupError(f"the restored copy is not the original: {content.told(found)}{_remark_on_floats(original, found)}")
                 # A session of its own: this one no longer has the settings that a user's query expects.
-                with connect(self.login, copy.database) as session:
+                with connect_patiently(self.login, copy.database) as session:
                     checks.require_true(session, self.check_queries, checks.Dialect("START TRANSACTION READ ONLY", 1))
         return self.equal
 
     @contextlib.contextmanager
-    def _dumping(self, session: Connection, sink: BinaryIO) -> Iterator[Future]:
+    def _dumping(self, session: Connection, options: Sequence[str], sink: BinaryIO) -> Iterator[Future]:
         """Dump in the background what the session sees from now on, in the transaction that is open in it while the block runs."""
         with ThreadPoolExecutor(max_workers=1) as pool:
-            with self._beginning, connect(self.login) as holder:
+            with self._beginning, connect_patiently(self.login) as holder:
+                sink.write(HEADER.format(*session.rows(CHARACTERS, (session.database,))[0]).encode())
                 session.run("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
                 with commits_held(holder):
                     session.run("START TRANSACTION WITH CONSISTENT SNAPSHOT")
-                    dump = pool.submit(self._dump, session.database, OPTIONS, sink)
+                    dump = pool.submit(self._dump, session.database, options, sink)
                     if not wait_for(lambda: dump.done() or self._has_begun(holder), HOLD_SECONDS, POLL_SECONDS):
                         raise BackupError(f"the dump of {session.database} did not begin while commits were held, for {HOLD_SECONDS:g} s: run this again")
             yield dump
             session.run("COMMIT")
+
+    def _options_of(self, session: Connection) -> list[str]:
+        """What the dump of the session's database needs beyond `OPTIONS`. BackupError when no dump can hold all of it."""
+        created = {name: mariadb_content.definition(session, name) for (name,) in session.rows(mariadb_content.TABLES, (session.database,))}
+        versioned = [name for name, text in created.items() if mariadb_content.is_versioned(text)]
+        packet = int(session.value("SELECT @@max_allowed_packet"))
+        options = [f"--net-buffer-length={min(LONGEST_INSERT, packet // 2)}"]
+        if not versioned:
+            return options
+        by_transaction = [name for name in versioned if mariadb_content.has_history_by_transaction(created[name])]
+        if by_transaction:
+            raise BackupError(f"{', '.join(by_transaction)} of {session.database} keeps its history by numbers of transactions, which no dump can hold: give "
+                              "its period columns of the type TIMESTAMP(6), or back the server up by mariadb-backup")
+        said = self.runner.run([self.programs["mariadb-dump"], "--no-defaults", "--help"], self.login.environment())
+        if session.server_version < HISTORY_SINCE or HISTORY not in said:
+            raise BackupError(f"{', '.join(versioned)} of {session.database} keeps the history of its rows, which only MariaDB and mariadb-dump from 10.11 on "
+                              "can dump: install such, or ALTER TABLE ... DROP SYSTEM VERSIONING")
+        return [*options, HISTORY]
 
     def _has_begun(self, holder: Connection) -> bool:
         return bool(holder.value(BEGUN_AFTER, (holder.id,)))
@@ -126,7 +157,7 @@ class MariadbDump(OneFileEach):
 
     def _restore(self, database: str, path: str, events: bytes) -> None:
         """Restore all of the dump but the events, which the server would run in the copy."""
-        command = [self.programs["mariadb"], *self.login.options(), "--default-character-set=utf8mb4", "--binary-mode", database]
+        command = [self.programs["mariadb"], *self.login.options(), "--default-character-set=utf8mb4", "--binary-mode", "--max-allowed-packet=1G", database]
         try:
             with gzip.open(path, "rb") as dump:
                 self.runner.run(command, self.login.environment(), source=_lines_before(dump, events))
@@ -162,6 +193,16 @@ def require_transactional(session: Connection) -> None:
     names = [name for (name,) in session.rows(NOT_TRANSACTIONAL, (session.database,))]
     if names:
         raise BackupError(f"{', '.join(names)} of {session.database} is not of the engine InnoDB, and has no snapshots: ALTER TABLE ... ENGINE=InnoDB")
+
+
+def _remark_on_floats(original: Connection, found: Sequence[str]) -> str:
+    """Why tables differ whose numbers the dump rounded, and what helps."""
+    columns = [f"{table}.{column}" for table, column in original.rows(FLOATS, (original.database,))
+               if any(sentence.startswith(f"{table} has as many rows (") for sentence in found)]
+    if not columns:
+        return ""
+    return (f". A dump writes the numbers of FLOAT columns with six digits, which is fewer than {', '.join(columns)} holds: ALTER TABLE ... MODIFY ... DOUBLE "
+            "keeps every number")
 
 
 def require_room(session: Connection, login: Login) -> None:

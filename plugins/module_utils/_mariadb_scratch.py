@@ -9,7 +9,7 @@ import contextlib
 from typing import Iterator
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_scratch import drop_each, left_behind, new_name
-from ansible_collections.alwayson.upgrade.plugins.module_utils._mariadb import Connection, Login, MariadbError, connect, identifier
+from ansible_collections.alwayson.upgrade.plugins.module_utils._mariadb import Connection, Login, MariadbError, connect_patiently, identifier
 
 CHARACTERS = "SELECT default_character_set_name, default_collation_name FROM information_schema.schemata WHERE schema_name = %s"
 UNUSED = """
@@ -27,7 +27,7 @@ def scratch_database(login: Login, original: Connection) -> Iterator[Connection]
     character_set, collation = original.rows(CHARACTERS, (original.database,))[0]
     original.run(f"CREATE DATABASE {identifier(name)} CHARACTER SET {character_set} COLLATE {collation}")
     try:
-        with connect(login, name) as copy:
+        with connect_patiently(login, name) as copy:
             yield copy
     except BaseException as failure:
         _drop(login, name, f"{failure}; ")
@@ -50,8 +50,7 @@ def _drop(login: Login, name: str, before: str) -> None:
     statement = f"DROP DATABASE IF EXISTS {identifier(name)}"
     try:
         # A session of its own: that of the restore may be lost, or wait for the end of what it was doing.
-        with connect(login) as server:
-            server.run("SET SESSION lock_wait_timeout = 30")
+        with connect_patiently(login) as server:
             server.run(statement)
     except MariadbError as error:
         raise MariadbError(f"{before}the scratch database {name} could not be dropped: {error}; drop it yourself: {statement}", error.number) from error

@@ -11,9 +11,11 @@ import re
 import socket
 import sys
 from dataclasses import dataclass, field
-from types import ModuleType
+from types import MappingProxyType, ModuleType
 from typing import Any, Mapping, Sequence
 
+from ansible_collections.alwayson.upgrade.plugins.module_utils import _database_messages as messages
+from ansible_collections.alwayson.upgrade.plugins.module_utils import _postgresql_environment as surroundings
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_error import DatabaseError
 
 try:
@@ -106,9 +108,9 @@ class Login:
         """The keywords as one string for a program's command line: everybody on the host can read that, so the password is not in it."""
         return " ".join(f"{key}={_conninfo_value(value)}" for key, value in self.keywords(database).items())
 
-    def environment(self) -> dict[str, str]:
-        """The environment for PostgreSQL's programs: this process's own, the password in it."""
-        return {**os.environ, "LC_MESSAGES": "C", **({"PGPASSWORD": self.password} if self.password else {})}
+    def environment(self, settings: Mapping[str, str] = MappingProxyType({})) -> dict[str, str]:
+        """The environment for PostgreSQL's programs, the password in it. :param settings: settings of their session, by name."""
+        return {**surroundings.of_programs(os.environ, settings), **({"PGPASSWORD": self.password} if self.password else {})}
 
 
 class Connection:
@@ -185,6 +187,18 @@ def connect(login: Login, database: str | None = None) -> Connection:
     return connection
 
 
+def connect_patiently(login: Login, database: str | None = None) -> Connection:
+    """The same, and neither the time nor the idleness of the session ends it, whatever the server, the database or the role has set."""
+    connection = connect(login, database)
+    try:
+        for name, value in surroundings.patience(connection.server_version).items():
+            connection.run(f"SET {name} = {literal(value)}")
+    except PostgresqlError:
+        connection.close()
+        raise
+    return connection
+
+
 def connect_console(login: Login, name: str, application: str = APPLICATION) -> Connection:
     """A session with the console of a pooler, which is no server and knows few statements."""
     return _open(login, name, application)
@@ -197,7 +211,8 @@ def _open(login: Login, name: str, application: str = APPLICATION) -> Connection
     if driver is psycopg:
         special.update(autocommit=True, prepare_threshold=None)
     try:
-        raw = driver.connect(**{**login.keywords(name), "application_name": application}, **special)
+        with surroundings.own_environment():
+            raw = driver.connect(**{**login.keywords(name), "application_name": application}, **special)
         if driver is not psycopg:
             raw.autocommit = True
     except driver.Error as error:
@@ -273,7 +288,7 @@ def _translated(error: Exception, database: str) -> PostgresqlError:
     sqlstate = _sqlstate(error)
     detail = getattr(diagnosis, "message_detail", None)
     position = getattr(diagnosis, "statement_position", None)
-    text = f"{primary} ({_one_line(detail)})" if detail else primary
+    text = messages.of_postgresql(sqlstate, primary, detail)
     return PostgresqlError(f"{text} [SQLSTATE {sqlstate}]", sqlstate, int(position) if position else None)
 
 

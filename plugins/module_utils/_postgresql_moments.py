@@ -105,3 +105,8 @@ def end_of_segment(name: str, size: int) -> tuple[int, int]:
     """The timeline of a file of the log, and the position right behind it. `size` is that of every such file, in bytes."""
     timeline, high, low = (int(name[place:place + FIRST_SEGMENT_DIGITS], 16) for place in (0, 8, 16))
     return timeline, (high << 32) + (low + 1) * size
+
+
+def segment_start(position: str, size: int) -> int:
+    """Where the file of the log begins that holds a position. `size` is that of every such file, in bytes."""
+    return position_of(position) // size * size

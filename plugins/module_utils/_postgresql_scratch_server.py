@@ -18,7 +18,7 @@ from typing import Iterator, Mapping
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _waiting
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup_record import BackupError
-from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import Connection, Login, PostgresqlError, connect
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import Connection, Login, PostgresqlError, connect_patiently, identifier
 from ansible_collections.alwayson.upgrade.plugins.module_utils._programs import Runner
 
 PREFIX = "proof-"
@@ -29,11 +29,25 @@ LOG_TAIL = 1500
 # What a standby must have at least as much of as its primary had, by the name in pg_controldata.
 AT_LEAST = {"max_connections": "max_connections", "max_worker_processes": "max_worker_processes", "max_wal_senders": "max_wal_senders",
             "max_prepared_xacts": "max_prepared_transactions", "max_locks_per_xact": "max_locks_per_transaction"}
+# All that the copy is told. Nothing in it works on its own or reaches out: no applier of subscriptions, no archiver, no vacuum, no library that a server
+# loads at its start (schedulers are such) but those without which tables cannot be read, each with what keeps it quiet.
 SETTINGS = {
     "listen_addresses": "", "port": "5432", "hot_standby": "on", "archive_mode": "off", "fsync": "off", "autovacuum": "off", "shared_buffers": "32MB",
     "dynamic_shared_memory_type": "mmap", "lc_messages": "C", "restore_command": "false", "recovery_target_inclusive": "off",
-    "recovery_target_action": "pause", "recovery_target_timeline": "current", "unix_socket_permissions": "0700",
+    "recovery_target_action": "pause", "recovery_target_timeline": "current", "unix_socket_permissions": "0700", "primary_conninfo": "",
+    "max_logical_replication_workers": "0", "session_preload_libraries": "", "local_preload_libraries": "",
 }
+LIBRARIES: dict[str, dict[str, str]] = {"timescaledb": {"timescaledb.max_background_workers": "0"}}
+# Event triggers can be switched off as a whole from this version on, and fire at a login from this version on.
+EVENT_TRIGGERS_SETTING = 17
+EVENT_TRIGGERS = "SELECT evtname FROM pg_event_trigger WHERE evtenabled <> 'D'"
+NOT_REGISTERED = re.compile(r"resource manager with ID \d+ not registered")
+
+
+def allowed_libraries(preload: str) -> str:
+    """What the copy loads at its start of what the original's `shared_preload_libraries` names."""
+    names = (name.strip(" \t\n\"'") for name in preload.split(","))
+    return ",".join(name for name in names if os.path.splitext(os.path.basename(name))[0] in LIBRARIES)
 
 
 @dataclass(frozen=True)
@@ -89,23 +103,45 @@ class ScratchServer:
         with open(os.path.join(self.folder, "log"), "ab") as log:
             self._process = subprocess.Popen(
                 [self.programs["postgres"], "-D", self.data, "-c", f"config_file={self.folder}/postgresql.conf"],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.folder, start_new_session=True, umask=0o077, **self.account.as_keywords(),
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.folder, start_new_session=True, umask=0o077,
+                env=self.login.environment(), **self.account.as_keywords(),
             )
         self._wait("SELECT pg_is_in_recovery() AND pg_is_wal_replay_paused()", f"get to {target}")
 
     def promote(self) -> None:
         """Let it take writes, and see that it does."""
-        with self.session() as session:
-            owner = session.value("SELECT rolname FROM pg_roles WHERE oid = 10")
-        with connect(Login(host=self.folder, user=owner)) as session:
+        as_owner = self._as_owner()
+        with connect_patiently(as_owner) as session:
             session.run("SELECT pg_wal_replay_resume()")
         self._wait("SELECT NOT pg_is_in_recovery()", "end its recovery")
-        with connect(Login(host=self.folder, user=owner)) as session:
+        with connect_patiently(as_owner) as session:
+            session.run("SET default_transaction_read_only = off")
             session.run("SELECT pg_current_xact_id()")
+
+    def disable_event_triggers(self) -> None:
+        """Have none of the databases' own procedures run while structures are looked at: from version 17 on a setting does that."""
+        as_owner = self._as_owner()
+        with connect_patiently(as_owner) as session:
+            if session.server_version // 10000 >= EVENT_TRIGGERS_SETTING:
+                return
+            databases = [name for (name,) in session.rows("SELECT datname FROM pg_database WHERE datallowconn")]
+        for database in databases:
+            with connect_patiently(as_owner, database) as session:
+                session.run("SET default_transaction_read_only = off")
+                for (name,) in session.rows(EVENT_TRIGGERS):
+                    session.run(f"ALTER EVENT TRIGGER {identifier(name)} DISABLE")
+
+    def owner(self) -> str:
+        """The superuser that the server was made by, who is always there."""
+        with self.session() as session:
+            return session.value("SELECT rolname FROM pg_roles WHERE oid = 10")
 
     def session(self, database: str | None = None) -> Connection:
         """A session with the copy."""
-        return connect(self.login, database)
+        return connect_patiently(self.login, database)
+
+    def _as_owner(self) -> Login:
+        return Login(host=self.folder, user=self.owner())
 
     def stop(self) -> None:
         """End the server. Nothing of the copy is of use afterwards but another start."""
@@ -120,11 +156,17 @@ class ScratchServer:
             process.send_signal(signal.SIGQUIT)
             process.wait(STOP_SECONDS)
 
+    def _quiet(self) -> dict[str, str]:
+        with open(os.path.join(self.data, "PG_VERSION"), encoding="ascii") as file:
+            major = int(file.read())
+        loaded = {name: value for library, settings in LIBRARIES.items() if library in self.preload for name, value in settings.items()}
+        return {**loaded, **({"event_triggers": "off"} if major >= EVENT_TRIGGERS_SETTING else {})}
+
     def _configure(self, target: str) -> None:
-        said = self.runner.run([self.programs["pg_controldata"], self.data], {**os.environ, "LC_ALL": "C"})
+        said = self.runner.run([self.programs["pg_controldata"], self.data], {**self.login.environment(), "LC_ALL": "C"})
         limits = dict(re.findall(r"(?m)^(\w+) setting:\s+(\d+)$", said))
         settings = {
-            **SETTINGS, **{setting: limits[name] for name, setting in AT_LEAST.items() if name in limits},
+            **SETTINGS, **self._quiet(), **{setting: limits[name] for name, setting in AT_LEAST.items() if name in limits},
             "shared_preload_libraries": self.preload, "unix_socket_directories": self.folder,
             "hba_file": f"{self.folder}/pg_hba.conf", "ident_file": f"{self.folder}/pg_ident.conf", "recovery_target_lsn": target,
         }
@@ -132,6 +174,8 @@ class ScratchServer:
         # What the original was told by ALTER SYSTEM would come before all this.
         emptied = dict.fromkeys(("pg_ident.conf", "data/recovery.signal", "data/postgresql.auto.conf"), "")
         files = {"postgresql.conf": lines, "pg_hba.conf": "local all all trust\n", **emptied}
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(os.path.join(self.data, "standby.signal"))
         for name, text in files.items():
             path = os.path.join(self.folder, name)
             with open(path, "w", encoding="utf-8") as file:
@@ -155,7 +199,11 @@ class ScratchServer:
 
     def _said(self) -> str:
         with open(os.path.join(self.folder, "log"), encoding="utf-8", errors="replace") as log:
-            return "; ".join(line for line in log.read()[-LOG_TAIL:].splitlines() if "FATAL" in line or "PANIC" in line) or "it said nothing"
+            text = log.read()[-LOG_TAIL:]
+        said = "; ".join(line for line in text.splitlines() if "FATAL" in line or "PANIC" in line) or "it said nothing"
+        if NOT_REGISTERED.search(text):
+            said += f". The copy loads no library at its start but {', '.join(LIBRARIES)}, and its log needs another one: use method=logical"
+        return said
 
 
 @contextlib.contextmanager

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import shutil
 import subprocess
 import tempfile
 import threading
 from typing import BinaryIO, Iterable, Mapping, Sequence
 
-MESSAGE_BYTES = 2000
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_messages import of_program
+
+MESSAGE_LENGTH = 2000
 
 
 class ProgramError(Exception):
@@ -45,7 +46,7 @@ class Runner:
 
         :param source: what it reads, if anything.
         :param sink: where what it wrote goes instead.
-        :raises ProgramError: when it ends with anything but 0; the message is the end of what it said.
+        :raises ProgramError: when it ends with anything but 0; the message is the end of what it said, without rows and statements.
         """
         with tempfile.TemporaryFile() as said, self._start(command, environment, said, source is not None) as process:
             try:
@@ -104,5 +105,5 @@ def _require_success(process: subprocess.Popen, program: str, said: BinaryIO) ->
     if process.returncode == 0:
         return
     said.seek(0)
-    text = re.sub(r"\s*\n\s*", "; ", said.read().decode("utf-8", "replace").strip())[-MESSAGE_BYTES:]
+    text = of_program(said.read().decode("utf-8", "replace"))[-MESSAGE_LENGTH:]
     raise ProgramError(f"{os.path.basename(program)} ended with {process.returncode}: {text or 'it said nothing'}")

@@ -17,6 +17,8 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._database_error i
 # How long a statement waits for another writer.
 BUSY_SECONDS = 5.0
 MAGIC = b"SQLite format 3\0"
+OWN_COLLATION = re.compile(r"no such collation sequence: (.+)$")
+OWN_FUNCTION = re.compile(r"(?:unknown|no such) function: (.+?)(?:\(\))?$")
 
 
 class SqliteError(DatabaseError):
@@ -88,6 +90,44 @@ def _open(path: str, is_immutable: bool, busy_seconds: float) -> sqlite3.Connect
     uri = f"file:{quote(os.path.abspath(path))}?{'mode=ro&immutable=1' if is_immutable else 'mode=rw'}"
     with _translated(path):
         return sqlite3.connect(uri, timeout=busy_seconds, isolation_level=None, uri=True, check_same_thread=False)
+
+
+def connect_with_stand_ins(path: str, is_immutable: bool = False) -> tuple[Connection, list[str]]:
+    """A session in which whatever the schema uses of its application's own is there, if only by name: collations and functions, in indexes and checks.
+
+    It can read tables and look at pages. What depends on the order of a collation or on a function's result is not what the application would see.
+
+    :returns: the session, and what stands in: nothing for a schema that SQLite knows all of.
+    """
+    collations: list[str] = []
+    functions: list[str] = []
+    while True:
+        # Opened anew: a schema that was read without a collation is not read again.
+        session = connect(path, is_immutable)
+        for name in collations:
+            session.raw.create_collation(name, _by_bytes)
+        for name in functions:
+            session.raw.create_function(name, -1, _nothing, deterministic=True)
+        try:
+            session.rows("EXPLAIN PRAGMA integrity_check")
+        except SqliteError as error:
+            session.close()
+            lacks = OWN_COLLATION.search(str(error)), OWN_FUNCTION.search(str(error))
+            known = len(collations) + len(functions)
+            collations += [lacks[0][1]] if lacks[0] and lacks[0][1] not in collations else []
+            functions += [lacks[1][1]] if lacks[1] and lacks[1][1] not in functions else []
+            if len(collations) + len(functions) == known:
+                raise
+            continue
+        return session, [*(f"the collation {name}" for name in collations), *(f"the function {name}" for name in functions)]
+
+
+def _by_bytes(one: str, other: str) -> int:
+    return (one > other) - (one < other)
+
+
+def _nothing(*_values: Any) -> None:
+    return None
 
 
 def require_database(path: str) -> None:

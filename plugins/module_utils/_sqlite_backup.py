@@ -22,7 +22,7 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup_
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup_store import OneFileEach, sha256
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_room import Room
 from ansible_collections.alwayson.upgrade.plugins.module_utils._programs import Runner
-from ansible_collections.alwayson.upgrade.plugins.module_utils._sqlite import SqliteError, connect
+from ansible_collections.alwayson.upgrade.plugins.module_utils._sqlite import SqliteError, connect, connect_with_stand_ins
 
 SUFFIX = ".sqlite"
 
@@ -41,7 +41,8 @@ class SqliteBackup(OneFileEach):
 
     def take(self, subject: str, databases: Sequence[str], path: str, taken: float) -> Record:
         """Read the content of a database and copy it to `path`, both in one read transaction."""
-        with connect(subject) as original, self.room.claimed(size_bytes(subject), f"a copy of {subject}"):
+        session, _stand_ins = connect_with_stand_ins(subject)
+        with session as original, self.room.claimed(size_bytes(subject), f"a copy of {subject}"):
             original.run("PRAGMA query_only = on")
             original.run("BEGIN")
             seen = sqlite_content.read(original)
@@ -52,15 +53,20 @@ class SqliteBackup(OneFileEach):
 
     def prove(self, record: Record, path: str) -> str:
         """Look into the backup at `path`, and compare; what was proven. BackupError says what is not as it was."""
-        with connect(path, is_immutable=True) as copy:
-            problems = [row[0] for row in copy.rows("PRAGMA integrity_check")]
+        session, stand_ins = connect_with_stand_ins(path, is_immutable=True)
+        with session as copy:
+            # An index that needs what is the application's own has an order that cannot be checked here.
+            problems = [row[0] for row in copy.rows(f"PRAGMA {'quick_check' if stand_ins else 'integrity_check'}")]
             if problems != ["ok"]:
                 raise BackupError(f"the copy is not sound: {content.told(problems)}")
             found = content.differences(record.contents[record.subject], sqlite_content.read(copy))
-            if found:
-                raise BackupError(f"the copy is not the original: {content.told(found)}")
-            checks.require_true(copy, self.check_queries, checks.Dialect("BEGIN", 1))
-        return self.equal
+        if found:
+            raise BackupError(f"the copy is not the original: {content.told(found)}")
+        if self.check_queries:
+            with connect(path, is_immutable=True) as copy:
+                checks.require_true(copy, self.check_queries, checks.Dialect("BEGIN", 1))
+        what = ", ".join(stand_ins)
+        return f"{self.equal}; {what} of its application's own is not known here, so the order of indexes was not checked" if what else self.equal
 
 
 def size_bytes(database: str) -> int:
@@ -75,9 +81,8 @@ def _copy(original: sqlite3.Connection, path: str) -> None:
     try:
         target = sqlite3.connect(path)
         try:
+            # The copy is in the original's journal mode. It is read as an immutable file, beside which nothing is made.
             original.backup(target)
-            # A backup is one file: without a log that would be made when it is read.
-            target.execute("PRAGMA journal_mode = delete")
         finally:
             target.close()
     except sqlite3.Error as error:

@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import json
 import os
+from types import SimpleNamespace
 
 import pytest
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _database_scratch as scratch
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup_logical import Logical
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup_logical import NOT_RESTORED, Logical, exists_once
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup_physical import PROGRAMS, Physical
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup_store import LOCK, PARTIAL, Store, StoreError, digests
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_content import Content, differences, steady, told
@@ -131,8 +132,20 @@ def test_a_folder_that_others_can_read_is_refused(tmp_path):
 def test_a_restore_that_fails_with_newer_programs_says_so(major, remark):
     run = Logical(Login(), {"version_number": 150004}, Programs("/bin/false", "/bin/false", major), Runner(), Room("/"))
     with pytest.raises(ProgramError) as raised:
-        run.restore("scratch", "nowhere")
+        run.restore(SimpleNamespace(database="scratch", server_version=150004), "nowhere")
     assert str(raised.value).partition(", or give")[0] == f"false ended with 1: it said nothing{remark}"
+
+
+LISTED = ["; Archive", "1; 2615 1 SCHEMA - cron anna", "2; 3079 2 EXTENSION - pg_cron ", "3; 0 0 COMMENT - EXTENSION pg_cron ", "4; 0 9 TABLE DATA cron job anna",
+          "5; 0 0 SEQUENCE SET cron jobid_seq anna", "6; 1259 3 TABLE public cron anna", "7; 3466 4 EVENT TRIGGER - ddl anna", "8; 0 0 COMMENT public TABLE t anna",
+          "9; 0 0 COMMENT - EXTENSION citext ", "10; 0 0 COMMENT - SCHEMA public anna"]
+
+
+def test_what_a_server_has_once_and_what_would_run_is_not_restored():
+    assert [entry[0] for entry in LISTED if exists_once(entry, LISTED)] == ["2", "3", "4", "5"]
+    without = [entry for entry in LISTED if "pg_cron" not in entry]
+    assert [entry for entry in without if exists_once(entry, without)] == [], "a schema of the same name is the user's own"
+    assert [entry.partition(";")[0] for entry in LISTED if NOT_RESTORED.match(entry)] == ["3", "7", "9", "10"]
 
 
 @pytest.mark.parametrize(("rate", "options"), [(0, {"--checkpoint=fast"}), (512, {"--checkpoint=spread", "--max-rate=512"})])

@@ -12,11 +12,11 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup_
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup_store import PARTIAL, Store, digests
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_content import CONTENT, ROWS, STRUCTURES, Content, differences, reduced
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_restore import Steps, Wanted, choose, the_only_server
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_restore_logical import CREATE, OF_THE_DATABASE, OWNERSHIP, SETTINGS
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_restore_place import COPYING, RECORD, Place
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_restore_properties import entries, properties
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql_scratch_server import Account
 
-MANIFEST = {"format": 2, "sha256": "", "size_bytes": 4, "seconds_dump": 1.0, "contents": {}, "details": {}, "server_version": "18.1"}
+MANIFEST = {"format": 3, "sha256": "", "size_bytes": 4, "seconds_dump": 1.0, "contents": {}, "details": {}, "server_version": "18.1"}
 WALDUMP = """\
 rmgr: Heap len (rec/tot): 59/59, tx: 741, lsn: 0/030000A0, prev 0/03000060, desc: INSERT off: 5, blkref #0: rel 1663/16384/16399 blk 0
 rmgr: LogicalMessage len (rec/tot): 90/90, tx: 742, lsn: 0/03000100, prev 0/030000A0, desc: MESSAGE transactional, prefix "alwayson.upgrade"; payload
@@ -124,16 +124,52 @@ def test_steps_are_timed_also_when_they_fail():
     assert steps.seconds == {"copied": 2.5}
 
 
-def test_statements_of_a_dump_about_its_database():
-    script = ("CREATE DATABASE \"my shop\" WITH TEMPLATE = template0 ENCODING = 'UTF8' LOCALE_PROVIDER = libc LOCALE = 'C';\n"
-              "ALTER DATABASE \"my shop\" OWNER TO anna;\nALTER DATABASE \"my shop\" SET work_mem TO '1MB';\n"
-              "REVOKE CONNECT ON DATABASE \"my shop\" FROM PUBLIC;\nGRANT CONNECT ON DATABASE \"my shop\" TO anna;\n"
-              "ALTER DATABASE\n\"my shop\" SET x TO 'y';\n")
-    assert CREATE.search(script)["clauses"] == "ENCODING = 'UTF8' LOCALE_PROVIDER = libc LOCALE = 'C'"
-    assert len(SETTINGS.findall(script)) == 1 and len(OWNERSHIP.findall(script)) == 3
-    entries = ["5; 1262 16384 DATABASE - shop anna", "6; 0 0 ACL - DATABASE shop anna", "7; 0 0 DATABASE PROPERTIES - shop anna",
-               "8; 1259 1 TABLE public t anna", "9; 0 0 ACL public TABLE t anna", "; Archive created"]
-    assert [bool(OF_THE_DATABASE.match(entry)) for entry in entries] == [True, True, True, False, False, False]
+# As pg_restore writes it: psql's own commands, settings of the session, and constants over several lines.
+OF_A_DATABASE = r"""
+\restrict dV3Jbs
+SET statement_timeout = 0;
+SELECT pg_catalog.set_config('search_path', '', false);
+--
+-- Name: my shop; Type: DATABASE; Schema: -; Owner: anna
+--
+CREATE DATABASE "my shop" WITH TEMPLATE = template0 ENCODING = 'UTF8' LOCALE_PROVIDER = libc LOCALE = 'C';
+ALTER DATABASE "my shop" OWNER TO anna;
+\connect -reuse-previous=on "dbname='my shop'"
+COMMENT ON DATABASE "my shop" IS E'one;
+\\restrict two';
+ALTER DATABASE "my shop" CONNECTION LIMIT = 7;
+ALTER DATABASE "my shop" IS_TEMPLATE = true;
+ALTER DATABASE "my shop" SET work_mem TO '1MB';
+ALTER ROLE anna IN DATABASE "my shop" SET search_path TO 'sales', 'a;
+b';
+REVOKE CONNECT ON DATABASE "my shop" FROM PUBLIC;
+GRANT CONNECT ON DATABASE "my shop" TO anna;
+"""
+
+
+def test_every_property_of_a_database_is_taken_from_its_dump():
+    found = properties(OF_A_DATABASE)
+    assert found.clauses == "ENCODING = 'UTF8' LOCALE_PROVIDER = libc LOCALE = 'C'"
+    assert [" ".join(statement.split())[:40] for statement in found.of_itself] == [
+        "COMMENT ON DATABASE \"my shop\" IS E'one; ", 'ALTER DATABASE "my shop" CONNECTION LIMI', 'ALTER DATABASE "my shop" IS_TEMPLATE = t',
+        "ALTER DATABASE \"my shop\" SET work_mem TO"]
+    assert found.of_itself[0].endswith("IS E'one;\n\\\\restrict two'")
+    assert [statement.split()[0] for statement in found.of_roles] == ["ALTER", "ALTER", "REVOKE", "GRANT"] and found.of_roles[1].endswith("'a;\nb'")
+
+
+@pytest.mark.parametrize(("script", "told"), [
+    (OF_A_DATABASE + "ALTER TABLESPACE x RENAME TO y;", "a property of an unknown kind .ALTER TABLESPACE X RENAME."),
+    ("SET lock_timeout = 0;", "does not say how its database is created"),
+])
+def test_a_property_that_is_not_understood_is_an_error(script, told):
+    with pytest.raises(BackupError, match=told):
+        properties(script)
+
+
+def test_entries_of_a_dump_about_its_database():
+    about = ["5; 1262 16384 DATABASE - shop anna", "6; 0 0 ACL - DATABASE shop anna", "7; 0 0 DATABASE PROPERTIES - shop anna",
+             "8; 0 0 COMMENT - DATABASE shop anna"]
+    assert entries([*about, "9; 1259 1 TABLE public t anna", "10; 0 0 ACL public TABLE t anna", "; Archive created"]) == about
 
 
 def test_only_what_was_put_there_is_cleared(tmp_path):
