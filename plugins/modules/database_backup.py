@@ -15,7 +15,8 @@ description:
   - Restores the dump into a scratch database on the same server, made like the original, and compares the structure, the number of rows and the
     content of every table, and the sequences. The scratch database is dropped on every way out. What a killed run left is dropped by the next one.
   - With O(engine=mariadb) commits are held for a moment, in which the dump and the session that sums up begin, and every table must be of InnoDB. Events
-    are in the backup, and are not restored for the proof, since the server would run them. With O(engine=sqlite) the database is copied by SQLite's own
+    are in the backup, and are not restored for the proof, since the server would run them. The history of system-versioned tables is in it, too. A database
+    whose C(FLOAT) columns hold more digits than a dump writes is refused. With O(engine=sqlite) the database is copied by SQLite's own
     backup interface. The copy is a database itself, and the proof reads it in place. A database in another journal mode than WAL keeps its writers waiting
     meanwhile.
   - A file C(<database>-<time>.dump) (C(.sql.gz) of MariaDB, C(.sqlite) of SQLite), or with O(method=physical) a folder C(cluster-<time>.base), is in
@@ -71,9 +72,11 @@ options:
       - V(physical) copies the whole server and its log by C(pg_basebackup), verifies every file by C(pg_verifybackup), restores a copy of it in a scratch
         server on this host, which is reached by a socket in a private folder only, has C(pg_amcheck) look where it is installed, and compares every table
         with a snapshot that was taken after the copy, at the very moment of the log that equals the snapshot.
-        Unlogged tables come back empty, and sequences may come back ahead, so both are left out of the comparison.
+        Unlogged tables come back empty, and sequences may come back ahead, so both are left out of the comparison. The scratch server loads none of the
+        libraries of C(shared_preload_libraries) but C(timescaledb), without its workers, and applies no subscriptions.
       - V(physical) needs data checksums, no tablespaces of the server's own, and a login role with C(REPLICATION) and
-        C(pg_monitor) that C(pg_hba.conf) lets in for replication. It writes a few bytes into the server's log, as a logical decoding message.
+        C(pg_monitor) that C(pg_hba.conf) lets in for replication. It writes a few bytes into the server's log, as a logical decoding message, and takes a
+        temporary replication slot, if there is one to have, until the log behind the copy is fetched.
     type: str
     choices: [logical, physical]
     default: logical
@@ -202,7 +205,8 @@ backups:
   sample:
     tenant_a:
       proven: true
-      why: a restored copy has the same structure, and in every table the same rows and the same content
+      why: a restored copy has the same structure, and in every table the same rows and the same content (owners, privileges, publications, subscriptions
+        and event triggers are in the backup, and were not restored)
       path: /var/backups/alwayson/tenant_a-20270101T000000.000Z.dump
       sha256: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
       size_bytes: 48211

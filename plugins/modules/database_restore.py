@@ -105,8 +105,8 @@ options:
     elements: str
     default: []
   keep_owners:
-    description: With O(method=logical), whether objects get the owners, the rights, the comments and the publications that they had. Their roles must exist.
-      With V(false), all belongs to O(login_user). Subscriptions are never restored.
+    description: With O(method=logical), whether objects get the owners, the rights and the publications that they had. Their roles must exist.
+      With V(false), all belongs to O(login_user), and settings of roles in the database are left out. Subscriptions are never restored.
     type: bool
     default: true
 notes:

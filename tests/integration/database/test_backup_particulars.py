@@ -9,8 +9,12 @@ import gzip
 import sqlite3
 import time
 
+import pytest
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _mariadb_backup
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_content import differences
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_scratch import new_name
+from ansible_collections.alwayson.upgrade.plugins.module_utils._sqlite import connect
+from ansible_collections.alwayson.upgrade.plugins.module_utils._sqlite_content import read
 from integration.database.kinds import back_up
 
 # Types whose text, bytes or order could come back otherwise.
@@ -36,12 +40,48 @@ def test_what_is_unfriendly_comes_back_as_it_was(mariadb, tmp_path):
     assert (result["backups"][database]["tables"], result["backups"][database]["rows"]) == (5, 554)
 
 
+def test_history_sequences_long_rows_and_rows_that_break_a_check_come_back(mariadb, tmp_path):
+    database = mariadb.make()
+    mariadb.run(
+        database, "CREATE TABLE price (id int PRIMARY KEY, cents int) WITH SYSTEM VERSIONING", "INSERT INTO price VALUES (1, 100)",
+        "UPDATE price SET cents = 200", "DELETE FROM price", "CREATE SEQUENCE numbers START 5 CACHE 10", "DO nextval(numbers)", "CREATE TABLE blobs (id int, b longblob)",
+        "INSERT INTO blobs VALUES (1, repeat('x', 9 * 1024 * 1024))", "CREATE TABLE checked (n int, CHECK (n > 0))", "SET check_constraint_checks = 0",
+        "INSERT INTO checked VALUES (-1)", "SET GLOBAL wait_timeout = 1, GLOBAL max_statement_time = 0.5",
+    )
+    try:
+        message, result = back_up(mariadb, tmp_path, database)
+    finally:
+        mariadb.run(database, "SET GLOBAL wait_timeout = DEFAULT, GLOBAL max_statement_time = DEFAULT")
+    assert message == "" and result["backups"][database]["rows"] == 550 + 2 + 1 + 1
+    text = gzip.open(result["backups"][database]["path"], "rt", encoding="utf-8", errors="replace").read()
+    assert "system_versioning_insert_history" in text and "SETVAL(`numbers`, 15, 0)" in text
+
+
+@pytest.mark.parametrize(("statements", "told"), [
+    (("CREATE TABLE measured (f float, d double)", "INSERT INTO measured VALUES (0.010516252390057362, 0.1)"),
+     "fewer than measured.f holds: ALTER TABLE ... MODIFY ... DOUBLE keeps every number"),
+    (("CREATE TABLE moved (x int, s bigint unsigned GENERATED ALWAYS AS ROW START, e bigint unsigned GENERATED ALWAYS AS ROW END,"
+      " PERIOD FOR SYSTEM_TIME (s, e)) WITH SYSTEM VERSIONING",), "keeps its history by numbers of transactions, which no dump can hold"),
+])
+def test_what_no_dump_can_hold_is_refused_by_name(mariadb, tmp_path, statements, told):
+    database = mariadb.make()
+    mariadb.run(database, *statements)
+    message, _result = back_up(mariadb, tmp_path, database)
+    assert told in message and "0.0105" not in message
+
+
+def test_numbers_of_six_digits_are_proven(mariadb, tmp_path):
+    database = mariadb.make()
+    mariadb.run(database, "CREATE TABLE measured (f float, d double)", "INSERT INTO measured VALUES (0.5, 0.1e0 + 0.2e0), (123456, 1e308 / 3), (NULL, 5e-324)")
+    assert back_up(mariadb, tmp_path, database)[0] == ""
+
+
 def test_an_event_is_kept_and_never_runs_in_the_copy(mariadb, tmp_path):
     database = mariadb.make()
     mariadb.run(database, "CREATE EVENT each_moment ON SCHEDULE EVERY 1 SECOND DO INSERT INTO orders (product, quantity) VALUES (1, 7777)")
     message, result = back_up(mariadb, tmp_path, database, check_queries=["SELECT count(*) = 0 FROM information_schema.events WHERE event_schema = database()"])
     assert message == ""
-    assert "each_moment" in gzip.open(result["backups"][database]["path"], "rt", encoding="utf-8").read()
+    assert "each_moment" in gzip.open(result["backups"][database]["path"], "rt", encoding="utf-8", errors="replace").read()
 
 
 def test_a_table_without_snapshots_is_refused(mariadb, tmp_path):
@@ -115,3 +155,32 @@ def test_a_database_that_is_damaged_itself_has_no_proven_backup(sqlite, tmp_path
     sqlite.run(database, "PRAGMA journal_mode = delete", "PRAGMA writable_schema = on", "UPDATE sqlite_master SET rootpage = 2 WHERE type = 'index'")
     message, _result = back_up(sqlite, tmp_path, database)
     assert "no proven backup" in message
+
+
+def test_what_is_the_application_s_own_in_an_index_does_not_hinder_the_proof(sqlite, tmp_path):
+    database = sqlite.make()
+    session = sqlite3.connect(database, isolation_level=None)
+    session.create_collation("unicase", lambda one, other: (one.lower() > other.lower()) - (one.lower() < other.lower()))
+    session.create_function("own", 1, lambda value: str(value).upper(), deterministic=True)
+    for statement in ("CREATE TABLE decks (k TEXT COLLATE unicase PRIMARY KEY, n, u AS (own(n)), CHECK (own(n) <> 'BAD')) WITHOUT ROWID",
+                      "INSERT INTO decks VALUES ('b', 'x'), ('A', 'y')", "CREATE INDEX by_own ON decks (own(n), k)"):
+        session.execute(statement)
+    session.close()
+    message, result = back_up(sqlite, tmp_path, database)
+    assert message == "" and result["backups"][database]["rows"] == 552
+    assert "the collation unicase, the function own of its application's own is not known here" in result["backups"][database]["why"]
+    path = result["backups"][database]["path"]
+    copy = sqlite3.connect(path)
+    assert copy.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    copy.close()
+
+
+def test_row_numbers_and_the_file_s_header_are_compared(sqlite):
+    one, other = sqlite.make(), sqlite.make()
+    statements = ("CREATE TABLE notes (t)", "PRAGMA user_version = 3")
+    sqlite.run(one, *statements, "INSERT INTO notes (rowid, t) VALUES (7, 'x')")
+    sqlite.run(other, *statements, "INSERT INTO notes (rowid, t) VALUES (8, 'x')", "PRAGMA journal_mode = delete")
+    with connect(one) as first, connect(other) as second:
+        found = differences(read(first), read(second))
+    assert [sentence for sentence in found if "orders" not in sentence] == [
+        "is missing: journal 0202", "is not in the original: journal 0101", "notes has as many rows (1), but their content differs"]

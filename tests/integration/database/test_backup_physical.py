@@ -27,6 +27,35 @@ def test_others_write_while_a_server_is_copied(run, server, tenants):
     assert not any(result["proven"] for result in refused.values()) and "answered False" in refused[names[0]]["why"]
 
 
+QUIET = ("SELECT string_agg(current_setting(name), ',' ORDER BY name) = 'off,off,0,' FROM pg_settings"
+         " WHERE name IN ('archive_mode', 'autovacuum', 'max_logical_replication_workers', 'shared_preload_libraries')")
+WORKERS = "SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type IN ('logical replication launcher', 'archiver', 'autovacuum launcher')"
+
+
+def test_nothing_in_the_copy_acts_on_its_own(run, server, tenant):
+    server.run("CREATE FUNCTION ran() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN RAISE EXCEPTION ''an event trigger ran''; END'", tenant)
+    with server.connect(tenant) as session:
+        session.execute("CREATE EVENT TRIGGER looks ON ddl_command_start WHEN TAG IN ('CREATE EXTENSION') EXECUTE FUNCTION ran()")
+    result = run(check_queries=[QUIET, WORKERS]).back_up_all([tenant], 5, 1)[tenant]
+    assert result["proven"], result["why"]
+
+
+def test_log_behind_the_copy_is_kept_until_it_is_fetched(run, server, tenant, monkeypatch):
+    """The server would remove it: more is written than it keeps, while the first databases are summed up."""
+    slots = []
+    used = run()
+    cover = used.method._cover
+
+    def cover_later(*arguments):
+        slots.append(server.value("SELECT count(*) FROM pg_replication_slots WHERE temporary AND restart_lsn IS NOT NULL"))
+        return cover(*arguments)
+
+    monkeypatch.setattr(used.method, "_cover", cover_later)
+    result = used.back_up_all([tenant], 5, 1)[tenant]
+    assert result["proven"], result["why"]
+    assert slots == [1] and server.value("SELECT count(*) FROM pg_replication_slots") == 0
+
+
 def injuries(base: Path) -> dict[str, Path]:
     heap = max((path for path in base.glob("base/*/*") if path.name.isdigit()), key=lambda path: path.stat().st_size)
     log = sorted(path for path in (base / "pg_wal").iterdir() if path.is_file())

@@ -135,10 +135,10 @@ class ChangesCopy(Logical):
 
     change = ""
 
-    def restore(self, database, path):
-        super().restore(database, path)
-        with connect(self.login, database) as copy:
-            copy.run(self.change)
+    def restore(self, copy, path):
+        super().restore(copy, path)
+        with connect(self.login, copy.database) as session:
+            session.run(self.change)
 
 
 @pytest.mark.parametrize(
@@ -152,6 +152,15 @@ class ChangesCopy(Logical):
         ("ALTER TABLE orders ADD note text", "is not in the original: column public.orders.note text"),
         ("ALTER TABLE orders ALTER quantity TYPE bigint", "is missing: column public.orders.quantity integer not null"),
         ("SELECT setval('orders_id_seq', 3)", "the sequence public.orders_id_seq stands at 3 instead of 500"),
+        ("SELECT setval('orders_id_seq', 500, false)", "the sequence public.orders_id_seq stands at 500, not called instead of 500"),
+        ("ALTER SEQUENCE orders_id_seq CYCLE", "is missing: sequence public.orders_id_seq bigint from 1 by 1"),
+        ("COMMENT ON TABLE orders IS 'x'", "is not in the original: comment on table public.orders: "),
+        ("ALTER TABLE orders SET (fillfactor = 50)", "with fillfactor=50"),
+        ("ALTER TABLE orders ENABLE ROW LEVEL SECURITY", "is not in the original: table public.orders (row security"),
+        ("ALTER TABLE orders ALTER taken SET STATISTICS 5", "statistics 5"),
+        ("CREATE STATISTICS spread ON product, quantity FROM orders", "is not in the original: statistics object public.spread"),
+        ("CREATE DOMAIN d AS int", "is not in the original: type public.d: d integer"),
+        ("SELECT lo_from_bytea(0, 'x')", "is not in the original: 1 large objects"),
     ],
 )
 def test_a_copy_that_differs_is_refused(backups, tenant, change, why):
@@ -168,6 +177,41 @@ def test_whatever_a_database_holds_an_unharmed_backup_is_proven(backups, server,
     result = back_up(backups(), tenant)[tenant]
     assert result["proven"], result["why"]
     assert result["tables"] >= 12 and result["rows"] > 20
+
+
+IMPATIENT = ("statement_timeout", "lock_timeout", "idle_session_timeout", "idle_in_transaction_session_timeout")
+# An index that takes some time, so that sessions wait; rows that a restore puts into other partitions; a sequence that somebody alters.
+SLOW_AND_STRANGE = """
+CREATE FUNCTION slow(t text) RETURNS text IMMUTABLE LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.005); RETURN t; END';
+CREATE TABLE notes AS SELECT n::text AS t FROM generate_series(1, 60) AS n;
+CREATE INDEX ON notes (slow(t));
+CREATE TYPE kind AS ENUM ('a', 'b', 'c', 'd', 'e', 'f', 'g', 'h');
+CREATE TABLE parts (k kind, n int) PARTITION BY HASH (k);
+CREATE TABLE parts_0 PARTITION OF parts FOR VALUES WITH (MODULUS 2, REMAINDER 0);
+CREATE TABLE parts_1 PARTITION OF parts FOR VALUES WITH (MODULUS 2, REMAINDER 1);
+INSERT INTO parts SELECT (enum_range(NULL::kind))[1 + n % 8], n FROM generate_series(1, 80) AS n;
+CREATE SEQUENCE numbers;
+SELECT lo_from_bytea(0, decode(repeat('00ff', 5000), 'hex')), lo_from_bytea(0, '');
+"""
+
+
+def test_what_ends_other_sessions_or_holds_a_sequence_does_not_end_a_proof(backups, server, tenants, monkeypatch):
+    (tenant,) = tenants(script=SLOW_AND_STRANGE)
+    with server.connect() as admin:
+        for name in IMPATIENT:
+            admin.execute(f"ALTER ROLE upgrade SET {name} = '100ms'")
+    for name, value in {"PGOPTIONS": "-c statement_timeout=1", "PGHOSTADDR": "192.0.2.1", "PGSERVICE": "none", "PGCLIENTENCODING": "SQL_ASCII"}.items():
+        monkeypatch.setenv(name, value)
+    try:
+        with server.connect(tenant) as other, other.transaction():
+            other.execute("ALTER SEQUENCE numbers RESTART 7")
+            result = back_up(backups(), tenant)[tenant]
+    finally:
+        with server.connect() as admin:
+            for name in IMPATIENT:
+                admin.execute(f"ALTER ROLE upgrade RESET {name}")
+    assert result["proven"], result["why"]
+    assert (result["tables"], result["rows"]) == (3, 60 + 80 + 2)
 
 
 def test_an_encoding_and_a_locale_of_its_own(backups, server):
