@@ -179,6 +179,7 @@ def test_whatever_a_database_holds_an_unharmed_backup_is_proven(backups, server,
     assert result["tables"] >= 12 and result["rows"] > 20
 
 
+FOREIGN = {"PGOPTIONS": "-c statement_timeout=1", "PGHOSTADDR": "192.0.2.1", "PGSERVICE": "none", "PGCLIENTENCODING": "SQL_ASCII"}
 IMPATIENT = ("statement_timeout", "lock_timeout", "idle_session_timeout", "idle_in_transaction_session_timeout")
 # An index that takes some time, so that sessions wait; rows that a restore puts into other partitions; a sequence that somebody alters.
 SLOW_AND_STRANGE = """
@@ -200,12 +201,13 @@ def test_what_ends_other_sessions_or_holds_a_sequence_does_not_end_a_proof(backu
     with server.connect() as admin:
         for name in IMPATIENT:
             admin.execute(f"ALTER ROLE upgrade SET {name} = '100ms'")
-    for name, value in {"PGOPTIONS": "-c statement_timeout=1", "PGHOSTADDR": "192.0.2.1", "PGSERVICE": "none", "PGCLIENTENCODING": "SQL_ASCII"}.items():
-        monkeypatch.setenv(name, value)
     try:
         with server.connect(tenant) as other, other.transaction():
             other.execute("ALTER SEQUENCE numbers RESTART 7")
-            result = back_up(backups(), tenant)[tenant]
+            with monkeypatch.context() as surroundings:
+                for name, value in FOREIGN.items():
+                    surroundings.setenv(name, value)
+                result = back_up(backups(), tenant)[tenant]
     finally:
         with server.connect() as admin:
             for name in IMPATIENT:
