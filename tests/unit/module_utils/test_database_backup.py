@@ -138,7 +138,8 @@ def test_a_restore_that_fails_with_newer_programs_says_so(major, remark):
 
 LISTED = ["; Archive", "1; 2615 1 SCHEMA - cron anna", "2; 3079 2 EXTENSION - pg_cron ", "3; 0 0 COMMENT - EXTENSION pg_cron ",
           "4; 0 9 TABLE DATA cron job anna", "5; 0 0 SEQUENCE SET cron jobid_seq anna", "6; 1259 3 TABLE public cron anna",
-          "7; 3466 4 EVENT TRIGGER - ddl anna", "8; 0 0 COMMENT public TABLE t anna", "9; 0 0 COMMENT - EXTENSION citext ", "10; 0 0 COMMENT - SCHEMA public anna"]
+          "7; 3466 4 EVENT TRIGGER - ddl anna", "8; 0 0 COMMENT public TABLE t anna", "9; 0 0 COMMENT - EXTENSION citext ",
+          "10; 0 0 COMMENT - SCHEMA public anna"]
 
 
 def test_what_a_server_has_once_and_what_would_run_is_not_restored():
