@@ -45,7 +45,8 @@ def test_history_sequences_long_rows_and_rows_that_break_a_check_come_back(maria
     mariadb.run(
         database, "CREATE TABLE price (id int PRIMARY KEY, cents int) WITH SYSTEM VERSIONING", "INSERT INTO price VALUES (1, 100)",
         "UPDATE price SET cents = 200", "DELETE FROM price", "CREATE SEQUENCE numbers START 5 CACHE 10", "DO nextval(numbers)",
-        "CREATE TABLE blobs (id int, b longblob)", "INSERT INTO blobs VALUES (1, repeat('x', 9 * 1024 * 1024))", "CREATE TABLE checked (n int, CHECK (n > 0))", "SET check_constraint_checks = 0",
+        "CREATE TABLE blobs (id int, b longblob)", "INSERT INTO blobs VALUES (1, repeat('x', 9 * 1024 * 1024))", "CREATE TABLE checked (n int, CHECK (n > 0))",
+        "SET check_constraint_checks = 0",
         "INSERT INTO checked VALUES (-1)", "SET GLOBAL wait_timeout = 1, GLOBAL max_statement_time = 0.5",
     )
     try:
