@@ -26,14 +26,20 @@ def own_session(login: Login, name: str | None = None) -> Iterator[Connection]:
     """A session with `name` (the maintenance database when None) for the block; PostgresqlError, before anything is changed, when it is not the server's own.
     """
     with connect(login, name) as database:
-        _require_own(database, login)
-        yield database
+        is_pooled = database.value(PID) != database.announced_pid
+        if is_pooled:
+            _require_own(database, login)
+        try:
+            yield database
+        finally:
+            if is_pooled:
+                # The server's session goes to the pooler's next client, whatever the pooler itself does about that.
+                with contextlib.suppress(PostgresqlError):
+                    database.run("DISCARD ALL")
 
 
 def _require_own(database: Connection, login: Login) -> None:
     """A pooler may have a single process of the server, so that two statements never tell; but then a second session has the same one."""
-    if database.value(PID) == database.announced_pid:
-        return
     own, others = set(), set()
     with connect(login, database.database) as other:
         too_late = threading.Timer(WAIT_SECONDS, other.shut_down)

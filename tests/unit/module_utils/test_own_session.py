@@ -18,13 +18,16 @@ class Session:
 
     def __init__(self, *pids, fails=False):
         self._pids, self._fails = list(pids), fails
-        self.asked = 0
+        self.asked, self.ran = 0, []
 
     def value(self, _statement):
         self.asked += 1
         if self._fails:
             raise PostgresqlError("the session was lost")
         return self._pids.pop(0) if len(self._pids) > 1 else self._pids[0]
+
+    def run(self, statement):
+        self.ran.append(statement)
 
     def shut_down(self):
         raise AssertionError("nobody waits")
@@ -52,13 +55,16 @@ def test_the_server_s_own_session_is_taken_as_it_is(opened):
     opened(session)
     with own.own_session(Login(), "shop") as found:
         assert found is session and session.asked == 1
+    assert session.ran == []
 
 
 def test_a_pooler_that_leaves_each_session_its_own_is_taken(opened):
     session, other = Session(41), Session(42)
     opened(session, other)
     with own.own_session(Login(), "shop") as found:
-        assert found is session and other.asked == own.ROUNDS
+        assert found is session and other.asked == own.ROUNDS and session.ran == []
+    # The pooler's next client finds no lock and no setting of this one.
+    assert session.ran == ["DISCARD ALL"] and other.ran == []
 
 
 @pytest.mark.parametrize(
