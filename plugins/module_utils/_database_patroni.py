@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The alwayson.upgrade maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A switchover where Patroni runs the cluster: Patroni exchanges the roles, and the poolers hold their clients meanwhile.
+"""A switchover where Patroni runs the cluster.
 
 Source: Patroni's documentation of its REST API.
 """
@@ -9,18 +9,14 @@ Source: Patroni's documentation of its REST API.
 from __future__ import annotations
 
 import base64
-import threading
 from typing import Mapping, Sequence
 
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_managed import ManagedSwitchover
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_node import Node
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_settle import PAUSE_SECONDS, settle
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_switchover import Switchover
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_window import Limits, SwitchoverError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._json_api import JsonApi
 from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import LoadBalancerError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._pgbouncer import PgBouncer
-from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import PostgresqlError
-from ansible_collections.alwayson.upgrade.plugins.module_utils._waiting import wait_for
 
 ARGUMENTS = {
     "patroni": {
@@ -65,23 +61,21 @@ class Patroni:
         return "" if answer.status == 200 else f"Patroni refuses the switchover ({answer.status}): {' '.join(answer.body.split())}"
 
 
-class PatroniSwitchover(Switchover):
+class PatroniSwitchover(ManagedSwitchover):
     """`old` and `new` have the names of Patroni's members."""
 
     def __init__(self, old: Node, new: Node, poolers: Sequence[PgBouncer], limits: Limits, patroni: Patroni) -> None:
         super().__init__(old, new, poolers, limits)
         self._patroni = patroni
-        self._refusal = ""
 
-    def _require_ready(self) -> None:
-        super()._require_ready()
+    def _require_manager_ready(self) -> None:
         cluster = self._patroni.cluster()
         members = {member["name"]: member for member in cluster["members"]}
         missing = [name for name in (self.old.name, self.new.name) if name not in members]
         if missing:
             raise SwitchoverError(f"Patroni has no member {', '.join(missing)}: it has {', '.join(sorted(members))}. Name the servers as it does")
         if cluster.get("pause"):
-            raise SwitchoverError("Patroni is paused: resume it (patronictl resume), or have the switchover done without it (leave out patroni)")
+            raise SwitchoverError("Patroni is paused: resume it (patronictl resume)")
         if members[self.old.name]["role"] != LEADER:
             raise SwitchoverError(f"{self.old.name} is {members[self.old.name]['role']} for Patroni, and not its leader: see patronictl list")
         candidate = members[self.new.name]
@@ -89,38 +83,5 @@ class PatroniSwitchover(Switchover):
             raise SwitchoverError(f"{self.new.name} is no healthy candidate for Patroni (state {candidate['state']}, tags {candidate.get('tags') or 'none'}): "
                                   "see patronictl list")
 
-    def _prepare(self) -> None:
-        """What Patroni has to write when it stops the old one is as little as can be. Who is synchronous is its affair."""
-        self.old.checkpoint()
-
-    def _act(self) -> None:
-        self._hold()
-        self._is_promoted.set(True)
-        # Its answer is not waited for: the new primary takes writes before that.
-        threading.Thread(target=self._ask, daemon=True).start()
-        self._wait(self._takes_writes, f"{self.new} does not become a primary")
-        self._reached("promoted")
-
-    def _ask(self) -> None:
-        self._refusal = self._patroni.switch(self.old.name, self.new.name)
-
-    def _takes_writes(self) -> bool:
-        if not self.new.is_in_recovery():
-            return True
-        if self._refusal:
-            self._is_promoted.set(False)
-            raise SwitchoverError(self._refusal)
-        return False
-
-    def _settle(self) -> tuple[str, list[str]]:
-        """Patroni sees to it that one takes writes, and promotes nobody else. What it was asked to do may come a little later."""
-        if self._is_promoted:
-            wait_for(self._is_taken_over, self.limits.window_seconds, PAUSE_SECONDS, self.clock.steady, self.clock.sleep)
-        return settle(self.old, self.new, self.poolers, may_promote=False, may_unfence=False)
-
-    def _is_taken_over(self) -> bool:
-        try:
-            with self.new.opened():
-                return not self.new.is_in_recovery()
-        except PostgresqlError:
-            return False
+    def _exchange(self) -> str:
+        return self._patroni.switch(self.old.name, self.new.name)

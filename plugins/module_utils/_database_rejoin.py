@@ -18,12 +18,15 @@ import signal
 import subprocess
 import tempfile
 from dataclasses import dataclass
-from typing import Collection, Iterator, Sequence
+from typing import Collection, ContextManager, Iterator, Sequence
 
-from ansible_collections.alwayson.upgrade.plugins.module_utils import _database_rejoin_survey as survey
+from ansible_collections.alwayson.upgrade.plugins.module_utils import _database_managers, _database_rejoin_survey as survey
 from ansible_collections.alwayson.upgrade.plugins.module_utils._data_directory import SHUT_DOWN, STANDBY, DataDirectory
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_error import DatabaseError
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_lock import RunLock
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_node import Node
 from ansible_collections.alwayson.upgrade.plugins.module_utils._host_files import HostFiles
+from ansible_collections.alwayson.upgrade.plugins.module_utils._pgbouncer_file import Server
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import Connection, Login, PostgresqlError, conninfo_with, connect, server_name
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql_catalog import identity, is_read_only, require_primary
 from ansible_collections.alwayson.upgrade.plugins.module_utils._replication_login import identify
@@ -82,7 +85,7 @@ class Rejoin:
 
     def bring_about(self) -> str:
         """Have it follow; returns what pg_rewind said."""
-        with self.directory.locked() as lock, connect(self.primary) as primary:
+        with self.directory.locked() as lock, self._no_exchange(), connect(self.primary) as primary:
             require_primary(primary, "following")
             if self.files.are_set_aside():
                 self.files.put_back()
@@ -101,6 +104,11 @@ class Rejoin:
                                   "If its log asks for a segment that is gone, make it anew with pg_basebackup")
         return said
 
+    def _no_exchange(self) -> ContextManager[None]:
+        """Nobody exchanges the primary meanwhile; others may follow it."""
+        address = Server(self.primary.host or "", str(self.primary.port))
+        return RunLock([Node(server_name(self.primary), self.primary, address)], f"rejoin {self.old.name}", is_shared=True).taken()
+
     # -- looked at before anything is stopped
 
     def _survey(self, primary: Connection) -> tuple[survey.Target, survey.Source] | None:
@@ -108,7 +116,8 @@ class Rejoin:
         target, source = self._target(), self._source(primary)
         if survey.follows(target, source):
             return None
-        self._require(survey.problem(target, source, self.old.name))
+        managers = [*_database_managers.managers(_database_managers.read(primary)), *_database_managers.of_files(os.listdir(self.directory.path))]
+        self._require(_database_managers.refusal(managers, _database_managers.REJOIN) or survey.problem(target, source, self.old.name))
         if survey.has_to_rewind(target, source):
             self._require_tablespaces(target, source)
             if not os.access(os.path.dirname(self.directory.path), os.W_OK):

@@ -19,6 +19,8 @@ description:
   - After a crash the standby is promoted and the clients go on there. The old primary must not come back as it was. If it has done so by the end, or when this
     is run again, it is made read only. See M(alwayson.upgrade.database_fence), the role database_guard and M(alwayson.upgrade.database_rejoin).
   - One run at a time changes the same servers and poolers. Another one is refused before it changes anything, and is told which run is at work.
+  - Where another program runs the cluster (Patroni, repmgr, pg_auto_failover, Stolon, CloudNativePG), it is refused with the way to do it there, unless that
+    program is driven (O(patroni), O(repmgr)).
   - Nothing is changed when it is done already.
 extends_documentation_fragment:
   - alwayson.upgrade.switchover
@@ -154,6 +156,24 @@ options:
         description: Whether the API's certificate has to be valid.
         type: bool
         default: true
+  repmgr:
+    description:
+      - Where repmgr runs the cluster, how it is run on the host of O(new_primary). O(old_primary.name) and O(new_primary.name) are the names of its nodes then.
+      - With O(state=switched) it exchanges the roles (C(repmgr standby switchover --siblings-follow)) while the poolers hold the clients, and has the old
+        primary follow. It is asked first whether it would (C(--dry-run)).
+      - With O(state=failed_over) it promotes the standby (C(repmgr standby promote --siblings-follow)) in the same window as without it. Nothing is begun while
+        C(repmgrd) runs there and is not paused.
+      - O(companions) are not for O(state=switched) with it, and O(warm_log) is not for it.
+    type: dict
+    version_added: 0.3.0
+    suboptions:
+      command:
+        description:
+          - The words that run it, such as V([ssh, -o, BatchMode=yes, postgres@10.0.0.52, repmgr, -f, /etc/repmgr.conf]).
+          - Its exit status counts, and what the servers say of themselves.
+        type: list
+        elements: str
+        required: true
   max_lag_bytes:
     description: How much of the log the standby may not have replayed at the beginning.
     type: int
@@ -241,6 +261,27 @@ EXAMPLES = r"""
   become_user: postgres
   delegate_to: pooler1
 
+- name: Have db2 take over from db1, which repmgr runs
+  alwayson.upgrade.database_switchover:
+    old_primary:
+      name: db1
+      host: 10.0.0.51
+    new_primary:
+      name: db2
+      host: 10.0.0.52
+    login_user: upgrade
+    repmgr:
+      command: [ssh, -o, BatchMode=yes, postgres@10.0.0.52, repmgr, -f, /etc/repmgr.conf]
+    window_timeout: 30
+    poolers:
+      - name: pooler1
+        host: 127.0.0.1
+        user: upgrade
+        file: /etc/pgbouncer/databases.ini
+  become: true
+  become_user: postgres
+  delegate_to: pooler1
+
 - name: Have db3 take over from db1 and db2, which have both died, with the log that it has received
   alwayson.upgrade.database_switchover:
     state: failed_over
@@ -300,8 +341,11 @@ system_identifier:
   version_added: 0.3.0
 """
 
+import contextlib
+
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.alwayson.upgrade.plugins.module_utils import _database_options, _database_patroni, _fence, _pgbouncer
+from ansible_collections.alwayson.upgrade.plugins.module_utils import _database_managers, _database_options, _database_patroni, _database_repmgr
+from ansible_collections.alwayson.upgrade.plugins.module_utils import _fence, _pgbouncer
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_companions import Companions
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_failover import Failover, Redirection
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_node import Node
@@ -328,6 +372,7 @@ ARGUMENTS = {
     **_database_options.ARGUMENTS,
     **_pgbouncer.ARGUMENTS,
     **_database_patroni.ARGUMENTS,
+    **_database_repmgr.ARGUMENTS,
     "companions": {"type": "list", "elements": "str", "default": []},
     "max_lag_bytes": {"type": "int", "default": 10_000_000},
     "max_transaction_seconds": {"type": "float", "default": 15},
@@ -335,7 +380,7 @@ ARGUMENTS = {
 
 
 def main() -> None:
-    module = AnsibleModule(argument_spec={**_fence.ARGUMENTS, **ARGUMENTS}, supports_check_mode=True)
+    module = AnsibleModule(argument_spec={**_fence.ARGUMENTS, **ARGUMENTS}, mutually_exclusive=[("patroni", "repmgr")], supports_check_mode=True)
     unwind_when_ended(SwitchoverError)
     try:
         with _fence.admitted(module.params["fence"], module.check_mode):
@@ -360,11 +405,25 @@ def switch(options: dict, check_mode: bool) -> Result:
     old, new = _database_options.nodes(options)
     if options["warm_log"] and options["state"] != "failed_over":
         raise SwitchoverError("warm_log is for state=failed_over: a server in recovery from a received log takes over when its primary is dead")
+    if options["state"] in (_database_managers.SWITCHOVER, _database_managers.FAILOVER):
+        require_driven(options, old, new)
     window = window_for(options, old, new, limits)
     if not check_mode:
         return window.bring_about()
     window.result.changed = window.foresee()
     return window.result
+
+
+def require_driven(options: dict, old: Node, new: Node) -> None:
+    """SwitchoverError when another program runs the cluster than the one that is driven. A server that does not answer tells nothing."""
+    driven = _database_managers.PATRONI if options["patroni"] else _database_managers.REPMGR if options["repmgr"] else None
+    for node in (new,) if options["state"] == _database_managers.FAILOVER else (new, old):
+        found = []
+        with contextlib.suppress(PostgresqlError), node.opened():
+            found = _database_managers.managers(_database_managers.read(node))
+        problem = _database_managers.refusal(found, options["state"], driven)
+        if problem:
+            raise SwitchoverError(problem)
 
 
 def window_for(options: dict, old: Node, new: Node, limits: Limits) -> Window:
@@ -378,6 +437,10 @@ def window_for(options: dict, old: Node, new: Node, limits: Limits) -> Window:
         if options["state"] != "switched" or companions.names:
             raise SwitchoverError("patroni is for state=switched without companions: after a crash Patroni has a standby take over by itself")
         return _database_patroni.PatroniSwitchover(old, new, poolers, limits, _database_patroni.Patroni(options["patroni"]))
+    if options["repmgr"] and (options["warm_log"] or options["state"] == "switched" and companions.names):
+        raise SwitchoverError("repmgr is not for warm_log, nor for state=switched with companions")
+    if options["repmgr"] and options["state"] == "switched":
+        return _database_repmgr.RepmgrSwitchover(old, new, poolers, limits, _database_repmgr.Repmgr(options["repmgr"]["command"]))
     if options["state"] == "switched":
         return Switchover(old, new, poolers, limits, companions)
     if options["state"] == "failed_over":
@@ -396,6 +459,9 @@ def window_for(options: dict, old: Node, new: Node, limits: Limits) -> Window:
 def failover_of(options: dict, old: Node, new: Node, limits: Limits, companions: Companions) -> Failover:
     """To a standby, or to a server that lives from a received log."""
     poolers, warm = _pgbouncer.of(options["poolers"]), options["warm_log"]
+    if options["repmgr"]:
+        repmgr = _database_repmgr.Repmgr(options["repmgr"]["command"])
+        return _database_repmgr.RepmgrFailover(old, _database_repmgr.RepmgrNode.driven_by(repmgr, new), poolers, limits, companions)
     if not warm:
         return Failover(old, new, poolers, limits, companions)
     log = ReceivedLog(warm["directory"], warm["bin_dir"], warm["stop_command"])

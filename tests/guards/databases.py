@@ -53,6 +53,12 @@ DATABASES = (
         (f"{CORE}/_host_files.py", "OTHERS_MAY_ENTER = 0o001", "OTHERS_MAY_ENTER = 0"),)),
     Guard("rejoin, two at once", "two runs rewind one data directory", ("tests/unit/module_utils/test_stopped_server.py",), (
         (f"{CORE}/_data_directory.py", "                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)\n", "                pass\n"),)),
+    Guard("managers", "a run works against the program that runs the cluster", ("tests/unit/module_utils/test_database_managers.py",), (
+        (f"{CORE}/_database_managers.py", "        if one.name != driven:\n", "        if False:\n"),)),
+    Guard("managers, repmgr", "a refusal of repmgr's is taken for an exchange", ("tests/unit/module_utils/test_database_repmgr.py",), (
+        (f"{CORE}/_database_repmgr.py", "if status in (0, INCOMPLETE) else self._incomplete", "if True else self._incomplete"),)),
+    Guard("rejoin, the way", "a server is stopped that has no way to stream", ("tests/unit/module_utils/test_replication_login.py",), (
+        (f"{CORE}/_replication_login.py", '    if "problem" in found:\n', '    if False:\n'),)),
     Guard("login role", "a role without the privileges goes on to the backups", ("tests/unit/plugin_utils/test_plan.py",), (
         (f"{PLAN}/refusals.py", "        *_missing_privileges(observed),\n", ""),)),
     Guard("switchover, two at once", "a second run gets the lock of the first", (LOCK,), (

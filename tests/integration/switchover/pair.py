@@ -127,9 +127,13 @@ class Pair:
         with self.node(name).opened() as node:
             return node.is_fenced()
 
+    def _complete(self, server: Postgres) -> None:
+        """What else the first server has, from its beginning."""
+
     def _start(self) -> None:
         first, second = NAMES
         self.servers[first].create()
+        self._complete(self.servers[first])
         self.start_server(first)
         self.servers[first].fill()
         with self.session(first) as session:
