@@ -17,9 +17,8 @@ from typing import Iterable, Iterator
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _database_meeting
 from ansible_collections.alwayson.upgrade.plugins.module_utils._pgbouncer_file import Server
-from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import Connection, Login, PostgresqlError, literal
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import Connection, Login, PostgresqlError, literal, own_session
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql_catalog import identity, replicas
-from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql_own_session import own_session
 from ansible_collections.alwayson.upgrade.plugins.module_utils._waiting import wait_for
 
 KNOCK_SECONDS, FENCE_SECONDS = 1.0, 5.0

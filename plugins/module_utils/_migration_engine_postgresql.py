@@ -21,8 +21,7 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_engine
 from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_hazards import find_linter, unbatched_changes
 from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_index import apply_index
 from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_step import BATCH, COMMAND, INDEX, TRANSACTION, Step
-from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import Connection, Login, PostgresqlError, connect
-from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql_own_session import own_session
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import Connection, Login, PostgresqlError, connect, own_session
 from ansible_collections.alwayson.upgrade.plugins.module_utils._sql_script import line_of, lock_wish
 
 # How drivers tell that a statement gave way, as it is asked to.

@@ -10,9 +10,10 @@ import os
 import re
 import socket
 import sys
+import threading
 from dataclasses import dataclass, field
 from types import MappingProxyType, ModuleType
-from typing import Any, Mapping, Sequence
+from typing import Any, Iterator, Mapping, Sequence
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _database_messages as messages
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _postgresql_environment as surroundings
@@ -35,6 +36,12 @@ PORT, USER = 5432, "postgres"
 CONNECT_SECONDS = 10
 APPLICATION = "alwayson.upgrade"
 CHARACTER_NOT_IN_REPERTOIRE = "22021"
+PID = "SELECT pg_backend_pid()"
+# A pooler gives a session the server's process that was free last, or the one that has been free for longest: two sessions meet within these rounds.
+ROUNDS = 20
+# How long the second session waits for a process of the server: a pool may be exhausted.
+OTHER_SECONDS = 5.0
+POOLER_WAY_OUT = "Give the address and the port of the PostgreSQL server itself as login_host and login_port"
 SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 
 # The options of the doc fragment alwayson.upgrade.postgresql.
@@ -188,15 +195,68 @@ def connect(login: Login, database: str | None = None) -> Connection:
 
 
 def connect_patiently(login: Login, database: str | None = None) -> Connection:
-    """The same, and neither the time nor the idleness of the session ends it, whatever the server, the database or the role has set."""
+    """The same, and neither the time nor the idleness of the session ends it, whatever the server, the database or the role has set.
+
+    :raises PostgresqlError: also when a pooler of transactions is on the way; nothing is set then.
+    """
     connection = connect(login, database)
     try:
+        _require_own(connection, login)
         for name, value in surroundings.patience(connection.server_version).items():
             connection.run(f"SET {name} = {literal(value)}")
     except PostgresqlError:
         connection.close()
         raise
     return connection
+
+
+@contextlib.contextmanager
+def own_session(login: Login, name: str | None = None) -> Iterator[Connection]:
+    """A session of the server for the block, whose locks and settings are its own: not a pooler's that changes with every transaction.
+
+    :raises PostgresqlError: before anything is changed, when a pooler in transaction or statement mode is on the way.
+    """
+    with connect(login, name) as database:
+        is_pooled = _require_own(database, login)
+        try:
+            yield database
+        finally:
+            if is_pooled:
+                # The server's session goes to the pooler's next client, whatever the pooler itself does about that.
+                with contextlib.suppress(PostgresqlError):
+                    database.run("DISCARD ALL")
+
+
+def _require_own(database: Connection, login: Login) -> bool:
+    """Whether a pooler is on the way; PostgresqlError when it does not leave the session a process of the server of its own.
+
+    It may have a single one, so that two statements never tell; but then a second session has the same one. Source: PgBouncer's documentation of its features.
+    """
+    if database.value(PID) == database.announced_pid:
+        return False
+    pooler = f"{server_name(login)} is a pooler in front of database {database.database}"
+    own, others = set(), set()
+    with connect(login, database.database) as other:
+        too_late = threading.Timer(OTHER_SECONDS, other.shut_down)
+        too_late.start()
+        try:
+            for _round in range(ROUNDS):
+                own.add(database.value(PID))
+                others.add(other.value(PID))
+        except PostgresqlError as error:
+            raise PostgresqlError(f"{pooler}, and whether it leaves each session a process of the server of its own cannot be told: {error}. "
+                                  f"{POOLER_WAY_OUT}") from error
+        finally:
+            too_late.cancel()
+    if is_shared(own, others):
+        raise PostgresqlError(f"{pooler}, which pools transactions or statements: a lock or a setting of this session would be another session's, and stay "
+                              f"there. {POOLER_WAY_OUT}")
+    return True
+
+
+def is_shared(own: set, others: set) -> bool:
+    """Whether two sessions, each of which had these processes of the server while both were open, are not each a session of the server."""
+    return len(own) > 1 or len(others) > 1 or bool(own & others)
 
 
 def connect_console(login: Login, name: str, application: str = APPLICATION) -> Connection:

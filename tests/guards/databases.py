@@ -36,7 +36,7 @@ DATABASES = (
     Guard("migration, concurrent writes, MariaDB", "a backfill overwrites what the application commits meanwhile", (f"{DATABASE}/test_migration_batches.py",), (
         (f"{CORE}/_mariadb_locks.py", "if locks_what_it_reads else", "if locks_what_it_reads is None else"),)),
     Guard("migration, pooler", "a lock and settings of a session are set through a pooler of transactions", ("tests/unit/module_utils/test_own_session.py",), (
-        (f"{CORE}/_postgresql_own_session.py", "if is_shared(own, others):", "if not own:"),)),
+        (f"{CORE}/_postgresql.py", "if is_shared(own, others):", "if not own:"),)),
     Guard("migration, lock", "a step is recorded although other runners were let in", (f"{DATABASE}/test_migration_sessions.py",), (
         (f"{CORE}/_database_locks.py", "if not database.value(HOLDS, _key()):", "if database.value(HOLDS, _key()) is None:"),)),
     Guard("migration, index by name", "another index of the same name is taken for the step's", (f"{DATABASE}/test_migration_kinds.py",), (

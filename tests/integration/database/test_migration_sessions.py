@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 import pytest
-from ansible_collections.alwayson.upgrade.plugins.module_utils import _postgresql_own_session as own
+from ansible_collections.alwayson.upgrade.plugins.module_utils import _postgresql as own
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_migration import Migrator, report, survey
 from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_attempts import MigrationError, Policy
 from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_command import command_step
@@ -143,7 +143,7 @@ def test_a_pooler_of_transactions_is_refused_before_anything_is_done(server, ten
 
 
 def test_a_pooler_of_sessions_is_taken_and_an_exhausted_one_is_refused(server, tenant, monkeypatch):
-    monkeypatch.setattr(own, "WAIT_SECONDS", 1.0)
+    monkeypatch.setattr(own, "OTHER_SECONDS", 1.0)
     with pgbouncer(server, tenant, "session", 3) as login:
         assert report(migrate(PostgresqlEngine(login), tenant, script("001_a", "CREATE TABLE more (a int)"))) == ""
         assert server.value("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'", tenant) == 0

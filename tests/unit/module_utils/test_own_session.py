@@ -4,17 +4,17 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.alwayson.upgrade.plugins.module_utils import _postgresql_own_session as own
+from ansible_collections.alwayson.upgrade.plugins.module_utils import _mariadb_locks
+from ansible_collections.alwayson.upgrade.plugins.module_utils import _postgresql as own
 from ansible_collections.alwayson.upgrade.plugins.module_utils._mariadb import Login as MariadbLogin
 from ansible_collections.alwayson.upgrade.plugins.module_utils._mariadb import MariadbError
-from ansible_collections.alwayson.upgrade.plugins.module_utils import _mariadb_locks
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import Login, PostgresqlError
 
 
 class Session:
     """A session that tells these processes of the server, one after the other and the last one for ever; the first session's `announced_pid` is 7."""
 
-    announced_pid, database = 7, "shop"
+    announced_pid, database, server_version, is_closed = 7, "shop", 150000, False
 
     def __init__(self, *pids, fails=False):
         self._pids, self._fails = list(pids), fails
@@ -28,6 +28,9 @@ class Session:
 
     def run(self, statement):
         self.ran.append(statement)
+
+    def close(self):
+        self.is_closed = True
 
     def shut_down(self):
         raise AssertionError("nobody waits")
@@ -89,6 +92,17 @@ def test_what_cannot_be_told_is_refused(opened):
     with pytest.raises(PostgresqlError, match="cannot be told: the session was lost. Give the address"):
         with own.own_session(Login(), "shop"):
             raise AssertionError("nothing is done")
+
+
+def test_what_has_settings_of_its_own_is_refused_before_it_sets_them(opened):
+    pooled = Session(41)
+    opened(pooled, Session(41))
+    with pytest.raises(PostgresqlError, match="which pools transactions or statements"):
+        own.connect_patiently(Login(), "shop")
+    assert pooled.ran == [] and pooled.is_closed
+    session = Session(7)
+    opened(session)
+    assert own.connect_patiently(Login(), "shop") is session and session.ran and not session.is_closed
 
 
 def test_a_proxy_in_front_of_mariadb_is_refused(monkeypatch):
