@@ -202,17 +202,19 @@ def _doubt(step: Step, column_of: Callable[[tuple, str], Optional[Column]], name
         return ""
     found = column_of(choice.table, choice.column)
     name = f"{choice.table[-1]}.{choice.column}"
-    if found is not None and found.is_key:
+    # A range holds all rows with a value, so that none of them is cut off.
+    if found is not None and found._replace(is_unique=found.is_unique or plan.is_range).is_key:
         return ""
-    return f"{CURSOR_NOT_UNIQUE}: its cursor {name} {_what_is_wrong(found)}. Go on by a primary key of numbers or UUIDs. {way_out(CURSOR_NOT_UNIQUE)}"
+    what = _what_is_wrong(found, plan.is_range)
+    return f"{CURSOR_NOT_UNIQUE}: its cursor {name} {what}. Go on by a primary key of numbers or UUIDs. {way_out(CURSOR_NOT_UNIQUE)}"
 
 
-def _what_is_wrong(column: Optional[Column]) -> str:
+def _what_is_wrong(column: Optional[Column], is_range: bool) -> str:
     if column is None:
         return "is no column of a table"
     if not column.is_ordered:
         return f"is {column.type}, which a clock sets, or which is not sorted the same everywhere"
-    if not column.is_unique:
+    if not column.is_unique and not is_range:
         return "has no unique index of its own, so that rows with the same value can be cut in two by the LIMIT, and are passed by"
     return "may be null, and such rows are never found"
 

@@ -44,7 +44,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class BatchPlan:
-    """What a batch runs: `statement` changes the rows that `choice` finds. In a script of two, `statement` has `:last` in it besides `:after`.
+    """What a batch runs: `statement` changes the rows that `choice` finds. `is_range`: it changes all rows behind `:after` up to `:last`.
 
     `objection`: why it could be recorded as done while rows are left, or change rows twice. `is_counted`: the server tells how many rows it changes.
     `is_settled`: rows are locked as they are chosen, in the table that is changed, and so cannot become others before they are changed.
@@ -55,6 +55,7 @@ class BatchPlan:
     objection: str = ""
     is_counted: bool = True
     is_settled: bool = False
+    is_range: bool = False
 
 
 class Text:
@@ -117,7 +118,7 @@ def plan_of(script: str, dialect: Dialect = POSTGRESQL, has_cursor: bool = False
     found = [script[statement.begin:statement.end] for statement in statements(script, dialect)]
     if len(found) == 2 and has_cursor:
         choice = query_choice(found[0], dialect, True)
-        return BatchPlan(choice, found[1], choice.objection or _range_objection(*(Text(part, dialect) for part in found)))
+        return BatchPlan(choice, found[1], choice.objection or _range_objection(*(Text(part, dialect) for part in found)), is_range=True)
     choice = choice_of(found[0], dialect, has_cursor) if len(found) == 1 else None
     if choice is None:
         return None

@@ -30,7 +30,7 @@ DATABASES = (
     Guard("migration, no progress", "a step that changes nothing goes on for ever", (CHOICE,), (
         (f"{CORE}/_migration_batch.py", "if before and before.left == seen:", "if before and before.left == seen == 0:"),)),
     Guard("migration, cursor", "a cursor passes by rows that share its value", (CHOICE,), (
-        (f"{CORE}/_migration_batch.py", "if found is not None and found.is_key:", "if True:"),)),
+        (f"{CORE}/_migration_batch.py", "if found is not None and found._replace(is_unique=found.is_unique or plan.is_range).is_key:", "if True:"),)),
     Guard("migration, concurrent writes", "a backfill overwrites what the application commits meanwhile", (f"{DATABASE}/test_migration_batches.py",), (
         (f"{CORE}/_migration_batch.py", "is None else REPEATABLE_READ)", "is None else READ_COMMITTED)"),)),
     Guard("migration, concurrent writes, MariaDB", "a backfill overwrites what the application commits meanwhile", (f"{DATABASE}/test_migration_batches.py",), (

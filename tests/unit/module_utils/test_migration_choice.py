@@ -132,10 +132,14 @@ def test_a_cursor_that_could_pass_rows_by_is_refused(kind, script, why):
 )
 @pytest.mark.parametrize("kind", [Step, SqliteStep, MariadbStep])
 def test_a_cursor_is_a_unique_column(kind, column, why):
-    step = kind("2.0.0", "backfill", "001_a", f"-- alwayson: batch after 0\n{PAIR}")
+    script = PAIR if kind is MariadbStep else SOME.replace("a IS NULL", "id > :after ORDER BY id")
+    step = kind("2.0.0", "backfill", "001_a", f"-- alwayson: batch after 0\n{script}")
+    if kind is MariadbStep and column and not column.is_unique:
+        # Two statements change all rows up to a value, so that none is cut off.
+        why = None
     told = doubts([step], lambda table, name: column if (table, name) == (("t",), "id") else KEY)
     assert len(told) == bool(why) and all(f"cursor-not-unique: its cursor t.id {why}" in text for text in told)
-    accepted = kind("2.0.0", "backfill", "001_a", f"-- alwayson: batch after 0\n-- alwayson: accept cursor-not-unique\n{PAIR}")
+    accepted = kind("2.0.0", "backfill", "001_a", f"-- alwayson: batch after 0\n-- alwayson: accept cursor-not-unique\n{script}")
     # What a step before makes, is looked at when that step is applied.
     before = kind("2.0.0", "backfill", "000_a", "CREATE UNIQUE INDEX i ON t (id)")
     assert doubts([accepted], lambda _table, _name: column) == doubts([before, step], lambda _table, _name: column) == []
