@@ -41,6 +41,8 @@ PLUGINS = Path(__file__).parent / "plugins"
 OLD, NEW = "1.0.0", "2.0.0"
 KILLED = -9
 STARTED = re.compile(r"release (\S+) started")
+# For so long a canary of a few members is watched, of what the prober sends: a verdict needs ten requests.
+SOAK_S = 4
 # A prober of a fleet ends by itself after this, whatever becomes of the sweep.
 PROBE_MAX_S = 7200
 UPGRADE, ROLLBACK, PATCH = "upgrade", "rollback", "patch"
@@ -87,7 +89,7 @@ class Sweep:
         """Run a playbook, killed at an event (its number, or as the plugin kill_at reads it) or not at all; returns its status and the events."""
         events = self.directory / "events"
         described = yaml.safe_load((REPOSITORY / "tests" / "fleet" / "blue_green.yml").read_text(encoding="utf-8")) if self.method == BLUE_GREEN else {}
-        variables = {**described, "upgrade_method": self.method, "upgrade_probe": {}, "upgrade_soak": 1, **({} if self.has_databases else {
+        variables = {**described, "upgrade_method": self.method, "upgrade_probe": {}, "upgrade_soak": SOAK_S, **({} if self.has_databases else {
             "upgrade_databases": None, "upgrade_migrations": None}), **({"upgrade_release": NEW} if playbook == UPGRADE else {})}
         with (self.directory / f"{playbook}.log").open("w", encoding="utf-8") as output:
             code = run_playbook(playbook, self.directory, variables, output=output, working_directory=self.elsewhere if kill_at else self.directory,
