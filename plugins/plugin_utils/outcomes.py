@@ -31,10 +31,16 @@ def failure_text(result: Mapping) -> str:
     return "; ".join(dict.fromkeys(words)) or "failed"
 
 
-def probe_figures(registered: Mapping) -> dict:
-    """What the prober measured, out of the result of ``availability_probe``; of one that failed, its last figures, and ``problem``, why there are no more."""
+def probe_figures(registered: Mapping, since: float | None = None) -> dict:
+    """What the prober measured, out of the result of ``availability_probe``; of one that failed, its last figures, and ``problem``, why there are no more.
+
+    :param since: when the run began, in epoch seconds: figures of a prober that was started before are another run's, and left out.
+    """
+    figures = registered.get("result") or {}
+    if since is not None and figures and float(figures.get("started") or 0) < float(since):
+        return {"problem": "the prober of this run did not start: what is in its directory is of an earlier run"}
     problem = {} if registered.get("msg") is None else {"problem": str(registered["msg"])}
-    return {**(registered.get("result") or {}), **problem}
+    return {**figures, **problem}
 
 
 def member_outcomes(plan: Mapping, hostvars: Mapping) -> dict[str, dict]:

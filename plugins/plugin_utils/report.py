@@ -148,6 +148,9 @@ def _probe(run: Mapping) -> dict:
     scheduled = number(probe.get("requests_scheduled"))
     capacity = [_sample(row) for row in rows(probe.get("capacity"), "probe.capacity")]
     live_min = number(probe.get("live_min"))
+    if "versions" in probe and not probe["versions"]:
+        # No answer told its release, so none can have told an older one.
+        probe = {**probe, "version_regressions": None}
     figures = numbers(probe, "requests_scheduled", "requests_unmeasured", "rate", "started")
     expected, unknown = coverage(figures, number(run.get("probe_until")))
     return {

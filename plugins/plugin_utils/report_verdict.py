@@ -85,7 +85,8 @@ def _not_proven(report: Mapping) -> list[str]:
     elif not report["measured"]:
         missing.append("Availability was not measured: the prober sent no request.")
     if report["measured"] and report["version_regressions"] is None:
-        missing.append("Whether a client went back from the new release to the old one was not measured.")
+        missing.append("Whether a client went back from the new release to the old one was not measured: no answer to the prober told its release "
+                       "(upgrade_probe: version_header, X-Release by default, version_key or version_pattern).")
     if report["requests_unmeasured"]:
         share = percent(report["requests_unmeasured"] / max(1, report["requests_expected"]))
         missing.append(f"{plural(report['requests_unmeasured'], 'request')} ({share}) could not be measured: what users got then is not known.")

@@ -249,6 +249,14 @@ def test_every_part_may_be_missing(part):
     page(summarise(run))
 
 
+def test_a_prober_that_saw_no_release_does_not_say_that_no_client_went_back():
+    run = sample_run()
+    run["probe"]["versions"] = {}
+    report = summarise(run)
+    assert report["version_regressions"] is None and report["headline"] == f"0 of {run['probe']['requests_scheduled']:,} requests failed"
+    assert sum("no answer to the prober told its release" in words for words in report["not_proven"]) == 1
+
+
 def test_without_a_prober_the_verdict_stands_on_the_run_and_says_so():
     run = sample_run()
     run["probe"] = None
