@@ -5,12 +5,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Sequence
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_node import LISTENS, Node
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_window import FAILOVER, REDIRECTION, SYNCHRONOUS, SwitchoverError, Window
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_survey import SYNCHRONOUS, after_failover, failover, why_not_everything
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_window import FAILOVER, REDIRECTION, SwitchoverError, Window
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import PostgresqlError
-from ansible_collections.alwayson.upgrade.plugins.module_utils._synchronous_names import always_waits_for, waits_for
+from ansible_collections.alwayson.upgrade.plugins.module_utils._waiting import wait_for
+
+# How long a standby may take to notice that its primary's host was started again; and how often it is looked at.
+RECEIVER_SECONDS, RECEIVER_PAUSE, READERS_PAUSE = 12.0, 0.1, 0.1
 
 
 class Failover(Window):
@@ -22,6 +27,7 @@ class Failover(Window):
 
     KIND = FAILOVER
     accept_loss = is_lost = _takes_writes = needs_all_poolers = False
+    _look_for_readers = 0.0
 
     def survey(self) -> bool:
         """See `Window.survey`."""
@@ -31,6 +37,9 @@ class Failover(Window):
             if self._takes_writes and (not self._is_named_by_a_pooler(self.old) or self._is_relieved()):
                 self._require_followed()
                 return False
+            # A standby notices the death of its primary at once, and that of its host when it is started again.
+            wait_for(lambda: self.is_lost or not self.old.is_refusing() or not self.new.is_fed(), RECEIVER_SECONDS, RECEIVER_PAUSE,
+                     self.clock.steady, self.clock.sleep)
             self._require_dead()
             if self._takes_writes:
                 return self._require_accepted()
@@ -45,22 +54,24 @@ class Failover(Window):
         """An old primary that has come back as it was is fenced, now and whenever this is run again."""
         with self.new.opened():
             self.result.timeline = self.new.timeline()
+            if self.result.changed:
+                self._judge(after_failover(replace(self.new.facts(), unlogged=self.new.unlogged_tables())))
         self._keep_old_away()
 
     def _survey_new(self) -> None:
         """Whether the new one has what is needed to take over, in its own session."""
-        self._require_synchronous(self.new.streams_as_named())
+        self._require_everything(*self.new.streams_as_named())
 
-    def _require_synchronous(self, name: str) -> None:
+    def _require_everything(self, name: str, has_own_name: bool = True) -> None:
+        facts = self.new.facts()
         # Kept before the process is doubled: whichever of the two finds no way puts it back, for the next one to find it.
-        names = self._names = self.new.setting(SYNCHRONOUS)
-        self.result.synchronous = always_waits_for(names, name)
-        if self.result.synchronous or self.accept_loss:
-            return
-        why = f"{SYNCHRONOUS} of {self.new} is {names!r}, which has not every commit wait for {name}" if name.lower() in waits_for(names)[1] else (
-            f"{self.new} is not named in {SYNCHRONOUS}")
-        raise SwitchoverError(f"{why}, so {self.old} may have acknowledged writes that it never got. Bring {self.old} back, or accept that loss "
-                              "(data_loss=accept)")
+        self._names = facts.settings[SYNCHRONOUS]
+        self._judge(failover(facts))
+        why = why_not_everything(facts, name, has_own_name)
+        self.result.synchronous = not why
+        if why and not self.accept_loss:
+            raise SwitchoverError(f"{why}. So {self.old} may have acknowledged writes that {self.new} never got. Bring {self.old} back, or accept that loss "
+                                  "(data_loss=accept)")
 
     def _keep_old_away(self) -> None:
         if self.old.knock() != LISTENS:
@@ -88,7 +99,12 @@ class Failover(Window):
         return True
 
     def _require_dead(self) -> None:
-        if self.is_lost or self.old.is_refusing():
+        if self.is_lost:
+            return
+        if self.old.is_refusing():
+            if self.new.is_fed():
+                raise SwitchoverError(f"{self.new} still streams from its primary, so {self.old} is alive, although connections to it are refused here: "
+                                      "repair the way to it")
             return
         try:
             with self.old.opened():
@@ -117,6 +133,16 @@ class Failover(Window):
         if not self._takes_writes:
             self._complete()
             self._promote()
+
+    def _has_become_primary(self) -> bool:
+        """Nobody can write before: readers that replay waits for are ended."""
+        if super()._has_become_primary():
+            return True
+        if self.clock.steady() >= self._look_for_readers:
+            self._look_for_readers = self.clock.steady() + READERS_PAUSE
+            if ended := self.new.end_readers_in_the_way():
+                self.result.warnings.append(f"replay on {self.new} waited for readers, whose sessions were ended: {'; '.join(ended)}")
+        return False
 
     def _complete(self) -> None:
         """Have the new one get what it does not have yet."""

@@ -9,16 +9,16 @@ Source: PostgreSQL's documentation of its system administration functions and of
 from __future__ import annotations
 
 import contextlib
-import re
 import socket
 import threading
 from dataclasses import dataclass, replace
 from typing import Iterable, Iterator
 
-from ansible_collections.alwayson.upgrade.plugins.module_utils import _database_meeting
+from ansible_collections.alwayson.upgrade.plugins.module_utils import _database_facts, _database_meeting
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_survey import READ_ONLY, Facts
 from ansible_collections.alwayson.upgrade.plugins.module_utils._pgbouncer_file import Server
-from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import Connection, Login, PostgresqlError, literal, own_session
-from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql_catalog import identity, replicas
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import Connection, Login, PostgresqlError, conninfo_parameters, literal, own_session
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql_catalog import identity, user_databases
 from ansible_collections.alwayson.upgrade.plugins.module_utils._waiting import wait_for
 
 KNOCK_SECONDS, FENCE_SECONDS = 1.0, 5.0
@@ -27,16 +27,12 @@ REFUSES, LISTENS, SILENT = "refuses", "listens", "silent"
 # roles/database_guard. It counts in one database, which is login_db.
 PROMOTION_LOCK = 4_909_207_133_501
 MESSAGE_PREFIX = "alwayson.upgrade"
-FENCE = "default_transaction_read_only"
+FENCE = READ_ONLY
 # Its own statements go on when everybody else's are read only, are not ended by a limit, and wait for this server's disk and no other one.
 OWN_SETTINGS = f"""
 SET {FENCE} = off; SET synchronous_commit = local;
 SELECT set_config(name, '0', false) FROM pg_settings
  WHERE name IN ('statement_timeout', 'lock_timeout', 'idle_session_timeout', 'idle_in_transaction_session_timeout', 'transaction_timeout')
-"""
-OLD_TRANSACTIONS = """
-SELECT format('process %%s of %%s (%%s) for %%s s', pid, usename, state, round(extract(epoch FROM clock_timestamp() - xact_start)))
-  FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid() AND xact_start < clock_timestamp() - %s * interval '1 second'
 """
 END_TRANSACTIONS = """
 SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
@@ -167,22 +163,43 @@ class Node:
         lsn = self._session.value("SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END::text")
         return Position(facts["system_identifier"], not facts["primary"], lsn)
 
-    def replicas(self) -> list[dict]:
-        """Who streams from it, see `_postgresql_catalog.replicas`."""
-        return replicas(self._session)
+    def facts(self, lasting_seconds: float | None = None) -> Facts:
+        """See `_database_facts`. `lasting_seconds`: transactions that have lasted so long are among them."""
+        return _database_facts.gather(self._session, str(self), lasting_seconds)
 
-    def streams_as(self) -> str | None:
-        """Under which name it streams from its primary; None when it does not."""
-        rows = self._session.rows("SELECT conninfo FROM pg_stat_wal_receiver WHERE status = 'streaming'")
-        if not rows:
-            return None
-        named = re.search(r"application_name=('[^']*'|\S+)", rows[0][0] or "")
-        return named[1].strip("'") if named else self._session.value("SELECT coalesce(nullif(current_setting('cluster_name'), ''), 'walreceiver')")
+    def unlogged_tables(self) -> list[str]:
+        """Those of every database."""
+        return _database_facts.unlogged_tables(self._login, user_databases(self._session))
 
-    def streams_as_named(self) -> str:
-        """Under which name it streams, or would: its primary may be gone."""
-        named = re.search(r"application_name=('[^']*'|\S+)", self.setting("primary_conninfo") or "")
-        return named[1].strip("'") if named else self.setting("cluster_name") or "walreceiver"
+    def readers_in_the_way(self) -> list[str]:
+        """On a standby: those whom replay waits for."""
+        return [text for _pid, text in self._session.rows(_database_facts.READERS)]
+
+    def end_readers_in_the_way(self) -> list[str]:
+        """End the sessions of those whom replay waits for, but for those that this role may not end; who they were."""
+        ended = []
+        for pid, text in self._session.rows(_database_facts.READERS):
+            with contextlib.suppress(PostgresqlError):
+                self._session.run("SELECT pg_terminate_backend(%s)", (pid,))
+                ended.append(text)
+        return ended
+
+    def writers(self) -> list[str]:
+        """Who is writing, although it is fenced."""
+        return [row[0] for row in self._session.rows(_database_facts.WRITERS)]
+
+    def snapshot(self) -> str:
+        """Which transactions that wrote have ended and which have not. When it is the same later, nothing was written in between."""
+        return self._session.value("SELECT pg_current_snapshot()::text")
+
+    def is_fed(self) -> bool:
+        """Whether it streams at this moment: then its primary is alive."""
+        return self._session.value("SELECT count(*) FROM pg_stat_wal_receiver WHERE status = 'streaming'") > 0
+
+    def streams_as_named(self) -> tuple[str, bool]:
+        """Under which name it streams, or would, because its primary may be gone; and whether that is a name of its own."""
+        given, cluster_name = conninfo_parameters(self.setting("primary_conninfo") or ""), self.setting("cluster_name") or ""
+        return _database_facts.streaming_name(given, cluster_name), _database_facts.has_own_name(given, cluster_name)
 
     def setting(self, name: str) -> str:
         """A setting of the server, as text."""
@@ -196,10 +213,6 @@ class Node:
     def checkpoint(self) -> None:
         """Have everything of now on the disk, and in the log that it is."""
         self._session.run("CHECKPOINT")
-
-    def old_transactions(self, seconds: float) -> list[str]:
-        """A description of each transaction that has lasted so long."""
-        return [row[0] for row in self._session.rows(OLD_TRANSACTIONS, (seconds,))]
 
     def is_fenced(self) -> bool:
         """Whether new transactions are read only, for whoever does not ask for another kind."""
@@ -230,8 +243,16 @@ class Node:
         return int(self._session.value("SELECT pg_wal_lsn_diff(%s::pg_lsn, pg_last_wal_replay_lsn())", (lsn,)))
 
     def claim_promotion(self) -> bool:
-        """Keep the guard of another server from starting that beside this standby, as long as this session lasts; False when it has just done so."""
-        return bool(self._session.value("SELECT pg_try_advisory_lock_shared(%s)", (PROMOTION_LOCK,)))
+        """Keep the guard of another server from starting that beside this standby, as long as this session lasts; False when it has just done so, or when
+        the primary is seen to be alive."""
+        return not self.is_fed() and bool(self._session.value("SELECT pg_try_advisory_lock_shared(%s)", (PROMOTION_LOCK,)))
+
+    def write(self) -> None:
+        """Have one transaction take the way of every client's: read only if it is so by default here, and acknowledged when theirs would be."""
+        self._session.run(f"RESET {FENCE}; RESET synchronous_commit")
+        if self._session.value("SELECT current_setting('transaction_read_only')") == "on":
+            raise PostgresqlError(f"{self} takes no writes: {FENCE} is on there")
+        self._session.run(f"SELECT pg_logical_emit_message(true, '{MESSAGE_PREFIX}', 'promoted')")
 
     def timeline(self) -> int:
         """The timeline that it writes on, as a primary."""

@@ -5,18 +5,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Sequence
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_node import Node
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_window import RETRY_MOST_MS, RETRY_SETTING, SWITCHOVER, SwitchoverError, Window
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_survey import switchover, why_not_everything
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_window import POLL_SECONDS, SWITCHOVER, SwitchoverError, Window
+from ansible_collections.alwayson.upgrade.plugins.module_utils._waiting import wait_for
 
-IN_SYNC = ("sync", "quorum")
+# A reader that is about to end is waited for before anybody is held, in the window, too, and so is who still writes past a fence.
+READERS_SECONDS, READERS_PAUSE, WRITERS_SECONDS = 2.0, 0.1, 2.0
 
 
 class Switchover(Window):
     """`old` is the primary, `new` the standby that takes over."""
 
     KIND = SWITCHOVER
+    _seen = ""
+    # Whether the old primary goes on as a server that is read only.
+    IS_FENCED = True
 
     def survey(self) -> bool:
         """See `Window.survey`."""
@@ -28,8 +35,8 @@ class Switchover(Window):
 
     def _look_again(self) -> None:
         super()._look_again()
-        if self.old.is_in_recovery() or not self.old.is_fenced():
-            raise SwitchoverError(f"{self.old} is not read only any more, so it may have acknowledged what {self.new} has not: somebody else changed it")
+        if self.old.is_in_recovery() or not self.old.is_fenced() or self.old.snapshot() != self._seen:
+            raise SwitchoverError(f"{self.old} was written to although it was read only, or is not so any more: {self.new} may lack what it has acknowledged")
 
     def _is_complete(self) -> bool:
         return self.result.synchronous or "replayed" in self.result.steps
@@ -38,10 +45,27 @@ class Switchover(Window):
         self._hold()
         self.old.fence()
         self._reached("fenced")
-        self.result.lsn = self.old.end_of_log()
-        self._wait(lambda: self.new.has_replayed(self.result.lsn), f"{self.new} does not get to {self.result.lsn}, where the log of {self.old} ends")
+        give_up = self.clock.steady() + WRITERS_SECONDS
+        while not self._has_everything():
+            if self.clock.steady() > give_up:
+                who = "; ".join(self.old.writers()) or "processes that end at once"
+                raise SwitchoverError(f"{self.old} is written to although it is read only, by {who}: stop them first")
         self._reached("replayed")
         self._promote()
+
+    def _has_everything(self) -> bool:
+        """Whether the new one has replayed the log up to its end, and nobody has written behind that meanwhile."""
+        self.result.lsn = self.old.end_of_log()
+        self._seen = self.old.snapshot()
+        self._wait(self._has_replayed, f"{self.new} does not get to {self.result.lsn}, where the log of {self.old} ends")
+        return not self.old.writers() and self.old.snapshot() == self._seen
+
+    def _has_replayed(self) -> bool:
+        if self.new.has_replayed(self.result.lsn):
+            return True
+        if self.clock.steady() - self._began > READERS_SECONDS and (readers := self.new.readers_in_the_way()):
+            raise SwitchoverError(f"replay on {self.new} waits for readers: {'; '.join(readers)}. Wait for their end, or end them")
+        return False
 
     def _survey(self) -> bool:
         was, follows = self.old.position(), self.new.position()
@@ -67,22 +91,22 @@ class Switchover(Window):
         return False
 
     def _require_ready(self) -> None:
-        name = self.new.streams_as()
-        rows = [row for row in self.old.replicas() if row["name"] == name and row["state"] == "streaming"]
-        if not name or not rows:
-            raise SwitchoverError(f"{self.new} does not stream from {self.old}: repair the replication first")
-        self.result.synchronous = rows[0]["sync_state"] in IN_SYNC
-        behind = self.new.bytes_behind(self.old.position().lsn)
-        if behind > self.limits.lag_bytes:
-            raise SwitchoverError(f"{self.new} lags {behind} bytes behind {self.old}, and {self.limits.lag_bytes} are allowed: wait until it has caught up")
-        lasting = self.old.old_transactions(self.limits.transaction_seconds)
-        if lasting:
-            raise SwitchoverError(f"a pause would wait for transactions on {self.old}: {'; '.join(lasting)}. Wait for their end, or end them")
-        retry = int(self.new.setting(RETRY_SETTING))
-        if retry > RETRY_MOST_MS:
-            self.result.warnings.append(f"{RETRY_SETTING} is {retry} ms on {self.new}: now and then its promotion waits for so long. Set it to 100ms")
+        was, follows = self.old.facts(self.limits.transaction_seconds), self.new.facts()
+        was = replace(was, unlogged=self.old.unlogged_tables())
+        follows = replace(follows, behind=self.new.bytes_behind(self.old.position().lsn), readers=self._readers())
+        self._judge(switchover(was, follows, self.limits.lag_bytes, self.IS_FENCED))
+        self.result.synchronous = not why_not_everything(was, follows.streams_as, follows.has_own_name)
+
+    def _readers(self) -> list[str]:
+        """Whom replay waits for, and has waited for a while."""
+        wait_for(lambda: not self.new.readers_in_the_way(), READERS_SECONDS, READERS_PAUSE, self.clock.steady, self.clock.sleep)
+        return self.new.readers_in_the_way()
 
     def _prepare(self) -> None:
-        """What both have in common is as young as can be, for the old one to follow later."""
+        """What both have in common is as young as can be, for the old one to follow later. And what is written now gets there in a moment."""
         self.old.checkpoint()
+        lsn = self.old.end_of_log()
+        if not wait_for(lambda: self.new.has_replayed(lsn), self.limits.pause_seconds, POLL_SECONDS, self.clock.steady, self.clock.sleep):
+            raise SwitchoverError(f"{self.new} has not replayed within {self.limits.pause_seconds:g} s what {self.old} has written before: nobody was held. "
+                                  f"See pg_stat_replication on {self.old}, and the log of {self.new}")
         self._wait_for_nobody()

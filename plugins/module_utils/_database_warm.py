@@ -15,7 +15,7 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._database_compani
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_failover import Failover
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_node import Node
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_settle import NEW
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_window import RETRY_MOST_MS, RETRY_SETTING, Limits
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_window import Limits
 from ansible_collections.alwayson.upgrade.plugins.module_utils._pgbouncer import PgBouncer
 from ansible_collections.alwayson.upgrade.plugins.module_utils._pgbouncer_file import Server
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import Login, PostgresqlError
@@ -67,10 +67,7 @@ class WarmFailover(Failover):
 
     def _survey_new(self) -> None:
         self.new.log.require_usable(self.result.system_identifier)
-        self._require_synchronous(self._receiver)
-        retry = int(self.new.setting(RETRY_SETTING))
-        if retry > RETRY_MOST_MS:
-            self.result.warnings.append(f"{RETRY_SETTING} is {retry} ms on {self.new}: clients wait up to that long for the end of the log. Set it to 100ms")
+        self._require_everything(self._receiver)
 
     def _complete(self) -> None:
         log = self.new.log

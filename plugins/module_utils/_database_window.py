@@ -18,6 +18,7 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._database_compani
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_lock import PATIENCE_SECONDS, RunLock
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_node import Node
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_settle import NEW, OLD, READ_ONLY, lead, settle
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_survey import SYNCHRONOUS, Finding
 from ansible_collections.alwayson.upgrade.plugins.module_utils._dead_man import Mark, dead_man
 from ansible_collections.alwayson.upgrade.plugins.module_utils._flock import LockError, exclusive
 from ansible_collections.alwayson.upgrade.plugins.module_utils._findings import refusals, warnings
@@ -35,8 +36,6 @@ PREPARATION_SECONDS = 600.0
 # What is added to the window before the dead man's switch takes over: this process has seen by then that it is late.
 GRACE_SECONDS = 1.0
 SWITCHOVER, FAILOVER, REDIRECTION = "switchover", "failover", "redirection"
-SYNCHRONOUS = "synchronous_standby_names"
-RETRY_SETTING, RETRY_MOST_MS = "wal_retrieve_retry_interval", 500
 
 
 class SwitchoverError(Exception):
@@ -221,8 +220,19 @@ class Window:
             # It has said no; an answer that is lost may have been a yes.
             self._is_promoted.set(error.sqlstate is None)
             raise
-        self._wait(lambda: not self.new.is_in_recovery(), f"{self.new} does not become a primary")
+        self._wait(self._has_become_primary, f"{self.new} does not become a primary")
+        self.new.write()
         self._reached("promoted")
+
+    def _has_become_primary(self) -> bool:
+        return not self.new.is_in_recovery()
+
+    def _judge(self, findings: Sequence[Finding]) -> None:
+        """Keep the warnings; SwitchoverError names everything that refuses."""
+        refusals = [finding.text for finding in findings if finding.refuses]
+        if refusals:
+            raise SwitchoverError("; ".join(refusals))
+        self.result.warnings += [finding.text for finding in findings]
 
     def _look_again(self) -> None:
         """SwitchoverError when the new one may not be promoted any more. It is the last look: it takes a few milliseconds of the clients' wait."""

@@ -307,6 +307,15 @@ def identify_system(conninfo: str) -> tuple[str, int]:
     return system_identifier.decode("ascii") if isinstance(system_identifier, bytes) else system_identifier, int(timeline)
 
 
+def conninfo_parameters(conninfo: str) -> dict[str, str]:
+    """The parameters of a connection string, keywords and values or a URI; none when it is not one."""
+    driver = _driver()
+    try:
+        return dict(driver.conninfo.conninfo_to_dict(conninfo) if driver is psycopg else driver.extensions.parse_dsn(conninfo))
+    except driver.Error:
+        return {}
+
+
 def server_name(login: Login) -> str:
     """The server as a message names it."""
     return f"{login.host or 'the local socket'}, port {login.port}"

@@ -21,6 +21,7 @@ For the first three, replay stands still in half of the trials, so that the firs
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import random
@@ -95,7 +96,7 @@ def try_once(kind: str, chance: random.Random, folder: Path) -> Trial:
             if kind in (CRASHED, KILLED):
                 pair.kill("db1")
             elif waits:
-                _stop_replay(pair, trial.offset + chance.uniform(0.2, 1.0))
+                _stop_replay(pair, chance.uniform(0.0, 1.5), trial.offset + chance.uniform(0.2, 1.0))
             states = {TWICE: ("switched", "switched"), CROSSED: ("switched", "switched"), MIXED: ("switched", "failed_over")}
             first, second = states.get(kind, ("failed_over", "failed_over"))
             runs = [Run(pair, first, "db1", "db2")]
@@ -109,13 +110,19 @@ def try_once(kind: str, chance: random.Random, folder: Path) -> Trial:
     return trial
 
 
-def _stop_replay(pair: Pair, seconds: float) -> None:
-    """Have the first run wait for the standby in its window: the process that replays there stands still for a while."""
+def _stop_replay(pair: Pair, after: float, seconds: float) -> None:
+    """Have the first run wait for the standby, perhaps in its window: the process that replays there stands still for a while."""
     replayer = pair.value("db2", "SELECT pid FROM pg_stat_activity WHERE backend_type = 'startup'")
-    os.kill(replayer, signal.SIGSTOP)
-    timer = threading.Timer(seconds, os.kill, (replayer, signal.SIGCONT))
-    timer.daemon = True
-    timer.start()
+    for moment, number in ((after, signal.SIGSTOP), (after + seconds, signal.SIGCONT)):
+        timer = threading.Timer(moment, _tell, (replayer, number))
+        timer.daemon = True
+        timer.start()
+
+
+def _tell(process: int, number: int) -> None:
+    """It may have ended with its recovery."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(process, number)
 
 
 def _problems(pair: Pair, trial: Trial, load: Load, writable: str) -> list[str]:
