@@ -15,7 +15,9 @@ description:
     sends the poolers there, and resumes them. Clients wait for a moment and get no error.
   - Whatever becomes of it, clients go on. When the module fails, or is killed, or a server does not answer any more, the poolers are sent to the server that
     takes writes, and resumed. A second process sees to that, which outlives the first one.
-  - Nothing is begun when the standby lags or does not stream, or when a transaction has lasted so long that a pause would wait for it.
+  - Nothing is begun when the standby lags or does not stream, when a transaction has lasted so long that a pause would wait for it, or when something would
+    write past the fence of the old primary, such as a subscription or a prepared transaction. What does not come along, logical replication slots and the
+    rows of unlogged tables, is named as a warning, in check mode, too.
   - After a crash the standby is promoted and the clients go on there. The old primary must not come back as it was. If it has done so by the end, or when this
     is run again, it is made read only. See M(alwayson.upgrade.database_fence), the role database_guard and M(alwayson.upgrade.database_rejoin).
   - One run at a time changes the same servers and poolers. Another one is refused before it changes anything, and is told which run is at work.
@@ -49,6 +51,8 @@ options:
       - Whether a standby may be promoted that C(synchronous_standby_names) has not every commit wait for, and so may lack what the dead primary acknowledged.
         It is asked for its own value of that, which is the same on all servers as a rule.
       - One of several that are enough, such as V(ANY 1 (db2, db3)), is not waited for every time, nor is who is meant by V(*).
+      - The same holds when C(synchronous_commit) is not C(on) or C(remote_apply) for the server, a role or a database, and when the standby streams under a
+        name that others may have, too, because it was given none by C(application_name).
     type: str
     choices: [refuse, accept]
     default: refuse
@@ -323,7 +327,7 @@ lsn:
   type: str
   sample: 0/4000148
 synchronous:
-  description: Whether the standby was a synchronous one.
+  description: Whether the standby must have had everything that was acknowledged, because every commit waited for it.
   returned: success
   type: bool
   sample: false

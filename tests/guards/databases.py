@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from guards.guard import Guard
 
-LOCK = "tests/unit/module_utils/test_database_lock.py"
+LOCK, SURVEY, SWITCHOVER = (f"tests/unit/module_utils/test_database_{name}.py" for name in ("lock", "survey", "switchover"))
 POOLERS, POOLER_SURVEY = "tests/unit/module_utils/test_pgbouncer.py", "tests/unit/module_utils/test_pooler_survey.py"
 DATABASE = "tests/integration/database"
 CHOICE = "tests/unit/module_utils/test_migration_choice.py"
@@ -81,4 +81,16 @@ DATABASES = (
         (f"{CORE}/_pooler_survey.py", "    if foreign:\n", "    if False:\n"),)),
     Guard("poolers, way out", "clients stay paused when a RELOAD is refused", ("tests/unit/module_utils/test_database_settle.py",), (
         (f"{CORE}/_database_settle.py", "            do(pooler.follow)\n", "            pooler.follow()\n"),)),
+    Guard("switchover, fence", "what was written past the fence is not looked for before the promotion", (SWITCHOVER,), (
+        (f"{CORE}/_database_switchover.py", " or not self.old.is_fenced() or self.old.snapshot() != self._seen:", ":"),)),
+    Guard("switchover, writers", "the end of the log is taken once, whoever writes behind it", (SWITCHOVER,), (
+        (f"{CORE}/_database_switchover.py", "return not self.old.writers() and self.old.snapshot() == self._seen", "return True"),)),
+    Guard("switchover, survey", "a prepared transaction is no reason to refuse", (SURVEY,), (
+        (f"{CORE}/_database_survey.py", "    if old.prepared:\n", "    if False:\n"),)),
+    Guard("failover, levels", "commits that wait for nobody are taken for safe", (SURVEY,), (
+        (f"{CORE}/_database_survey.py", "        if level.lower() not in DURABLE_LEVELS:\n", "        if False:\n"),)),
+    Guard("failover, names", "a name that every standby has by default is one", (SURVEY,), (
+        (f"{CORE}/_database_survey.py", "    if not has_own_name:\n", "    if False:\n"),)),
+    Guard("failover, streaming", "a primary that refuses connections is dead, whoever streams from it", (SWITCHOVER,), (
+        (f"{CORE}/_database_failover.py", "            if self.new.is_fed():\n", "            if False:\n"),)),
 )

@@ -1,0 +1,159 @@
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is in the way of a switchover is found on real servers before anybody is held; and what is written past a fence is not lost."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+import time
+
+import psycopg
+import pytest
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_failover import Failover
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_window import Limits, SwitchoverError
+from integration.switchover.controller import at
+from integration.switchover.pair import DATABASE, Load, Loading, Pair, wait_writable
+
+WAIT = "SELECT pg_reload_conf(), pg_sleep(0.3)"
+
+
+@pytest.fixture
+def pair(tmp_path_factory):
+    with Pair(tmp_path_factory.mktemp("pair") / "run") as made:
+        for name in made.servers:
+            access = made.servers[name].data / "pg_hba.conf"
+            access.write_text("host all postgres 127.0.0.0/8 trust\n" + access.read_text("utf-8"), "utf-8")
+            made.processes[name].send(signal.SIGHUP)
+        time.sleep(0.3)
+        yield made
+
+
+def as_superuser(pair, name: str, *statements: str, database: str = DATABASE) -> psycopg.Connection:
+    """A session in which these were done."""
+    endpoint = pair.servers[name].endpoint
+    session = psycopg.connect(host=endpoint.address, port=endpoint.port, user="postgres", dbname=database, autocommit=True, sslmode="disable")
+    for statement in statements:
+        session.execute(statement)
+    return session
+
+
+SUBSCRIPTION = ("CREATE SUBSCRIPTION news CONNECTION 'host=127.0.0.1 port=1' PUBLICATION p WITH (connect = false, slot_name = 'x', enabled = false)",
+                "ALTER SUBSCRIPTION news ENABLE")
+NO_SUBSCRIPTION = ("ALTER SUBSCRIPTION news DISABLE", "ALTER SUBSCRIPTION news SET (slot_name = NONE)", "DROP SUBSCRIPTION news")
+IN_THE_WAY = (
+    ("db1", ("ALTER ROLE shop SET default_transaction_read_only = off",), ("ALTER ROLE shop RESET default_transaction_read_only",),
+     "ALTER ROLE shop SET default_transaction_read_only = off lets sessions write past a fence"),
+    ("db1", SUBSCRIPTION, NO_SUBSCRIPTION, "has subscriptions .news in tenant_a."),
+    ("db2", ("SELECT pg_wal_replay_pause()",), ("SELECT pg_wal_replay_resume()",), "replay is paused on db2"),
+    ("db2", ("ALTER SYSTEM SET recovery_min_apply_delay = '1h'", WAIT), ("ALTER SYSTEM RESET recovery_min_apply_delay", WAIT), "replays with a delay"),
+    ("db2", ("ALTER SYSTEM SET default_transaction_read_only = on", WAIT), ("ALTER SYSTEM RESET default_transaction_read_only", WAIT),
+     "is read only by its own configuration"),
+)
+
+
+def test_what_is_in_the_way_is_named_and_nobody_is_held(pair):
+    load = Load(pair.pooler.endpoint, clients=4, rate=50)
+    with Loading(load):
+        for server, done, undone, what in IN_THE_WAY:
+            with as_superuser(pair, server, *done) as session:
+                with pytest.raises(SwitchoverError, match=what):
+                    pair.switchover().bring_about()
+                for statement in undone:
+                    session.execute(statement)
+        with pair.session("db2") as reader, pair.session("db1") as writer:
+            reader.execute("BEGIN")
+            reader.execute("SELECT count(*) FROM products")
+            writer.execute("ALTER TABLE products ADD COLUMN note text")
+            with pytest.raises(SwitchoverError, match="replay on db2 .* waits for readers: process .* of upgrade .idle in transaction"):
+                pair.switchover().bring_about()
+        with pair.session("db1") as session:
+            session.execute("CREATE UNLOGGED TABLE sessions (a integer)")
+        result = pair.switchover().bring_about()
+    assert any("unlogged tables are empty on db2" in warning and "tenant_a.public.sessions" in warning for warning in result.warnings)
+    assert load.errors == load.read_errors == [] and len(load.waits_ms) > 100 and max(load.waits_ms) < 2000
+
+
+def test_what_is_written_past_the_fence_is_on_the_new_primary_or_nothing_is_exchanged(pair):
+    switchover, over = pair.switchover(), threading.Event()
+    with pair.session("db1") as past:
+        past.execute("SET default_transaction_read_only = off")
+
+        def write() -> None:
+            number = 0
+            while not over.is_set():
+                past.execute("INSERT INTO acknowledged VALUES (-1, %s)", (number,))
+                number += 1
+
+        writer = threading.Thread(target=write)
+        writer.start()
+        try:
+            with pytest.raises(SwitchoverError, match="db1 .* is written to although it is read only, by .*: stop them first. Clients go on with db1"):
+                switchover.bring_about()
+        finally:
+            over.set()
+            writer.join()
+        assert not pair.node_is_fenced("db1") and wait_writable(pair) == "db1"
+        switchover = pair.switchover()
+        has_replayed, written = switchover.new.has_replayed, []
+
+        def write_once(lsn: str) -> bool:
+            """Behind what was taken for the end of the log."""
+            if switchover.result.steps.get("fenced") and not written:
+                written.append(past.execute("INSERT INTO acknowledged VALUES (-2, 0)"))
+            return has_replayed(lsn)
+
+        switchover.new.has_replayed = write_once
+        assert switchover.bring_about().changed and written
+    assert pair.value("db2", "SELECT count(*) FROM acknowledged WHERE client = -2") == 1
+
+
+def test_a_primary_that_lets_nobody_in_any_more_takes_writes_again_when_the_switchover_is_taken_back(pair):
+    switchover = pair.switchover(window_seconds=5.0)
+
+    def shut() -> None:
+        (pair.servers["db1"].data / "pg_hba.conf").write_text("host tenant_a,tenant_b all 127.0.0.0/8 trust\n", "utf-8")
+        pair.processes["db1"].send(signal.SIGHUP)
+        time.sleep(0.3)
+        raise SwitchoverError("something went wrong")
+
+    at(switchover, "fenced", shut)
+    with pytest.raises(SwitchoverError, match="something went wrong. Clients go on with db1"):
+        switchover.bring_about()
+    assert wait_writable(pair) == "db1"
+
+
+def test_a_primary_that_refuses_connections_while_its_standby_streams_is_alive(pair):
+    pair.be_synchronous()
+    failover = Failover(pair.node("db1"), pair.node("db2"), pair.poolers(), Limits())
+    failover.old.knock = lambda: "refuses"
+    with pytest.raises(SwitchoverError, match="db2 .* still streams from its primary, so db1 .* is alive"):
+        failover.bring_about()
+    assert pair.value("db2", "SELECT pg_is_in_recovery()") and wait_writable(pair) == "db1"
+
+
+@pytest.mark.parametrize("level", ["local", "off"])
+def test_commits_that_wait_for_nobody_are_not_taken_for_safe(pair, level):
+    pair.be_synchronous()
+    as_superuser(pair, "db1", f"ALTER ROLE shop SET synchronous_commit = {level}").close()
+    pair.kill("db1")
+    with pytest.raises(SwitchoverError, match=f"ALTER ROLE shop SET synchronous_commit = {level} counts on db2 .*data_loss=accept"):
+        Failover(pair.node("db1"), pair.node("db2"), pair.poolers(), Limits()).bring_about()
+
+
+def test_a_reader_does_not_keep_everybody_from_writing_after_a_crash(pair):
+    pair.be_synchronous()
+    as_superuser(pair, "db2", "ALTER SYSTEM SET max_standby_streaming_delay = -1", WAIT).close()
+    with pair.session("db2") as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM products")
+        with pair.session("db1") as session:
+            session.execute("ALTER TABLE products ADD COLUMN note text")
+        pair.kill("db1")
+        result = Failover(pair.node("db1"), pair.node("db2"), pair.poolers(), Limits()).bring_about()
+        assert any("waited for readers, whose sessions were ended: process" in warning for warning in result.warnings) and result.steps["resumed"] < 5000
+        with contextlib.suppress(psycopg.Error):
+            reader.execute("COMMIT")
+    assert wait_writable(pair) == "db2"
