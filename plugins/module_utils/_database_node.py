@@ -85,7 +85,8 @@ class Node:
     @contextlib.contextmanager
     def with_spare(self) -> Iterator[Connection]:
         """Have a second session open while the block runs, which `opened` gives when the server gives no other one."""
-        with _session_with(self._login) as self._spare:
+        with own_session(self._login) as self._spare:
+            self._spare.run(OWN_SETTINGS)
             try:
                 yield self._spare
             finally:

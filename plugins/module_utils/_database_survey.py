@@ -220,6 +220,11 @@ def _is_left_to_do(old: Facts, new: Facts) -> Iterator[Finding]:
     others = sorted({name for name, _state in old.replicas if name != new.streams_as})
     if others:
         yield Finding(f"{_shown(others)} follow {old} too: have them follow {new} afterwards", False)
+    names = [name for name, _state in old.replicas]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        yield Finding(f"several standbys of {old} are called {_shown(twice)}, so after a crash nobody can tell which of them has acknowledged: give each an "
+                      "application_name of its own in its primary_conninfo", False)
     missing = sorted(_libraries(old) - _libraries(new))
     if missing:
         yield Finding(f"{LIBRARIES} of {new} lacks {_shown(missing)}, which {old} has: what needs them fails there", False)

@@ -69,6 +69,7 @@ def test_a_server_that_is_stopped_needs_no_fence():
     (replace(OLD, slots=[Slot("cdc", "shop", True)]), NEW, "logical replication slots of db1 do not come along (cdc in shop)"),
     (replace(OLD, unlogged=["shop.public.sessions"]), NEW, "unlogged tables are empty on db2 (shop.public.sessions)"),
     (replace(OLD, replicas=[*OLD.replicas, ("db3", "async")]), NEW, "db3 follow db1 too: have them follow db2 afterwards"),
+    (replace(OLD, replicas=[*OLD.replicas, ("db2", "potential")]), NEW, "several standbys of db1 are called db2"),
     (replace(OLD, replicas=[*OLD.replicas, ("db3", "async")]), having(NEW, max_wal_senders="1"), "db2 has places for 1 standbys"),
     (having(OLD, shared_preload_libraries='pg_cron, "timescaledb"'), having(NEW, shared_preload_libraries="timescaledb"), "lacks pg_cron, which db1 has"),
     (having(OLD, wal_level="logical"), NEW, "wal_level is logical on db1 and replica on db2"),
