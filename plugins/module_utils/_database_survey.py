@@ -118,7 +118,8 @@ def after_failover(new: Facts) -> list[Finding]:
     """What to say of a standby that has become a primary."""
     found = []
     if new.prepared:
-        found.append(Finding(f"{new} has prepared transactions, which hold their locks ({_shown(new.prepared)}): COMMIT PREPARED or ROLLBACK PREPARED them", False))
+        found.append(Finding(f"{new} has prepared transactions, which hold their locks ({_shown(new.prepared)}): COMMIT PREPARED or ROLLBACK PREPARED them",
+                             False))
     if new.unlogged:
         found.append(Finding(f"unlogged tables are empty on {new} ({_shown(new.unlogged)}): fill them again there", False))
     if new.subscriptions:
@@ -165,13 +166,14 @@ def _writes_past_the_fence(old: Facts, new: Facts) -> Iterator[Finding]:
 
 def _cannot_take_writes(new: Facts) -> Iterator[Finding]:
     if new.settings[READ_ONLY] == "on":
-        yield Finding(f"{new} is read only by its own configuration ({READ_ONLY} = on), so clients could not write there: ALTER SYSTEM RESET {READ_ONLY} there, "
-                      "or take it from its files, and SELECT pg_reload_conf()")
+        yield Finding(f"{new} is read only by its own configuration ({READ_ONLY} = on), so clients could not write there: ALTER SYSTEM RESET {READ_ONLY} "
+                      "there, or take it from its files, and SELECT pg_reload_conf()")
 
 
 def _does_not_keep_up(old: Facts, new: Facts, lag_bytes: int) -> Iterator[Finding]:
     if new.replay != "not paused":
-        yield Finding(f"replay is {new.replay} on {new}: SELECT pg_wal_replay_resume() there, when its log does not tell of a setting that is lower than on {old}")
+        yield Finding(f"replay is {new.replay} on {new}: SELECT pg_wal_replay_resume() there, when its log does not tell of a setting that is lower than on "
+                      f"{old}")
     if new.settings[DELAY] != "0":
         yield Finding(f"{new} replays with a delay ({DELAY} = {new.settings[DELAY]} ms): take another standby, or set it to 0")
     if new.readers:
@@ -191,7 +193,8 @@ def _cannot_be_followed(old: Facts, new: Facts) -> Iterator[Finding]:
         yield Finding(f"{new} has no place for a standby ({SENDERS} = {new.settings[SENDERS]}, {len(new.replicas)} are in use), so {old} could not follow it: "
                       f"raise {SENDERS} there, and restart it")
     elif free < len(old.replicas):
-        yield Finding(f"{new} has places for {free} standbys ({SENDERS} = {new.settings[SENDERS]}), and {len(old.replicas)} will want to follow it: raise it", False)
+        yield Finding(f"{new} has places for {free} standbys ({SENDERS} = {new.settings[SENDERS]}), and {len(old.replicas)} will want to follow it: raise it",
+                      False)
     if new.settings[LEVEL] == "minimal":
         yield Finding(f"{LEVEL} is minimal on {new}, so no standby could follow it: set it to replica there, and restart it")
     in_use = [slot for slot in old.slots if not slot.database and slot.is_active]

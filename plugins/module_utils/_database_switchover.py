@@ -85,8 +85,8 @@ class Switchover(Window):
     def _require_fenced(self) -> bool:
         """Both are primaries: it was done, and the old one follows nobody yet."""
         if not self.old.is_fenced() and self.new.is_fenced():
-            raise SwitchoverError(f"{self.new} was relieved by {self.old} and follows nobody: have it follow (alwayson.upgrade.database_rejoin), then it can take "
-                                  "over again")
+            raise SwitchoverError(f"{self.new} was relieved by {self.old} and follows nobody: have it follow (alwayson.upgrade.database_rejoin), then it can "
+                                  "take over again")
         if not self.old.is_fenced():
             raise SwitchoverError(f"both take writes: {self.old} and {self.new}. Stop one of them before more goes its own way")
         self._require_followed()
