@@ -70,7 +70,7 @@ class Failover(Window):
         why = why_not_everything(facts, name, has_own_name)
         self.result.synchronous = not why
         if why and not self.accept_loss:
-            raise SwitchoverError(f"{why}. So {self.old} may have acknowledged writes that {self.new} never got. Bring {self.old} back, or accept that loss "
+            raise SwitchoverError(f"{why}, so {self.old} may have acknowledged writes that {self.new} never got. Bring {self.old} back, or accept that loss "
                                   "(data_loss=accept)")
 
     def _keep_old_away(self) -> None:

@@ -138,14 +138,14 @@ def why_not_everything(server: Facts, name: str, has_own_name: bool = True) -> s
     if not always_waits_for(names, name):
         return f"{SYNCHRONOUS} of {server} is {names!r}, which has not every commit wait for {name}"
     if not has_own_name:
-        return f"{name} is the name of every standby that was given none by application_name in its primary_conninfo, so another one may have acknowledged"
+        return f"{name} is the name of every standby that was given none by application_name in its primary_conninfo"
     if [other for other, _state in server.replicas].count(name) > 1:
-        return f"several standbys of {server} are called {name}, and only one of them has to acknowledge"
+        return f"several standbys of {server} are called {name}, of which one has to acknowledge"
     levels = [(f"{COMMIT} is {server.settings[COMMIT]} on {server}", server.settings[COMMIT])]
     given = [one for one in server.overrides if one.name == COMMIT]
     for text, level in [*levels, *((f"{one} counts on {server}", one.value) for one in given)]:
         if level.lower() not in DURABLE_LEVELS:
-            return f"{text}, so commits are acknowledged that no standby has on its disk"
+            return f"{text}, where commits do not wait until a standby has them on its disk"
     hidden = [one for one in given if one.is_own]
     return f"{hidden[0]} hides what {COMMIT} is on {server}: RESET it for the role that logs in here" if hidden else ""
 

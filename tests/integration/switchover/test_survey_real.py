@@ -12,6 +12,7 @@ import time
 
 import psycopg
 import pytest
+from ansible_collections.alwayson.upgrade.plugins.module_utils import _postgresql
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_failover import Failover
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_window import Limits, SwitchoverError
 from integration.switchover.controller import at
@@ -54,7 +55,10 @@ IN_THE_WAY = (
 )
 
 
-def test_what_is_in_the_way_is_named_and_nobody_is_held(pair):
+@pytest.mark.parametrize("driver", ["psycopg", pytest.param("psycopg2", marks=pytest.mark.thorough)])
+def test_what_is_in_the_way_is_named_and_nobody_is_held(pair, driver, monkeypatch):
+    pytest.importorskip(driver)
+    monkeypatch.setattr(_postgresql, "psycopg", None if driver == "psycopg2" else psycopg)
     load = Load(pair.pooler.endpoint, clients=4, rate=50)
     with Loading(load):
         for server, done, undone, what in IN_THE_WAY:
