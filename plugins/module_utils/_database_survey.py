@@ -13,6 +13,7 @@ import re
 from dataclasses import dataclass
 from typing import Iterator, Mapping, NamedTuple, Sequence
 
+from ansible_collections.alwayson.upgrade.plugins.module_utils._findings import Finding
 from ansible_collections.alwayson.upgrade.plugins.module_utils._synchronous_names import always_waits_for, waits_for
 
 READ_ONLY, COMMIT, SYNCHRONOUS = "default_transaction_read_only", "synchronous_commit", "synchronous_standby_names"
@@ -27,13 +28,6 @@ IN_SYNC = ("sync", "quorum")
 UNNAMED, GENERIC = "walreceiver", re.compile(r"\d+/\S+")
 # So many names of a kind are shown.
 SHOWN = 8
-
-
-class Finding(NamedTuple):
-    """A sentence with the cure; `refuses` tells whether nothing may be begun before."""
-
-    text: str
-    refuses: bool = True
 
 
 class Override(NamedTuple):

@@ -18,8 +18,9 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._database_compani
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_lock import PATIENCE_SECONDS, RunLock
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_node import Node
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_settle import NEW, OLD, READ_ONLY, lead, settle
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_survey import SYNCHRONOUS, Finding
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_survey import SYNCHRONOUS
 from ansible_collections.alwayson.upgrade.plugins.module_utils._dead_man import Mark, dead_man
+from ansible_collections.alwayson.upgrade.plugins.module_utils._findings import Finding, refusals, warnings
 from ansible_collections.alwayson.upgrade.plugins.module_utils._flock import LockError, exclusive
 from ansible_collections.alwayson.upgrade.plugins.module_utils._findings import refusals, warnings
 from ansible_collections.alwayson.upgrade.plugins.module_utils._pgbouncer import PgBouncer, PoolerError, pause_all, resume_all
@@ -229,10 +230,9 @@ class Window:
 
     def _judge(self, findings: Sequence[Finding]) -> None:
         """Keep the warnings; SwitchoverError names everything that refuses."""
-        refusals = [finding.text for finding in findings if finding.refuses]
-        if refusals:
-            raise SwitchoverError("; ".join(refusals))
-        self.result.warnings += [finding.text for finding in findings]
+        if refusals(findings):
+            raise SwitchoverError(refusals(findings))
+        self.result.warnings += warnings(findings)
 
     def _look_again(self) -> None:
         """SwitchoverError when the new one may not be promoted any more. It is the last look: it takes a few milliseconds of the clients' wait."""
