@@ -244,9 +244,8 @@ class Node:
         return int(self._session.value("SELECT pg_wal_lsn_diff(%s::pg_lsn, pg_last_wal_replay_lsn())", (lsn,)))
 
     def claim_promotion(self) -> bool:
-        """Keep the guard of another server from starting that beside this standby, as long as this session lasts; False when it has just done so, or when
-        the primary is seen to be alive."""
-        return not self.is_fed() and bool(self._session.value("SELECT pg_try_advisory_lock_shared(%s)", (PROMOTION_LOCK,)))
+        """Keep the guard of another server from starting that beside this standby, as long as this session lasts; False when it has just done so."""
+        return bool(self._session.value("SELECT pg_try_advisory_lock_shared(%s)", (PROMOTION_LOCK,)))
 
     def write(self) -> None:
         """Have one transaction take the way of every client's: read only if it is so by default here, and acknowledged when theirs would be."""

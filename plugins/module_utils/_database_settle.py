@@ -48,7 +48,7 @@ def _who_takes_writes(old: Node, new: Node, may_promote: bool, is_promoted: bool
         with new.opened():
             if not new.is_in_recovery():
                 return NEW
-            if is_promoted or (may_promote and old.is_refusing() and new.claim_promotion()):
+            if is_promoted or (may_promote and old.is_refusing() and not new.is_fed() and new.claim_promotion()):
                 new.promote()
                 return None
     except PostgresqlError:

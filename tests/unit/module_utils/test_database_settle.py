@@ -22,7 +22,7 @@ class Node:
     def __init__(self, name, state, time, later=None):
         self.name = self.address = name
         self._state, self._time, self._later = state, time, later
-        self.calls, self.is_claimed = [], False
+        self.calls, self.is_claimed, self.streams = [], False, False
 
     @property
     def state(self):
@@ -45,6 +45,9 @@ class Node:
 
     def is_refusing(self):
         return self.state == DEAD
+
+    def is_fed(self):
+        return self.streams
 
     def claim_promotion(self):
         return not self.is_claimed
@@ -84,12 +87,12 @@ class Pooler:
         self._do("resume", "resume")
 
 
-def settled(old, new, may_promote=False, poolers=None, is_claimed=False, **known):
+def settled(old, new, may_promote=False, poolers=None, is_claimed=False, streams=False, **known):
     """With whom clients go on, what was done to the servers, and what each pooler was told."""
     time = Time()
     nodes = [Node(name, *(state if isinstance(state, tuple) else (state,))[:1], time, state[1] if isinstance(state, tuple) else None)
              for name, state in (("db1", old), ("db2", new))]
-    nodes[1].is_claimed = is_claimed
+    nodes[1].is_claimed, nodes[1].streams = is_claimed, streams
     began, poolers = time.now, poolers or [Pooler()]
     target, problems = settle(*nodes, poolers, may_promote, **known, steady=time.clock.steady, sleep=time.sleep)
     return target, [node.calls for node in nodes], [pooler.calls for pooler in poolers], problems, time.now - began
@@ -120,6 +123,10 @@ def test_a_standby_that_has_everything_follows_a_dead_primary_and_no_silent_one(
 def test_a_standby_is_not_promoted_while_the_guard_of_the_old_primary_lets_that_start():
     assert settled((DEAD, (3.0, PRIMARY)), STANDBY, may_promote=True, is_claimed=True)[:3] == (OLD, [["unfence"], []], [TO_OLD])
     assert settled(DEAD, STANDBY, may_promote=True, is_claimed=True)[:2] == (READ_ONLY, [[], []])
+
+
+def test_a_standby_that_streams_is_not_promoted_although_connections_to_its_primary_are_refused():
+    assert settled(DEAD, STANDBY, may_promote=True, streams=True)[:2] == (READ_ONLY, [[], []])
 
 
 def test_a_standby_that_may_lack_something_waits_for_the_primary_and_then_clients_only_read():
