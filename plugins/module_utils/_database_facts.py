@@ -10,13 +10,14 @@ from typing import Sequence
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_survey import COMMIT, GENERIC, READ_ONLY, SETTINGS, UNNAMED, Facts, Override, Slot
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import Connection, Login, PostgresqlError, connect, conninfo_parameters
 
-# Whom replay waits for: who has a lock that it wants, or, when it waits for a snapshot, who has one.
+# Whom replay waits for: who has a lock that it wants (pg_blocking_pids() does not know the process that replays), or, when it waits for a snapshot, who has one.
 READERS = """
 SELECT reader.pid, format('process %s of %s (%s)', reader.pid, reader.usename, reader.state)
   FROM pg_stat_activity AS replayer, pg_stat_activity AS reader
  WHERE replayer.backend_type = 'startup' AND reader.backend_type = 'client backend'
    AND reader.application_name NOT LIKE 'alwayson.upgrade%'
-   AND (reader.pid = ANY (pg_blocking_pids(replayer.pid))
+   AND (EXISTS (SELECT FROM pg_locks AS wanted JOIN pg_locks AS had USING (locktype, database, relation)
+                 WHERE wanted.pid = replayer.pid AND NOT wanted.granted AND had.granted AND had.pid = reader.pid)
         OR (replayer.wait_event LIKE 'RecoveryConflict%' OR replayer.wait_event_type = 'BufferPin') AND reader.backend_xmin IS NOT NULL)
 """
 # Who has begun to write, or may still do so. The server's own workers lose nothing.
