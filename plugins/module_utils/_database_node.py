@@ -85,8 +85,7 @@ class Node:
     @contextlib.contextmanager
     def with_spare(self) -> Iterator[Connection]:
         """Have a second session open while the block runs, which `opened` gives when the server gives no other one."""
-        with own_session(self._login) as self._spare:
-            self._spare.run(OWN_SETTINGS)
+        with _session_with(self._login) as self._spare:
             try:
                 yield self._spare
             finally:
