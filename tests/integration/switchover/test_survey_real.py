@@ -16,7 +16,7 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils import _postgresq
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_failover import Failover
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_window import Limits, SwitchoverError
 from integration.switchover.controller import at
-from integration.switchover.pair import DATABASE, Load, Loading, Pair, wait_writable
+from integration.switchover.pair import DATABASE, WAIT_SECONDS, Load, Loading, Pair, wait_writable
 
 WAIT = "SELECT pg_reload_conf(), pg_sleep(0.3)"
 
@@ -81,12 +81,14 @@ def test_what_is_in_the_way_is_named_and_nobody_is_held(pair, driver, monkeypatc
 
 
 def test_what_is_written_past_the_fence_is_on_the_new_primary_or_nothing_is_exchanged(pair):
-    switchover, over = pair.switchover(), threading.Event()
+    switchover, is_fenced, over = pair.switchover(), threading.Event(), threading.Event()
+    at(switchover, "fenced", is_fenced.set)
     with pair.session("db1") as past:
         past.execute("SET default_transaction_read_only = off")
 
         def write() -> None:
             number = 0
+            is_fenced.wait(WAIT_SECONDS)
             while not over.is_set():
                 past.execute("INSERT INTO acknowledged VALUES (-1, %s)", (number,))
                 number += 1
@@ -98,6 +100,7 @@ def test_what_is_written_past_the_fence_is_on_the_new_primary_or_nothing_is_exch
                 switchover.bring_about()
         finally:
             over.set()
+            is_fenced.set()
             writer.join()
         assert not pair.node_is_fenced("db1") and wait_writable(pair) == "db1"
         switchover = pair.switchover()
