@@ -10,7 +10,8 @@ from typing import Sequence
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_survey import COMMIT, GENERIC, READ_ONLY, SETTINGS, UNNAMED, Facts, Override, Slot
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import Connection, Login, PostgresqlError, connect, conninfo_parameters
 
-# Whom replay waits for: who has a lock that it wants (pg_blocking_pids() does not know the process that replays), or, when it waits for a snapshot, who has one.
+# Whom replay waits for: who has a lock that it wants (pg_blocking_pids() does not know the process that replays), or, when it waits for a snapshot, who has
+# one.
 READERS = """
 SELECT reader.pid, format('process %s of %s (%s)', reader.pid, reader.usename, reader.state)
   FROM pg_stat_activity AS replayer, pg_stat_activity AS reader

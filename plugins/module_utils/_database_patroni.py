@@ -64,9 +64,6 @@ class Patroni:
 class PatroniSwitchover(ManagedSwitchover):
     """`old` and `new` have the names of Patroni's members."""
 
-    # Patroni stops it.
-    IS_FENCED = False
-
     def __init__(self, old: Node, new: Node, poolers: Sequence[PgBouncer], limits: Limits, patroni: Patroni) -> None:
         super().__init__(old, new, poolers, limits)
         self._patroni = patroni
