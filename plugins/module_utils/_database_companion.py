@@ -37,6 +37,7 @@ class Companion(Window):
         self._name = pooler.name
         # A pooler that is down does not keep a standby from taking the place of a primary that is dead.
         self._may_go_back = self.needs_all_poolers = may_go_back
+        self.is_old_dead = not may_go_back
 
     def survey(self) -> bool:
         """See `Window.survey`."""

@@ -28,6 +28,7 @@ class Failover(Window):
     KIND = FAILOVER
     accept_loss = is_lost = _takes_writes = needs_all_poolers = False
     _look_for_readers = 0.0
+    is_old_dead = True
 
     def survey(self) -> bool:
         """See `Window.survey`."""
@@ -89,7 +90,8 @@ class Failover(Window):
         self.result.warnings.append(f"{self.old} ran again beside {self.new} and was made read only: what it took meanwhile is lost when it follows {self.new}")
 
     def _is_named_by_a_pooler(self, node: Node) -> bool:
-        return any(node.address in pooler.servers().values() for pooler in self.poolers)
+        # Readers that were sent to it on purpose, beside others that are led already, are not meant.
+        return any(node.address in self._told(pooler) and self.new.address not in self._told(pooler) for pooler in self.poolers)
 
     def _require_accepted(self) -> bool:
         """Somebody else made it a primary, of a standby or of a backup: nobody here can tell what it lacks."""

@@ -109,10 +109,16 @@ class Node:
         """How it is reached."""
         return self._login
 
+    def may_be(self, server: Server) -> bool:
+        """Whether an address that is not its own may lead to it, too."""
+        return server != self.address and server.port == self.address.port and bool(server.host) and "," not in server.host
+
+    def has_address(self, server: Server) -> bool:
+        """Whether that is its address by another name, as the resolver here says."""
+        return self.may_be(server) and bool(_addresses(server.host) & _addresses(self.address.host))
+
     def is_also(self, server: Server) -> bool:
-        """Whether an address that is not its own leads to it, too: the same data, and no standby of it. False when nobody answers there."""
-        if server == self.address or server.port != self.address.port or not server.host or "," in server.host:
-            return False
+        """Whether that leads to it, as both say: the same data, and no standby of it. False when nobody answers there."""
         there = Node(server.host, replace(self._login, host=server.host), server)
         with contextlib.suppress(PostgresqlError), self.opened(), there.opened():
             return there.system_identifier() == self.system_identifier() and there.is_in_recovery() == self.is_in_recovery() is False
@@ -272,3 +278,9 @@ def _session_with(login: Login) -> Iterator[Connection]:
     with own_session(login) as session:
         session.run(OWN_SETTINGS)
         yield session
+
+
+def _addresses(host: str) -> set[str]:
+    with contextlib.suppress(OSError):
+        return {found[4][0] for found in socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)}
+    return set()

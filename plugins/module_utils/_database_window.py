@@ -9,6 +9,7 @@ It is one process with all sessions opened beforehand. Whatever becomes of it, c
 from __future__ import annotations
 
 import contextlib
+import functools
 import threading
 from collections import Counter
 from dataclasses import dataclass, field
@@ -78,6 +79,8 @@ class Window:
     KIND = ""
     # Whether each pooler has to run, and whether no other process drives poolers of this host.
     needs_all_poolers = knows_all_poolers = True
+    # Whether the old server is dead, so that it ends no transaction that a pooler waits for.
+    is_old_dead = False
 
     def __init__(self, old: Node, new: Node, poolers: Sequence[PgBouncer], limits: Limits, companions: Companions = Companions(),
                  clock: Clock = Clock()) -> None:
@@ -195,7 +198,7 @@ class Window:
 
     def _pause_and_point(self) -> None:
         """Have the poolers here hold their clients, and say that they will send them to the new server: one that does not is found before that is promoted."""
-        pause_all(self.poolers, self.limits.pause_seconds)
+        pause_all(self.poolers, self.limits.pause_seconds, self.is_old_dead)
         for pooler in self.down:
             pooler.point(self.old.address, self.new.address)
         for pooler in self.poolers:
@@ -287,7 +290,8 @@ class Window:
 
     def _survey_poolers(self) -> None:
         """SwitchoverError names what is in the way at a pooler. One that is down is left out where no pooler has to wait for it."""
-        found = {pooler: pooler.facts(self.old.is_also) for pooler in self.poolers}
+        is_old = functools.lru_cache(maxsize=None)(self._is_old)
+        found = {pooler: pooler.facts(is_old) for pooler in self.poolers}
         ports = Counter(port for pooler, facts in found.items() if (port := pooler.port_if_shared(facts)))
         exchange = Exchange(self.old.address, self.new.address, self.limits.window_seconds, self.needs_all_poolers, ports if self.knows_all_poolers else None)
         findings = [finding for facts in found.values() for finding in survey(facts, exchange)]
@@ -298,6 +302,10 @@ class Window:
         self.poolers = [pooler for pooler in self.poolers if pooler not in self.down]
         for pooler in found:
             pooler.choose(self.old.address, self.new.address)
+
+    def _is_old(self, server: Server) -> bool:
+        """Whether an entry's server is the old one by another name. One that is dead is not asked."""
+        return self.old.has_address(server) or (not self.is_old_dead and self.old.may_be(server) and server != self.new.address and self.old.is_also(server))
 
     def _prove(self) -> None:
         """Have a write by each entry that was moved, as a client of the poolers, and name what is not reached."""

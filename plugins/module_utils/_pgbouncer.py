@@ -48,6 +48,8 @@ SESSIONS = 6
 SOCKET_TABLES = ("/proc/net/tcp", "/proc/net/tcp6")
 # A session that is kept (pool_mode=session) is ended when the pause does not come for so long, and again after as long.
 RECONNECT_SECONDS = 0.1
+# What ends a server connection whose server is dead and does not say so: one with a statement or a transaction under way, and one that a client keeps.
+CUT_OFF = ("query_timeout", "idle_transaction_timeout", "server_fast_close")
 
 # The option pooler, and the elements of the option poolers.
 POOLER = {
@@ -82,6 +84,7 @@ class PgBouncer:
         self._moved: frozenset[str] | None = None
         self._old: Server | None = None
         self._is_anothers_pause = False
+        self._before_cut_off: dict[str, str] = {}
 
     def error(self, what: str) -> PoolerError:
         """An error that names it."""
@@ -140,6 +143,15 @@ class PgBouncer:
         """Leave each server connection after its transaction; with `server_fast_close` also those that a client keeps (``pool_mode=session``)."""
         self._tell(self._commanding, "RECONNECT")
 
+    def cut_off(self) -> None:
+        """End each server connection that is not free within a second, with the client that waits for it; `resume` and a RELOAD end that again."""
+        if self._before_cut_off:
+            return
+        config = self._config()
+        self._before_cut_off = {name: config[name] for name in CUT_OFF}
+        for name in CUT_OFF:
+            self._tell(self._commanding, f"SET {name} = 1")
+
     def shut_down(self) -> None:
         """End whatever waits for it."""
         for session in (self._pausing, self._commanding):
@@ -182,6 +194,9 @@ class PgBouncer:
         """Let the clients go on; one that was not paused goes on as well."""
         if self._is_anothers_pause:
             raise self.error("was paused before, by somebody else or by a run that was killed, and is left so: RESUME it")
+        for name, value in self._before_cut_off.items():
+            self._tell(self._commanding, f"SET {name} = {value}")
+        self._before_cut_off = {}
         try:
             self._tell(self._commanding, "RESUME")
         except PoolerError as error:
@@ -217,7 +232,7 @@ class PgBouncer:
             with contextlib.suppress(PoolerError):
                 self._tell(self._commanding, f"RECONNECT {NOBODYS_DATABASE}")
             databases = [row for row in self._rows("DATABASES") if row["name"] != CONSOLE]
-            config = {row["key"]: row["value"] for row in self._rows("CONFIG")}
+            config = self._config()
             state = {row["key"]: row["value"] for row in self._rows_if_any("STATE")}
             is_by_socket = (self._login.host or "").startswith("/")
             return replace(
@@ -263,6 +278,9 @@ class PgBouncer:
             return self._commanding.records(f"SHOW {what}")
         except PostgresqlError as error:
             raise self.error(f"refuses SHOW {what}: {error}") from error
+
+    def _config(self) -> dict[str, str]:
+        return {row["key"]: row["value"] for row in self._rows("CONFIG")}
 
     def _rows_if_any(self, what: str) -> list[dict[str, str]]:
         """Empty where this version does not know of it."""
@@ -312,8 +330,11 @@ def of(options: Sequence[Mapping]) -> list[PgBouncer]:
     ]
 
 
-def pause_all(poolers: Sequence[PgBouncer], seconds: float) -> None:
-    """Pause all of them at once. When one does not manage in time, raise PoolerError; the others may be paused then."""
+def pause_all(poolers: Sequence[PgBouncer], seconds: float, is_server_dead: bool = False) -> None:
+    """Pause all of them at once. When one does not manage in time, raise PoolerError; the others may be paused then.
+
+    :param is_server_dead: whether what is under way has nobody to end it.
+    """
     if not poolers:
         return
     with ThreadPoolExecutor(max_workers=len(poolers)) as threads:
@@ -325,6 +346,8 @@ def pause_all(poolers: Sequence[PgBouncer], seconds: float) -> None:
             for pooler in late:
                 with contextlib.suppress(PoolerError):
                     pooler.reconnect()
+                    if is_server_dead:
+                        pooler.cut_off()
         for pooler in late:
             pooler.give_up_pausing()
     if late:

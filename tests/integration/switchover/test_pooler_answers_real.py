@@ -6,7 +6,10 @@
 from __future__ import annotations
 
 import os
+import signal
+import threading
 import time
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -99,6 +102,48 @@ def test_a_dead_pooler_does_not_keep_the_others_clients_from_a_failover(pair):
     assert any("pooler2" in warning and "does not run, so nobody uses it" in warning for warning in result.warnings)
     pair.start_pooler("pooler2")
     assert [wait_writable(pair, name) for name in pair.all_poolers] == ["db2", "db2"]
+
+
+@pytest.mark.thorough
+def test_a_primary_that_hangs_does_not_keep_the_clients_that_wait_for_it(pair):
+    """Its host is cut off, or frozen: what is under way there never ends, and a pause would wait for it."""
+    pair.be_synchronous("db2")
+    hanging = [int(path.parent.name) for path in Path("/proc").glob("[0-9]*/stat") if _is_within(path, pair.processes["db1"].pid)]
+    failures = []
+    with pair.session("pooler") as waiting:
+        waiting.execute("SELECT 1")
+        for pid in hanging:
+            os.kill(pid, signal.SIGSTOP)
+        thread = threading.Thread(target=lambda: failures.append(_error_of(waiting, "SELECT count(*) FROM products")))
+        thread.start()
+        time.sleep(0.5)
+        failover = Failover(pair.node("db1"), pair.node("db2"), pair.poolers(), Limits())
+        failover.is_lost = True
+        assert failover.bring_about().changed and len(hanging) > 1
+        assert wait_writable(pair) == "db2"
+        thread.join(10)
+    assert [type(failure).__name__ for failure in failures] == ["QueryCanceled"] or "query timeout" in str(failures[0]), failures
+    with psycopg.connect(host=pair.pooler.endpoint.address, port=pair.pooler.endpoint.port, user=OWNER, dbname="pgbouncer", autocommit=True,
+                         sslmode="disable") as session:
+        config = {row[0]: row[1] for row in session.execute("SHOW CONFIG").fetchall()}
+    assert (config["query_timeout"], config["idle_transaction_timeout"], config["server_fast_close"]) == ("0", "0", "1")
+
+
+def _is_within(stat, parent: int) -> bool:
+    """Whether a process is this one or a child of it."""
+    try:
+        fields = stat.read_text(encoding="utf-8").rpartition(")")[2].split()
+    except OSError:
+        return False
+    return parent in (int(stat.parent.name), int(fields[1]))
+
+
+def _error_of(session, statement: str) -> BaseException | None:
+    try:
+        session.execute(statement)
+    except psycopg.Error as error:
+        return error
+    return None
 
 
 def _at(pooler, folder):

@@ -88,6 +88,21 @@ def test_a_standby_takes_over_for_both_and_once_more_changes_nothing(pair):
     assert code == 0 and "it did before" in said and "changed=0" in said, said[-3000:]
 
 
+def test_a_pooler_on_a_host_that_died_with_the_primary_keeps_nobody_waiting(pair):
+    pair.be_synchronous("db2")
+    given = json.loads((pair.folder / "inventory.yml").read_text(encoding="utf-8"))
+    # Nothing listens there. It comes first, so it would lead.
+    poolers = given["all"]["children"]["poolers"]["hosts"]
+    dead = {**poolers["pooler2"], "ansible_connection": "ssh", "ansible_port": 1}
+    given["all"]["children"]["poolers"]["hosts"] = {"a_dead_host": dead, "pooler": poolers["pooler"]}
+    (pair.folder / "inventory.yml").write_text(json.dumps(given), encoding="utf-8")
+    pair.kill("db1")
+    pair.kill("pooler2")
+    code, said = failover(pair)
+    assert code == 0 and "db2 takes writes" in said and "not reached, and not led to db2: a_dead_host" in said, said[-3000:]
+    assert pair.value("pooler", "SELECT inet_server_port()") == pair.servers["db2"].endpoint.port
+
+
 @pytest.mark.thorough
 def test_what_is_refused_leaves_nobody_waiting(pair):
     code, said = failover(pair)

@@ -21,12 +21,14 @@ class Process:
 
     :param answers: what it refuses a command with.
     :param keeps_sessions: whether a pause does not come before its server connections are to be left.
+    :param waits_for_the_dead: whether it does not come before they are cut off.
     """
 
-    def __init__(self, path, answers=None, is_broken=False, keeps_sessions=False):
+    def __init__(self, path, answers=None, is_broken=False, keeps_sessions=False, waits_for_the_dead=False):
+        self.waits_for_the_dead = waits_for_the_dead
         self.path, self.answers, self.is_broken, self.sessions, self.told = path, answers or {}, is_broken, [], []
         self.left = threading.Event()
-        if not keeps_sessions:
+        if not keeps_sessions and not waits_for_the_dead:
             self.left.set()
         self.databases = self._read()
 
@@ -39,7 +41,7 @@ class Process:
             raise PostgresqlError(self.answers[command])
         if command == "PAUSE" and not self.left.wait(5):
             raise PostgresqlError("cut off")
-        if command == "RECONNECT":
+        if command == ("SET query_timeout = 1" if self.waits_for_the_dead else "RECONNECT"):
             self.left.set()
         if command == "RELOAD" and not self.is_broken:
             self.databases = self._read()
@@ -48,6 +50,8 @@ class Process:
         what = statement.split()[1]
         if what == "DATABASES":
             return [{"name": name, "host": server.host, "port": server.port, "paused": "0", "disabled": "0"} for name, server in self.databases.items()]
+        if what == "CONFIG":
+            return [{"key": name, "value": "0"} for name in ("query_timeout", "idle_transaction_timeout", "server_fast_close", "listen_port")]
         if what == "CLIENTS":
             return [{"application_name": name} for name in self.sessions]
         raise PostgresqlError(f"unsupported command {statement}")
@@ -147,6 +151,24 @@ def test_a_pause_that_does_not_come_is_given_up(pooler):
     one = pooler(process)
     with one.opened(), pytest.raises(PoolerError, match="did not come to rest within 0.3 s: a transaction is under way .* or a client keeps its session"):
         pause_all([one], 0.3)
+
+
+def test_what_waits_for_a_dead_server_is_cut_off_and_nothing_else_ever(pooler):
+    process = Process(pooler.path, waits_for_the_dead=True)
+    one = pooler(process)
+    with one.opened():
+        with pytest.raises(PoolerError, match="did not come to rest"):
+            pause_all([one], 0.3)
+        assert [told for told in process.told if told.startswith("SET")] == []
+    process.told.clear()
+    process.left.clear()
+    one = pooler(process)
+    with one.opened():
+        pause_all([one], 3.0, is_server_dead=True)
+        one.resume()
+    limits = ("query_timeout", "idle_transaction_timeout", "server_fast_close")
+    told = [told for told in process.told if told.startswith("SET")]
+    assert told == [f"SET {name} = {value}" for value in (1, 0) for name in limits] and process.told[-1] == "RESUME"
 
 
 def test_who_listens_nowhere_is_dead(tmp_path):
