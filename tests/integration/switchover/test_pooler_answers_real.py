@@ -13,6 +13,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from ansible_collections.alwayson.upgrade.plugins.module_utils import _postgresql
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_failover import Failover
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_switchover import Switchover
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_window import Limits, SwitchoverError
@@ -102,6 +103,15 @@ def test_a_dead_pooler_does_not_keep_the_others_clients_from_a_failover(pair):
     assert any("pooler2" in warning and "does not run, so nobody uses it" in warning for warning in result.warnings)
     pair.start_pooler("pooler2")
     assert [wait_writable(pair, name) for name in pair.all_poolers] == ["db2", "db2"]
+
+
+@pytest.mark.thorough
+def test_the_older_driver_hears_the_same(pair, monkeypatch):
+    pytest.importorskip("psycopg2")
+    monkeypatch.setattr(_postgresql, "psycopg", None)
+    console(pair, "SET server_login_retry = 2")
+    result = pair.switchover().bring_about()
+    assert result.changed and any("server_login_retry" in warning for warning in result.warnings) and wait_writable(pair) == "db2"
 
 
 @pytest.mark.thorough
