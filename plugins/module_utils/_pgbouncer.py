@@ -260,8 +260,10 @@ class PgBouncer:
     def _sees(self, names: Sequence[str]) -> bool:
         """Whether the process that the commands are told has the sessions with these names. One before 1.18 does not say so: then it is believed."""
         clients = self._rows("CLIENTS")
-        return not clients or "application_name" not in clients[0] or {_application(name) for name in names} <= {
-            row["application_name"] for row in clients}
+        if not clients or "application_name" not in clients[0]:
+            return True
+        # With application_name_add_host the client's address follows.
+        return all(any(row["application_name"].startswith(_application(name)) for row in clients) for name in names)
 
     def _listeners(self, port: str) -> int:
         """How many processes listen on its port, 0 when it is on another host or that cannot be seen."""

@@ -53,7 +53,8 @@ class Process:
         if what == "CONFIG":
             return [{"key": name, "value": "0"} for name in ("query_timeout", "idle_transaction_timeout", "server_fast_close", "listen_port")]
         if what == "CLIENTS":
-            return [{"application_name": name} for name in self.sessions]
+            # As with application_name_add_host=1.
+            return [{"application_name": f"{name} - 127.0.0.1:4711"} for name in self.sessions]
         raise PostgresqlError(f"unsupported command {statement}")
 
 
