@@ -118,10 +118,10 @@ def test_the_older_driver_hears_the_same(pair, monkeypatch):
 def test_a_primary_that_hangs_does_not_keep_the_clients_that_wait_for_it(pair):
     """Its host is cut off, or frozen: what is under way there never ends, and a pause would wait for it."""
     pair.be_synchronous("db2")
-    hanging = [int(path.parent.name) for path in Path("/proc").glob("[0-9]*/stat") if _is_within(path, pair.processes["db1"].pid)]
     failures = []
     with pair.session("pooler") as waiting:
         waiting.execute("SELECT 1")
+        hanging = [int(path.parent.name) for path in Path("/proc").glob("[0-9]*/stat") if _is_within(path, pair.processes["db1"].pid)]
         for pid in hanging:
             os.kill(pid, signal.SIGSTOP)
         thread = threading.Thread(target=lambda: failures.append(_error_of(waiting, "SELECT count(*) FROM products")))
@@ -132,7 +132,7 @@ def test_a_primary_that_hangs_does_not_keep_the_clients_that_wait_for_it(pair):
         assert failover.bring_about().changed and len(hanging) > 1
         assert wait_writable(pair) == "db2"
         thread.join(10)
-    assert [type(failure).__name__ for failure in failures] == ["QueryCanceled"] or "query timeout" in str(failures[0]), failures
+    assert len(failures) == 1 and "query timeout" in str(failures[0]), failures
     with psycopg.connect(host=pair.pooler.endpoint.address, port=pair.pooler.endpoint.port, user=OWNER, dbname="pgbouncer", autocommit=True,
                          sslmode="disable") as session:
         config = {row[0]: row[1] for row in session.execute("SHOW CONFIG").fetchall()}
