@@ -291,7 +291,7 @@ class Window:
     def _survey_poolers(self) -> None:
         """SwitchoverError names what is in the way at a pooler. One that is down is left out where no pooler has to wait for it."""
         is_old = functools.lru_cache(maxsize=None)(self._is_old)
-        found = {pooler: pooler.facts(is_old) for pooler in self.poolers}
+        found = {pooler: pooler.facts(is_old, self.is_old_dead) for pooler in self.poolers}
         ports = Counter(port for pooler, facts in found.items() if (port := pooler.port_if_shared(facts)))
         exchange = Exchange(self.old.address, self.new.address, self.limits.window_seconds, self.needs_all_poolers, ports if self.knows_all_poolers else None)
         findings = [finding for facts in found.values() for finding in survey(facts, exchange)]

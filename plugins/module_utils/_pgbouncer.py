@@ -217,17 +217,22 @@ class PgBouncer:
             return error.errno in (errno.ECONNREFUSED, errno.ENOENT)
         return False
 
-    def facts(self, is_old: Callable[[Server], bool]) -> PoolerFacts:
+    def facts(self, is_old: Callable[[Server], bool], is_urgent: bool = False) -> PoolerFacts:
         """What a survey looks at. Opens sessions of its own, and changes nothing that lasts.
 
         :param is_old: whether an entry's server is the one that is relieved, by another name.
+        :param is_urgent: whether clients get errors meanwhile: several sessions are not opened then to see that they reach one process.
         """
         file = self._file.path
         # Beside a mistake in the file's path or rights a dead pooler is nothing.
         found = PoolerFacts(self.name, server_name(self._login), file, self.servers(), can_write=os.access(os.path.dirname(file), os.W_OK | os.X_OK))
-        if self.is_dead():
-            return replace(found, is_dead=True)
-        with self._session() as self._commanding:
+        try:
+            session = self._session()
+        except PoolerError:
+            if self.is_dead():
+                return replace(found, is_dead=True)
+            raise
+        with session as self._commanding:
             # The entry * shows itself only in a database that was made of it. A pooler without one refuses.
             with contextlib.suppress(PoolerError):
                 self._tell(self._commanding, f"RECONNECT {NOBODYS_DATABASE}")
@@ -237,7 +242,7 @@ class PgBouncer:
             is_by_socket = (self._login.host or "").startswith("/")
             return replace(
                 found, databases=databases, config=config, pools=self._rows("POOLS"), peers=self._rows_if_any("PEERS"),
-                is_paused=state["paused"] == "yes" if state else None, is_by_socket=is_by_socket, is_one=is_by_socket or self._is_one(),
+                is_paused=state["paused"] == "yes" if state else None, is_by_socket=is_by_socket, is_one=is_by_socket or is_urgent or self._is_one(),
                 listeners=self._listeners(config["listen_port"]) if shares_port(config) else 0,
                 aliases=[row["name"] for row in databases if is_old(server_of(row)._replace(host=row["host"] or config["unix_socket_dir"]))])
 

@@ -43,7 +43,7 @@ class Pooler:
     def opened(self):
         yield self
 
-    def facts(self, _is_old):
+    def facts(self, _is_old, _is_urgent):
         rows = [{"name": name, "host": server.host, "port": server.port} for name, server in self.entries.items()]
         return PoolerFacts(self.name, "10.0.0.9, port 6432", "/etc/p.ini", self.entries, is_dead=self.dead, databases=rows, config=CONFIG)
 
