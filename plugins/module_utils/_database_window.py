@@ -166,7 +166,12 @@ class Window:
         """What `survey` says, when no other run is at work until `alone` is closed; nobody on another host waits in vain."""
         try:
             alone.enter_context(self._alone())
-            return self.foresee() and not self.stragglers
+            if not self.is_old_dead:
+                return self.foresee() and not self.stragglers
+            if not self.survey():
+                return False
+            self._leave_out([pooler for pooler in self.poolers if pooler.is_dead()])
+            return True
         except (SwitchoverError, PostgresqlError, PoolerError):
             with contextlib.suppress(PostgresqlError), self.new.opened():
                 self.companions.send_away(self.new)
@@ -199,6 +204,9 @@ class Window:
     def _pause_and_point(self) -> None:
         """Have the poolers here hold their clients, and say that they will send them to the new server: one that does not is found before that is promoted."""
         pause_all(self.poolers, self.limits.pause_seconds, self.is_old_dead)
+        if self.is_old_dead:
+            # Clients of a dead primary get errors until they are held.
+            self._survey_poolers()
         for pooler in self.down:
             pooler.point(self.old.address, self.new.address)
         for pooler in self.poolers:
@@ -291,17 +299,21 @@ class Window:
     def _survey_poolers(self) -> None:
         """SwitchoverError names what is in the way at a pooler. One that is down is left out where no pooler has to wait for it."""
         is_old = functools.lru_cache(maxsize=None)(self._is_old)
-        found = {pooler: pooler.facts(is_old, self.is_old_dead) for pooler in self.poolers}
+        found = {pooler: pooler.facts(is_old, self.is_old_dead) for pooler in (*self.poolers, *self.down)}
         ports = Counter(port for pooler, facts in found.items() if (port := pooler.port_if_shared(facts)))
         exchange = Exchange(self.old.address, self.new.address, self.limits.window_seconds, self.needs_all_poolers, ports if self.knows_all_poolers else None)
         findings = [finding for facts in found.values() for finding in survey(facts, exchange)]
         if refusals(findings):
             raise SwitchoverError(f"{refusals(findings)}. Nothing has changed")
         self.result.warnings += warnings(findings)
-        self.down = [pooler for pooler, facts in found.items() if facts.is_dead]
-        self.poolers = [pooler for pooler in self.poolers if pooler not in self.down]
-        for pooler in found:
+        self._leave_out([pooler for pooler, facts in found.items() if facts.is_dead])
+
+    def _leave_out(self, down: Sequence[PgBouncer]) -> None:
+        """Have the others take part. Also the files of those that are down are to name the new server."""
+        everyone = [*self.poolers, *self.down]
+        for pooler in everyone:
             pooler.choose(self.old.address, self.new.address)
+        self.down, self.poolers = list(down), [pooler for pooler in everyone if pooler not in down]
 
     def _is_old(self, server: Server) -> bool:
         """Whether an entry's server is the old one by another name. One that is dead is not asked."""

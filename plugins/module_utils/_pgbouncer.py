@@ -221,7 +221,7 @@ class PgBouncer:
         """What a survey looks at. Opens sessions of its own, and changes nothing that lasts.
 
         :param is_old: whether an entry's server is the one that is relieved, by another name.
-        :param is_urgent: whether clients get errors meanwhile: several sessions are not opened then to see that they reach one process.
+        :param is_urgent: whether clients may be held already: several sessions are not opened then to see that they reach one process.
         """
         file = self._file.path
         # Beside a mistake in the file's path or rights a dead pooler is nothing.
@@ -242,7 +242,7 @@ class PgBouncer:
             is_by_socket = (self._login.host or "").startswith("/")
             return replace(
                 found, databases=databases, config=config, pools=self._rows("POOLS"), peers=self._rows_if_any("PEERS"),
-                is_paused=state["paused"] == "yes" if state else None, is_by_socket=is_by_socket, is_one=is_by_socket or is_urgent or self._is_one(),
+                is_paused=state["paused"] == "yes" if state and not is_urgent else None, is_by_socket=is_by_socket, is_one=is_by_socket or is_urgent or self._is_one(),
                 listeners=self._listeners(config["listen_port"]) if shares_port(config) else 0,
                 aliases=[row["name"] for row in databases if is_old(server_of(row)._replace(host=row["host"] or config["unix_socket_dir"]))])
 
