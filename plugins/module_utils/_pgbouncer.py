@@ -227,24 +227,39 @@ class PgBouncer:
         # Beside a mistake in the file's path or rights a dead pooler is nothing.
         found = PoolerFacts(self.name, server_name(self._login), file, self.servers(), can_write=os.access(os.path.dirname(file), os.W_OK | os.X_OK))
         try:
-            session = self._session()
+            with self._commanded():
+                return self._asked(found, is_old, is_urgent)
         except PoolerError:
             if self.is_dead():
                 return replace(found, is_dead=True)
             raise
-        with session as self._commanding:
-            # The entry * shows itself only in a database that was made of it. A pooler without one refuses.
-            with contextlib.suppress(PoolerError):
-                self._tell(self._commanding, f"RECONNECT {NOBODYS_DATABASE}")
-            databases = [row for row in self._rows("DATABASES") if row["name"] != CONSOLE]
-            config = self._config()
-            state = {row["key"]: row["value"] for row in self._rows_if_any("STATE")}
-            is_by_socket = (self._login.host or "").startswith("/")
-            return replace(
-                found, databases=databases, config=config, pools=self._rows("POOLS"), peers=self._rows_if_any("PEERS"),
-                is_paused=state["paused"] == "yes" if state and not is_urgent else None, is_by_socket=is_by_socket, is_one=is_by_socket or is_urgent or self._is_one(),
-                listeners=self._listeners(config["listen_port"]) if shares_port(config) else 0,
-                aliases=[row["name"] for row in databases if is_old(server_of(row)._replace(host=row["host"] or config["unix_socket_dir"]))])
+
+    @contextlib.contextmanager
+    def _commanded(self) -> Iterator[None]:
+        """Have a session for commands while the block runs: the one that `opened` has made, or another one."""
+        if self._commanding is not None:
+            yield
+            return
+        with self._session() as self._commanding:
+            try:
+                yield
+            finally:
+                self._commanding = None
+
+    def _asked(self, found: PoolerFacts, is_old: Callable[[Server], bool], is_urgent: bool) -> PoolerFacts:
+        # The entry * shows itself only in a database that was made of it. A pooler without one refuses.
+        with contextlib.suppress(PoolerError):
+            self._tell(self._commanding, f"RECONNECT {NOBODYS_DATABASE}")
+        databases = [row for row in self._rows("DATABASES") if row["name"] != CONSOLE]
+        config = self._config()
+        state = {row["key"]: row["value"] for row in self._rows_if_any("STATE")}
+        is_by_socket = (self._login.host or "").startswith("/")
+        return replace(
+            found, databases=databases, config=config, pools=self._rows("POOLS"), peers=self._rows_if_any("PEERS"),
+            is_paused=state["paused"] == "yes" if state and not is_urgent else None,
+            is_by_socket=is_by_socket, is_one=is_by_socket or is_urgent or self._is_one(),
+            listeners=self._listeners(config["listen_port"]) if shares_port(config) else 0,
+            aliases=[row["name"] for row in databases if is_old(server_of(row)._replace(host=row["host"] or config["unix_socket_dir"]))])
 
     def port_if_shared(self, facts: PoolerFacts) -> str | None:
         """The port that it shares with others, when it is reached by a socket of its own."""
