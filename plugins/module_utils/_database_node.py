@@ -121,7 +121,7 @@ class Node:
         """Whether that leads to it, as both say: the same data, and no standby of it. False when nobody answers there."""
         there = Node(server.host, replace(self._login, host=server.host), server)
         with contextlib.suppress(PostgresqlError), self.opened(), there.opened():
-            return there.system_identifier() == self.system_identifier() and there.is_in_recovery() == self.is_in_recovery() is False
+            return there.system_identifier() == self.system_identifier() and not there.is_in_recovery() and not self.is_in_recovery()
         return False
 
     def shut_down(self) -> None:

@@ -5,7 +5,7 @@
 
 Both servers are looked at before anything is stopped. What ``pg_rewind`` says of itself proves nothing: right after a promotion it finds no rewind to be
 required, with status 0, and the standby never streams. So the new primary writes a checkpoint first, and only its own list of replicas counts.
-While data are rewound they are of neither server: PostgreSQL starts no server from them then, see `HostFiles.bar`, and the next run goes on.
+While data are rewound they are of neither server: PostgreSQL starts no server from them then, see `HostFiles.close`, and the next run goes on.
 Source: PostgreSQL's documentation of ``pg_rewind``.
 """
 
@@ -222,9 +222,9 @@ class Rejoin:
             self._write(STANDBY, "")
         except ProgramFailed as error:
             raise RejoinError(f"{self.old.name} crashed, and cannot be recovered to be rewound: {error}. Make it anew with pg_basebackup") from error
-        self.files.bar()
+        self.files.close()
         if self.directory.server() is not None:
-            self.files.unbar()
+            self.files.reopen()
             raise RejoinError(f"{self.old.name} was started by somebody else after it was stopped: have its service manager leave it stopped")
         try:
             self.files.set_aside([*(row[0] for row in primary.rows("SELECT pg_ls_dir('.', true, false)")), CONFIGURATION])
@@ -235,7 +235,7 @@ class Rejoin:
             raise RejoinError(f"{error}. {self.old.name} is stopped, its data are rewound in part, and PostgreSQL starts no server from them (permissions of "
                               f"{self.directory.path}). Remove the cause and run this again, or make it anew with pg_basebackup") from error
         except OSError:
-            self.files.unbar()
+            self.files.reopen()
             raise
         finally:
             if self.files.are_set_aside():
@@ -245,7 +245,7 @@ class Rejoin:
         try:
             self.server.rewind(self.primary, lock, "--dry-run")
         except ProgramFailed as error:
-            self.files.unbar()
+            self.files.reopen()
             raise RejoinError(f"{error}. {self.old.name} is stopped, and its data are as they were. Remove the cause and run this again, or make it anew with "
                               "pg_basebackup") from error
 
@@ -257,7 +257,7 @@ class Rejoin:
         self._write(AUTO, "".join(lines) + f"primary_conninfo = {quoted(self._conninfo())}\n")
         self._write(STANDBY, "")
         self._require_settings(primary, ())
-        self.files.unbar()
+        self.files.reopen()
 
     def _conninfo(self) -> str:
         return conninfo_with(self.old.primary_conninfo, application_name=self.old.name)

@@ -33,6 +33,7 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._programs import 
 
 LOCK = "SELECT pg_try_advisory_lock(hashtextextended('alwayson.upgrade.database_restore', 0))"
 
+
 @dataclass
 class LogicalRestore:
     """Restores databases from `store` on the server at `login`. :param keeps_owners: whether objects get the owners and the rights that they had."""

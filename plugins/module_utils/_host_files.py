@@ -68,11 +68,11 @@ class HostFiles:
         _small_file.remove(self._record)
         shutil.rmtree(self.store, ignore_errors=True)
 
-    def bar(self) -> None:
+    def close(self) -> None:
         """Have PostgreSQL start no server here, whoever asks it to: it refuses a data directory that others may enter. What is in it is closed to them."""
         os.chmod(self.path, os.stat(self.path).st_mode & 0o7777 | OTHERS_MAY_ENTER)
 
-    def unbar(self) -> None:
+    def reopen(self) -> None:
         """Let it be started."""
         os.chmod(self.path, os.stat(self.path).st_mode & 0o7770)
 

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
 
 WORDS = ("order", "select", "Üser Größe", "a\"b", "tab\tle", "x'y", "per%cent", "back\\slash", "日本語", "UPPER", "with.dot", "semi;colon", "dollar$1", " lead",
          "emoji 😀", "`tick`", "--dash", "{brace}", "%s", "cron", "public")

@@ -109,7 +109,7 @@ def test_what_is_made_meanwhile_and_is_not_of_the_other_server_stays(data):
 def test_barred_others_may_enter_which_postgresql_refuses(data, mode):
     data.chmod(mode)
     files = HostFiles(str(data))
-    files.bar()
+    files.close()
     assert stat.S_IMODE(data.stat().st_mode) == mode | 0o001
-    files.unbar()
+    files.reopen()
     assert stat.S_IMODE(data.stat().st_mode) == mode
