@@ -80,6 +80,7 @@ class FilterModule:
             "plan_drift": _explained(plan_file.drift),
             "member_outcomes": _explained(outcomes.member_outcomes),
             "probe_options": _explained(probing.probe_options),
+            "target_tests": _explained(probing.target_tests),
             "probe_figures": _explained(outcomes.probe_figures),
             "why_to_stop": _explained(error_budget.why_to_stop),
             "held_problems": _explained(outcomes.held_problems),

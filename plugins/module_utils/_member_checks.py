@@ -55,10 +55,15 @@ def root_problems(root: str, current: str | None, serving: bool, user: str) -> l
 
 
 def command_problems(commands: Commands, unit: str | None, timeout: float, user: str,
-                     run: Callable[[list[str], float], Outcome] = run_command) -> list[Problem]:
-    """What is wrong with the commands that stop, start and look at the service; none are needed."""
+                     run: Callable[[list[str], float], Outcome] = run_command, comes_later: str | None = None) -> list[Problem]:
+    """What is wrong with the commands that stop, start and look at the service; none are needed.
+
+    :param comes_later: the folder of the releases where the first one is yet to come; programs below it come with it.
+    """
     found = []
     for verb, command in commands._asdict().items():
+        if comes_later is not None and command and os.path.normpath(command[0]).startswith(os.path.join(comes_later, "")):
+            continue
         if command and not _is_of_the_unit(command, unit):
             why = _why_not_run(command[0], user)
             found += [Problem(f"release_{verb}_command", f"{shlex.join(command)} cannot be run by {user}: {why}")] if why else []

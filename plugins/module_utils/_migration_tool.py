@@ -16,7 +16,6 @@ import contextlib
 import hashlib
 import json
 import os
-import shlex
 import shutil
 import signal
 import subprocess
@@ -24,7 +23,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any, Callable, Mapping, Sequence
 
-from ansible_collections.alwayson.upgrade.plugins.module_utils import _small_file
+from ansible_collections.alwayson.upgrade.plugins.module_utils import _command_words, _small_file
 from ansible_collections.alwayson.upgrade.plugins.module_utils._flock import LockError, exclusive
 from ansible_collections.alwayson.upgrade.plugins.module_utils._small_file import SmallFileError
 
@@ -49,14 +48,8 @@ class MigrationToolError(Exception):
 
 
 def words_of(command: Any, option: str) -> list[str]:
-    """A command line as words: a list as it is, a text split as a shell would, without anything else that a shell does."""
-    try:
-        words = shlex.split(command) if isinstance(command, str) else [str(word) for word in command or []]
-    except (ValueError, TypeError) as error:
-        raise MigrationToolError(f"{option} is {command!r}, which is no command line ({error}): give it as a list of words") from error
-    if words and not words[0]:
-        raise MigrationToolError(f"the first word of {option} is empty: name the program")
-    return words
+    """``_command_words.words_of``; raises MigrationToolError."""
+    return _command_words.words_of(command, option, MigrationToolError)
 
 
 def rows_of(ledger: str) -> dict[str, dict]:

@@ -16,7 +16,9 @@ import shlex
 import signal
 import tempfile
 import time
-from typing import BinaryIO, Callable, NamedTuple
+from typing import Any, BinaryIO, Callable, NamedTuple
+
+from ansible_collections.alwayson.upgrade.plugins.module_utils._command_words import words_of
 
 OUTPUT_BYTES = 2000
 POLL_SECONDS = 0.1
@@ -25,6 +27,14 @@ NOT_RUNNING = (1, 2, 3)
 
 class ServiceError(Exception):
     """A command of the service failed, did not end in time or did not bring about what it is for."""
+
+
+class CommandsError(ServiceError):
+    """The commands of a service are not complete, or one is no command line. `options` are those to correct."""
+
+    def __init__(self, options: list[str], message: str) -> None:
+        super().__init__(message)
+        self.options = options
 
 
 class Outcome(NamedTuple):
@@ -42,17 +52,26 @@ class Commands(NamedTuple):
     status: list[str]
 
 
-def commands_for(unit: str | None, stop: list[str] | None, start: list[str] | None, status: list[str] | None) -> Commands:
-    """The given commands, those of the systemd `unit` for the others; raise ServiceError when some are missing."""
-    commands = Commands(
-        stop=stop or (["systemctl", "stop", unit] if unit else []),
-        start=start or (["systemctl", "start", unit] if unit else []),
-        status=status or (["systemctl", "is-active", "--quiet", unit] if unit else []),
-    )
-    missing = [f"{name}_command" for name, command in commands._asdict().items() if not command]
-    if missing and len(missing) < len(commands):
-        raise ServiceError(f"{' and '.join(missing)} missing: give all three commands, or service, or none of them")
-    return commands
+def commands_for(unit: str | None, stop: Any, start: Any, status: Any, prefix: str = "") -> Commands:
+    """The given commands, lists of words or texts, and those of the systemd `unit` for the others.
+
+    :param prefix: what the options begin with where the user gives them.
+    :raises CommandsError: when some are missing, or one is no command line.
+    """
+    given, missing = {}, []
+    for verb, command in (("stop", stop), ("start", start), ("status", status)):
+        option = f"{prefix}{verb}_command"
+        try:
+            given[verb] = words_of(command, option)
+        except ValueError as error:
+            raise CommandsError([option], str(error)) from error
+        of_the_unit = ["is-active", "--quiet"] if verb == "status" else [verb]
+        given[verb] = given[verb] or (["systemctl", *of_the_unit, unit] if unit else [])
+        missing += [] if given[verb] else [option]
+    if 0 < len(missing) < len(given):
+        raise CommandsError(missing, f"{' and '.join(missing)} missing: give all three of {', '.join(f'{prefix}{verb}_command' for verb in given)}, "
+                                     f"or {prefix}service, or none of them")
+    return Commands(**given)
 
 
 def run_command(command: list[str], timeout: float) -> Outcome:

@@ -68,17 +68,14 @@ options:
     description: The systemd unit of the application.
     type: str
   stop_command:
-    description: The command that stops the service, as a list of words.
-    type: list
-    elements: str
+    description: The command that stops the service, as a list of words or as a text.
+    type: raw
   start_command:
     description: The command that starts the service.
-    type: list
-    elements: str
+    type: raw
   status_command:
     description: The command that tells whether the service runs.
-    type: list
-    elements: str
+    type: raw
   command_timeout:
     description: Seconds that the status command may take.
     type: int
@@ -181,7 +178,7 @@ asked:
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _member_checks, _release, _smoke_tests
 from ansible_collections.alwayson.upgrade.plugins.module_utils._last_upgrade import read_seconds
-from ansible_collections.alwayson.upgrade.plugins.module_utils._service import Service, ServiceError, commands_for
+from ansible_collections.alwayson.upgrade.plugins.module_utils._service import CommandsError, Service, commands_for
 
 RELEASE = "release"
 COMMANDS = ("stop_command", "start_command", "status_command")
@@ -200,10 +197,8 @@ def look(params: dict) -> dict:
     running = None
     if params["preflight"]:
         problems += [] if problems else _member_checks.root_problems(root, state.current, serving, user)
-        # Where nothing was released yet, the commands may come with the first release.
-        if serving or state.current is not None:
-            running, wrong = _service_of(params, user)
-            problems += wrong
+        running, wrong = _service_of(params, user, root, is_first=not serving and state.current is None)
+        problems += wrong
     return {"root": root, "user": user, "serving": serving, "running": running, "problems": [problem._asdict() for problem in problems],
             "last_upgrade_seconds": read_seconds(root), **state.as_dict()}
 
@@ -221,14 +216,15 @@ def _may_send(test: _smoke_tests.SmokeTest) -> bool:
     return _smoke_tests.is_safe(test) or test.name == RELEASE
 
 
-def _service_of(params: dict, user: str) -> tuple:
+def _service_of(params: dict, user: str, root: str, is_first: bool) -> tuple:
+    """Whether the service runs, and what is wrong with its commands. Before the *first* release it is not asked."""
     unit = params["service"]
     try:
-        commands = commands_for(unit, *(params[name] for name in COMMANDS))
-    except ServiceError as error:
-        return None, [_member_checks.Problem(_member_checks.UNIT, str(error))]
-    wrong = _member_checks.command_problems(commands, unit, params["command_timeout"], user)
-    if wrong:
+        commands = commands_for(unit, *(params[name] for name in COMMANDS), prefix="release_")
+    except CommandsError as error:
+        return None, [_member_checks.Problem(" and ".join(error.options), str(error))]
+    wrong = _member_checks.command_problems(commands, unit, params["command_timeout"], user, comes_later=root if is_first else None)
+    if wrong or is_first:
         return None, wrong
     return _member_checks.state_of(Service(commands, params["command_timeout"]), unit, params["serving"])
 
@@ -250,7 +246,7 @@ def main() -> None:
             "validate_certs": arguments["validate_certs"],
             "max_body_bytes": arguments["max_body_bytes"],
             "service": {"type": "str"},
-            **{name: {"type": "list", "elements": "str"} for name in COMMANDS},
+            **{name: {"type": "raw"} for name in COMMANDS},
             "command_timeout": {"type": "int", "default": 10},
         },
         supports_check_mode=True,

@@ -74,20 +74,18 @@ options:
       - Without it and without commands there is no service, and O(state=current) switches the symlink only.
     type: str
   stop_command:
-    description: Command and arguments that stop the service.
-    type: list
-    elements: str
+    description:
+      - Command and arguments that stop the service, as a list of words or as a text, which is split as a shell would and run without one.
+    type: raw
   start_command:
     description:
-      - Command and arguments that start the service. It must return while the service goes on running.
-    type: list
-    elements: str
+      - Command and arguments that start the service, given likewise. It must return while the service goes on running.
+    type: raw
   status_command:
     description:
-      - Command and arguments that tell whether the service runs. Exit code 0 means that it does, 1 to 3 that it does not.
+      - Command and arguments that tell whether the service runs, given likewise. Exit code 0 means that it does, 1 to 3 that it does not.
         Anything else is a failure.
-    type: list
-    elements: str
+    type: raw
   command_timeout:
     description:
       - Seconds that each command may take, and after it the service to be down or up.
@@ -277,9 +275,9 @@ ARGUMENTS = {
     "artifact_src": {"type": "path"},
     "sha256": {"type": "str"},
     "service": {"type": "str"},
-    "stop_command": {"type": "list", "elements": "str"},
-    "start_command": {"type": "list", "elements": "str"},
-    "status_command": {"type": "list", "elements": "str"},
+    "stop_command": {"type": "raw"},
+    "start_command": {"type": "raw"},
+    "status_command": {"type": "raw"},
     "command_timeout": {"type": "int", "default": 120},
     "keep": {"type": "int", "default": 3},
     "lock_timeout": {"type": "int", "default": 60},

@@ -69,6 +69,9 @@ def failed_too_many(figures: Mapping, limits: Mapping) -> str:
     most = allowed(limits, "max_failed", max(0, asked - int(figures.get("requests_unmeasured") or 0)))
     if failed <= most:
         return ""
+    if reached_nothing(figures):
+        return (f"{count(failed)} of {plural(asked, 'request')} failed, because no connection came about: correct upgrade_probe.targets, "
+                "or see why nothing listens there")
     classes = listed([f"{number} {name}" for name, number in worst_first(figures.get("failures_by_class") or {})])
     budget = f", and upgrade_max_failed allows {count(most)}" if most else ""
     return f"{count(failed)} of {plural(asked, 'request')} failed{f': {classes}' if classes else ''}{budget}"
@@ -97,7 +100,16 @@ def why_to_stop(figures: Mapping | None, limits: Mapping, now: float) -> str:
     if silent > SILENT_SECONDS:
         return f"the prober has written no figures for {seconds(silent)}, so nobody knows what users get"
     failed = failed_too_many(figures, limits)
+    if failed and reached_nothing(figures):
+        return f"the prober reaches nothing: {failed}"
     return failed and f"users get errors: {failed}; see upgrade_max_failed"
+
+
+def reached_nothing(figures: Mapping) -> bool:
+    """Whether no request has found anybody who listens: where the prober asks is wrong, or nothing serves at all."""
+    failed, scheduled, unknown = (int(figures.get(f"requests_{name}") or 0) for name in ("failed", "scheduled", "unmeasured"))
+    pending = int(figures.get("requests_pending") or 0)
+    return failed > 0 and failed == ((figures.get("failures_by_class") or {}).get("refused") or 0) and failed + pending + unknown >= scheduled
 
 
 def worst_first(failures: Mapping[str, float]) -> list[tuple[str, float]]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from .preflight import lost_members
+from .preflight import lost_members, wrong_settings
 
 ROOT = "release_root"
 INSTALL = "install"  # the direction of a run that installs the first release
@@ -26,7 +26,7 @@ def installation(service: Mapping, observed: Mapping) -> dict:
     members = observed["members"]
     views = {name: _views(facts, observed, service) for name, facts in members.items()}
     live = {name: sorted(balancer for balancer, view in seen.items() if view["live"]) for name, seen in views.items()}
-    sentences = lost_members(members)
+    sentences = [*lost_members(members), *wrong_settings(observed)]
     running = {facts["release"]: [] for facts in members.values() if facts["release"] not in (None, release)}
     for name, facts in sorted(members.items()):
         if facts["release"] in running:

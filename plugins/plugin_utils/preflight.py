@@ -95,10 +95,10 @@ def own_tests(observed: Mapping) -> dict[str, dict[str, bool]]:
 def sentences(service: Mapping, observed: Mapping, plan: Mapping) -> list[str]:
     """What would keep a member from coming back: the hosts, what they answered, and the variable to correct."""
     wrong, is_new = _wrong_answers(service, observed, plan)
-    return [*_wrong_settings(observed), *wrong, *_wrong_fronts(observed, plan, is_new)]
+    return [*wrong_settings(observed), *wrong, *_wrong_fronts(observed, plan, is_new), *_silent_targets(observed, plan)]
 
 
-def _wrong_settings(observed: Mapping) -> list[str]:
+def wrong_settings(observed: Mapping) -> list[str]:
     """Folders, commands and tests that cannot be used, the hosts together that have the same."""
     grouped: dict[tuple[str, str], list[str]] = {}
     for host, facts in sorted(observed["members"].items()):
@@ -139,6 +139,13 @@ def _wrong_fronts(observed: Mapping, plan: Mapping, about: set[str]) -> list[str
                 "The controller asks each member for its release there in the end: let it reach that address")
         found.append(f"{test['name']}, {_answer(test)}. {cure}")
     return found
+
+
+def _silent_targets(observed: Mapping, plan: Mapping) -> list[str]:
+    """Targets of the prober at which nothing answers. What was begun goes on without them, and so does the way back."""
+    silent = [] if plan["interrupted"] or plan["direction"] == "rollback" else [test for test in observed.get("targets", ()) if _is_silent(test)]
+    return [f"the prober would get no answer: {'; '.join(_answer(test) for test in silent)}. Correct upgrade_probe.targets: where users come in, "
+            "as the controller reaches it"] if silent else []
 
 
 def _counts(test: Mapping, plan: Mapping) -> bool:

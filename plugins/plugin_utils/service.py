@@ -16,6 +16,7 @@ from .host_names import name_problems
 from .installation import INSTALL
 from .limits import POLICIES
 from .patches import ALL, IF_NEEDED, NONE, PATCH, PATCHES, REBOOTS
+from .probing import probe_problems
 from .steps import IN_PLACE
 
 METHODS = ("half_pool", "rolling", "canary", colours.METHOD, IN_PLACE)
@@ -133,7 +134,9 @@ def describe(variables: Mapping, names: Sequence[str], groups: Mapping[str, Sequ
     service["has_artifact"] = "upgrade_artifact" in names
     service["has_migration_command"] = "upgrade_migration_command" in names
     service["migration_keeps_previous"] = str(service["migration_keeps_previous"]).lower() in ("true", "yes", "on", "1")
-    problems = [*_misspelt(names), *_release_problems(service), *_choice_problems(service, names), *_migration_problems(service, names, groups),
+    wrong_probe = probe_problems(service["probe"])
+    service["probe"] = service["probe"] if service["probe"] and not wrong_probe else {}
+    problems = [*_misspelt(names), *wrong_probe, *_release_problems(service), *_choice_problems(service, names), *_migration_problems(service, names, groups),
                 *running_release.complete(service, names)]
     service["hosts"] = {}
     if service["method"] == colours.METHOD:

@@ -71,6 +71,15 @@ def test_a_command_that_cannot_be_run_is_found(tmp_path, command, why):
     assert problem.variable == "release_start_command" and why in problem.what
 
 
+def test_before_the_first_release_only_commands_of_the_release_may_be_missing(tmp_path):
+    own, other = f"{tmp_path}/shop/current/bin/ctl start", "/nonexistent/shopctl start"
+    later = str(tmp_path / "shop")
+    assert checks.command_problems(commands_for(None, "true", own, "true"), None, 5, "deploy", comes_later=later) == []
+    [problem] = checks.command_problems(commands_for(None, "true", other, "true"), None, 5, "deploy", comes_later=later)
+    assert problem.variable == "release_start_command" and "there is no /nonexistent/shopctl" in problem.what
+    assert len(checks.command_problems(commands_for(None, "true", own, "true"), None, 5, "deploy")) == 1
+
+
 def test_without_commands_there_is_nothing_to_look_at():
     none = commands_for(None, None, None, None)
     assert checks.command_problems(none, None, 5, "deploy") == []

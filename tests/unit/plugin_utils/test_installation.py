@@ -55,6 +55,13 @@ def test_what_is_no_first_installation_is_refused_and_nothing_is_begun(fleet, wo
     assert found["hosts"] == []
 
 
+def test_commands_that_cannot_be_run_are_refused_before_anything_is_staged():
+    fleet = observed()
+    fleet["members"]["app1"]["preflight"] = {"problems": [{"variable": "release_start_command", "what": "/x start cannot be run by deploy: there is no /x"}]}
+    found = installation(described(), fleet)
+    assert found["refusals"] == ["app1: /x start cannot be run by deploy: there is no /x. Correct release_start_command"] and found["hosts"] == []
+
+
 def test_a_lost_host_is_named():
     fleet = observed()
     fleet["members"]["app1"]["lost"] = "no route to host"

@@ -160,3 +160,13 @@ def test_options_that_would_skip_a_part_of_a_run():
     assert all("Leave it out" in sentence for sentence in sentences)
     assert cut_off(None, [], NAMES) == [] and cut_off("app", NAMES, NAMES) == []
     assert "leaves out app2, app3, app4, app5, app6, which" in cut_off("app1", ["app1"], NAMES)[0]
+
+
+def test_a_target_of_the_prober_at_which_nothing_answers_is_refused():
+    tests = [a_test(name="http://a", url="http://a/", status=None, why="connection refused"), a_test(name="http://b", passed=True, status=503)]
+    observed = {**fleet(), "targets": tests}
+    [sentence] = told(observed)
+    assert sentence.startswith("the prober would get no answer: GET http://a/: connection refused. Correct upgrade_probe.targets")
+    assert told({**fleet(), "targets": tests[1:]}) == []
+    for lenient in ({"direction": "rollback"}, {"interrupted": {"id": "1"}}):
+        assert preflight.sentences(service(), observed, {**plan_of(observed), **lenient}) == []
