@@ -16,7 +16,7 @@ from .limits import Limits, RunPolicy, ScheduleError
 from .migrations import AFTER_THE_ROLL, BEFORE_THE_ROLL, PHASES, choose_migrations, in_order
 from .migration_tool import planned_tool
 from .patches import PATCH, needs_patching, planned_patches, updates_held
-from .preflight import own_tests
+from .preflight import fails_already, own_tests
 from .probing import announcement
 from .refusals import notes, refusals, without_the_release
 from .schedule import Schedule
@@ -52,6 +52,7 @@ def make_plan(service: Mapping, observed: Mapping, pinned: Mapping[str, int] | N
         "direction": service["direction"],
         "release_to": release_to,
         "release_from": release_from,
+        "release_is_unknown": not any(facts.get("release") for facts in members.values()),
         "return_to": {name: _release_to_return_to(members[name], release_from, release_to, service) for name in sorted(members)},
         "pool_size": len(members),
         "live": live,
@@ -87,7 +88,7 @@ def make_plan(service: Mapping, observed: Mapping, pinned: Mapping[str, int] | N
     plan["migration_tool"] = planned_tool(service, observed, plan)
     plan["updates_held"] = updates_held(members, service, plan["nothing_to_do"])
     plan["refusals"] += refusals(service, observed, plan)
-    plan["notes"] = notes(service, observed)
+    plan["notes"] = [*notes(service, observed), *fails_already(observed, plan)]
     return plan
 
 

@@ -92,6 +92,23 @@ def own_tests(observed: Mapping) -> dict[str, dict[str, bool]]:
     return found
 
 
+def fails_already(observed: Mapping, plan: Mapping) -> list[str]:
+    """A note for each of the user's own tests that the release that runs does not pass either, and need not: it decides about the new one only."""
+    if plan["direction"] != "upgrade":
+        return []
+    found: dict[tuple[str, str], Mapping] = {}
+    for _host, facts in sorted(_everybody(observed).items()):
+        release = facts.get("release")
+        if not _is_serving(facts) or release in (None, plan["release_to"]):
+            continue
+        for test in facts["preflight"].get("asked", ()):
+            if test["about"] == OWN and test["passed"] is False and test["holds_for"] != BOTH and not _is_silent(test):
+                found.setdefault((test["name"], release), test)
+    only = f"It decides about {plan['release_to']} only"
+    return [f"smoke test {name!r} fails on {release} too: {_answer(test)}. {only}; where {release} is to pass it, correct it"
+            for (name, release), test in found.items()]
+
+
 def sentences(service: Mapping, observed: Mapping, plan: Mapping) -> list[str]:
     """What would keep a member from coming back: the hosts, what they answered, and the variable to correct."""
     wrong, is_new = _wrong_answers(service, observed, plan)

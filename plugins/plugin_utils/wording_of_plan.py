@@ -20,6 +20,7 @@ from .wording import listed
 
 BAR = "█"
 GONE = "░"
+FIRST_HALF = {"rollback": "half that has gone back", patches.PATCH: "patched half"}
 MIGRATIONS = {
     EXPAND: "what the new release needs and the one before goes on working with",
     BACKFILL: "rows are filled in, in batches, while the release before goes on writing",
@@ -71,7 +72,8 @@ def _headline(plan: Mapping) -> str:
         return (f"{plan['service']}: {plan['release_to']} stays, {len(plan['patches'])} of {plan['pool_size']} members are patched by {plan['method']}, "
                 f"{len(plan['live'])} live now")
     verb = "back from" if plan["direction"] == "rollback" else "from"
-    return (f"{plan['service']}: {verb} {plan['release_from']} to {plan['release_to']} by {plan['method']}, "
+    release_from = "a release that is unknown" if plan["release_is_unknown"] else plan["release_from"]
+    return (f"{plan['service']}: {verb} {release_from} to {plan['release_to']} by {plan['method']}, "
             f"{len(plan['pending'])} of {plan['pool_size']} members, {len(plan['live'])} live now")
 
 
@@ -103,7 +105,8 @@ def _wave_lines(plan: Mapping) -> list[str]:
     last_step = None
     for number, wave in enumerate(plan["waves"], start=1):
         if plan["method"] == "half_pool" and last_step == 0 and wave["step"] == 1:
-            lines.append("     the flip: the upgraded half takes the traffic, the other half leaves it, in one step on each load balancer")
+            first = FIRST_HALF.get(plan["direction"], "upgraded half")
+            lines.append(f"     the flip: the {first} takes the traffic, the other half leaves it, in one step on each load balancer")
         last_step = wave["step"]
         capacity = BAR * wave["live"] + GONE * (plan["pool_size"] - wave["live"])
         lines.append(f"  {number:>2} {capacity} {wave['live']} live  {', '.join(wave['members']) or wave['reason']}")

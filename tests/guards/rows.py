@@ -48,6 +48,8 @@ ROWS = (
         ("plugins/plugin_utils/refusals.py", "        *preflight.sentences(service, observed, plan),\n", ""),)),
     Guard("preflight, tests", "a test that the old release never passed keeps it out", ("tests/integration/upgrade/test_preflight.py",), (
         ("plugins/plugin_utils/observation.py", "        own = that_hold(own, plan[\"own_tests\"].get(release, {}))\n", "        pass\n"),)),
+    Guard("preflight, prober", "a prober that reaches nothing begins", ("tests/unit/plugin_utils/test_preflight.py",), (
+        ("plugins/plugin_utils/preflight.py", ", *_silent_targets(observed, plan)]", "]"),)),
     Guard("whole run", "a run of which a part is skipped begins", ("tests/integration/upgrade/test_preflight.py",), (
         ("playbooks/phases/observe.yml", "'localhost' | alwayson.upgrade.whole_run(groups)", "'localhost'"),)),
 )

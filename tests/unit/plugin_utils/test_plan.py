@@ -318,3 +318,16 @@ def test_what_the_login_role_lacks_is_refused_with_the_sql_that_grants_it():
     assert "the login role upgrade of db1 lacks CREATEDB (for the backups and their proof), SELECT on orders in shop (for" in refused[0]
     assert 'ALTER ROLE "upgrade" CREATEDB; GRANT pg_read_all_data TO "upgrade"; See docs/database_role.md' in refused[0]
     assert make_plan(service(), {**fleet(), "missing_privileges": {"db1": []}})["refusals"] == []
+
+
+def test_a_release_that_no_member_told_is_called_unknown():
+    text = plan_text(make_plan(service(), fleet(release=None)))[0]
+    assert "from a release that is unknown to 2.0.0" in text
+    assert "from 1.0.0 to 2.0.0" in plan_text(make_plan(service(), fleet()))[0]
+
+
+@pytest.mark.parametrize(("direction", "half"), [("upgrade", "the upgraded half takes"), ("rollback", "the half that has gone back takes"),
+                                                 ("patch", "the patched half takes")])
+def test_the_flip_is_told_in_the_words_of_its_direction(direction, half):
+    plan = {**make_plan(service(), fleet()), "direction": direction}
+    assert len([line for line in plan_text(plan) if f"the flip: {half} the traffic" in line]) == 1

@@ -170,3 +170,14 @@ def test_a_target_of_the_prober_at_which_nothing_answers_is_refused():
     assert told({**fleet(), "targets": tests[1:]}) == []
     for lenient in ({"direction": "rollback"}, {"interrupted": {"id": "1"}}):
         assert preflight.sentences(service(), observed, {**plan_of(observed), **lenient}) == []
+
+
+def test_a_test_that_the_release_which_runs_fails_is_a_note():
+    new = a_test("own", name="feature", url="http://h/feature", holds_for="new")
+    observed = fleet(**{name: seen(new) for name in NAMES})
+    plan = plan_of(observed)
+    assert plan["refusals"] == [] and plan["notes"] == [
+        "smoke test 'feature' fails on 1.0.0 too: GET http://h/feature: answered 404 instead of 200. It decides about 2.0.0 only; where 1.0.0 is to pass it, "
+        "correct it"]
+    assert plan_of(fleet(**{name: seen({**new, "passed": True}) for name in NAMES}))["notes"] == []
+    assert preflight.fails_already(observed, {**plan, "direction": "rollback"}) == []
