@@ -46,7 +46,7 @@ def test_an_edited_plan_is_refused():
 
 
 def test_a_secret_of_the_description_stays_out_of_the_file():
-    assert "hunter2" not in json.dumps(sealed(probe={"headers": {"Authorization": "hunter2"}}))
+    assert "hunter2" not in json.dumps(sealed(probe={"targets": ["http://shop"], "headers": {"Authorization": "hunter2"}}))
 
 
 @pytest.mark.parametrize(("now", "words"), [
