@@ -12,6 +12,7 @@ POOLERS, POOLER_SURVEY = "tests/unit/module_utils/test_pgbouncer.py", "tests/uni
 DATABASE = "tests/integration/database"
 CHOICE = "tests/unit/module_utils/test_migration_choice.py"
 CORE, PLAN = "plugins/module_utils", "plugins/plugin_utils"
+BACKUPS, UNIT = "tests/integration/database/test_backup_proof.py", "tests/unit/module_utils"
 TOOL, TOOL_IN_PLAN = "tests/unit/module_utils/test_migration_tool.py", "tests/unit/plugin_utils/test_migration_tool.py"
 
 DATABASES = (
@@ -93,4 +94,24 @@ DATABASES = (
         (f"{CORE}/_database_survey.py", "    if not has_own_name:\n", "    if False:\n"),)),
     Guard("failover, streaming", "a primary that refuses connections is dead, whoever streams from it", (SWITCHOVER,), (
         (f"{CORE}/_database_failover.py", "            if self.new.is_fed():\n", "            if False:\n"),)),
+    Guard("proof, schedulers", "the libraries of the original's start are loaded by the copy", (f"{UNIT}/test_postgresql_scratch_server.py",), (
+        (f"{CORE}/_postgresql_scratch_server.py", " if os.path.splitext(os.path.basename(name))[0] in LIBRARIES)", ")"),)),
+    Guard("proof, subscriptions", "the copy applies the original's subscriptions", (f"{UNIT}/test_postgresql_scratch_server.py",), (
+        (f"{CORE}/_postgresql_scratch_server.py", '"max_logical_replication_workers": "0", ', ""),)),
+    Guard("proof, event triggers", "event triggers of the copy run", (f"{UNIT}/test_database_backup.py",), (
+        (f"{CORE}/_database_backup_logical.py", "(?:(?:COMMENT - )?EVENT TRIGGER |", "(?:"),)),
+    Guard("proof, history", "the history of a table is not compared", (f"{UNIT}/test_mariadb_content.py",), (
+        (f"{CORE}/_mariadb_content.py", '        history = " FOR SYSTEM_TIME ALL"\n', '        history = ""\n'),)),
+    Guard("proof, rounded numbers", "a FLOAT is compared by its six digits", (f"{UNIT}/test_mariadb_content.py",), (
+        (f"{CORE}/_mariadb_content.py", 'if kind == "float" else column', "if False else column"),)),
+    Guard("proof, patience", "a session of a proof ends by the server's own limits", (f"{UNIT}/test_postgresql_environment.py",), (
+        (f"{CORE}/_postgresql.py", '            connection.run(f"SET {name} = {literal(value)}")\n', "            pass\n"),)),
+    Guard("proof, environment", "a driver takes another server from the environment", (f"{UNIT}/test_postgresql_environment.py",), (
+        (f"{CORE}/_postgresql.py", "        with surroundings.own_environment():\n", "        if True:\n"),)),
+    Guard("proof, partitions by hash", "rows in other partitions are other rows", (BACKUPS,), (
+        (f"{CORE}/_database_content.py", "p.partstrat = 'h'", "p.partstrat = '-'"),)),
+    Guard("messages, rows", "what a program says is shown with the rows in it", (f"{UNIT}/test_database_messages.py",), (
+        (f"{CORE}/_programs.py", 'of_program(said.read().decode("utf-8", "replace"))', 'said.read().decode("utf-8", "replace")'),)),
+    Guard("restore, properties", "a property of a database is left out without a word", (f"{UNIT}/test_database_restore.py",), (
+        (f"{CORE}/_database_restore_properties.py", "        elif not OF_THE_SESSION.match(statement):\n", "        elif False:\n"),)),
 )

@@ -3,6 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Whether every injured backup is refused and no unharmed one is: seeded injuries of backups of PostgreSQL, logical and physical, MariaDB and SQLite.
 
+Injured is also what a dump program rounds, drops or rewrites. A proof that starts what is in its copy counts as an injury of the original.
+
     build/venv/bin/python tests/bench/database/injuries.py --times 18 --unharmed 10 --seed 1
 
 Each kind of injury is done `--times` times at another place, a backup is proven `--unharmed` times as it is, and as often one is taken under load and proven.
@@ -25,6 +27,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from kind_scenes import KindScene, mariadb_scene, sqlite_scene  # noqa: E402
+from losses import in_the_dump, subscription_of_the_copy  # noqa: E402
 from scene import Scene, load, scene  # noqa: E402
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup_store import digests  # noqa: E402
@@ -132,6 +135,29 @@ def of_dumps(injuries: Injuries, times: int) -> None:
         injuries.under_its_name("table emptied", emptied(injuries), ".json")
 
 
+def of_losses(injuries: Injuries) -> None:
+    """What a dump program loses: the backup must not be proven, whatever its checksums say."""
+    for kind, program, changed in in_the_dump(injuries.place, injuries.method):
+        run = injuries.place.backups(injuries.method)
+        run.method.programs = program
+        result = run.back_up_all([injuries.tenant], 0, 1)[injuries.tenant]
+        injuries.trials[kind] += 1
+        if result["proven"] or changed not in result["why"]:
+            injuries.missed.append(f"{injuries.method}, {kind}: {result['why']}")
+        else:
+            injuries.refused[kind] += 1
+
+
+def of_acts(injuries: Injuries) -> None:
+    """What the copy would do to others: here the slot of the original's subscription."""
+    injuries.trials["subscription runs"] += 1
+    problem = subscription_of_the_copy(injuries.place, injuries.take, injuries.proven)
+    if problem:
+        injuries.missed.append(f"{injuries.method}, subscription runs: {problem}")
+    else:
+        injuries.refused["subscription runs"] += 1
+
+
 def of_copies(injuries: Injuries, times: int) -> None:
     """The injuries of copies of a whole server."""
     base = injuries.path
@@ -182,6 +208,10 @@ def unharmed(injuries: Injuries, times: int) -> tuple[int, int]:
 def judge(injuries: Injuries, injure: Callable[[Injuries, int], None], options: argparse.Namespace) -> tuple[Injuries, bool]:
     """Do all of a method's injuries and print what became of them; whether all is as it should be."""
     injure(injuries, options.times)
+    if injuries.method == "physical":
+        of_acts(injuries)
+    elif injuries.method != "sqlite":
+        of_losses(injuries)
     print(f"{injuries.method}: injured, refused of")
     for kind, count in injuries.trials.items():
         print(f"  {kind:24} {injuries.refused[kind]:4} {count:4}")
@@ -200,7 +230,7 @@ def main() -> int:
     parser.add_argument("--rows", type=int, default=5000)
     options = parser.parse_args()
     began, judged = time.monotonic(), []
-    with scene(options.rows) as place:
+    with scene(options.rows, wal_level="logical") as place:
         judged += [judge(Injuries(place, "logical", options.seed), of_dumps, options), judge(Injuries(place, "physical", options.seed), of_copies, options)]
     for kind, kind_scene in (("mariadb", mariadb_scene), ("sqlite", sqlite_scene)):
         with kind_scene(options.rows) as place:

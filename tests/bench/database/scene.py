@@ -94,10 +94,11 @@ class Scene:
 
 
 @contextlib.contextmanager
-def scene(rows: int, binaries: Path | None = None) -> Iterator[Scene]:
+def scene(rows: int, binaries: Path | None = None, **more: str) -> Iterator[Scene]:
     """A scene whose tenants have so many orders each; all is gone afterwards.
 
     :param binaries: the folder of the server's programs; the tests' own without it.
+    :param more: settings of the server.
     """
     folder = Path(tempfile.mkdtemp(prefix="alwayson-bench-"))
     folder.chmod(0o711)
@@ -111,7 +112,8 @@ def scene(rows: int, binaries: Path | None = None) -> Iterator[Scene]:
         options = ["--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync", "--data-checksums"]
         subprocess.run([*as_user, str(binaries / "initdb"), "-D", str(home / "data"), *options], check=True, capture_output=True, cwd=home)
         login = Login(host=str(home), port=Ports().endpoint("127.0.0.1").port)
-        settings = {"port": login.port, "listen_addresses": "", "unix_socket_directories": home, "fsync": "off", "dynamic_shared_memory_type": "mmap"}
+        settings = {"port": login.port, "listen_addresses": "", "unix_socket_directories": home, "fsync": "off", "dynamic_shared_memory_type": "mmap",
+                    **more}
         command = [*as_user, str(binaries / "postgres"), "-D", str(home / "data"), *(f"--{name}={value}" for name, value in settings.items())]
         with open(folder / "log", "wb") as log:
             process = subprocess.Popen(command, stdout=log, stderr=log, cwd=home, start_new_session=True)

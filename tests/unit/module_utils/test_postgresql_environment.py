@@ -70,3 +70,11 @@ def test_a_session_is_opened_in_that_environment(foreign, monkeypatch):
         postgresql.connect(postgresql.Login())
     assert seen == [set()]
     assert "PGSERVICE" not in postgresql.Login().environment()
+
+
+def test_a_patient_session_has_no_limit_that_the_server_set(monkeypatch):
+    ran = []
+    session = type("Session", (), {"server_version": 150004, "run": lambda _self, statement: ran.append(statement)})()
+    monkeypatch.setattr(postgresql, "connect", lambda *_arguments: session)
+    assert postgresql.connect_patiently(postgresql.Login()) is session
+    assert ran == ["SET statement_timeout = '0'", "SET idle_in_transaction_session_timeout = '0'", "SET idle_session_timeout = '0'", "SET lock_timeout = '30s'"]
