@@ -74,7 +74,7 @@ class Logical(OneFileEach):
         with connect_patiently(self.login, record.subject) as original:
             require_room(original, self.login)
             with scratch_database(lambda name: connect_patiently(self.login, name), original) as copy:
-                self.restore(copy, path)
+                once = self.restore(copy, path)
                 content.settle_session(copy)
                 found = content.differences(record.contents[record.subject], content.read(copy))
                 if found:
@@ -82,16 +82,16 @@ class Logical(OneFileEach):
                 # A session of its own: this one no longer has the search path that a user's query expects.
                 with connect_patiently(self.login, copy.database) as session:
                     checks.require_true(session, self.check_queries)
-        return self.equal
+        return f"{self.equal}; {', '.join(once)}, which one database of a server can have, was not restored" if once else self.equal
 
     def dump(self, database: str, snapshot: str, path: str) -> None:
         """Dump what `snapshot` sees of a database into the file at `path`."""
         options = ["--format=custom", f"--compress={COMPRESSION}", f"--snapshot={snapshot}", f"--lock-wait-timeout={LOCK_WAIT_MS}", "--no-password"]
         command = [self.programs.pg_dump, *options, f"--file={path}", f"--dbname={self.login.conninfo(database)}"]
-        self.runner.run(command, self.login.environment())
+        self.runner.run(command, self.login.environment(patience(self.server["version_number"])))
 
-    def restore(self, copy: Connection, path: str) -> None:
-        """Restore the dump at `path` into the empty database of a session."""
+    def restore(self, copy: Connection, path: str) -> list[str]:
+        """Restore the dump at `path` into the empty database of a session; the extensions that it cannot have beside the original."""
         # A copy that is dropped a moment later waits for no disk and no standby.
         environment = self.login.environment({**patience(copy.server_version), "synchronous_commit": "off"})
         try:
@@ -101,6 +101,7 @@ class Logical(OneFileEach):
                 self.runner.run([self.programs.pg_restore, *options, f"--dbname={self.login.conninfo(copy.database)}", path], environment)
         except ProgramError as error:
             raise ProgramError(f"{error}{self._remark_on_versions()}") from error
+        return [name for name in EXISTING_ONCE if any(re.match(f"{ENTRY}EXTENSION - {name} ", entry) for entry in entries)]
 
     def _remark_on_versions(self) -> str:
         """Newer programs can back up an older server, but what they write may need the newer server."""

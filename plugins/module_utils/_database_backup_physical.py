@@ -72,7 +72,7 @@ class Physical:
             with self.room.claimed(server.value("SELECT sum(pg_database_size(oid))::bigint FROM pg_database"), "a copy of the server"):
                 self._copy(path)
             with LogKept(server) as kept:
-                self.runner.run(["sync", "--file-system", path], dict(os.environ))
+                self.runner.run(["sync", "-f", path], dict(os.environ))
                 contents, targets = self._cover(server, databases, path, kept)
         details = {"targets": targets, "shared_preload_libraries": preload}
         return Record(subject, taken, contents, sha256(os.path.join(path, MANIFEST)), folder_size(path), round(max(0.0, self.clock() - taken), 3), details)

@@ -29,7 +29,7 @@ NEAR = re.compile(r"(?s) near '.*' at line")
 MARIADB_OF_DATA = frozenset({1062, 1292, 1300, 1366, 1367, 1411, 1525, 1557, 1690, 1761})
 # In what a program wrote to its standard error: from here on it is a row, or a statement that may hold one; and here it speaks itself again.
 SPEAKS = re.compile(r"[\w./-]+: (?:error|warning|fatal|hint|info|notice): |(?:ERROR|FATAL|PANIC|HINT|WARNING|NOTICE):  |ERROR \d+ \(|"
-                    r"(?:pg_|mariadb|mysql)[\w-]*: (?!detail)")
+                    r"(?:pg_|mariadb|mysql)[\w-]*: (?!detail)|pg_\w+: detail: Error message from server: ")
 SHOWS = re.compile(r"(?:[\w./-]+: )?(?:detail: *)?(?:DETAIL|CONTEXT|STATEMENT|QUERY|LINE \d+|Command was)\b|-{6,}$|(?:[\w./-]+: )detail:")
 
 

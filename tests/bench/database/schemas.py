@@ -32,12 +32,13 @@ import schema_others as others  # noqa: E402
 import schema_postgresql as postgresql  # noqa: E402
 from kind_scenes import KindScene, mariadb_scene, sqlite_scene  # noqa: E402
 from scene import Scene, scene  # noqa: E402
+from schema_makers import POSTGRESQL_TYPES  # noqa: E402
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _mariadb as mariadb  # noqa: E402
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_restore import Wanted  # noqa: E402
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_restore_logical import LogicalRestore  # noqa: E402
 from ansible_collections.alwayson.upgrade.plugins.module_utils._mariadb_backup import HISTORY  # noqa: E402
-from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import connect, identifier  # noqa: E402
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import PostgresqlError, connect, identifier, literal  # noqa: E402
 
 ENGINES = ("postgresql", "mariadb", "sqlite")
 # What a dump says of itself, and of a schema's owner twice.
@@ -69,10 +70,17 @@ class PostgresqlTrial:
         with connect(place.login) as session:
             self.available = frozenset(name for (name,) in session.rows("SELECT name FROM pg_available_extensions"))
             self.version = session.server_version
+            self.without = frozenset(kind for kind, values in POSTGRESQL_TYPES if not all(can(session, f"SELECT ({value})::{kind}") for value in values))
+        if self.without:
+            print(f"the server has no {', '.join(sorted(self.without))}")
 
-    def make(self, seed: int) -> tuple[str, int]:
-        maker = postgresql.Maker(seed, self.available, self.version)
-        name = f"Seed {seed} \"x'"
+    @staticmethod
+    def name(seed: int) -> str:
+        return f"Seed {seed} \"x'"
+
+    def make(self, seed: int) -> int:
+        maker = postgresql.Maker(seed, self.available, self.version, self.without)
+        name = self.name(seed)
         self.place.run(f"CREATE DATABASE {identifier(name)} TEMPLATE template0 {maker.database}")
         statements = maker.statements()
         with connect(self.place.login, name) as session:
@@ -86,23 +94,28 @@ class PostgresqlTrial:
         for number, setting in enumerate(settings):
             whom = f"ROLE postgres IN DATABASE {identifier(name)}" if number % 2 else f"DATABASE {identifier(name)}"
             self.place.run(f"ALTER {whom} SET {setting}")
-        return name, len(statements)
+        return len(statements)
 
     def dumped(self, name: str) -> Counter:
-        command = [str(self.place.binaries / "pg_dump"), "--create", f"--dbname={self.place.login.conninfo(name)}"]
+        command = [str(self.place.binaries / "pg_dump"), "--create", "--no-subscriptions", f"--dbname={self.place.login.conninfo(name)}"]
         said = written(command, {**os.environ, "LC_ALL": "C"})
         return Counter(line for line in said.splitlines() if not OF_THE_DUMP.match(line))
 
     def restore(self, name: str, path: str) -> str:
-        with connect(self.place.login) as session:
-            session.run(f"ALTER DATABASE {identifier(name)} IS_TEMPLATE false")
-            session.run(f"DROP DATABASE {identifier(name)} WITH (FORCE)")
+        self.drop(name)
         run_ = self.place.backups("logical")
         row = LogicalRestore(run_.store, Wanted(), self.place.login, bin_dir=str(self.place.binaries)).bring_back([name])["databases"][name]
         return "" if row["restored"] else row["why"]
 
     def drop(self, name: str) -> None:
-        self.place.run(f"DROP DATABASE IF EXISTS {identifier(name)} WITH (FORCE)")
+        if not self.place.value(f"SELECT count(*) FROM pg_database WHERE datname = {literal(name)}"):
+            return
+        with connect(self.place.login, name) as session:
+            session.run("SET default_transaction_read_only = off; SET statement_timeout = 0")
+            for (subscription,) in session.rows("SELECT subname FROM pg_subscription WHERE subdbid = "
+                                                "(SELECT oid FROM pg_database WHERE datname = current_database())"):
+                session.run(f"DROP SUBSCRIPTION {identifier(subscription)}")
+        self.place.run(f"DROP DATABASE {identifier(name)} WITH (FORCE)")
 
     method = "logical"
 
@@ -118,9 +131,12 @@ class MariadbTrial:
         self.login = mariadb.Login("127.0.0.1", endpoint.port, user="root")
         self.programs = place.kind.server.programs.bin
 
-    def make(self, seed: int) -> tuple[str, int]:
-        maker = others.Maker("mariadb", seed)
-        name = f"Seed {seed} `x'%s"
+    @staticmethod
+    def name(seed: int) -> str:
+        return f"Seed {seed} `x'%s"
+
+    def make(self, seed: int) -> int:
+        maker, name = others.Maker("mariadb", seed), self.name(seed)
         with mariadb.connect(self.login) as session:
             session.run(f"CREATE DATABASE {mariadb.identifier(name)} CHARACTER SET {maker.characters}")
         with mariadb.connect(self.login, name) as session:
@@ -128,7 +144,7 @@ class MariadbTrial:
             statements = maker.statements()
             for statement in statements:
                 run(session, statement)
-        return name, len(statements)
+        return len(statements)
 
     def dumped(self, name: str) -> Counter:
         options = ["--skip-dump-date", "--hex-blob", "--skip-extended-insert", "--routines", "--triggers", "--events", "--single-transaction", HISTORY]
@@ -156,14 +172,16 @@ class SqliteTrial:
     def __init__(self, place: KindScene) -> None:
         self.place = place
 
-    def make(self, seed: int) -> tuple[str, int]:
+    def name(self, seed: int) -> str:
+        return str(self.place.folder / f"seed {seed}?%.db")
+
+    def make(self, seed: int) -> int:
         maker = others.Maker("sqlite", seed)
-        path = str(self.place.folder / f"seed {seed}?%.db")
-        with contextlib.closing(self._open(path)) as session:
+        with contextlib.closing(self._open(self.name(seed))) as session:
             statements = maker.statements()
             for statement in statements:
                 session.execute(statement)
-        return path, len(statements)
+        return len(statements)
 
     def dumped(self, path: str) -> Counter:
         with contextlib.closing(self._open(path)) as session:
@@ -200,6 +218,15 @@ def written(command: list[str], environment: dict[str, str]) -> str:
     return done.stdout
 
 
+def can(session, statement: str) -> bool:
+    """Whether the server knows what a statement needs."""
+    try:
+        session.run(statement)
+    except PostgresqlError:
+        return False
+    return True
+
+
 def run(session, statement: str) -> None:
     """Run a statement; what failed is told with it."""
     try:
@@ -225,9 +252,9 @@ def trial(engine: str, binaries: Path | None) -> Iterator[PostgresqlTrial | Mari
 def judge(trial_: PostgresqlTrial | MariadbTrial | SqliteTrial, seeds: list[int], found: Found) -> None:
     """Try each seed; what is not as it should be is added to `found`."""
     for seed in seeds:
-        name = None
+        name = trial_.name(seed)
         try:
-            name, count = trial_.make(seed)
+            count = trial_.make(seed)
             found.seeds, found.statements = found.seeds + 1, found.statements + count
             before = trial_.dumped(name)
             result = trial_.place.backups(trial_.method).back_up_all([name], 1, 1)[name]
@@ -241,8 +268,7 @@ def judge(trial_: PostgresqlTrial | MariadbTrial | SqliteTrial, seeds: list[int]
         except SystemExit as error:
             found.skipped.append(f"seed {seed}: {error}")
         finally:
-            if name:
-                trial_.drop(name)
+            trial_.drop(name)
 
 
 def main() -> int:

@@ -22,6 +22,11 @@ PROGRAMS = {
                   "ERROR 1062 (23000) at line 40: Duplicate entry (hidden) for key 'PRIMARY'"),
     "syntax": (f"ERROR 1064 (42000) at line 3: You have an error in your SQL syntax; check the manual for the right syntax to use near '{SECRET}' at line 1",
                "ERROR 1064 (42000) at line 3: You have an error in your SQL syntax; check the manual for the right syntax to use near (hidden) at line 1"),
+    "cause": ('pg_dump: error: Dumping the contents of table "t" failed: PQgetResult() failed.\n'
+              "pg_dump: detail: Error message from server: ERROR:  missing chunk number 0 for toast value 16390\n"
+              f"pg_dump: detail: Command was: COPY t TO stdout WHERE mail = '{SECRET}'\n",
+              'pg_dump: error: Dumping the contents of table "t" failed: PQgetResult() failed.; '
+              "pg_dump: detail: Error message from server: ERROR: missing chunk number 0 for toast value 16390"),
     "plain": ("pg_basebackup: error: could not connect\n", "pg_basebackup: error: could not connect"),
 }
 
