@@ -34,8 +34,8 @@ def settings(tmp_path):
 
 def test_nothing_that_acts_on_its_own_is_started(settings):
     found = settings("pg_cron, pg_stat_statements, '$libdir/citus'")
-    quiet = {"shared_preload_libraries": "", "session_preload_libraries": "", "max_logical_replication_workers": "0", "archive_mode": "off", "autovacuum": "off",
-             "listen_addresses": "", "primary_conninfo": ""}
+    quiet = {"shared_preload_libraries": "", "session_preload_libraries": "", "max_logical_replication_workers": "0", "archive_mode": "off",
+             "autovacuum": "off", "listen_addresses": "", "primary_conninfo": ""}
     assert {name: found[name] for name in quiet} == quiet
     # A standby must have at least as much of these as its primary.
     assert (found["max_connections"], found["max_worker_processes"]) == ("100", "17")
