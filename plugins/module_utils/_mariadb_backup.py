@@ -39,6 +39,8 @@ COMPRESSION = 1
 # Binary values are not written as hexadecimal numbers: those are twice as long, and longer than what the server takes in one statement.
 COMMON = ("--single-transaction", "--skip-dump-date", "--default-character-set=utf8mb4", "--max-allowed-packet=1G")
 OPTIONS = (*COMMON, "--routines", "--triggers")
+# Without the last one the client takes comments out of routines.
+RESTORE_OPTIONS = ("--default-character-set=utf8mb4", "--binary-mode", "--max-allowed-packet=1G", "--comments")
 EVENTS = (*COMMON, "--events", "--no-create-info", "--no-data", "--skip-triggers")
 HISTORY = "--dump-history"
 # Since this version of the server what is history can be written, and so be restored.
@@ -157,7 +159,7 @@ class MariadbDump(OneFileEach):
 
     def _restore(self, database: str, path: str, events: bytes) -> None:
         """Restore all of the dump but the events, which the server would run in the copy."""
-        command = [self.programs["mariadb"], *self.login.options(), "--default-character-set=utf8mb4", "--binary-mode", "--max-allowed-packet=1G", database]
+        command = [self.programs["mariadb"], *self.login.options(), *RESTORE_OPTIONS, database]
         try:
             with gzip.open(path, "rb") as dump:
                 self.runner.run(command, self.login.environment(), source=_lines_before(dump, events))

@@ -48,7 +48,7 @@ STRUCTURE = (
     "SELECT concat_ws(' ', 'parameter of', specific_name, ordinal_position, parameter_mode, parameter_name, dtd_identifier)"
     " FROM information_schema.parameters WHERE specific_schema = %s",
     # What a view is made of names its database.
-    "SELECT concat_ws(' ', 'view', table_name, md5(replace(view_definition, concat('`', table_schema, '`.'), '')), check_option,"
+    "SELECT concat_ws(' ', 'view', table_name, md5(replace(view_definition, concat('`', replace(table_schema, '`', '``'), '`.'), '')), check_option,"
     f" {CREATED_WITH}, algorithm) FROM information_schema.views WHERE table_schema = %s",
 )
 # 60 bits of each row's digest: sums of those fit into a decimal.

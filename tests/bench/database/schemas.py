@@ -39,6 +39,7 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._database_restore
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_restore_logical import LogicalRestore  # noqa: E402
 from ansible_collections.alwayson.upgrade.plugins.module_utils._mariadb_backup import HISTORY  # noqa: E402
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import PostgresqlError, connect, identifier, literal  # noqa: E402
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql_environment import patience  # noqa: E402
 
 ENGINES = ("postgresql", "mariadb", "sqlite")
 # What a dump says of itself, and of a schema's owner twice.
@@ -98,7 +99,7 @@ class PostgresqlTrial:
 
     def dumped(self, name: str) -> Counter:
         command = [str(self.place.binaries / "pg_dump"), "--create", "--no-subscriptions", f"--dbname={self.place.login.conninfo(name)}"]
-        said = written(command, {**os.environ, "LC_ALL": "C"})
+        said = written(command, {**self.place.login.environment(patience(self.version)), "LC_ALL": "C"})
         return Counter(line for line in said.splitlines() if not OF_THE_DUMP.match(line))
 
     def restore(self, name: str, path: str) -> str:
@@ -133,7 +134,7 @@ class MariadbTrial:
 
     @staticmethod
     def name(seed: int) -> str:
-        return f"Seed {seed} `x'%s"
+        return f"Seed {seed} `x\"%s"
 
     def make(self, seed: int) -> int:
         maker, name = others.Maker("mariadb", seed), self.name(seed)
@@ -155,7 +156,7 @@ class MariadbTrial:
         """As docs/database_backups.md says, by hand."""
         with mariadb.connect(self.login) as session:
             session.run(f"DROP DATABASE {mariadb.identifier(name)}; CREATE DATABASE {mariadb.identifier(name)}")
-        command = [str(self.programs / "mariadb"), *self.login.options(), "--binary-mode", "--max-allowed-packet=1G", name]
+        command = [str(self.programs / "mariadb"), *self.login.options(), "--binary-mode", "--comments", "--max-allowed-packet=1G", name]
         done = subprocess.run(command, input=gzip.decompress(Path(path).read_bytes()), capture_output=True, check=False)
         return done.stderr.decode("utf-8", "replace")[-500:] if done.returncode else ""
 
@@ -214,7 +215,7 @@ def written(command: list[str], environment: dict[str, str]) -> str:
     """What a program writes; what it says when it fails ends the trial of a seed."""
     done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", errors="surrogateescape", check=False, env=environment)
     if done.returncode:
-        raise SystemExit(f"{command[0]} ended with {done.returncode}: {done.stderr[-700:]}")
+        raise SystemExit(f"{command[0]} ended with {done.returncode}: {done.stderr[:700]}")
     return done.stdout
 
 
