@@ -74,7 +74,8 @@ def test_a_session_is_opened_in_that_environment(foreign, monkeypatch):
 
 def test_a_patient_session_has_no_limit_that_the_server_set(monkeypatch):
     ran = []
-    session = type("Session", (), {"server_version": 150004, "run": lambda _self, statement: ran.append(statement)})()
+    attributes = {"server_version": 150004, "announced_pid": 7, "value": lambda _self, _question: 7, "run": lambda _self, statement: ran.append(statement)}
+    session = type("Session", (), attributes)()
     monkeypatch.setattr(postgresql, "connect", lambda *_arguments: session)
     assert postgresql.connect_patiently(postgresql.Login()) is session
     assert ran == ["SET statement_timeout = '0'", "SET idle_in_transaction_session_timeout = '0'", "SET idle_session_timeout = '0'", "SET lock_timeout = '30s'"]
