@@ -134,7 +134,7 @@ class MariadbTrial:
 
     @staticmethod
     def name(seed: int) -> str:
-        return f"Seed {seed} `x\"%s"
+        return f"Seed {seed} `x%s"
 
     def make(self, seed: int) -> int:
         maker, name = others.Maker("mariadb", seed), self.name(seed)
