@@ -70,8 +70,8 @@ def test_what_may_be_given_is_what_the_module_gets():
 
 
 def test_each_target_is_asked_for_any_answer():
-    probe = {"targets": ["http://a/", "http://b/shop", "http://a/"], "headers": {"Host": "shop"}, "mix": [{"kind": "write", "share": 1, "path": "/orders"},
-                                                                                                   {"kind": "new", "share": 1, "path": "/cart"}]}
+    mix = [{"kind": "write", "share": 1, "path": "/orders"}, {"kind": "new", "share": 1, "path": "/cart"}]
+    probe = {"targets": ["http://a/", "http://b/shop", "http://a/"], "headers": {"Host": "shop"}, "mix": mix}
     tests = target_tests(probe, SERVICE)
     assert [test["url"] for test in tests] == ["http://a/cart", "http://b/shop/cart"]
     assert all({200, 404, 503} <= set(test["status"]) and test["secret_headers"] == {"Host": "shop"} for test in tests)
