@@ -86,7 +86,11 @@ class Logical(OneFileEach):
 
     def dump(self, database: str, snapshot: str, path: str) -> None:
         """Dump what `snapshot` sees of a database into the file at `path`."""
+        # Its own: another one, which the role or the database may have set for its sessions, may lack some of its characters.
+        with connect_patiently(self.login, database) as session:
+            encoding = session.value("SHOW server_encoding")
         options = ["--format=custom", f"--compress={COMPRESSION}", f"--snapshot={snapshot}", f"--lock-wait-timeout={LOCK_WAIT_MS}", "--no-password"]
+        options.append(f"--encoding={encoding}")
         command = [self.programs.pg_dump, *options, f"--file={path}", f"--dbname={self.login.conninfo(database)}"]
         self.runner.run(command, self.login.environment(patience(self.server["version_number"])))
 

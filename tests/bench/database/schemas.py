@@ -98,7 +98,9 @@ class PostgresqlTrial:
         return len(statements)
 
     def dumped(self, name: str) -> Counter:
-        command = [str(self.place.binaries / "pg_dump"), "--create", "--no-subscriptions", f"--dbname={self.place.login.conninfo(name)}"]
+        encoding = self.place.value("SHOW server_encoding", name)
+        options = ["--create", "--no-subscriptions", f"--encoding={encoding}"]
+        command = [str(self.place.binaries / "pg_dump"), *options, f"--dbname={self.place.login.conninfo(name)}"]
         said = written(command, {**self.place.login.environment(patience(self.version)), "LC_ALL": "C"})
         return Counter(line for line in said.splitlines() if not OF_THE_DUMP.match(line))
 

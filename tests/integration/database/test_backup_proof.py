@@ -173,6 +173,7 @@ def test_a_copy_that_differs_is_refused(backups, tenant, change, why):
 def test_whatever_a_database_holds_an_unharmed_backup_is_proven(backups, server, tenants):
     (tenant,) = tenants(script=UNFRIENDLY.read_text(encoding="utf-8"))
     server.run(f"ALTER DATABASE {tenant} SET timezone = 'Asia/Kathmandu'; ALTER DATABASE {tenant} SET datestyle = 'SQL, DMY'")
+    server.run(f"ALTER DATABASE {tenant} SET client_encoding = 'LATIN1'")
     server.run(f"ALTER DATABASE {tenant} SET bytea_output = 'escape'; ALTER DATABASE {tenant} SET default_transaction_isolation = 'serializable'")
     result = back_up(backups(), tenant)[tenant]
     assert result["proven"], result["why"]
