@@ -75,7 +75,7 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._panel import Pan
 from ansible_collections.alwayson.upgrade.plugins.module_utils._probe_live import LiveFigures
 from ansible_collections.alwayson.upgrade.plugins.plugin_utils.journal_writer import JournalWriter
 from ansible_collections.alwayson.upgrade.plugins.plugin_utils.rollout_outlet import JSON, PLAIN, SCREEN, Outlet
-from ansible_collections.alwayson.upgrade.plugins.plugin_utils.rollout_results import facts_of, failure_of, inert_deeply, is_hidden, message_of
+from ansible_collections.alwayson.upgrade.plugins.plugin_utils.rollout_results import delegate_of, facts_of, failure_of, inert_deeply, is_hidden, message_of
 from ansible_collections.alwayson.upgrade.plugins.plugin_utils.rollout_teller import Teller
 from ansible_collections.alwayson.upgrade.plugins.plugin_utils.screen_text import inert_lines
 
@@ -223,8 +223,8 @@ class CallbackModule(CallbackBase):
         if item:
             event["item"] = str(self._get_item_label(data))
         event["summary"] = bool(task.loop) and not item and "results" in data
-        if task.delegate_to and task.delegate_to != host:
-            event["on"] = str(task.delegate_to)
+        if task.delegate_to and delegate_of(data, task.delegate_to, host):
+            event["on"] = delegate_of(data, task.delegate_to, host)
         if outcome not in SUCCESSES:
             event.update(failure_of(data, told=not item and (host, task._uuid) in self._items_told, path=task.get_path()))
         if self._display.verbosity and self._run_is_verbose(result) and action not in DEBUG_ACTIONS:

@@ -198,4 +198,5 @@ def _told(path: str) -> Iterator[None]:
     except (LockError, SmallFileError) as error:
         raise FleetLockError(str(error)) from error
     except OSError as error:
-        raise FleetLockError(f"the lock cannot be used: {error.strerror or error} ({error.filename or path}). Nothing was changed") from error
+        raise FleetLockError(f"the lock cannot be used: {error.strerror or error} ({error.filename or path}): let the user of this task write there, "
+                             "or name another folder") from error

@@ -38,6 +38,12 @@ def is_hidden(result: Mapping[str, Any]) -> bool:
     return bool(result.get("_ansible_no_log")) or "censored" in result
 
 
+def delegate_of(result: Mapping[str, Any], delegate_to: object, host: str) -> str:
+    """The other host on which a task ran; empty for none. Of a loop, the task itself has a template only, and each item's result has the host."""
+    delegate = str((result.get("_ansible_delegated_vars") or {}).get("ansible_delegated_host") or delegate_to or "")
+    return "" if delegate == host or "{{" in delegate else delegate
+
+
 def why_of(result: Mapping[str, Any]) -> str:
     """The message of a failure, whole; lines stay lines."""
     if is_hidden(result):

@@ -474,3 +474,10 @@ def test_a_folder_that_cannot_be_used_is_named(tmp_path, held):
     assert as_nobody(act) == 0
     os.chmod(held.directory, 0o755)
     assert held.read().owner == "anna"
+
+
+def test_a_folder_that_cannot_be_made_is_told_with_the_cure_and_without_the_ends_words(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(FleetLockError, match="^the lock cannot be used: Not a directory .*: let the user of this task write there, or name") as told:
+        FleetLock(str(tmp_path / "file" / "state"), "shop").read()
+    assert "Nothing was changed" not in str(told.value)
