@@ -20,9 +20,10 @@ KEPT = frozenset({
     "PGSSLCRL", "PGSSLCRLDIR", "PGSSLSNI", "PGSSLNEGOTIATION", "PGSSLMINPROTOCOLVERSION", "PGSSLMAXPROTOCOLVERSION", "PGMINPROTOCOLVERSION",
     "PGMAXPROTOCOLVERSION", "PGGSSENCMODE", "PGKRBSRVNAME", "PGGSSLIB", "PGGSSDELEGATION",
 })
+# No time ends a session with these, whatever the server, the database or the role has set.
+UNLIMITED = dict.fromkeys(("statement_timeout", "idle_in_transaction_session_timeout", "idle_session_timeout", "transaction_timeout"), "0")
 # A backup, a proof and a restore take their time, and some of their sessions wait for another one meanwhile.
-PATIENCE = {"statement_timeout": "0", "idle_in_transaction_session_timeout": "0", "idle_session_timeout": "0", "transaction_timeout": "0",
-            "lock_timeout": "30s"}
+PATIENCE = {**UNLIMITED, "lock_timeout": "30s"}
 SINCE = {"idle_session_timeout": 140000, "transaction_timeout": 170000}
 
 _changing = threading.Lock()
@@ -38,6 +39,13 @@ def of_programs(environment: Mapping[str, str], settings: Mapping[str, str]) -> 
 def patience(server_version: int) -> dict[str, str]:
     """The settings of a patient session, as far as a server of that version (150004 is 15.4) has them."""
     return {name: value for name, value in PATIENCE.items() if server_version >= SINCE.get(name, 0)}
+
+
+def with_settings(settings: Mapping[str, str]) -> str:
+    """The statement that gives its session these settings, as far as its server has them. Neither names nor values have quotes in them."""
+    values = ", ".join(f"('{name}', '{value}')" for name, value in settings.items())
+    return (f"SELECT pg_catalog.set_config(name, given.value, false) FROM (VALUES {values}) AS given (name, value) "
+            "JOIN pg_catalog.pg_settings AS known USING (name)")
 
 
 @contextlib.contextmanager
