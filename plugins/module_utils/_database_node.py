@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import threading
 from dataclasses import dataclass, replace
 from typing import Iterable, Iterator
 
@@ -92,15 +91,11 @@ class Node:
         """Whether the spare session is there, and its server is alive; one that hangs is cut off."""
         if self._spare is None:
             return False
-        fuse = threading.Timer(KNOCK_SECONDS, self._spare.shut_down)
-        fuse.daemon = True
-        fuse.start()
         try:
-            return self._spare.value("SELECT true")
+            with self._spare.limited(KNOCK_SECONDS):
+                return self._spare.value("SELECT true")
         except PostgresqlError:
             return False
-        finally:
-            fuse.cancel()
 
     def login(self) -> Login:
         """How it is reached."""

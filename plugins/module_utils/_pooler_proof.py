@@ -9,13 +9,12 @@ The write is a message in the server's log: it leaves nothing in a database. Sou
 from __future__ import annotations
 
 import re
-import threading
 from typing import Sequence
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_node import Node
 from ansible_collections.alwayson.upgrade.plugins.module_utils._pgbouncer import PgBouncer, PoolerError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._pgbouncer_file import FALLBACK
-from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import Connection, Login, PostgresqlError, connect
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import Login, PostgresqlError, connect
 
 # Each one takes a server connection that stays in its pool for a while.
 MOST_WRITES = 10
@@ -73,17 +72,7 @@ def _try(pooler: PgBouncer, name: str, new: Node, is_one: str, problems: list[st
 
 def _write(login: Login, database: str) -> str:
     """Write something; what tells its server from others."""
-    with connect(login, database) as session:
-        fuse = threading.Timer(WRITE_SECONDS, session.shut_down)
-        fuse.daemon = True
-        fuse.start()
-        try:
-            return _written(session)
-        finally:
-            fuse.cancel()
-
-
-def _written(session: Connection) -> str:
-    reached = session.value(WHICH)
-    session.rows(WRITE)
-    return reached
+    with connect(login, database) as session, session.limited(WRITE_SECONDS):
+        reached = session.value(WHICH)
+        session.rows(WRITE)
+        return reached

@@ -165,6 +165,17 @@ class Connection:
         """End the session. The server rolls back what is open."""
         self._raw.close()
 
+    @contextlib.contextmanager
+    def limited(self, seconds: float) -> Iterator[None]:
+        """Cut the way to the server when the block lasts longer: what waits for an answer gets an error then."""
+        fuse = threading.Timer(seconds, self.shut_down)
+        fuse.daemon = True
+        fuse.start()
+        try:
+            yield
+        finally:
+            fuse.cancel()
+
     def shut_down(self) -> None:
         """Cut the way to the server, also while another thread waits for an answer: it gets an error at once."""
         with contextlib.suppress(OSError, self._driver.Error), socket.socket(fileno=os.dup(self._raw.fileno())) as way:
@@ -237,17 +248,14 @@ def _require_own(database: Connection, login: Login) -> bool:
     pooler = f"{server_name(login)} is a pooler in front of database {database.database}"
     own, others = set(), set()
     with connect(login, database.database) as other:
-        too_late = threading.Timer(OTHER_SECONDS, other.shut_down)
-        too_late.start()
         try:
-            for _round in range(ROUNDS):
-                own.add(database.value(PID))
-                others.add(other.value(PID))
+            with other.limited(OTHER_SECONDS):
+                for _round in range(ROUNDS):
+                    own.add(database.value(PID))
+                    others.add(other.value(PID))
         except PostgresqlError as error:
             raise PostgresqlError(f"{pooler}, and whether it leaves each session a process of the server of its own cannot be told: {error}. "
                                   f"{POOLER_WAY_OUT}") from error
-        finally:
-            too_late.cancel()
     if is_shared(own, others):
         raise PostgresqlError(f"{pooler}, which pools transactions or statements: a lock or a setting of this session would be another session's, and stay "
                               f"there. {POOLER_WAY_OUT}")

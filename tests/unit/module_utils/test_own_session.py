@@ -32,6 +32,8 @@ class Session:
     def close(self):
         self.is_closed = True
 
+    limited = own.Connection.limited
+
     def shut_down(self):
         raise AssertionError("nobody waits")
 
