@@ -17,6 +17,8 @@ import subprocess
 from dataclasses import dataclass
 from typing import Iterator
 
+from ansible_collections.alwayson.upgrade.plugins.module_utils._small_file import PRIVATE, replace
+
 PID, OPTIONS, STANDBY = "postmaster.pid", "postmaster.opts", "standby.signal"
 PORT_LINE = 3
 PORT_OPTION = re.compile(r'"(?:-p|--port=?|-c\s*port=|port=)"?\s*"?(\d+)"')
@@ -66,6 +68,19 @@ class DataDirectory:
     def file(self, name: str) -> str:
         """The path of a file in it."""
         return os.path.join(self.path, name)
+
+    def read_text(self, name: str) -> str:
+        """The text of a file in it, "" when it is not there. What is no UTF-8 comes through `write_text` unchanged."""
+        try:
+            with open(self.file(name), encoding="utf-8", errors="surrogateescape") as file:
+                return file.read()
+        except FileNotFoundError:
+            return ""
+
+    def write_text(self, name: str, text: str) -> None:
+        """Put a file in it, for its owner alone."""
+        owner = os.stat(self.path)
+        replace(self.file(name), text.encode("utf-8", "surrogateescape"), PRIVATE, (owner.st_uid, owner.st_gid))
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[int]:

@@ -9,18 +9,16 @@ the server is told to shut down there.
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 from dataclasses import dataclass
 from typing import Sequence
 
+from ansible_collections.alwayson.upgrade.plugins.module_utils._auto_conf import FILE as AUTO
 from ansible_collections.alwayson.upgrade.plugins.module_utils._data_directory import IN_RECOVERY, STANDBY, Control, DataDirectory
-from ansible_collections.alwayson.upgrade.plugins.module_utils._small_file import replace
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic_pool import Clock
 from ansible_collections.alwayson.upgrade.plugins.module_utils._waiting import wait_for
 
-AUTO = "postgresql.auto.conf"
 ACTION = re.compile(r"\s*recovery_target_action\b", re.IGNORECASE)
 NO_PROMOTION = "recovery_target_action = 'shutdown'\n"
 PAUSE_SECONDS = 0.05
@@ -59,8 +57,8 @@ class DatabaseFence:
 
     def bring_about(self) -> None:
         """Have it fenced. First the files, so that a service manager that starts it again does no harm."""
-        self._write(STANDBY, "")
-        self._write(AUTO, without_promotion(self._read_auto()))
+        self.directory.write_text(STANDBY, "")
+        self.directory.write_text(AUTO, without_promotion(self.directory.read_text(AUTO)))
         if self._takes_writes_after_a_while():
             self._stop()
         self._require_proof()
@@ -109,19 +107,8 @@ class DatabaseFence:
             raise DatabaseFenceError(f"{self._named()} has lost {STANDBY} while it was being fenced: somebody else is at work on it. Keep its server stopped")
 
     def _is_fenced(self) -> bool:
-        actions = [line for line in self._read_auto().splitlines(keepends=True) if ACTION.match(line)]
+        actions = [line for line in self.directory.read_text(AUTO).splitlines(keepends=True) if ACTION.match(line)]
         return self.directory.is_standby() and actions == [NO_PROMOTION]
-
-    def _read_auto(self) -> str:
-        try:
-            with open(self.directory.file(AUTO), encoding="utf-8", errors="surrogateescape") as file:
-                return file.read()
-        except FileNotFoundError:
-            return ""
-
-    def _write(self, name: str, text: str) -> None:
-        owner = os.stat(self.directory.path)
-        replace(self.directory.file(name), text.encode("utf-8", "surrogateescape"), 0o600, (owner.st_uid, owner.st_gid))
 
     def _named(self) -> str:
         return f"the server in {self.directory.path}"

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import signal
 import subprocess
 import tempfile
@@ -21,6 +20,7 @@ from dataclasses import dataclass
 from typing import Collection, ContextManager, Iterator, Sequence
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _database_managers, _database_rejoin_survey as survey
+from ansible_collections.alwayson.upgrade.plugins.module_utils._auto_conf import FILE as AUTO, names, with_settings
 from ansible_collections.alwayson.upgrade.plugins.module_utils._data_directory import SHUT_DOWN, STANDBY, DataDirectory
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_error import DatabaseError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_lock import RunLock
@@ -30,13 +30,10 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._pgbouncer_file i
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import Connection, Login, PostgresqlError, conninfo_with, connect, server_name
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql_catalog import identity, is_read_only, require_primary
 from ansible_collections.alwayson.upgrade.plugins.module_utils._replication_login import identify
-from ansible_collections.alwayson.upgrade.plugins.module_utils._small_file import replace
-from ansible_collections.alwayson.upgrade.plugins.module_utils._stopped_server import CONFIGURATION, ProgramFailed, StoppedServer, environment, quoted, stub
+from ansible_collections.alwayson.upgrade.plugins.module_utils._stopped_server import CONFIGURATION, ProgramFailed, StoppedServer, environment, stub
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic_pool import Clock
 from ansible_collections.alwayson.upgrade.plugins.module_utils._waiting import wait_for
 
-AUTO = "postgresql.auto.conf"
-ENTRY = re.compile(r"\s*(?P<name>[\w.]+)\s*=?")
 # What was set when it was relieved, what it follows, and what would end that.
 REMOVED = ("default_transaction_read_only", "primary_conninfo", "recovery_target_action", "recovery_target_inclusive", *survey.RECOVERY_TARGETS)
 PAUSE_SECONDS = 0.2
@@ -126,7 +123,7 @@ class Rejoin:
             raise RejoinError(f"there is no {CONFIGURATION} in {self.directory.path}, and neither {self.directory.file('postmaster.opts')} nor start_command "
                               "names its config_file: have start_command name it, as pg_ctl start -o '-c config_file=...' does")
         self._require_own_configuration()
-        self._require_settings(primary, self._auto_settings())
+        self._require_settings(primary, names(self._read_auto()))
         self._require_right_way(source)
         return target, source
 
@@ -198,14 +195,14 @@ class Rejoin:
             yield
             return
         before = self._read_auto()
-        self._write(AUTO, f"{before}{KEEP_LOG}\n")
+        self.directory.write_text(AUTO, f"{before}{KEEP_LOG}\n")
         try:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(server, signal.SIGHUP)
             self.clock.sleep(TAKEN_SECONDS)
             yield
         finally:
-            self._write(AUTO, before)
+            self.directory.write_text(AUTO, before)
 
     def _stop(self) -> None:
         if self.directory.server() is None:
@@ -219,7 +216,7 @@ class Rejoin:
             restore_command = self.server.setting("restore_command")
             if self.directory.control().state not in SHUT_DOWN:
                 self.server.recover(lock)
-            self._write(STANDBY, "")
+            self.directory.write_text(STANDBY, "")
         except ProgramFailed as error:
             raise RejoinError(f"{self.old.name} crashed, and cannot be recovered to be rewound: {error}. Make it anew with pg_basebackup") from error
         self.files.close()
@@ -228,7 +225,7 @@ class Rejoin:
             raise RejoinError(f"{self.old.name} was started by somebody else after it was stopped: have its service manager leave it stopped")
         try:
             self.files.set_aside([*(row[0] for row in primary.rows("SELECT pg_ls_dir('.', true, false)")), CONFIGURATION])
-            self._write(CONFIGURATION, stub(restore_command))
+            self.directory.write_text(CONFIGURATION, stub(restore_command))
             self._try_rewind(lock)
             return self.server.rewind(self.primary, lock)
         except ProgramFailed as error:
@@ -253,26 +250,17 @@ class Rejoin:
 
     def _follow(self, primary: Connection) -> None:
         gone = REMOVED if self._is_free(primary, self._setting("primary_slot_name")) else (*REMOVED, "primary_slot_name")
-        lines = [line for line in self._read_auto().splitlines(keepends=True) if not ((entry := ENTRY.match(line)) and entry["name"].lower() in gone)]
-        self._write(AUTO, "".join(lines) + f"primary_conninfo = {quoted(self._conninfo())}\n")
-        self._write(STANDBY, "")
+        self.directory.write_text(AUTO, with_settings(self._read_auto(), {"primary_conninfo": self._conninfo()}, gone))
+        self.directory.write_text(STANDBY, "")
         self._require_settings(primary, ())
         self.files.reopen()
 
     def _conninfo(self) -> str:
         return conninfo_with(self.old.primary_conninfo, application_name=self.old.name)
 
-    def _auto_settings(self) -> set[str]:
-        return {entry["name"].lower() for line in self._read_auto().splitlines() if (entry := ENTRY.match(line))}
-
     def _read_auto(self) -> str:
         """postgresql.auto.conf, without what a run that was killed has left in it."""
-        try:
-            with open(self.directory.file(AUTO), encoding="utf-8", errors="surrogateescape") as file:
-                lines = [line for line in file.read().splitlines() if line != KEEP_LOG]
-        except FileNotFoundError:
-            lines = []
-        return "".join(f"{line}\n" for line in lines)
+        return "".join(f"{line}\n" for line in self.directory.read_text(AUTO).splitlines() if line != KEEP_LOG)
 
     def _run(self, argv: Sequence[str], what: str) -> None:
         """What it starts may go on with its output: into a file, so that nobody waits for its end."""
@@ -282,7 +270,3 @@ class Rejoin:
                 said.seek(0)
                 text = said.read().decode("utf-8", "replace").strip()[-MESSAGE_BYTES:]
                 raise RejoinError(f"{what}_command ended with {done.returncode}: {text}")
-
-    def _write(self, name: str, text: str) -> None:
-        owner = os.stat(self.directory.path)
-        replace(self.directory.file(name), text.encode("utf-8", "surrogateescape"), 0o600, (owner.st_uid, owner.st_gid))

@@ -8,10 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Collection, Mapping, Sequence
 
+from ansible_collections.alwayson.upgrade.plugins.module_utils._auto_conf import TARGETS
+
 LONGEST_NAME = 63
 # Left by a restore, these would end the recovery of a standby, or keep it on its timeline. The harmless value of each.
-RECOVERY_TARGETS = {**dict.fromkeys(("recovery_target", "recovery_target_lsn", "recovery_target_name", "recovery_target_time", "recovery_target_xid"), ""),
-                    "recovery_target_timeline": "latest"}
+RECOVERY_TARGETS = {**dict.fromkeys(TARGETS, ""), "recovery_target_timeline": "latest"}
 # What pg_rewind runs as the login role.
 FUNCTIONS = ("pg_ls_dir(text, boolean, boolean)", "pg_stat_file(text, boolean)", "pg_read_binary_file(text)",
              "pg_read_binary_file(text, bigint, bigint, boolean)")

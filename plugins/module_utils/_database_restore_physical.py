@@ -21,6 +21,7 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils import _database_
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _database_restore as restore
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _database_restore_log as log
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _database_restore_place as places
+from ansible_collections.alwayson.upgrade.plugins.module_utils import _auto_conf
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _database_restore_settings as configuration
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _postgresql_moments as moments
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup_physical import LOG, SUBJECT, folder_size, sealed, segments
@@ -180,8 +181,8 @@ class PhysicalRestore:
             raise BackupError(f"start_command ended with {done.returncode}: {text or 'it said nothing'}")
 
     def _write_settings(self, changed: Callable[[str, Mapping[str, str]], str]) -> None:
-        with open(self.place.path(configuration.FILE), encoding="utf-8") as file:
-            self.place.write(configuration.FILE, changed(file.read(), self.settings))
+        with open(self.place.path(_auto_conf.FILE), encoding="utf-8") as file:
+            self.place.write(_auto_conf.FILE, changed(file.read(), self.settings))
 
     def _histories(self) -> list[str]:
         """The timelines of the copy that the backup does not have."""

@@ -8,12 +8,10 @@ from __future__ import annotations
 import re
 from typing import Any, Mapping
 
+from ansible_collections.alwayson.upgrade.plugins.module_utils._auto_conf import TARGETS, with_settings
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup_record import BackupError
 
-FILE = "postgresql.auto.conf"
 NAME = re.compile(r"[a-z_][a-z0-9_]*(\.[a-z_][a-z0-9_]*)?")
-ENTRY = re.compile(r"\s*(?P<name>[\w.]+)\s*(?:=|\s)")
-TARGETS = ("recovery_target", "recovery_target_lsn", "recovery_target_name", "recovery_target_time", "recovery_target_xid")
 # It would archive beside the server that it was, wait for standbys that it does not have, follow that server, stay read only, or stop before the log ends.
 # A file in the data directory, or the configuration of another host, may still say so: hence each is said here.
 HARMLESS = {
@@ -44,16 +42,9 @@ def checked(settings: Mapping[str, Any]) -> dict[str, str]:
 
 def recovering(text: str, settings: Mapping[str, str]) -> str:
     """The file's text for the time in which the server goes through the log."""
-    return _with(text, {**HARMLESS, **settings, **RECOVERING})
+    return with_settings(text, {**HARMLESS, **settings, **RECOVERING})
 
 
 def recovered(text: str, settings: Mapping[str, str]) -> str:
     """The file's text from then on."""
-    return _with(text, {**HARMLESS, **settings})
-
-
-def _with(text: str, wanted: Mapping[str, str]) -> str:
-    replaced = {*wanted, *RECOVERING}
-    lines = [line for line in text.splitlines() if not ((entry := ENTRY.match(line)) and entry["name"].lower() in replaced)]
-    lines += ["{0} = '{1}'".format(name, value.replace("\\", "\\\\").replace("'", "''")) for name, value in wanted.items()]
-    return "".join(f"{line}\n" for line in lines)
+    return with_settings(text, {**HARMLESS, **settings}, RECOVERING)

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Iterator, Mapping
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _waiting
+from ansible_collections.alwayson.upgrade.plugins.module_utils._auto_conf import FILE, quoted
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup_record import BackupError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import Connection, Login, PostgresqlError, connect_patiently, identifier
 from ansible_collections.alwayson.upgrade.plugins.module_utils._programs import Runner
@@ -170,9 +171,9 @@ class ScratchServer:
             "shared_preload_libraries": self.preload, "unix_socket_directories": self.folder,
             "hba_file": f"{self.folder}/pg_hba.conf", "ident_file": f"{self.folder}/pg_ident.conf", "recovery_target_lsn": target,
         }
-        lines = "".join("{0} = '{1}'\n".format(name, value.replace("'", "''")) for name, value in settings.items())
+        lines = "".join(f"{name} = {quoted(value)}\n" for name, value in settings.items())
         # What the original was told by ALTER SYSTEM would come before all this.
-        emptied = dict.fromkeys(("pg_ident.conf", "data/recovery.signal", "data/postgresql.auto.conf"), "")
+        emptied = dict.fromkeys(("pg_ident.conf", "data/recovery.signal", f"data/{FILE}"), "")
         files = {"postgresql.conf": lines, "pg_hba.conf": "local all all trust\n", **emptied}
         with contextlib.suppress(FileNotFoundError):
             os.unlink(os.path.join(self.data, "standby.signal"))

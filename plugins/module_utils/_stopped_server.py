@@ -17,6 +17,7 @@ import re
 import subprocess
 from typing import Iterator, Mapping, Sequence
 
+from ansible_collections.alwayson.upgrade.plugins.module_utils._auto_conf import quoted
 from ansible_collections.alwayson.upgrade.plugins.module_utils._data_directory import STANDBY, DataDirectory
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import Login
 
@@ -101,11 +102,6 @@ class StoppedServer:
 def stub(restore_command: str) -> str:
     """A configuration for pg_rewind, which asks for this setting only, and before PostgreSQL 15 looks for it in the data directory only."""
     return f"restore_command = {quoted(restore_command)}\n" if restore_command else ""
-
-
-def quoted(value: str) -> str:
-    """A value in a configuration file."""
-    return "'{0}'".format(value.replace("\\", "\\\\").replace("'", "''"))
 
 
 def environment(uid: int) -> dict[str, str]:
