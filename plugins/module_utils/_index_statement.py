@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Optional
 
-from ansible_collections.alwayson.upgrade.plugins.module_utils._sql_script import Dialect, Token, folded, pieces, statements, tokens, unquoted
+from ansible_collections.alwayson.upgrade.plugins.module_utils._sql_script import Dialect, Token, path_at, pieces, statements, tokens, unquoted
 
 FORMS = "CREATE [UNIQUE] INDEX CONCURRENTLY name ON table ..., DROP INDEX CONCURRENTLY name, REINDEX {INDEX | TABLE} CONCURRENTLY name"
 
@@ -131,10 +131,5 @@ class _Reader:
 
     def path(self) -> tuple:
         """A name with what it is qualified by; () when there is none."""
-        parts = []
-        while not self.is_at_end and self._found[self._at].kind in ("word", "name"):
-            token = self.next()
-            parts.append(unquoted(token.text) if token.kind == "name" else folded(token.text))
-            if not self.take("."):
-                break
-        return tuple(parts)
+        parts, self._at = path_at(self._found, self._at)
+        return parts

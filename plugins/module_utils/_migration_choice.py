@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Optional
 
-from ansible_collections.alwayson.upgrade.plugins.module_utils._sql_script import POSTGRESQL, Dialect, Token, folded, statements, tokens, unquoted
+from ansible_collections.alwayson.upgrade.plugins.module_utils._sql_script import POSTGRESQL, Dialect, Token, name_of, path_at, statements, tokens
 
 BOUNDS = ("LIMIT", "FETCH")
 QUERIES = ("SELECT", "WITH", "VALUES", "TABLE")
@@ -92,19 +92,11 @@ class Text:
 
     def path(self, at: int) -> tuple[tuple, int]:
         """The name at a place, with what it is qualified by, as the catalog spells it; and the number of the token behind it."""
-        parts: list[str] = []
-        while at < len(self.tokens) and self.tokens[at].kind in ("word", "name"):
-            parts.append(self.name(at))
-            at += 1
-            if at >= len(self.tokens) or self.words[at] != ".":
-                break
-            at += 1
-        return tuple(parts), at
+        return path_at(self.tokens, at)
 
     def name(self, at: int) -> str:
         """One token as the catalog spells it."""
-        token = self.tokens[at]
-        return unquoted(token.text) if token.kind == "name" else folded(token.text)
+        return name_of(self.tokens[at])
 
     def cursors(self, name: str) -> list[int]:
         """The numbers of the colons of `:name`."""

@@ -20,7 +20,7 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_attemp
 from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_choice import AFTER, LAST
 from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_step import COMMAND, TRANSACTION, Step, with_cursor
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import Connection, identifier, literal
-from ansible_collections.alwayson.upgrade.plugins.module_utils._sql_script import POSTGRESQL, Dialect, folded, line_of, tokens, unquoted
+from ansible_collections.alwayson.upgrade.plugins.module_utils._sql_script import POSTGRESQL, Dialect, line_of, path_at, tokens
 
 SQUAWK = "squawk"
 SQUAWK_SECONDS = 60
@@ -113,20 +113,10 @@ def changed_tables(script: str, dialect: Dialect = POSTGRESQL) -> list[tuple[tup
             continue
         while rest and rest[0].text.upper() in BEFORE_THE_NAME:
             rest = rest[1:]
-        table = _path(rest)
+        table = path_at(rest, 0)[0]
         if table:
             found.append((table, token.at))
     return found
-
-
-def _path(seen: Sequence) -> tuple:
-    parts = []
-    for number, token in enumerate(seen):
-        if number % 2 == 0 and token.kind in ("word", "name"):
-            parts.append(unquoted(token.text) if token.kind == "name" else folded(token.text))
-        elif number % 2 == 0 or token.text != ".":
-            break
-    return tuple(parts)
 
 
 def _locked_tables(step: Step) -> list[Finding]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Iterator, NamedTuple
+from typing import Iterator, NamedTuple, Sequence
 
 # In the order in which they are tried: comments, constants, names in quotes, words, all else one character at a time.
 TOKEN = r"""
@@ -176,6 +176,23 @@ def unquoted(name: str) -> str:
 def folded(word: str) -> str:
     """A name without quotes as the catalog spells it: of letters, the server makes only those of ASCII small."""
     return "".join(letter.lower() if letter.isascii() else letter for letter in word)
+
+
+def name_of(token: Token) -> str:
+    """A word, or a name in quotes, as the catalog spells it."""
+    return unquoted(token.text) if token.kind == "name" else folded(token.text)
+
+
+def path_at(found: Sequence[Token], at: int) -> tuple[tuple[str, ...], int]:
+    """The name at a place among tokens, with what it is qualified by, as the catalog spells it; and the number of the token behind it."""
+    parts: list[str] = []
+    while at < len(found) and found[at].kind in ("word", "name"):
+        parts.append(name_of(found[at]))
+        at += 1
+        if at >= len(found) or found[at].text != ".":
+            break
+        at += 1
+    return tuple(parts), at
 
 
 def tokens(script: str, dialect: Dialect = POSTGRESQL) -> list[Token]:
