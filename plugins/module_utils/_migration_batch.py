@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any, Callable, NamedTuple, Optional, Sequence
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _database_ledger as ledger
@@ -145,6 +146,24 @@ def next_batch(
     return Batch(left=seen)
 
 
+def recorded_batch(database: Any, its_ledger: ModuleType, step: Step, progress: Optional[dict[str, Any]], before: Optional[Batch],
+                   count: Optional[Callable[[str], int]] = None) -> Optional[Batch]:
+    """One batch and its progress, in the open transaction. The last one, which finds nothing, marks the step as applied.
+
+    :param its_ledger: the module that keeps the ledger of this kind of database.
+    :param progress: what the ledger has of the step, None when it is applied already: then None is returned.
+    :param count: how many rows a statement has changed, where the session itself does not tell.
+    """
+    if progress is None:
+        return None
+    done = next_batch(step, progress, database.rows, count or database.count, before)
+    if done.is_last:
+        its_ledger.finish(database, step)
+    else:
+        its_ledger.keep_progress(database, step, counted(progress, done))
+    return done
+
+
 def counted(progress: dict[str, Any], done: Batch) -> dict[str, Any]:
     """The progress of a step after one more batch."""
     kept = {"batches": progress.get("batches", 0) + 1, "rows": progress.get("rows", 0) + done.rows}
@@ -239,21 +258,13 @@ def _most_rows(database: Connection, step: Step) -> Optional[int]:
 
 
 def _batch(database: Connection, step: Step, lock_timeout_ms: int, before: Optional[Batch]) -> Optional[Batch]:
-    """One batch, None when the step is applied already. The last one, which finds nothing, marks the step as applied.
+    """See `recorded_batch`.
 
     A row that somebody else has committed since it was chosen makes the batch fail and be tried again, unless it is locked when it is chosen.
     """
     with transaction(database, lock_timeout_ms, READ_COMMITTED if step.batch.is_settled and step.directives.after is None else REPEATABLE_READ):
         # Locked first: should another runner be at work, it waits here, and goes on where this one ends.
-        progress = ledger.lock_progress(database, step)
-        if progress is None:
-            return None
-        done = next_batch(step, progress, database.rows, database.count, before)
-        if done.is_last:
-            ledger.finish(database, step)
-        else:
-            ledger.keep_progress(database, step, counted(progress, done))
-    return done
+        return recorded_batch(database, ledger, step, ledger.lock_progress(database, step), before)
 
 
 def _wait_for_replicas(database: Connection, pace: Pace) -> None:

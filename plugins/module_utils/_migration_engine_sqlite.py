@@ -18,7 +18,7 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._flock import Loc
 from ansible_collections.alwayson.upgrade.plugins.module_utils._index_statement import spelled, tolerant_index
 from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_attempts import Locks, MigrationError, Pace
 from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_batch import (
-    ROWS_TO_SPARE, Batch, Column, counted, doubts, next_batch, refuse_doubtful, until_nothing_is_left,
+    ROWS_TO_SPARE, Batch, Column, doubts, recorded_batch, refuse_doubtful, until_nothing_is_left,
 )
 from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_command import Surroundings, apply_command
 from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_engine import Applied, Engine
@@ -177,22 +177,14 @@ def _apply_batches(database: Connection, step: SqliteStep, pace: Pace) -> Applie
 
 
 def _batch(database: Connection, step: SqliteStep, before: Optional[Batch]) -> Optional[Batch]:
-    """One batch, None when the step is applied already. The last one, which finds nothing, marks the step as applied."""
-    progress = ledger.progress_of(database, step)
-    if progress is None:
-        return None
+    """See `recorded_batch`."""
 
     def count(statement: str) -> int:
         # All of it: a statement that returns rows goes on as they are fetched. The driver's own number is missing when one begins with a comment or WITH.
         database.rows(statement)
         return database.value("SELECT changes()")
 
-    done = next_batch(step, progress, database.rows, count, before)
-    if done.is_last:
-        ledger.finish(database, step)
-    else:
-        ledger.keep_progress(database, step, counted(progress, done))
-    return done
+    return recorded_batch(database, ledger, step, ledger.progress_of(database, step), before, count)
 
 
 def _cursor_column(database: Connection) -> Callable[[tuple, str], Optional[Column]]:

@@ -19,7 +19,7 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._mariadb_fingerpr
 from ansible_collections.alwayson.upgrade.plugins.module_utils._mariadb_locks import MariadbLocks, Session, transaction
 from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_attempts import MigrationError, Pace
 from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_batch import (
-    ROWS_TO_SPARE, Batch, Batches, Column, counted, doubts, next_batch, refuse_doubtful, until_nothing_is_left,
+    ROWS_TO_SPARE, Batch, Batches, Column, doubts, recorded_batch, refuse_doubtful, until_nothing_is_left,
 )
 from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_choice import reads_what_it_changes
 from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_hazards import LARGE_TABLE_ROWS, UNBATCHED, changed_tables, unbatched_change
@@ -160,17 +160,9 @@ def _forgotten_unless_made(database: Connection, step: MariadbStep) -> Iterator[
 
 
 def _batch(session: Session, step: MariadbStep, lock_timeout_ms: int, pace: Pace, before: Optional[Batch]) -> Optional[Batch]:
-    """One batch, None when the step is applied already. The last one, which finds nothing, marks the step as applied."""
+    """See `recorded_batch`."""
     with transaction(session, lock_timeout_ms, _is_at_last(lock_timeout_ms, pace), reads_what_it_changes(step.sql, step.dialect)):
-        progress = ledger.lock_progress(session.database, step)
-        if progress is None:
-            return None
-        done = next_batch(step, progress, session.database.rows, session.database.count, before)
-        if done.is_last:
-            ledger.finish(session.database, step)
-        else:
-            ledger.keep_progress(session.database, step, counted(progress, done))
-    return done
+        return recorded_batch(session.database, ledger, step, ledger.lock_progress(session.database, step), before)
 
 
 def _is_at_last(lock_timeout_ms: int, pace: Pace) -> bool:
