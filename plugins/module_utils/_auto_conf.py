@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The alwayson.upgrade maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The text of ``postgresql.auto.conf``, one setting a line, which is read after every other file of a server. Pure: text in, text out."""
+"""The text of ``postgresql.auto.conf``, one setting a line, which is read after every other file of a server, and of values in it. Pure: text in, text out."""
 
 from __future__ import annotations
 
@@ -25,6 +25,11 @@ def with_settings(text: str, wanted: Mapping[str, str], removed: Collection[str]
     lines = [line for line in text.splitlines() if _name(line) not in gone]
     lines += [f"{name} = {quoted(value)}" for name, value in wanted.items()]
     return "".join(f"{line}\n" for line in lines)
+
+
+def libraries(value: str) -> list[str]:
+    """The names in the value of a setting that lists libraries, such as ``shared_preload_libraries``."""
+    return [name for word in value.split(",") if (name := word.strip(" \t\n\"'"))]
 
 
 def quoted(value: str) -> str:

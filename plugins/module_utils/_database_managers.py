@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Iterable, Iterator, NamedTuple, Sequence
 
+from ansible_collections.alwayson.upgrade.plugins.module_utils._auto_conf import libraries
+
 if TYPE_CHECKING:
     from ansible_collections.alwayson.upgrade.plugins.module_utils._database_node import Node
     from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import Connection
@@ -125,7 +127,7 @@ def _found(signs: Signs) -> Iterator[Manager]:
             if slot.startswith(prefix):
                 yield Manager(name, f"the replication slot {slot}")
     for value in signs.settings:
-        if "repmgr" in (name.strip(' "') for name in value.split(",")):
+        if "repmgr" in libraries(value):
             yield Manager(REPMGR, "shared_preload_libraries")
         if "/controller/manager" in value or value.startswith("/controller/"):
             yield Manager(CLOUD_NATIVE, f"the setting {value}")

@@ -13,6 +13,7 @@ import re
 from dataclasses import dataclass
 from typing import Iterator, Mapping, NamedTuple, Sequence
 
+from ansible_collections.alwayson.upgrade.plugins.module_utils._auto_conf import libraries
 from ansible_collections.alwayson.upgrade.plugins.module_utils._findings import Finding
 from ansible_collections.alwayson.upgrade.plugins.module_utils._synchronous_names import always_waits_for, waits_for
 
@@ -222,15 +223,11 @@ def _is_left_to_do(old: Facts, new: Facts) -> Iterator[Finding]:
     if twice:
         yield Finding(f"several standbys of {old} are called {_shown(twice)}, so after a crash nobody can tell which of them has acknowledged: give each an "
                       "application_name of its own in its primary_conninfo", False)
-    missing = sorted(_libraries(old) - _libraries(new))
+    missing = sorted(set(libraries(old.settings[LIBRARIES])) - set(libraries(new.settings[LIBRARIES])))
     if missing:
         yield Finding(f"{LIBRARIES} of {new} lacks {_shown(missing)}, which {old} has: what needs them fails there", False)
     if old.settings[LEVEL] == "logical" != new.settings[LEVEL]:
         yield Finding(f"{LEVEL} is logical on {old} and {new.settings[LEVEL]} on {new}: nobody can subscribe to that one", False)
-
-
-def _libraries(server: Facts) -> set[str]:
-    return {name.strip(' "') for name in server.settings[LIBRARIES].split(",") if name.strip(' "')}
 
 
 def _shown(names: Sequence[str]) -> str:

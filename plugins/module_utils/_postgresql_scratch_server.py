@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Iterator, Mapping
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _waiting
-from ansible_collections.alwayson.upgrade.plugins.module_utils._auto_conf import FILE, quoted
+from ansible_collections.alwayson.upgrade.plugins.module_utils._auto_conf import FILE, libraries, quoted
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup_record import BackupError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import Connection, Login, PostgresqlError, connect_patiently, identifier
 from ansible_collections.alwayson.upgrade.plugins.module_utils._programs import Runner
@@ -47,8 +47,7 @@ NOT_REGISTERED = re.compile(r"resource manager with ID \d+ not registered")
 
 def allowed_libraries(preload: str) -> str:
     """What the copy loads at its start of what the original's `shared_preload_libraries` names."""
-    names = (name.strip(" \t\n\"'") for name in preload.split(","))
-    return ",".join(name for name in names if os.path.splitext(os.path.basename(name))[0] in LIBRARIES)
+    return ",".join(name for name in libraries(preload) if os.path.splitext(os.path.basename(name))[0] in LIBRARIES)
 
 
 @dataclass(frozen=True)
