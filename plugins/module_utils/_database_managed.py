@@ -9,7 +9,7 @@ import threading
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_settle import PAUSE_SECONDS, settle
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_switchover import Switchover
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_window import SwitchoverError, Window
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_window import SwitchoverError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import PostgresqlError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._waiting import wait_for
 
@@ -47,10 +47,6 @@ class ManagedSwitchover(Switchover):
         self._exchanging.start()
         self._wait(self._takes_writes, f"{self.new} does not become a primary")
         self._reached("promoted")
-
-    def _look_again(self) -> None:
-        """The old primary is not read only here: it is stopped."""
-        Window._look_again(self)
 
     def _ask(self) -> None:
         self._refusal = self._exchange()

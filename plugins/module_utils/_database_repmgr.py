@@ -116,7 +116,7 @@ class RepmgrNode(Node):
     @classmethod
     def driven_by(cls, repmgr: Repmgr, node: Node) -> RepmgrNode:
         """The same server."""
-        return cls(node.name, node._login, node.address, repmgr)
+        return cls(node.name, node.login(), node.address, repmgr)
 
     def promote(self) -> None:
         """See `Node.promote`. It goes on to tell others when this server takes writes, which no client waits for."""

@@ -180,8 +180,7 @@ class PgBouncer:
 
     def has_followed(self) -> bool:
         """Whether it sends where its file says, and holds nobody."""
-        state = {row["key"]: row["value"] for row in self._rows_if_any("STATE")}
-        return state.get("paused") != "yes" and not self._astray()
+        return not self._is_paused() and not self._astray()
 
     def _astray(self) -> list[str]:
         return astray(self.servers(), self._rows("DATABASES"), self._moved, self._old)
@@ -252,11 +251,10 @@ class PgBouncer:
             self._tell(self._commanding, f"RECONNECT {NOBODYS_DATABASE}")
         databases = [row for row in self._rows("DATABASES") if row["name"] != CONSOLE]
         config = self._config()
-        state = {row["key"]: row["value"] for row in self._rows_if_any("STATE")}
         is_by_socket = (self._login.host or "").startswith("/")
         return replace(
             found, databases=databases, config=config, pools=self._rows("POOLS"), peers=self._rows_if_any("PEERS"),
-            is_paused=state["paused"] == "yes" if state and not is_urgent else None,
+            is_paused=None if is_urgent else self._is_paused(),
             is_by_socket=is_by_socket, is_one=is_by_socket or is_urgent or self._is_one(),
             listeners=self._listeners(config["listen_port"]) if shares_port(config) else 0,
             aliases=[row["name"] for row in databases if is_old(server_of(row)._replace(host=row["host"] or config["unix_socket_dir"]))])
@@ -300,6 +298,10 @@ class PgBouncer:
             return self._commanding.records(f"SHOW {what}")
         except PostgresqlError as error:
             raise self.error(f"refuses SHOW {what}: {error}") from error
+
+    def _is_paused(self) -> bool | None:
+        """None for one before 1.19, which does not say so."""
+        return next((row["value"] == "yes" for row in self._rows_if_any("STATE") if row["key"] == "paused"), None)
 
     def _config(self) -> dict[str, str]:
         return {row["key"]: row["value"] for row in self._rows("CONFIG")}
