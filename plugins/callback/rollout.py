@@ -223,8 +223,8 @@ class CallbackModule(CallbackBase):
         if item:
             event["item"] = str(self._get_item_label(data))
         event["summary"] = bool(task.loop) and not item and "results" in data
-        if task.delegate_to and delegate_of(data, task.delegate_to, host):
-            event["on"] = delegate_of(data, task.delegate_to, host)
+        if task.delegate_to and (other := delegate_of(data, task.delegate_to, host)):
+            event["on"] = other
         if outcome not in SUCCESSES:
             event.update(failure_of(data, told=not item and (host, task._uuid) in self._items_told, path=task.get_path()))
         if self._display.verbosity and self._run_is_verbose(result) and action not in DEBUG_ACTIONS:

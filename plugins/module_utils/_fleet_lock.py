@@ -36,6 +36,14 @@ class HeldError(FleetLockError):
         self.lock = lock
 
 
+class UnusableError(FleetLockError):
+    """The file of the lock cannot be read or written, at `path`; the message says why."""
+
+    def __init__(self, message: str, path: str) -> None:
+        super().__init__(message)
+        self.path = path
+
+
 class Claim(NamedTuple):
     """Who asks. `controller` tells processes apart, see _controller.
 

@@ -21,7 +21,7 @@ from typing import Any, Iterator, NamedTuple
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _fleet_lock as rules
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _small_file
-from ansible_collections.alwayson.upgrade.plugins.module_utils._fleet_lock import Claim, FleetLockError, Lock
+from ansible_collections.alwayson.upgrade.plugins.module_utils._fleet_lock import Claim, FleetLockError, Lock, UnusableError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._flock import LockError, exclusive
 from ansible_collections.alwayson.upgrade.plugins.module_utils._small_file import SmallFileError
 
@@ -198,5 +198,6 @@ def _told(path: str) -> Iterator[None]:
     except (LockError, SmallFileError) as error:
         raise FleetLockError(str(error)) from error
     except OSError as error:
-        raise FleetLockError(f"the lock cannot be used: {error.strerror or error} ({error.filename or path}): let the user of this task write there, "
-                             "or name another folder") from error
+        place = error.filename or path
+        raise UnusableError(f"the lock cannot be used: {error.strerror or error} ({place}): let the user of this task write there, or name another folder",
+                            place) from error

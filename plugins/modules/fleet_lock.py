@@ -262,13 +262,19 @@ held_by:
   returned: failure, when somebody else has it
   type: dict
   sample: *lock
+unusable:
+  description: The path of the lock, where it cannot be read or written.
+  returned: failure, when it cannot be
+  type: str
+  sample: /var/lib/alwayson/shop.lock
+  version_added: 0.3.0
 """
 
 import time
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.alwayson.upgrade.plugins.module_utils._fleet_lock import (
-    CONTROLLER_TEXTS, DIRECTIONS, FAILED, SUCCEEDED, Claim, FleetLockError, HeldError,
+    CONTROLLER_TEXTS, DIRECTIONS, FAILED, SUCCEEDED, Claim, FleetLockError, HeldError, UnusableError,
 )
 from ansible_collections.alwayson.upgrade.plugins.module_utils._fleet_lock_store import FleetLock, Outcome
 
@@ -328,6 +334,8 @@ def main() -> None:
         outcome = do(module.params, module.check_mode, time.time())
     except HeldError as error:
         module.fail_json(msg=str(error), held_by=error.lock.as_dict())
+    except UnusableError as error:
+        module.fail_json(msg=str(error), unusable=error.path)
     except FleetLockError as error:
         module.fail_json(msg=str(error))
     if outcome.warning:

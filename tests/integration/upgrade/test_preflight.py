@@ -130,3 +130,10 @@ def test_options_that_would_skip_a_part_are_refused(fleet, arguments, words):
     run = fleet.run("upgrade", *arguments)
     assert run.code != 0 and words in run.words, run.output
     assert fleet.balancer_api.requests == []
+
+
+def test_a_lock_that_cannot_be_kept_is_told_with_its_host_and_variable(fleet):
+    run = fleet.run("upgrade", upgrade_state_directory="/proc/alwayson")
+    words = ["app1: the lock cannot be used: ", "Correct upgrade_state_directory, which is /proc/alwayson"]
+    assert run.code != 0 and [word for word in words if word not in run.output] == [], run.output
+    assert fleet.balancer_api.changes == []
