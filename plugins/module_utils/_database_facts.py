@@ -78,7 +78,7 @@ def streaming_name(parameters: dict, cluster_name: str) -> str:
 
 
 def has_own_name(parameters: dict, cluster_name: str) -> bool:
-    """Whether somebody has given that standby a name, so that no other one has it by default."""
+    """Whether that standby was given a name of its own, which no other one has by default."""
     return bool(parameters.get("application_name") or cluster_name and not GENERIC.fullmatch(cluster_name))
 
 

@@ -1,7 +1,9 @@
 # Copyright (c) 2026 The alwayson.upgrade maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which program runs a cluster, by what its servers show of it. Whoever exchanges roles beside such a program works against it, so it is driven, or refused.
+"""Which program manages a cluster, by what its servers show of it.
+
+A switchover beside such a program works against it: the program is driven, or the switchover is refused.
 
 Pacemaker shows nothing in a server: its resource agent is an ordinary local session.
 Sources: the documentation and the code of Patroni, repmgr, pg_auto_failover, Stolon and CloudNativePG.
