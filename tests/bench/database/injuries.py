@@ -31,6 +31,7 @@ from losses import in_the_dump, subscription_of_the_copy  # noqa: E402
 from scene import Scene, load, scene  # noqa: E402
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup_store import digests  # noqa: E402
+from fleet.postgres import use_driver  # noqa: E402
 
 ENDS = ("", ".json", ".sha256")
 DUMP_HEAD_BYTES = 2000
@@ -229,6 +230,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--rows", type=int, default=5000)
     options = parser.parse_args()
+    use_driver()
     began, judged = time.monotonic(), []
     with scene(options.rows, wal_level="logical") as place:
         judged += [judge(Injuries(place, "logical", options.seed), of_dumps, options), judge(Injuries(place, "physical", options.seed), of_copies, options)]

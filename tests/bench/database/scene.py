@@ -94,15 +94,14 @@ class Scene:
 
 
 @contextlib.contextmanager
-def scene(rows: int, binaries: Path | None = None, **more: str) -> Iterator[Scene]:
+def scene(rows: int, **more: str) -> Iterator[Scene]:
     """A scene whose tenants have so many orders each; all is gone afterwards.
 
-    :param binaries: the folder of the server's programs; the tests' own without it.
     :param more: settings of the server.
     """
     folder = Path(tempfile.mkdtemp(prefix="alwayson-bench-"))
     folder.chmod(0o711)
-    binaries, as_user = binaries or open_binaries(), AS_NOBODY if os.geteuid() == 0 else []
+    binaries, as_user = open_binaries(), AS_NOBODY if os.geteuid() == 0 else []
     home = folder / "server"
     home.mkdir(mode=0o700)
     if as_user:

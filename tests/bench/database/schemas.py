@@ -4,6 +4,7 @@
 """Whether strange but healthy databases are backed up and proven, and come back as they were: seeded schemas on PostgreSQL, MariaDB and SQLite.
 
     build/venv/bin/python tests/bench/database/schemas.py --engine postgresql --seeds 200
+    POSTGRESQL_BIN_DIR=/usr/lib/postgresql/15/bin POSTGRESQL_DRIVER=psycopg2 build/venv/bin/python tests/bench/database/schemas.py --engine postgresql
 
 Each seed is a database. It is backed up with its proof, dropped, restored, and dumped by the engine's own program before and after: the lines must be the same.
 Prints what was refused or differs, by seed; ends with 1 when anything was.
@@ -40,6 +41,7 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._database_restore
 from ansible_collections.alwayson.upgrade.plugins.module_utils._mariadb_backup import HISTORY  # noqa: E402
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import PostgresqlError, connect, identifier, literal  # noqa: E402
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql_environment import patience  # noqa: E402
+from fleet.postgres import use_driver  # noqa: E402
 
 ENGINES = ("postgresql", "mariadb", "sqlite")
 # What a dump says of itself, and of a schema's owner twice.
@@ -239,10 +241,10 @@ def run(session, statement: str) -> None:
 
 
 @contextlib.contextmanager
-def trial(engine: str, binaries: Path | None) -> Iterator[PostgresqlTrial | MariadbTrial | SqliteTrial]:
+def trial(engine: str) -> Iterator[PostgresqlTrial | MariadbTrial | SqliteTrial]:
     """A server of that kind, which is gone afterwards."""
     if engine == "postgresql":
-        with scene(1, binaries) as place:
+        with scene(1) as place:
             yield PostgresqlTrial(place)
     elif engine == "mariadb":
         with mariadb_scene(1) as place:
@@ -279,10 +281,10 @@ def main() -> int:
     parser.add_argument("--engine", choices=ENGINES, required=True)
     parser.add_argument("--seeds", type=int, default=200, help="how many")
     parser.add_argument("--first", type=int, default=1)
-    parser.add_argument("--bin-dir", type=Path, help="PostgreSQL's programs; the tests' own without it")
     options = parser.parse_args()
+    use_driver()
     began, found = time.monotonic(), Found()
-    with trial(options.engine, options.bin_dir) as trial_:
+    with trial(options.engine) as trial_:
         judge(trial_, list(range(options.first, options.first + options.seeds)), found)
     for kind, sentences in (("could not be made", found.skipped), ("refused", found.refused), ("differs", found.differs)):
         for sentence in sentences:

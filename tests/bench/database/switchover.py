@@ -8,6 +8,8 @@
     build/venv/bin/python tests/bench/database/switchover.py --crash          # the primary is killed, its synchronous standby takes its place
     build/venv/bin/python tests/bench/database/switchover.py --double-fault --trials 10   # primary and standby are killed, a server kept warm takes over
 
+POSTGRESQL_BIN_DIR=/usr/lib/postgresql/15/bin and POSTGRESQL_DRIVER=psycopg2 do it with another server and the older driver.
+
 Each trial has a new primary with a new standby and a PgBouncer. A statement counts from the moment it was scheduled for; every other one writes.
 """
 
@@ -24,6 +26,7 @@ REPOSITORY = Path(__file__).resolve().parents[3]
 sys.path[:0] = [str(REPOSITORY / "tests"), str(REPOSITORY / "build" / "collections")]
 
 from bench.database.crash import crashes, double_faults  # noqa: E402
+from fleet.postgres import use_driver  # noqa: E402
 from integration.switchover.pair import Load, Loading, Pair, lost  # noqa: E402
 
 PEACE_SECONDS = 4
@@ -32,6 +35,7 @@ MEDIAN_MS, LONGEST_MS = 250, 500
 
 def main() -> int:
     options = _options()
+    use_driver()
     if options.crash or options.double_fault:
         return (crashes if options.crash else double_faults)(options.trials, options.rate)
     errors = gone = statements = 0
