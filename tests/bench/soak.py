@@ -9,8 +9,8 @@
 
 It fails when a request failed, and when a member was returned to the release before, left out or lost.
 
-It is as rough as it gets: the application is stopped by SIGKILL, every HAProxy is reloaded again and again, also in the middle of a drain, and among the
-clients are sticky ones, slow ones, and some whose answers stream for seconds. Fleets behind other load balancers are not reloaded besides.
+It is as rough as it gets: the application is stopped by SIGKILL, every load balancer is reloaded again and again by somebody else, also in the middle of a
+drain, and among the clients are sticky ones, slow ones, and some whose answers stream for seconds. Envoy has no reload: it restarts hot.
 
 Each run is measured by its own prober from before its first change to after its last one, so the sum is of upgrades and nothing else. A request counts
 from the moment it was scheduled for. Beside each method's longest answer stands that of the same load on the same fleet at rest.
@@ -116,8 +116,8 @@ def reloading(fleet: EmbeddedFleet) -> Iterator[list[str]]:
     over, reloads = threading.Event(), []
 
     def reload_again_and_again() -> None:
-        names = [balancer.name for balancer in fleet.layout.load_balancers if fleet.kind == HAPROXY]
-        while names and not over.wait(RELOAD_EVERY_SECONDS):
+        names = [balancer.name for balancer in fleet.layout.load_balancers]
+        while not over.wait(RELOAD_EVERY_SECONDS):
             fleet.reload(names[len(reloads) % len(names)])
             reloads.append(names[len(reloads) % len(names)])
 

@@ -11,12 +11,15 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import sys
+import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from fleet.layout import BACKEND, Layout, LoadBalancer, Member
+from fleet.processes import Process
 
 ENVOY_LISTENER = "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
 ENVOY_ROUTER = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"
@@ -50,6 +53,12 @@ http {{
 """
 
 
+HAPROXY, UNDRIVEN = "haproxy", "none"
+RESTART_EPOCH = "--restart-epoch"
+RELOADING_SIGNALS = {HAPROXY: signal.SIGUSR2, UNDRIVEN: signal.SIGUSR2, "nginx": signal.SIGHUP}
+ADMIN_SECONDS = 10
+
+
 class BalancerError(Exception):
     """There is no binary of this kind."""
 
@@ -73,6 +82,43 @@ def prepare(kind: str, layout: Layout, balancer: LoadBalancer) -> Software:
 def member_name(kind: str, member: Member) -> str:
     """How the load balancers call a member: by name where they know one, else by its address."""
     return str(member.endpoint) if kind in ("caddy", "traefik", "nginx") else member.name
+
+
+def reload(kind: str, layout: Layout, balancer: LoadBalancer, process: Process, relaunch: Callable[[list[str]], None]) -> None:
+    """Have a load balancer take its configuration anew, as after a change by somebody else: a signal, a change that concerns no member, or a hot restart.
+
+    :param relaunch: starts a second process of it by these words, beside the first one.
+    """
+    if kind in RELOADING_SIGNALS:
+        process.send(RELOADING_SIGNALS[kind])
+    elif kind == "envoy":
+        words = Path(f"/proc/{process.pid}/cmdline").read_text(encoding="utf-8").split("\0")[:-1]
+        epoch = words.index(RESTART_EPOCH) + 1
+        relaunch([*words[:epoch], str(int(words[epoch]) + 1), *words[epoch + 1:]])
+    elif kind == "traefik":
+        # In one step: Traefik must not read half of it.
+        users = layout.directory / "balancers" / balancer.name / "dynamic" / "users.yml"
+        content = json.loads(users.read_text(encoding="utf-8"))
+        router = content["http"]["routers"]["users"]
+        router["priority"] = router.get("priority", 0) % 100 + 1
+        os.replace(_write(users.with_suffix(".new"), content), users)
+    else:
+        level = "ERROR" if _caddy_level(balancer, "GET", None) == "WARN" else "WARN"
+        _caddy_level(balancer, "PATCH", level)
+
+
+def remove_shared_memory(layout: Layout) -> None:
+    """Remove what Envoy leaves behind so that a later process of the same base id could take over."""
+    for balancer in layout.load_balancers:
+        Path(f"/dev/shm/envoy_shared_memory_{balancer.front.port * 10}").unlink(missing_ok=True)
+
+
+def _caddy_level(balancer: LoadBalancer, method: str, level: str | None) -> str | None:
+    """Read or change the level of Caddy's log: a change of anything is a reload of everything."""
+    url = f"http://{balancer.runtime}/config/logging/logs/default/level"
+    request = urllib.request.Request(url, None if level is None else json.dumps(level).encode(), {"Content-Type": "application/json"}, method=method)
+    with urllib.request.urlopen(request, timeout=ADMIN_SECONDS) as answer:
+        return json.loads(answer.read() or b"null")
 
 
 def lame_duck_variables(layout: Layout, balancer: LoadBalancer) -> dict:
@@ -109,7 +155,8 @@ def _envoy(layout: Layout, balancer: LoadBalancer, folder: Path) -> Software:
         "node": {"id": balancer.name, "cluster": "fleet"}, "admin": {"address": _socket(balancer.runtime)},
         "static_resources": {"listeners": [listener], "clusters": [cluster]},
     })
-    argv = [_binary("envoy"), "-c", str(configuration), "--concurrency", "1", "--disable-hot-restart", "--log-level", "warning"]
+    argv = [_binary("envoy"), "-c", str(configuration), "--concurrency", "1", "--log-level", "warning", "--base-id", str(balancer.front.port),
+            "--drain-time-s", "2", "--parent-shutdown-time-s", "6", RESTART_EPOCH, "0"]
     return Software(argv, {"traffic_kind": "envoy", "traffic_endpoint": f"http://{balancer.runtime}"})
 
 

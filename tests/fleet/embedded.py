@@ -9,6 +9,7 @@ no right beyond an ordinary user's is needed, and `down` leaves no process behin
 
 from __future__ import annotations
 
+import dataclasses
 import signal
 import time
 from collections.abc import Callable
@@ -16,14 +17,13 @@ from functools import partial
 from pathlib import Path
 
 from fleet import artifacts, balancers, haproxy, inventory, layout, members, pooler, postgres, postgresctl, processes
-from fleet.balancers import Software
+from fleet.balancers import HAPROXY, UNDRIVEN, Software
 from fleet.layout import Layout, LoadBalancer
 from fleet.ports import Endpoint, Ports
 from fleet.postgres import Postgres
 from fleet.processes import Process
 from fleet.record import Record
 
-HAPROXY, UNDRIVEN = "haproxy", "none"
 KINDS = (HAPROXY, *balancers.KINDS, UNDRIVEN)
 IN_TRAFFIC_SECONDS = 30
 STANDBY = "standby"
@@ -130,8 +130,15 @@ class EmbeddedFleet:
         processes.end([process for process in victims if process], first_signal=signal.SIGKILL)
 
     def reload(self, load_balancer: str) -> None:
-        """Have a load balancer begin a new worker, as after a change of its configuration; the old one ends what it has."""
-        self.record.processes[load_balancer].send(signal.SIGUSR2)
+        """Have a load balancer take its configuration anew, as after a change by somebody else; what it has under way it ends as before."""
+        former = self.record.processes[load_balancer]
+
+        def relaunch(argv: list[str]) -> None:
+            """Beside the former process, which goes by itself, and is ended with the fleet if it does not."""
+            self.record.remember(dataclasses.replace(former, name=f"{load_balancer} as process {former.pid}"))
+            self._launch(processes.launch, load_balancer, argv, self.directory / "log" / f"{load_balancer}.log")
+
+        balancers.reload(self.kind, self.layout, self.layout.load_balancer(load_balancer), former, relaunch)
 
     def boot_member(self, name: str) -> None:
         """Let a dead member come back: its supervisor, and the application if it was running."""
@@ -308,3 +315,4 @@ class EmbeddedFleet:
                 postgres.remove_interlock(self.directory / name)
             if self.record.layout is not None:
                 self.record.forget_ended()
+                balancers.remove_shared_memory(self.layout)
