@@ -12,23 +12,21 @@ from __future__ import annotations
 
 import contextlib
 import gzip
-import hashlib
 import os
 import stat
 import tarfile
+import time
 import zlib
-from typing import BinaryIO, Iterator, NamedTuple
+from typing import BinaryIO, Callable, Iterator, NamedTuple
 
-from ansible_collections.alwayson.upgrade.plugins.module_utils._archive_names import (
-    ArchiveNameError,
-    Tree,
-    clean_name,
-    parents_of,
-)
+from ansible_collections.alwayson.upgrade.plugins.module_utils._archive_headers import ArchiveHeaderError, Headers
+from ansible_collections.alwayson.upgrade.plugins.module_utils._archive_names import ArchiveNameError, Tree, bytes_of, clean_name, parents_of
 
 CHUNK = 1024 * 1024
 BLOCK = tarfile.BLOCKSIZE
 MAX_TIME = 2**32 - 1
+# What judging an archive may take: so much for any, and so much more for each of its bytes. A slow host takes a tenth of it.
+JUDGE_SECONDS, JUDGE_SECONDS_PER_BYTE = 60.0, 1 / 500_000
 
 # What tarfile, gzip and zlib let through when an archive is torn or forged.
 _MALFORMED = (tarfile.TarError, zlib.error, EOFError, ValueError, OverflowError, RecursionError, gzip.BadGzipFile)
@@ -69,30 +67,24 @@ class Archive(NamedTuple):
         return sum(entry.size for entry in self.entries)
 
 
-def sha256_of(stream: BinaryIO) -> str:
-    """The SHA-256 of the whole stream, in hexadecimal; leaves the stream at its start."""
-    stream.seek(0)
-    digest = hashlib.sha256()
-    for chunk in iter(lambda: stream.read(CHUNK), b""):
-        digest.update(chunk)
-    stream.seek(0)
-    return digest.hexdigest()
-
-
 @contextlib.contextmanager
-def validated(stream: BinaryIO, limits: Limits, reserved: frozenset = frozenset()) -> Iterator[Archive]:
-    """Open `stream` as a .tar.gz and yield it once every member was found harmless; raise ArchiveError otherwise.
+def validated(
+    stream: BinaryIO, limits: Limits, reserved: frozenset = frozenset(), clock: Callable[[], float] = time.monotonic
+) -> Iterator[Archive]:
+    """Open `stream` as a .tar.gz and yield it once every member was found harmless, in bounded time; raise ArchiveError otherwise.
 
     `reserved` are names that the archive must not contain because the caller writes them itself.
     """
     with contextlib.ExitStack() as opened:
         with _malformed_as_archive_error():
-            plain = opened.enter_context(gzip.GzipFile(fileobj=stream, mode="rb"))
-            bounded = _BoundedReader(plain, limits.size + (limits.members + 2) * 8 * BLOCK)
+            timed = _TimedReader(stream, clock)
+            plain = opened.enter_context(gzip.GzipFile(fileobj=timed, mode="rb"))
+            bounded = _BoundedReader(plain, limits.size + (limits.members + 2) * 8 * BLOCK, timed.require_time)
             tar = opened.enter_context(tarfile.open(fileobj=bounded, mode="r:", errors="surrogateescape", encoding="utf-8"))
             entries = _judge(tar, limits, reserved)
-            _require_clean_end(tar, bounded)
             bounded.allow_large_reads()
+            _require_clean_end(tar, bounded)
+            timed.is_judged = True
         yield Archive(tar, entries)
 
 
@@ -104,17 +96,18 @@ def unpack(archive: Archive, folder: str) -> None:
     files = [entry for entry in archive.entries if entry.kind == "file"]
     folders = _folders(archive.entries)
     for name in sorted(folders):
-        os.mkdir(os.path.join(folder, name), mode=0o700)
+        os.mkdir(_below(folder, name), mode=0o700)
     with _malformed_as_archive_error():
         for entry in files:
-            _write_file(archive.tar, entry, os.path.join(folder, entry.name))
+            _write_file(archive.tar, entry, _below(folder, entry.name))
     # Links last: whatever they point to, no file was written through them.
     for entry in archive.entries:
         if entry.kind in ("hardlink", "symlink"):
             _make_link(entry, folder)
-    _flush([os.path.join(folder, entry.name) for entry in files])
+    for entry in files:
+        flush(_below(folder, entry.name))
     for name in sorted(folders, reverse=True):
-        path = os.path.join(folder, name)
+        path = _below(folder, name)
         flush(path)
         mode, mtime = folders[name]
         os.chmod(path, mode)
@@ -122,18 +115,18 @@ def unpack(archive: Archive, folder: str) -> None:
     flush(folder)
 
 
-def flush(path: str) -> None:
+def _below(folder: str, name: str) -> bytes:
+    """Where a member's name stands on the disk: the archive's own bytes, whatever locale this host has."""
+    return os.path.join(os.fsencode(folder), bytes_of(name))
+
+
+def flush(path: str | bytes) -> None:
     """Wait until the file or folder at `path` is on the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-def _flush(paths: list[str]) -> None:
-    for path in paths:
-        flush(path)
 
 
 @contextlib.contextmanager
@@ -161,11 +154,11 @@ def _judge(tar: tarfile.TarFile, limits: Limits, reserved: frozenset) -> list[En
                 raise ArchiveNameError(f"with it the archive unpacks to more than {limits.size} bytes")
             if name in reserved:
                 raise ArchiveNameError("this name is reserved")
-            tree.add(name, kind, member.linkname)
+            kind, target = tree.add(name, kind, member.linkname)
         except ArchiveNameError as error:
             raise ArchiveError(f"member {shown}: {error}") from error
         if name:
-            entries.append(_entry(member, name, kind))
+            entries.append(_entry(member, name, kind, target))
     try:
         tree.require_links_inside()
     except ArchiveNameError as error:
@@ -194,7 +187,7 @@ def _kind(member: tarfile.TarInfo) -> str:
     raise ArchiveNameError(f"it is of the unknown type {ascii(member.type)}")
 
 
-def _entry(member: tarfile.TarInfo, name: str, kind: str) -> Entry:
+def _entry(member: tarfile.TarInfo, name: str, kind: str, target: str) -> Entry:
     """Readable and writable for its owner, never writable for others; whether it can be executed is the archive's word."""
     owner = 0o700 if kind == "folder" else 0o600
     return Entry(
@@ -203,7 +196,7 @@ def _entry(member: tarfile.TarInfo, name: str, kind: str) -> Entry:
         mode=member.mode & 0o755 | owner,
         mtime=min(max(int(member.mtime), 0), MAX_TIME),
         size=member.size if kind == "file" else 0,
-        target=clean_name(member.linkname) if kind == "hardlink" else member.linkname,
+        target=target,
         member=member,
     )
 
@@ -226,7 +219,7 @@ def _folders(entries: list[Entry]) -> dict[str, tuple[int, int]]:
     return {**implied, **{entry.name: (entry.mode, entry.mtime) for entry in entries if entry.kind == "folder"}}
 
 
-def _write_file(tar: tarfile.TarFile, entry: Entry, path: str) -> None:
+def _write_file(tar: tarfile.TarFile, entry: Entry, path: bytes) -> None:
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     with open(handle, "wb") as file, tar.extractfile(entry.member) as content:
         written = 0
@@ -239,33 +232,39 @@ def _write_file(tar: tarfile.TarFile, entry: Entry, path: str) -> None:
 
 
 def _make_link(entry: Entry, folder: str) -> None:
-    path = os.path.join(folder, entry.name)
+    path = _below(folder, entry.name)
     if entry.kind == "symlink":
-        os.symlink(entry.target, path)
+        os.symlink(bytes_of(entry.target), path)
     else:
-        os.link(os.path.join(folder, entry.target), path)
+        os.link(_below(folder, entry.target), path)
 
 
 class _BoundedReader:
     """A seekable reader that gives no more than `limit` bytes of a stream, however far that would unpack.
 
-    Until `allow_large_reads`, one read is at most CHUNK: tarfile reads the length of an extended header in one piece, and
-    that length is the archive's word.
+    Until `allow_large_reads`, tarfile reads nothing but headers here, and gets none that it would not cope with.
     """
 
-    def __init__(self, stream: gzip.GzipFile, limit: int) -> None:
+    def __init__(self, stream: gzip.GzipFile, limit: int, require_time: Callable[[], None]) -> None:
         self._stream = stream
         self._limit = limit
-        self._largest = CHUNK
+        self._require_time = require_time
+        self._headers: Headers | None = Headers()
 
     def allow_large_reads(self) -> None:
-        self._largest = self._limit
+        self._headers = None
 
     def read(self, size: int = -1) -> bytes:
-        if size < 0 or size > self._largest:
-            raise ArchiveError(f"it has a header of {size} bytes")
-        content = self._stream.read(size)
-        self._require_inside(self._stream.tell())
+        self._require_time()
+        try:
+            if self._headers:
+                self._headers.require_readable(size)
+            content = self._stream.read(size)
+            self._require_inside(self._stream.tell())
+            if self._headers:
+                self._headers.see(content)
+        except ArchiveHeaderError as error:
+            raise ArchiveError(str(error)) from error
         return content
 
     def seek(self, position: int, whence: int = os.SEEK_SET) -> int:
@@ -280,3 +279,28 @@ class _BoundedReader:
     def _require_inside(self, position: int) -> None:
         if position > self._limit:
             raise ArchiveError(f"it unpacks to more than {self._limit} bytes")
+
+
+class _TimedReader:
+    """The archive as it is on the disk. Until it is judged, reading it has to come to an end."""
+
+    def __init__(self, stream: BinaryIO, clock: Callable[[], float]) -> None:
+        self._stream = stream
+        self._clock = clock
+        size = stream.seek(0, os.SEEK_END)
+        stream.seek(0)
+        self._most = JUDGE_SECONDS + size * JUDGE_SECONDS_PER_BYTE
+        self._began = clock()
+        self.is_judged = False
+
+    def require_time(self) -> None:
+        """Raise ArchiveError when this took longer than an archive of its size may."""
+        if not self.is_judged and self._clock() - self._began > self._most:
+            raise ArchiveError(f"judging it takes longer than {self._most:.0f} s, which is too long for its size")
+
+    def read(self, size: int = -1) -> bytes:
+        self.require_time()
+        return self._stream.read(size)
+
+    def seek(self, position: int, whence: int = os.SEEK_SET) -> int:
+        return self._stream.seek(position, whence)

@@ -15,6 +15,8 @@ MAX_NAME_BYTES = 255
 MAX_PATH_BYTES = 1024
 MAX_LINKS_FOLLOWED = 40
 
+# What a terminal may take for a command. Which other characters can be printed differs from one Python to the next: spaces of all kinds, new scripts.
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
 _INTERPRETER = re.compile(r"(python|pypy)[0-9.]*t?")
 
 
@@ -31,14 +33,19 @@ def clean_name(raw: str) -> str:
     parts = [part for part in raw.split("/") if part not in ("", ".")]
     if ".." in parts:
         raise ArchiveNameError("its name contains '..'")
-    if not all(character.isprintable() for character in raw):
-        raise ArchiveNameError("its name contains unprintable characters")
+    if _CONTROL.search(raw):
+        raise ArchiveNameError("its name contains control characters")
     _require_storable(parts)
     return "/".join(parts)
 
 
+def bytes_of(name: str) -> bytes:
+    """The name as the archive has it, byte by byte."""
+    return name.encode("utf-8", "surrogateescape")
+
+
 def _require_storable(parts: list[str]) -> None:
-    sizes = [len(part.encode("utf-8")) for part in parts]
+    sizes = [len(bytes_of(part)) for part in parts]
     if sizes and (max(sizes) > MAX_NAME_BYTES or sum(sizes) + len(sizes) > MAX_PATH_BYTES):
         raise ArchiveNameError("its name is too long")
 
@@ -50,18 +57,25 @@ class Tree:
         self._kinds: dict[str, str] = {}
         self._targets: dict[str, str] = {}
 
-    def add(self, name: str, kind: str, target: str) -> None:
-        """Add one member with a clean name; raise ArchiveNameError when it cannot stand beside those before it."""
+    def add(self, name: str, kind: str, target: str) -> tuple[str, str]:
+        """Add one member with a clean name; raise ArchiveNameError when it cannot stand beside those before it.
+
+        Return its kind and target as they are to be made: a hard link to a symlink is that symlink once more.
+        """
         if name in self._kinds:
             raise ArchiveNameError("the same name occurs twice")
         if not name and kind != "folder":
             raise ArchiveNameError("the top of the archive is not a folder")
-        if kind == "hardlink" and self._kinds.get(clean_name(target)) != "file":
-            raise ArchiveNameError(f"it is a hard link to {ascii(target)}, which is no file before it in the archive")
+        if kind == "hardlink":
+            linked = clean_name(target)
+            if self._kinds.get(linked) not in ("file", "hardlink", "symlink"):
+                raise ArchiveNameError(f"it is a hard link to {ascii(target)}, which is no file before it in the archive")
+            kind, target = ("symlink", self._targets[linked]) if linked in self._targets else (kind, linked)
         if kind == "symlink":
             _require_plain_target(target)
             self._targets[name] = target
         self._kinds[name] = kind
+        return kind, target
 
     def require_links_inside(self) -> None:
         """Raise ArchiveNameError when a member lies below something that is no folder, or a symlink leads out of the tree."""
@@ -101,9 +115,9 @@ def _require_plain_target(target: str) -> None:
         raise ArchiveNameError("it is a link to nowhere")
     if target.startswith("/"):
         raise ArchiveNameError(f"it is a link to the absolute name {ascii(target)}, which is not in the archive. {_remedy(target)}")
-    if not all(character.isprintable() for character in target):
-        raise ArchiveNameError("its link contains unprintable characters")
-    if len(target.encode("utf-8")) > MAX_PATH_BYTES:
+    if _CONTROL.search(target):
+        raise ArchiveNameError("its link contains control characters")
+    if len(bytes_of(target)) > MAX_PATH_BYTES:
         raise ArchiveNameError("its link is too long")
 
 

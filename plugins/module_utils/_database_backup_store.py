@@ -13,14 +13,13 @@ import hashlib
 import json
 import os
 import re
-import shutil
 import stat
 import time
 from dataclasses import dataclass
 from typing import Any, Callable, Iterator, Mapping, Sequence
 from urllib.parse import quote, unquote
 
-from ansible_collections.alwayson.upgrade.plugins.module_utils import _flock
+from ansible_collections.alwayson.upgrade.plugins.module_utils import _flock, _removal
 
 TOOL = "alwayson.upgrade"
 LOCK = ".lock"
@@ -55,6 +54,7 @@ class Store:
     def __init__(self, directory: str, suffix: str = SUFFIXES[0]) -> None:
         self.directory = os.path.abspath(directory)
         self.suffix = suffix
+        self.left: list[str] = []  # what could not be cleared up, in sentences
 
     def inspect(self) -> None:
         """Raise StoreError when there is something in the way of using the folder. Changes nothing."""
@@ -112,7 +112,7 @@ class Store:
     def discard(self, path: str) -> None:
         """Remove all that belongs to a backup which was not kept. The partial one goes last: it marks the others as debris."""
         for end in ("", CHECKSUM, MANIFEST, CHECKSUM + PARTIAL, MANIFEST + PARTIAL, PARTIAL):
-            _remove(path + end)
+            _removal.remove(path + end)
 
     def newest(self, subject: str) -> str:
         """Where the newest backup of `subject` is, or was: by its name, whatever became of its files. StoreError when there never was one."""
@@ -174,9 +174,10 @@ class Store:
         removed = []
         for backup in self.backups(subject, system_identifier)[keep:] if keep else []:
             # The backup first, by one rename: without it, all else is debris that the next run removes.
+            _removal.require_nothing_mounted(backup.path)
             os.rename(backup.path, backup.path + PARTIAL)
             for end in (MANIFEST, CHECKSUM, PARTIAL):
-                _remove(backup.path + end)
+                _removal.remove(backup.path + end)
             removed.append(backup.path)
         return removed
 
@@ -197,7 +198,10 @@ class Store:
         for name in names:
             match = OWN_NAME.fullmatch(name)
             if match and (match["partial"] or (match["rest"] and match["backup"] not in names)):
-                _remove(os.path.join(self.directory, name))
+                try:
+                    _removal.remove(os.path.join(self.directory, name))
+                except OSError as error:
+                    self.left.append(f"what a killed run left cannot be removed: {error}")
 
 
 class OneFileEach:
@@ -236,15 +240,6 @@ def _differing(written: str, found: str) -> str:
     lines = set(written.split("\n"))
     names = [line.partition("  ")[2] for line in found.split("\n") if line not in lines]
     return f"the checksum of {', '.join(names)} is another one" if names else "the list of checksums is not the one that was written"
-
-
-def _remove(path: str) -> None:
-    """Remove a file, or a folder with all that is in it; one that is gone is no error."""
-    if os.path.isdir(path) and not os.path.islink(path):
-        shutil.rmtree(path)
-        return
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(path)
 
 
 def _write(path: str, text: str) -> None:

@@ -12,11 +12,10 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import shutil
 import signal
 from typing import Any, Iterator, Mapping
 
-from ansible_collections.alwayson.upgrade.plugins.module_utils import _small_file
+from ansible_collections.alwayson.upgrade.plugins.module_utils import _removal, _small_file
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup_record import BackupError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup_store import TOOL
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql_scratch_server import Account
@@ -87,12 +86,10 @@ class Place:
     def clear(self) -> None:
         """Remove everything that was put there; the record goes last, so that what is left is known for what it is."""
         names = os.listdir(self.directory)
+        for name in names:
+            _removal.require_nothing_mounted(self.path(name))
         for name in sorted(names, key=lambda name: name == RECORD):
-            path = self.path(name)
-            if os.path.isdir(path) and not os.path.islink(path):
-                shutil.rmtree(path)
-            else:
-                os.unlink(path)
+            _removal.remove(self.path(name))
 
     def server(self) -> int | None:
         """The process of the server that runs in this folder, by its lock file; None when none does."""

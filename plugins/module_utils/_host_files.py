@@ -16,7 +16,7 @@ import os
 import shutil
 from typing import Iterable, Sequence
 
-from ansible_collections.alwayson.upgrade.plugins.module_utils import _small_file
+from ansible_collections.alwayson.upgrade.plugins.module_utils import _removal, _small_file
 
 OF_POSTGRESQL = frozenset("""
 PG_VERSION base global pg_commit_ts pg_dynshmem pg_logical pg_multixact pg_notify pg_replslot pg_serial pg_snapshots pg_stat pg_stat_tmp pg_subtrans pg_tblspc
@@ -39,11 +39,13 @@ class HostFiles:
         return os.path.exists(self._record)
 
     def set_aside(self, arriving: Iterable[str]) -> None:
-        """Move them out.
+        """Move them out; raise MountedError, having moved nothing, when something is mounted in one of them.
 
         :param arriving: the entries of the other server's data directory, which replace them.
         """
         own = _of_the_host(os.listdir(self.path))
+        for name in own:
+            _removal.require_nothing_mounted(os.path.join(self.path, name))
         owner = os.stat(self.path)
         for folder in (self.store, self._kept):
             with contextlib.suppress(FileExistsError):
@@ -58,15 +60,16 @@ class HostFiles:
         """Remove those of the other server, and move the host's own back. It may be interrupted, and done again."""
         record = _small_file.read_json(self._record)
         for name in record["arriving"]:
-            _remove(os.path.join(self.path, name))
+            _removal.remove(os.path.join(self.path, name))
         for name in record["own"]:
             kept, place = os.path.join(self._kept, name), os.path.join(self.path, name)
             if os.path.lexists(kept):
-                _remove(place)
+                _removal.remove(place)
                 _move(kept, place)
         _small_file.flush_folder(self.path)
         _small_file.remove(self._record)
-        shutil.rmtree(self.store, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            _removal.remove(self.store)
 
     def close(self) -> None:
         """Have PostgreSQL start no server here, whoever asks it to: it refuses a data directory that others may enter. What is in it is closed to them."""
@@ -91,11 +94,11 @@ def _move(source: str, target: str) -> None:
             raise
     partial, gone = f"{target}.partial", f"{source}.gone"
     for place in (partial, gone):
-        _remove(place)
+        _removal.remove(place)
     _copy(source, partial)
     os.rename(partial, target)
     os.rename(source, gone)
-    _remove(gone)
+    _removal.remove(gone)
 
 
 def _copy(source: str, target: str) -> None:
@@ -108,11 +111,3 @@ def _copy(source: str, target: str) -> None:
     else:
         shutil.copy2(source, target, follow_symlinks=False)
     os.chown(target, status.st_uid, status.st_gid, follow_symlinks=False)
-
-
-def _remove(path: str) -> None:
-    if os.path.isdir(path) and not os.path.islink(path):
-        shutil.rmtree(path)
-    else:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(path)

@@ -9,14 +9,13 @@ import contextlib
 import os
 import pwd
 import re
-import shutil
 import signal
 import subprocess
 import tempfile
 from dataclasses import dataclass
 from typing import Iterator, Mapping
 
-from ansible_collections.alwayson.upgrade.plugins.module_utils import _waiting
+from ansible_collections.alwayson.upgrade.plugins.module_utils import _removal, _waiting
 from ansible_collections.alwayson.upgrade.plugins.module_utils._auto_conf import FILE, libraries, quoted
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup_record import BackupError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import Connection, Login, PostgresqlError, connect_patiently, identifier
@@ -219,7 +218,7 @@ def scratch_server(
         yield server
     finally:
         server.stop()
-        shutil.rmtree(folder)
+        _removal.remove(folder)
 
 
 def remove_left_behind(directory: str) -> None:
@@ -233,4 +232,4 @@ def remove_left_behind(directory: str) -> None:
                 if os.path.realpath(os.readlink(f"/proc/{number}/cwd")) == os.path.realpath(os.path.join(folder, "data")):
                     os.kill(number, signal.SIGQUIT)
                     _waiting.wait_for(lambda: not os.path.exists(f"/proc/{number}"), STOP_SECONDS, POLL_SECONDS)
-            shutil.rmtree(folder)
+            _removal.remove(folder)

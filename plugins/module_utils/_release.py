@@ -20,11 +20,11 @@ import contextlib
 import json
 import os
 import re
-import shutil
+import shlex
 import tempfile
 from typing import Iterator, NamedTuple
 
-from ansible_collections.alwayson.upgrade.plugins.module_utils import _archive
+from ansible_collections.alwayson.upgrade.plugins.module_utils import _archive, _private_copy, _removal
 
 RELEASES = "releases"
 MARKER = ".release.json"
@@ -107,23 +107,24 @@ def needs_staging(state: State, version: str, sha256: str) -> bool:
 
 
 @contextlib.contextmanager
-def checked_artifact(artifact: str | None, version: str, sha256: str, limits: _archive.Limits) -> Iterator[_archive.Archive]:
+def checked_artifact(
+    artifact: str | None, version: str, sha256: str, limits: _archive.Limits, folder: str | None = None
+) -> Iterator[_archive.Archive]:
     """Yield the archive at `artifact` once its checksum is right and all of it is harmless; raise ReleaseError otherwise.
 
-    The checksum is compared again afterwards: what was unpacked in between is what was checked.
+    It is read once, into a private copy on the disk of `folder`: what is unpacked is what was checked, whoever may write to the artifact.
     """
     if not artifact:
         raise ReleaseError(f"release {version} is not staged on this host, and no artifact is given to stage it from")
     if not os.path.isfile(artifact):
         raise ReleaseError(f"artifact {artifact} of release {version} is no file on this host")
-    with open(artifact, "rb") as stream:
-        _require_checksum(stream, artifact, version, sha256)
+    with _private_copy.private_copy(artifact, folder) as (stream, found):
+        _require_checksum(found, artifact, version, sha256)
         try:
             with _archive.validated(stream, limits, reserved=frozenset([MARKER])) as archive:
                 yield archive
         except _archive.ArchiveError as error:
             raise ReleaseError(f"artifact {artifact} of release {version} is refused, nothing of it was kept: {error}") from error
-        _require_checksum(stream, artifact, version, sha256)
 
 
 def stage(root: str, version: str, artifact: str | None, sha256: str, limits: _archive.Limits, now: float) -> Marker:
@@ -132,9 +133,10 @@ def stage(root: str, version: str, artifact: str | None, sha256: str, limits: _a
     Return its marker; `now` is the time in it.
     """
     releases = os.path.join(root, RELEASES)
+    require_unmounted(root, version)
     sweep(root)
     try:
-        with checked_artifact(artifact, version, sha256, limits) as archive:
+        with checked_artifact(artifact, version, sha256, limits, releases) as archive:
             _require_space(releases, version, archive.size)
             staging = tempfile.mkdtemp(prefix=STAGING, dir=releases)
             _archive.unpack(archive, staging)
@@ -172,12 +174,25 @@ def require_removable(state: State, version: str) -> None:
         raise ReleaseError(f"release {version} is current: it is not removed; make another release current first")
 
 
-def remove(root: str, version: str) -> None:
-    """Remove a release, and `previous` when it points there. The release disappears by one rename."""
+def require_unmounted(root: str, version: str) -> None:
+    """Raise ReleaseError when something is mounted in the folder of `version`: the application's uploads go with no release."""
+    folder = os.path.join(root, RELEASES, version)
+    try:
+        _removal.require_nothing_mounted(folder)
+    except _removal.MountedError as error:
+        raise ReleaseError(f"release {version} stays in {folder}: {error.strerror}") from error
+
+
+def remove(root: str, version: str) -> list[str]:
+    """Remove a release, and `previous` when it points there. The release disappears by one rename; return what of it cannot be removed, in sentences.
+
+    Raise ReleaseError, having changed nothing, when something is mounted in it.
+    """
+    require_unmounted(root, version)
     if _read_link(root, "previous") == version:
         os.unlink(os.path.join(root, "previous"))
     _set_aside(root, version)
-    sweep(root)
+    return sweep(root)
 
 
 def superfluous(state: State, keep: int) -> list[str]:
@@ -193,12 +208,23 @@ def superfluous(state: State, keep: int) -> list[str]:
     return [version for _staged, version in candidates[: max(0, excess)]] if keep else []
 
 
-def sweep(root: str) -> None:
-    """Remove what a killed staging or removal left behind; the lock makes sure that nobody is still at it."""
+def sweep(root: str) -> list[str]:
+    """Remove what a killed staging or removal left behind; the lock makes sure that nobody is still at it.
+
+    What cannot be removed is in nobody's way, and is returned in sentences: an application may write files of its own account into its release.
+    """
     releases = os.path.join(root, RELEASES)
-    for name in os.listdir(releases):
-        if name.startswith(STAGING):
-            shutil.rmtree(os.path.join(releases, name))
+    told = []
+    for folder in (os.path.join(releases, name) for name in sorted(os.listdir(releases)) if name.startswith(STAGING)):
+        try:
+            errors = _removal.remove_tree(folder)
+        except OSError as error:
+            errors = [error]
+        if errors:
+            more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+            told.append(f"{errors[0].filename or folder} cannot be removed: {errors[0].strerror}{more}. It is of a release that is gone, and in nobody's way; "
+                        f"as an account that may: rm -r --one-file-system {shlex.quote(folder)}")
+    return told
 
 
 def prepare(root: str) -> None:
@@ -240,8 +266,7 @@ def _set_aside(root: str, version: str) -> None:
     _archive.flush(releases)
 
 
-def _require_checksum(stream, artifact: str, version: str, sha256: str) -> None:
-    found = _archive.sha256_of(stream)
+def _require_checksum(found: str, artifact: str, version: str, sha256: str) -> None:
     if found != sha256:
         raise ReleaseError(
             f"artifact {artifact} of release {version} has sha256 {found}, but {sha256} is wanted: nothing was unpacked; "

@@ -1,18 +1,26 @@
 # Copyright (c) 2026 The alwayson.upgrade maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Detached signatures of artifacts, made by OpenSSH or OpenPGP, and judged by those programs. Source: ssh-keygen(1), gpgv(1), GnuPG's doc/DETAILS."""
+"""Detached signatures of artifacts, made by OpenSSH or OpenPGP, and judged by those programs. Source: ssh-keygen(1), gpgv(1), GnuPG's doc/DETAILS.
+
+Each file is read once. The checksum that is told is the one of the very bytes that were judged, whoever may write to the artifact meanwhile.
+"""
 
 from __future__ import annotations
 
 import os
 import re
 import subprocess
+import tempfile
 from dataclasses import dataclass
-from typing import Sequence
+from typing import BinaryIO, NamedTuple, Sequence
+
+from ansible_collections.alwayson.upgrade.plugins.module_utils import _private_copy
 
 SECONDS = 300.0
 HEAD_BYTES = 64
+# A signature and a list of keys have kilobytes.
+MOST_BYTES = 64 * 1024 * 1024
 SSH, OPENPGP = "ssh", "openpgp"
 SSH_HEADER = b"-----BEGIN SSH SIGNATURE-----"
 # Each line of gpgv's status begins so; a key that has expired or was revoked has its own word in place of GOODSIG.
@@ -27,52 +35,84 @@ class SignatureError(Exception):
 
 @dataclass(frozen=True)
 class Signed:
-    """Who has signed: `kind` is ssh or openpgp, `signer` the principal in the list of signers, or the user of the OpenPGP key with its fingerprint."""
+    """Who has signed: `kind` is ssh or openpgp, `signer` the principal in the list of signers, or the user of the OpenPGP key with its fingerprint.
+
+    `sha256` is the checksum of what was signed, in hexadecimal.
+    """
 
     kind: str
     signer: str
+    sha256: str
 
 
-def require(artifact: str, signature: str, keys: str, namespace: str = "file") -> Signed:
+class Files(NamedTuple):
+    """The paths that were given, for messages, and the private copies of the two small ones."""
+
+    artifact: str
+    signature: str
+    keys: str
+    signature_copy: str
+    keys_copy: str
+
+
+def require(artifact: str, signature: str, keys: str, namespace: str = "file", sha256: str | None = None) -> Signed:
     """Tell who signed the artifact.
 
     :param keys: whose signatures count: a list of signers as in ssh-keygen(1), or a keyring as ``gpg --export`` writes it, which of the two the signature says.
     :param namespace: what an SSH signature was made for; ``ssh-keygen -Y sign -n``.
-    :raises SignatureError: when there is none, it does not fit the artifact, or its key is not among `keys`, has expired or was revoked.
+    :param sha256: the checksum that the artifact has to have.
+    :raises SignatureError: when there is none, it does not fit the artifact, or its key is not among `keys`, has expired or was revoked; and when what was
+        signed has another checksum.
     """
     for path, what in ((artifact, "the artifact"), (signature, "the signature"), (keys, "the list of keys")):
         if not os.path.isfile(path):
             raise SignatureError(f"{path} is not there: it should be {what}")
-    with open(signature, "rb") as file:
-        head = file.read(HEAD_BYTES)
-    return _ssh(artifact, signature, keys, namespace) if head.startswith(SSH_HEADER) else _openpgp(artifact, signature, keys)
+    with tempfile.TemporaryDirectory(prefix="alwayson-signature-") as folder:
+        files = Files(artifact, signature, keys, os.path.join(folder, "signature"), os.path.join(folder, "keys"))
+        for path, copied in ((signature, files.signature_copy), (keys, files.keys_copy)):
+            with open(copied, "xb") as target:
+                _private_copy.copy(path, target, MOST_BYTES)
+        with open(files.signature_copy, "rb") as file:
+            head = file.read(HEAD_BYTES)
+        signed = _ssh(files, namespace) if head.startswith(SSH_HEADER) else _openpgp(files)
+    if sha256 and signed.sha256 != sha256.lower():
+        raise SignatureError(f"{signature} is of a file with the checksum {signed.sha256}, but the checksum that is wanted is {sha256.lower()}: "
+                             f"{artifact} changes, or the checksum is of another file. Build or fetch it again, into a folder that nobody else may write to")
+    return signed
 
 
-def _ssh(artifact: str, signature: str, keys: str, namespace: str) -> Signed:
-    found = _run(["ssh-keygen", "-Y", "find-principals", "-f", keys, "-s", signature])
+def _ssh(files: Files, namespace: str) -> Signed:
+    found = _run(["ssh-keygen", "-Y", "find-principals", "-f", files.keys_copy, "-s", files.signature_copy])
     principal = found.stdout.split("\n")[0].split(",")[0].strip()
     if found.returncode or not principal:
-        raise SignatureError(f"{signature} was not made with a key in {keys}")
-    judged = _run(["ssh-keygen", "-Y", "verify", "-f", keys, "-I", principal, "-n", namespace, "-s", signature], artifact)
+        raise SignatureError(f"{files.signature} was not made with a key in {files.keys}")
+    judged, sha256 = _judge(["ssh-keygen", "-Y", "verify", "-f", files.keys_copy, "-I", principal, "-n", namespace, "-s", files.signature_copy], files.artifact)
     if judged.returncode:
-        raise SignatureError(f"{signature} is no signature of {artifact} by {principal}: {_said(judged)}")
-    return Signed(SSH, principal)
+        raise SignatureError(f"{files.signature} is no signature of {files.artifact} by {principal}: {_said(judged)}")
+    return Signed(SSH, principal, sha256)
 
 
-def _openpgp(artifact: str, signature: str, keys: str) -> Signed:
-    judged = _run(["gpgv", "--status-fd", "1", "--keyring", os.path.abspath(keys), signature, artifact])
+def _openpgp(files: Files) -> Signed:
+    judged, sha256 = _judge(["gpgv", "--status-fd", "1", "--keyring", files.keys_copy, files.signature_copy, "-"], files.artifact)
     good, fingerprint = GOOD.findall(judged.stdout), FINGERPRINT.findall(judged.stdout)
     # Several signatures may be in one file: each of them has to be good.
     if judged.returncode or not good or len(good) != len(fingerprint) or REFUSED.search(judged.stdout):
-        raise SignatureError(f"{signature} is no signature of {artifact} by a key in {keys}: {_said(judged)}")
-    return Signed(OPENPGP, ", ".join(f"{who} ({mark})" for who, mark in zip(good, fingerprint)))
+        raise SignatureError(f"{files.signature} is no signature of {files.artifact} by a key in {files.keys}: {_said(judged)}")
+    return Signed(OPENPGP, ", ".join(f"{who} ({mark})" for who, mark in zip(good, fingerprint)), sha256)
 
 
-def _run(command: Sequence[str], standard_input: str = os.devnull) -> subprocess.CompletedProcess:
+def _judge(command: Sequence[str], artifact: str) -> tuple[subprocess.CompletedProcess, str]:
+    """What a program says of the artifact that it reads as its input, and the checksum of just these bytes."""
+    with tempfile.TemporaryFile() as judged:
+        # No second look at the artifact: it may be another file by then.
+        sha256 = _private_copy.copy(artifact, judged)
+        return _run(command, judged), sha256
+
+
+def _run(command: Sequence[str], standard_input: BinaryIO | int = subprocess.DEVNULL) -> subprocess.CompletedProcess:
     try:
-        with open(standard_input, "rb") as file:
-            return subprocess.run(list(command), stdin=file, capture_output=True, text=True, errors="replace", check=False, timeout=SECONDS,
-                                  env={**os.environ, "LC_ALL": "C.UTF-8"})
+        return subprocess.run(list(command), stdin=standard_input, capture_output=True, text=True, errors="replace", check=False, timeout=SECONDS,
+                              env={**os.environ, "LC_ALL": "C.UTF-8"})
     except FileNotFoundError as error:
         raise SignatureError(f"{command[0]} is not on this host; Debian's packages are openssh-client and gpgv") from error
     except subprocess.TimeoutExpired as error:

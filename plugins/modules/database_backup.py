@@ -297,7 +297,7 @@ def prove(module: AnsibleModule, engine: engines.Engine) -> dict:
     with run.store.exclusive(clear_up=not verifies):
         with engine.opened() as server:
             result["dropped"], stay = server.drop_left_behind()
-        for sentence in stay:
+        for sentence in (*stay, *run.store.left):
             module.warn(sentence)
         if verifies:
             result["backups"] = run.verify_all(databases, options["max_age"], options["parallel"])

@@ -52,8 +52,10 @@ options:
     description:
       - Path on the host of the release, a C(.tar.gz) archive with the files at its top level.
       - Needed with O(state=staged) unless the release is staged already, or O(artifact_src) is given.
-      - Refused are absolute names, names with C(..), duplicate names, links that lead out of the archive, devices, sparse
-        files, setuid, setgid and sticky bits, damaged headers, and archives beyond O(max_members) or O(max_bytes).
+      - It is read once, into a private copy without a name in O(root). What is judged and what is unpacked are the same bytes, whoever may write to it.
+      - Refused are absolute names, names with C(..) or control characters, duplicate names, links that lead out of the archive, devices, sparse
+        files, setuid, setgid and sticky bits, damaged headers, archives beyond O(max_members) or O(max_bytes), and those that take longer to judge than an
+        archive of their size may. All other names are kept byte by byte.
     type: path
   artifact_src:
     description:
@@ -95,6 +97,8 @@ options:
     description:
       - Number of releases to keep after O(state=current), the current and the previous one included. Older ones are removed.
       - V(0) keeps all. Folders that this module did not stage are left alone.
+      - A release in which something is mounted stays whole, also with O(state=absent), and a warning names the mount. What this account may not remove is
+        a warning with its path, and is in the way of no other release.
     type: int
     default: 3
   lock_timeout:
@@ -368,11 +372,17 @@ class Work:
             return self.before, False
         artifact = self.params["artifact"]
         if self.check_mode:
+            _release.require_unmounted(self.root, self.version)
             with _release.checked_artifact(artifact, self.version, self.sha256, self.limits) as archive:
                 marker = _release.marker_of(archive, self.sha256, time.time())
         else:
             marker = _release.stage(self.root, self.version, artifact, self.sha256, self.limits, time.time())
+            self._tell(_release.sweep(self.root))
         return self.before._replace(available={**self.before.available, self.version: marker}), True
+
+    def _tell(self, sentences: list[str]) -> None:
+        """Each once, however often it was met."""
+        self.warnings += [sentence for sentence in sentences if sentence not in self.warnings]
 
     def _service(self) -> Service:
         commands = commands_for(*(self.params[name] for name in ("service", "stop_command", "start_command", "status_command")))
@@ -399,10 +409,11 @@ class Work:
         """Old releases go only when the new one runs, and what cannot be removed does not fail the switch."""
         for version in _release.superfluous(state, self.params["keep"]):
             try:
+                _release.require_unmounted(self.root, version)
                 if not self.check_mode:
-                    _release.remove(self.root, version)
+                    self._tell(_release.remove(self.root, version))
                 self.pruned.append(version)
-            except OSError as error:
+            except (_release.ReleaseError, OSError) as error:
                 self.warnings.append(f"release {version} could not be removed from {self.root}: {error}")
         kept = {version: marker for version, marker in state.available.items() if version not in self.pruned}
         return state._replace(available=kept)
@@ -411,8 +422,9 @@ class Work:
         _release.require_removable(self.before, self.version)
         if self.version not in self.before.available:
             return self.before, False
+        _release.require_unmounted(self.root, self.version)
         if not self.check_mode:
-            _release.remove(self.root, self.version)
+            self._tell(_release.remove(self.root, self.version))
         kept = {version: marker for version, marker in self.before.available.items() if version != self.version}
         previous = None if self.before.previous == self.version else self.before.previous
         return self.before._replace(available=kept, previous=previous), True

@@ -37,6 +37,12 @@ options:
     description: What an SSH signature was made for, as given to C(ssh-keygen -Y sign -n).
     type: str
     default: file
+  sha256:
+    description:
+      - Checksum that what was signed has to have, for example the one that the hosts will ask for when they stage it. Then nobody can exchange
+        the artifact between its judgement and its use.
+    type: str
+    version_added: 0.3.0
 seealso:
   - module: alwayson.upgrade.release
 """
@@ -48,6 +54,7 @@ EXAMPLES = r"""
     artifact: /srv/releases/shop-2.0.0.tar.gz
     signature: /srv/releases/shop-2.0.0.tar.gz.sig
     keys: /etc/alwayson/allowed_signers
+    sha256: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
   delegate_to: localhost
   run_once: true
 """
@@ -63,6 +70,12 @@ signer:
   returned: success
   type: str
   sample: releases@example.com
+sha256:
+  description: The SHA-256 checksum of what was signed. It is read once, so this is the checksum of the very bytes that were judged.
+  returned: success
+  type: str
+  sample: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
+  version_added: 0.3.0
 """
 
 from dataclasses import asdict
@@ -79,6 +92,7 @@ def main() -> None:
             # Public ones: nothing to keep secret.
             "keys": {"type": "path", "required": True, "no_log": False},
             "namespace": {"type": "str", "default": "file"},
+            "sha256": {"type": "str"},
         },
         supports_check_mode=True,
     )

@@ -21,11 +21,12 @@ sys.path.insert(0, str(REPOSITORY / "tests"))
 from guards.databases import DATABASES  # noqa: E402
 from guards.guard import Guard  # noqa: E402
 from guards.intents import INTENTS  # noqa: E402
+from guards.releases import RELEASES  # noqa: E402
 from guards.rows import ROWS  # noqa: E402
 from guards.traps import TRAPS  # noqa: E402
 from guards.users import USERS  # noqa: E402
 
-GUARDS = (*ROWS, *TRAPS, *INTENTS, *DATABASES, *USERS)
+GUARDS = (*ROWS, *TRAPS, *INTENTS, *DATABASES, *USERS, *RELEASES)
 TESTS_SECONDS = 600
 FAILED = 1  # pytest's status when tests ran and some failed
 

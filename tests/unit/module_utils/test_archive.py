@@ -5,17 +5,18 @@ from __future__ import annotations
 
 import gzip
 import io
+import itertools
 import os
 import random
 import stat
+import subprocess
+import sys
 import tarfile
-import zlib
 
 import pytest
 from ansible_collections.alwayson.upgrade.plugins.module_utils._archive import (
     ArchiveError,
     Limits,
-    sha256_of,
     unpack,
     validated,
 )
@@ -37,7 +38,7 @@ EVIL = {
     "file below a file": ([member("x", b"x"), member("x/y", b"x")], "lies below 'x'"),
     "hard link out of the tree": ([hardlink("x", "../x")], r"contains '\.\.'"),
     "absolute hard link": ([hardlink("x", "/etc/passwd")], "name is absolute"),
-    "hard link to a symlink": ([symlink("s", "app.py"), hardlink("x", "s")], "no file before it"),
+    "hard link to a symlink that leads out from there": ([symlink("a/b/s", "../../app.py"), hardlink("x", "a/b/s")], "leads out"),
     "hard link to nothing": ([hardlink("x", "y")], "no file before it"),
     "character device": ([member("null", type=tarfile.CHRTYPE, devmajor=1, devminor=3)], "device or a named pipe"),
     "block device": ([member("sda", type=tarfile.BLKTYPE, devmajor=8)], "device or a named pipe"),
@@ -51,8 +52,9 @@ EVIL = {
     "the same name spelt otherwise": ([member("x", b"1"), member("./x", b"2")], "occurs twice"),
     "the marker of a release": ([member(".release.json", b"{}")], "reserved"),
     "top is a symlink": ([symlink(".", "x")], "not a folder"),
-    "escape sequence in the name": ([member("a\x1b[2Jb", b"x")], "unprintable"),
-    "name that is not UTF-8": ([member("a\udcff", b"x")], "unprintable"),
+    "escape sequence in the name": ([member("a\x1b[2Jb", b"x")], "control characters"),
+    "escape sequence of one byte in the name": ([member("a\x9b2Jb", b"x")], "control characters"),
+    "escape sequence in a link": ([symlink("a", "b\x1b[2J")], "control characters"),
     "name that no disk takes": ([member("n" * 256, b"x")], "too long"),
     "path that no disk takes": ([member("/".join(["n" * 200] * 6), b"x")], "too long"),
     "more bytes than allowed": ([member("x", b"\0" * 1_000_001)], "more than 1000000 bytes"),
@@ -261,9 +263,103 @@ def test_an_error_of_the_caller_is_not_taken_for_one_of_the_archive(tmp_path):
         raise ValueError("mine")
 
 
-def test_the_checksum_is_that_of_the_whole_stream():
-    stream = io.BytesIO(b"abc")
-    stream.read(2)
-    assert sha256_of(stream) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-    assert stream.tell() == 0
-    assert zlib.crc32(stream.read()) == zlib.crc32(b"abc")
+NAMES = {
+    "umlaut": "gr\u00f6\u00dfe.css",
+    "narrow space of a macOS screenshot": "Screenshot 9.41.00\u202fAM.png",
+    "ideographic space": "\u65e5\u672c\u3000\u8a9e.txt",
+    "a script that is newer than this Python": "\U0001fae8\u0378",
+    "bytes that are no UTF-8": "caf\udce9",
+}
+
+
+@pytest.mark.parametrize("name", NAMES.values(), ids=NAMES.keys())
+@pytest.mark.parametrize("form", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+def test_a_name_of_any_writing_is_kept_byte_by_byte(tmp_path, target, form, name):
+    with tarfile.open(tmp_path / "good", "w:gz", format=form, encoding="utf-8", errors="surrogateescape") as tar:
+        for info, content in (member(name, b"x"), symlink("link", name), folder(f"d/{name}")):
+            tar.addfile(info, io.BytesIO(content))
+    unpacked(tmp_path / "good", target)
+    wanted = name.encode("utf-8", "surrogateescape")
+    assert sorted(os.listdir(os.fsencode(target))) == sorted([wanted, b"link", b"d"])
+    assert os.readlink(os.fsencode(target / "link")) == wanted and os.listdir(os.fsencode(target / "d")) == [wanted]
+
+
+IN_ANOTHER_LOCALE = """
+import sys
+from ansible_collections.alwayson.upgrade.plugins.module_utils._archive import Limits, unpack, validated
+assert sys.getfilesystemencoding() == "ascii", sys.getfilesystemencoding()
+with open(sys.argv[1], "rb") as stream, validated(stream, Limits(100, 1000)) as archive:
+    unpack(archive, sys.argv[2])
+"""
+
+
+def test_a_name_does_not_go_through_the_locale_of_the_host(tmp_path, target):
+    write_archive(tmp_path / "good", member(NAMES["umlaut"], b"x"))
+    plain = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONPATH": os.pathsep.join(sys.path)}
+    subprocess.run([sys.executable, "-c", IN_ANOTHER_LOCALE, str(tmp_path / "good"), str(target)], check=True, env=plain)
+    assert os.listdir(os.fsencode(target)) == [NAMES["umlaut"].encode("utf-8")]
+
+
+def test_a_hard_link_to_a_symlink_is_that_symlink(tmp_path, target):
+    """As ``cp -al`` and package managers make them, and GNU tar packs them."""
+    write_archive(tmp_path / "good", GOOD, folder("a"), symlink("a/s", "../app.py"), folder("b"), hardlink("b/s", "a/s"), hardlink("b/t", "b/s"),
+                  hardlink("copy.py", "app.py"), hardlink("again.py", "copy.py"))
+    unpacked(tmp_path / "good", target)
+    assert {name: os.readlink(target / name) for name in ("a/s", "b/s", "b/t")} == dict.fromkeys(("a/s", "b/s", "b/t"), "../app.py")
+    assert (target / "again.py").stat().st_ino == (target / "app.py").stat().st_ino
+
+
+def extended(kind, content):
+    """An archive whose first header is extended by these bytes."""
+    info, _content = member("x", size=len(content), type=kind)
+    return gzip.compress(info.tobuf(tarfile.GNU_FORMAT) + content + b"\0" * (-len(content) % 512) + tar_bytes(GOOD))
+
+
+HEADERS = {
+    "digits without end": (tarfile.XHDTYPE, b"1" * 100_000),
+    "digits in a value": (tarfile.XHDTYPE, b"100011 comment=" + b"1" * 99_995 + b"\n"),
+    "records that overlap": (tarfile.XHDTYPE, b"2 " * 30_000 + b"=\n"),
+    "records that overlap, for all members": (tarfile.XGLTYPE, b"2 " * 30_000 + b"=\n"),
+    "records without end": (tarfile.XHDTYPE, b"6 a=b\n" * 10_000),
+    "a record without a name": (tarfile.XHDTYPE, b"5 =b\n"),
+    "a record longer than the header": (tarfile.XHDTYPE, b"900 a=b\n"),
+    "more behind the end": (tarfile.XHDTYPE, b"6 a=b\n\0\0more"),
+    "a sparse file": (tarfile.XHDTYPE, b"22 GNU.sparse.major=1\n"),
+    "a sparse file of old": (tarfile.GNUTYPE_SPARSE, b""),
+    "a megabyte": (tarfile.XHDTYPE, b"\0" * 1024 * 1024),
+    "a name of a megabyte": (tarfile.GNUTYPE_LONGNAME, b"a" * 1024 * 1024),
+}
+
+
+@pytest.mark.parametrize(("kind", "content"), HEADERS.values(), ids=HEADERS.keys())
+def test_a_header_that_some_tarfile_takes_minutes_for_never_reaches_it(tmp_path, target, monkeypatch, kind, content):
+    def must_not_be_parsed(*_given):
+        raise AssertionError("tarfile parses it")
+
+    for parser in ("_proc_pax", "_proc_sparse"):
+        monkeypatch.setattr(tarfile.TarInfo, parser, lambda info, tar: (tar.fileobj.read(info._block(info.size)), must_not_be_parsed()))
+    write_bytes(tmp_path / "costly", extended(kind, content))
+    with pytest.raises(ArchiveError, match="header|sparse"):
+        unpacked(tmp_path / "costly", target)
+
+
+def test_headers_that_archivers_write_are_taken(tmp_path, target):
+    info, content = GOOD
+    info = tarfile.TarInfo.frombuf(info.tobuf(), "utf-8", "strict")
+    info.pax_headers = {"comment": "3f2a", "SCHILY.xattr.user.note": "a=b\n1 c", "mtime": "1700000000.123456789", "path": "app.py"}
+    write_archive(tmp_path / "good", (info, content), member("x" * 90 + "/" + "y" * 90, b"long"))
+    unpacked(tmp_path / "good", target)
+    assert (target / "app.py").read_bytes() == content
+    git = b"52 comment=3f2a000000000000000000000000000000000000\n"
+    write_bytes(tmp_path / "git", extended(tarfile.XGLTYPE, git))
+    (target / "git").mkdir()
+    unpacked(tmp_path / "git", target / "git")
+
+
+def test_judging_an_archive_comes_to_an_end(tmp_path):
+    """Whatever it is that takes so long: many empty streams, one after the other, are one way."""
+    write_bytes(tmp_path / "slow", gzip.compress(b"") * 2000 + gzip.compress(tar_bytes(GOOD)))
+    moments = itertools.count(0, 10)
+    with open(tmp_path / "slow", "rb") as stream, pytest.raises(ArchiveError, match="takes longer than 60 s"), \
+            validated(stream, LIMITS, clock=lambda: next(moments)):
+        pass

@@ -10,7 +10,7 @@ import os
 import stat
 
 import pytest
-from ansible_collections.alwayson.upgrade.plugins.module_utils import _host_files
+from ansible_collections.alwayson.upgrade.plugins.module_utils import _host_files, _removal
 from ansible_collections.alwayson.upgrade.plugins.module_utils._host_files import HostFiles
 
 # Each is the host's: nothing here knows what a configuration includes.
@@ -69,7 +69,7 @@ def test_they_are_away_during_the_rewind_and_their_own_afterwards(data, _elsewhe
 
 def test_a_run_that_is_killed_at_any_step_is_made_good_by_the_next_one(data, monkeypatch):
     before = tree(data)
-    places, killed = ("_move", "_remove"), 0
+    places, killed = ((_host_files, "_move"), (_removal, "remove")), 0
     for step in range(1, 40):
         files, calls = HostFiles(str(data)), 0
 
@@ -83,8 +83,8 @@ def test_a_run_that_is_killed_at_any_step_is_made_good_by_the_next_one(data, mon
             return call
 
         with monkeypatch.context() as patched:
-            for place in places:
-                patched.setattr(_host_files, place, count(getattr(_host_files, place)))
+            for module, name in places:
+                patched.setattr(module, name, count(getattr(module, name)))
             try:
                 files.set_aside(ARRIVING)
                 write(data, {"postgresql.conf": "theirs", "patch": "theirs"})
@@ -103,6 +103,15 @@ def test_what_is_made_meanwhile_and_is_not_of_the_other_server_stays(data):
     write(data, {"patch": "theirs", "notes": "of an operator"})
     files.put_back()
     assert not (data / "patch").exists() and (data / "notes").read_text() == "of an operator"
+
+
+def test_nothing_is_moved_where_something_is_mounted(data, monkeypatch):
+    before = tree(data)
+    (data.parent / "mountinfo").write_text(f"36 35 8:1 / {data}/postgresql.conf rw - ext4 /dev/sda1 rw\n", encoding="utf-8")
+    monkeypatch.setattr(_removal, "MOUNTS", str(data.parent / "mountinfo"))
+    with pytest.raises(_removal.MountedError, match="umount that first"):
+        HostFiles(str(data)).set_aside(ARRIVING)
+    assert tree(data) == before and not HostFiles(str(data)).are_set_aside()
 
 
 @pytest.mark.parametrize("mode", [0o700, 0o750])

@@ -98,19 +98,35 @@ def test_a_wrong_checksum_is_refused_before_anything_is_unpacked(host):
     assert os.listdir(host.path("releases")) == []
 
 
-def test_an_artifact_that_changes_while_it_is_unpacked_is_refused(host, monkeypatch):
+@pytest.mark.parametrize("moment", ["_judge", "unpack"])
+def test_an_artifact_that_is_exchanged_after_its_checksum_was_taken_is_staged_as_it_was(host, monkeypatch, moment):
+    """Whoever may write to the artifact can put it back before anybody looks a second time."""
     path = host.artifacts / "a.tar.gz"
     sha256 = write_release(path, "1.0.0")
-    unpack = _archive.unpack
+    good, act = path.read_bytes(), getattr(_archive, moment)
 
-    def unpack_and_change(archive, target):
-        unpack(archive, target)
-        path.write_bytes(path.read_bytes() + b"\0")
+    def exchange_and_act(*given):
+        write_release(path, "EVIL")
+        try:
+            return act(*given)
+        finally:
+            path.write_bytes(good)
 
-    monkeypatch.setattr(_archive, "unpack", unpack_and_change)
-    with pytest.raises(ReleaseError, match="is wanted"):
-        stage(host.root, "1.0.0", str(path), sha256, LIMITS, 1.0)
-    assert os.listdir(host.path("releases")) == []
+    monkeypatch.setattr(_archive, moment, exchange_and_act)
+    stage(host.root, "1.0.0", str(path), sha256, LIMITS, 1.0)
+    with open(host.path("releases", "1.0.0", "VERSION"), encoding="utf-8") as file:
+        assert file.read() == "1.0.0"
+
+
+def test_a_pipe_or_a_device_in_the_place_of_the_artifact_is_refused_and_not_waited_for(host, monkeypatch):
+    os.mkfifo(host.artifacts / "pipe")
+    for path, reason in ((str(host.artifacts / "pipe"), "is no file"), ("/dev/zero", "is no file")):
+        with pytest.raises(ReleaseError, match=reason):
+            stage(host.root, "1.0.0", path, "0" * 64, LIMITS, 1.0)
+    # It took the file's place in between.
+    monkeypatch.setattr(os.path, "isfile", lambda path: True)
+    with pytest.raises(OSError, match="no regular file"):
+        stage(host.root, "1.0.0", str(host.artifacts / "pipe"), "0" * 64, LIMITS, 1.0)
 
 
 @pytest.mark.parametrize(("artifact", "reason"), [(None, "no artifact is given"), ("/nowhere/a.tar.gz", "is no file"), ("/", "is no file")])

@@ -5,9 +5,14 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import shutil
+from pathlib import Path
 
 import pytest
+import yaml
+from ansible_collections.alwayson.upgrade.plugins.module_utils import _signature
 from ansible_collections.alwayson.upgrade.plugins.module_utils._signature import OPENPGP, SSH, SignatureError, require
 from fleet import signing
 
@@ -107,3 +112,63 @@ def test_a_key_that_has_expired_does_not_count(artifact, openpgp, tmp_path):
     signature = openpgp.sign(artifact, WHO, when=NOW)
     with pytest.raises(SignatureError, match="is no signature of"):
         require(str(artifact), str(signature), str(openpgp.export(tmp_path / "keys.gpg")))
+
+
+class Exchanging:
+    """The folder of the artifact is written by somebody without a key: he shows the signed file while it is judged, and another one before and after."""
+
+    def __init__(self, artifact, monkeypatch):
+        self.artifact, self.signed, self.evil = artifact, artifact.read_bytes(), b"evil"
+        run = _signature._run
+
+        def shown(command, *given):
+            artifact.write_bytes(self.signed)
+            try:
+                return run(command, *given)
+            finally:
+                artifact.write_bytes(self.evil)
+
+        artifact.write_bytes(self.evil)
+        monkeypatch.setattr(_signature, "_run", shown)
+
+
+@pytest.mark.parametrize("by", ["ssh", "openpgp"])
+def test_what_was_judged_is_what_the_checksum_is_of(artifact, request, tmp_path, monkeypatch, by):
+    signer = request.getfixturevalue(by)
+    if by == "ssh":
+        signer.keys.write_text(signer.key(WHO), encoding="ascii")
+        signature, keys = signer.sign(artifact, WHO), signer.keys
+    else:
+        signer.make_key(WHO)
+        signature, keys = signer.sign(artifact, WHO), signer.export(tmp_path / "keys.gpg")
+    wanted = hashlib.sha256(artifact.read_bytes()).hexdigest()
+    assert require(str(artifact), str(signature), str(keys), sha256=wanted.upper()).sha256 == wanted
+    with pytest.raises(SignatureError, match=f"the checksum {wanted}, but the checksum that is wanted is {'0' * 64}"):
+        require(str(artifact), str(signature), str(keys), sha256="0" * 64)
+    Exchanging(artifact, monkeypatch)
+    evil = hashlib.sha256(b"evil").hexdigest()
+    for asked in (evil, wanted, None):
+        with pytest.raises(SignatureError, match="is no signature of|the checksum that is wanted"):
+            require(str(artifact), str(signature), str(keys), sha256=asked)
+
+
+@pytest.mark.parametrize("which", ["artifact", "signature", "keys"])
+def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(artifact, ssh, monkeypatch, which):
+    ssh.keys.write_text(ssh.key(WHO), encoding="ascii")
+    given = {"artifact": artifact, "signature": ssh.sign(artifact, WHO), "keys": ssh.keys}
+    given[which].unlink()
+    os.mkfifo(given[which])
+    with pytest.raises(SignatureError, match="is not there"):
+        require(*map(str, given.values()))
+    monkeypatch.setattr(os.path, "isfile", lambda path: True)
+    with pytest.raises(OSError, match="no regular file"):
+        require(*map(str, given.values()))
+
+
+def test_every_run_binds_the_signature_to_the_checksum_that_is_staged():
+    repository = Path(__file__).resolve().parents[3]
+    asked = {}
+    for path in (repository / "playbooks" / "tasks" / "find_the_archive.yml", repository / "roles" / "release" / "tasks" / "stage.yml"):
+        [asked[path.name]] = [task["alwayson.upgrade.signature_info"]["sha256"] for task in yaml.safe_load(path.read_text(encoding="utf-8"))
+                              if "alwayson.upgrade.signature_info" in task]
+    assert asked == {"find_the_archive.yml": "{{ alwayson_artifact.sha256 }}", "stage.yml": "{{ release_sha256 }}"}

@@ -11,7 +11,7 @@ import sys
 import time
 
 import pytest
-from ansible_collections.alwayson.upgrade.plugins.module_utils import _release
+from ansible_collections.alwayson.upgrade.plugins.module_utils import _release, _removal
 from ansible_collections.alwayson.upgrade.plugins.modules import release, release_info
 from archives import member, symlink, write_release
 from run_module import run_module
@@ -197,6 +197,67 @@ def test_a_release_that_cannot_be_removed_does_not_fail_the_switch(upgraded, mon
     assert (result["changed"], result["pruned"], result["release"]) == (True, [], "3.0.0")
     [warning] = warned
     assert "release 1.0.0 could not be removed" in warning
+
+
+@pytest.fixture(name="warned")
+def _warned(monkeypatch):
+    warned = []
+    monkeypatch.setattr(release.AnsibleModule, "warn", lambda self, text: warned.append(text))
+    return warned
+
+
+@pytest.fixture(name="mounted")
+def _mounted(upgraded, monkeypatch):
+    """The uploads of the shop are mounted into its old release, from the same disk."""
+    uploads = os.path.join(upgraded.root, "releases", "1.0.0", "uploads")
+    os.mkdir(uploads)
+    with open(os.path.join(uploads, "photo"), "w", encoding="ascii") as file:
+        file.write("precious")
+    mounts = upgraded.tmp_path / "mountinfo"
+    mounts.write_text(f"36 35 8:1 /uploads {uploads} rw,relatime shared:1 - ext4 /dev/sda1 rw\n", encoding="utf-8")
+    monkeypatch.setattr(_removal, "MOUNTS", str(mounts))
+    return uploads
+
+
+@pytest.mark.parametrize("check_mode", [False, True])
+def test_what_is_mounted_in_an_old_release_outlives_it(upgraded, mounted, warned, check_mode):
+    upgraded.stage("3.0.0")
+    result = upgraded.activate("3.0.0", check_mode, keep=2)
+    assert (result["release"], result["pruned"], "1.0.0" in result["available"]) == ("3.0.0", [], True)
+    assert len(warned) == 1 and mounted in warned[0] and "umount that first" in warned[0]
+    removed = upgraded.run("1.0.0", check_mode, state="absent")
+    assert removed["failed"] and mounted in removed["msg"]
+    assert os.listdir(mounted) == ["photo"] and "failed" not in upgraded.stage("4.0.0")
+
+
+@pytest.mark.parametrize("check_mode", [False, True])
+def test_a_release_in_which_something_is_mounted_is_not_replaced(upgraded, mounted, check_mode):
+    result = upgraded.stage("1.0.0", member("other", b"x"), check_mode=check_mode)
+    assert result["failed"] and mounted in result["msg"] and "umount that first" in result["msg"]
+    assert os.listdir(mounted) == ["photo"] and os.listdir(os.path.dirname(os.path.dirname(mounted))).count("1.0.0") == 1
+
+
+def test_what_cannot_be_removed_is_told_with_its_path_and_blocks_no_release_after_it(upgraded, warned, monkeypatch):
+    """The application runs as another account, and has written a cache into its release."""
+    cache, unlink = os.path.join(upgraded.root, "releases", "1.0.0", "cache"), os.unlink
+    with open(cache, "w", encoding="ascii") as file:
+        file.write("page")
+
+    def refuse(name, **where):
+        if name == "cache":
+            raise PermissionError(13, "Permission denied", name)
+        unlink(name, **where)
+
+    monkeypatch.setattr(os, "unlink", refuse)
+    upgraded.stage("3.0.0")
+    result = upgraded.activate("3.0.0", keep=2)
+    assert (result["release"], result["pruned"], sorted(result["available"])) == ("3.0.0", ["1.0.0"], ["2.0.0", "3.0.0"])
+    assert upgraded.stage("4.0.0")["changed"] and upgraded.activate("4.0.0")["release"] == "4.0.0"
+    assert len(warned) == 2 and all(re.search(r"/\.staging-\w+/1\.0\.0/cache cannot be removed: Permission denied", text) for text in warned)
+    assert all("rm -r --one-file-system" in text for text in warned)
+    monkeypatch.undo()
+    upgraded.stage("5.0.0")
+    assert not [name for name in os.listdir(os.path.join(upgraded.root, "releases")) if name.startswith(".")]
 
 
 def test_a_release_is_removed_once(upgraded):

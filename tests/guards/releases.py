@@ -1,0 +1,44 @@
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The guards of releases: what is mounted is never removed, names are bytes, and what was judged is what is staged."""
+
+from __future__ import annotations
+
+from guards.guard import Guard
+
+CORE, TESTS = "plugins/module_utils", "tests/unit/module_utils"
+REMOVAL, RELEASE, MODULE = (f"{TESTS}/test_removal.py",), (f"{TESTS}/test_release.py",), ("tests/unit/modules/test_release_module.py",)
+ARCHIVE, SIGNATURE = (f"{TESTS}/test_archive.py",), (f"{TESTS}/test_signature.py",)
+
+RELEASES = (
+    Guard("removal, mounts", "a folder is removed with what is mounted in it", REMOVAL, (
+        (f"{CORE}/_removal.py", "    require_nothing_mounted(path)\n    errors", "    errors"),)),
+    Guard("removal, walk", "what is mounted after the look is entered", REMOVAL, (
+        (f"{CORE}/_removal.py", "                if _mount_of(inner) != mount:\n", "                if False:\n"),)),
+    Guard("removal, release", "a release in which something is mounted is set aside", MODULE, (
+        (f"{CORE}/_release.py", "        _removal.require_nothing_mounted(folder)\n", "        pass\n"),)),
+    Guard("removal, leftovers", "what cannot be removed blocks the next release", MODULE, (
+        (f"{CORE}/_release.py", "        if errors:\n            more", "        if errors:\n            raise errors[0]\n            more"),)),
+    Guard("names, printable", "this Python's idea of printing judges names", ARCHIVE, (
+        (f"{CORE}/_archive_names.py", "    if _CONTROL.search(raw):\n", "    if not raw.isprintable():\n"),)),
+    Guard("names, bytes", "names of an archive go through the host's locale", ARCHIVE, (
+        (f"{CORE}/_archive.py", "    return os.path.join(os.fsencode(folder), bytes_of(name))\n", "    return os.fsencode(os.path.join(folder, name))\n"),)),
+    Guard("names, links", "a hard link to a symlink is refused", ARCHIVE, (
+        (f"{CORE}/_archive_names.py", 'not in ("file", "hardlink", "symlink")', 'not in ("file",)'),)),
+    Guard("archive, headers", "a header that tarfile takes minutes for reaches it", ARCHIVE, (
+        (f"{CORE}/_archive.py", "            if self._headers:\n                self._headers.see(content)\n", ""),)),
+    Guard("archive, time", "an archive is judged for as long as it likes", ARCHIVE, (
+        (f"{CORE}/_archive.py", "        if not self.is_judged and self._clock()", "        if False and self._clock()"),)),
+    Guard("staging, one copy", "the artifact is read once more after its checksum was taken", RELEASE, (
+        (f"{CORE}/_release.py", "    with _private_copy.private_copy(artifact, folder) as (stream, found):\n",
+         '    with open(artifact, "rb") as stream, _private_copy.private_copy(artifact, folder) as (_copy, found):\n'),)),
+    Guard("staging, pipes", "a pipe in the place of a file is waited for", RELEASE, (
+        (f"{CORE}/_private_copy.py", "    if not stat.S_ISREG(os.fstat(handle).st_mode):\n", "    if False:\n"),)),
+    Guard("signature, one copy", "the checksum is of other bytes than those that were judged", SIGNATURE, (
+        (f"{CORE}/_signature.py", "        return _run(command, judged), sha256\n", '        return _run(command, open(artifact, "rb")), sha256\n'),)),
+    Guard("signature, checksum", "what was signed need not be what is staged", SIGNATURE, (
+        (f"{CORE}/_signature.py", "    if sha256 and signed.sha256 != sha256.lower():\n", "    if False:\n"),)),
+    Guard("signature, run", "a run judges the signature of whatever the path holds then", SIGNATURE, (
+        ("playbooks/tasks/find_the_archive.yml", '    sha256: "{{ alwayson_artifact.sha256 }}"\n', ""),)),
+)
