@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import os
 import platform
@@ -15,9 +16,11 @@ from ansible import constants as C
 from ansible.errors import AnsibleActionFail
 from ansible.module_utils.basic import missing_required_lib
 from ansible.plugins.action import ActionBase
-from ansible_collections.alwayson.upgrade.plugins.module_utils import _coordination
+from ansible_collections.alwayson.upgrade.plugins.module_utils import _coordination, _private_copy, _small_file
 from ansible_collections.alwayson.upgrade.plugins.module_utils._controller import Controller, is_alive_here, proof_of_death, this_controller
 from ansible_collections.alwayson.upgrade.plugins.module_utils._fleet_lock import FleetLockError, require_service
+from ansible_collections.alwayson.upgrade.plugins.plugin_utils import journal
+from ansible_collections.alwayson.upgrade.plugins.plugin_utils.journal_writer import FILE, HEAD_FILE
 
 MODULE = "alwayson.upgrade.fleet_lock"
 
@@ -35,12 +38,16 @@ class ActionModule(ActionBase):
         self._controller = this_controller()
         arguments = _filled_in(self._task.args, self._controller)
         url = arguments.pop("coordination_url", None)
+        kept_at = _path_of(arguments.pop("journal", None))
+        if kept_at:
+            arguments["journal_head"] = arguments.get("journal_head") or _head_of(kept_at)
         try:
             service = require_service(str(arguments.get("service") or ""))
             if arguments["state"] != "held":
                 return self._release(arguments, _coordination.name_of(service))
             place = _coordination.place_of(str(url), service, self._controller) if url and not self._task.check_mode else None
-            return self._hold(arguments, place)
+            answer = self._hold(arguments, place)
+            return _with_warning(answer, kept_at) if kept_at and answer.get("lock") and not self._task.check_mode else answer
         except _coordination.MissingToozError as error:
             raise AnsibleActionFail(f"coordination_url cannot be used: {missing_required_lib(str(error))}") from error
         except (_coordination.CoordinationError, FleetLockError) as error:
@@ -95,6 +102,39 @@ def _filled_in(given: Mapping[str, Any], controller: Controller) -> dict:
     """The task's arguments with who asks, where that was not said."""
     known = {"state": "held", "owner": _user(), "host": platform.node() or "(unnamed)", "run": controller.run}
     return {**given, **{name: given.get(name) or value for name, value in known.items()}, "controller": controller._asdict()}
+
+
+def _path_of(given: Any) -> str:
+    """Where the journal is on this machine; empty when that is not said."""
+    path = os.path.realpath(os.path.expanduser(str(given))) if given else ""
+    return os.path.join(path, FILE) if os.path.isdir(path) else path
+
+
+def _head_of(path: str) -> str:
+    """What is kept with the lock of the journal at `path`; empty when it says nothing of itself."""
+    with contextlib.suppress(_small_file.SmallFileError, OSError):
+        head = journal.head_from(_small_file.read_json(os.path.join(os.path.dirname(path), HEAD_FILE)))
+        return journal.head_text(head, path) if head else ""
+    return ""
+
+
+def _with_warning(answer: dict, path: str) -> dict:
+    """The answer, with a warning when the journal at `path` is not the one that the run before left on this machine."""
+    kept = answer.get("journal_heads") or []
+    try:
+        with _private_copy.open_regular(path) as file:
+            content = file.read()
+    except FileNotFoundError:
+        content = b""
+    except OSError as error:
+        return {**answer, "warnings": [*answer.get("warnings", []), f"the journal {path} cannot be compared with what is kept of it: {error}"]}
+    problem, number = journal.contradiction(content, path, [entry["journal_head"] for entry in kept])
+    if not problem:
+        return answer
+    when = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(kept[number]["at"]))
+    words = (f"the journal {path} is not the one that the run of {kept[number]['owner']} left at {when}, says the history of the lock: {problem}. "
+             "If you emptied or moved its folder, that is why; if not, somebody else has changed it")
+    return {**answer, "warnings": [*answer.get("warnings", []), words]}
 
 
 def _user() -> str:

@@ -18,9 +18,9 @@ def journal_problem(text: str, head: Mapping | None = None) -> str:
         raise AnsibleFilterError(f"alwayson.upgrade.journal_problem: the input is a {type(text).__name__}: give the text of a journal.jsonl")
     kept = None
     if head is not None:
-        if not isinstance(head, Mapping) or not isinstance(head.get("seq"), int) or not isinstance(head.get("hash"), str):
+        kept = journal.head_from(head)
+        if kept is None:
             raise AnsibleFilterError("alwayson.upgrade.journal_problem: head is no head of a journal: give what journal.head held, {seq, hash}")
-        kept = journal.Head(head["seq"], str(head["hash"]))
     return journal.journal_problem(text.encode("utf-8", "surrogateescape"), kept)
 
 

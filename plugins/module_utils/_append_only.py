@@ -8,10 +8,15 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import hashlib
 import os
-from typing import Iterator
+from typing import Any, Iterator, Mapping
+
+from ansible_collections.alwayson.upgrade.plugins.module_utils import _small_file
 
 PRIVATE = 0o600
+# Below Ansible's own folder of this user. Those who may write beside a file need not be able to write here.
+KEPT = os.path.join("alwayson", "journals")
 
 
 class AppendOnlyFile:
@@ -68,6 +73,33 @@ class AppendOnlyFile:
         self._open()
         fcntl.flock(self._handle, fcntl.LOCK_EX)
 
+    def keep(self, content: Mapping[str, Any]) -> None:
+        """Keep a few words about the file in this user's own folder. Where that is not possible, there is what stands beside the file."""
+        path = self._kept_path()
+        with contextlib.suppress(OSError, _small_file.SmallFileError):
+            if not os.path.exists(path):
+                os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+                _forget_lost(os.path.dirname(path))
+            replace_privately(path, _small_file.json_line({**content, "file": os.path.realpath(self.path)}))
+
+    def kept(self, beside: str) -> list[Any]:
+        """What was kept of the file, in the file `beside` in its folder and in this user's own folder; nothing that cannot be read.
+
+        What only this user kept does not count for a file that begins: its folder was removed, and nothing beside it says otherwise.
+        """
+        begins = os.fstat(self._handle).st_size == 0
+        places = [os.path.join(os.path.dirname(self.path), beside), *([] if begins else [self._kept_path()])]
+        found = []
+        for place in places:
+            with contextlib.suppress(OSError, _small_file.SmallFileError):
+                found.append(_small_file.read_json(place))
+        return found
+
+    def _kept_path(self) -> str:
+        home = os.environ.get("ANSIBLE_HOME") or os.path.join("~", ".ansible")
+        name = hashlib.sha256(os.fsencode(os.path.realpath(self.path))).hexdigest()[:32]
+        return os.path.join(os.path.expanduser(home), KEPT, f"{name}.json")
+
     def close(self) -> None:
         """Let go of the file; the next use opens it anew."""
         if self._handle is not None:
@@ -113,3 +145,13 @@ def replace_privately(path: str, content: bytes) -> None:
     finally:
         os.close(handle)
     os.replace(temporary, path)
+
+
+def _forget_lost(folder: str) -> None:
+    """Remove what was kept of files whose folders are gone."""
+    for name in os.listdir(folder):
+        place = os.path.join(folder, name)
+        with contextlib.suppress(OSError, _small_file.SmallFileError):
+            content = _small_file.read_json(place)
+            if isinstance(content, dict) and not os.path.isdir(os.path.dirname(str(content.get("file", "")))):
+                os.unlink(place)

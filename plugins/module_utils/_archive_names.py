@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import re
 
+from ansible_collections.alwayson.upgrade.plugins.module_utils._characters import has_controls
+
 MAX_NAME_BYTES = 255
 MAX_PATH_BYTES = 1024
 MAX_LINKS_FOLLOWED = 40
 
-# What a terminal may take for a command. Which other characters can be printed differs from one Python to the next: spaces of all kinds, new scripts.
-_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
 _INTERPRETER = re.compile(r"(python|pypy)[0-9.]*t?")
 
 
@@ -33,7 +33,7 @@ def clean_name(raw: str) -> str:
     parts = [part for part in raw.split("/") if part not in ("", ".")]
     if ".." in parts:
         raise ArchiveNameError("its name contains '..'")
-    if _CONTROL.search(raw):
+    if has_controls(raw):
         raise ArchiveNameError("its name contains control characters")
     _require_storable(parts)
     return "/".join(parts)
@@ -115,7 +115,7 @@ def _require_plain_target(target: str) -> None:
         raise ArchiveNameError("it is a link to nowhere")
     if target.startswith("/"):
         raise ArchiveNameError(f"it is a link to the absolute name {ascii(target)}, which is not in the archive. {_remedy(target)}")
-    if _CONTROL.search(target):
+    if has_controls(target):
         raise ArchiveNameError("its link contains control characters")
     if len(bytes_of(target)) > MAX_PATH_BYTES:
         raise ArchiveNameError("its link is too long")

@@ -17,6 +17,9 @@ import subprocess
 from typing import Any, Mapping, NamedTuple
 
 MACHINE_IDS = ("/etc/machine-id", "/var/lib/dbus/machine-id")
+# The id that a hypervisor or a maker gave the machine, which root alone can read. A maker who gave none left one of few digits there, or this one.
+HARDWARE_ID = "/sys/class/dmi/id/product_uuid"
+DIGITS_OF_AN_ID, NO_ID = 6, "03000200-0400-0500-0006-000700080009"
 BOOT_ID = "/proc/sys/kernel/random/boot_id"
 PROCESS_NAMESPACE, TIME_NAMESPACE = "/proc/self/ns/pid", "/proc/self/ns/time"
 # What Linux calls the process namespace of a machine itself. In any other one, /etc/machine-id may be an image's.
@@ -27,7 +30,8 @@ class Controller(NamedTuple):
     """The process that runs the playbook. What this system does not tell is empty.
 
     `machine` stands for the machine's id and node name, `boot` for the time since it was started, `namespace` for where process ids
-    and times mean the same. `started` tells the process from an earlier or later one with the same `pid`.
+    and times mean the same. `started` tells the process from an earlier or later one with the same `pid`. `hardware` stands for what a clone of the machine,
+    which has its id and its name, does not have.
     """
 
     machine: str
@@ -35,18 +39,19 @@ class Controller(NamedTuple):
     namespace: str
     pid: int
     started: str
+    hardware: str = ""
 
     @property
     def run(self) -> str:
         """A name for what this process does that no other process gets."""
-        return hashlib.sha256("\0".join(map(str, (platform.node(), *self))).encode("utf-8", "surrogateescape")).hexdigest()[:32]
+        return _checksum(platform.node(), *map(str, self))
 
 
 def this_controller() -> Controller:
     """The controller of the play in which this is called, be it in a worker or in the controller's own process."""
     parent = multiprocessing.parent_process()
     pid = os.getpid() if parent is None else parent.pid
-    return Controller(machine=_machine(), boot=_first_line(BOOT_ID), namespace=_namespace(), pid=pid, started=started(pid))
+    return Controller(machine=_machine(), boot=_first_line(BOOT_ID), namespace=_namespace(), pid=pid, started=started(pid), hardware=_hardware())
 
 
 def proof_of_death(recorded: Mapping[str, Any], here: Controller) -> str:
@@ -58,7 +63,9 @@ def proof_of_death(recorded: Mapping[str, Any], here: Controller) -> str:
         if former.namespace == here.namespace and has_ended(former.pid, former.started):
             return f"its controller, process {former.pid} on this machine, has ended"
         return ""
-    rebooted = former.machine and former.machine == here.machine and _is_of_the_machine(former) and _is_of_the_machine(here)
+    # Machines made from one image have one id, and often one name; each is the other one after a restart, as far as these tell.
+    same = former.machine and former.hardware and (former.machine, former.hardware) == (here.machine, here.hardware)
+    rebooted = same and _is_of_the_machine(former) and _is_of_the_machine(here)
     return f"its controller, process {former.pid} on this machine, ended when the machine was restarted" if rebooted and here.boot else ""
 
 
@@ -73,10 +80,11 @@ def is_alive_here(recorded: Mapping[str, Any], here: Controller) -> bool:
 def known(recorded: Mapping[str, Any]) -> Controller | None:
     """The recorded controller; None when it is not complete or not of the right types."""
     texts = [recorded.get(name) for name in ("machine", "boot", "namespace", "started")]
+    texts.append(recorded.get("hardware", ""))
     pid = recorded.get("pid")
     if not isinstance(pid, int) or isinstance(pid, bool) or not 0 < pid < 2**31 or not all(isinstance(text, str) for text in texts):
         return None
-    return Controller(machine=texts[0], boot=texts[1], namespace=texts[2], pid=pid, started=texts[3])
+    return Controller(machine=texts[0], boot=texts[1], namespace=texts[2], pid=pid, started=texts[3], hardware=texts[4])
 
 
 def has_ended(pid: int, began: str) -> bool:
@@ -115,7 +123,18 @@ def _machine() -> str:
     machine_id = next(filter(None, map(_first_line, MACHINE_IDS)), "")
     if len(machine_id) != 32:
         return ""
-    return hashlib.sha256(f"alwayson.upgrade\0{machine_id}\0{platform.node()}".encode("utf-8", "surrogateescape")).hexdigest()[:32]
+    return _checksum("alwayson.upgrade", machine_id, platform.node())
+
+
+def _hardware() -> str:
+    """The machine's own id, without giving it away; empty when it has none that means anything, or when this user may not read it."""
+    found = _first_line(HARDWARE_ID).lower()
+    is_one = len(found) == 36 and found != NO_ID and len(set(found) - {"-"}) >= DIGITS_OF_AN_ID
+    return _checksum("alwayson.upgrade", found) if is_one else ""
+
+
+def _checksum(*words: str) -> str:
+    return hashlib.sha256("\0".join(words).encode("utf-8", "surrogateescape")).hexdigest()[:32]
 
 
 def _namespace() -> str:

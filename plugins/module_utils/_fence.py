@@ -22,6 +22,7 @@ import time
 from typing import Any, Callable, ContextManager, Iterator, Mapping
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _small_file
+from ansible_collections.alwayson.upgrade.plugins.module_utils._characters import is_shown
 from ansible_collections.alwayson.upgrade.plugins.module_utils._flock import LockError, exclusive
 from ansible_collections.alwayson.upgrade.plugins.module_utils._small_file import SmallFileError
 
@@ -123,7 +124,7 @@ def _at_the_fence(path: str, token: int) -> Iterator[None]:
 def _leave(path: str, token: int, owner: str) -> None:
     """Write the token down, unless it is there already."""
     if require_newest(path, token) < token:
-        shown = "".join(character for character in owner if character.isprintable())[:LONGEST_OWNER]
+        shown = "".join(character for character in owner if is_shown(character))[:LONGEST_OWNER]
         _small_file.replace_json(path, {"token": token, "owner": shown, "at": time.time()})
 
 
@@ -164,7 +165,7 @@ def _is_fence(content: Any) -> bool:
     token, owner, at = (content.get(name) for name in ("token", "owner", "at"))
     return (
         isinstance(token, int) and not isinstance(token, bool) and 1 <= token <= LARGEST_TOKEN
-        and isinstance(owner, str) and len(owner) <= LONGEST_OWNER and owner.isprintable()
+        and isinstance(owner, str) and len(owner) <= LONGEST_OWNER and is_shown(owner)
         and isinstance(at, (int, float)) and math.isfinite(at) and 0 <= at < 2**37
     )
 

@@ -10,8 +10,10 @@ import re
 import time
 from typing import Any, Mapping, NamedTuple
 
+from ansible_collections.alwayson.upgrade.plugins.module_utils._characters import is_shown
+
 LARGEST_TOKEN = 2**53
-CONTROLLER_TEXTS = ("machine", "boot", "namespace", "started")
+CONTROLLER_TEXTS = ("machine", "boot", "namespace", "started", "hardware")
 LONGEST_TEXT = 500
 # What a run is to do, and how far it is; a resume and a rollback go by it where the fleet alone cannot tell.
 DIRECTIONS = ("upgrade", "rollback", "patch")
@@ -112,7 +114,7 @@ def require_service(service: str) -> str:
 def require_text(name: str, text: str) -> str:
     """Return the text in one line; raise FleetLockError when it cannot be shown or is too long."""
     line = " ".join(text.split())
-    if len(line) > LONGEST_TEXT or not line.isprintable():
+    if len(line) > LONGEST_TEXT or not is_shown(line):
         raise FleetLockError(f"{name} has more than {LONGEST_TEXT} characters, or some that cannot be shown: shorten it")
     return line
 
@@ -211,7 +213,7 @@ def _is_lock(content: Any, service: str) -> bool:
         and isinstance(content["id"], str) and _ID.fullmatch(content["id"]) is not None
         and is_token(content["token"])
         and _is_number(since) and math.isfinite(since) and 0 <= since < 2**37
-        and all(isinstance(text, str) and len(text) <= LONGEST_TEXT and text.isprintable() for text in texts)
+        and all(_is_text(text) for text in texts)
         and (content["controller"] == {} or _is_controller(content["controller"]))
         and (content.get("intent", {}) == {} or _is_intent(content["intent"]))
     )
@@ -223,7 +225,7 @@ def _is_intent(content: Any) -> bool:
         and set(content) == {*INTENT_TEXTS, "state"}
         and content["direction"] in DIRECTIONS
         and content["state"] in (UNDER_WAY, SUCCEEDED, FAILED)
-        and all(isinstance(content[name], str) and len(content[name]) <= LONGEST_TEXT and content[name].isprintable() for name in INTENT_TEXTS)
+        and all(_is_text(content[name]) for name in INTENT_TEXTS)
         and bool(content["method"] and content["release_to"])
     )
 
@@ -237,10 +239,15 @@ def _is_number(value: Any, kinds: type | tuple = (int, float)) -> bool:
     return isinstance(value, kinds) and not isinstance(value, bool)
 
 
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and len(value) <= LONGEST_TEXT and is_shown(value)
+
+
 def _is_controller(content: Any) -> bool:
     return (
         isinstance(content, Mapping)
-        and set(content) == {*CONTROLLER_TEXTS, "pid"}
+        # A lock of an older version of this collection has no hardware.
+        and set(content) | {"hardware"} == {*CONTROLLER_TEXTS, "pid"}
         and _is_number(content["pid"], int) and 0 < content["pid"] < 2**31
-        and all(isinstance(content[name], str) and len(content[name]) <= LONGEST_TEXT and content[name].isprintable() for name in CONTROLLER_TEXTS)
+        and all(_is_text(content.get(name, "")) for name in CONTROLLER_TEXTS)
     )

@@ -17,7 +17,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-from typing import Any, Iterator, NamedTuple
+from typing import Any, Iterator, Mapping, NamedTuple
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _fleet_lock as rules
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _small_file
@@ -27,6 +27,8 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._small_file impor
 
 # The files are held for milliseconds; only a process that was stopped in between holds them for longer.
 GUARD_SECONDS = 30.0
+# How many lines of the history are looked through for the journal of the machine that asks.
+JOURNALS = 50
 TAKEN, TAKEN_OVER, RELEASED = "taken", "taken_over", "released"
 
 
@@ -34,6 +36,7 @@ class Outcome(NamedTuple):
     """What came of it: the caller's lock, if it has one now, and the one that was taken over or released.
 
     `interrupted` is the lock of the run whose work is to be gone on with: the one that was taken over, or one that ended without having gone on.
+    `journal_heads` are what runs from the caller's host left of their journals, oldest first: `owner`, `at` and `journal_head`.
     """
 
     changed: bool
@@ -42,6 +45,7 @@ class Outcome(NamedTuple):
     released: Lock | None = None
     interrupted: Lock | None = None
     warning: str = ""
+    journal_heads: tuple[Mapping[str, Any], ...] = ()
 
 
 class FleetLock:
@@ -95,6 +99,7 @@ class FleetLock:
             if current is not None and current.is_of(claim):
                 return self._keep_intent(current, claim, check_mode)
             rules.require_takeover(current, claim, take_over, reason)
+            heads = self._journal_heads(claim.host)
             token, new_id = self._next_token(), "" if check_mode else secrets.token_hex(8)
             last = self.last()
             lock = Lock(
@@ -104,7 +109,8 @@ class FleetLock:
             if not check_mode:
                 self._write(lock, current, reason, journal_head)
         interrupted = current or (last if last and last.is_interrupted else None)
-        return Outcome(changed=True, lock=lock, taken_over=current, interrupted=interrupted, warning=_told_of(current, claim, reason) if current else "")
+        return Outcome(changed=True, lock=lock, taken_over=current, interrupted=interrupted, warning=_told_of(current, claim, reason) if current else "",
+                       journal_heads=heads)
 
     def _keep_intent(self, lock: Lock, claim: Claim, check_mode: bool) -> Outcome:
         """Write down what the run that has the lock is to do."""
@@ -137,6 +143,11 @@ class FleetLock:
                 current = current._replace(intent={**current.intent, "state": result})
             warning = "" if check_mode else self._remove(current, now, lock_id, reason, journal_head)
         return Outcome(changed=True, released=current, warning=warning)
+
+    def _journal_heads(self, host: str) -> tuple[Mapping[str, Any], ...]:
+        # A journal is on the machine of its controller.
+        return tuple({name: entry[name] for name in ("owner", "at", "journal_head")} for entry in self.history(JOURNALS)
+                     if entry.get("host") == host and isinstance(entry.get("journal_head"), str) and {"owner", "at"} <= set(entry))
 
     def _next_token(self) -> int:
         last = self.last_token()

@@ -38,7 +38,12 @@ def read_json(path: str, limit: int = LIMIT) -> Any:
 
 def replace_json(path: str, content: Any) -> None:
     """`replace` with `content` as a line of JSON, for its owner alone."""
-    replace(path, json.dumps(content, sort_keys=True).encode("utf-8") + b"\n", PRIVATE)
+    replace(path, json_line(content), PRIVATE)
+
+
+def json_line(content: Any) -> bytes:
+    """`content` as a line of JSON."""
+    return json.dumps(content, sort_keys=True).encode("utf-8") + b"\n"
 
 
 def replace(path: str, content: bytes, mode: int, owner: tuple[int, int] | None = None) -> None:
@@ -73,7 +78,7 @@ def append_line(path: str, content: Any) -> None:
         size = _regular_size(handle, path)
         torn = size > 0 and os.pread(handle, 1, size - 1) != b"\n"
         try:
-            _write_all(handle, b"\n" * torn + json.dumps(content, sort_keys=True).encode("utf-8") + b"\n")
+            _write_all(handle, b"\n" * torn + json_line(content))
             os.fsync(handle)
         except OSError:
             with contextlib.suppress(OSError):

@@ -15,7 +15,8 @@ description:
     No server is needed.
   - Somebody who comes second is refused, and told who has the lock, since when and from where, and the command that takes it over.
   - A lock is never taken over silently. It is taken over by its id with a reason, or by itself when its holder is proven dead. The proof is that its
-    controller was a process of the very machine that asks now, and has ended, or that its coordination lock is free.
+    controller was a process of the very machine that asks now, and has ended, or that its coordination lock is free. Machines that are clones of one
+    image are told apart by the id of their hardware, which root alone can read.
     The result and a warning tell of it.
   - Each time the lock is taken, it gives a token that is larger than every one before. Hosts that were given a token refuse older ones,
     see the option C(fence) of M(alwayson.upgrade.release) and others. So a run that was taken over cannot go on by mistake.
@@ -101,8 +102,15 @@ options:
   reason:
     description: Why somebody's lock is taken over or released. Kept in the history.
     type: str
+  journal:
+    description:
+      - Path on the controller of the run's journal, as P(alwayson.upgrade.rollout#callback) keeps it.
+      - What its C(journal.head) says is kept in the history each time that the lock is taken and released. When the lock is taken, the journal is compared
+        with what the run before from this machine left. A warning tells when its newest entries are gone, or when it was written anew.
+    type: path
+    version_added: 0.3.0
   journal_head:
-    description: Checksum of the last line of the run's journal. Kept in the history, so that a journal that is changed later is found out.
+    description: Kept in the history in place of what O(journal) says.
     type: str
     default: ""
   coordination_url:
@@ -136,6 +144,11 @@ options:
         description: When it began.
         type: str
         default: ""
+      hardware:
+        description: Stands for the machine's own id, which a clone of it does not have.
+        type: str
+        default: ""
+        version_added: 0.3.0
   coordination:
     description: What came of O(coordination_url). Filled in by the action plugin.
     type: dict
@@ -233,6 +246,7 @@ lock:
       namespace: pid:[4026531836] time:[4026531834]
       pid: 4242
       started: "151234"
+      hardware: 6b86b273ff34fce19d6b804eff5a3f57
     coordination: ""
     intent:
       direction: upgrade
@@ -262,6 +276,16 @@ held_by:
   returned: failure, when somebody else has it
   type: dict
   sample: *lock
+journal_heads:
+  description: What runs from the same machine have left of their journals, oldest first, when the lock was taken.
+  returned: success
+  type: list
+  elements: dict
+  version_added: 0.3.0
+  sample:
+    - owner: anna
+      at: 1798761600.0
+      journal_head: '{"hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08", "journal": "2c26b46b68ffc68ff99b453c1d304134", "seq": 57}'
 unusable:
   description: The path of the lock, where it cannot be read or written.
   returned: failure, when it cannot be
@@ -298,6 +322,7 @@ ARGUMENTS = {
     "take_over": {"type": "str"},
     "id": {"type": "str"},
     "reason": {"type": "str"},
+    "journal": {"type": "path"},
     "journal_head": TEXT,
     "coordination_url": {"type": "str", "no_log": True},
     "controller": {"type": "dict", "options": {**{name: TEXT for name in CONTROLLER_TEXTS}, "pid": {"type": "int", "required": True}}},
@@ -341,7 +366,7 @@ def main() -> None:
     if outcome.warning:
         module.warn(outcome.warning)
     locks = {"lock": outcome.lock, "taken_over": outcome.taken_over, "released": outcome.released, "interrupted": outcome.interrupted}
-    module.exit_json(changed=outcome.changed, **{name: lock and lock.as_dict() for name, lock in locks.items()})
+    module.exit_json(changed=outcome.changed, journal_heads=list(outcome.journal_heads), **{name: lock and lock.as_dict() for name, lock in locks.items()})
 
 
 if __name__ == "__main__":

@@ -16,13 +16,16 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 BEFORE_THE_FIRST = "0" * 64
 PASSED = "goes_on_after_torn_line"
 _RESERVED = ("seq", "at", "prev", "hash")
+
+
+CONTRADICTED = "contradicts_a_head_that_was_kept"
 
 
 class Head(NamedTuple):
@@ -46,6 +49,40 @@ class Reading:
     def begins_with(self) -> bytes:
         """What the next entry's line is to be preceded by, so that it stands on a line of its own."""
         return b"\n" if self.torn or self.unended else b""
+
+
+def head_text(head: Head, path: str) -> str:
+    """The head of the journal at `path`, as it is kept with the lock of a fleet: a line of JSON in which the path is a checksum."""
+    return json.dumps({**head._asdict(), "journal": _name_of(path)}, sort_keys=True)
+
+
+def contradiction(content: bytes, path: str, kept: Iterable[str]) -> tuple[str, int]:
+    """Why the journal at `path` is not the one whose newest head was kept, in a sentence, and which of the `kept` texts says so, oldest first.
+
+    The sentence is empty when it is, and when nothing was kept of a journal at that path.
+    """
+    heads = [(number, found) for number, found in enumerate(map(_parsed, kept)) if isinstance(found, Mapping) and found.get("journal") == _name_of(path)]
+    number, newest = heads[-1] if heads else (0, None)
+    head = head_from(newest)
+    return (missing_from(read(content), head) if head else ""), number
+
+
+def _name_of(path: str) -> str:
+    return hashlib.sha256(path.encode("utf-8", "surrogateescape")).hexdigest()[:32]
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def head_from(content: Any) -> Head | None:
+    """The head in what was kept of a journal, as JSON gives it; None when it holds none."""
+    if not isinstance(content, Mapping) or type(content.get("seq")) is not int or not isinstance(content.get("hash"), str):
+        return None
+    return Head(content["seq"], content["hash"])
 
 
 def next_line(event: Mapping[str, Any], at: float, head: Head) -> tuple[bytes, Head]:
@@ -108,8 +145,13 @@ def journal_problem(content: bytes, kept: Head | None = None) -> str:
     :param kept: a head that was kept elsewhere; the journal must hold it.
     """
     reading = read(content)
-    if reading.problem or kept is None or kept == Head():
-        return reading.problem
+    return reading.problem or (missing_from(reading, kept) if kept else "")
+
+
+def missing_from(reading: Reading, kept: Head) -> str:
+    """Why a journal cannot be the one whose head was kept, in a sentence; empty when it may be."""
+    if kept == Head():
+        return ""
     if kept.seq > reading.head.seq:
         return f"the journal ends with entry {reading.head.seq}, but entry {kept.seq} was kept elsewhere: its newest entries were cut off"
     if not any(entry["seq"] == kept.seq and entry["hash"] == kept.hash for entry in reading.entries):

@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager
 from datetime import datetime, timezone
 from typing import Any, Protocol
 
-from .journal import Head, next_line, passing, read
+from .journal import CONTRADICTED, Head, Reading, head_from, missing_from, next_line, passing, read
 
 FILE, HEAD_FILE = "journal.jsonl", "journal.head"
 MOST_WAITING = 10_000
@@ -30,6 +30,8 @@ class JournalFile(Protocol):
     def unseen(self) -> bytes | None: ...
     def append(self, line: bytes) -> None: ...
     def set_aside(self, path: str) -> None: ...
+    def keep(self, content: dict[str, Any]) -> None: ...
+    def kept(self, beside: str) -> list[Any]: ...
 
 
 class JournalWriter:
@@ -80,7 +82,9 @@ class JournalWriter:
                 while self._waiting:
                     self._append(*self._waiting[0])
                     self._waiting.pop(0)
-            self._put(os.path.join(self.directory, HEAD_FILE), json.dumps(self._head._asdict()).encode("ascii") + b"\n")
+                # Before anybody else reads the journal: a head that is older than it is one that it holds, a newer one is not.
+                self._put(os.path.join(self.directory, HEAD_FILE), json.dumps(self._head._asdict()).encode("ascii") + b"\n")
+                self._file.keep(self._head._asdict())
         except OSError as error:
             return told + self._trouble(error)
         if self._in_trouble:
@@ -103,10 +107,20 @@ class JournalWriter:
         if reading.problem:
             return self._begin_anew(reading.problem, now)
         self._head, self._prefix = reading.head, reading.begins_with
+        told = []
         if reading.torn:
             self._append(passing(reading), now)
-            return [f"the last line of the journal {self._file.path} is torn, because its run was killed while it wrote; the journal goes on after it"]
-        return []
+            told.append(f"the last line of the journal {self._file.path} is torn, because its run was killed while it wrote; the journal goes on after it")
+        return told + self._compare(reading, now)
+
+    def _compare(self, reading: Reading, now: float) -> list[str]:
+        """Whether the journal still holds what was kept of it. If not, it goes on from an entry that says so: what is there is not lost."""
+        heads = filter(None, map(head_from, self._file.kept(HEAD_FILE)))
+        problem = next(filter(None, (missing_from(reading, head) for head in heads)), "")
+        if not problem:
+            return []
+        self._append({"event": CONTRADICTED, "why": problem}, now)
+        return [f"the journal {self._file.path} is not the one that the run before left: {problem}"]
 
     def _begin_anew(self, problem: str, now: float) -> list[str]:
         kept = self._set_aside(now)

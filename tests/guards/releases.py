@@ -21,7 +21,7 @@ RELEASES = (
     Guard("removal, leftovers", "what cannot be removed blocks the next release", MODULE, (
         (f"{CORE}/_release.py", "        if errors:\n            more", "        if errors:\n            raise errors[0]\n            more"),)),
     Guard("names, printable", "this Python's idea of printing judges names", ARCHIVE, (
-        (f"{CORE}/_archive_names.py", "    if _CONTROL.search(raw):\n", "    if not raw.isprintable():\n"),)),
+        (f"{CORE}/_archive_names.py", "    if has_controls(raw):\n", "    if not raw.isprintable():\n"),)),
     Guard("names, bytes", "names of an archive go through the host's locale", ARCHIVE, (
         (f"{CORE}/_archive.py", "    return os.path.join(os.fsencode(folder), bytes_of(name))\n", "    return os.fsencode(os.path.join(folder, name))\n"),)),
     Guard("names, links", "a hard link to a symlink is refused", ARCHIVE, (

@@ -3,7 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -13,10 +15,12 @@ from ansible.errors import AnsibleActionFail
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.alwayson.upgrade.plugins.action import fleet_lock as action_plugin
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _coordination
+from ansible_collections.alwayson.upgrade.plugins.module_utils._append_only import AppendOnlyFile, replace_privately
 from ansible_collections.alwayson.upgrade.plugins.module_utils._controller import started, this_controller
 from ansible_collections.alwayson.upgrade.plugins.module_utils._fleet_lock import FleetLockError, HeldError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._fleet_lock_store import FleetLock
 from ansible_collections.alwayson.upgrade.plugins.modules import fleet_lock as module
+from ansible_collections.alwayson.upgrade.plugins.plugin_utils.journal_writer import JournalWriter
 
 URL = "postgresql://user:secret@db1:5432/locks"
 PLACE = "alwayson-shop at postgresql://db1:5432/locks"
@@ -33,6 +37,9 @@ class House:
         monkeypatch.setattr(action_plugin._coordination, "end", lambda name, folder: setattr(self, "ours", False))
         monkeypatch.setattr(action_plugin.time, "sleep", self._sleep)
         self.while_waiting = lambda: None
+
+    def lock_owner(self):
+        return FleetLock(self.directory, "shop").history(1)[0]["owner"]
 
     @property
     def lock(self):
@@ -58,7 +65,7 @@ class House:
         except FleetLockError as error:
             return {"failed": True, "msg": str(error)}
         locks = {name: lock and lock.as_dict() for name, lock in outcome._asdict().items() if name in ("lock", "taken_over", "released")}
-        return {"changed": outcome.changed, "warnings": [outcome.warning] if outcome.warning else [], **locks}
+        return {"changed": outcome.changed, "warnings": [outcome.warning] if outcome.warning else [], "journal_heads": list(outcome.journal_heads), **locks}
 
     def _take(self, place, controller, folder):
         assert f"{place.name} at {place.shown}" == PLACE and controller == this_controller() and os.path.isdir(folder)
@@ -276,3 +283,64 @@ def test_what_is_wrong_with_the_coordination_is_a_failure_before_the_lock_is_ask
     with pytest.raises(AnsibleActionFail, match="coordination_url is no URL"):
         house.run(coordination_url="db1")
     assert house.calls == []
+
+
+@pytest.fixture(name="journal")
+def _journal(tmp_path, monkeypatch):
+    """The journal of a run that ended well, in a folder of reports."""
+    monkeypatch.setenv("ANSIBLE_HOME", str(tmp_path / "home"))
+    write_journal(tmp_path / "report", 6)
+    return tmp_path / "report" / "journal.jsonl"
+
+
+def write_journal(folder, entries, event="n"):
+    writer = JournalWriter(AppendOnlyFile, replace_privately)
+    for number in range(entries):
+        writer.adds({"event": event, "n": number}, float(number))
+    assert writer.opens(str(folder), 1.0) == []
+
+
+def runs(house, journal, **arguments):
+    """A run that takes the lock and releases it; what it warned of."""
+    taken, released = house.run(journal=str(journal), **arguments), house.run(journal=str(journal), state="released")
+    assert not taken.get("failed") and not released.get("failed")
+    return taken["warnings"] + released["warnings"]
+
+
+def test_the_head_of_the_journal_is_kept_with_the_lock(house, journal):
+    assert runs(house, journal) == []
+    kept = [json.loads(entry["journal_head"]) for entry in FleetLock(house.directory, "shop").history(2)]
+    assert [(head["seq"], len(head["hash"])) for head in kept] == [(6, 64), (6, 64)]
+    assert "journal" not in house.calls[-1]
+    with open(journal, "ab"):
+        assert runs(house, journal.parent) == []
+
+
+@pytest.mark.parametrize("attack", ["cut", "anew", "gone"])
+def test_the_next_run_tells_of_a_journal_that_is_not_the_one_that_was_left(house, journal, attack):
+    """Who may write in the folder of reports writes journal and head as he likes, and as this user he finds what that keeps; not the host of the lock."""
+    runs(house, journal)
+    shutil.rmtree(os.environ["ANSIBLE_HOME"])
+    lines = journal.read_bytes().splitlines(keepends=True)
+    shutil.rmtree(journal.parent)
+    if attack == "cut":
+        journal.parent.mkdir()
+        journal.write_bytes(b"".join(lines[:3]))
+    if attack != "gone":
+        # The next run's own entries, before it takes the lock.
+        write_journal(journal.parent, 1 if attack == "cut" else 7, "other")
+    [warning] = runs(house, journal)
+    assert f"the journal {journal} is not the one that the run of {house.lock_owner()} left at 2027-01-01 12:00:00 UTC" in warning
+    assert ("written anew" if attack == "anew" else "cut off") in warning
+    assert attack == "gone" or runs(house, journal) == []
+
+
+def test_a_journal_on_another_machine_or_in_another_folder_is_another_one(house, journal, tmp_path):
+    runs(house, journal)
+    write_journal(tmp_path / "elsewhere", 1)
+    assert runs(house, tmp_path / "elsewhere" / "journal.jsonl") == []
+    journal.unlink()
+    assert runs(house, journal, host="ctl2") == []
+    os.mkfifo(journal)
+    [warning] = runs(house, journal)
+    assert "cannot be compared" in warning and "no regular file" in warning

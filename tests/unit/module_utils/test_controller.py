@@ -21,7 +21,7 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._controller impor
     this_controller,
 )
 
-HERE = Controller(machine="m", boot="b", namespace=f"{OF_THE_MACHINE} time:[1]", pid=os.getpid(), started=started(os.getpid()))
+HERE = Controller(machine="m", boot="b", namespace=f"{OF_THE_MACHINE} time:[1]", pid=os.getpid(), started=started(os.getpid()), hardware="h")
 
 
 @pytest.fixture(name="process")
@@ -103,6 +103,26 @@ def test_a_restart_of_the_machine_itself_is_a_proof(process):
     assert "ended when the machine was restarted" in proof_of_death(recorded(process, boot="before"), HERE)
 
 
+@pytest.mark.parametrize(("there", "here"), [("", ""), ("h", ""), ("", "h"), ("h", "of the clone")])
+def test_another_boot_of_a_clone_is_no_restart(process, there, here):
+    """Two machines of one image have one id and one name. Where the id of the hardware is not known, they may be two."""
+    former = recorded(process, boot="before", hardware=there)
+    assert proof_of_death(former, HERE._replace(hardware=here)) == ""
+    # As a version before this one wrote it.
+    assert proof_of_death({name: value for name, value in former.items() if name != "hardware"}, HERE._replace(hardware=here)) == ""
+
+
+@pytest.mark.parametrize("found", ["", "Not Settable", "00000000-0000-0000-0000-000000000000", "ffffffff-ffff-ffff-ffff-ffffffffffff",
+                                   "03000200-0400-0500-0006-000700080009", "4c4c4544-0042-3510-8052-b4c04f393733"])
+def test_an_id_of_hardware_that_is_none_tells_no_machine(monkeypatch, tmp_path, found):
+    (tmp_path / "product_uuid").write_text(found + "\n", encoding="ascii")
+    monkeypatch.setattr(_controller, "HARDWARE_ID", str(tmp_path / "product_uuid"))
+    told = this_controller().hardware
+    assert (len(told) == 32) == found.startswith("4c4c4544") and "4c4c4544" not in told
+    monkeypatch.setattr(_controller, "HARDWARE_ID", str(tmp_path / "absent"))
+    assert this_controller().hardware == ""
+
+
 @pytest.mark.parametrize(
     ("changes", "here"),
     [({"machine": "other"}, {}), ({"machine": ""}, {"machine": ""}), ({"namespace": "pid:[1]"}, {}), ({}, {"namespace": "pid:[1]"}), ({}, {"boot": ""})],
@@ -116,7 +136,7 @@ def test_a_process_id_that_is_none_proves_nothing(process, pid):
     assert proof_of_death(recorded(process, pid=pid), HERE) == ""
 
 
-@pytest.mark.parametrize("name", Controller._fields)
+@pytest.mark.parametrize("name", [name for name in Controller._fields if name != "hardware"])
 def test_a_record_without_everything_proves_nothing(process, name):
     former = recorded(process)
     del former[name]

@@ -15,7 +15,9 @@ import pytest
 
 from ansible_collections.alwayson.upgrade.plugins.filter.journal import journal_problem as filter_problem
 from ansible_collections.alwayson.upgrade.plugins.module_utils._append_only import AppendOnlyFile, replace_privately
-from ansible_collections.alwayson.upgrade.plugins.plugin_utils.journal import BEFORE_THE_FIRST, PASSED, Head, journal_problem, next_line, passing, read
+from ansible_collections.alwayson.upgrade.plugins.plugin_utils.journal import (
+    BEFORE_THE_FIRST, CONTRADICTED, PASSED, Head, contradiction, head_text, journal_problem, next_line, passing, read,
+)
 from ansible_collections.alwayson.upgrade.plugins.plugin_utils.journal_writer import JournalWriter
 
 EVENTS = [{"event": "run_begins", "playbook": "upgrade.yml"}, {"event": "started", "member": "app1"}, {"event": "finished", "member": "app1", "seconds": 8.25},
@@ -127,7 +129,9 @@ def test_odd_values_become_plain_ones():
 # -- the writer, on a real disk
 
 @pytest.fixture
-def writer(tmp_path):
+def writer(tmp_path, monkeypatch):
+    monkeypatch.setenv("ANSIBLE_HOME", str(tmp_path / "home"))
+
     def make() -> JournalWriter:
         return JournalWriter(AppendOnlyFile, replace_privately)
     return make
@@ -238,8 +242,99 @@ def test_a_journal_that_was_moved_away_begins_again(writer, tmp_path):
     journal.adds(EVENTS[0], 1.0)
     journal.opens(str(tmp_path / "j"), 1.0)
     (tmp_path / "j" / "journal.jsonl").rename(tmp_path / "j" / "old")
-    journal.adds(EVENTS[1], 2.0)
-    assert [entry["event"] for entry in read(content_of(tmp_path)).entries] == ["started"] and read(content_of(tmp_path)).problem == ""
+    told = journal.adds(EVENTS[1], 2.0)
+    assert [entry["event"] for entry in read(content_of(tmp_path)).entries] == [CONTRADICTED, "started"] and read(content_of(tmp_path)).problem == ""
+    assert len(told) == 1 and "its newest entries were cut off" in told[0]
+    # Moved away as a whole, as somebody does who wants another one.
+    (tmp_path / "j").rename(tmp_path / "k")
+    assert writer().opens(str(tmp_path / "j"), 3.0) == [] == journal.adds(EVENTS[2], 3.0)
+
+
+def lines_of(tmp_path):
+    return content_of(tmp_path).splitlines(keepends=True)
+
+
+def forge(tmp_path):
+    """A journal and a head that fit each other, as anybody can make them who may write there."""
+    head, content = Head(), b""
+    for _turn in range(3):
+        line, head = next_line({"event": "forged"}, 1.0, head)
+        content += line
+    (tmp_path / "j" / "journal.jsonl").write_bytes(content)
+    (tmp_path / "j" / "journal.head").write_text(json.dumps(head._asdict()), encoding="ascii")
+
+
+def cut(tmp_path):
+    (tmp_path / "j" / "journal.jsonl").write_bytes(b"".join(lines_of(tmp_path)[:2]))
+
+
+def cut_with_its_head(tmp_path):
+    cut(tmp_path)
+    (tmp_path / "j" / "journal.head").write_text(json.dumps(read(content_of(tmp_path)).head._asdict()), encoding="ascii")
+
+
+def cut_without_its_head(tmp_path):
+    cut(tmp_path)
+    (tmp_path / "j" / "journal.head").unlink()
+
+
+def cut_with_a_pipe_as_its_head(tmp_path):
+    cut_without_its_head(tmp_path)
+    os.mkfifo(tmp_path / "j" / "journal.head")
+
+
+@pytest.mark.parametrize(("attack", "said"), [(cut, "cut off"), (cut_with_its_head, "cut off"), (cut_without_its_head, "cut off"), (forge, "cut off"),
+                                              (cut_with_a_pipe_as_its_head, "cut off")])
+def test_a_journal_that_was_cut_or_forged_is_told_by_the_next_run_once(writer, tmp_path, attack, said):
+    journal = writer()
+    for event in EVENTS:
+        journal.adds(event, 1.0)
+    assert journal.opens(str(tmp_path / "j"), 1.0) == []
+    attack(tmp_path)
+    left = content_of(tmp_path)
+    told = writer().opens(str(tmp_path / "j"), 2.0)
+    assert len(told) == 1 and said in told[0] and str(tmp_path / "j" / "journal.jsonl") in told[0]
+    reading = read(content_of(tmp_path))
+    assert content_of(tmp_path).startswith(left) and reading.problem == "" and reading.entries[-1]["event"] == CONTRADICTED
+    assert writer().opens(str(tmp_path / "j"), 3.0) == []
+
+
+def test_a_journal_as_long_as_it_was_and_written_anew_is_told(writer, tmp_path):
+    journal = writer()
+    for event in EVENTS[:3]:
+        journal.adds(event, 1.0)
+    journal.opens(str(tmp_path / "j"), 1.0)
+    forge(tmp_path)
+    assert "the journal was written anew" in writer().opens(str(tmp_path / "j"), 2.0)[0]
+
+
+def test_where_nothing_can_be_kept_elsewhere_the_head_beside_the_journal_counts(writer, tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("ANSIBLE_HOME", str(tmp_path / "file"))
+    journal = writer()
+    for event in EVENTS:
+        journal.adds(event, 1.0)
+    assert journal.opens(str(tmp_path / "j"), 1.0) == []
+    cut(tmp_path)
+    assert "cut off" in writer().opens(str(tmp_path / "j"), 2.0)[0]
+
+
+def test_what_is_kept_of_journals_that_are_gone_is_forgotten(writer, tmp_path):
+    for name in ("j", "k", "l"):
+        writer().opens(str(tmp_path / name), 1.0)
+        assert len(list((tmp_path / "home" / "alwayson" / "journals").iterdir())) == 1
+        (tmp_path / name / "journal.jsonl").unlink()
+        (tmp_path / name / "journal.head").unlink()
+        (tmp_path / name).rmdir()
+
+
+def test_a_head_that_is_kept_with_a_lock_is_of_one_journal(writer, tmp_path):
+    content, heads = journal_of()
+    texts = [head_text(heads[0], "/a"), "no JSON", head_text(heads[3], "/a"), head_text(Head(9, "0" * 64), "/b"), json.dumps([1]), "[" * 100_000]
+    assert all(len(text) < 400 for text in texts[:3])
+    assert contradiction(content, "/a", texts) == ("", 2)
+    assert "cut off" in contradiction(b"".join(content.splitlines(keepends=True)[:2]), "/a", texts)[0]
+    assert contradiction(content, "/b", texts)[1] == 3 and contradiction(b"", "/c", texts) == ("", 0) == contradiction(b"", "/a", [])
 
 
 def test_the_filter_refuses_what_is_no_journal_or_head():

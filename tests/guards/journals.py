@@ -1,0 +1,25 @@
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The guards of what runs leave behind: the journal's head, and who held the lock."""
+
+from __future__ import annotations
+
+from guards.guard import Guard
+
+JOURNAL, LOCK = ("tests/unit/plugin_utils/test_journal.py",), ("tests/unit/action/test_fleet_lock_action.py",)
+
+JOURNALS = (
+    Guard("journal, next run", "the next run does not compare the journal with what was kept of it", JOURNAL, (
+        ("plugins/plugin_utils/journal_writer.py", "        return told + self._compare(reading, now)\n", "        return told\n"),)),
+    Guard("journal, own folder", "who writes beside the journal also writes all that is kept of it", JOURNAL, (
+        ("plugins/plugin_utils/journal_writer.py", "                self._file.keep(self._head._asdict())\n", ""),)),
+    Guard("journal, lock", "what is kept of the journal with the lock is not compared", LOCK, (
+        ("plugins/action/fleet_lock.py", "    if not problem:\n        return answer\n", "    if True:\n        return answer\n"),)),
+    Guard("journal, head", "the journal's head is not kept with the lock", LOCK, (
+        ("plugins/action/fleet_lock.py", "        return journal.head_text(head, path) if head else \"\"\n", "        return \"\"\n"),)),
+    Guard("lock, clone", "a clone of a machine is that machine after a restart", ("tests/unit/module_utils/test_controller.py",), (
+        ("plugins/module_utils/_controller.py",
+         "    same = former.machine and former.hardware and (former.machine, former.hardware) == (here.machine, here.hardware)\n",
+         "    same = former.machine and former.machine == here.machine\n"),)),
+)
