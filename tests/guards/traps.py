@@ -24,7 +24,7 @@ TRAPS = (
     Guard("trap 4", "an agent check overrules the command line: nobody warns", (f"{REAL}/test_agent_real.py",), (
         (f"{CORE}/_traffic_sequence.py", "if pool.members[name].agent:", "if False:"),)),
     Guard("trap 4, drift", "an agent brings its server back: what is seen is not compared with what was set", (f"{REAL}/test_agent_real.py",), (
-        (f"{CORE}/_traffic_pool.py", "                if found != admin:\n", "                if False:\n"),)),
+        (f"{CORE}/_traffic_pool.py", "if self.member((balancer, name)).admin != admin]", "if False]"),)),
     Guard("trap 8", "a reload forgets the servers' states: the state file is not written", (f"{REAL}/test_reload_real.py",), (
         (f"{CORE}/_haproxy.py", "        if not self._state_file:\n            return\n", "        return\n"),)),
     Guard("trap 8, maps", "a reload brings the old route back: the map's file is not written", (f"{REAL}/test_route_real.py",), (
