@@ -5,14 +5,16 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
+import errno
 import os
 import stat
 from typing import Callable, Iterator
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils._flock import LockError, exclusive
 from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import LoadBalancerError
-from ansible_collections.alwayson.upgrade.plugins.module_utils._small_file import replace
+from ansible_collections.alwayson.upgrade.plugins.module_utils._small_file import READABLE, replace
 
 # Another member's change of the same file takes milliseconds, or one reload.
 LOCK_SECONDS = 60.0
@@ -23,15 +25,14 @@ class ConfigFile:
 
     def __init__(self, path: str, error: Callable[[str], LoadBalancerError]) -> None:
         # A link stays one.
-        self.path = os.path.realpath(path)
+        self._named, self.path = path, os.path.realpath(path)
         self._error = error
 
     def read(self) -> str:
         """What it says."""
         try:
-            with open(self.path, encoding="utf-8") as file:
-                return file.read()
-        except (OSError, UnicodeDecodeError) as error:
+            return text_of(self.path)
+        except (OSError, ValueError) as error:
             raise self._error(f"is configured in {self.path}, which cannot be read here: {error}. "
                               "Run this on the load balancer itself, as an account that may") from error
 
@@ -59,7 +60,7 @@ class ConfigFile:
             with one_writer(self.path, self._error):
                 yield
         except OSError as error:
-            raise self._error(f"is configured in {self.path}, which cannot be written here: {error.strerror}. Let this account write in that folder") from error
+            raise self._error(f"is configured in {self.path}, which cannot be written here: {error.strerror}. {cure_of(error)}") from error
 
     def hidden(self, purpose: str) -> str:
         """The path of a file beside it."""
@@ -71,22 +72,68 @@ class ConfigFile:
     def _replace(self, before: str, text: str) -> None:
         if text != before:
             replace_alike(self.path, text)
+            _renew_link(self._named)
+
+
+def text_of(path: str) -> str:
+    """What a file says, to be written again byte for byte: with its line ends, and with bytes that are no UTF-8 as surrogates.
+
+    :raises ValueError: when it is no text of one byte for each character of ASCII.
+    """
+    with open(path, "rb") as file:
+        content = file.read()
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in content:
+        raise ValueError("it is no text in UTF-8, nor in another encoding that contains ASCII")
+    return content.decode("utf-8", "surrogateescape")
 
 
 def replace_alike(path: str, text: str) -> None:
-    """Put a text in the place of a file, with the same owner and the same rights: the load balancer has to read it."""
+    """Put a text in the place of a file, with the same owner and the same rights: the load balancer has to read it. A link to the file stays one."""
+    path = os.path.realpath(path)
     was = os.stat(path)
-    replace(path, text.encode("utf-8"), stat.S_IMODE(was.st_mode), (was.st_uid, was.st_gid))
+    replace(path, _bytes_of(text), stat.S_IMODE(was.st_mode), (was.st_uid, was.st_gid))
+
+
+def _renew_link(path: str) -> None:
+    """Rename a link over itself where it can be done: whoever watches its folder sees nothing of a change in the folder that it leads to."""
+    if not os.path.islink(path):
+        return
+    new = hidden_beside(path, "link")
+    with contextlib.suppress(OSError):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(new)
+        os.symlink(os.readlink(path), new)
+        os.rename(new, path)
+
+
+def put(path: str, text: str) -> None:
+    """The same, and make a file that everybody may read where there is none."""
+    path = os.path.realpath(path)
+    if os.path.exists(path):
+        replace_alike(path, text)
+    else:
+        replace(path, _bytes_of(text), READABLE)
+
+
+def cure_of(error: OSError) -> str:
+    """What to do when a file cannot be replaced by a rename."""
+    if error.errno == errno.EBUSY:
+        return "It is a mount of its own, which no rename replaces: mount its folder"
+    return "Let this account write in that folder"
 
 
 @contextlib.contextmanager
 def one_writer(path: str, error: Callable[[str], LoadBalancerError]) -> Iterator[None]:
-    """Nobody else writes this file of a load balancer now; raise `error` when somebody does for too long."""
+    """Nobody else writes this file of a load balancer now, by whatever link; raise `error` when somebody does for too long."""
     try:
-        with exclusive(hidden_beside(path, "lock"), LOCK_SECONDS):
+        with exclusive(hidden_beside(os.path.realpath(path), "lock"), LOCK_SECONDS):
             yield
     except LockError as held:
         raise error(f"has another change under way: {held}") from held
+
+
+def _bytes_of(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
 
 
 def hidden_beside(path: str, purpose: str) -> str:

@@ -15,7 +15,8 @@ import re
 import shlex
 from typing import Mapping
 
-from ansible_collections.alwayson.upgrade.plugins.module_utils._config_file import one_writer
+from ansible_collections.alwayson.upgrade.plugins.module_utils import _haproxy_words
+from ansible_collections.alwayson.upgrade.plugins.module_utils._config_file import one_writer, put
 from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy_runtime import (
     ANSWER_SECONDS,
     CONNECT_SECONDS,
@@ -24,7 +25,7 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy_runtime 
     Master,
     Runtime,
 )
-from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy_stat import AnswerError, parse_view, process_of
+from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy_stat import STATES_HEADING, AnswerError, parse_view, process_of
 from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy_workers import OldWorkers
 from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import (
     CUT,
@@ -35,7 +36,6 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer im
     View,
 )
 from ansible_collections.alwayson.upgrade.plugins.module_utils._patience import Patience, UnavailableError
-from ansible_collections.alwayson.upgrade.plugins.module_utils._small_file import READABLE, replace
 
 # What HAProxy itself allows in the name of a proxy or a server. Neither `;` nor white space can get into a line of commands.
 _NAME = re.compile(r"[A-Za-z0-9_.:-]+")
@@ -87,7 +87,7 @@ class Haproxy(Runtime):
     def _read_once(self, backend: str) -> View:
         """Worker and master, one after the other. At a reload, when they are not those of one moment, all is read anew."""
         answer = self.ask_once(f"show info;show servers state {backend};show stat {backend} 6 -1")
-        if any(part.startswith(_UNKNOWN_BACKEND) for part in answer.split("\n\n")):
+        if answer.rstrip("\n").rpartition("\n")[2].startswith(_UNKNOWN_BACKEND):
             raise self._unknown_backend(backend)
         view = self._parse(answer)
         if backend not in view.backends:
@@ -108,7 +108,7 @@ class Haproxy(Runtime):
         return self.patience.call(lambda: self._ask_current_once(line))
 
     def _ask_current_once(self, line: str) -> str:
-        info, _end, answer = self.ask_once(f"show info;{line}").partition("\n\n")
+        answer, info = _haproxy_words.first_answer(self.ask_once(f"{line};show info"))
         try:
             self._old_workers.require_current(process_of(info))
         except HaproxyUnavailableError:
@@ -118,8 +118,8 @@ class Haproxy(Runtime):
         return answer
 
     def apply(self, backend: str, changes: Mapping[str, str]) -> None:
-        """See `LoadBalancer.apply`: all changes in one line of commands, each of which may be carried out twice."""
-        self.carry_out(self._line(backend, changes))
+        """See `LoadBalancer.apply`: all changes in one line of commands (several for very many), each of which may be carried out twice."""
+        self.carry_out(self._commands(backend, changes))
         cut = [member for member, change in changes.items() if change == CUT]
         if self._old_workers and cut:
             self.patience.call(lambda: self._old_workers.cut(backend, cut))
@@ -130,7 +130,7 @@ class Haproxy(Runtime):
         self._require_name("backend", backend)
         for name in weights:
             self._require_name("member", name)
-        self.carry_out(";".join(f"set server {backend}/{name} weight {weight}" for name, weight in weights.items()))
+        self.carry_out([f"set server {backend}/{name} weight {weight}" for name, weight in weights.items()])
         self._keep_states()
 
     def tell_old_workers(self, line: str) -> None:
@@ -140,7 +140,7 @@ class Haproxy(Runtime):
 
     def command(self, backend: str, changes: Mapping[str, str]) -> str:
         """See `LoadBalancer.command`."""
-        return f"echo {shlex.quote(self._line(backend, changes))} | socat stdio {shlex.quote(self.socat_address())}"
+        return f"echo {shlex.quote(';'.join(self._commands(backend, changes)))} | socat stdio {shlex.quote(self.socat_address())}"
 
     def _keep_states(self) -> None:
         """Write down what every server is in, where a reload reads it: by one rename, so that it never reads a part.
@@ -152,7 +152,7 @@ class Haproxy(Runtime):
         try:
             with one_writer(self._state_file, self.error):
                 states = self.ask("show servers state").rstrip("\n") + "\n"
-                replace(self._state_file, states.encode("utf-8"), READABLE)
+                put(self._state_file, states)
         except OSError as error:
             raise self.error(
                 f"keeps its state in {self._state_file}, which cannot be written here: {error.strerror}. A reload would bring everybody back into traffic: "
@@ -160,22 +160,23 @@ class Haproxy(Runtime):
             ) from error
 
     def _parse(self, answer: str) -> View:
-        """Each command's answer ends with an empty line."""
-        parts = answer.split("\n\n")
+        """The states have no empty line in them. The other two may, in what an administrator or a server has written: a description, the words of a check."""
+        info, heading, rest = answer.partition(f"\n\n{STATES_HEADING}")
+        states, stat = _haproxy_words.first_answer(f"{STATES_HEADING}{rest}")
         try:
-            if len(parts) != 4 or parts[3].strip():
+            if not heading:
                 raise AnswerError(f"it answers {' '.join(answer.split())[:80]!r}, which is no state of an HAProxy")
-            return parse_view(*parts[:3])
+            return parse_view(info, states, stat)
         except AnswerError as error:
             raise self.error(f"cannot be understood: {error}. Is this the runtime API of an HAProxy, with a level of operator or admin?") from error
 
-    def _line(self, backend: str, changes: Mapping[str, str]) -> str:
+    def _commands(self, backend: str, changes: Mapping[str, str]) -> list[str]:
         self._require_name("backend", backend)
         commands = []
         for member, change in changes.items():
             self._require_name("member", member)
             commands += [command.format(server=f"{backend}/{member}") for command in _COMMANDS[change]]
-        return ";".join(commands)
+        return commands
 
     def _require_name(self, kind: str, name: str) -> None:
         if not _NAME.fullmatch(name):

@@ -9,70 +9,37 @@ What is in flight stays with the old worker until it ends. Source: HAProxy's man
 from __future__ import annotations
 
 import os
-import shlex
 import signal
-import subprocess
-from dataclasses import dataclass
 from typing import Callable, Mapping
 
+from ansible_collections.alwayson.upgrade.plugins.module_utils import _haproxy_files
+from ansible_collections.alwayson.upgrade.plugins.module_utils._config_file import text_of
 from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy import Haproxy
-from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy_stat import parse_info
+from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy_master import Running, require_accepted, running
 from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import LoadBalancerError, View
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic_pool import Clock
 from ansible_collections.alwayson.upgrade.plugins.module_utils._waiting import wait_for
 
-CHECK_SECONDS = 30
 PAUSE_SECONDS = 0.1
-_DELETED = " (deleted)"
+# So many differences of one file are told.
+SHOWN = 5
+# How a reload reads a file again, and how the process is asked for what it has of it.
+_FILES = (("map", _haproxy_files.parse_map, _haproxy_files.entries_of_map), ("acl", _haproxy_files.parse_acl, _haproxy_files.entries_of_acl))
 
 
-@dataclass(frozen=True)
-class Running:
-    """The processes as they are: the worker that answers, its master, the master's command line and the file that it runs."""
+def hand_over(balancer: Haproxy, before: Running, timeout: float, clock: Clock = Clock(), loses: Callable[[str], None] | None = None) -> Running:
+    """Have it done, and prove it; returns what runs then. Raise LoadBalancerError with what was there still at work, or with what has changed by it.
 
-    version: str
-    worker: int
-    master: int
-    argv: tuple[str, ...]
-    executable: str
-
-    @property
-    def is_current(self) -> bool:
-        """Whether the file that runs is the one that is installed: a package that was upgraded has put another in its place."""
-        if self.executable.endswith(_DELETED):
-            return False
-        try:
-            return os.path.samefile(f"/proc/{self.master}/exe", self.argv[0])
-        except OSError:
-            return True
-
-
-def running(balancer: Haproxy) -> Running:
-    """Raise LoadBalancerError when it does not run on this host, or without a master."""
-    info = parse_info(balancer.ask("show info"))
-    worker = int(info.get("Pid", 0))
-    try:
-        with open(f"/proc/{worker}/stat", encoding="utf-8", errors="replace") as file:
-            master = int(file.read().rpartition(")")[2].split()[1])
-        with open(f"/proc/{master}/cmdline", encoding="utf-8", errors="replace") as file:
-            argv = tuple(file.read().rstrip("\0").split("\0"))
-        executable = os.readlink(f"/proc/{master}/exe")
-    except (OSError, ValueError) as error:
-        raise balancer.error(f"is no process of this host that this account may look at ({error}): run this on the load balancer itself, as root") from error
-    if not any(word in ("-W", "-Ws") for word in argv):
-        raise balancer.error(f"runs without a master process ({shlex.join(argv)}): start it with -W or -Ws, as Debian's unit does, to hand over without a loss")
-    return Running(info.get("Version", ""), worker, master, argv, executable)
-
-
-def check_command(argv: tuple[str, ...]) -> list[str]:
-    """How the installed binary is asked whether it accepts the configuration that the master was started with."""
-    files = [word for flag, value in zip(argv, argv[1:]) if flag == "-f" for word in (flag, value)]
-    return [argv[0], "-c", "-q", *files]
-
-
-def hand_over(balancer: Haproxy, before: Running, timeout: float, clock: Clock = Clock()) -> Running:
-    """Have it done, and prove it; returns what runs then. Raise LoadBalancerError with what was there still at work, or with what has changed by it."""
-    _require_accepted(balancer, before)
+    :param loses: told of each file whose entries the process has otherwise, which a hand-over reads anew; without it such a file is an error.
+    """
+    require_accepted(balancer, before)
+    lost = lost_entries(balancer, before.folder)
+    if lost and loses is None:
+        raise balancer.error(f"is not handed over, because that would read files anew whose entries it has otherwise: {'; '.join(lost)}. Nothing was changed. "
+                             "Have both say the same: alwayson.upgrade.traffic_route with persist=true, on this load balancer, writes a route into its file; "
+                             "force=true goes where the files say")
+    for sentence in lost:
+        loses(sentence)
     views = balancer.read()
     try:
         os.kill(before.master, signal.SIGUSR2)
@@ -86,11 +53,33 @@ def hand_over(balancer: Haproxy, before: Running, timeout: float, clock: Clock =
     return after
 
 
+def lost_entries(balancer: Haproxy, folder: str) -> list[str]:
+    """A part of a sentence for each file of a map or of an ACL that says something else than the process, and that a hand-over would read.
+
+    :param folder: where the process looks for files that are named by a relative path.
+    """
+    found = []
+    for kind, parse, entries_of in _FILES:
+        for name in _haproxy_files.parse_files(balancer.ask(f"show {kind}")):
+            path = os.path.join(folder, name)
+            if os.path.isfile(path):
+                different = _haproxy_files.differences(parse(balancer.ask(f"show {kind} {balancer.word(name)}")), entries_of(_text(balancer, path)))
+                more = f" and {len(different) - SHOWN} more" if len(different) > SHOWN else ""
+                found += [f"{path}: {', '.join(different[:SHOWN])}{more}"] if different else []
+    return found
+
+
 def changed_states(before: View, after: View) -> list[str]:
-    """A sentence for each member that is in another administrative state."""
-    return [f"{name}/{member} was {was.admin} and is {now.admin if now else 'gone'}"
-            for name, backend in before.backends.items() for member, was in backend.members.items()
-            if (now := _member(after, name, member)) is None or now.admin != was.admin]
+    """A sentence for each member that is in another administrative state, or has another weight."""
+    changed = []
+    for name, backend in before.backends.items():
+        for member, was in backend.members.items():
+            now = _member(after, name, member)
+            if now is None or now.admin != was.admin:
+                changed.append(f"{name}/{member} was {was.admin} and is {now.admin if now else 'gone'}")
+            elif now.weight != was.weight:
+                changed.append(f"{name}/{member} had weight {was.weight} and has {now.weight}")
+    return changed
 
 
 def wait_for_old_workers(count: Callable[[], int], timeout: float, clock: Clock = Clock()) -> int:
@@ -103,16 +92,6 @@ def children(master: int) -> set[int]:
     """The workers of a master, old ones too."""
     with open(f"/proc/{master}/task/{master}/children", encoding="ascii") as file:
         return {int(pid) for pid in file.read().split()}
-
-
-def _require_accepted(balancer: Haproxy, before: Running) -> None:
-    argv = check_command(before.argv)
-    try:
-        checked = subprocess.run(argv, capture_output=True, text=True, timeout=CHECK_SECONDS, check=False)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise balancer.error(f"cannot be checked by {shlex.join(argv)}: {error}. Nothing was changed") from error
-    if checked.returncode:
-        raise balancer.error(f"is not handed over: {argv[0]} does not accept its configuration: {' '.join(checked.stderr.split())}")
 
 
 def _wait_for_another(balancer: Haproxy, before: Running, clock: Clock, timeout: float) -> Running:
@@ -128,6 +107,13 @@ def _wait_for_another(balancer: Haproxy, before: Running, clock: Clock, timeout:
     if found is None:
         raise balancer.error(f"still answers as process {before.worker} ({before.version}): see its log; it goes on as if nothing had been asked")
     return found
+
+
+def _text(balancer: Haproxy, path: str) -> str:
+    try:
+        return text_of(path)
+    except (OSError, ValueError) as error:
+        raise balancer.error(f"is not handed over: its file {path} cannot be read here: {error}. Nothing was changed") from error
 
 
 def _member(view: View, backend: str, member: str):

@@ -14,8 +14,9 @@ import shlex
 from functools import partial
 from typing import Sequence
 
-from ansible_collections.alwayson.upgrade.plugins.module_utils._config_file import one_writer, replace_alike
+from ansible_collections.alwayson.upgrade.plugins.module_utils._config_file import cure_of, one_writer, replace_alike, text_of
 from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy import Haproxy
+from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy_files import Entry, entries_of_map, entry_of, lines_of, parse_files, parse_map
 from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import Backend, LoadBalancer, LoadBalancerError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._route import Side
 
@@ -26,51 +27,38 @@ ARGUMENTS = {
     "persist": {"type": "bool", "default": True},
 }
 
-# One word of a line of commands, and of a line of the file.
+# What a key or a value may be made of.
 _WORD = re.compile(r"[A-Za-z0-9_.:/@+-]+")
-_LISTED = re.compile(r"^-?\d+ \((?P<path>[^)]+)\) ", re.MULTILINE)
 _UNKNOWN = "Unknown map identifier"
-
-
-def parse_maps(answer: str) -> list[str]:
-    """The files of the maps in the answer to ``show map``."""
-    return _LISTED.findall(answer)
-
-
-def parse_routes(answer: str) -> dict[str, str]:
-    """Key to value in the answer to ``show map FILE``, whose lines are an address in memory, a key and a value.
-
-    Of a key that is there twice, the first counts.
-    """
-    routes: dict[str, str] = {}
-    for line in answer.splitlines():
-        words = line.split(maxsplit=2)
-        if len(words) == 3:
-            routes.setdefault(words[1], words[2].strip())
-    return routes
 
 
 def kept_route(text: str, key: str) -> str | None:
     """The value of a key in a map's file; None when it is not there."""
-    return next((words[1].strip() for words in map(_words, text.splitlines()) if words and words[0] == key), None)
+    return entries_of_map(text).get(key)
 
 
 def text_with(text: str, key: str, value: str | None) -> str:
-    """A map's file with another value for a key, or without it; comments and all other lines stay as they are."""
-    lines = text.splitlines(keepends=True)
-    at = [number for number, line in enumerate(lines) if (words := _words(line)) and words[0] == key]
-    entry = [] if value is None else [f"{key} {value}\n"]
-    place = at[0] if at else len(lines)
-    if lines and not lines[-1].endswith("\n"):
-        lines[-1] += "\n"
-    rest = [line for number, line in enumerate(lines) if number not in at]
-    return "".join(rest[:place] + entry + rest[place:])
+    """A map's file with another value for a key, or without it; comments and all other lines stay as they are, and so does the look of the key's own line.
+
+    Later lines of the same key, which never count, go.
+    """
+    lines = lines_of(text)
+    end = "\r\n" if lines and lines[0].endswith("\r\n") else "\n"
+    entries = {number: entry for number, line in enumerate(lines) if (entry := entry_of(line)) and entry.key == key}
+    first = min(entries, default=None)
+    rest = [_with_value(line, entries[number], value) if number == first and value is not None else line
+            for number, line in enumerate(lines) if number not in entries or (number == first and value is not None)]
+    if first is None and value is not None:
+        if rest and not rest[-1].endswith("\n"):
+            rest[-1] += end
+        rest.append(f"{key} {value}{end}")
+    return "".join(rest)
 
 
-def _words(line: str) -> list[str]:
-    """A key and its value; nothing for a comment or an empty line."""
-    words = line.split(maxsplit=1)
-    return words if len(words) == 2 and not words[0].startswith("#") else []
+def _with_value(line: str, entry: Entry, value: str) -> str:
+    """The line with another value, which white space separates from the key."""
+    before = line[:entry.start]
+    return f"{before}{'' if before.endswith((' ', chr(9))) else ' '}{value}{line[entry.end:]}"
 
 
 class HaproxyMap:
@@ -85,16 +73,17 @@ class HaproxyMap:
         self.name = runtime.name
         self._runtime = runtime
         self._is_kept = is_kept
+        self._kept_before: tuple[str, str] | None = None
         self.path = self._found(name)
         if is_kept:
             self._require_file()
 
     def routes(self) -> dict[str, str]:
         """Where the process sends the requests of each key."""
-        answer = self._runtime.ask_current(f"show map {self.path}")
+        answer = self._runtime.ask_current(f"show map {self._runtime.word(self.path)}")
         if answer.startswith(_UNKNOWN):
             raise self._runtime.error(f"has lost its map {self.path}: was it reloaded with another configuration?")
-        return parse_routes(answer)
+        return parse_map(answer)
 
     def route(self, key: str) -> str | None:
         """The same of one key; None when the map has no such key."""
@@ -114,20 +103,25 @@ class HaproxyMap:
         is_there = key in self.routes()
         line = self._line("set" if is_there else "add", key, value)
         if is_there or value is not None:
-            self._runtime.carry_out_once(line)
+            self._runtime.carry_out_once([line])
         return line
 
     def keep(self, key: str, value: str | None) -> None:
-        """Have the file say so, by one rename."""
+        """Have the file say so, by one rename. Asked for what it said before, it is again what it was, byte for byte, unless others have changed it."""
         self._require_words(key, value)
         if not self._is_kept:
             return
         try:
             # Keys of other routes may be changed at the same time.
             with one_writer(self.path, self._runtime.error):
-                replace_alike(self.path, text_with(self._text(), key, value))
+                text = self._text()
+                before, written = self._kept_before or ("", None)
+                after = before if text == written and kept_route(before, key) == value else text_with(text, key, value)
+                if after != text:
+                    self._kept_before = text, after
+                    replace_alike(self.path, after)
         except OSError as error:
-            raise self._runtime.error(f"keeps its map in {self.path}, which cannot be written here: {error.strerror}. Let this account write in that folder, "
+            raise self._runtime.error(f"keeps its map in {self.path}, which cannot be written here: {error.strerror}. {cure_of(error)}, "
                                       "or set persist=false, and a reload brings back the route that the file has") from error
 
     def command(self, key: str, value: str | None) -> str:
@@ -135,7 +129,8 @@ class HaproxyMap:
         return f"echo {shlex.quote(self._line('set', key, value))} | socat stdio {shlex.quote(self._runtime.socat_address())}"
 
     def _line(self, verb: str, key: str, value: str | None) -> str:
-        return f"del map {self.path} {key}" if value is None else f"{verb} map {self.path} {key} {value}"
+        path = self._runtime.word(self.path)
+        return f"del map {path} {key}" if value is None else f"{verb} map {path} {key} {value}"
 
     def _require_words(self, key: str, value: str | None) -> None:
         for word in (key, *([] if value is None else [value])):
@@ -143,24 +138,34 @@ class HaproxyMap:
                 raise self._runtime.error(f"cannot have {word!r} in its map: letters, digits and any of . _ : / @ + - make a key or a value")
 
     def _found(self, name: str) -> str:
-        paths = parse_maps(self._runtime.ask("show map"))
-        found = [path for path in paths if name in (path, os.path.basename(path))]
+        """The map that the configuration names so, whole or by its last part; or by another path to the same file, such as one through a link."""
+        paths = parse_files(self._runtime.ask("show map"))
+        found = [path for path in paths if name in (path, os.path.basename(path))] or [path for path in paths if _is_same_file(path, name)]
         if len(found) != 1:
             what = f"has no map {name!r}" if not found else f"has {len(found)} maps {name!r}"
             raise self._runtime.error(f"{what}: it has {', '.join(paths) or 'none'}. Give the file as a map(FILE) in its configuration names it")
         return found[0]
 
     def _require_file(self) -> None:
+        if not os.path.isabs(self.path):
+            raise self._runtime.error(f"names its map {self.path}, which depends on the folder that it was started in: have the configuration name the whole "
+                                      "path, or set persist=false, and a reload brings back the route that the file has")
         if not os.path.isfile(self.path):
             raise self._runtime.error(f"keeps its map in {self.path}, which is not on this host: run this on the load balancer itself, or set persist=false, "
                                       "and a reload brings back the route that the file has")
 
     def _text(self) -> str:
         try:
-            with open(self.path, encoding="utf-8") as file:
-                return file.read()
-        except (OSError, UnicodeDecodeError) as error:
+            return text_of(self.path)
+        except (OSError, ValueError) as error:
             raise self._runtime.error(f"keeps its map in {self.path}, which cannot be read here: {error}") from error
+
+
+def _is_same_file(path: str, name: str) -> bool:
+    try:
+        return os.path.isabs(path) and os.path.isabs(name) and os.path.samefile(path, name)
+    except OSError:
+        return False
 
 
 def sides_of(balancers: Sequence[LoadBalancer], name: str, is_kept: bool) -> list[Side]:

@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import socket
 import time
+from functools import partial
+from typing import Sequence
 from urllib.parse import urlsplit
 
+from ansible_collections.alwayson.upgrade.plugins.module_utils import _haproxy_words
 from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import LoadBalancerError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._patience import Patience, UnavailableError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._session_places import NoPlaceError, place_at
@@ -46,9 +49,13 @@ class Runtime:
         """Send one line of commands that only read; return the whole answer."""
         return self.patience.call(lambda: self.ask_once(line))
 
-    def carry_out(self, line: str) -> None:
-        """Have commands carried out that answer with nothing but an empty line each, and that end in the same state when they are carried out twice."""
-        self.patience.call(lambda: self.carry_out_once(line))
+    def carry_out(self, commands: Sequence[str]) -> None:
+        """Have commands carried out that answer with nothing but an empty line each, and that end in the same state when they are carried out twice.
+
+        They are sent as one line, or as several where it would be too long for HAProxy, one right after the other.
+        """
+        for line in _haproxy_words.lines_of(commands):
+            self.patience.call(partial(self.carry_out_once, line))
 
     def ask_once(self, line: str) -> str:
         """The same as `ask` by one session. HAProxy ends each command's answer with an empty line; without it a process that ended has cut it short."""
@@ -70,13 +77,21 @@ class Runtime:
             raise self.error(f"denies {line!r}: give its stats socket the level admin")
         return answer
 
-    def carry_out_once(self, line: str) -> None:
-        """The same by one session."""
+    def carry_out_once(self, commands: Sequence[str]) -> None:
+        """The same by one session, as one line."""
+        line = ";".join(commands)
         answer = self.tell_once(line)
         if answer.strip():
             raise self.error(f"answers {' '.join(answer.split())!r} to {line!r}")
-        if answer.count("\n") != line.count(";") + 1:
+        if answer.count("\n") != len(commands):
             raise self.unavailable(f"hung up before it carried out all of {line!r}: look into its log")
+
+    def word(self, text: str) -> str:
+        """The text as one word of a command; raise HaproxyError when it cannot be one."""
+        try:
+            return _haproxy_words.word(text)
+        except ValueError as error:
+            raise self.error(f"cannot be asked: {error}") from error
 
     def _conversation(self, line: str) -> str:
         is_sent = False
@@ -111,7 +126,7 @@ class Runtime:
         return answer.endswith("\n\n") or answer == "\n"
 
     def _send(self, connection: socket.socket, line: str) -> None:
-        connection.sendall(line.encode("ascii") + b"\n")
+        connection.sendall(line.encode("utf-8") + b"\n")
 
     def _connect(self) -> socket.socket:
         if self._path is None:

@@ -39,6 +39,8 @@ _CONFIGURED, _ENABLED = 0x02, 0x04
 # srv_op_state: stopped, starting (in its slow start), running, stopping (its check answers 404).
 _OPERATION = {"0": DOWN, "1": UP, "2": UP, "3": STOPPING}
 _STATES_VERSION = "1"
+# How the answer to `show servers state` begins.
+STATES_HEADING = f"{_STATES_VERSION}\n# be_id be_name "
 # srv_addr of a server whose name is not resolved, and of a place that a template has left free.
 _NO_ADDRESS = "-"
 # Of a server: answers of 500 and above, connections that did not come about, answers that broke off.
@@ -73,15 +75,21 @@ def process_of(info: str) -> int:
 
 
 def parse_info(answer: str) -> dict[str, str]:
-    """``show info`` as names and values."""
-    return {name: value.strip() for name, _colon, value in (line.partition(":") for line in answer.splitlines()) if value}
+    """``show info`` as names and values. A description of several lines, which comes last, changes none of them."""
+    found: dict[str, str] = {}
+    for line in answer.split("\n"):
+        name, _colon, value = line.partition(":")
+        if value:
+            found.setdefault(name, value.strip())
+    return found
 
 
 def parse_stat(answer: str) -> list[dict[str, str]]:
     """The rows of ``show stat`` by column name; raise AnswerError when it is no such table or is cut short."""
     if not answer.startswith("# pxname,svname,"):
         raise AnswerError(f"it answers {_shown(answer)} instead of statistics")
-    header, *rows = csv.reader(io.StringIO(answer[len("# "):]))
+    # What a check has said may have line ends in it, between quotes.
+    header, *rows = csv.reader(io.StringIO(answer[len("# "):].rstrip("\n") + "\n", newline=""))
     if any(len(row) != len(header) for row in rows):
         raise AnswerError("its statistics are cut short")
     return [dict(zip(header, row)) for row in rows]
@@ -89,9 +97,9 @@ def parse_stat(answer: str) -> list[dict[str, str]]:
 
 def parse_states(answer: str) -> dict[tuple[str, str], dict[str, str]]:
     """``show servers state`` by backend and server; raise AnswerError when it is no such table or is cut short."""
-    version, _newline, table = answer.partition("\n")
+    _version, _newline, table = answer.partition("\n")
     header, *rows = table.splitlines() or [""]
-    if version.strip() != _STATES_VERSION or not header.startswith("# be_id be_name "):
+    if not answer.startswith(STATES_HEADING):
         raise AnswerError(f"it answers {_shown(answer)} instead of server states")
     names = header[len("# "):].split()
     states = {}

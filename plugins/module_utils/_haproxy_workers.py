@@ -134,7 +134,7 @@ class OldWorkers:
     def _rows(self, pid: int) -> list[dict[str, str]]:
         """The statistics of one old worker; none when it has ended."""
         try:
-            return parse_stat(self._ask(f"@!{pid} show stat -1 7 -1").strip("\n") + "\n")
+            return parse_stat(self._ask(f"@!{pid} show stat -1 7 -1").strip("\n"))
         except AnswerError as error:
             if pid not in self._workers().old:
                 return []

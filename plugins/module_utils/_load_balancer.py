@@ -8,6 +8,7 @@ A kind of load balancer is a file of its own that implements `LoadBalancer`; eve
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import Iterable, Mapping, Protocol, Sequence
 
@@ -139,9 +140,15 @@ def require_distinct(specs: Sequence[Mapping[str, str]]) -> None:
     """Refuse no load balancer at all, and one that is given twice: its twin would be missed."""
     if not specs:
         raise LoadBalancerError("load_balancers is empty: give at least one, with name and endpoint")
-    for key in ("name", "endpoint"):
-        if twice := repeated([spec[key] for spec in specs]):
+    for key, place_of in (("name", str), ("endpoint", _place_of)):
+        if twice := repeated([place_of(spec[key]) for spec in specs]):
             raise LoadBalancerError(f"load_balancers has the {key} {twice[0]!r} twice: give each load balancer once")
+
+
+def _place_of(endpoint: str) -> str:
+    """An endpoint, the same for all paths to one file of this host: a link leads to the same load balancer."""
+    scheme, colon, path = endpoint.partition(":")
+    return f"{scheme}:{os.path.realpath(path)}" if colon and scheme in ("unix", "file") and path.startswith("/") else endpoint
 
 
 def repeated(values: Sequence[str]) -> list[str]:

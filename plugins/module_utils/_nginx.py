@@ -246,7 +246,7 @@ def _key(worker: Worker) -> tuple[int, int]:
 
 
 def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode("utf-8")).hexdigest()
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def _is_down(options: str) -> bool:

@@ -13,8 +13,9 @@ author: The alwayson.upgrade maintainers (@alwayson)
 description:
   - An upgraded package changes the file, and the process that runs goes on as before. This has the master process start itself anew, as the new
     binary, and hand its listening sockets to a new worker. The old worker ends what is in flight.
-  - The new binary has to accept the configuration before anything is changed. Afterwards the new worker has to answer, and every member has to be in the
-    state that it was in.
+  - The new binary has to accept the configuration before anything is changed. It is asked with the master's own command line, working directory and
+    environment. The files of maps and ACLs have to say what the process has been told, such as a route of M(alwayson.upgrade.traffic_route), because
+    they are read anew. Afterwards the new worker has to answer, and every member has to be in the state that it was in, with its weight.
   - Nothing is changed when the process runs the installed binary already.
 extends_documentation_fragment:
   - alwayson.upgrade.fence
@@ -35,7 +36,9 @@ options:
     type: str
     required: true
   force:
-    description: Hand over although the installed binary runs already, for example after a change of the configuration.
+    description:
+      - Hand over although the installed binary runs already, for example after a change of the configuration.
+      - Where a file of a map or an ACL says something else than the process, the file counts, and a warning says what changes by that.
     type: bool
     default: false
   timeout:
@@ -47,7 +50,8 @@ options:
     type: float
     default: 0
 notes:
-  - HAProxy has to run with a master process (C(-W) or C(-Ws), as Debian's unit starts it), and with C(stats socket ... expose-fd listeners).
+  - HAProxy has to run with a master process (C(-W) or C(-Ws), as Debian's unit starts it, or C(master-worker) in its configuration), and with
+    C(stats socket ... expose-fd listeners).
   - The module needs the rights of root, or of the account of HAProxy's master.
 seealso:
   - module: alwayson.upgrade.traffic_member
@@ -89,10 +93,13 @@ old_workers:
   sample: 0
 """
 
+from functools import partial
+
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _fence
 from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy import Haproxy
-from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy_handover import children, hand_over, running, wait_for_old_workers
+from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy_handover import children, hand_over, wait_for_old_workers
+from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy_master import running
 from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import LoadBalancerError
 
 
@@ -114,7 +121,8 @@ def main() -> None:
             balancer = Haproxy(params["name"], params["endpoint"])
             before = running(balancer)
             changed = params["force"] or not before.is_current
-            after = hand_over(balancer, before, params["timeout"]) if changed and not module.check_mode else before
+            loses = partial(_warn_of_lost_entries, module) if params["force"] else None
+            after = hand_over(balancer, before, params["timeout"], loses=loses) if changed and not module.check_mode else before
             left = wait_for_old_workers(lambda: len(children(after.master) - {after.worker}), params["settle"])
     except (LoadBalancerError, _fence.FenceError) as error:
         module.fail_json(msg=str(error))
@@ -126,6 +134,10 @@ def main() -> None:
         worker={"before": before.worker, "after": after.worker},
         old_workers=left,
     )
+
+
+def _warn_of_lost_entries(module: AnsibleModule, lost: str) -> None:
+    module.warn(f"{module.params['name']} now has what its file says instead of what it was told: {lost}")
 
 
 if __name__ == "__main__":

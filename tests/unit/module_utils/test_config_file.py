@@ -5,12 +5,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 
 import pytest
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _config_file
-from ansible_collections.alwayson.upgrade.plugins.module_utils._config_file import ConfigFile
+from ansible_collections.alwayson.upgrade.plugins.module_utils._config_file import ConfigFile, cure_of, put, replace_alike
 from ansible_collections.alwayson.upgrade.plugins.module_utils._flock import LockError, exclusive
 from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import LoadBalancerError
 
@@ -56,7 +57,7 @@ def test_a_file_that_is_not_there_is_said_with_what_to_do(tmp_path):
 
 def test_what_is_no_text_is_an_error(file, path):
     path.write_bytes(b"\xff\xfe")
-    with pytest.raises(LoadBalancerError, match="which cannot be read here: 'utf-8' codec"):
+    with pytest.raises(LoadBalancerError, match="which cannot be read here: it is no text in UTF-8"):
         file.read()
 
 
@@ -192,3 +193,39 @@ def test_what_comes_after_the_check_is_not_taken_back(file, path):
     with pytest.raises(LoadBalancerError, match="too late"):
         file.rewrite(taken_out, then=fail)
     assert path.read_text(encoding="utf-8") == AFTER
+
+
+@pytest.mark.parametrize("content", [b"s1 in\r\ns2 in\r\n", b"# gr\xfcn\ns1 in\n", b"\xef\xbb\xbfs1 in\rs2 in", b"s1 in\x0b\xe2\x80\xa8s2 in\n"])
+def test_line_ends_and_other_encodings_stay(file, path, content):
+    path.write_bytes(content)
+    file.rewrite(taken_out)
+    assert path.read_bytes() == content.replace(b"s1 in", b"s1 out")
+    file.rewrite(lambda text: text.replace("s1 out", "s1 in"))
+    assert path.read_bytes() == content
+
+
+def test_a_link_stays_one_and_its_file_has_one_writer(path, tmp_path):
+    link = tmp_path / "elsewhere" / "link.conf"
+    link.parent.mkdir()
+    link.symlink_to(path)
+    replace_alike(str(link), AFTER)
+    assert link.is_symlink() and path.read_text(encoding="utf-8") == AFTER and mode(path) == 0o640
+    put(str(link), BEFORE)
+    assert link.is_symlink() and path.read_text(encoding="utf-8") == BEFORE and mode(path) == 0o640
+    before = os.lstat(link)
+    ConfigFile(str(link), error).rewrite(taken_out)
+    assert os.readlink(link) == str(path) and path.read_text(encoding="utf-8") == AFTER and os.listdir(link.parent) == ["link.conf"]
+    assert os.lstat(link).st_ino != before.st_ino, "who watches the link's folder sees that it has changed"
+    with _config_file.one_writer(str(link), error):
+        assert sorted(os.listdir(tmp_path)) == [".pool.conf.lock", "elsewhere", "pool.conf"]
+
+
+def test_a_file_that_is_not_there_is_made_readable_also_where_a_link_leads_to(tmp_path):
+    (tmp_path / "link").symlink_to(tmp_path / "state")
+    put(str(tmp_path / "link"), "1\n")
+    assert (tmp_path / "link").is_symlink() and mode(tmp_path / "state") == 0o644
+
+
+def test_a_mount_is_said_with_what_to_do():
+    assert cure_of(OSError(errno.EBUSY, "Device or resource busy")).startswith("It is a mount of its own")
+    assert cure_of(PermissionError(errno.EACCES, "Permission denied")) == "Let this account write in that folder"

@@ -91,6 +91,17 @@ def test_all_changes_are_one_line_of_one_connection(runtime, changes, line):
     assert server.lines == [line]
 
 
+def test_very_many_changes_are_several_lines(runtime):
+    """One would not fit into HAProxy's buffer."""
+    server, balancer = runtime(obeys)
+    changes = {f"shop-application-server-{number:03d}.east.example.com": READY if number < 150 else DRAIN for number in range(300)}
+    balancer.apply("app", changes)
+    assert len(server.lines) == 3 and all(len(line) < 8000 for line in server.lines)
+    assert ";".join(server.lines).split(";") == [f"set server app/{name} state {'ready' if change == READY else 'drain'}" for name, change in changes.items()]
+    balancer.weigh("app", dict.fromkeys(changes, 1))
+    assert len(server.lines) == 6
+
+
 @pytest.mark.parametrize("answer", ["No such server.\n\n", "No such backend.\n\n", "\nNo such server.\n\n", "Unknown command: quit\n\n"])
 def test_every_word_of_an_answer_to_a_change_is_an_error(runtime, answer):
     _server, balancer = runtime(says(answer))
@@ -131,6 +142,19 @@ def test_the_command_for_a_person_does_the_same():
 
 
 # -- reading
+
+def test_text_of_others_with_empty_lines_in_it_is_no_end_of_an_answer(runtime):
+    info, states, stat = RECORDED.split("\n\n", 2)
+    header, first, *rows = stat.split("\n")
+    column = header.removeprefix("# ").split(",").index("last_chk")
+    words = first.split(",")
+    words[column] = '"not\n\nready"'
+    odd = "\n\n".join([f"{info}\ndescription: in the\n\nrack\nPid: 1", states, "\n".join([header, ",".join(words), *rows])])
+    _server, balancer = runtime(says(odd))
+    view = balancer.read("app")
+    _other, plain = runtime(says(RECORDED))
+    assert view == plain.read("app") and view.process != 1
+
 
 def test_a_view_is_read_by_one_line(runtime):
     server, balancer = runtime(says(RECORDED))

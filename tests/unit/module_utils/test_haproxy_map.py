@@ -9,7 +9,8 @@ import os
 
 import pytest
 from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy import Haproxy
-from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy_map import HaproxyMap, kept_route, parse_maps, parse_routes, text_with
+from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy_files import parse_files, parse_map
+from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy_map import HaproxyMap, kept_route, text_with
 from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy_runtime import HaproxyError
 
 # As HAProxy 2.8 answers.
@@ -24,9 +25,9 @@ FILE = "# who serves\nactive blue\n\nother   green\n"
 
 
 def test_what_the_process_answers():
-    assert parse_maps(MAPS) == ["/etc/haproxy/active.map", "/srv/other/tenants.map"]
-    assert parse_routes(ROUTES) == {"active": "blue", "other": "green"}
-    assert parse_maps("# id (file) description\n\n") == [] and parse_routes("\n") == {}
+    assert parse_files(MAPS) == ["/etc/haproxy/active.map", "/srv/other/tenants.map"]
+    assert parse_map(ROUTES) == {"active": "blue", "other": "green"}
+    assert parse_files("# id (file) description\n\n") == [] and parse_map("\n") == {}
 
 
 @pytest.mark.parametrize(("key", "value"), [("active", "blue"), ("other", "green"), ("#", None), ("nobody", None)])
@@ -126,3 +127,50 @@ def test_the_file_is_kept_as_it_was_but_for_the_route(tmp_path):
 def test_a_file_on_another_host_is_said_before_anything_is_changed(tmp_path):
     with pytest.raises(HaproxyError, match="which is not on this host: run this on the load balancer itself, or set persist=false"):
         made(tmp_path, is_kept=True)
+
+
+def test_what_is_taken_back_is_what_was_there_byte_for_byte(tmp_path):
+    before = b"# who\r\nactive\tblue\r\nactive red\r\ngr\xfcn x"
+    (tmp_path / "active.map").write_bytes(before)
+    table, _fake = made(tmp_path, is_kept=True)
+    table.keep("active", "green")
+    assert (tmp_path / "active.map").read_bytes() == b"# who\r\nactive\tgreen\r\ngr\xfcn x"
+    table.keep("active", "blue")
+    assert (tmp_path / "active.map").read_bytes() == before
+    table.keep("active", "green")
+    (tmp_path / "active.map").write_bytes(b"active green\nnew y\n")
+    table.keep("active", "blue")
+    assert (tmp_path / "active.map").read_bytes() == b"active blue\nnew y\n"
+
+
+def test_a_map_is_found_through_a_link_and_its_link_stays(tmp_path):
+    (tmp_path / "active.map").write_text(FILE, encoding="utf-8")
+    (tmp_path / "real").mkdir()
+    os.rename(tmp_path / "active.map", tmp_path / "real" / "a.map")
+    (tmp_path / "active.map").symlink_to(tmp_path / "real" / "a.map")
+    table, _fake = made(tmp_path, is_kept=True, name=str(tmp_path / "real" / "a.map"))
+    table.keep("active", "green")
+    assert table.path == str(tmp_path / "active.map") and os.path.islink(table.path)
+    assert (tmp_path / "real" / "a.map").read_text(encoding="utf-8") == FILE.replace("blue", "green")
+
+
+def test_a_path_is_one_word_of_a_line_of_commands():
+    path = "/etc/ha proxy;x/active.map"
+    fake = Fake({"show map": MAPS.replace("/etc/haproxy/active.map", path), r"show map /etc/ha\ proxy\;x/active.map": ROUTES})
+    table = HaproxyMap(fake, "active.map", False)
+    table.set_route("active", "green")
+    assert table.path == path and fake.lines[-1] == r"set map /etc/ha\ proxy\;x/active.map active green"
+
+
+def test_a_key_without_a_value_is_there():
+    table, fake = made()
+    fake.answers[f"show map {table.path}"] = "0xd75680 active \n\n"
+    table.set_route("active", "green")
+    assert fake.lines[-1] == f"set map {table.path} active green"
+
+
+def test_a_relative_path_is_refused_where_the_file_is_to_say_the_same():
+    fake = Fake({"show map": MAPS.replace("/etc/haproxy/active.map", "active.map")})
+    assert HaproxyMap(fake, "active.map", False).path == "active.map"
+    with pytest.raises(HaproxyError, match="which depends on the folder that it was started in: have the configuration name the whole path"):
+        HaproxyMap(fake, "active.map", True)

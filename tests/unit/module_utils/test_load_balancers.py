@@ -158,3 +158,12 @@ def test_a_kind_without_settings_says_so():
     assert settings_of("lb1", "x", {}, {}) == {}
     with pytest.raises(LoadBalancerError, match="lb1 has settings a, which kind=x has not: it has none"):
         settings_of("lb1", "x", {"a": 1}, {})
+
+
+def test_one_socket_by_two_paths_is_one_load_balancer(tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "var-run").symlink_to(tmp_path / "run")
+    twice = [{"name": name, "endpoint": f"unix:{tmp_path}/{folder}/admin.sock"} for name, folder in (("lb1", "run"), ("lb2", "var-run"))]
+    with pytest.raises(LoadBalancerError, match=f"has the endpoint 'unix:{tmp_path}/run/admin.sock' twice"):
+        open_load_balancers(twice)
+    assert len(open_load_balancers([{"name": name, "endpoint": f"tcp://10.0.0.{number}:9"} for number, name in enumerate(("lb1", "lb2"))])) == 2
