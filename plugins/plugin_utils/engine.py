@@ -9,6 +9,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
+from . import meta_actions
+
 META = ("meta", "ansible.builtin.meta", "ansible.legacy.meta")
 
 
@@ -39,6 +41,10 @@ class Slots(list):
     def __getitem__(self, index):
         self.at = super().__getitem__(index)
         return self.at
+
+    def renew(self, host_of_name: Callable[[str], Any]) -> None:
+        """Look at the hosts as a refreshed inventory has them."""
+        self[:] = [host_of_name(occupant.name) for occupant in list(self)]
 
     def put(self, host: Any, in_flight: Iterable[str]) -> None:
         """Into its own place, when it returns, or a finished host's, so that free's index stays valid. Twice in it, a host would do its includes twice."""
@@ -94,8 +100,8 @@ class Tasks:
             if task.implicit:
                 continue
             meta = task.args.get("_raw_params") if task.action in META else None
-            if meta == "end_batch":
-                raise TaskRefused(task, "meta: end_batch cannot be honoured in a rolling play, which has no batches: use end_host or end_play")
+            if meta and (why := meta_actions.why_refused(meta)):
+                raise TaskRefused(task, f"meta: {meta} {why}")
             if task.run_once is True or meta and task.run_once:
                 raise once_refused(task)
             if self._runs_once(task):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Collection, Iterable
+from typing import Any
 
 from .limits import ScheduleError
 from .policy import PREFIX, known_variables
@@ -17,6 +18,17 @@ from .schedule import Schedule
 FACTS = ("rolling_seconds", "rolling_stopped")
 # So alike, behind the prefix, that it is a slip of the keyboard and not a variable of somebody else.
 ALIKE = 0.8
+
+
+def refuse_keywords(play: Any) -> None:
+    """The play's own ways of saying who goes when.
+
+    :raises ScheduleError: for the first that the play has.
+    """
+    for keyword in ("serial", "order"):
+        if getattr(play, keyword):
+            raise ScheduleError(f"alwayson.upgrade.rolling replaces {keyword}: remove {keyword} from the play; "
+                                "rolling_max_unavailable, rolling_domain and rolling_expected_s decide who goes when")
 
 
 def refuse_misspelt(names: Iterable[str]) -> None:
@@ -55,6 +67,13 @@ def room_warnings(schedule: Schedule, seen: Collection[str]) -> list[str]:
     return [f"rolling_max_failures allows {schedule.budget}, but a failed member is not live: after the first one the floor of {pool.floor} of {pool.size} "
             f"lets nobody of {pool.name} start. Set rolling_min_live to at most {pool.size - 2} to use the budget"
             for pool in schedule.pools.values() if pool.name not in seen and pool.size > 1 and pool.floor > pool.size - 2]
+
+
+def budget_of(play: Any, errors_are_fatal: bool, hosts: int) -> int | None:
+    """What the keywords of a play and of its tasks say about failures; None when they say nothing."""
+    if play.any_errors_fatal or errors_are_fatal:
+        return 0
+    return None if play.max_fail_percentage is None else budget_of_percentage(play.max_fail_percentage, hosts)
 
 
 def budget_of_percentage(percentage: float, hosts: int) -> int:

@@ -67,6 +67,7 @@ from ansible.plugins.strategy.linear import StrategyModule as LinearStrategy
 from ansible.utils.display import Display
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _first_interrupt
+from ansible_collections.alwayson.upgrade.plugins.module_utils._dead_results import ResultsLost, require_results
 from ansible_collections.alwayson.upgrade.plugins.plugin_utils import engine, outcomes
 
 display = Display()
@@ -129,8 +130,8 @@ class StrategyModule(LinearStrategy):
         before = self._failed_hosts(iterator)
         try:
             result = super().run(iterator, play_context)
-        except AnsibleError as error:
-            display.error(error)
+        except (AnsibleError, ResultsLost) as error:
+            display.error(str(error) if isinstance(error, ResultsLost) else error)
             result = self._tqm.RUN_FAILED_HOSTS
             self._end([f"{iterator._play.get_name()}: {error}"])
         self._end([self._why(name) for name in sorted(self._failed_hosts(iterator) - before)])
@@ -151,6 +152,8 @@ class StrategyModule(LinearStrategy):
 
     def _process_pending_results(self, iterator, one_pass=False, max_passes=None):
         results = super()._process_pending_results(iterator, one_pass=one_pass, max_passes=max_passes)
+        if not results:
+            require_results(self)
         for result in results:
             data = engine.data_of(result)
             if data.get("failed") or data.get("unreachable"):

@@ -62,7 +62,7 @@ import functools
 import os
 import time
 
-from ansible.errors import AnsibleError, AnsibleValueOmittedError
+from ansible.errors import AnsibleError
 from ansible.executor.play_iterator import IteratingStates
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.loader import action_loader
@@ -71,11 +71,13 @@ from ansible.template import Templar
 from ansible.utils.display import Display
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils._control import ABORT, PAUSE, read_control
+from ansible_collections.alwayson.upgrade.plugins.module_utils._dead_results import ResultsLost, require_results
 from ansible_collections.alwayson.upgrade.plugins.module_utils._dead_workers import DeadWorkers
 from ansible_collections.alwayson.upgrade.plugins.module_utils._first_interrupt import FirstInterrupt, ended_by_operator
 from ansible_collections.alwayson.upgrade.plugins.module_utils._live import LiveView
+from ansible_collections.alwayson.upgrade.plugins.module_utils._play_variables import templated
 from ansible_collections.alwayson.upgrade.plugins.module_utils._probe_live import LiveFigures
-from ansible_collections.alwayson.upgrade.plugins.plugin_utils import engine, error_budget, policy, roll_words, rolling_checks
+from ansible_collections.alwayson.upgrade.plugins.plugin_utils import engine, error_budget, meta_actions, policy, roll_words, rolling_checks
 from ansible_collections.alwayson.upgrade.plugins.plugin_utils.limits import ScheduleError
 from ansible_collections.alwayson.upgrade.plugins.plugin_utils.schedule import BACK
 
@@ -92,44 +94,37 @@ class StrategyModule(FreeStrategy):
     """Adapter: asks the scheduler who may start. C(free) does the work for the hosts it is shown."""
 
     def run(self, iterator, play_context):
-        self._iterator = iterator
+        self._iterator, self._started = iterator, False
         self._slots = engine.Slots()
         self._results = engine.Results()
         self._dead_workers = DeadWorkers(PATIENCE_S)
         self._tasks = engine.Tasks(_runs_once)
-        self._started_at = {}
-        self._failure_of = {}
+        self._started_at, self._failure_of = {}, {}
         self._told = self._told_live = self._figures = None
         self._probe = LiveFigures(0.0, INTERVAL_S)
         self._turned = self._paused = False
-        self._waiting_since = None
-        self._changed = True
+        self._waiting_since, self._changed = None, True
         self._looked_at = self._buried_at = 0.0
         # The default callback shows free-running tasks with their hosts when it knows the strategy by this name.
         iterator._play.strategy = "ansible.builtin.free"
         self._set_hosts_cache(iterator._play)
-        self._refuse_keywords(iterator._play)
         self._take_over([*iterator._blocks, *iterator._play.handlers])
         try:
+            rolling_checks.refuse_keywords(iterator._play)
             self._read_policy(iterator._play)
         except ScheduleError as error:
             raise AnsibleError(str(error)) from error
         self._first_states = {name: iterator.get_host_state(self._inventory.get_host(name)) for name in self._hosts_cache}
         iterator.add_tasks = functools.partial(self._add_tasks, iterator.add_tasks)
         self._drop_hosts_lost_before()
+        self._started = True
         self._announce()
-        with FirstInterrupt(self._interrupted):
+        with FirstInterrupt(self._interrupted), meta_actions.refreshed_at_once(self._inventory, self._hosts_cache, AnsibleError, self._slots.renew):
             result = self._run_contained(iterator, play_context)
         self._reap()
         return self._end_of_play(iterator, result)
 
     # -- before the start
-
-    def _refuse_keywords(self, play) -> None:
-        for keyword in ("serial", "order"):
-            if getattr(play, keyword):
-                raise AnsibleError(f"alwayson.upgrade.rolling replaces {keyword}: remove {keyword} from the play; "
-                                   "rolling_max_unavailable, rolling_domain and rolling_expected_s decide who goes when")
 
     def _take_over(self, blocks) -> None:
         try:
@@ -153,37 +148,23 @@ class StrategyModule(FreeStrategy):
         others = {name: self._rolling_variables(play, name, unknown) for name in pool if name not in by_host}
         rolling_checks.refuse_misspelt(unknown)
         self._has_own_budget = any("rolling_max_failures" in variables for variables in by_host.values())
-        self._schedule = policy.schedule_from(by_host, others, play_budget=self._budget_of(play), max_in_flight=len(self._workers))
+        budget = rolling_checks.budget_of(play, self._tasks.errors_are_fatal, len(self._hosts_cache))
+        self._schedule = policy.schedule_from(by_host, others, play_budget=budget, max_in_flight=len(self._workers))
         self._view = LiveView(*policy.live_sources({**others, **by_host}), INTERVAL_S)
         rolling_checks.refuse_without_way_back(self._schedule, self._view.pools)
         # Honoured by the budget; free would warn that it cannot.
         play.max_fail_percentage = None
 
-    def _budget_of(self, play) -> int | None:
-        """What the keywords of the play and of its tasks say about failures."""
-        if play.any_errors_fatal or self._tasks.errors_are_fatal:
-            return 0
-        return None if play.max_fail_percentage is None else rolling_checks.budget_of_percentage(play.max_fail_percentage, len(self._hosts_cache))
-
     def _rolling_variables(self, play, host_name: str, unknown: set) -> dict:
-        """The host's ``rolling_*`` variables, templated; nothing else of its variables is touched. Adds names that nobody reads to *unknown*."""
+        """The host's ``rolling_*`` variables, templated. Adds names that nobody reads to *unknown*."""
         host = self._inventory.get_host(host_name)
         if host is None:
             raise AnsibleError(f"rolling_pool_hosts names {host_name}, which is not in the inventory")
         variables = self._variable_manager.get_vars(play=play, host=host, _hosts=self._hosts_cache, _hosts_all=self._hosts_cache_all)
-        templar = Templar(loader=self._loader, variables=variables)
         given = {name for name in variables if name.startswith(policy.PREFIX)}
         known = given.intersection(policy.known_variables())
         unknown |= given - known
-        values = {}
-        for name in sorted(known):
-            try:
-                values[name] = templar.template(variables[name])
-            except AnsibleValueOmittedError:
-                continue
-            except AnsibleError as error:
-                raise AnsibleError(f"{name} of {host_name} cannot be read: {error}") from error
-        return values
+        return templated(known, variables, self._loader, host_name)
 
     def _drop_hosts_lost_before(self) -> None:
         """Hosts that an earlier play of this run failed or lost never start, and spend the budget."""
@@ -214,6 +195,15 @@ class StrategyModule(FreeStrategy):
             if self._schedule.in_flight or self._schedule.done or self._tqm._terminated:
                 return self._slots
             self._wait_a_little()
+
+    def _set_hosts_cache(self, play, refresh=True):
+        """Who takes part is decided at the start, whatever becomes of the inventory."""
+        if not self._started:
+            super()._set_hosts_cache(play, refresh)
+
+    def _execute_meta(self, task, play_context, iterator, target_host):
+        with meta_actions.shown(self._inventory, task._get_meta(), target_host.name, self._schedule.in_flight):
+            return super()._execute_meta(task, play_context, iterator, target_host)
 
     def add_tqm_variables(self, vars, play):
         super().add_tqm_variables(vars, play)
@@ -248,6 +238,7 @@ class StrategyModule(FreeStrategy):
         if not results and time.monotonic() - self._buried_at >= INTERVAL_S:
             self._buried_at = time.monotonic()
             self._bury_dead_workers()
+            require_results(self)
         return results
 
     def _process_one_result(self, iterator):
@@ -412,6 +403,8 @@ class StrategyModule(FreeStrategy):
         while True:
             try:
                 return super().run(iterator, play_context)
+            except ResultsLost as lost:
+                return self._give_up(str(lost))
             except AnsibleError as error:
                 host = self._slots.at if self._results.last is None else engine.host_of(self._results.last)
                 if host is None or host.name not in self._schedule.in_flight:
@@ -420,6 +413,19 @@ class StrategyModule(FreeStrategy):
                 self._schedule.stop(f"{host.name}: {error}")
                 self._blocked_hosts[host.name] = False
                 self._fail_host(host, None, str(error))
+
+    def _give_up(self, why: str) -> int:
+        """Nobody in flight comes any further: those fail, and what runs for them on this machine is ended."""
+        display.error(why)
+        self._schedule.stop(why)
+        for worker in (worker for worker in self._workers if worker is not None and worker.is_alive()):
+            self._dead_workers.end(worker)
+        for name in list(self._schedule.in_flight):
+            self._tqm._failed_hosts[name] = True
+            self._failure_of[name], self._blocked_hosts[name] = why, False
+            self._iterator.set_run_state_for_host(name, IteratingStates.COMPLETE)
+        self._pending_results = 0
+        return self._tqm.RUN_FAILED_HOSTS
 
     def _bury_dead_workers(self) -> None:
         """A worker that was killed never answers, and free would wait for its host for ever: fail the host."""
@@ -448,7 +454,7 @@ class StrategyModule(FreeStrategy):
         elif self._iterator.is_failed(host):
             self._tqm._failed_hosts[host.name] = True
 
-    # -- what the user is told
+    # -- what the user is told, and the end
 
     def _tell(self, decision) -> None:
         schedule, reason = self._schedule, decision.reason
@@ -467,8 +473,6 @@ class StrategyModule(FreeStrategy):
 
     def _emit(self, event: str, **facts) -> None:
         engine.tell_callbacks(self._tqm._callback_plugins, display.warning, {"event": event, **facts})
-
-    # -- the end
 
     def _end_of_play(self, iterator, result):
         schedule = self._schedule

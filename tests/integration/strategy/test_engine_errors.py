@@ -65,3 +65,25 @@ def test_a_process_that_cannot_be_started_fails_its_host(play):
     run = play(tasks, variables=BESIDE, environment={"ANSIBLE_CALLBACKS_ENABLED": "no_processes", "NO_PROCESS_FOR": "w1 go"})
     assert run.code != 0 and "the controller could not start a process for task 'go'" in run.words
     assert sorted(run.came) == ["w1", "w2"] and run.went == ["w2"] and not run.went_on
+
+
+LOST = {"ANSIBLE_CALLBACKS_ENABLED": "no_results", "NO_RESULTS_OF": "lost"}
+
+
+def test_results_that_do_not_arrive_any_more_end_the_roll_and_not_the_playbook(play):
+    """Other strategies wait for ever."""
+    sleeps = {"name": "sleeps", "ansible.builtin.raw": "echo $$ >> {{ log }}.pids; exec sleep 600", **on("w2")}
+    tasks = [COME, sleeps, wait_for("w2 come"), {**say("lost"), "when": "inventory_hostname == 'w1'"}, GO]
+    run = play(tasks, variables={**BESIDE, "rolling_break_play": False}, environment=LOST)
+    assert "the thread of ansible-core that takes the results of tasks has died" in run.words and "Not started: w3" in run.words, run.output
+    assert run.went == [] and run.came == ["w1", "w2"] and run.went_on, run.output
+    for pid in (play.folder / "log.pids").read_text(encoding="ascii").split():
+        assert not is_alive(int(pid))
+
+
+def test_results_that_do_not_arrive_any_more_are_followed_by_cleanup(play):
+    work, cleanup = ({"hosts": "localhost", "gather_facts": False, "strategy": "alwayson.upgrade.linear_with_cleanup", "tasks": tasks, "vars": variables}
+                     for tasks, variables in (([say("lost"), say("later")], {}), ([say("cleans up")], {"cleanup_play": True})))
+    run = play.start_plays([work, cleanup], environment=LOST).end()
+    assert run.code != 0 and run.who("cleans up") == ["localhost"] and run.who("later") == [], run.output
+    assert "takes the results of tasks has died" in run.words

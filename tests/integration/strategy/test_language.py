@@ -58,6 +58,35 @@ def test_meta_tasks(play):
     assert "the play ended itself (meta: end_play). Not started: w4, w5, w6" in run.words
 
 
+def test_an_inventory_that_is_refreshed_in_the_middle(play):
+    """Several hosts do it at once, while results, includes and handlers of others are on their way."""
+    change = {"name": "change", "ansible.builtin.raw": "sed -i 's/word: old/word: new/' {{ playbook_dir }}/inventory.yml"}
+    tasks = [{**COME, "notify": "first"}, change, {META: "refresh_inventory"}, {META: "reset_connection"}, say("{{ word }}"),
+             {META: "refresh_inventory"}, {"ansible.builtin.include_tasks": "more.yml"}, GO]
+    run = play(tasks, variables={"rolling_max_unavailable": 3}, host_vars={"all": {"word": "old"}}, files={"more.yml": [say("included")]},
+               keywords={"handlers": [say("first")]})
+    assert run.code == 0 and run.went_on, run.output
+    for word in ("come", "new", "included", "go", "first"):
+        assert sorted(run.who(word)) == HOSTS, (word, run.output)
+
+
+def test_a_host_that_the_refreshed_inventory_lacks_stops_the_roll(play):
+    gone = {"name": "gone", "ansible.builtin.raw": "sed -i '/^ *w4:/,+1d' {{ playbook_dir }}/inventory.yml"}
+    run = play([COME, gone, {META: "refresh_inventory"}, GO])
+    assert run.code != 0 and run.came == ["w1"] and run.went == [] and "the refreshed inventory has no w4, which the roll takes" in run.words, run.output
+
+
+def test_facts_and_errors_are_cleared_for_nobody_else_in_flight(play):
+    def clears(action):
+        return [{META: action, **on("w2")}, say("cleared", **on("w2"))]
+    broken = {"block": [break_on("w1")], "always": [say("in always", **on("w1")), wait_for("w2 cleared", **on("w1"))]}
+    run = play([COME, broken, wait_for("w1 in always", **on("w2")), *clears("clear_host_errors"), GO], variables={"rolling_max_unavailable": 2})
+    assert run.code != 0 and sorted(run.came) == ["w1", "w2"] and run.went == ["w2"], run.output
+    run = play([COME, wait_for("w1 come", **on("w2")), *clears("clear_facts"), wait_for("w2 cleared"), say("{{ ansible_facts.system | default('none') }}")],
+               keywords={"gather_facts": True, "gather_subset": "!all"}, variables={"rolling_max_unavailable": 2}, arguments=("--limit", "w1,w2"))
+    assert run.code == 0 and run.who("Linux") == ["w1"] and run.who("none") == ["w2"], run.output
+
+
 def test_end_play_in_a_roll_that_has_stopped_does_not_hide_the_stop(play):
     broken = {"block": [break_on("w1")], "always": [say("gone", **on("w1"))]}
     run = play([COME, broken, wait_for("w1 gone", **on("w2")), {META: "end_play", **on("w2")}, GO], variables={"rolling_max_unavailable": 2})

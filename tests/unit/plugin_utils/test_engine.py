@@ -47,6 +47,14 @@ def test_slots_never_shrink_and_know_who_is_looked_at():
     assert slots[1] is slots.at and slots.at.name == "b"
 
 
+def test_slots_show_the_hosts_of_a_refreshed_inventory():
+    slots, new = Slots(), {name: host(name) for name in "ab"}
+    for name in "ab":
+        slots.put(host(name), {"a", "b"})
+    slots.renew(new.get)
+    assert list(slots) == [new["a"], new["b"]]
+
+
 def test_results_remember_the_last_one_and_take_none_from_who_was_given_up():
     results = Results()
     answers = [SimpleNamespace(host=host("a"), task=task(_uuid="1")), SimpleNamespace(_host=host("b"), _task=task(_uuid="1"))]
@@ -63,6 +71,7 @@ def test_results_remember_the_last_one_and_take_none_from_who_was_given_up():
     (task(run_once=True), "task 'some task' is run_once"),
     (task("meta", args={"_raw_params": "noop"}, run_once="{{ x }}"), "is run_once"),
     (task("ansible.builtin.meta", args={"_raw_params": "end_batch"}), "end_batch cannot be honoured"),
+    (task("meta", args={"_raw_params": "end_everything"}), "meta: end_everything is none of those that a rolling play knows: clear_facts, "),
     (task("add_host"), "uses add_host, which runs once for all hosts"),
 ])
 def test_what_cannot_be_honoured_is_found_in_every_part_of_a_block(wrong, words):
