@@ -14,6 +14,8 @@ from typing import Any, Iterator, Mapping
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _small_file
 
+from ansible_collections.alwayson.upgrade.plugins.module_utils._small_file import make_folder
+
 PRIVATE = 0o600
 # Below Ansible's own folder of this user. Those who may write beside a file need not be able to write here.
 KEPT = os.path.join("alwayson", "journals")
@@ -111,7 +113,7 @@ class AppendOnlyFile:
         if self._handle is not None and self._is_at_path():
             return
         self.close()
-        os.makedirs(os.path.dirname(self.path) or ".", exist_ok=True)
+        make_folder(os.path.dirname(self.path) or ".")
         handle = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, PRIVATE)
         try:
             if os.fstat(handle).st_mode & 0o777 != PRIVATE:

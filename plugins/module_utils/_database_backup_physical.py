@@ -28,6 +28,7 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._database_room im
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import Connection, Login, PostgresqlError, connect_patiently
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql_environment import patience
 from ansible_collections.alwayson.upgrade.plugins.module_utils._programs import Runner
+from ansible_collections.alwayson.upgrade.plugins.module_utils._small_file import make_folder
 
 PROGRAMS = ("postgres", "pg_basebackup", "pg_receivewal", "pg_verifybackup", "pg_waldump", "pg_controldata")
 SUBJECT = "cluster"
@@ -80,7 +81,7 @@ class Physical:
     def prove(self, record: Record, path: str) -> str:
         """Verify every file of the backup, restore a copy of it, and compare; what was proven. BackupError names what is not as it was."""
         self.runner.run([self.programs["pg_verifybackup"], "--quiet", path], self.login.environment())
-        os.makedirs(self.scratch_directory, mode=0o711, exist_ok=True)
+        make_folder(self.scratch_directory, 0o711)
         scratch.remove_left_behind(self.scratch_directory)
         preload = scratch.allowed_libraries(record.details["shared_preload_libraries"])
         with Room(self.scratch_directory).claimed(folder_size(path), "a restored copy"), scratch.scratch_server(

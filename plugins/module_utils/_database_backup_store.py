@@ -20,6 +20,7 @@ from typing import Any, Callable, Iterator, Mapping, Sequence
 from urllib.parse import quote, unquote
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _flock, _removal
+from ansible_collections.alwayson.upgrade.plugins.module_utils._small_file import make_folder
 
 TOOL = "alwayson.upgrade"
 LOCK = ".lock"
@@ -70,7 +71,7 @@ class Store:
         """Make the folder, for its owner alone."""
         self.inspect()
         try:
-            os.makedirs(os.path.dirname(self.directory), exist_ok=True)
+            make_folder(os.path.dirname(self.directory))
             if not os.path.isdir(self.directory):
                 os.mkdir(self.directory, 0o700)
         except OSError as error:

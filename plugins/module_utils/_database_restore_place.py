@@ -70,7 +70,7 @@ class Place:
     def exclusive(self) -> Iterator[None]:
         """Be the only run that fills this folder, which is made when it is missing; an empty one that was made here is removed again."""
         self._is_mine = not os.path.isdir(self.directory)
-        os.makedirs(self.directory, mode=0o700, exist_ok=True)
+        _small_file.make_folder(self.directory, _small_file.PRIVATE_FOLDER)
         handle = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

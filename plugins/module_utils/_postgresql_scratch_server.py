@@ -228,8 +228,8 @@ def remove_left_behind(directory: str) -> None:
         if name.startswith(PREFIX) and os.path.isdir(folder):
             with contextlib.suppress(OSError, ValueError, IndexError), open(os.path.join(folder, "data", "postmaster.pid"), encoding="ascii") as file:
                 number = int(file.readline())
-                # Its working folder is its data: the number may be a stranger's by now.
-                if os.path.realpath(os.readlink(f"/proc/{number}/cwd")) == os.path.realpath(os.path.join(folder, "data")):
+                # Its working folder is its data: the number may be a stranger's by now. A link in its place would lead to another server's.
+                if os.readlink(f"/proc/{number}/cwd") == os.path.join(os.path.realpath(directory), name, "data"):
                     os.kill(number, signal.SIGQUIT)
                     _waiting.wait_for(lambda: not os.path.exists(f"/proc/{number}"), STOP_SECONDS, POLL_SECONDS)
             _removal.remove(folder)

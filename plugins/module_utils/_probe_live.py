@@ -9,12 +9,17 @@ import json
 import os
 from typing import Any
 
+from ansible_collections.alwayson.upgrade.plugins.module_utils._writers import other_writers
+
 LIVE_FILE, RESULT_FILE = "live.json", "result.json"
 MOST_BYTES = 4 << 20
 
 
 class LiveFigures:
-    """Looks into a prober's directory, at most once per `interval` seconds. What an earlier run left there is not shown."""
+    """Looks into a prober's directory, at most once per `interval` seconds. What an earlier run left there is not shown.
+
+    Nor is anything of a directory in which others may write: a prober that cannot be believed is a silent one.
+    """
 
     def __init__(self, since: float, interval: float = 1.0) -> None:
         self._since = since
@@ -28,6 +33,8 @@ class LiveFigures:
             return None
         self._looked_at = now
         try:
+            if other_writers(directory):
+                return None
             path = os.path.join(directory, LIVE_FILE)
             found = os.stat(path)
             ended = os.path.exists(os.path.join(directory, RESULT_FILE))

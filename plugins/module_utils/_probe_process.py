@@ -26,6 +26,8 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._flock import Loc
 from ansible_collections.alwayson.upgrade.plugins.module_utils._probe import Probe, ProbeLoop
 from ansible_collections.alwayson.upgrade.plugins.module_utils._probe_live import LIVE_FILE, RESULT_FILE
 from ansible_collections.alwayson.upgrade.plugins.module_utils._probe_plan import Plan, ProbeError
+from ansible_collections.alwayson.upgrade.plugins.module_utils._small_file import PRIVATE_FOLDER, SmallFileError, make_folder
+from ansible_collections.alwayson.upgrade.plugins.module_utils._writers import other_writers
 
 PID_FILE, LOCK_FILE, LOG_FILE = "probe.pid", "probe.lock", "probe.log"
 START_SECONDS = 60.0
@@ -54,6 +56,7 @@ class ProbeProcess(NamedTuple):
 
 def find_running(directory: str) -> ProbeProcess | None:
     """The probe that runs in this directory; None when there is none."""
+    _require_believable(directory)
     path = os.path.join(directory, PID_FILE)
     noted = _read_json(path)
     if noted is None:
@@ -61,7 +64,7 @@ def find_running(directory: str) -> ProbeProcess | None:
     if not isinstance(noted, dict) or set(noted) != set(ProbeProcess._fields):
         raise ProbeError(f"{path} does not name a probe: it was not written by one; remove it")
     process = ProbeProcess(noted["pid"], noted["process_start"])
-    return process if process_start_of(process.pid) == process.process_start else None
+    return process if process_start_of(process.pid) == process.process_start and _writes_here(process.pid, directory) else None
 
 
 def require_none_running(directory: str) -> None:
@@ -79,7 +82,11 @@ def start(plan: Plan, directory: str, ends_with: int | None = None) -> ProbeProc
     It ends when the process `ends_with` does. What an earlier probe left there is replaced. Raise ProbeError when one runs there, or when the new one
     does not come up.
     """
-    os.makedirs(directory, exist_ok=True)
+    _require_believable(directory)
+    try:
+        make_folder(directory, PRIVATE_FOLDER)
+    except SmallFileError as error:
+        raise ProbeError(str(error)) from error
     try:
         with exclusive(os.path.join(directory, LOCK_FILE), timeout=START_SECONDS):
             require_none_running(directory)
@@ -105,11 +112,13 @@ def stop(directory: str, min_requests: int, sleep: Callable[[float], None] = tim
 
 def read_live(directory: str) -> dict[str, Any]:
     """The newest live figures, empty when there are none."""
+    _require_believable(directory)
     return _read_json(os.path.join(directory, LIVE_FILE)) or {}
 
 
 def read_result(directory: str) -> dict[str, Any]:
     """The result of the probe that ended in this directory; raise ProbeIncomplete when there is none."""
+    _require_believable(directory)
     result = _read_json(os.path.join(directory, RESULT_FILE))
     if result is not None:
         return result
@@ -118,6 +127,29 @@ def read_result(directory: str) -> dict[str, Any]:
         raise ProbeIncomplete(f"the probe in {directory} ended without a result: read {log}; its last figures are in {LIVE_FILE} beside it",
                               _last_figures(directory))
     raise ProbeIncomplete(f"no probe runs in {directory}, and none has left a result there: start one with state=started", {})
+
+
+def _require_believable(directory: str) -> None:
+    """Raise ProbeError when others may write there: what they write could name a process to end, or figures that nobody measured."""
+    try:
+        others = other_writers(directory)
+    except FileNotFoundError:
+        return
+    if others:
+        raise ProbeError(f"{directory} {others}, so nothing in it is believed: name a folder that is made for this account (mode 0700), or remove this one")
+
+
+def _writes_here(pid: int, directory: str) -> bool:
+    """Whether a process has the directory's log for its output, as a probe has; True where this system does not tell."""
+    log = os.path.join(directory, LOG_FILE)
+    try:
+        place = os.readlink(f"/proc/{pid}/fd/1")
+        return place.removesuffix(" (deleted)") == os.path.realpath(log) or os.path.samefile(f"/proc/{pid}/fd/1", log)
+    except PermissionError:
+        # Another user's, which cannot be ended from here anyhow: that is said then.
+        return True
+    except OSError:
+        return not os.path.exists("/proc/self/stat")
 
 
 def _last_figures(directory: str) -> dict[str, Any]:

@@ -25,6 +25,7 @@ import tempfile
 from typing import Iterator, NamedTuple
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _archive, _private_copy, _removal
+from ansible_collections.alwayson.upgrade.plugins.module_utils._small_file import OPEN_FOLDER, make_folder
 
 RELEASES = "releases"
 MARKER = ".release.json"
@@ -229,11 +230,11 @@ def sweep(root: str) -> list[str]:
 
 def prepare(root: str) -> None:
     """Create the folders of `root` that are missing, readable for the service whatever the umask is."""
-    os.makedirs(os.path.dirname(root), mode=0o755, exist_ok=True)
+    make_folder(os.path.dirname(root))
     for folder in (root, os.path.join(root, RELEASES)):
         if not os.path.isdir(folder):
-            os.mkdir(folder)
-            os.chmod(folder, 0o755)
+            os.mkdir(folder, OPEN_FOLDER)
+            os.chmod(folder, OPEN_FOLDER)
 
 
 def _read_link(root: str, name: str) -> str | None:

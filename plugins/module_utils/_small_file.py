@@ -9,6 +9,7 @@ Callers hold a lock around everything here that writes.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import stat
@@ -17,10 +18,18 @@ from typing import Any
 LIMIT = 65_536
 # For the owner alone; for the programs of others, too.
 PRIVATE, READABLE = 0o600, 0o644
+PRIVATE_FOLDER, OPEN_FOLDER = 0o700, 0o755
 
 
 class SmallFileError(Exception):
     """The file is not one that was written here; the message names it and says what it is."""
+
+
+class NotAFolderError(SmallFileError, NotADirectoryError):
+    """Something else stands where a folder is wanted."""
+
+    def __str__(self) -> str:
+        return f"{self.filename} {self.strerror}"
 
 
 def read_json(path: str, limit: int = LIMIT) -> Any:
@@ -101,17 +110,21 @@ def last_lines(path: str, count: int) -> list[dict]:
     return lines[::-1]
 
 
-def make_folder(path: str) -> None:
-    """Make the folder at `path` with those above it that are missing, and have their names on the disk."""
+def make_folder(path: str, mode: int = OPEN_FOLDER) -> None:
+    """Make the folder at `path` with those above it that are missing, and have their names on the disk. Others may write in none of them, under any umask.
+
+    :param mode: of the last one; less when the umask takes more away.
+    """
+    path = os.path.abspath(path)
     if os.path.isdir(path):
         return
     above = os.path.dirname(path)
     make_folder(above)
     with contextlib.suppress(FileExistsError):
-        os.mkdir(path, 0o755)
+        os.mkdir(path, mode)
     flush_folder(above)
     if not os.path.isdir(path):
-        raise SmallFileError(f"{path} is not a folder")
+        raise NotAFolderError(errno.ENOTDIR, "is not a folder", path)
 
 
 def flush_folder(path: str) -> None:

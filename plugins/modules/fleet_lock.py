@@ -301,6 +301,7 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._fleet_lock impor
     CONTROLLER_TEXTS, DIRECTIONS, FAILED, SUCCEEDED, Claim, FleetLockError, HeldError, UnusableError,
 )
 from ansible_collections.alwayson.upgrade.plugins.module_utils._fleet_lock_store import FleetLock, Outcome
+from ansible_collections.alwayson.upgrade.plugins.module_utils._writers import may_be_written_by_everybody
 
 TEXT = {"type": "str", "default": ""}
 UNCHANGED = "unchanged"
@@ -353,6 +354,14 @@ def do(params: dict, check_mode: bool, now: float) -> Outcome:
     return lock.hold(claim, now, take_over=params["take_over"] or "", **said)
 
 
+def warning_of_the_folder(directory: str) -> str:
+    """What everybody should know of a folder in which everybody may write; empty when that is not so."""
+    if not may_be_written_by_everybody(directory):
+        return ""
+    return (f"everybody on this host may write in {directory}, where the lock and its tokens are: whoever does can forge or remove them. "
+            f"Give it to the account of this task, or to a group of operators, and chmod o-w {directory}")
+
+
 def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
     try:
@@ -363,8 +372,8 @@ def main() -> None:
         module.fail_json(msg=str(error), unusable=error.path)
     except FleetLockError as error:
         module.fail_json(msg=str(error))
-    if outcome.warning:
-        module.warn(outcome.warning)
+    for warning in filter(None, (outcome.warning, warning_of_the_folder(module.params["directory"]))):
+        module.warn(warning)
     locks = {"lock": outcome.lock, "taken_over": outcome.taken_over, "released": outcome.released, "interrupted": outcome.interrupted}
     module.exit_json(changed=outcome.changed, journal_heads=list(outcome.journal_heads), **{name: lock and lock.as_dict() for name, lock in locks.items()})
 

@@ -18,6 +18,7 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(REPOSITORY / "tests"))
 
+from guards.anywhere import ANYWHERE  # noqa: E402
 from guards.databases import DATABASES  # noqa: E402
 from guards.guard import Guard  # noqa: E402
 from guards.intents import INTENTS  # noqa: E402
@@ -27,7 +28,7 @@ from guards.rows import ROWS  # noqa: E402
 from guards.traps import TRAPS  # noqa: E402
 from guards.users import USERS  # noqa: E402
 
-GUARDS = (*ROWS, *TRAPS, *INTENTS, *DATABASES, *USERS, *RELEASES, *JOURNALS)
+GUARDS = (*ANYWHERE, *ROWS, *TRAPS, *INTENTS, *DATABASES, *USERS, *RELEASES, *JOURNALS)
 TESTS_SECONDS = 600
 FAILED = 1  # pytest's status when tests ran and some failed
 

@@ -62,11 +62,13 @@ def test_an_inventory_that_is_refreshed_in_the_middle(play):
     """Several hosts do it at once, while results, includes and handlers of others are on their way."""
     change = {"name": "change", "ansible.builtin.raw": "sed -i 's/word: old/word: new/' {{ playbook_dir }}/inventory.yml"}
     tasks = [{**COME, "notify": "first"}, change, {META: "refresh_inventory"}, {META: "reset_connection"}, say("{{ word }}"),
-             {META: "refresh_inventory"}, {"ansible.builtin.include_tasks": "more.yml"}, GO]
-    run = play(tasks, variables={"rolling_max_unavailable": 3}, host_vars={"all": {"word": "old"}}, files={"more.yml": [say("included")]},
-               keywords={"handlers": [say("first")]})
+             {META: "refresh_inventory"}, {"ansible.builtin.include_tasks": "more.yml"}, {"ansible.builtin.include_role": {"name": "small"}}, GO]
+    role = [say("in the role"), {META: "end_role", **on("w1")}, say("its rest")]
+    run = play(tasks, variables={"rolling_max_unavailable": 3}, host_vars={"all": {"word": "old"}}, keywords={"handlers": [say("first")]},
+               files={"more.yml": [say("included")], "roles/small/tasks/main.yml": role})
     assert run.code == 0 and run.went_on, run.output
-    for word in ("come", "new", "included", "go", "first"):
+    assert sorted(run.who("its rest")) == HOSTS[1:], run.output
+    for word in ("come", "new", "included", "in the role", "go", "first"):
         assert sorted(run.who(word)) == HOSTS, (word, run.output)
 
 

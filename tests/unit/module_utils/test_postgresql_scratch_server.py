@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import threading
 from types import SimpleNamespace
 
 import pytest
@@ -52,3 +54,25 @@ def test_a_log_that_needs_a_library_is_told_with_the_way_out(tmp_path):
     (tmp_path / "log").write_text("LOG:  x\nFATAL:  resource manager with ID 128 not registered\n")
     server = scratch.ScratchServer(str(tmp_path), None, {}, None, "upgrade", "")
     assert server._said().startswith("FATAL:  resource manager with ID 128 not registered. ") and server._said().endswith("use method=logical")
+
+
+@pytest.mark.parametrize("is_link", [True, False])
+def test_a_server_elsewhere_is_not_ended_by_a_link_to_its_data(tmp_path, is_link):
+    """Whoever may write where copies are made could name any server so."""
+    data, scratches = tmp_path / "data", tmp_path / "scratch"
+    folder = scratches / f"{scratch.PREFIX}x"
+    folder.mkdir(parents=True)
+    data.mkdir()
+    if is_link:
+        (folder / "data").symlink_to(data)
+    else:
+        data = folder / "data"
+        data.mkdir()
+    with subprocess.Popen(["sleep", "60"], cwd=data) as server:
+        (data / "postmaster.pid").write_text(f"{server.pid}\n", encoding="ascii")
+        ended = threading.Thread(target=server.wait)
+        ended.start()
+        scratch.remove_left_behind(str(scratches))
+        assert (server.poll() is None) is is_link and os.listdir(scratches) == []
+        server.terminate()
+        ended.join()

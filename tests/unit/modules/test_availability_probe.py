@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _probe_process
+from ansible_collections.alwayson.upgrade.plugins.module_utils._probe_live import LiveFigures
 from ansible_collections.alwayson.upgrade.plugins.modules import availability_probe
 from conftest import COLLECTIONS
 from probe_servers import closed_port
@@ -242,6 +243,46 @@ def test_a_process_id_that_was_given_to_another_process_is_not_taken_for_the_pro
     prober.directory.mkdir()
     (prober.directory / "probe.pid").write_text(json.dumps({"pid": os.getpid(), "process_start": "1"}), encoding="utf-8")
     assert _probe_process.find_running(str(prober.directory)) is None
+
+
+def test_a_process_that_is_no_probe_is_not_ended_whoever_names_it(prober):
+    prober.directory.mkdir()
+    with subprocess.Popen(["sleep", "60"], stdout=subprocess.DEVNULL) as other:
+        began = _probe_process.process_start_of(other.pid)
+        (prober.directory / "probe.pid").write_text(json.dumps({"pid": other.pid, "process_start": began}), encoding="utf-8")
+        assert "no probe runs in" in prober.run("stopped")["msg"] and other.poll() is None
+        other.terminate()
+
+
+@pytest.mark.parametrize("state", ["started", "observed", "stopped"])
+def test_a_directory_in_which_others_may_write_is_not_believed(prober, state):
+    prober.directory.mkdir()
+    (prober.directory / "result.json").write_text(json.dumps({"requests_scheduled": 100000, "requests_failed": 0}), encoding="utf-8")
+    (prober.directory / "live.json").write_text(json.dumps({"now": time.time()}), encoding="utf-8")
+    prober.directory.chmod(0o777)
+    answer = prober.run(state, **({"targets": [prober.url]} if state == "started" else {}))
+    assert f"{prober.directory} may be written by everybody (mode 0777), so nothing in it is believed: name a folder" in answer["msg"]
+    assert LiveFigures(0.0, 0.0).newer(str(prober.directory), time.time()) is None
+    prober.directory.chmod(0o755)
+    assert LiveFigures(0.0, 0.0).newer(str(prober.directory), time.time())
+
+
+def test_its_directory_is_its_own_under_any_umask(prober):
+    umask = os.umask(0)
+    try:
+        prober.start(max_requests=5)
+    finally:
+        os.umask(umask)
+    prober.run("stopped", min_requests=5)
+    assert prober.directory.stat().st_mode & 0o777 == 0o700 and all(path.stat().st_mode & 0o777 == 0o600 for path in prober.directory.iterdir())
+
+
+def test_a_probe_whose_log_was_removed_is_still_found(prober):
+    prober.start()
+    (prober.directory / "probe.log").unlink()
+    assert prober.pid is not None
+    prober.run("stopped")
+    assert prober.pid is None
 
 
 def test_a_pid_file_that_no_probe_wrote_is_named(prober):

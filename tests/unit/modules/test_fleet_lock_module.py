@@ -81,3 +81,13 @@ def test_a_lock_that_is_none_is_an_error_of_the_info_too(ask, info, tmp_path):
     ask(**ANNA)
     (tmp_path / "state" / "shop.lock").write_text("{", encoding="utf-8")
     assert info()["failed"] is True and str(tmp_path / "state" / "shop.lock") in info()["msg"]
+
+
+@pytest.mark.parametrize(("mode", "warnings"), [(0o755, 0), (0o2775, 0), (0o1777, 1)])
+def test_a_folder_in_which_everybody_may_write_is_told(ask, tmp_path, monkeypatch, mode, warnings):
+    told = []
+    monkeypatch.setattr(fleet_lock.AnsibleModule, "warn", lambda self, text: told.append(text))
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state").chmod(mode)
+    ask(**ANNA)
+    assert len(told) == warnings and all(f"everybody on this host may write in {tmp_path}/state" in text for text in told)

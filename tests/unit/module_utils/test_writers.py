@@ -1,0 +1,69 @@
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Who else may write in a folder, and folders that nobody else may write in under any umask."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from ansible_collections.alwayson.upgrade.plugins.module_utils._append_only import AppendOnlyFile
+from ansible_collections.alwayson.upgrade.plugins.module_utils._small_file import PRIVATE_FOLDER, SmallFileError, make_folder
+from ansible_collections.alwayson.upgrade.plugins.module_utils._writers import may_be_written_by_everybody, other_writers
+
+AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root gives folders away")
+
+
+@pytest.fixture(params=[0o000, 0o002, 0o022, 0o077], ids="{:03o}".format)
+def umask(request):
+    before = os.umask(request.param)
+    yield request.param
+    os.umask(before)
+
+
+@pytest.mark.parametrize(("mode", "words"), [
+    (0o700, ""), (0o755, ""), (0o707, "may be written by everybody (mode 0707)"), (0o1777, "may be written by everybody (mode 1777)"),
+])
+def test_everybody(tmp_path, mode, words):
+    tmp_path.chmod(mode)
+    assert other_writers(str(tmp_path)) == words and may_be_written_by_everybody(str(tmp_path)) is bool(words)
+    tmp_path.chmod(0o700)
+
+
+@AS_ROOT
+def test_another_account_and_a_group_with_other_members(tmp_path):
+    os.chown(tmp_path, 4711, 4712)
+    assert other_writers(str(tmp_path)) == "belongs to uid 4711"
+    os.chown(tmp_path, 0, 4712)
+    assert other_writers(str(tmp_path)) == ""
+    tmp_path.chmod(0o770)
+    assert other_writers(str(tmp_path)) == "may be written by the group 4712 (mode 0770)"
+    os.chown(tmp_path, 0, 0)
+    assert other_writers(str(tmp_path)) == ""
+
+
+def test_a_folder_that_is_not_there(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        other_writers(str(tmp_path / "none"))
+    assert may_be_written_by_everybody(str(tmp_path / "none")) is False
+
+
+def test_what_is_made_is_never_open_to_others(tmp_path, umask):
+    make_folder(str(tmp_path / "a" / "b" / "c"), PRIVATE_FOLDER)
+    make_folder(str(tmp_path / "d" / "e"))
+    journal = AppendOnlyFile(str(tmp_path / "f" / "g" / "journal.jsonl"))
+    with journal.locked():
+        journal.unseen()
+        journal.append(b"x\n")
+    journal.close()
+    modes = {str(path.relative_to(tmp_path)): path.stat().st_mode & 0o777 for path in tmp_path.rglob("*")}
+    assert modes == {"a": 0o755 & ~umask, "a/b": 0o755 & ~umask, "a/b/c": 0o700, "d": 0o755 & ~umask, "d/e": 0o755 & ~umask, "f": 0o755 & ~umask,
+                     "f/g": 0o755 & ~umask, "f/g/journal.jsonl": 0o600}
+
+
+def test_a_file_in_the_place_of_a_folder_is_named(tmp_path):
+    (tmp_path / "file").write_text("", encoding="ascii")
+    for kind in (SmallFileError, OSError):
+        with pytest.raises(kind, match=f"^{tmp_path}/file is not a folder$"):
+            make_folder(str(tmp_path / "file" / "a" / "b"))
