@@ -5,6 +5,9 @@
 
 from __future__ import annotations
 
+import os
+import stat
+
 GO, PAUSE, ABORT = "go", "pause", "abort"
 
 
@@ -13,10 +16,18 @@ def read_control(path: str | None) -> str:
     if not path:
         return GO
     try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            word = file.read(64).strip().lower()
+        # A pipe would keep the roll waiting for somebody who writes into it.
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
         return GO
     except OSError:
         return PAUSE
+    try:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            return PAUSE
+        word = os.read(handle, 64).decode("utf-8", "replace").strip().lower()
+    except OSError:
+        return PAUSE
+    finally:
+        os.close(handle)
     return word if word in (GO, ABORT) else GO if not word else PAUSE
