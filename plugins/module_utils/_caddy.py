@@ -12,6 +12,7 @@ import shlex
 import time
 from typing import Any, Callable, Iterator, Mapping
 
+from ansible_collections.alwayson.upgrade.plugins.module_utils._demands import Demand, looked_at
 from ansible_collections.alwayson.upgrade.plugins.module_utils._http import Answer
 from ansible_collections.alwayson.upgrade.plugins.module_utils._json_api import JsonApi
 from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import READY, UNCHECKED, Backend, Member, View, settings_of
@@ -19,11 +20,12 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._out_members impo
 from ansible_collections.alwayson.upgrade.plugins.module_utils._patience import Patience
 
 POLICY = "weighted_round_robin"
-# The weights of members that are in traffic, by name; 1 where it has none.
+# The weights of members that come into traffic, by name; 1 where it has none.
 SETTINGS: dict[str, object] = {"weights": {}}
 # Others change the same pool: their changes are made on top of one another.
 ATTEMPTS = 10
 NOTE = "Caddy does not tell the health of this member: test it directly before it comes in"
+UNPROVEN = ("Caddy does not tell the health of its members: they count as live while they have a weight, and come back after their smoke test",)
 
 
 class Caddy:
@@ -39,6 +41,8 @@ class Caddy:
         self._api = JsonApi(name, endpoint, headers, patience=patience or Patience())
         self._sleep = sleep
         self._out = OutMembers(steady)
+        # The weights of those that were taken out here.
+        self._taken: dict[tuple[str, str], int] = {}
 
     def read(self, backend: str | None = None) -> View:
         """See `LoadBalancer.read`: the reverse proxies that have an ``@id``."""
@@ -47,14 +51,14 @@ class Caddy:
         else:
             proxies = {backend: self._proxy(backend)[1]}
         requests = {entry["address"]: entry["num_requests"] for entry in self._api.get("/reverse_proxy/upstreams") or []}
-        return View("", {name: Backend(self._members(name, proxy, requests)) for name, proxy in proxies.items()})
+        return View("", {name: self._pool(name, proxy, requests) for name, proxy in proxies.items()})
 
     def apply(self, backend: str, changes: Mapping[str, str]) -> None:
         """See `LoadBalancer.apply`: all weights in one change of the configuration, unless somebody else has changed it since it was read."""
         for attempt in range(ATTEMPTS):
             answer, proxy = self._proxy(backend)
             path, policy = f"/id/{backend}/load_balancing/selection_policy", proxy["load_balancing"]["selection_policy"]
-            wanted = {**policy, "weights": self._changed(proxy, changes)}
+            wanted = {**policy, "weights": self._changed(backend, proxy, changes)}
             if wanted == policy:
                 break
             # It may arrive twice: the second time the configuration is not the one that it is meant for.
@@ -92,6 +96,10 @@ class Caddy:
         policy = proxy.get("load_balancing", {}).get("selection_policy", {})
         return policy.get("policy") != POLICY or not proxy.get("upstreams") or len(policy.get("weights", [])) != len(proxy["upstreams"])
 
+    def _pool(self, backend: str, proxy: Mapping, requests: Mapping[str, int]) -> Backend:
+        found = looked_at(DEMANDS, (proxy, self._weights))
+        return Backend(self._members(backend, proxy, requests), None, found.notes, found.refusals, UNPROVEN)
+
     def _members(self, backend: str, proxy: Mapping, requests: Mapping[str, int]) -> dict[str, Member]:
         weights = proxy["load_balancing"]["selection_policy"]["weights"]
         return {
@@ -107,17 +115,40 @@ class Caddy:
             for upstream, weight in zip(proxy["upstreams"], weights)
         }
 
-    def _changed(self, proxy: Mapping, changes: Mapping[str, str]) -> list[int]:
+    def _changed(self, backend: str, proxy: Mapping, changes: Mapping[str, str]) -> list[int]:
         names = [member_name(upstream) for upstream in proxy["upstreams"]]
         unknown = sorted(set(changes) - set(names))
         if unknown:
             raise self._api.error(f"has no upstream {', '.join(unknown)}: it has {', '.join(names)}")
         weights = proxy["load_balancing"]["selection_policy"]["weights"]
-        return [weight if name not in changes else self._wanted(name, changes[name], weight) for name, weight in zip(names, weights)]
+        self._taken.update({(backend, name): weight for name, weight in zip(names, weights) if weight and changes.get(name, READY) != READY})
+        return [weight if name not in changes else self._wanted(backend, name, changes[name], weight) for name, weight in zip(names, weights)]
 
-    def _wanted(self, name: str, change: str, weight: int) -> int:
+    def _wanted(self, backend: str, name: str, change: str, weight: int) -> int:
         """One that is in traffic keeps its weight."""
-        return 0 if change != READY else weight or self._weights.get(name, 1)
+        return 0 if change != READY else weight or self._taken.get((backend, name)) or self._weights.get(name, 1)
+
+
+def _has_others(facts: tuple[Mapping, Mapping]) -> str:
+    """A selection of one takes that one, whatever its weight. Source: ``WeightedRoundRobinSelection.Select``."""
+    return "" if len(facts[0]["upstreams"]) > 1 else "it has one upstream, to which Caddy sends whatever its weight is: add another one"
+
+
+def _has_upstreams_of_its_own(facts: tuple[Mapping, Mapping]) -> str:
+    return "its upstreams are looked up anew all the time (dynamic_upstreams), and have no weights: remove that" if facts[0].get("dynamic_upstreams") else ""
+
+
+def _can_be_put_back(facts: tuple[Mapping, Mapping]) -> str:
+    """Caddy keeps nothing of a member whose weight is 0, so another run would bring it back with 1."""
+    proxy, known = facts
+    weights = proxy["load_balancing"]["selection_policy"]["weights"]
+    lost = {member_name(upstream): weight for upstream, weight in zip(proxy["upstreams"], weights) if weight > 1 and member_name(upstream) not in known}
+    told = ", ".join(f"{name}: {weight}" for name, weight in lost.items())
+    return f"the weights of {', '.join(lost)} would be lost: write them into traffic_settings, weights: {{{told}}}" if lost else ""
+
+
+# What a reverse proxy has to look like besides a weight for each upstream: see `Demand`.
+DEMANDS = (Demand(_has_others), Demand(_has_upstreams_of_its_own), Demand(_can_be_put_back))
 
 
 def member_name(upstream: Mapping[str, Any]) -> str:

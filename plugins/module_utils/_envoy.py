@@ -3,8 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Envoy as a load balancer whose endpoints are in a file (EDS by ``path_config_source``): the file is changed, the admin interface proves it.
 
-Ready is the health status HEALTHY (or none), drain is DRAINING, maintenance is UNHEALTHY. Source: Envoy's ``ClusterLoadAssignment``, and the admin
-interface's ``/clusters?format=json``, ``/config_dump`` and ``/server_info``.
+Ready is the health status HEALTHY (or none), drain is DRAINING, maintenance is UNHEALTHY. One that was DEGRADED comes back so: it is a backup, as are the
+endpoints of lower priorities. Source: Envoy's ``ClusterLoadAssignment``, and the admin interface's ``/clusters?format=json``, ``/config_dump``,
+``/server_info`` and ``/stats`` (``server.parent_connections``).
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from typing import Any, Callable, Iterator, Mapping
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils._address import host_port
 from ansible_collections.alwayson.upgrade.plugins.module_utils._config_file import ConfigFile
+from ansible_collections.alwayson.upgrade.plugins.module_utils._demands import Demand, looked_at
+from ansible_collections.alwayson.upgrade.plugins.module_utils._former_states import ABSENT, FormerStates, put_back
 from ansible_collections.alwayson.upgrade.plugins.module_utils._json_api import JsonApi
 from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import (
     DOWN,
@@ -37,24 +40,48 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._patience import 
 from ansible_collections.alwayson.upgrade.plugins.module_utils._waiting import wait_for
 
 APPLIED_SECONDS, APPLIED_PAUSE_SECONDS = 10.0, 0.05
+# How long after a hot restart the connections of the process before are not known yet: two intervals of stats_flush_interval, which is 5 s by default.
+FIRST_STATS_SECONDS = 10.0
+PARENT = "/stats?format=json&filter=%5Eserver%5C.parent_connections%24"
 # The main thread, which answers, knows a change first; its workers follow within a turn of their loops.
 SPREAD_SECONDS = 0.1
 SETTINGS: dict[str, object] = {}
 
 _STATUS = {READY: "HEALTHY", DRAIN: "DRAINING", PROBATION: "DRAINING", MAINT: "UNHEALTHY"}
 _ADMIN = {"DRAINING": DRAIN, "UNHEALTHY": MAINT, "TIMEOUT": MAINT}
+DEGRADED, DEGRADED_BY_ITSELF = "DEGRADED", "failed_active_degraded_check"
+# Policies that choose among healthy endpoints; by what Envoy calls their extensions, too.
+POLICIES = ("ROUND_ROBIN", "LEAST_REQUEST", "RANDOM", "RING_HASH", "MAGLEV")
+_EXTENSION = "envoy.load_balancing_policies."
 
 
 @dataclass(frozen=True)
 class Cluster:
     """What matters of a cluster's configuration: the file of its endpoints, None when they come from elsewhere, and what the cluster is called there; whether
-    it checks their health, after how many seconds at most a dead one is noticed, and the panic threshold in percent."""
+    it checks their health, after how many seconds at most a dead one is noticed, and the panic threshold in percent; the policies by which it chooses one,
+    and the health statuses with which a client that is bound to one still gets there."""
 
     file: str | None
     service: str
     is_checked: bool
     recheck_seconds: float
     panic_percent: float
+    policies: tuple[str, ...] = POLICIES[:1]
+    bound_statuses: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Process:
+    """The process that answers: the version of its software, the number of hot restarts before it, and whether the one before may still be there."""
+
+    version: str
+    epoch: int
+    has_parent: bool
+    is_new: bool
+
+
+# A cluster's name, its configuration, and its members.
+Facts = tuple  # (str, Cluster, Mapping[str, Member])
 
 
 class Envoy:
@@ -71,21 +98,24 @@ class Envoy:
         self._steady, self._sleep = steady, sleep
         self._out = OutMembers(steady)
         self._known: dict[str, Cluster] = {}
-        self._version = ""
+        self._process = Process("", 0, False, False)
+        # What the file said of those that were taken out here.
+        self._taken: dict[tuple[str, str], str | None] = {}
 
     def read(self, backend: str | None = None) -> View:
         """See `LoadBalancer.read`: the clusters whose endpoints come from a file."""
         self._learn()
         statuses = {cluster["name"]: cluster.get("host_statuses", []) for cluster in self._api.get("/clusters?format=json").get("cluster_statuses", [])}
         names = [name for name, cluster in self._known.items() if cluster.file] if backend is None else [self._require(backend)]
-        return View(self._version, {name: self._backend(name, statuses.get(name, [])) for name in names})
+        left = self._left_behind()
+        return View(self._process.version, {name: self._backend(name, statuses.get(name, []), left) for name in names}, self._process.epoch + 1)
 
     def apply(self, backend: str, changes: Mapping[str, str]) -> None:
         """See `LoadBalancer.apply`: one rename of the file. Returns when Envoy has taken it."""
         self._learn()
         file = ConfigFile(self._known[self._require(backend)].file, self._api.error)
-        wanted = {name: _STATUS[change] for name, change in changes.items()}
-        file.rewrite(lambda text: self._with_statuses(text, backend, wanted), lambda: self._wait_applied(backend, wanted))
+        former = FormerStates(file)
+        file.rewrite(lambda text: self._with_statuses(text, backend, changes, former), lambda: self._wait_applied(backend, changes))
         self._out.ask(backend, changes)
 
     def command(self, backend: str, changes: Mapping[str, str]) -> str:
@@ -94,16 +124,26 @@ class Envoy:
         called = '(.endpoint.hostname // (.endpoint.address.socket_address | "\\(.address):\\(.port_value)"))'
         service = self._known[backend].service if backend in self._known else backend
         steps = " | ".join(f'(.resources[] | select(.cluster_name=="{service}").endpoints[].lb_endpoints[] | select({called}=="{name}"))'
-                           f'.health_status="{_STATUS[change]}"' for name, change in changes.items())
+                           f'.health_status="{self._told_status(backend, name, change)}"' for name, change in changes.items())
         return f"jq {shlex.quote(steps)} {shlex.quote(str(file))} > new.json && mv new.json {shlex.quote(str(file))}"
 
+    def _told_status(self, backend: str, name: str, change: str) -> str:
+        return _STATUS[change] if change != READY else self._taken.get((backend, name)) or _STATUS[READY]
+
     def _learn(self) -> None:
-        """The configuration, once: it does not change with the endpoints."""
-        if self._known:
-            return
-        dump = self._api.get("/config_dump")
-        self._known = {cluster["name"]: parse_cluster(cluster) for cluster in _clusters(dump)}
-        self._version = parse_version(self._api.get("/server_info"))
+        """The configuration, once for each process: it does not change with the endpoints."""
+        before, self._process = self._process, parse_process(self._api.get("/server_info"))
+        if not self._known or self._process.epoch != before.epoch:
+            dump = self._api.get("/config_dump")
+            self._known = {cluster["name"]: parse_cluster(cluster) for cluster in _clusters(dump)}
+
+    def _left_behind(self) -> int:
+        """How many connections the process before a hot restart may still have: whatever is in flight there is not counted by the new one."""
+        if not self._process.has_parent:
+            return 0
+        stats = self._api.get(PARENT).get("stats", [])
+        told = sum(int(stat.get("value", 0)) for stat in stats if stat.get("name") == "server.parent_connections")
+        return max(told, int(self._process.is_new))
 
     def _require(self, backend: str) -> str:
         cluster = self._known.get(backend)
@@ -114,22 +154,24 @@ class Envoy:
                                   "path_config_source; where a control plane gives the endpoints, that is what drains them")
         return backend
 
-    def _backend(self, name: str, hosts: list[Mapping]) -> Backend:
+    def _backend(self, name: str, hosts: list[Mapping], left_behind: int) -> Backend:
         cluster = self._known[name]
         self._require_distinct(name, [member_name(host) for host in hosts])
-        members = {member_name(host): self._member(name, cluster, host) for host in hosts}
-        risk = (f"{name} has a panic threshold of {cluster.panic_percent:g} % on {self.name}: with fewer healthy members Envoy sends to all of them, "
-                "drained ones too. Set common_lb_config.healthy_panic_threshold to 0")
-        return Backend(members, warnings=(risk,) if cluster.panic_percent else ())
+        first = min((priority_of(host) for host in hosts), default=0)
+        members = {member_name(host): self._member(name, cluster, host, first, left_behind) for host in hosts}
+        found = looked_at(DEMANDS, (name, cluster, members))
+        return Backend(members, None, found.notes, found.refusals)
 
     def _require_distinct(self, backend: str, names: list[str]) -> None:
         if twice := repeated(names):
             raise self._api.error(f"has {', '.join(twice)} more than once in {backend}: give every endpoint a hostname of its own")
 
-    def _member(self, backend: str, cluster: Cluster, host: Mapping) -> Member:
-        return replace(parse_host(host, cluster.is_checked), confirmed=self._out.is_confirmed(backend, member_name(host), cluster.recheck_seconds))
+    def _member(self, backend: str, cluster: Cluster, host: Mapping, first: int, left_behind: int) -> Member:
+        member = parse_host(host, cluster.is_checked)
+        return replace(member, confirmed=self._out.is_confirmed(backend, member_name(host), cluster.recheck_seconds),
+                       backup=member.backup or priority_of(host) > first, latecomers=0 if member.admin == READY else left_behind)
 
-    def _with_statuses(self, text: str, backend: str, wanted: Mapping[str, str]) -> str:
+    def _with_statuses(self, text: str, backend: str, changes: Mapping[str, str], former: FormerStates) -> str:
         try:
             document = json.loads(text)
             entries = list(_endpoints(document, self._known[backend].service))
@@ -137,15 +179,22 @@ class Envoy:
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise self._api.error(f"reads its endpoints from {self._known[backend].file}, which is not the JSON of a DiscoveryResponse: {error!r}") from error
         self._require_distinct(backend, [member_name(entry["endpoint"]) for entry in entries])
-        missing = sorted(set(wanted) - set(endpoints))
+        missing = sorted(set(changes) - set(endpoints))
         if missing:
             raise self._api.error(f"has no {', '.join(missing)} among the endpoints of {backend} in {self._known[backend].file}")
-        for name, status in wanted.items():
-            endpoints[name]["health_status"] = status
+        leaving = {name: endpoints[name].get("health_status", ABSENT) for name, change in changes.items() if change != READY and _is_in(endpoints[name])}
+        self._taken.update({(backend, name): status for name, status in leaving.items()})
+        former.keep(backend, leaving)
+        before = former.read(backend)
+        for name, change in changes.items():
+            if change != READY:
+                endpoints[name]["health_status"] = _STATUS[change]
+            elif not _is_in(endpoints[name]):
+                put_back(endpoints[name], "health_status", self._taken.get((backend, name), before.get(name, _STATUS[READY])))
         return json.dumps(document, indent=2) + "\n"
 
-    def _wait_applied(self, backend: str, wanted: Mapping[str, str]) -> None:
-        admin = {name: _ADMIN.get(status, READY) for name, status in wanted.items()}
+    def _wait_applied(self, backend: str, changes: Mapping[str, str]) -> None:
+        admin = {name: _ADMIN.get(_STATUS[change], READY) for name, change in changes.items()}
 
         def is_taken() -> bool:
             members = self.read(backend).backends[backend].members
@@ -163,19 +212,31 @@ def parse_version(server_info: Mapping) -> str:
     return parts[1] if len(parts) > 1 else parts[0]
 
 
+def parse_process(server_info: Mapping) -> Process:
+    """What ``/server_info`` tells of the process. After a hot restart the one before ends what it has, for as long as it was told."""
+    options = server_info.get("command_line_options", {})
+    epoch, age = int(options.get("restart_epoch", 0)), _seconds(server_info.get("uptime_current_epoch", "0s"))
+    has_parent = epoch > 0 and age <= _seconds(options.get("parent_shutdown_time", "900s")) + FIRST_STATS_SECONDS
+    return Process(parse_version(server_info), epoch, has_parent, age < FIRST_STATS_SECONDS)
+
+
 def parse_cluster(cluster: Mapping) -> Cluster:
     """A cluster as ``/config_dump`` has it."""
     source = cluster.get("eds_cluster_config", {}).get("eds_config", {})
     checks = cluster.get("health_checks", [])
     # A check begins an interval after the one before has ended.
     noticed = [(_seconds(check.get("interval", "0s")) + _seconds(check.get("timeout", "0s"))) * int(check.get("unhealthy_threshold", 1)) for check in checks]
-    threshold = cluster.get("common_lb_config", {}).get("healthy_panic_threshold")
+    common = cluster.get("common_lb_config", {})
+    threshold = common.get("healthy_panic_threshold")
+    extensions = [policy.get("typed_extension_config", {}).get("name", "") for policy in cluster.get("load_balancing_policy", {}).get("policies", [])]
     return Cluster(
         service=cluster.get("eds_cluster_config", {}).get("service_name") or cluster["name"],
         file=source.get("path_config_source", {}).get("path") or source.get("path"),
         is_checked=bool(checks),
         recheck_seconds=max(noticed, default=0.0),
         panic_percent=50.0 if threshold is None else float(threshold.get("value", 0)),
+        policies=tuple(name.replace(_EXTENSION, "").upper() for name in extensions) or (cluster.get("lb_policy", POLICIES[0]),),
+        bound_statuses=tuple(common.get("override_host_status", {}).get("statuses", ())),
     )
 
 
@@ -183,7 +244,7 @@ def parse_host(host: Mapping, is_checked: bool) -> Member:
     """One of a cluster's ``host_statuses``."""
     stats = {stat["name"]: int(stat.get("value", 0)) for stat in host.get("stats", [])}
     status = host.get("health_status", {})
-    failing = sorted(key for key, value in status.items() if value is True)
+    failing = sorted(key for key, value in status.items() if value is True and key != DEGRADED_BY_ITSELF)
     address = host.get("address", {}).get("socket_address", {})
     return Member(
         address=host_port(address.get("address", ""), address.get("port_value", "")),
@@ -195,8 +256,50 @@ def parse_host(host: Mapping, is_checked: bool) -> Member:
         arrivals=stats.get("rq_total", 0),
         errors=stats.get("rq_error", 0) + stats.get("rq_timeout", 0) + stats.get("cx_connect_fail", 0),
         weight=int(host.get("weight", 1)),
+        backup=status.get("eds_health_status") == DEGRADED or status.get(DEGRADED_BY_ITSELF) is True,
         probed=is_checked,
     )
+
+
+def priority_of(host: Mapping) -> int:
+    """The priority of one of a cluster's ``host_statuses``: 0 is the first, and the others get what that cannot take."""
+    return int(host.get("priority", 0))
+
+
+def _chooses_healthy_ones(facts: Facts) -> str:
+    unknown = sorted(set(facts[1].policies) - set(POLICIES))
+    return (f"its policy is {', '.join(unknown)}, and only of {', '.join(POLICIES)} it is known that they send nothing to what is UNHEALTHY: "
+            "set lb_policy to one of them" if unknown else "")
+
+
+def _lets_nobody_in(facts: Facts) -> str:
+    return ("clients that are bound to an UNHEALTHY endpoint still get there: remove UNHEALTHY from common_lb_config.override_host_status"
+            if "UNHEALTHY" in facts[1].bound_statuses else "")
+
+
+def _is_in_no_panic(facts: Facts) -> str:
+    """Whether the share of the healthy among the members of the first priority is what the threshold asks for."""
+    name, cluster, members = facts
+    pool = [member for member in members.values() if not member.backup]
+    live = sum(member.live for member in pool)
+    if not pool or 100.0 * live >= cluster.panic_percent * len(pool):
+        return ""
+    return (f"{live} of {len(pool)} members of {name} are healthy, fewer than its panic threshold of {cluster.panic_percent:g} %, so Envoy sends to all of them, "
+            "drained ones too. Set common_lb_config.healthy_panic_threshold to 0, or bring members back first")
+
+
+def _may_panic(facts: Facts) -> str:
+    name, cluster, _members = facts
+    return (f"{name} has a panic threshold of {cluster.panic_percent:g} %: with fewer healthy members Envoy sends to all of them, drained ones too. "
+            "Set common_lb_config.healthy_panic_threshold to 0" if cluster.panic_percent else "")
+
+
+# What a cluster has to look like besides a file of its own for its endpoints: see `Demand`.
+DEMANDS = (Demand(_chooses_healthy_ones), Demand(_lets_nobody_in), Demand(_is_in_no_panic), Demand(_may_panic, is_needed=False))
+
+
+def _is_in(entry: Mapping) -> bool:
+    return entry.get("health_status") not in _ADMIN
 
 
 def member_name(endpoint: Mapping) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import Iterable, Mapping, Protocol, Sequence
+from typing import Collection, Iterable, Mapping, Protocol, Sequence
 
 # The administrative state of a member: all traffic, none but the clients that are bound to it, none.
 READY, DRAIN, MAINT = "ready", "drain", "maint"
@@ -97,11 +97,17 @@ class Member:
 
 @dataclass(frozen=True)
 class Backend:
-    """A pool: its members by name, the name of the cookie that binds clients to them, if there is one, and what its configuration puts at risk."""
+    """A pool: its members by name, and the name of the cookie that binds clients to them, if there is one.
+
+    The rest are sentences without the load balancer's name: `refusals` say why no drain can be proven with this configuration, and the cure; `warnings`
+    what the configuration puts at risk; `unproven` what this kind of load balancer cannot prove at all.
+    """
 
     members: Mapping[str, Member]
     cookie_name: str | None = None
     warnings: tuple[str, ...] = ()
+    refusals: tuple[str, ...] = ()
+    unproven: tuple[str, ...] = ()
 
     @property
     def live(self) -> int:
@@ -134,6 +140,16 @@ class LoadBalancer(Protocol):
 
     def command(self, backend: str, changes: Mapping[str, str]) -> str:
         """What a person types in a shell to make the same changes."""
+
+
+class Settling(LoadBalancer, Protocol):
+    """One of which what is seen may not be what happens until it was made sure of."""
+
+    def settle(self, backend: str, out: Collection[str]) -> list[str]:
+        """Have what is seen be what happens: that its processes use the configuration that was read, that members in `out` that are out were taken out here.
+
+        Called before each look while members are driven; returns a sentence for whatever it did that stays when all else is put back.
+        """
 
 
 def require_distinct(specs: Sequence[Mapping[str, str]]) -> None:

@@ -3,6 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Traefik as a load balancer whose services are in a file (the file provider): the file is changed, the API proves it. A weight of 0 takes a member out.
 
+Which strategies keep to that was tried on Traefik 3.6; `p2c` has no weights.
+
 The file has only the service, in JSON, which is YAML, too: ``{"http": {"services": {"app": {"loadBalancer": {"servers": [...]}}}}}``, and whatever else.
 Source: Traefik's file provider, and its API, ``/api/http/services/NAME@file``.
 """
@@ -13,10 +15,12 @@ import json
 import re
 import shlex
 import time
-from typing import Any, Callable, Mapping
+from typing import Any, Callable, Iterable, Mapping
 from urllib.parse import quote, urlsplit
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils._config_file import ConfigFile
+from ansible_collections.alwayson.upgrade.plugins.module_utils._demands import Demand, looked_at
+from ansible_collections.alwayson.upgrade.plugins.module_utils._former_states import ABSENT, FormerStates, put_back
 from ansible_collections.alwayson.upgrade.plugins.module_utils._json_api import JsonApi
 from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import DOWN, READY, UNCHECKED, UP, Backend, Member, View, settings_of
 from ansible_collections.alwayson.upgrade.plugins.module_utils._out_members import OutMembers
@@ -24,9 +28,11 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._patience import 
 from ansible_collections.alwayson.upgrade.plugins.module_utils._waiting import wait_for
 
 APPLIED_SECONDS, APPLIED_PAUSE_SECONDS = 10.0, 0.1
-# The file; how long a member that is out is waited for; the weights of members that are in traffic, by name, 1 where it has none.
+# The file; how long a member that is out is waited for; the weights of members that come into traffic, by name, by default those before they left.
 SETTINGS: dict[str, object] = {"file": str, "quiet_seconds": 10, "weights": {}}
 PROVIDER = "@file"
+# Where none is given, it is the first.
+STRATEGIES = ("wrr", "hrw", "leasttime")
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
@@ -47,24 +53,28 @@ class Traefik:
         self._steady, self._sleep = steady, sleep
         self._version: str | None = None
         self._out = OutMembers(steady)
+        self._former = FormerStates(self._file)
+        # The weights of those that were taken out here, by pool and URL.
+        self._taken: dict[tuple[str, str], int | None] = {}
 
     def read(self, backend: str | None = None) -> View:
         """See `LoadBalancer.read`: the services of the file provider."""
         if self._version is None:
             self._version = self._api.get("/api/version").get("Version", "")
         services = self._services() if backend is None else {backend: self._service(backend)}
-        return View(self._version, {name: Backend(self._members(name, service)) for name, service in services.items()})
+        return View(self._version, {name: self._pool(name, service) for name, service in services.items()})
 
     def apply(self, backend: str, changes: Mapping[str, str]) -> None:
         """See `LoadBalancer.apply`: one rename of the file. Returns when Traefik has taken it."""
         self._service(backend)
-        self._file.rewrite(lambda text: self._with_weights(text, backend, changes), lambda: self._wait_applied(backend, changes))
+        wanted: dict[str, int] = {}
+        self._file.rewrite(lambda text: self._with_weights(text, backend, changes, wanted), lambda: self._wait_applied(backend, wanted))
         self._out.ask(backend, changes)
 
     def command(self, backend: str, changes: Mapping[str, str]) -> str:
         """See `LoadBalancer.command`."""
         servers = f'.http.services["{backend}"].loadBalancer.servers[]'
-        steps = " | ".join(f'({servers} | select((.url | split("/")[2]) == "{name}")).weight={self._weight(name, change)}'
+        steps = " | ".join(f'({servers} | select((.url | split("/")[2]) == "{name}")).weight={self._told_weight(backend, name, change)}'
                            for name, change in changes.items())
         return f"jq {shlex.quote(steps)} {shlex.quote(self._file.path)} > new.json && mv new.json {shlex.quote(self._file.path)}"
 
@@ -82,13 +92,19 @@ class Traefik:
             raise self._api.error(f"has {backend} as a service without servers of its own: give a service of type loadBalancer")
         return service
 
+    def _pool(self, backend: str, service: Mapping) -> Backend:
+        found = looked_at(DEMANDS, service["loadBalancer"])
+        quiet = f"Traefik does not tell which requests are in flight: quiet_seconds ({self._settings['quiet_seconds']:g} s) are waited for them instead"
+        return Backend(self._members(backend, service), None, found.notes, found.refusals, (quiet,))
+
     def _members(self, backend: str, service: Mapping) -> dict[str, Member]:
         check = service["loadBalancer"].get("healthCheck")
         words = service.get("serverStatus", {})
-        return {member_name(server["url"]): self._member(backend, server, check, words.get(server["url"], "")) for server in service["loadBalancer"]["servers"]}
+        return {name: self._member(backend, name, servers, check, words) for name, servers in by_name(service["loadBalancer"]["servers"]).items()}
 
-    def _member(self, backend: str, server: Mapping, check: Mapping | None, status: str) -> Member:
-        name, weight = member_name(server["url"]), server.get("weight", 1)
+    def _member(self, backend: str, name: str, servers: list[dict], check: Mapping | None, words: Mapping[str, str]) -> Member:
+        weight = sum(server.get("weight", 1) for server in servers)
+        status = next((words.get(server["url"], "") for server in servers if words.get(server["url"]) != "UP"), "UP")
         admin = self._out.admin(backend, name, weight > 0)
         quiet = self._settings["quiet_seconds"]
         recheck = 2 * sum(map(seconds, (check.get("interval", "30s"), check.get("timeout", "5s")))) if check else 0.0
@@ -104,13 +120,21 @@ class Traefik:
             note="" if admin == READY else f"Traefik does not tell its requests in flight: {quiet:g} s are waited for them instead",
         )
 
-    def _weight(self, name: str, change: str) -> int:
-        return self._settings["weights"].get(name, 1) if change == READY else 0
+    def _weight_before(self, backend: str, url: str, former: Mapping[str, int | None]) -> int | None:
+        """The weight that a server comes back with: `ABSENT` where it had none."""
+        if (backend, url) in self._taken:
+            return self._taken[backend, url]
+        return self._settings["weights"].get(member_name(url), former.get(url, ABSENT))
 
-    def _with_weights(self, text: str, backend: str, changes: Mapping[str, str]) -> str:
+    def _told_weight(self, backend: str, name: str, change: str) -> int:
+        former = {member_name(url): weight for url, weight in self._former.read(backend).items()}
+        return 0 if change != READY else self._settings["weights"].get(name, former.get(name)) or 1
+
+    def _with_weights(self, text: str, backend: str, changes: Mapping[str, str], wanted: dict[str, int]) -> str:
+        """The text with the changes; fills in the weights that Traefik is to show then."""
         try:
             document = json.loads(text)
-            servers = {member_name(server["url"]): server for server in document["http"]["services"][backend]["loadBalancer"]["servers"]}
+            servers = by_name(document["http"]["services"][backend]["loadBalancer"]["servers"])
         except (ValueError, KeyError, TypeError) as error:
             raise self._api.error(f"has {backend} not as JSON in {self._file.path}: {error!r}. "
                                   "Give the service a file of its own, in JSON, which is YAML, too") from error
@@ -118,17 +142,56 @@ class Traefik:
         if unknown:
             raise self._api.error(f"has no server {', '.join(unknown)} in {self._file.path}: it has {', '.join(servers)}")
         for name, change in changes.items():
-            servers[name]["weight"] = self._weight(name, change)
+            self._change(backend, servers[name], change)
+            wanted.update({server["url"]: server.get("weight", 1) for server in servers[name]})
         return json.dumps(document, indent=2) + "\n"
 
-    def _wait_applied(self, backend: str, changes: Mapping[str, str]) -> None:
+    def _change(self, backend: str, servers: list[dict], change: str) -> None:
+        """A server that is in traffic keeps its weight, one that comes back gets the one before."""
+        if change == READY:
+            former = self._former.read(backend)
+            for server in servers:
+                if not _is_in(server):
+                    put_back(server, "weight", self._weight_before(backend, server["url"], former))
+            return
+        leaving = {server["url"]: server.get("weight", ABSENT) for server in servers if _is_in(server)}
+        self._taken.update({(backend, url): weight for url, weight in leaving.items()})
+        self._former.keep(backend, leaving)
+        for server in servers:
+            server["weight"] = 0
+
+    def _wait_applied(self, backend: str, wanted: Mapping[str, int]) -> None:
         def is_taken() -> bool:
-            weights = {member_name(server["url"]): server.get("weight", 1) for server in self._service(backend)["loadBalancer"]["servers"]}
-            return all(weights.get(name) == self._weight(name, change) for name, change in changes.items())
+            weights = {server["url"]: server.get("weight", 1) for server in self._service(backend)["loadBalancer"]["servers"]}
+            return all(weights.get(url) == weight for url, weight in wanted.items())
 
         if not wait_for(is_taken, APPLIED_SECONDS, APPLIED_PAUSE_SECONDS, self._steady, self._sleep):
             raise self._api.error(f"has not taken the changed {self._file.path} within {APPLIED_SECONDS:g} s: "
                                   "see its log, and whether providers.file.watch is on")
+
+
+def _keeps_to_weights(balancer: Mapping) -> str:
+    strategy = balancer.get("strategy") or STRATEGIES[0]
+    if strategy in STRATEGIES:
+        return ""
+    return (f"its strategy is {strategy}, and only with {', '.join(STRATEGIES)} it is known that a weight of 0 keeps requests out: "
+            f"set loadBalancer.strategy to {STRATEGIES[0]}")
+
+
+# What a service has to look like: see `Demand`.
+DEMANDS = (Demand(_keeps_to_weights),)
+
+
+def by_name(servers: Iterable[dict]) -> dict[str, list[dict]]:
+    """The servers of each member: one host and port may be written with several paths."""
+    found: dict[str, list[dict]] = {}
+    for server in servers:
+        found.setdefault(member_name(server["url"]), []).append(server)
+    return found
+
+
+def _is_in(server: Mapping) -> bool:
+    return server.get("weight", 1) > 0
 
 
 def member_name(url: str) -> str:

@@ -36,7 +36,7 @@ _WATCH_AFTER, _GIVE_UP_AFTER = 0.25, 0.5
 # -- as data
 
 def view_as_data(endpoint: str, view: View) -> dict:
-    """A view as plain data: ``{endpoint, version, backends: {backend: {cookie_name, live, members: {member: {...}}}}}``."""
+    """A view as plain data: ``{endpoint, version, backends: {backend: {cookie_name, live, refusals, risks, unproven, members}}}``."""
     return {
         "endpoint": endpoint,
         "version": view.version,
@@ -44,6 +44,9 @@ def view_as_data(endpoint: str, view: View) -> dict:
             name: {
                 "cookie_name": backend.cookie_name,
                 "live": backend.live,
+                "refusals": list(backend.refusals),
+                "risks": list(backend.warnings),
+                "unproven": list(backend.unproven),
                 "members": {server: _member_as_data(member) for server, member in backend.members.items()},
             }
             for name, backend in view.backends.items()

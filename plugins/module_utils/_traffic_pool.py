@@ -22,6 +22,7 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer im
     LoadBalancer,
     LoadBalancerError,
     Member,
+    Settling,
     require_members,
 )
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic import Changes
@@ -64,6 +65,9 @@ class DrivenPool:
         self.settled: dict[Place, float] = {}
         self._balancers = {balancer.name: balancer for balancer in balancers}
         self._members = tuple(members)
+        self._settling: list[Settling] = [balancer for balancer in balancers if hasattr(balancer, "settle")]
+        self._out: tuple[str, ...] = ()
+        self._left_changed: list[str] = []
         self._clock = clock
         self._wanted: dict[str, dict[str, str]] = {}
         self._asked: dict[str, dict[str, str]] = {}
@@ -77,10 +81,17 @@ class DrivenPool:
         balancer, name = place
         return self.now[balancer].members[name]
 
+    def settle(self, out: Iterable[str] = ()) -> None:
+        """Have what is seen be what happens, from now on at each look; `out` are the members that are to be out."""
+        self._out = tuple(out)
+        if self._settling:
+            self.look()
+
     def look(self) -> None:
         """Read all load balancers again, and ask again for what a reload has lost; raise DriftError when a member is not in the state that it was set to."""
         for _reload in range(MOST_RELOADS):
             before = dict(self._processes)
+            self._settle()
             self.now = self._read()
             lost = self._lost()
             if not lost:
@@ -90,6 +101,11 @@ class DrivenPool:
                     raise self._drift(balancer, names[0])
                 self._balancers[balancer].apply(self.backend, {name: self._asked[balancer][name] for name in names})
         raise self._drift(*next((balancer, names[0]) for balancer, names in lost.items()))
+
+    def _settle(self) -> None:
+        """Not every kind of load balancer needs it, see `Settling`."""
+        for balancer in self._settling:
+            self._left_changed += balancer.settle(self.backend, self._out)
 
     def _lost(self) -> dict[str, list[str]]:
         """The members that are not in the state that they were set to, by load balancer."""
@@ -135,7 +151,7 @@ class DrivenPool:
     def undo(self) -> str:
         """Bring the states before back wherever something was changed; tell in a sentence where that worked, and what to do where it did not."""
         if not self._wanted:
-            return "Nothing was changed"
+            return ". ".join(self._left_changed) or "Nothing was changed"
         left = {}
         for balancer, states in self._undo.items():
             problem = self._restore(self._balancers[balancer], states)
@@ -145,7 +161,7 @@ class DrivenPool:
         for balancer in back:
             del self._wanted[balancer], self._asked[balancer], self._undo[balancer]
         self.changed_at = self.changed_at if left else None
-        return ". ".join([*([f"The state before is back on {', '.join(back)}"] if back else []), *left.values()])
+        return ". ".join([*([f"The state before is back on {', '.join(back)}"] if back else []), *left.values(), *self._left_changed])
 
     @property
     def is_changed(self) -> bool:

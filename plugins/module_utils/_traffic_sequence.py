@@ -112,13 +112,16 @@ class _Sequence:
         self._pool = DrivenPool(balancers, request.backend, (*request.members, *request.out), clock)
 
     def foresee(self) -> Result:
+        self._require_provable()
         request = self._request
         after = _traffic.foreseen(self._pool.now, request.state, request.members, request.out)
         return self._result(after, changed=after != self._states(self._pool.before))
 
     def bring_about(self) -> Result:
         steps = {DRAINED: self._drained, DRAINING: self._draining, CHECKED: self._checked, READY: self._ready}
+        self._require_provable()
         try:
+            self._pool.settle(self._request.members if self._request.state == DRAINED else ())
             steps[self._request.state]()
         except _DrainTimeout as error:
             if self._request.on_timeout != FAIL:
@@ -131,6 +134,14 @@ class _Sequence:
             self._pool.undo()
             raise
         return self._result(self._states(self._pool.now), changed=self._pool.is_changed)
+
+    def _require_provable(self) -> None:
+        """Refuse to take anybody out where the configuration is none with which that can be proven. One that comes back is always let in."""
+        if self._request.state in (CHECKED, READY) and not self._request.out:
+            return
+        told = [f"{balancer}: {sentence}" for balancer, pool in self._pool.now.items() for sentence in pool.refusals]
+        if told:
+            raise TrafficError(f"no drain of {self._request.backend} can be proven. {'. '.join(told)}")
 
     # -- out of traffic
 
@@ -147,6 +158,8 @@ class _Sequence:
         if busy:
             self._require_cutting(busy)
             self._cut_off()
+        # Somebody may have changed the configuration in the meantime.
+        self._require_provable()
 
     def _draining(self) -> None:
         """Drain what is ready, when that leaves enough live members; taken back, and tried again, when it did not after all."""
@@ -251,7 +264,7 @@ class _Sequence:
 
     def _warnings(self) -> Iterator[str]:
         for balancer, pool in self._pool.now.items():
-            yield from pool.warnings
+            yield from (f"{balancer}: {sentence}" for sentence in pool.warnings)
             for name in (*self._request.members, *self._request.out):
                 if pool.members[name].agent:
                     yield f"{self._request.backend}/{name} has an agent check on {balancer}, which can overrule what is asked for here"

@@ -109,6 +109,23 @@ load_balancers:
           description: The number of members that take new traffic now.
           type: int
           returned: success
+        refusals:
+          description:
+            - Why no drain can be proven with the configuration of this pool, and what to change, a sentence each.
+            - M(alwayson.upgrade.traffic_member) takes nobody out before that is done.
+          type: list
+          elements: str
+          returned: success
+        risks:
+          description: What the configuration of this pool puts at risk, a sentence each.
+          type: list
+          elements: str
+          returned: success
+        unproven:
+          description: What this kind of load balancer cannot prove, a sentence each.
+          type: list
+          elements: str
+          returned: success
         members:
           description:
             - The members by name. C(admin) is what was asked of the member, V(ready), V(drain) or V(maint).
@@ -129,6 +146,9 @@ load_balancers:
         app:
           cookie_name: SRV
           live: 1
+          refusals: []
+          risks: []
+          unproven: []
           members:
             app1:
               address: 10.0.0.21:8080

@@ -12,6 +12,7 @@ version_added: 0.1.0
 author: The alwayson.upgrade maintainers (@alwayson)
 description:
   - Drives all load balancers of a pool in one call, in step. A member is out only when it is out on all of them.
+  - A configuration with which no drain can be proven is a failure before anything is changed, too. See C(docs/load_balancers.md).
   - Every change is read back, and has to stay. An unknown backend, member or load balancer is a failure before anything is changed.
   - When it fails on the way, or is interrupted, the state before is put back on every load balancer. What could not be put back is named in the
     message, with the command that does it.

@@ -38,6 +38,7 @@ def refusals(service: Mapping, observed: Mapping, plan: Mapping) -> list[str]:
         *_unknown_members(service, observed),
         *_one_host_twice(observed),
         *_disagreements(observed, plan),
+        *_unprovable(service, observed),
         *_wrong_way(plan),
         *not_installed(service, observed, plan["live"]),
         *_nowhere_to_come_from(service, observed, plan),
@@ -116,6 +117,20 @@ def _unknown_members(service: Mapping, observed: Mapping) -> list[str]:
     return sentences
 
 
+def _unprovable(service: Mapping, observed: Mapping) -> list[str]:
+    """Configurations of load balancers with which no drain can be proven."""
+    return [f"{names}: {sentence}" for sentence, names in _said_of(service, observed, "refusals").items()]
+
+
+def _said_of(service: Mapping, observed: Mapping, what: str) -> dict[str, str]:
+    """Each sentence that load balancers say of the pool, and which of them do, joined by commas."""
+    said: dict[str, list[str]] = {}
+    for name, balancer in sorted(observed["load_balancers"].items()):
+        for sentence in balancer["backends"].get(service["backend"], {}).get(what, ()):
+            said.setdefault(sentence, []).append(name)
+    return {sentence: ", ".join(names) for sentence, names in said.items()}
+
+
 def _sends(member: Mapping) -> str:
     """What a load balancer does to a server that is not in maintenance."""
     if member["live"]:
@@ -128,7 +143,8 @@ def _sends(member: Mapping) -> str:
 
 
 def notes(service: Mapping, observed: Mapping) -> list[str]:
-    """What is worth knowing, and speaks against nothing: servers that the inventory does not have, and that get no traffic."""
+    """What is worth knowing, and speaks against nothing: servers that the inventory does not have, and that get no traffic; what the load balancers put at
+    risk, or cannot prove."""
     expected = {facts["name"] for facts in observed["members"].values()}
     strangers: dict[str, list[str]] = {}
     for name, balancer in sorted(observed["load_balancers"].items()):
@@ -138,9 +154,25 @@ def notes(service: Mapping, observed: Mapping) -> list[str]:
     by_balancers: dict[str, list[str]] = {}
     for server, names in sorted(strangers.items()):
         by_balancers.setdefault(", ".join(names), []).append(server)
-    return [f"{', '.join(servers)} {'is' if len(servers) == 1 else 'are'} in maintenance on {names} and not in group {service['members']!r}: "
-            f"{'it gets' if len(servers) == 1 else 'they get'} no traffic, and {'is' if len(servers) == 1 else 'are'} not upgraded"
-            for names, servers in by_balancers.items()]
+    parked = [f"{', '.join(servers)} {'is' if len(servers) == 1 else 'are'} in maintenance on {names} and not in group {service['members']!r}: "
+              f"{'it gets' if len(servers) == 1 else 'they get'} no traffic, and {'is' if len(servers) == 1 else 'are'} not upgraded"
+              for names, servers in by_balancers.items()]
+    told = [f"{names}: {sentence}" for what in ("unproven", "risks") for sentence, names in _said_of(service, observed, what).items()]
+    return [*parked, *told, *_in_other_pools(service, observed)]
+
+
+def _in_other_pools(service: Mapping, observed: Mapping) -> list[str]:
+    """Members that load balancers send to in other pools, too, from which nobody drains them."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for name, balancer in sorted(observed["load_balancers"].items()):
+        ours = balancer["backends"].get(service["backend"], {"members": {}})["members"]
+        by_address = {member["address"]: server for server, member in ours.items() if has_address(member)}
+        for backend, pool in sorted(balancer["backends"].items()):
+            shared = sorted({by_address[member["address"]] for member in pool["members"].values() if member["live"] and member["address"] in by_address})
+            if shared and backend != service["backend"]:
+                found.setdefault((backend, ", ".join(shared)), []).append(name)
+    return [f"{', '.join(names)}: {servers} {'are' if ', ' in servers else 'is'} in {backend}, too, from which nobody is drained: what comes there while a "
+            f"member is out meets nobody" for (backend, servers), names in found.items()]
 
 
 def _one_host_twice(observed: Mapping) -> list[str]:

@@ -12,6 +12,7 @@ import pytest
 from ansible_collections.alwayson.upgrade.plugins.module_utils._caddy import NOTE, Caddy, find_proxies, member_name
 from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import DRAIN, MAINT, PROBATION, READY, UNCHECKED, LoadBalancerError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._patience import Patience
+from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic_sequence import Request, TrafficError, bring_about
 from fake_load_balancer import Time
 from json_server import DROPPED, JsonServer, Reply
 
@@ -212,3 +213,32 @@ def test_a_setting_that_is_wrong_is_refused(settings, reason):
 def test_a_proxy_without_weights_is_no_pool_and_does_not_stand_in_the_way_of_the_others(api):
     api.config["other"] = {"handler": "reverse_proxy", "@id": "dynamic", "dynamic_upstreams": {"source": "a"}}
     assert "dynamic" not in api.opened().read().backends and "app" in api.opened().read().backends
+
+
+def test_a_weight_of_before_is_back_whatever_the_settings_say(api):
+    caddy = api.opened(weights={"10.0.0.1:80": 9})
+    caddy.apply("app", {"10.0.0.1:80": DRAIN})
+    caddy.apply("app", {"10.0.0.1:80": MAINT})
+    caddy.apply("app", {"10.0.0.1:80": READY})
+    assert api.policy["weights"] == [3, 1, 0]
+
+
+@pytest.mark.parametrize(("change", "reason"), [
+    (lambda app: None, "the weights of 10.0.0.1:80 would be lost: write them into traffic_settings, weights: {10.0.0.1:80: 3}"),
+    (lambda app: (app["upstreams"].__delitem__(slice(1, 3)), app["load_balancing"]["selection_policy"].update(weights=[1])),
+     "it has one upstream, to which Caddy sends whatever its weight is: add another one"),
+    (lambda app: (app.update(dynamic_upstreams={"source": "srv"}), app["load_balancing"]["selection_policy"].update(weights=[1, 1, 0])),
+     "its upstreams are looked up anew all the time (dynamic_upstreams), and have no weights: remove that"),
+])
+def test_a_proxy_with_which_nothing_is_proven_is_refused_before_anything_is_changed(api, change, reason):
+    change(api.app)
+    assert api.opened().read("app").backends["app"].refusals == (reason,)
+    with pytest.raises(TrafficError) as error:
+        bring_about([api.opened()], Request("app", ("10.0.0.1:80",), "drained"), api.time.clock)
+    assert str(error.value) == f"no drain of app can be proven. lb1: {reason}" and api.server.changes == []
+
+
+def test_one_that_comes_back_is_let_in_whatever_the_configuration_is(api):
+    bring_about([api.opened()], Request("app", ("10.0.0.3:80",), "ready"), api.time.clock)
+    assert api.policy["weights"] == [3, 1, 1]
+    assert api.opened(weights={"10.0.0.1:80": 3}).read("app").backends["app"].refusals == ()

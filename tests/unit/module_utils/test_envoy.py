@@ -8,8 +8,9 @@ from __future__ import annotations
 import json
 
 import pytest
-from ansible_collections.alwayson.upgrade.plugins.module_utils._envoy import Cluster, Envoy, parse_cluster, parse_version
+from ansible_collections.alwayson.upgrade.plugins.module_utils._envoy import PARENT, Cluster, Envoy, parse_cluster, parse_version
 from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import DOWN, DRAIN, MAINT, PROBATION, READY, UNCHECKED, UP, LoadBalancerError
+from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic_sequence import Request, TrafficError, bring_about
 from fake_load_balancer import Time
 from json_server import JsonServer
 
@@ -58,8 +59,17 @@ class Admin:
 
     def host(self, entry):
         port = entry["endpoint"]["address"]["socket_address"]["port_value"]
-        return {**entry["endpoint"], "weight": port, "stats": [{"name": name, "value": str(value)} for name, value in self.stats.get(port, {}).items()],
+        priorities = [resource["endpoints"].index(locality) for resource in self.seen["resources"] for locality in resource["endpoints"]
+                      if entry in locality["lb_endpoints"]]
+        return {**entry["endpoint"], "weight": port, **({"priority": priorities[0]} if priorities[0] else {}), "stats": [{"name": name, "value": str(value)} for name, value in self.stats.get(port, {}).items()],
                 "health_status": {"eds_health_status": entry.get("health_status", "HEALTHY"), **self.failing.get(port, {})}}
+
+    def process(self, epoch, age=1000, parent=0):
+        """The process after so many hot restarts, and so many seconds old; the one before has `parent` connections."""
+        options = {"restart_epoch": epoch, "parent_shutdown_time": "60s"}
+        self.server.routes.update({
+            "GET /server_info": {"version": "abc/1.40.0/Clean", "command_line_options": options, "uptime_current_epoch": f"{age}s"},
+            f"GET {PARENT}": {"stats": [{"name": "server.parent_connections", "value": parent}]}})
 
     def opened(self):
         return Envoy("lb1", self.server.url, {}, {}, self.time.clock.steady, self.time.sleep)
@@ -99,7 +109,8 @@ def test_all_clusters_with_a_file_are_seen_and_a_panic_threshold_is_warned_of(ad
     assert sorted(view.backends) == ["app", "web"] and view.backends["app"].warnings == ()
     member = view.backends["web"].members["s1"]
     assert (member.address, member.health, member.probed) == ("10.0.0.1:91", UNCHECKED, False)
-    assert [warning.partition(":")[0] for warning in view.backends["web"].warnings] == ["web has a panic threshold of 50 % on lb1"]
+    assert [warning.partition(":")[0] for warning in view.backends["web"].warnings] == ["web has a panic threshold of 50 %"]
+    assert view.backends["app"].refusals == view.backends["web"].refusals == ()
 
 
 @pytest.mark.parametrize(("name", "reason"), [
@@ -119,7 +130,10 @@ def test_only_the_health_status_of_the_member_is_changed(admin, change, status, 
     envoy = admin.opened()
     envoy.apply("app", {"10.0.0.1:82": change, "s3": change})
     for locality, place in ((0, 1), (1, 0)):
-        admin.document["resources"][0]["endpoints"][locality]["lb_endpoints"][place]["health_status"] = status
+        entry = admin.document["resources"][0]["endpoints"][locality]["lb_endpoints"][place]
+        # One that is in traffic stays as it is.
+        if change != READY or "health_status" in entry:
+            entry["health_status"] = status
     assert admin.written() == admin.document and admin.file.stat().st_mode & 0o777 == 0o640
     assert [envoy.read("app").backends["app"].members[name].admin for name in ("s1", "10.0.0.1:82", "s3")] == [READY, state, state]
 
@@ -178,7 +192,79 @@ def test_the_configuration_is_asked_for_once(admin):
     envoy = admin.opened()
     envoy.read()
     envoy.apply("app", {"s1": DRAIN})
-    assert [admin.server.lines().count(f"GET {path}") for path in ("/config_dump", "/server_info")] == [1, 1] and admin.server.changes == []
+    assert admin.server.lines().count("GET /config_dump") == 1 and admin.server.changes == []
+    admin.process(epoch=1)
+    assert envoy.read("app").process == 2 and admin.server.lines().count("GET /config_dump") == 2
+
+
+@pytest.mark.parametrize(("epoch", "age", "parent", "left"), [
+    (0, 1, 7, 0),
+    (1, 1, 0, 1),       # the numbers of the process before are not there yet
+    (1, 30, 4, 4),
+    (2, 30, 0, 0),
+    (1, 80, 4, 0),      # it was told to be gone after 60 s
+])
+def test_what_the_process_before_a_hot_restart_still_has_counts_for_members_that_are_out(admin, epoch, age, parent, left):
+    admin.process(epoch, age, parent)
+    members = admin.opened().read("app").backends["app"].members
+    assert [members[name].latecomers for name in ("s1", "10.0.0.1:82", "s3")] == [0, 0, left]
+
+
+@pytest.mark.parametrize("status", ["DEGRADED", "UNKNOWN", "HEALTHY", None])
+def test_a_member_comes_back_as_it_was_also_with_another_run(admin, status):
+    endpoints = admin.document["resources"][0]["endpoints"][0]["lb_endpoints"]
+    endpoints[0].pop("health_status") if status is None else endpoints[0].update(health_status=status)
+    admin.file.write_text(json.dumps(admin.document), encoding="utf-8")
+    admin.opened().apply("app", {"s1": DRAIN})
+    again = admin.opened()
+    again.apply("app", {"s1": MAINT})
+    again.apply("app", {"s1": READY})
+    assert admin.written() == admin.document
+
+
+def test_what_is_degraded_and_what_has_a_lower_priority_is_no_capacity(admin):
+    endpoints = admin.document["resources"][0]["endpoints"]
+    endpoints[0]["lb_endpoints"][1]["health_status"] = "DEGRADED"
+    endpoints[1]["lb_endpoints"][0]["health_status"] = "HEALTHY"
+    admin.file.write_text(json.dumps(admin.document), encoding="utf-8")
+    pool = admin.opened().read("app").backends["app"]
+    assert {name: (member.serving, member.live) for name, member in pool.members.items()} == {
+        "s1": (True, True), "10.0.0.1:82": (True, False), "s3": (True, False)} and pool.live == 1
+    admin.failing = {81: {"failed_active_degraded_check": True}}
+    assert admin.opened().read("app").backends["app"].live == 0
+
+
+@pytest.mark.parametrize(("changes", "reason"), [
+    ({"lb_policy": "CLUSTER_PROVIDED"}, "its policy is CLUSTER_PROVIDED, and only of ROUND_ROBIN, "),
+    ({"load_balancing_policy": {"policies": [{"typed_extension_config": {"name": "envoy.load_balancing_policies.override_host"}}]}},
+     "its policy is OVERRIDE_HOST, and only of "),
+    ({"common_lb_config": {"healthy_panic_threshold": {}, "override_host_status": {"statuses": ["HEALTHY", "UNHEALTHY"]}}},
+     "clients that are bound to an UNHEALTHY endpoint still get there: remove UNHEALTHY from common_lb_config.override_host_status"),
+    ({"common_lb_config": {"healthy_panic_threshold": {"value": 60}}}, "1 of 2 members of app are healthy, fewer than its panic threshold of 60 %"),
+])
+def test_a_cluster_with_which_nothing_is_proven_is_refused_before_anything_is_changed(admin, changes, reason):
+    admin.failing = {82: {"failed_active_health_check": True}}
+    assert admin.opened().read("app").backends["app"].refusals == ()
+    admin.clusters[0].update(changes)
+    assert [sentence.startswith(reason) for sentence in admin.opened().read("app").backends["app"].refusals] == [True]
+    before = admin.file.read_text(encoding="utf-8")
+    with pytest.raises(TrafficError, match="no drain of app can be proven. lb1: "):
+        bring_about([admin.opened()], Request("app", ("s1",), "drained"), admin.time.clock)
+    assert admin.file.read_text(encoding="utf-8") == before
+
+
+@pytest.mark.parametrize("name", ["round_robin", "maglev"])
+def test_a_policy_may_be_given_as_an_extension(admin, name):
+    policy = {"typed_extension_config": {"name": f"envoy.load_balancing_policies.{name}"}}
+    admin.clusters[0].update(lb_policy="LOAD_BALANCING_POLICY_CONFIG", load_balancing_policy={"policies": [policy]})
+    assert admin.opened().read("app").backends["app"].refusals == ()
+
+
+def test_a_drain_that_ends_in_a_panic_is_taken_back(admin):
+    admin.clusters[0]["common_lb_config"] = {"healthy_panic_threshold": {"value": 60}}
+    with pytest.raises(TrafficError, match="1 of 2 members of app are healthy, fewer than .* The state before is back on lb1"):
+        bring_about([admin.opened()], Request("app", ("s1",), "drained"), admin.time.clock)
+    assert admin.written() == admin.document
 
 
 @pytest.mark.parametrize(("cluster", "parsed"), [

@@ -10,6 +10,7 @@ import json
 import pytest
 from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import DOWN, DRAIN, MAINT, PROBATION, READY, UNCHECKED, UP, LoadBalancerError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traefik import Traefik, member_name, seconds
+from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic_sequence import Request, TrafficError, bring_about
 from fake_load_balancer import Time
 from json_server import JsonServer, Reply
 
@@ -99,7 +100,7 @@ def test_the_name_of_a_service_is_percent_encoded(api):
     ({"10.0.0.2:80": DRAIN}, [3, 0, 0]),
     ({"10.0.0.1:80": MAINT, "10.0.0.2:80": PROBATION}, [0, 0, 0]),
     ({"10.0.0.3:80": READY, "10.0.0.1:80": DRAIN}, [0, None, 4]),
-    ({"10.0.0.2:80": READY}, [3, 1, 0]),
+    ({"10.0.0.2:80": READY}, [3, None, 0]),
 ])
 def test_only_the_weights_of_these_servers_are_changed(api, changes, weights):
     api.opened(weights={"10.0.0.3:80": 4}).apply("app", changes)
@@ -217,3 +218,45 @@ def test_an_api_that_fails_is_an_error_and_no_missing_service(api):
     api.server.routes[SERVICE] = Reply(500, "broken")
     with pytest.raises(LoadBalancerError, match="answers GET /api/http/services/app@file with 500: broken"):
         api.opened().read("app")
+
+
+@pytest.mark.parametrize("settings", [{}, {"weights": {"10.0.0.1:80": 9}}])
+def test_a_weight_of_before_is_back_whatever_the_settings_say(api, settings):
+    traefik = api.opened(**settings)
+    for change in (DRAIN, MAINT, READY):
+        traefik.apply("app", {"10.0.0.1:80": change, "10.0.0.2:80": change})
+    assert api.written() == api.document
+
+
+@pytest.mark.parametrize(("settings", "weight"), [({}, 3), ({"weights": {"10.0.0.1:80": 9}}, 9)])
+def test_another_run_brings_a_member_back_with_the_weight_of_before(api, settings, weight):
+    api.opened().apply("app", {"10.0.0.1:80": DRAIN, "10.0.0.2:80": DRAIN})
+    api.opened().apply("app", {"10.0.0.1:80": MAINT})
+    api.opened(**settings).apply("app", {"10.0.0.1:80": READY, "10.0.0.2:80": READY, "10.0.0.3:80": READY})
+    servers = api.written()["http"]["services"]["app"]["loadBalancer"]["servers"]
+    assert [server.get("weight") for server in servers] == [weight, None, None]
+
+
+def test_both_places_of_one_host_and_port_are_one_member(api):
+    servers = api.document["http"]["services"]["app"]["loadBalancer"]["servers"]
+    servers.append({"url": f"{ONE}/two", "weight": 2})
+    api.status[f"{ONE}/two"] = "UP"
+    api.write(api.document)
+    traefik, seen = api.opened(), []
+    for change in (DRAIN, READY):
+        traefik.apply("app", {"10.0.0.1:80": change})
+        seen.append([server.get("weight") for server in api.written()["http"]["services"]["app"]["loadBalancer"]["servers"]])
+    assert seen == [[0, None, 0, 0], [3, None, 0, 2]] and api.member(traefik, "10.0.0.1:80").weight == 5
+
+
+@pytest.mark.parametrize(("strategy", "is_refused"), [(None, False), ("wrr", False), ("hrw", False), ("p2c", True), ("new", True)])
+def test_a_strategy_that_does_not_keep_to_weights_is_refused_before_anything_is_changed(api, strategy, is_refused):
+    api.document["http"]["services"]["app"]["loadBalancer"].update({} if strategy is None else {"strategy": strategy})
+    api.write(api.document)
+    pool = api.opened().read("app").backends["app"]
+    assert [f"its strategy is {strategy}, " in sentence for sentence in pool.refusals] == [True] * is_refused
+    assert pool.unproven == ("Traefik does not tell which requests are in flight: quiet_seconds (10 s) are waited for them instead",)
+    if is_refused:
+        with pytest.raises(TrafficError, match=f"no drain of app can be proven. lb1: its strategy is {strategy}.*set loadBalancer.strategy to wrr"):
+            bring_about([api.opened()], Request("app", ("10.0.0.1:80",), "drained"), api.time.clock)
+        assert api.written() == api.document

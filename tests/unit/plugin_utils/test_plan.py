@@ -296,6 +296,35 @@ def test_a_spare_place_of_a_template_is_no_word_worth(address):
     assert plan["refusals"] == plan["notes"] == []
 
 
+def saying(**words):
+    """A fleet whose load balancers say this of the pool."""
+    views = {name: view() for name in ("lb1", "lb2")}
+    for balancer in views.values():
+        balancer["backends"]["app"].update(words)
+    return make_plan(service(), fleet(balancers=views))
+
+
+def test_a_configuration_with_which_no_drain_can_be_proven_is_refused_and_said_once():
+    plan = saying(refusals=["its strategy is p2c: set wrr"])
+    assert plan["refusals"] == ["lb1, lb2: its strategy is p2c: set wrr"] and plan["notes"] == []
+
+
+def test_what_a_load_balancer_cannot_prove_and_what_it_risks_are_notes():
+    plan = saying(risks=["it may panic"], unproven=["it does not tell what is in flight"])
+    assert plan["refusals"] == [] and plan["notes"] == ["lb1, lb2: it does not tell what is in flight", "lb1, lb2: it may panic"]
+    assert "  - lb1, lb2: it may panic" in plan_text(plan)
+
+
+def test_members_that_are_in_another_pool_too_are_a_note():
+    views = {"lb1": view(), "lb2": view()}
+    other = {"x1": {**views["lb1"]["backends"]["app"]["members"]["app1"]}, "x2": {"address": "10.0.0.99:80", "live": True, "admin": "ready"}}
+    views["lb1"]["backends"]["api"] = {"members": other}
+    views["lb2"]["backends"]["api"] = {"members": {"x1": {**other["x1"], "live": False}}}
+    plan = make_plan(service(), fleet(balancers=views))
+    assert plan["refusals"] == [] and plan["notes"] == [
+        "lb1: app1 is in api, too, from which nobody is drained: what comes there while a member is out meets nobody"]
+
+
 def test_a_member_whose_name_is_not_resolved_is_refused_with_the_reason():
     lost = view(app2={"admin": "maint", "live": False, "address": ""})
     plan = make_plan(service(), fleet(balancers={"lb1": lost, "lb2": view()}))
