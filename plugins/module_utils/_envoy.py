@@ -284,8 +284,8 @@ def _is_in_no_panic(facts: Facts) -> str:
     live = sum(member.live for member in pool)
     if not pool or 100.0 * live >= cluster.panic_percent * len(pool):
         return ""
-    return (f"{live} of {len(pool)} members of {name} are healthy, fewer than its panic threshold of {cluster.panic_percent:g} %, so Envoy sends to all of them, "
-            "drained ones too. Set common_lb_config.healthy_panic_threshold to 0, or bring members back first")
+    return (f"{live} of {len(pool)} members of {name} are healthy, fewer than its panic threshold of {cluster.panic_percent:g} %, so Envoy sends to all of "
+            "them, drained ones too. Set common_lb_config.healthy_panic_threshold to 0, or bring members back first")
 
 
 def _may_panic(facts: Facts) -> str:

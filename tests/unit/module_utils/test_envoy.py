@@ -61,7 +61,8 @@ class Admin:
         port = entry["endpoint"]["address"]["socket_address"]["port_value"]
         priorities = [resource["endpoints"].index(locality) for resource in self.seen["resources"] for locality in resource["endpoints"]
                       if entry in locality["lb_endpoints"]]
-        return {**entry["endpoint"], "weight": port, **({"priority": priorities[0]} if priorities[0] else {}), "stats": [{"name": name, "value": str(value)} for name, value in self.stats.get(port, {}).items()],
+        told = {"priority": priorities[0]} if priorities[0] else {}
+        return {**entry["endpoint"], **told, "weight": port, "stats": [{"name": name, "value": str(value)} for name, value in self.stats.get(port, {}).items()],
                 "health_status": {"eds_health_status": entry.get("health_status", "HEALTHY"), **self.failing.get(port, {})}}
 
     def process(self, epoch, age=1000, parent=0):

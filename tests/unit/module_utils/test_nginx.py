@@ -6,17 +6,18 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import threading
-import time
 
 import pytest
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _nginx
 from ansible_collections.alwayson.upgrade.plugins.module_utils._flock import exclusive
 from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import DRAIN, MAINT, PROBATION, READY, UNCHECKED, LoadBalancerError
-from ansible_collections.alwayson.upgrade.plugins.module_utils._nginx import NOTE, Nginx, Worker, parse_upstreams, with_servers, workers_of
+from ansible_collections.alwayson.upgrade.plugins.module_utils._nginx import NOTE, UNPROVEN, Nginx
+from ansible_collections.alwayson.upgrade.plugins.module_utils._nginx_processes import Worker, other_masters, workers_of
+from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic_sequence import Request, TrafficError, bring_about
+from ansible_collections.alwayson.upgrade.plugins.module_utils._waiting import wait_for
 from fake_load_balancer import Time
 
 TEXT = """\
@@ -35,19 +36,24 @@ upstream  app{
 server { listen 80; location / { proxy_pass http://app; } }
 """
 APP = {"10.0.0.1:80": False, "10.0.0.2:80": False, "10.0.0.3:80": True}
+OLDER = 99_999_999
 
 
 class Master:
-    """An nginx. A reload leaves the old workers to end, and begins new ones after `lag` looks; `skew` is how much later than the file they seem to begin."""
+    """An nginx, which shows its file as it is. A reload leaves the old workers to end, and begins new ones after `lag` looks."""
 
     def __init__(self, folder):
         self.file, self.pid_file, self.time = folder / "upstreams.conf", folder / "nginx.pid", Time()
         self.file.write_text(TEXT, encoding="utf-8")
         self.file.chmod(0o640)
-        os.utime(self.file, (1000.0, 1000.0))
         self.pid_file.write_text(f"{os.getpid()}\n", encoding="ascii")
-        self.signals, self.coming, self.lag, self.skew = [], [], 0, 1.0
-        self.workers = [Worker(1, False, 1001.0), Worker(2, False, 1001.0)]
+        self.signals, self.coming, self.lag, self.born = [], [], 0, 1000
+        self.workers = [self.worker(1), self.worker(2)]
+        self.shown = ["sh", "-c", f"printf '# configuration file %s:\\n' {self.file}; cat {self.file}; echo"]
+
+    def worker(self, pid, is_leaving=False, master=0):
+        self.born += 1
+        return Worker(pid, is_leaving, self.born, master or os.getpid())
 
     def look(self, master):
         assert master == os.getpid()
@@ -58,14 +64,22 @@ class Master:
 
     def kill(self, pid, number):
         self.signals.append((pid, number, self.text()))
-        self.coming = [Worker(pid, False, self.file.stat().st_mtime + self.skew) for pid in (11, 12)]
+        self.coming = [self.worker(pid) for pid in (11, 12)]
 
     def opened(self, *command):
-        return Nginx("lb1", f"file:{self.file}", {"command": list(command or ["true"]), "pid_file": str(self.pid_file)}, {},
+        return Nginx("lb1", f"file:{self.file}", {"command": list(command or self.shown), "pid_file": str(self.pid_file)}, {},
                      self.time.clock.steady, self.time.sleep, self.look)
+
+    def loaded(self):
+        """Its workers have read the file, by a reload of ours, and those before have ended."""
+        self.opened().settle("app", ())
+        self.workers, self.signals = [worker for worker in self.workers if not worker.is_leaving], []
 
     def text(self):
         return self.file.read_text(encoding="utf-8")
+
+    def drained(self, *members, **options):
+        return bring_about([self.opened()], Request("app", members or ("10.0.0.1:80",), "drained", **options), self.time.clock)
 
 
 @pytest.fixture(name="master")
@@ -75,40 +89,25 @@ def _master(tmp_path, monkeypatch):
     return master
 
 
-@pytest.mark.parametrize(("text", "upstreams"), [
-    (TEXT, {"web": {"10.0.0.1:80": False}, "app": APP}),
-    ("upstream a {\n}\n", {"a": {}}),
-    ("upstream a {\nserver unix:/run/a.sock\n  max_fails=1 down;\n\tserver b.example.com;\n}", {"a": {"unix:/run/a.sock": True, "b.example.com": False}}),
-    ("upstream a {\n server down.example.com; # server c down;\n}", {"a": {"down.example.com": False}}),
-])
-def test_comments_do_not_count(text, upstreams):
-    assert parse_upstreams(text) == upstreams
-
-
-@pytest.mark.parametrize(("upstream", "down", "before", "after"), [
-    ("app", {"10.0.0.1:80": True}, "weight=5  max_fails=0;", "down weight=5  max_fails=0;"),
-    ("app", {"10.0.0.2:80": True}, "10.0.0.2:80;  # down", "10.0.0.2:80 down;  # down"),
-    ("app", {"10.0.0.3:80": False}, "10.0.0.3:80 down backup;", "10.0.0.3:80 backup;"),
-    ("app", {"10.0.0.1:80": False, "10.0.0.3:80": True}, "", ""),
-    ("app", {}, "", ""),
-    ("web", {"10.0.0.1:80": True}, "server 10.0.0.1:80;", "server 10.0.0.1:80 down;"),
-    ("ap", {"10.0.0.1:80": True}, "", ""),
-])
-def test_only_the_word_down_comes_and_goes_and_only_in_that_upstream(upstream, down, before, after):
-    changed = with_servers(TEXT, upstream, down)
-    assert changed == TEXT.replace(before, after) and with_servers(changed, upstream, down) == changed
-    assert parse_upstreams(changed).get(upstream, down) == {**parse_upstreams(TEXT).get(upstream, {}), **down}
-
-
 def test_what_is_seen_of_the_members(master):
-    master.workers.append(Worker(3, True, 0.0))
+    master.loaded()
+    master.workers.append(master.worker(3, is_leaving=True))
     view = master.opened().read("app")
     assert view.version == "" and list(view.backends) == ["app"] and view.backends["app"].live == 2
     members = view.backends["app"].members
     assert {name: (member.address, member.admin, member.sessions) for name, member in members.items()} == {
         "10.0.0.1:80": ("10.0.0.1:80", READY, 0), "10.0.0.2:80": ("10.0.0.2:80", READY, 0), "10.0.0.3:80": ("10.0.0.3:80", MAINT, 1)}
     assert {(member.health, member.probed, member.confirmed, member.note) for member in members.values()} == {(UNCHECKED, False, True, NOTE)}
+    assert [(member.weight, member.backup) for member in members.values()] == [(5, False), (1, False), (1, True)]
+    assert view.backends["app"].unproven == UNPROVEN and view.backends["app"].refusals == view.backends["app"].warnings == ()
     assert list(master.opened().read().backends) == ["web", "app"]
+
+
+def test_a_backup_is_no_capacity(master):
+    master.file.write_text(TEXT.replace("down backup", "backup").replace("10.0.0.2:80;", "10.0.0.2:80 down;"), encoding="utf-8")
+    assert master.opened().read("app").backends["app"].live == 1
+    with pytest.raises(TrafficError, match="on lb1 0 other members are live besides 10.0.0.1:80, fewer than min_live=1"):
+        master.drained(min_live=1, timeout=1)
 
 
 @pytest.mark.parametrize("ask", [lambda nginx: nginx.read("ap"), lambda nginx: nginx.apply("ap", {"10.0.0.1:80": MAINT})])
@@ -119,31 +118,52 @@ def test_an_unknown_upstream_is_an_error_that_names_those_there_are(master, ask)
     assert master.signals == [] and master.text() == TEXT
 
 
-@pytest.mark.parametrize("ask", [lambda nginx: nginx.read("app"), lambda nginx: nginx.apply("app", {"10.0.0.1:80": MAINT})])
-@pytest.mark.parametrize("changed", [2000.0, 1000.99])
-def test_a_file_that_is_newer_than_the_workers_says_nothing(master, ask, changed):
-    os.utime(master.file, (changed, changed))
-    with pytest.raises(LoadBalancerError, match="was not reloaded since its file was changed, so what the file says is not what happens. Look at the file, "
-                                                "then reload: true -s reload"):
-        ask(master.opened())
-    assert master.signals == [] and master.text() == TEXT
-    master.workers = [Worker(1, True, 1001.0), Worker(2, False, changed + 1)]
-    assert list(master.opened().read("app").backends["app"].members) == list(APP)
-    master.workers.append(Worker(3, False, changed - 1))
-    with pytest.raises(LoadBalancerError, match="was not reloaded since its file was changed"):
-        master.opened().read("app")
+def test_of_workers_that_no_reload_of_ours_began_nothing_is_known_until_there_is_one(master):
+    """Nothing tells what they have read: a file may come with any time, and a worker that died is begun anew with what the master has read."""
+    pool = master.opened().read("app").backends["app"]
+    assert pool.members["10.0.0.3:80"].sessions == 2 and pool.live == 2
+    assert pool.warnings == (f"whether its workers have read {master.file} as it stands is not known: nginx is reloaded before anybody is driven",)
+    with pytest.raises(TrafficError, match="10.0.0.3:80 is not drained on lb1 .in maint, 2 sessions"):
+        master.drained("10.0.0.3:80", timeout=1)
+    assert [number for _pid, number, _text in master.signals] == [signal.SIGHUP] and master.text() == TEXT
+    master.workers = [worker for worker in master.workers if not worker.is_leaving]
+    out = master.drained("10.0.0.3:80")
+    assert not out.changed and len(master.signals) == 1 and out.proof["lb1"]["10.0.0.3:80"]["sessions"] == 0
+
+
+@pytest.mark.parametrize("ready", ["10.0.0.1:80", "10.0.0.3:80"])
+def test_whoever_comes_back_is_in_what_the_workers_have_read(master, ready):
+    bring_about([master.opened()], Request("app", (ready,), "ready"), master.time.clock)
+    assert master.signals and master.signals[-1][2] == master.text()
+
+
+def test_a_worker_that_is_begun_anew_in_a_drain_has_nginx_reloaded(master):
+    master.loaded()
+    looks, look = [], master.look
+
+    def dying(pid):
+        looks.append(pid)
+        if len(looks) == 12:
+            master.workers = [worker for worker in master.workers if worker.pid != 12] + [master.worker(13)]
+        if len(looks) == 40:
+            master.workers = [worker for worker in master.workers if not worker.is_leaving]
+        return look(pid)
+    master.look = dying
+    out = master.drained()
+    assert len(master.signals) == 2 and out.proof["lb1"]["10.0.0.1:80"]["sessions"] == 0 and len(looks) > 40
 
 
 def test_a_change_that_another_run_has_under_way_is_waited_for(master):
-    nginx, seen, master.workers = master.opened(), [], [Worker(1, False, 999.0)]
+    master.loaded()
+    fresh, nginx, seen, master.workers = master.workers, master.opened(), [], [master.worker(3)]
     with exclusive(str(master.file.parent / ".upstreams.conf.lock"), 0):
         reader = threading.Thread(target=lambda: seen.append(nginx.read("app")), daemon=True)
         reader.start()
         reader.join(0.3)
         assert reader.is_alive()
-        master.workers = [Worker(2, False, 1001.0)]
+        master.workers = fresh
     reader.join(30)
-    assert list(seen[0].backends) == ["app"]
+    assert list(seen[0].backends) == ["app"] and seen[0].backends["app"].warnings == ()
 
 
 @pytest.mark.parametrize(("changes", "before", "after"), [
@@ -154,8 +174,9 @@ def test_a_change_that_another_run_has_under_way_is_waited_for(master):
 ])
 def test_a_change_is_written_and_tested_and_then_reloaded(master, tmp_path, changes, before, after):
     tested, expected = tmp_path / "tested", TEXT.replace(before, after)
-    master.opened("sh", "-c", f'cp {master.file} {tested}; echo "$0 $1" >> {tested}').apply("app", changes)
-    assert tested.read_text(encoding="utf-8") == f"{expected}-t -q\n" and master.signals == [(os.getpid(), signal.SIGHUP, expected)]
+    script = f'cp {master.file} {tested}; echo "$0 $1" >> {tested}; {master.shown[2]}'
+    master.opened("sh", "-c", script).apply("app", changes)
+    assert tested.read_text(encoding="utf-8") == f"{expected}-T -q\n" and master.signals == [(os.getpid(), signal.SIGHUP, expected)]
     assert master.text() == expected and master.file.stat().st_mode & 0o777 == 0o640
 
 
@@ -170,25 +191,29 @@ def test_new_workers_are_waited_for_and_what_the_old_ones_still_do_counts_for_me
     assert seen == [(DRAIN, 2, 0), (DRAIN, 1, 0), (DRAIN, 0, 0)]
 
 
-def test_its_own_reload_is_known_although_the_workers_seem_older_but_no_change_by_hand_after_it(master):
-    master.skew = -1.0
+def test_its_own_reload_is_known_and_no_change_by_hand_after_it(master):
     master.opened().apply("app", {"10.0.0.2:80": MAINT})
     again = master.opened()
-    assert again.read("app").backends["app"].members["10.0.0.2:80"].admin == MAINT
-    # The second at which a worker began is computed from the clock at each look.
-    master.workers = [worker._replace(began=worker.began + 0.3) for worker in master.workers]
-    assert again.read("app").backends["app"].members["10.0.0.2:80"].admin == MAINT
-    master.workers = [worker._replace(ticks=worker.ticks + 1) for worker in master.workers]
-    with pytest.raises(LoadBalancerError, match="was not reloaded since its file was changed"):
-        again.read("app")
-    master.workers = [worker._replace(ticks=worker.ticks - 1) for worker in master.workers]
+
+    def read():
+        pool = again.read("app").backends["app"]
+        return pool.members["10.0.0.2:80"].admin, pool.warnings == ()
+    assert read() == (MAINT, True)
+    # The time of the file says nothing.
+    os.utime(master.file, (1.0, 1.0))
+    assert read() == (MAINT, True)
+    workers = master.workers
+    master.workers = [worker._replace(began=worker.began + 1) for worker in workers]
+    assert read() == (MAINT, False)
+    master.workers = workers
+    assert read() == (MAINT, True)
     master.file.write_text(TEXT, encoding="utf-8")
-    with pytest.raises(LoadBalancerError, match="was not reloaded since its file was changed"):
-        again.read("app")
+    assert read() == (READY, False)
 
 
 def test_a_member_that_is_out_already_costs_no_reload(master):
-    nginx, seen = master.opened("false"), []
+    master.loaded()
+    nginx, seen = master.opened(), []
     for change in (DRAIN, MAINT, PROBATION):
         nginx.apply("app", {"10.0.0.3:80": change})
         seen.append(nginx.read("app").backends["app"].members["10.0.0.3:80"].admin)
@@ -196,14 +221,19 @@ def test_a_member_that_is_out_already_costs_no_reload(master):
 
 
 @pytest.mark.parametrize(("command", "reason"), [
-    (["sh", "-c", "echo \"unknown\n  directive\" >&2; exit 1"], "does not accept its configuration, so it is not reloaded: unknown directive$"),
-    (["false"], "does not accept its configuration, so it is not reloaded: $"),
-    (["/none/nginx", "-p", "/etc/my nginx"], "cannot test its configuration by /none/nginx -p '/etc/my nginx' -t -q: "),
+    (["sh", "-c", "echo \"unknown\n  directive\" >&2; exit 1"],
+     "(?s)does not accept its configuration, so it is not reloaded: sh -c .* says unknown directive$"),
+    (["false"], "does not accept its configuration, so it is not reloaded: false -T -q says $"),
+    (["/none/nginx", "-p", "/etc/my nginx"], "does not accept its configuration, .*: /none/nginx -p '/etc/my nginx' -T -q cannot be run: "),
+    (["true"], "does not read .*/upstreams.conf, so it is not reloaded: true -T shows no file with that text"),
+    (["printf", "# configuration file /etc/nginx/upstreams.conf:\nupstream app { server 10.0.0.1:80; }\n\n"], "does not read .*/upstreams.conf, so it is not"),
 ])
-def test_a_configuration_that_nginx_does_not_accept_is_taken_back(master, command, reason):
+def test_a_configuration_that_nginx_does_not_accept_or_read_is_taken_back(master, command, reason):
+    os.utime(master.file, (1000.0, 1000.0))
     with pytest.raises(LoadBalancerError, match=reason):
         master.opened(*command).apply("app", {"10.0.0.1:80": MAINT})
-    assert master.signals == [] and master.text() == TEXT and master.file.stat().st_mode & 0o777 == 0o640
+    assert master.signals == [] and master.text() == TEXT and master.file.stat().st_mode & 0o777 == 0o640 and master.file.stat().st_mtime == 1000.0
+    assert len(master.opened(*command).read("app").backends["app"].refusals) == 1
 
 
 def test_a_master_that_may_not_be_told_is_an_error_and_the_file_is_taken_back_and_its_time(master, monkeypatch):
@@ -221,43 +251,62 @@ def test_workers_that_do_not_come_in_time_are_an_error_and_the_file_stays_becaus
     with pytest.raises(LoadBalancerError, match="has not begun new workers within 20 s after its reload: see its error log"):
         master.opened().apply("app", {"10.0.0.1:80": MAINT})
     assert "10.0.0.1:80 down" in master.text() and master.time.now == pytest.approx(Time().now + 20.0, abs=0.06)
-    with pytest.raises(LoadBalancerError, match="was not reloaded since its file was changed"):
-        master.opened().read("app")
+    assert master.opened().read("app").backends["app"].members["10.0.0.1:80"].sessions == 2
 
 
 def test_what_was_loaded_once_says_nothing_of_workers_that_began_since(master):
     """A run takes a member out; a person brings it back and reloads; the file is as the run had left it once, and the workers are others."""
     master.opened().apply("app", {"10.0.0.1:80": MAINT})
     as_the_run_left_it = master.text()
-    master.workers = [Worker(21, False, master.file.stat().st_mtime + 2)]
+    master.workers = [master.worker(21)]
     master.file.write_text(as_the_run_left_it, encoding="utf-8")
-    os.utime(master.file, (master.workers[0].began + 5,) * 2)
-    with pytest.raises(LoadBalancerError, match="was not reloaded since its file was changed"):
+    pool = master.opened().read("app").backends["app"]
+    assert pool.members["10.0.0.1:80"].sessions == 1 and "is not known" in pool.warnings[0]
+
+
+@pytest.mark.parametrize("is_leaving", [False, True])
+def test_workers_of_an_older_binary_s_master_count_and_one_that_takes_requests_is_refused(master, is_leaving):
+    master.loaded()
+    master.workers.append(master.worker(5, is_leaving, master=OLDER))
+    pool = master.opened().read("app").backends["app"]
+    assert pool.members["10.0.0.3:80"].sessions == 1
+    assert pool.refusals == (() if is_leaving else (
+        f"an older master process ({OLDER}) takes requests, too, with a configuration of before: end the upgrade of its binary (kill -QUIT {OLDER})",))
+
+
+def test_a_worker_without_a_master_is_refused(master):
+    master.loaded()
+    master.workers.append(master.worker(5)._replace(master=0))
+    assert master.opened().read("app").backends["app"].refusals == (
+        "workers without a master process take requests, and read nothing any more: let them end (kill -QUIT 5)",)
+
+
+def test_a_configuration_with_which_nothing_is_proven_is_refused_before_anything_is_changed(master):
+    master.file.write_text(TEXT.replace("least_conn;", "fair;"), encoding="utf-8")
+    before = master.text()
+    with pytest.raises(TrafficError, match="no drain of app can be proven. lb1: app has fair, of which it is not known"):
+        master.drained()
+    assert master.text() == before and master.signals == []
+
+
+@pytest.mark.parametrize("text", ["upstream app { server a:1;", "upstream app { server a:1; }\nupstream app { server b:1; }"])
+def test_a_file_that_is_none_is_refused(master, text):
+    master.file.write_text(text, encoding="utf-8")
+    with pytest.raises(LoadBalancerError, match=f"is configured in {master.file}, which cannot be understood: it "):
         master.opened().read("app")
 
 
 def test_without_a_worker_nothing_is_believed(master):
-    master.workers = []
-    with pytest.raises(LoadBalancerError, match="has no worker that takes requests"):
-        master.opened().read("app")
+    for workers in ([], [master.worker(5, master=OLDER)]):
+        master.workers = workers
+        with pytest.raises(LoadBalancerError, match="has no worker that takes requests"):
+            master.opened().read("app")
 
 
 def test_a_server_that_is_not_there_is_named_before_anything_is_written(master):
     with pytest.raises(LoadBalancerError, match="has no member nobody in app: it has 10.0.0.1:80"):
         master.opened().apply("app", {"nobody": MAINT})
     assert master.text() == TEXT and master.signals == []
-
-
-@pytest.mark.parametrize("text", [
-    "upstream app { server a:1; server b:1; }",
-    "upstream app {\n  # {old}\n  server a:1; # }\n  server b:1 # the first\n    weight=2;\n}\n",
-    "# upstream old {\nupstream app {\n server a:1;\n server b:1;\n}\n",
-])
-def test_comments_and_one_line_for_several_servers_are_understood(text):
-    assert parse_upstreams(text) == {"app": {"a:1": False, "b:1": False}}
-    out = with_servers(text, "app", {"a:1": True, "b:1": True})
-    assert parse_upstreams(out) == {"app": {"a:1": True, "b:1": True}}
-    assert with_servers(out, "app", {"a:1": False, "b:1": False}) == text
 
 
 @pytest.mark.parametrize("content", [None, "", "nginx"])
@@ -283,14 +332,33 @@ def test_the_command_tells_the_words_and_the_reload(master):
         f"in {master.file} write 10.0.0.1:80 without down, 10.0.0.2:80 with down; then nginx -p '/my nginx' -s reload")
 
 
-def test_the_workers_of_a_master_are_its_children_that_are_called_so():
-    titles = ("nginx: worker process", "nginx: worker process is shutting down", "nginx: cache manager process")
-    children = [subprocess.Popen([title, "60"], executable=shutil.which("sleep")) for title in titles]
-    try:
-        found = {worker.pid: worker for worker in workers_of(os.getpid())}
-        assert {pid: worker.is_leaving for pid, worker in found.items()} == {children[0].pid: False, children[1].pid: True}
-        assert abs(found[children[0].pid].began - time.time()) < 5.0 and workers_of(children[0].pid) == []
-    finally:
-        for child in children:
-            child.kill()
-            child.wait()
+MASTER = """\
+for title in "worker process" "worker process is shutting down" "cache manager process"; do (exec -a "nginx: $title" bash "$1/waiting") <&0 & done
+if [ "$2" = old ]; then (exec -a "nginx: master process" bash "$0" "$1" new) <&0 & fi
+wait
+"""
+
+
+def test_the_workers_of_a_master_are_those_of_older_and_newer_binaries_too(tmp_path):
+    (tmp_path / "master").write_text(MASTER, encoding="utf-8")
+    (tmp_path / "waiting").write_text("read x", encoding="utf-8")
+
+    def begun(which):
+        argv = ["nginx: master process", str(tmp_path / "master"), str(tmp_path), which]
+        return subprocess.Popen(argv, executable="/bin/bash", stdin=subprocess.PIPE, start_new_session=True)
+    with begun("old") as old, begun("alone") as other:
+        try:
+            assert wait_for(lambda: len(workers_of(old.pid)) == 4 and len(workers_of(other.pid)) == 2, 20, 0.05)
+            found = workers_of(old.pid)
+            new = next(worker.master for worker in found if worker.master != old.pid)
+            assert sorted((worker.master, worker.is_leaving) for worker in found) == sorted((pid, leaves) for pid in (old.pid, new) for leaves in (False, True))
+            assert workers_of(new) == found == workers_of(old.pid) and len({worker.key for worker in found}) == 4
+            assert other_masters(old.pid) == other_masters(new) == [other.pid] and other_masters(other.pid) == sorted([old.pid, new])
+            # Its workers live on without it.
+            old.kill()
+            old.wait()
+            assert sorted((worker.master, worker.is_leaving) for worker in workers_of(new)) == [(0, False), (0, True), (new, False), (new, True)]
+            assert workers_of(old.pid) == []
+        finally:
+            for process in (old, other):
+                process.stdin.close()

@@ -1,0 +1,103 @@
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""nginx's processes on this host, from ``/proc``: every worker that may have requests, also of an older binary's master, and of one that is dead.
+
+An upgrade of the binary (USR2) has a master begin another one, which gets the process id's file: both take requests until the older one is told to leave,
+and its workers end what they have. Source: nginx's documentation on controlling nginx.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Iterator, Mapping, NamedTuple
+
+_MASTER, _WORKER, _LEAVING = "master process", "worker process", "shutting down"
+
+
+class Worker(NamedTuple):
+    """A worker: whether it only ends what it has, when it began, in the kernel's ticks since the boot, and its master, 0 when that is dead."""
+
+    pid: int
+    is_leaving: bool
+    began: int
+    master: int = 0
+
+    @property
+    def key(self) -> tuple[int, int]:
+        """What no other process of this boot has."""
+        return self.pid, self.began
+
+
+class _Process(NamedTuple):
+    pid: int
+    parent: int
+    began: int
+    title: str
+
+
+def workers_of(master: int) -> list[Worker]:
+    """The workers of a master, of the masters that began it or that it began, and those without a master."""
+    found = _processes(master)
+    family = _family(master, found)
+    masters = {process.pid for process in found.values() if _MASTER in process.title}
+    return [Worker(process.pid, _LEAVING in process.title, process.began, process.parent if process.parent in masters else 0)
+            for process in found.values() if _WORKER in process.title and (process.parent in family or process.parent not in masters)]
+
+
+def title_of(pid: int) -> str:
+    """A process' title, empty when it is gone."""
+    return _read(f"/proc/{pid}/cmdline").replace("\0", " ").strip()
+
+
+def other_masters(master: int) -> list[int]:
+    """Masters that are none of the family, and share its network: those of other containers do not."""
+    found = _processes(master)
+    family = _family(master, found)
+    return sorted(process.pid for process in found.values() if _MASTER in process.title and process.pid not in family
+                  and _network(process.pid) == _network(master))
+
+
+def _family(master: int, found: Mapping[int, _Process]) -> set[int]:
+    """The masters that this one comes from, or that come from one of them."""
+    masters = {pid: process for pid, process in found.items() if _MASTER in process.title}
+    family, size = {master}, 0
+    while len(family) > size:
+        size = len(family)
+        family |= {pid for pid, process in masters.items() if process.parent in family}
+        family |= {process.parent for pid, process in masters.items() if pid in family and process.parent in masters}
+    return family
+
+
+def _processes(master: int) -> dict[int, _Process]:
+    """The processes that run under the same command's name as the master."""
+    command = _command(_read(f"/proc/{master}/stat"))
+    return {process.pid: process for process in _named(command)} if command else {}
+
+
+def _named(command: str) -> Iterator[_Process]:
+    for pid in filter(str.isdecimal, os.listdir("/proc")):
+        stat = _read(f"/proc/{pid}/stat")
+        state = stat.rpartition(")")[2].split()
+        if state and state[0] != "Z" and _command(stat) == command:
+            yield _Process(int(pid), int(state[1]), int(state[19]), title_of(int(pid)))
+
+
+def _command(stat: str) -> str:
+    return stat.partition("(")[2].rpartition(")")[0]
+
+
+def _network(pid: int) -> str:
+    try:
+        return os.readlink(f"/proc/{pid}/ns/net")
+    except OSError:
+        return ""
+
+
+def _read(path: str) -> str:
+    """Empty when the process is gone."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read()
+    except OSError:
+        return ""
