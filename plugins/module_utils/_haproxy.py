@@ -11,6 +11,7 @@ word of an answer to a change is an error.
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import shlex
 from typing import Mapping
@@ -49,6 +50,9 @@ _COMMANDS = {
     PROBATION: ("set server {server} state drain", "set server {server} health down"),
     CUT: ("shutdown sessions server {server}",),
 }
+
+UNPROVEN = ("what is in flight in workers of before a reload is not seen: where HAProxy has a master process, give its endpoint in traffic_master_endpoint "
+            "(master_endpoint)",)
 
 _UNKNOWN_BACKEND = ("No such proxy", "Can't find backend")
 
@@ -166,9 +170,12 @@ class Haproxy(Runtime):
         try:
             if not heading:
                 raise AnswerError(f"it answers {' '.join(answer.split())[:80]!r}, which is no state of an HAProxy")
-            return parse_view(info, states, stat)
+            view = parse_view(info, states, stat)
         except AnswerError as error:
             raise self.error(f"cannot be understood: {error}. Is this the runtime API of an HAProxy, with a level of operator or admin?") from error
+        if self._old_workers:
+            return view
+        return dataclasses.replace(view, backends={name: dataclasses.replace(pool, unproven=UNPROVEN) for name, pool in view.backends.items()})
 
     def _commands(self, backend: str, changes: Mapping[str, str]) -> list[str]:
         self._require_name("backend", backend)

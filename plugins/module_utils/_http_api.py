@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import shlex
 import time
-from typing import Any, Callable, Mapping
+from typing import Any, Callable, Mapping, NamedTuple
 from urllib.parse import quote
 
 try:
@@ -21,6 +21,7 @@ except ImportError:
     jmespath = None
     JMESPathError = ValueError
 
+from ansible_collections.alwayson.upgrade.plugins.module_utils._demands import Demand, looked_at
 from ansible_collections.alwayson.upgrade.plugins.module_utils._json_api import JsonApi
 from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import (
     DOWN,
@@ -40,6 +41,7 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer im
 )
 from ansible_collections.alwayson.upgrade.plugins.module_utils._out_members import OutMembers
 from ansible_collections.alwayson.upgrade.plugins.module_utils._patience import Patience, UnavailableError
+from ansible_collections.alwayson.upgrade.plugins.module_utils._waiting import wait_for
 
 # path: where the members of {backend} are. members: a JMESPath to a list of name, admin, health, sessions and so on; what else is in it can stand in the
 # paths of requests, as {id}. backends: the pools that are read when all of them are asked for. change: a request (method, path, body) for ready, drain and
@@ -47,8 +49,21 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._patience import 
 SETTINGS: dict[str, object] = {
     "path": str, "members": str, "change": dict, "recheck_seconds": 0, "quiet_seconds": 0, "validate_certs": True, "backends": [],
 }
+# An API that accepts a change may show it later, and what is read next may be older still.
+SHOWN_SECONDS, SHOWN_PAUSE_SECONDS = 30.0, 0.5
 FIELDS = {"name": str, "address": str, "admin": str, "health": str, "check": str, "sessions": int, "queued": int, "arrivals": int, "weight": int,
           "backup": bool}
+
+
+class _Asked(NamedTuple):
+    """The state that a member was asked for last, and those of before, which may still be shown until then."""
+
+    state: str
+    before: frozenset
+    until: float
+
+
+_NOTHING = _Asked("", frozenset(), 0.0)
 
 
 class HttpApi:
@@ -60,19 +75,22 @@ class HttpApi:
     preset: Mapping[str, object] = {}
 
     def __init__(self, name: str, endpoint: str, settings: Mapping[str, object], headers: Mapping[str, str],
-                 steady: Callable[[], float] = time.monotonic, patience: Patience | None = None) -> None:
+                 steady: Callable[[], float] = time.monotonic, sleep: Callable[[float], None] = time.sleep,
+                 patience: Patience | None = None) -> None:
         self.name, self.endpoint = name, endpoint
         self._settings = settings_of(name, self.kind, {**self.preset, **settings}, SETTINGS)
         self._api = JsonApi(name, endpoint, headers, self._settings["validate_certs"], patience or Patience())
         self._out = OutMembers(steady)
+        self._steady, self._sleep = steady, sleep
+        self._asked: dict[tuple[str, str], _Asked] = {}
         self._seen: dict[tuple[str, str], Mapping[str, Any]] = {}
         self._changes = require_changes(self._settings["change"], self._api.error)
         self._search = compiled(self._settings["members"], self._api.error)
 
     def read(self, backend: str | None = None) -> View:
-        """See `LoadBalancer.read`: all are those in the setting `backends`."""
+        """See `LoadBalancer.read`: all are those in the setting `backends`. What was asked for a moment ago is waited for until it is shown."""
         names = self._settings["backends"] if backend is None else [backend]
-        return View("", {name: Backend({row["name"]: self._member(name, row) for row in self._rows(name)}) for name in names})
+        return View("", {name: self._pool(name, self._shown_rows(name)) for name in names})
 
     def apply(self, backend: str, changes: Mapping[str, str]) -> None:
         """See `LoadBalancer.apply`."""
@@ -82,9 +100,37 @@ class HttpApi:
             self._change(backend, rows[name], change)
             self._out.ask(backend, {name: change})
 
+    def _shown_rows(self, backend: str) -> list[Mapping[str, Any]]:
+        """The members, when they show what was asked for last; as they are when that is long ago."""
+        found: list[Mapping[str, Any]] = []
+
+        def is_shown() -> bool:
+            found[:] = self._rows(backend)
+            return not self._late(backend, found)
+        rest = max((asked.until for (pool, _name), asked in self._asked.items() if pool == backend), default=0.0) - self._steady()
+        if not wait_for(is_shown, rest, SHOWN_PAUSE_SECONDS, self._steady, self._sleep) and rest > 0:
+            late = self._late(backend, found)
+            raise self._api.error(f"accepted a change of {', '.join(late)} in {backend}, and does not show it within {SHOWN_SECONDS:g} s: see its log, whether "
+                                  "somebody else changes it, and whether the JMESPath in members tells the state (admin) that it is in")
+        return found
+
+    def _late(self, backend: str, rows: list[Mapping[str, Any]]) -> list[str]:
+        """The members that show a state of before the last change, and not the one that was asked for."""
+        asked = {row["name"]: self._asked[backend, row["name"]] for row in rows if (backend, row["name"]) in self._asked}
+        return [row["name"] for row in rows if row["name"] in asked and row.get("admin") in asked[row["name"]].before - {asked[row["name"]].state}]
+
+    def _pool(self, backend: str, rows: list[Mapping[str, Any]]) -> Backend:
+        quiet = f"its API does not tell the requests in flight: quiet_seconds ({self._settings['quiet_seconds']:g} s) are waited for them instead"
+        health = "its API does not tell the health of its members: they count as live while they are not out"
+        unproven = [sentence for field, sentence in (("sessions", quiet), ("health", health)) if any(row.get(field) is None for row in rows)]
+        return Backend({row["name"]: self._member(backend, row) for row in rows}, None, (), looked_at(DEMANDS, rows).refusals, tuple(unproven))
+
     def _change(self, backend: str, row: Mapping[str, Any], change: str) -> None:
         """A request that may have arrived without an answer is sent once more only when the member is not in the state that was asked for."""
         request = self._request(backend, row, change)
+        now, last = self._steady(), self._asked.get((backend, row["name"]), _NOTHING)
+        before = {row.get("admin"), *({last.state, *last.before} if now < last.until else ())}
+        self._asked[backend, row["name"]] = _Asked(request["state"], frozenset(before - {None}), now + SHOWN_SECONDS)
         try:
             self._api.change(request["method"], request["path"], request["body"])
         except UnavailableError:
@@ -171,6 +217,16 @@ class NginxPlus(HttpApi):
             "maint": {"method": "PATCH", "path": "/api/9/http/upstreams/{backend}/servers/{id}", "body": {"down": True}},
         },
     }
+
+
+def _tells_its_state(rows: list[Mapping[str, Any]]) -> str:
+    silent = [row["name"] for row in rows if row.get("admin") is None]
+    return (f"the JMESPath in members does not tell the state (admin: ready, drain or maint) of {', '.join(silent)}, so nobody sees whether they are out: "
+            "add it" if silent else "")
+
+
+# What the members of a pool have to tell: see `Demand`.
+DEMANDS = (Demand(_tells_its_state),)
 
 
 def compiled(expression: str, error: Callable[[str], LoadBalancerError]) -> Callable[[Any], Any]:

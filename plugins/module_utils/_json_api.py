@@ -10,6 +10,8 @@ idempotent (RFC 9110), or when the caller says that it may arrive twice.
 from __future__ import annotations
 
 import json
+import time
+from email.utils import parsedate_to_datetime
 from typing import Any, Mapping
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils._http import Answer, HttpError, Limits, NoAnswerError, Request, fetch, require_url
@@ -20,7 +22,8 @@ ANSWER_SECONDS = 5.0
 ANSWER_BYTES = 32 * 1024 * 1024
 IDEMPOTENT = ("GET", "HEAD", "PUT", "DELETE")
 # Too many requests; it cannot answer now.
-BUSY = (429, 503)
+TOO_MANY = 429
+BUSY = (TOO_MANY, 503)
 _SHOWN = 200
 
 
@@ -29,8 +32,8 @@ class _BusyError(UnavailableError):
 
     def __init__(self, answer: Answer) -> None:
         later = dict(answer.headers).get("retry-after")
-        # One that names a time to come again has not done anything.
-        super().__init__("busy", may_be_done=later is None, pause=float(later) if later and later.isdecimal() else 0.0)
+        # One that names a time to come again has not done anything, nor one that counts requests.
+        super().__init__("busy", may_be_done=later is None and answer.status != TOO_MANY, pause=pause_of(later, time.time()))
         self.answer = answer
 
 
@@ -103,6 +106,19 @@ class JsonApi:
     def error(self, what: str) -> LoadBalancerError:
         """An error that names this load balancer."""
         return LoadBalancerError(f"{self.name} ({self.endpoint}) {what}")
+
+
+def pause_of(later: str | None, now: float) -> float:
+    """The seconds that a ``Retry-After`` asks to wait: it has a number of them, or a date (RFC 9110); 0 where it has neither.
+
+    :param now: in epoch seconds.
+    """
+    if later and later.strip().isdecimal():
+        return float(later)
+    try:
+        return max(0.0, parsedate_to_datetime(later or "").timestamp() - now)
+    except (TypeError, ValueError, IndexError, OverflowError):
+        return 0.0
 
 
 def _shown(body: str) -> str:

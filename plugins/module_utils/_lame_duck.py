@@ -3,14 +3,15 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """No access to the load balancer: a member takes itself out, by a health check that fails while it goes on serving (a lame duck).
 
-Every member has a switch, which has to outlive a restart of the application. What the load balancer makes of it is not seen: it is waited for.
+Every member has a switch, which has to outlive a restart of the application. What the load balancer makes of it is not seen: it is waited for. A member
+whose health check fails may do so for a reason of its own, which can be over in a moment, so only one whose switch was put here counts as out.
 """
 
 from __future__ import annotations
 
 import time
 from functools import partial
-from typing import Callable, Mapping
+from typing import Callable, Collection, Mapping
 from urllib.parse import urlsplit
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils._json_api import JsonApi
@@ -56,19 +57,30 @@ class LameDuck:
         self._steady = steady
         self._out = OutMembers(steady)
         self._came: dict[tuple[str, str], float] = {}
+        # The members whose switches were put here.
+        self._put: set[tuple[str, str]] = set()
 
     def read(self, backend: str | None = None) -> View:
         """See `LoadBalancer.read`: what the members say of themselves."""
         names = list(self._settings["backends"]) if backend is None else [self._require(backend)]
-        return View("", {name: Backend({member: self._member(name, member) for pool, member in self._apis if pool == name}) for name in names})
+        return View("", {name: self._pool(name) for name in names})
+
+    def settle(self, backend: str, out: Collection[str]) -> list[str]:
+        """See `Settling`: put the switch of a member that seems to be out. Whether it was put before, nobody tells."""
+        told = []
+        for place in ((backend, member) for member in out if (backend, member) not in self._put):
+            if not self._answers(self._apis[place], self._settings["health_path"]) and self._answers(self._apis[place], self._settings["live_path"]):
+                self._switch(place, OUT)
+                told.append(f"The health check of {backend}/{place[1]} failed before it was to be taken out, and its switch stays put. If it was not so "
+                            f"before: {self.command(backend, {place[1]: READY})}")
+        return told
 
     def apply(self, backend: str, changes: Mapping[str, str]) -> None:
         """See `LoadBalancer.apply`: member after member."""
         self._require(backend)
         require_members(f"{self.name} ({self.endpoint})", backend, self._settings["backends"][backend], changes)
         for member, change in changes.items():
-            api = self._apis[backend, member]
-            self._patience.call(partial(api.change, IN if change == READY else OUT, self._settings["switch_path"]))
+            self._switch((backend, member), IN if change == READY else OUT)
             self._out.ask(backend, {member: change})
             if change == READY:
                 self._came[backend, member] = self._steady()
@@ -77,6 +89,19 @@ class LameDuck:
         """See `LoadBalancer.command`."""
         return " && ".join(f"curl -X {IN if change == READY else OUT} {self._apis[backend, member].endpoint}{self._settings['switch_path']}"
                            for member, change in changes.items() if (backend, member) in self._apis)
+
+    def _switch(self, place: tuple[str, str], way: str) -> None:
+        self._patience.call(partial(self._apis[place].change, way, self._settings["switch_path"]))
+        if way == OUT:
+            self._put.add(place)
+        else:
+            self._put.discard(place)
+
+    def _pool(self, backend: str) -> Backend:
+        waited = self._settings["notice_seconds"] + self._settings["quiet_seconds"]
+        unproven = (f"nobody asks the load balancer what it does: {waited:g} s (notice_seconds and quiet_seconds) are waited for it to notice that a member is "
+                    "out, and for requests to end",)
+        return Backend({member: self._member(backend, member) for pool, member in self._apis if pool == backend}, unproven=unproven)
 
     def _require(self, backend: str) -> str:
         if backend not in self._settings["backends"]:

@@ -11,6 +11,7 @@ import pytest
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _http_api
 from ansible_collections.alwayson.upgrade.plugins.module_utils._http_api import HttpApi, NginxPlus, fill
 from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import DOWN, DRAIN, MAINT, PROBATION, READY, UNCHECKED, UP, LoadBalancerError
+from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic_sequence import Request, TrafficError, bring_about
 from fake_load_balancer import Time
 from json_server import DROPPED, JsonServer, Reply
 
@@ -32,7 +33,7 @@ class Api:
                               "PUT /pools/app/2": {}, "PUT /pools/app/a%20b%2F1": {}, "DELETE /pools/app/a%20b%2F1": Reply(202), "DELETE /pools/app/2": {}})
 
     def opened(self, **settings):
-        return HttpApi("lb1", self.server.url, {**SETTINGS, **settings}, {"X-Token": "t"}, self.time.clock.steady)
+        return HttpApi("lb1", self.server.url, {**SETTINGS, **settings}, {"X-Token": "t"}, self.time.clock.steady, self.time.sleep)
 
     def member(self, balancer, name="s1"):
         return balancer.read("app").backends["app"].members[name]
@@ -199,6 +200,7 @@ def test_what_may_be_in_flight_is_waited_for_where_it_is_not_told(api):
 def test_probation_is_confirmed_after_the_recheck_seconds_by_a_member_that_is_healthy(api):
     balancer, seen = api.opened(recheck_seconds=6), []
     balancer.apply("app", {"s1": PROBATION, "s2": PROBATION})
+    api.rows[0]["admin"] = "drain"
     for pause in (0, 5.9, 0.2):
         api.time.sleep(pause)
         seen.append([member.confirmed for member in balancer.read("app").backends["app"].members.values()])
@@ -252,3 +254,61 @@ def test_the_command_can_be_typed_and_is_said_also_of_a_member_that_was_never_se
     assert shlex.split(balancer.command("app", {"s2": DRAIN})) == [
         "curl", "-X", "PUT", "-H", "Content-Type: application/json", "-d", '{"mode": "drain"}', f"{api.server.url}/pools/app/2"]
     assert shlex.split(balancer.command("app", {"s2": MAINT})) == ["curl", "-X", "DELETE", f"{api.server.url}/pools/app/2"]
+
+
+class Slow:
+    """An API that accepts a change at once, and shows it after `lag` seconds; with `flaps`, it shows what was before once more a second later."""
+
+    def __init__(self, api, lag, flaps=False):
+        self.api, self.lag, self.flaps, self.made = api, lag, flaps, []
+        del api.rows[1:]
+        api.rows[0].update(key="1", busy=0)
+        api.server.routes.update({"GET /pools/app": lambda asked: [{**api.rows[0], "admin": self.shown()}], "POST /pools/app/1/on": self.change("ready"),
+                                  "PUT /pools/app/1": self.change("drain"), "DELETE /pools/app/1": self.change("maint")})
+
+    def change(self, state):
+        return lambda asked: self.made.append((self.api.time.now, state)) or Reply(202)
+
+    def shown(self):
+        state = "ready"
+        for at, made in self.made:
+            age = self.api.time.now - at
+            state = made if age >= self.lag and not (self.flaps and self.lag + 1 <= age < self.lag + 2) else state
+        return state
+
+
+@pytest.mark.parametrize(("lag", "flaps"), [(0, False), (3, False), (25, False), (0, True), (3, True)])
+def test_a_change_that_is_shown_later_is_waited_for(api, lag, flaps):
+    slow, began = Slow(api, lag, flaps), api.time.now
+    out = bring_about([api.opened()], Request("app", ("s1",), "drained"), api.time.clock)
+    assert out.after == {"lb1": {"s1": MAINT}} and [state for _at, state in slow.made] == ["drain", "maint"]
+    assert 2 * lag <= api.time.now - began <= 2 * lag + 4
+    back = bring_about([api.opened()], Request("app", ("s1",), "ready"), api.time.clock)
+    assert back.after == {"lb1": {"s1": READY}}
+
+
+def test_a_change_that_is_never_shown_is_given_up_and_asked_back(api):
+    slow, began = Slow(api, 1000), api.time.now
+    with pytest.raises(TrafficError, match="accepted a change of s1 in app, and does not show it within 30 s: see its log.* The state before is back on lb1"):
+        bring_about([api.opened()], Request("app", ("s1",), "drained"), api.time.clock)
+    assert [state for _at, state in slow.made] == ["drain", "ready"] and api.time.now - began < 70
+
+
+def test_somebody_else_who_changes_it_later_is_seen(api):
+    balancer = api.opened()
+    balancer.apply("app", {"s1": MAINT})
+    api.rows[0]["admin"] = "maint"
+    assert api.member(balancer).admin == MAINT
+    api.time.sleep(31)
+    api.rows[0]["admin"] = "ready"
+    assert api.member(balancer).admin == READY
+
+
+def test_members_that_do_not_tell_their_state_are_refused_and_what_is_not_told_besides_is_said(api):
+    pool = api.opened(members="[].{name: n, sessions: busy}", quiet_seconds=4).read("app").backends["app"]
+    assert pool.refusals == (
+        "the JMESPath in members does not tell the state (admin: ready, drain or maint) of s1, s2, s3, so nobody sees whether they are out: add it",)
+    assert pool.unproven == ("its API does not tell the requests in flight: quiet_seconds (4 s) are waited for them instead",
+                             "its API does not tell the health of its members: they count as live while they are not out")
+    api.rows[2]["busy"] = 0
+    assert api.opened().read("app").backends["app"].unproven == api.opened().read("app").backends["app"].refusals == ()

@@ -10,7 +10,7 @@ import threading
 
 import pytest
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _json_api
-from ansible_collections.alwayson.upgrade.plugins.module_utils._json_api import JsonApi
+from ansible_collections.alwayson.upgrade.plugins.module_utils._json_api import JsonApi, pause_of
 from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import LoadBalancerError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._patience import Patience, UnavailableError
 from fake_load_balancer import Time
@@ -201,3 +201,20 @@ def test_without_patience_an_answer_is_an_answer(server):
     server.routes["GET /b"] = DROPPED
     with pytest.raises(UnavailableError):
         JsonApi("lb1", server.url).ask("GET", "/b")
+
+
+@pytest.mark.parametrize(("later", "pause"), [
+    ("7", 7.0), (" 2 ", 2.0), (None, 0.0), ("soon", 0.0), ("-1", 0.0), ("Thu, 01 Jan 1970 00:02:00 GMT", 20.0), ("Thu, 01 Jan 1970 00:00:00 GMT", 0.0),
+    ("Thu, 99 Foo 1970", 0.0),
+])
+def test_when_to_come_again_is_told_in_seconds_or_as_a_date(later, pause):
+    assert pause_of(later, 100.0) == pause
+
+
+def test_one_answer_of_too_many_requests_changes_nothing_also_without_a_time():
+    """A POST may not arrive twice, and one that was counted out has not arrived."""
+    answers = [Reply(429, "slow down"), Reply(204)]
+    time = Time()
+    with JsonServer({"POST /x": lambda asked: answers.pop(0)}) as server:
+        JsonApi("lb1", server.url, patience=Patience(5, time.clock.steady, time.sleep)).change("POST", "/x", {})
+        assert server.lines() == ["POST /x", "POST /x"]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import pytest
 from ansible_collections.alwayson.upgrade.plugins.module_utils._lame_duck import LameDuck
 from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import DOWN, DRAIN, MAINT, PROBATION, READY, UP, LoadBalancerError
+from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic_sequence import Request, TrafficError, bring_about
 from fake_load_balancer import Time
 from json_server import JsonServer, Reply
 from probe_servers import closed_port
@@ -187,3 +188,33 @@ def test_a_setting_that_is_wrong_is_refused(settings, reason):
 def test_a_member_that_is_not_there_is_named(house):
     with pytest.raises(LoadBalancerError, match="has no member s9 in app: it has "):
         house.opened().apply("app", {"s9": MAINT})
+
+
+@pytest.mark.parametrize("by_a_switch", [False, True])
+def test_one_whose_health_check_fails_already_is_switched_out_so_that_it_stays_so(house, by_a_switch):
+    """By its own switch, or because its database is away for a moment: nobody tells."""
+    duck = house.ducks["s1"]
+    duck.is_out = by_a_switch
+    if not by_a_switch:
+        duck.server.routes["GET /healthz"] = Reply(503)
+    out = bring_about([house.opened()], Request("app", ("s1",), "drained"), house.time.clock)
+    assert [asked.line for asked in duck.server.changes] == ["PUT /lame-duck"] and duck.is_out
+    assert not out.changed and out.proof["lb1"]["s1"]["sessions"] == 0 and house.time.now >= 107
+    assert house.ducks["s2"].server.changes == []
+    bring_about([house.opened()], Request("app", ("s2",), "drained"), house.time.clock)
+    assert len(duck.server.changes) == 1
+
+
+def test_a_drain_that_fails_names_the_switch_that_stays_put(house):
+    house.ducks["s1"].is_out = True
+    with pytest.raises(TrafficError) as error:
+        bring_about([house.opened()], Request("app", ("s1",), "drained", timeout=2), house.time.clock)
+    url = house.ducks["s1"].server.url
+    assert str(error.value).endswith("The health check of app/s1 failed before it was to be taken out, and its switch stays put. If it was not so before: "
+                                     f"curl -X DELETE {url}/lame-duck")
+
+
+def test_what_cannot_be_proven_is_said(house):
+    assert house.opened().read("app").backends["app"].unproven == (
+        "nobody asks the load balancer what it does: 7 s (notice_seconds and quiet_seconds) are waited for it to notice that a member is out, and for "
+        "requests to end",)
