@@ -14,7 +14,7 @@ import json
 import shlex
 import time
 from dataclasses import dataclass, replace
-from typing import Any, Callable, Iterator, Mapping
+from typing import Any, Callable, Collection, Iterator, Mapping
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils._address import host_port
 from ansible_collections.alwayson.upgrade.plugins.module_utils._config_file import ConfigFile
@@ -43,6 +43,8 @@ APPLIED_SECONDS, APPLIED_PAUSE_SECONDS = 10.0, 0.05
 # How long after a hot restart the connections of the process before are not known yet: two intervals of stats_flush_interval, which is 5 s by default.
 FIRST_STATS_SECONDS = 10.0
 PARENT = "/stats?format=json&filter=%5Eserver%5C.parent_connections%24"
+# How Envoy numbers the sockets of the processes of one base id. Source: ``hot_restarting_base.cc``.
+BASE_IDS, MOST_PROCESSES = 10, 3
 # The main thread, which answers, knows a change first; its workers follow within a turn of their loops.
 SPREAD_SECONDS = 0.1
 SETTINGS: dict[str, object] = {}
@@ -91,11 +93,11 @@ class Envoy:
 
     def __init__(self, name: str, endpoint: str, settings: Mapping[str, object], headers: Mapping[str, str],
                  steady: Callable[[], float] = time.monotonic, sleep: Callable[[float], None] = time.sleep,
-                 patience: Patience | None = None) -> None:
+                 patience: Patience | None = None, sockets: Callable[[], Collection[str]] | None = None) -> None:
         settings_of(name, "envoy", settings, SETTINGS)
         self.name, self.endpoint = name, endpoint
         self._api = JsonApi(name, endpoint, headers, patience=patience or Patience())
-        self._steady, self._sleep = steady, sleep
+        self._steady, self._sleep, self._sockets = steady, sleep, sockets or local_sockets
         self._out = OutMembers(steady)
         self._known: dict[str, Cluster] = {}
         self._process = Process("", 0, False, False)
@@ -132,7 +134,7 @@ class Envoy:
 
     def _learn(self) -> None:
         """The configuration, once for each process: it does not change with the endpoints."""
-        before, self._process = self._process, parse_process(self._api.get("/server_info"))
+        before, self._process = self._process, parse_process(self._api.get("/server_info"), self._sockets)
         if not self._known or self._process.epoch != before.epoch:
             dump = self._api.get("/config_dump")
             self._known = {cluster["name"]: parse_cluster(cluster) for cluster in _clusters(dump)}
@@ -212,12 +214,26 @@ def parse_version(server_info: Mapping) -> str:
     return parts[1] if len(parts) > 1 else parts[0]
 
 
-def parse_process(server_info: Mapping) -> Process:
-    """What ``/server_info`` tells of the process. After a hot restart the one before ends what it has, for as long as it was told."""
+def parse_process(server_info: Mapping, sockets: Callable[[], Collection[str]]) -> Process:
+    """What ``/server_info`` tells of the process. After a hot restart the one before ends what it has, for as long as it was told.
+
+    :param sockets: the names of this host's sockets, by which the two talk; where that of this process is not among them, both are elsewhere.
+    """
     options = server_info.get("command_line_options", {})
     epoch, age = int(options.get("restart_epoch", 0)), _seconds(server_info.get("uptime_current_epoch", "0s"))
-    has_parent = epoch > 0 and age <= _seconds(options.get("parent_shutdown_time", "900s")) + FIRST_STATS_SECONDS
+    if not epoch:
+        return Process(parse_version(server_info), epoch, has_parent=False, is_new=False)
+    own, before = (f"{options.get('socket_path', '@envoy_domain_socket')}_parent_{int(options.get('base_id', 0)) * BASE_IDS + number % MOST_PROCESSES}"
+                   for number in (epoch, epoch - 1))
+    names = sockets()
+    has_parent = before in names if own in names else age <= _seconds(options.get("parent_shutdown_time", "900s")) + FIRST_STATS_SECONDS
     return Process(parse_version(server_info), epoch, has_parent, age < FIRST_STATS_SECONDS)
+
+
+def local_sockets() -> set[str]:
+    """The names of the UNIX sockets of this network; those that are no paths are padded."""
+    with open("/proc/net/unix", encoding="utf-8", errors="replace") as file:
+        return {line.split()[-1].rstrip("@") for line in file}
 
 
 def parse_cluster(cluster: Mapping) -> Cluster:

@@ -59,7 +59,7 @@ def _reads_the_file(facts: Facts) -> str:
 
 def _is_the_same_nginx(facts: Facts) -> str:
     """Whether the master that runs was started with the configuration that the command tests, as far as its title tells."""
-    started, files = re.search(r" -c ?(\S+)", facts.title), dumped(facts.output)
+    started, files = re.search(r"master process .*?-c ?(\S+)", facts.title), dumped(facts.output)
     if not started or not files or _is_path(started[1], files[0][0]):
         return ""
     return f"the master process was started with {started[1]}, and {facts.command} -T reads {files[0][0]}: give that in the setting command, too"

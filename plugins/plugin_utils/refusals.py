@@ -168,7 +168,7 @@ def _in_other_pools(service: Mapping, observed: Mapping) -> list[str]:
         ours = balancer["backends"].get(service["backend"], {"members": {}})["members"]
         by_address = {member["address"]: server for server, member in ours.items() if has_address(member)}
         for backend, pool in sorted(balancer["backends"].items()):
-            shared = sorted({by_address[member["address"]] for member in pool["members"].values() if member["live"] and member["address"] in by_address})
+            shared = sorted({by_address[member["address"]] for member in pool["members"].values() if member["live"] and member.get("address") in by_address})
             if shared and backend != service["backend"]:
                 found.setdefault((backend, ", ".join(shared)), []).append(name)
     return [f"{', '.join(names)}: {servers} {'are' if ', ' in servers else 'is'} in {backend}, too, from which nobody is drained: what comes there while a "

@@ -23,12 +23,13 @@ from guards.databases import DATABASES  # noqa: E402
 from guards.guard import Guard  # noqa: E402
 from guards.intents import INTENTS  # noqa: E402
 from guards.journals import JOURNALS  # noqa: E402
+from guards.kinds import KINDS  # noqa: E402
 from guards.releases import RELEASES  # noqa: E402
 from guards.rows import ROWS  # noqa: E402
 from guards.traps import TRAPS  # noqa: E402
 from guards.users import USERS  # noqa: E402
 
-GUARDS = (*ANYWHERE, *ROWS, *TRAPS, *INTENTS, *DATABASES, *USERS, *RELEASES, *JOURNALS)
+GUARDS = (*ANYWHERE, *ROWS, *TRAPS, *INTENTS, *DATABASES, *USERS, *RELEASES, *JOURNALS, *KINDS)
 TESTS_SECONDS = 600
 FAILED = 1  # pytest's status when tests ran and some failed
 

@@ -6,6 +6,9 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import os
+import signal
 import time
 from pathlib import Path
 
@@ -13,6 +16,7 @@ import pytest
 import yaml
 from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import MAINT, READY, LoadBalancerError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancers import open_load_balancers
+from ansible_collections.alwayson.upgrade.plugins.module_utils._nginx_processes import workers_of
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic_sequence import Request, TrafficError, bring_about, foresee
 from fleet import members
 from fleet.balancers import KINDS, member_name
@@ -85,6 +89,77 @@ def test_a_member_goes_out_and_comes_back_and_no_request_is_lost(driven):
     assert not [at for at in served if proven + 0.5 < at < back.started], "it was proven to be out"
     assert [at for at in served if at > returned], "and it takes traffic again"
     assert driven.live() == [everybody, everybody] and sum(len(client.answers) for client in clients) > 100
+
+
+def served_by(driven: Driven, host: str, seconds: float = 1.0) -> int:
+    """How many requests of so many seconds a member answers."""
+    clients = driven.clients()
+    with load(*clients):
+        time.sleep(seconds)
+    return sum(member == host for client in clients for _at, member, _release in client.answers)
+
+
+@pytest.mark.parametrize("driven", ["nginx"], indirect=True)
+def test_what_nginx_has_not_read_proves_nothing(driven):
+    """A file that was changed by hand, with a time of long ago, and a worker that dies: the next one has what the master has read."""
+    first, host = driven.names[0], driven.fleet.layout.members[0].name
+    for spec in driven.specs:
+        file = Path(spec["endpoint"][len("file:"):])
+        file.write_text(file.read_text(encoding="utf-8").replace(f"server {first} ", f"server {first} down "), encoding="utf-8")
+        os.utime(file, (1.0, 1.0))
+        for worker in workers_of(int(Path(spec["settings"]["pid_file"]).read_text(encoding="ascii"))):
+            os.kill(worker.pid, signal.SIGKILL)
+    time.sleep(0.5)
+    views = [balancer.read(BACKEND).backends[BACKEND] for balancer in open_load_balancers(driven.specs)]
+    assert all(view.members[first].admin == MAINT and view.members[first].sessions for view in views) and served_by(driven, host)
+    assert not driven.do("drained", first).changed and not served_by(driven, host)
+    driven.do("ready", first)
+    assert served_by(driven, host) and driven.live() == [set(driven.names)] * 2
+
+
+@pytest.mark.parametrize("driven", ["traefik", "envoy"], indirect=True)
+def test_a_member_comes_back_as_it_was(driven):
+    """With another run: each call opens the load balancers anew."""
+    name = driven.names[1]
+    files = [Path(driven.fleet.layout.directory / "balancers" / spec["name"] / ("dynamic/app.yml" if driven.kind == "traefik" else "endpoints.json"))
+             for spec in driven.specs]
+    before = [file.read_text(encoding="utf-8") for file in files]
+    for file, text in zip(files, before):
+        replaced(file, lambda entry: entry.update({"weight": 3} if driven.kind == "traefik" else {"health_status": "DEGRADED"}), text)
+    time.sleep(2)
+    particular = [json.loads(file.read_text(encoding="utf-8")) for file in files]
+    driven.do("drained", name)
+    driven.do("ready", name)
+    assert [json.loads(file.read_text(encoding="utf-8")) for file in files] == particular
+    assert {len(live) for live in driven.live()} == {MEMBERS if driven.kind == "traefik" else MEMBERS - 1}
+    for file, text in zip(files, before):
+        replaced(file, lambda entry: None, text)
+    time.sleep(2)
+
+
+@pytest.mark.parametrize("driven", ["traefik"], indirect=True)
+def test_a_strategy_without_weights_is_refused(driven):
+    files = [Path(spec["settings"]["file"]) for spec in driven.specs]
+    before = [file.read_text(encoding="utf-8") for file in files]
+    for file, text in zip(files, before):
+        replaced(file, lambda entry: None, text.replace('"healthCheck"', '"strategy": "p2c", "healthCheck"'))
+    time.sleep(2)
+    with pytest.raises(TrafficError, match="no drain of app can be proven. lb1: its strategy is p2c.* lb2: its strategy is p2c"):
+        driven.do("drained", driven.names[0])
+    for file, text in zip(files, before):
+        replaced(file, lambda entry: None, text)
+    time.sleep(2)
+    assert driven.live() == [set(driven.names)] * 2
+
+
+def replaced(file: Path, change, text: str) -> None:
+    """Put this text in the place of a file at once, its second server changed."""
+    document = json.loads(text)
+    service, first = document.get("http", {}).get("services"), document.get("resources")
+    change((service[BACKEND]["loadBalancer"]["servers"] if service else first[0]["endpoints"][0]["lb_endpoints"])[1])
+    new = file.with_name(f"{file.name}.new")
+    new.write_text(json.dumps(document), encoding="utf-8")
+    os.replace(new, file)
 
 
 @pytest.mark.thorough

@@ -6,9 +6,18 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
 
 import pytest
-from ansible_collections.alwayson.upgrade.plugins.module_utils._envoy import PARENT, Cluster, Envoy, parse_cluster, parse_version
+from ansible_collections.alwayson.upgrade.plugins.module_utils._envoy import (
+    PARENT,
+    Cluster,
+    Envoy,
+    local_sockets,
+    parse_cluster,
+    parse_version,
+)
 from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import DOWN, DRAIN, MAINT, PROBATION, READY, UNCHECKED, UP, LoadBalancerError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic_sequence import Request, TrafficError, bring_about
 from fake_load_balancer import Time
@@ -35,7 +44,7 @@ class Admin:
                                                             {"@type": "A", "cluster_name": "web", "endpoints": web}]}
         self.file.write_text(json.dumps(self.document), encoding="utf-8")
         self.file.chmod(0o640)
-        self.lag, self.failing, self.stats = 0, {}, {}
+        self.lag, self.failing, self.stats, self.sockets = 0, {}, {}, set()
         self.seen = self.document
         source = {"eds_config": {"path_config_source": {"path": str(self.file)}}}
         self.clusters = [{"name": "app", "eds_cluster_config": source, "health_checks": [CHECK], "common_lb_config": {"healthy_panic_threshold": {}}},
@@ -67,13 +76,13 @@ class Admin:
 
     def process(self, epoch, age=1000, parent=0):
         """The process after so many hot restarts, and so many seconds old; the one before has `parent` connections."""
-        options = {"restart_epoch": epoch, "parent_shutdown_time": "60s"}
+        options = {"restart_epoch": epoch, "parent_shutdown_time": "60s", "base_id": "7", "socket_path": "@envoy"}
         self.server.routes.update({
             "GET /server_info": {"version": "abc/1.40.0/Clean", "command_line_options": options, "uptime_current_epoch": f"{age}s"},
             f"GET {PARENT}": {"stats": [{"name": "server.parent_connections", "value": parent}]}})
 
     def opened(self):
-        return Envoy("lb1", self.server.url, {}, {}, self.time.clock.steady, self.time.sleep)
+        return Envoy("lb1", self.server.url, {}, {}, self.time.clock.steady, self.time.sleep, sockets=lambda: self.sockets)
 
     def written(self):
         return json.loads(self.file.read_text(encoding="utf-8"))
@@ -209,6 +218,25 @@ def test_what_the_process_before_a_hot_restart_still_has_counts_for_members_that
     admin.process(epoch, age, parent)
     members = admin.opened().read("app").backends["app"].members
     assert [members[name].latecomers for name in ("s1", "10.0.0.1:82", "s3")] == [0, 0, left]
+
+
+@pytest.mark.parametrize(("epoch", "sockets", "left"), [
+    (1, {"@envoy_parent_70", "@envoy_parent_71"}, 1),
+    (1, {"@envoy_parent_71", "@envoy_parent_80"}, 0),
+    (3, {"@envoy_parent_70", "@envoy_parent_72"}, 1),
+    (3, {"@envoy_parent_70", "@envoy_child_72"}, 0),
+    (1, {"@envoy_parent_80", "@envoy_parent_81"}, 1),   # of another one; this one's are not on this network
+])
+def test_the_process_before_a_hot_restart_has_gone_with_its_socket(admin, epoch, sockets, left):
+    admin.process(epoch, 3)
+    admin.sockets = sockets
+    assert admin.opened().read("app").backends["app"].members["s3"].latecomers == left
+
+
+def test_a_socket_of_this_host_is_seen():
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(f"\0alwayson-{os.getpid()}\0\0")
+        assert f"@alwayson-{os.getpid()}" in local_sockets()
 
 
 @pytest.mark.parametrize("status", ["DEGRADED", "UNKNOWN", "HEALTHY", None])

@@ -1,0 +1,68 @@
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The guards of drains on each kind of load balancer: what its configuration has to look like, what may serve behind the proof's back, what is put back."""
+
+from __future__ import annotations
+
+from guards.guard import Guard
+
+CORE, UNIT = "plugins/module_utils", "tests/unit/module_utils"
+NGINX, ENVOY, TRAEFIK, CADDY, HTTP, NONE = ((f"{UNIT}/test_{name}.py",) for name in ("nginx", "envoy", "traefik", "caddy", "http_api", "lame_duck"))
+CONFIGURATION = (f"{UNIT}/test_nginx_configuration.py",)
+
+KINDS = (
+    Guard("kinds, demands", "a drain begins with a configuration that makes its proof impossible", (*NGINX, *ENVOY, *TRAEFIK, *CADDY), (
+        (f"{CORE}/_traffic_sequence.py", "        if told:\n            raise TrafficError(f\"no drain",
+         "        if False:\n            raise TrafficError(f\"no drain"),)),
+    Guard("kinds, demands, in between", "a configuration that changes in the drain is not looked at again", ENVOY, (
+        (f"{CORE}/_traffic_sequence.py",
+         "        # Somebody may have changed the configuration in the meantime.\n        self._require_provable()\n", ""),)),
+    Guard("kinds, plan", "the plan does not say that no drain can be proven", ("tests/unit/plugin_utils/test_plan.py",), (
+        ("plugins/plugin_utils/refusals.py", "        *_unprovable(service, observed),\n", ""),)),
+    Guard("nginx, workers", "workers that no reload of ours began have read the file", NGINX, (
+        (f"{CORE}/_nginx.py", "return all(worker.key in fresh for worker in _serving(workers))", "return True"),)),
+    Guard("nginx, ticks", "a worker is told by its id alone", NGINX, (
+        (f"{CORE}/_nginx_processes.py", "return self.pid, self.began", "return self.pid, 0"),)),
+    Guard("nginx, text", "nginx is reloaded whatever it reads", NGINX, (
+        (f"{CORE}/_nginx.py", "        if not is_in_dump(self._dump.output, text):\n", "        if False:\n"),)),
+    Guard("nginx, older binary", "workers of an older binary's master do not count", NGINX, (
+        (f"{CORE}/_nginx_processes.py", "    while len(family) > size:\n", "    while False:\n"),)),
+    Guard("nginx, older master", "a master that takes requests with an older configuration is no fault", NGINX, (
+        (f"{CORE}/_nginx_demands.py", "    if facts.elders:\n", "    if False:\n"),)),
+    Guard("nginx, settled", "what the file says of a member is believed before a reload", NGINX, (
+        (f"{CORE}/_traffic_pool.py", "        if self._settling:\n            self.look()\n", ""),
+        (f"{CORE}/_traffic_pool.py", "            self._settle()\n", ""))),
+    Guard("nginx, braces", "a brace within a word ends the block", CONFIGURATION, (
+        (f"{CORE}/_nginx_configuration.py", 'if character == "{" and is_variable:', "if False:"),)),
+    Guard("nginx, comments", "a comment begins within a word", CONFIGURATION, (
+        (f"{CORE}/_nginx_configuration.py", 'if character in WHITE or character in ";{":', 'if character in WHITE or character in ";{#":'),)),
+    Guard("nginx, backup", "a backup is live", NGINX, (
+        (f"{CORE}/_nginx.py", "backup=server.is_backup", "backup=False"),)),
+    Guard("envoy, priorities", "endpoints of a lower priority are live", ENVOY, (
+        (f"{CORE}/_envoy.py", "backup=member.backup or priority_of(host) > first", "backup=member.backup"),)),
+    Guard("envoy, degraded", "one that is degraded is live", ENVOY, (
+        (f"{CORE}/_envoy.py", 'backup=status.get("eds_health_status") == DEGRADED or', "backup="),)),
+    Guard("envoy, hot restart", "what the process before has in flight is not seen", ENVOY, (
+        (f"{CORE}/_envoy.py", "        return max(told, int(self._process.is_new))\n", "        return 0\n"),)),
+    Guard("envoy, its socket", "the process before a hot restart has gone while it is there", ENVOY, (
+        (f"{CORE}/_envoy.py", "before in names if own in names else", "False if own in names else"),)),
+    Guard("envoy, panic", "Envoy sends to drained members, and the drain is proven", ENVOY, (
+        (f"{CORE}/_envoy.py", "Demand(_is_in_no_panic), ", ""),)),
+    Guard("envoy, put back", "one that was degraded comes back healthy", ENVOY, (
+        (f"{CORE}/_envoy.py", "self._taken.get((backend, name), before.get(name, _STATUS[READY]))", "_STATUS[READY]"),)),
+    Guard("traefik, strategy", "a strategy without weights is taken", TRAEFIK, (
+        (f"{CORE}/_traefik.py", "    if strategy in STRATEGIES:\n", "    if True:\n"),)),
+    Guard("traefik, put back", "a weight of before is 1 with another run", TRAEFIK, (
+        (f"{CORE}/_traefik.py", "        self._former.keep(backend, leaving)\n", ""),)),
+    Guard("traefik, taken back", "a weight that is put back is the one of the settings", TRAEFIK, (
+        (f"{CORE}/_traefik.py", "        if (backend, url) in self._taken:\n", "        if False:\n"),)),
+    Guard("caddy, put back", "a weight that is put back is the one of the settings", CADDY, (
+        (f"{CORE}/_caddy.py", "weight or self._taken.get((backend, name)) or ", "weight or "),)),
+    Guard("http, later", "a change that is shown later is taken for another's", HTTP, (
+        (f"{CORE}/_http_api.py", "self._shown_rows(name)) for name in names", "self._rows(name)) for name in names"),)),
+    Guard("http, too many", "a request that was counted out is not sent again", (f"{UNIT}/test_json_api.py",), (
+        (f"{CORE}/_json_api.py", "later is None and answer.status != TOO_MANY", "later is None"),)),
+    Guard("none, own fault", "one whose health check fails by itself counts as switched out", NONE, (
+        (f"{CORE}/_lame_duck.py", "                self._switch(place, OUT)\n                told", "                told"),)),
+)
