@@ -5,8 +5,7 @@
 
 from __future__ import annotations
 
-import os
-import stat
+from ansible_collections.alwayson.upgrade.plugins.module_utils._private_copy import open_regular
 
 GO, PAUSE, ABORT = "go", "pause", "abort"
 
@@ -17,17 +16,10 @@ def read_control(path: str | None) -> str:
         return GO
     try:
         # A pipe would keep the roll waiting for somebody who writes into it.
-        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open_regular(path) as file:
+            word = file.read(64).decode("utf-8", "replace").strip().lower()
     except FileNotFoundError:
         return GO
     except OSError:
         return PAUSE
-    try:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            return PAUSE
-        word = os.read(handle, 64).decode("utf-8", "replace").strip().lower()
-    except OSError:
-        return PAUSE
-    finally:
-        os.close(handle)
     return word if word in (GO, ABORT) else GO if not word else PAUSE

@@ -20,6 +20,7 @@ from typing import Any, Callable, Iterator, Mapping, Sequence
 from urllib.parse import quote, unquote
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _flock, _removal
+from ansible_collections.alwayson.upgrade.plugins.module_utils._foreign_json import parse
 from ansible_collections.alwayson.upgrade.plugins.module_utils._small_file import make_folder
 
 TOOL = "alwayson.upgrade"
@@ -154,7 +155,7 @@ class Store:
         """What is written about the backup at `path`; nothing when that is missing, torn or somebody else's."""
         try:
             with open(path + MANIFEST, encoding="utf-8") as file:
-                manifest = json.load(file)
+                manifest = parse(file.read())
         except (OSError, ValueError):
             return {}
         own = isinstance(manifest, dict) and manifest.get("tool") == TOOL and isinstance(manifest.get("taken"), (int, float))

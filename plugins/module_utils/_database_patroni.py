@@ -47,9 +47,12 @@ class Patroni:
     def cluster(self) -> Mapping:
         """What it says of all members."""
         try:
-            return self._api.get("/cluster")
+            cluster = self._api.get("/cluster")
+            if not _is_cluster(cluster):
+                raise self._api.error("answers GET /cluster otherwise than Patroni does, which has members with name, role and state: is this its API?")
         except LoadBalancerError as error:
             raise SwitchoverError(str(error)) from error
+        return cluster
 
     def switch(self, leader: str, candidate: str) -> str:
         """Have the candidate lead; returns why not, in a sentence, empty when it does or when that is not known."""
@@ -59,6 +62,13 @@ class Patroni:
             # It answers when it is done, which may be late.
             return ""
         return "" if answer.status == 200 else f"Patroni refuses the switchover ({answer.status}): {' '.join(answer.body.split())}"
+
+
+def _is_cluster(found: object) -> bool:
+    members = found.get("members") if isinstance(found, Mapping) else None
+    return isinstance(members, list) and all(
+        isinstance(member, Mapping) and all(isinstance(member.get(name), str) for name in ("name", "role", "state"))
+        and isinstance(member.get("tags") or {}, Mapping) for member in members)
 
 
 class PatroniSwitchover(ManagedSwitchover):

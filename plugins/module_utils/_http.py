@@ -21,6 +21,8 @@ from urllib.parse import SplitResult, urlsplit
 MAX_HEADER_LENGTH = 4096
 USER_AGENT = "alwayson.upgrade"
 
+# Up to the last @, whatever is before it: a password that has to be percent-encoded, and is not, may have any of /?#@ in it.
+_CREDENTIALS = re.compile(r"^([A-Za-z][\w+.-]*://).*@|^[^/@]*:[^/@]*@", re.DOTALL)
 _PRINTABLE_ASCII = re.compile(r"[!-~]+")
 
 
@@ -66,17 +68,23 @@ class Answer(NamedTuple):
 def require_url(url: str) -> SplitResult:
     """Split an http or https URL; raise HttpError when it is none."""
     if not _PRINTABLE_ASCII.fullmatch(url):
-        raise HttpError(f"url {url!r} contains characters that a URL must have percent-encoded")
+        raise HttpError(f"url {shown_url(url)!r} contains characters that a URL must have percent-encoded")
     try:
         parts = urlsplit(url)
         port = parts.port
     except ValueError as error:
-        raise HttpError(f"url {url!r} is no URL: {error}") from error
+        # The error may name a part of a password.
+        raise HttpError(f"url {shown_url(url)!r} is no URL" + ("" if "@" in url else f": {error}")) from error
     if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
-        raise HttpError(f"url {url!r} is no HTTP address: write http://host:port/path or https://host:port/path")
+        raise HttpError(f"url {shown_url(url)!r} is no HTTP address: write http://host:port/path or https://host:port/path")
     if parts.username is not None:
         raise HttpError(f"url of {parts.hostname} contains a user name: send credentials in a header instead")
     return parts
+
+
+def shown_url(url: str) -> str:
+    """A URL for messages: who logs in by it, and with what, is left out, whatever else is wrong with it."""
+    return _CREDENTIALS.sub(lambda found: f"{found[1] or ''}...@", str(url))
 
 
 def fetch(request: Request, limits: Limits, clock: Callable[[], float] = time.monotonic) -> Answer:

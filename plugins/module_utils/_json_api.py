@@ -14,7 +14,8 @@ import time
 from email.utils import parsedate_to_datetime
 from typing import Any, Mapping
 
-from ansible_collections.alwayson.upgrade.plugins.module_utils._http import Answer, HttpError, Limits, NoAnswerError, Request, fetch, require_url
+from ansible_collections.alwayson.upgrade.plugins.module_utils._foreign_json import ForeignJsonError, NotJsonError, parse
+from ansible_collections.alwayson.upgrade.plugins.module_utils._http import Answer, HttpError, Limits, NoAnswerError, Request, fetch, require_url, shown_url
 from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import LoadBalancerError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._patience import Patience, UnavailableError
 
@@ -66,9 +67,11 @@ class JsonApi:
         if answer.status != 200:
             raise self.error(f"answers GET {path} with {answer.status}: {_shown(answer.body)}")
         try:
-            return json.loads(answer.body)
-        except ValueError as error:
+            return parse(answer.body)
+        except NotJsonError as error:
             raise self.error(f"answers GET {path} with what is no JSON: {_shown(answer.body)}") from error
+        except ForeignJsonError as error:
+            raise self.error(f"answers GET {path} with JSON that is not taken, because {error}: {_shown(answer.body)}") from error
 
     def change(self, method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None) -> None:
         """Ask for a change; every answer but a good one is an error."""
@@ -105,7 +108,7 @@ class JsonApi:
 
     def error(self, what: str) -> LoadBalancerError:
         """An error that names this load balancer."""
-        return LoadBalancerError(f"{self.name} ({self.endpoint}) {what}")
+        return LoadBalancerError(f"{self.name} ({shown_url(self.endpoint)}) {what}")
 
 
 def pause_of(later: str | None, now: float) -> float:

@@ -5,11 +5,18 @@
 
 from __future__ import annotations
 
+import functools
+import os
+import traceback
 from typing import Any, Callable, Mapping, Sequence
 
+from ansible_collections.alwayson.upgrade.plugins.module_utils._http import shown_url
 from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import HAPROXY, LoadBalancer, LoadBalancerError, require_distinct
 from ansible_collections.alwayson.upgrade.plugins.module_utils._patience import Patience
 
+# What comes of an answer that has another shape than its kind's: a list for a dictionary, a text for a number, a name that is missing, too deep.
+SHAPES = (LookupError, TypeError, AttributeError, ValueError, ArithmeticError, RecursionError)
+SHOWN_CHARACTERS = 200
 HAPROXY_ONLY = ("master_endpoint", "state_file")
 
 
@@ -24,7 +31,32 @@ def open_load_balancers(specs: Sequence[Mapping[str, Any]], patience_seconds: fl
 
 
 def open_load_balancer(spec: Mapping[str, Any], patience_seconds: float | None = None) -> LoadBalancer:
-    """One of them."""
+    """One of them. Whatever it answers, an error is one in words."""
+    balancer = _open(spec, patience_seconds)
+    for method in ("read", "apply", "command"):
+        setattr(balancer, method, _in_words(balancer, getattr(balancer, method)))
+    return balancer
+
+
+def _in_words(balancer: LoadBalancer, method: Callable[..., Any]) -> Callable[..., Any]:
+    """The method of a load balancer, of which an answer of another shape than its kind's is an error that names it."""
+
+    @functools.wraps(method)
+    def call(*given: Any, **more: Any) -> Any:
+        try:
+            return method(*given, **more)
+        except SHAPES as error:
+            place = traceback.extract_tb(error.__traceback__)[-1]
+            raise LoadBalancerError(
+                f"{balancer.name} ({shown_url(balancer.endpoint)}) answers otherwise than a load balancer of its kind does: {type(error).__name__} "
+                f"{ascii(str(error))[:SHOWN_CHARACTERS]} ({os.path.basename(place.filename)}:{place.lineno}). "
+                "Is this its own API, and of a release that docs/load_balancers.md names?"
+            ) from error
+
+    return call
+
+
+def _open(spec: Mapping[str, Any], patience_seconds: float | None) -> LoadBalancer:
     kind = spec.get("kind") or HAPROXY
     if kind not in _CLASSES:
         raise LoadBalancerError(f"{spec['name']} is of kind {kind!r}: choose one of {', '.join(_CLASSES)}")

@@ -15,6 +15,7 @@ import shutil
 from typing import Callable, NamedTuple
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _release
+from ansible_collections.alwayson.upgrade.plugins.module_utils._private_copy import open_regular
 from ansible_collections.alwayson.upgrade.plugins.module_utils._service import Commands, Outcome, Service, ServiceError, run_command
 
 BECOME = "ansible_become"
@@ -107,7 +108,7 @@ def _why_not_run(program: str, user: str) -> str:
 def _interpreter(path: str) -> str:
     """The program in the first line of a script; empty for anything else."""
     try:
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             first = file.readline(256)
     except OSError:
         return ""

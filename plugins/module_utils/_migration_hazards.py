@@ -8,7 +8,6 @@ Each finding has the name of a rule; a file that says `-- alwayson: accept <rule
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
@@ -16,6 +15,7 @@ import sys
 from dataclasses import dataclass
 from typing import Optional, Sequence
 
+from ansible_collections.alwayson.upgrade.plugins.module_utils._foreign_json import parse
 from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_attempts import MigrationError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_choice import AFTER, LAST
 from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_step import COMMAND, TRANSACTION, Step, with_cursor
@@ -139,7 +139,7 @@ def _linted(step: Step, linter: str) -> list[Finding]:
         script = with_cursor(script, literal(step.directives.after), POSTGRESQL, name)
     try:
         done = subprocess.run(command, input=script.encode(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=SQUAWK_SECONDS, check=False)
-        found = json.loads(done.stdout or b"[]") if done.returncode in (0, 1) else None
+        found = parse(done.stdout or b"[]") if done.returncode in (0, 1) else None
     except (OSError, subprocess.TimeoutExpired, ValueError) as error:
         raise MigrationError(f"{linter} did not check {step.title}: {error}; give linter=off to do without it") from error
     if found is None:

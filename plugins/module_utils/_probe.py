@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-import json
 import os
 import socket
 import time
 from typing import Any, Callable
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _probe_record as outcomes
+from ansible_collections.alwayson.upgrade.plugins.module_utils._foreign_json import parse
 from ansible_collections.alwayson.upgrade.plugins.module_utils._probe_capacity import CapacitySampler
 from ansible_collections.alwayson.upgrade.plugins.module_utils._probe_client import Client, Exchange, give_up, tls_context
 from ansible_collections.alwayson.upgrade.plugins.module_utils._probe_plan import Pacer, Plan, ProbeError, Seat
@@ -199,7 +199,7 @@ class Engine:
         if version or self._plan.version_key is None:
             return version
         try:
-            found = json.loads(exchange.parser.body).get(self._plan.version_key, "")
+            found = parse(exchange.parser.body).get(self._plan.version_key, "")
         except (ValueError, AttributeError):
             return ""
         return found if isinstance(found, str) else ""

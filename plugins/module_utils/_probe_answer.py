@@ -5,9 +5,9 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any, Mapping, NamedTuple
 
+from ansible_collections.alwayson.upgrade.plugins.module_utils._foreign_json import parse
 from ansible_collections.alwayson.upgrade.plugins.module_utils._probe_plan import ProbeError
 
 try:
@@ -35,9 +35,9 @@ class Expectation(NamedTuple):
         if not self.values:
             return True
         try:
-            answer = json.loads(body)
+            answer = parse(body)
             return all(expression.search(answer) == value for expression, value in self.values)
-        except (ValueError, jmespath.exceptions.JMESPathError):
+        except (ValueError, TypeError, jmespath.exceptions.JMESPathError):
             return False
 
 

@@ -9,6 +9,7 @@ import json
 import os
 from typing import Any
 
+from ansible_collections.alwayson.upgrade.plugins.module_utils._private_copy import open_regular
 from ansible_collections.alwayson.upgrade.plugins.module_utils._writers import other_writers
 
 LIVE_FILE, RESULT_FILE = "live.json", "result.json"
@@ -40,9 +41,9 @@ class LiveFigures:
             ended = os.path.exists(os.path.join(directory, RESULT_FILE))
             if (found.st_mtime_ns, found.st_ino, ended) == self._seen or found.st_size > MOST_BYTES:
                 return None
-            with open(path, encoding="utf-8") as handle:
-                figures = json.load(handle)
-        except (OSError, ValueError):
+            with open_regular(path) as handle:
+                figures = json.loads(handle.read(MOST_BYTES))
+        except (OSError, ValueError, RecursionError):
             return None
         self._seen = (found.st_mtime_ns, found.st_ino, ended)
         if not isinstance(figures, dict) or not isinstance(figures.get("now"), (int, float)) or figures["now"] < self._since:

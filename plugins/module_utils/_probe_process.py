@@ -26,6 +26,7 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._flock import Loc
 from ansible_collections.alwayson.upgrade.plugins.module_utils._probe import Probe, ProbeLoop
 from ansible_collections.alwayson.upgrade.plugins.module_utils._probe_live import LIVE_FILE, RESULT_FILE
 from ansible_collections.alwayson.upgrade.plugins.module_utils._probe_plan import Plan, ProbeError
+from ansible_collections.alwayson.upgrade.plugins.module_utils._private_copy import open_regular
 from ansible_collections.alwayson.upgrade.plugins.module_utils._small_file import PRIVATE_FOLDER, SmallFileError, make_folder
 from ansible_collections.alwayson.upgrade.plugins.module_utils._writers import other_writers
 
@@ -367,9 +368,9 @@ def write_json(path: str, content: dict[str, Any], durable: bool = False) -> Non
 
 def _read_json(path: str) -> dict[str, Any] | None:
     try:
-        with open(path, encoding="utf-8") as handle:
+        with open_regular(path) as handle:
             return json.load(handle)
     except FileNotFoundError:
         return None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ProbeError(f"{path} cannot be understood ({error}): it was not written by a probe; remove it") from None

@@ -24,7 +24,7 @@ import shlex
 import tempfile
 from typing import Iterator, NamedTuple
 
-from ansible_collections.alwayson.upgrade.plugins.module_utils import _archive, _private_copy, _removal
+from ansible_collections.alwayson.upgrade.plugins.module_utils import _archive, _private_copy, _removal, _small_file
 from ansible_collections.alwayson.upgrade.plugins.module_utils._small_file import OPEN_FOLDER, make_folder
 
 RELEASES = "releases"
@@ -296,11 +296,10 @@ def _write_marker(folder: str, version: str, marker: Marker) -> None:
 
 def _read_marker(folder: str, version: str) -> Marker:
     """The marker of a release; an empty one when it is missing, torn or of another version."""
-    try:
-        with open(os.path.join(folder, MARKER), encoding="utf-8") as file:
-            content = json.load(file)
-    except (FileNotFoundError, ValueError, RecursionError):
-        return Marker()
+    content = None
+    # A link, a pipe or a device in its place is no marker.
+    with contextlib.suppress(OSError, _small_file.SmallFileError):
+        content = _small_file.read_json(os.path.join(folder, MARKER))
     if not isinstance(content, dict) or content.get("version") != version or not _SHA256.fullmatch(str(content.get("sha256"))):
         return Marker()
     known = Marker(**{field: content.get(field) for field in Marker._fields})

@@ -13,6 +13,7 @@ from typing import Any, Iterator, Sequence
 from urllib.parse import quote
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_error import DatabaseError
+from ansible_collections.alwayson.upgrade.plugins.module_utils._private_copy import open_regular
 
 # How long a statement waits for another writer.
 BUSY_SECONDS = 5.0
@@ -133,7 +134,7 @@ def _nothing(*_values: Any) -> None:
 def require_database(path: str) -> None:
     """Raise SqliteError unless the file is there and a database, as its first bytes say. An empty file is a database to SQLite alone."""
     try:
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             beginning = file.read(len(MAGIC))
     except OSError as error:
         raise SqliteError(f"{path} cannot be read: {error.strerror}; give the path of a SQLite database as one of databases") from error

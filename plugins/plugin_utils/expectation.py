@@ -25,6 +25,8 @@ except ImportError:
     jmespath = None
     JMESPathError = ValueError
 
+from ..module_utils._foreign_json import ForeignJsonError, parse
+
 SHOWN_LENGTH = 200
 
 
@@ -166,13 +168,9 @@ def _parse_json(body: str, truncated: bool) -> tuple[Any, str]:
     if truncated:
         return None, "is longer than what is read of it"
     try:
-        return json.loads(body, parse_constant=_refuse_constant), ""
-    except (ValueError, RecursionError):
+        return parse(body), ""
+    except ForeignJsonError:
         return None, "is not JSON"
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
 
 
 def _is_number(value: Any) -> bool:

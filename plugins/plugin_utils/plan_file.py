@@ -9,6 +9,8 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 
+from ..module_utils._foreign_json import ForeignJsonError, parse
+
 FORMAT = 1
 ID_LENGTH = 12
 # What a roll does to the fleet; a roll that goes on by the same plan finds some of it done.
@@ -45,8 +47,8 @@ def unseal(text: str, path: str) -> dict:
     """
     again = "make a new one with ansible-playbook alwayson.upgrade.plan"
     try:
-        sealed = json.loads(text)
-    except ValueError as error:
+        sealed = parse(text)
+    except ForeignJsonError as error:
         raise PlanFileError(f"{path} is no plan file ({error}): {again}") from None
     if not isinstance(sealed, dict) or sealed.get("format") != FORMAT or not isinstance(sealed.get("plan"), dict):
         raise PlanFileError(f"{path} is no plan file of format {FORMAT}: {again}")

@@ -35,6 +35,12 @@ RELEASES = (
          '    with open(artifact, "rb") as stream, _private_copy.private_copy(artifact, folder) as (_copy, found):\n'),)),
     Guard("staging, pipes", "a pipe in the place of a file is waited for", RELEASE, (
         (f"{CORE}/_private_copy.py", "    if not stat.S_ISREG(os.fstat(handle).st_mode):\n", "    if False:\n"),)),
+    Guard("foreign, shape", "an answer of another shape than an API's ends in a traceback", (f"{TESTS}/test_load_balancers.py",), (
+        (f"{CORE}/_load_balancers.py", "        except SHAPES as error:\n", "        except ZeroDivisionError as error:\n"),)),
+    Guard("foreign, depth", "JSON that nests without end is taken", (f"{TESTS}/test_foreign_json.py",), (
+        (f"{CORE}/_foreign_json.py", '    if content.count("[") + content.count("{") > DEEPEST and', "    if False and"),)),
+    Guard("foreign, prober", "an answer that nests without end ends the prober", (f"{TESTS}/test_probe_engine.py",), (
+        (f"{CORE}/_foreign_json.py", "    except RecursionError:\n", "    except ZeroDivisionError:\n"),)),
     Guard("signature, one copy", "the checksum is of other bytes than those that were judged", SIGNATURE, (
         (f"{CORE}/_signature.py", "        return _run(command, judged), sha256\n", '        return _run(command, open(artifact, "rb")), sha256\n'),)),
     Guard("signature, checksum", "what was signed need not be what is staged", SIGNATURE, (

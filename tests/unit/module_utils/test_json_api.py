@@ -74,6 +74,22 @@ def test_what_is_read_has_to_be_a_good_answer(server, status):
     assert str(error.value) == f"lb1 ({server.url}) answers GET /a with {status}: {'nothing' if status == 204 else 'x' * 200}"
 
 
+@pytest.mark.parametrize(("text", "why"), [("[" * 100_000, "nests deeper"), ("[1e999]", "too large"), (r'"\udc00"', "half a character")])
+def test_what_is_read_has_to_be_json_that_is_taken(server, text, why):
+    server.routes["GET /a"] = Reply(200, text)
+    with pytest.raises(LoadBalancerError, match=f"answers GET /a with (JSON that is not taken, because|what is no JSON).*{why}") as error:
+        JsonApi("lb1", server.url).get("/a")
+    assert len(str(error.value)) < 400
+
+
+@pytest.mark.parametrize("url", ["http://admin:canary-4f1@h:80", "http://admin:can/ary-4f1@h", "http://a:canary-4f1@h:port", "admin:canary-4f1@h",
+                                 "http://x:canary-4f1#@h"])
+def test_who_logs_in_by_the_endpoint_is_not_told(url):
+    with pytest.raises(LoadBalancerError) as error:
+        JsonApi("lb1", url)
+    assert "ary-4f1" not in str(error.value) and "'can'" not in str(error.value) and "lb1" in str(error.value)
+
+
 @pytest.mark.parametrize("text", ["<html>", "", "{'a': 1}"])
 def test_what_is_read_has_to_be_json(server, text):
     server.routes["GET /a"] = Reply(200, text)
@@ -126,7 +142,7 @@ def test_nobody_at_the_endpoint_is_said_with_the_name_and_the_endpoint():
 def test_what_is_no_endpoint_is_refused_before_anything_is_asked(endpoint, reason):
     with pytest.raises(LoadBalancerError, match=reason) as error:
         JsonApi("lb1", endpoint)
-    assert str(error.value).startswith(f"lb1 ({endpoint}) is no endpoint: url ")
+    assert str(error.value).startswith(f"lb1 ({endpoint.replace('admin:secret', '...')}) is no endpoint: url ")
 
 
 @pytest.mark.parametrize("validate", [True, False])

@@ -5,6 +5,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+
 import pytest
 from ansible_collections.alwayson.upgrade.plugins.module_utils._caddy import Caddy
 from ansible_collections.alwayson.upgrade.plugins.module_utils._envoy import Envoy
@@ -15,7 +18,7 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer im
 from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancers import _CLASSES, open_load_balancer, open_load_balancers
 from ansible_collections.alwayson.upgrade.plugins.module_utils._nginx import Nginx
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traefik import Traefik
-from json_server import JsonServer
+from json_server import JsonServer, Reply
 
 URL = "http://127.0.0.1:1"
 CHANGE = {"ready": {"path": "/in"}, "maint": {"path": "/out"}}
@@ -167,3 +170,32 @@ def test_one_socket_by_two_paths_is_one_load_balancer(tmp_path):
     with pytest.raises(LoadBalancerError, match=f"has the endpoint 'unix:{tmp_path}/run/admin.sock' twice"):
         open_load_balancers(twice)
     assert len(open_load_balancers([{"name": name, "endpoint": f"tcp://10.0.0.{number}:9"} for number, name in enumerate(("lb1", "lb2"))])) == 2
+
+
+SHAPES = ([], {}, None, 1, "text", [1], [None], [[]], {"a": 1}, [{"name": 1}], [{}], {"cluster_statuses": [1]}, {"cluster_statuses": 5}, {"apps": []},
+          {"handler": "reverse_proxy", "upstreams": 1}, {"handler": "reverse_proxy", "load_balancing": {"selection_policy": []}},
+          {"handler": "reverse_proxy", "upstreams": [1], "load_balancing": {"selection_policy": {"policy": "weighted_round_robin", "weights": ["x"]}}},
+          {"loadBalancer": []}, {"loadBalancer": {"servers": [1]}}, {"loadBalancer": {"servers": [{}]}}, {"loadBalancer": {"servers": [{"url": 7}]}},
+          {"peers": 1}, {"peers": [[]]}, {"peers": [{"server": None}]})
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in ("haproxy", "nginx", "none")])
+@pytest.mark.parametrize("answer", SHAPES, ids=json.dumps)
+def test_an_answer_of_any_shape_is_an_error_in_words(kind, answer, tmp_path):
+    """As of another program at that port, or of an API of another version."""
+    (tmp_path / "file").write_text(json.dumps(answer), encoding="utf-8")
+    settings = {**OPENED[kind][2], **({"file": str(tmp_path / "file")} if kind == "traefik" else {}), **({"members": "[]"} if kind == "http" else {})}
+    with JsonServer() as server:
+        server.reply = lambda asked: Reply(200, json.dumps(answer))
+        balancer = open_load_balancer(spec(kind, endpoint=server.url, settings=settings), 0.0)
+        for act in (balancer.read, lambda: balancer.read("app"), lambda: balancer.apply("app", {"s1": READY})):
+            with contextlib.suppress(LoadBalancerError):
+                act()
+
+
+def test_an_answer_of_another_shape_names_the_load_balancer_and_what_to_look_at():
+    with JsonServer({"GET /config/": [], "GET /reverse_proxy/upstreams": {"a": 1}, "GET /id/app": {}}) as server:
+        balancer = open_load_balancer(spec("caddy", endpoint=server.url), 0.0)
+        said = r"lb1 \(http://127.*answers otherwise than a load balancer of its kind does: \w+ .*_caddy\.py:\d+.*own API"
+        with pytest.raises(LoadBalancerError, match=said):
+            balancer.read()

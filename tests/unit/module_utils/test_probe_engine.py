@@ -166,12 +166,19 @@ def test_an_unexpected_status_that_is_no_error():
 @pytest.mark.parametrize(("expected", "body", "fine"), [
     ({"contains": "in stock"}, b"3 in stock", True), ({"contains": "in stock"}, b"an error occurred", False),
     ({"expect": {"status": "up", "length(items)": 2}}, b'{"status": "up", "items": [1, 2]}', True),
+    ({"expect": {"status": "up"}}, b"[" * 20_000, False), ({"expect": {"a > `1`": True}}, b'{"a": []}', False),
     ({"expect": {"status": "up"}}, b'{"status": "down"}', False), ({"expect": {"status": "up"}}, b"<html>sorry</html>", False),
     ({"expect_headers": {"X-Release": "1.0.0"}}, b"", True), ({"expect_headers": {"X-Release": "2.0.0"}}, b"", False)])
 def test_an_answer_with_a_fine_status_that_says_something_else_has_failed(expected, body, fine):
     mix = [{"kind": "keepalive", "share": 1, **expected}]
     figures, _server = probe(lambda call: call.transport.write(answer(body=body)), mix=mix, requests=3)
     assert failures(figures) == ({} if fine else {"wrong_answer": 3 - figures["requests_unmeasured"]})
+
+
+@pytest.mark.parametrize("body", [b"[" * 20_000, b'{"release": ' + b"1" * 5_000 + b"}", b'["release"]', b'{"release": NaN}', b'{"release": {}}'])
+def test_a_release_that_no_answer_tells_ends_no_prober(body):
+    figures, _server = probe(lambda call: call.transport.write(answer(body=body)), version_key="release", requests=3)
+    assert failures(figures) == {} and figures["requests_unmeasured"] < 3
 
 
 def test_an_expectation_that_is_none_is_refused_by_name(monkeypatch):

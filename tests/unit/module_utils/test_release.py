@@ -257,6 +257,15 @@ def test_a_current_release_whose_folder_is_gone_is_seen(host):
     assert observe(host.root) == State("1.0.0", None, {})
 
 
+@pytest.mark.parametrize("put", [os.mkfifo, os.mkdir, lambda path: os.symlink("/dev/zero", path)], ids=["pipe", "folder", "device"])
+def test_what_stands_in_the_place_of_a_marker_is_not_waited_for(host, put):
+    """The application's account may write in its release."""
+    host.staged("1.0.0")
+    os.unlink(host.path("releases", "1.0.0", ".release.json"))
+    put(host.path("releases", "1.0.0", ".release.json"))
+    assert observe(host.root).available == {"1.0.0": Marker()}
+
+
 @pytest.mark.parametrize(
     "content",
     ["", "{", "[]", "null", "[" * 100_000, json.dumps({"version": "9.9", "sha256": "0" * 64}), json.dumps({"version": "1.0.0", "sha256": "x"})],

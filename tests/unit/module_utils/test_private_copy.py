@@ -1,0 +1,62 @@
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Files that others may write: read once, and never waited for."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+
+import pytest
+from ansible_collections.alwayson.upgrade.plugins.module_utils._control import ABORT, GO, PAUSE, read_control
+from ansible_collections.alwayson.upgrade.plugins.module_utils._member_checks import _interpreter
+from ansible_collections.alwayson.upgrade.plugins.module_utils._private_copy import copy, open_regular, private_copy
+from ansible_collections.alwayson.upgrade.plugins.module_utils._probe_live import LIVE_FILE, LiveFigures
+from ansible_collections.alwayson.upgrade.plugins.module_utils._probe_process import _read_json
+from ansible_collections.alwayson.upgrade.plugins.module_utils._sqlite import SqliteError, require_database
+
+READERS = {
+    "the operator's word": (read_control, PAUSE),
+    "an interpreter": (_interpreter, ""),
+}
+
+
+@pytest.fixture(name="pipe")
+def _pipe(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    return str(tmp_path / "pipe")
+
+
+def test_a_copy_is_of_what_was_there(tmp_path):
+    (tmp_path / "x").write_bytes(b"abc" * 1_000_000)
+    (tmp_path / "link").symlink_to("x")
+    with private_copy(str(tmp_path / "link"), str(tmp_path)) as (stream, sha256):
+        (tmp_path / "x").write_bytes(b"other")
+        assert sha256 == hashlib.sha256(b"abc" * 1_000_000).hexdigest() and stream.read() == b"abc" * 1_000_000
+    assert sorted(os.listdir(tmp_path)) == ["link", "x"]
+    with pytest.raises(OSError, match="more than 4 bytes"):
+        copy(str(tmp_path / "x"), io.BytesIO(), 4)
+    with pytest.raises(FileNotFoundError):
+        open_regular(str(tmp_path / "absent"))
+
+
+@pytest.mark.parametrize(("read", "said"), READERS.values(), ids=READERS.keys())
+def test_a_pipe_or_a_device_is_not_read(pipe, read, said):
+    assert read(pipe) == said == read("/dev/zero")
+
+
+def test_a_pipe_in_the_place_of_a_prober_s_or_a_database_s_file_is_no_file(pipe, tmp_path):
+    os.rename(pipe, tmp_path / LIVE_FILE)
+    assert LiveFigures(0.0).newer(str(tmp_path), 10.0) is None
+    with pytest.raises(OSError, match="no regular file"):
+        _read_json(str(tmp_path / LIVE_FILE))
+    with pytest.raises(SqliteError, match="no regular file"):
+        require_database(str(tmp_path / LIVE_FILE))
+
+
+def test_the_operator_s_word_is_read(tmp_path):
+    for word, said in (("abort\n", ABORT), ("", GO), ("\xff", PAUSE)):
+        (tmp_path / "word").write_text(word, encoding="utf-8")
+        assert read_control(str(tmp_path / "word")) == said
