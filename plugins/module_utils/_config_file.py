@@ -9,6 +9,7 @@ import codecs
 import contextlib
 import errno
 import os
+import re
 import stat
 from typing import Callable, Iterator
 
@@ -43,7 +44,7 @@ class ConfigFile:
         """
         with self.locked():
             before, times = self.read(), self._times()
-            after = change(before)
+            after = _with_ends_of(before, change(before))
             self._replace(before, after)
             try:
                 check()
@@ -73,6 +74,12 @@ class ConfigFile:
         if text != before:
             replace_alike(self.path, text)
             _renew_link(self._named)
+
+
+def _with_ends_of(before: str, after: str) -> str:
+    """A text that was written anew as a whole, with the line ends that the file has."""
+    is_dos = "\r\n" in before and not re.search(r"(?<!\r)\n", before)
+    return re.sub(r"(?<!\r)\n", "\r\n", after) if is_dos else after
 
 
 def text_of(path: str) -> str:

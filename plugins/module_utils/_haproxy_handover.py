@@ -32,14 +32,7 @@ def hand_over(balancer: Haproxy, before: Running, timeout: float, clock: Clock =
 
     :param loses: told of each file whose entries the process has otherwise, which a hand-over reads anew; without it such a file is an error.
     """
-    require_accepted(balancer, before)
-    lost = lost_entries(balancer, before.folder)
-    if lost and loses is None:
-        raise balancer.error(f"is not handed over, because that would read files anew whose entries it has otherwise: {'; '.join(lost)}. Nothing was changed. "
-                             "Have both say the same: alwayson.upgrade.traffic_route with persist=true, on this load balancer, writes a route into its file; "
-                             "force=true goes where the files say")
-    for sentence in lost:
-        loses(sentence)
+    require_possible(balancer, before, loses)
     views = balancer.read()
     try:
         os.kill(before.master, signal.SIGUSR2)
@@ -51,6 +44,18 @@ def hand_over(balancer: Haproxy, before: Running, timeout: float, clock: Clock =
         raise balancer.error(f"has handed over, and forgot states by it: {'; '.join(changed)}. Set them again (alwayson.upgrade.traffic_member), and "
                              "have it keep them: server-state-file, load-server-state-from-file global")
     return after
+
+
+def require_possible(balancer: Haproxy, before: Running, loses: Callable[[str], None] | None = None) -> None:
+    """Raise LoadBalancerError when a hand-over would not work, or would lose something; see `hand_over`. Only reads."""
+    require_accepted(balancer, before)
+    lost = lost_entries(balancer, before.folder)
+    if lost and loses is None:
+        raise balancer.error(f"is not handed over, because that would read files anew whose entries it has otherwise: {'; '.join(lost)}. Nothing was changed. "
+                             "Have both say the same: alwayson.upgrade.traffic_route with persist=true, on this load balancer, writes a route into its file; "
+                             "force=true goes where the files say")
+    for sentence in lost:
+        loses(sentence)
 
 
 def lost_entries(balancer: Haproxy, folder: str) -> list[str]:

@@ -33,7 +33,10 @@ _PROCESSES, _SOCKET, _END_OF_OPTIONS = ("-sf", "-st"), "-x", "--"
 
 @dataclass(frozen=True)
 class Running:
-    """The processes as they are: the worker that answers, its master, the master's command line, the file that it runs, where and with what environment."""
+    """The processes as they are: the worker that answers and the file that it runs, and its master with its command line, working directory and environment.
+
+    After a reload that has failed, the master runs what is installed, and the worker what was before.
+    """
 
     version: str
     worker: int
@@ -57,7 +60,7 @@ class Running:
         if self.executable.endswith(_DELETED):
             return False
         try:
-            return os.path.samefile(f"/proc/{self.master}/exe", self.program)
+            return os.path.samefile(f"/proc/{self.worker}/exe", self.program)
         except OSError:
             return True
 
@@ -70,7 +73,7 @@ def running(balancer: Haproxy) -> Running:
         master = int(_read(worker, "stat").rpartition(")")[2].split()[1])
         argv = tuple(_words(_read(master, "cmdline")))
         environment = environment_of(_words(_read(master, "environ")))
-        executable, folder = os.readlink(f"/proc/{master}/exe"), os.readlink(f"/proc/{master}/cwd")
+        executable, folder = os.readlink(f"/proc/{worker}/exe"), os.readlink(f"/proc/{master}/cwd")
         is_master = _is_haproxy(master) and (os.path.samefile(f"/proc/{master}/exe", f"/proc/{worker}/exe") or _MARK in environment)
         is_here = os.path.samefile(f"/proc/{master}/root", "/")
         started = tuple(_words(_read(worker, "cmdline")))

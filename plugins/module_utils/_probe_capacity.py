@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import csv
+import io
 from typing import Any, Awaitable, Callable, Mapping, Sequence
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils._probe_plan import CapacitySource, ProbeError
@@ -33,7 +34,8 @@ def count_live(answer: str, backend: str) -> int:
     A server does when its status begins with UP, or is 'no check', and it has a weight. Backup servers are not counted: they wait.
     """
     try:
-        rows = list(csv.DictReader(answer.lstrip("# \n").splitlines()))
+        # What a check has said may have line ends in it, between quotes.
+        rows = list(csv.DictReader(io.StringIO(answer.lstrip("# \n"), newline="")))
     except csv.Error as error:
         raise CapacityError(f"the answer is no CSV: {error}") from None
     members = [row for row in rows if row.get("pxname") == backend]

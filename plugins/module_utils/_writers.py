@@ -29,12 +29,13 @@ def other_writers(path: str) -> str:
     return ""
 
 
-def may_be_written_by_everybody(path: str) -> bool:
-    """Whether it is open to all accounts of this host; False when there is no such folder."""
+def strangers(path: str) -> str:
+    """The same without groups, which an administrator may have meant: another account that owns the folder, or everybody. Empty when there is no folder."""
     try:
-        return bool(os.stat(path).st_mode & _BY_EVERYBODY)
+        found = os.stat(path)
     except FileNotFoundError:
-        return False
+        return ""
+    return other_writers(path) if found.st_uid not in (0, os.geteuid()) or found.st_mode & _BY_EVERYBODY else ""
 
 
 def _is_alone(gid: int) -> bool:

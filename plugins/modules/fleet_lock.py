@@ -301,7 +301,7 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._fleet_lock impor
     CONTROLLER_TEXTS, DIRECTIONS, FAILED, SUCCEEDED, Claim, FleetLockError, HeldError, UnusableError,
 )
 from ansible_collections.alwayson.upgrade.plugins.module_utils._fleet_lock_store import FleetLock, Outcome
-from ansible_collections.alwayson.upgrade.plugins.module_utils._writers import may_be_written_by_everybody
+from ansible_collections.alwayson.upgrade.plugins.module_utils._writers import strangers
 
 TEXT = {"type": "str", "default": ""}
 UNCHANGED = "unchanged"
@@ -355,10 +355,11 @@ def do(params: dict, check_mode: bool, now: float) -> Outcome:
 
 
 def warning_of_the_folder(directory: str) -> str:
-    """What everybody should know of a folder in which everybody may write; empty when that is not so."""
-    if not may_be_written_by_everybody(directory):
+    """What everybody should know of a folder in which strangers may write; empty when that is not so."""
+    others = strangers(directory)
+    if not others:
         return ""
-    return (f"everybody on this host may write in {directory}, where the lock and its tokens are: whoever does can forge or remove them. "
+    return (f"{directory}, where the lock and its tokens are, {others}: whoever writes there can forge or remove them. "
             f"Give it to the account of this task, or to a group of operators, and chmod o-w {directory}")
 
 

@@ -22,7 +22,7 @@ extends_documentation_fragment:
 attributes:
   check_mode:
     support: full
-    description: Tells whether it would be handed over.
+    description: Tells whether it would be handed over, and fails when that would be refused.
   diff_mode:
     support: full
     description: Returns the version before and after.
@@ -98,7 +98,7 @@ from functools import partial
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _fence
 from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy import Haproxy
-from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy_handover import children, hand_over, wait_for_old_workers
+from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy_handover import children, hand_over, require_possible, wait_for_old_workers
 from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy_master import running
 from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import LoadBalancerError
 
@@ -122,6 +122,8 @@ def main() -> None:
             before = running(balancer)
             changed = params["force"] or not before.is_current
             loses = partial(_warn_of_lost_entries, module) if params["force"] else None
+            if changed and module.check_mode:
+                require_possible(balancer, before, loses)
             after = hand_over(balancer, before, params["timeout"], loses=loses) if changed and not module.check_mode else before
             left = wait_for_old_workers(lambda: len(children(after.master) - {after.worker}), params["settle"])
     except (LoadBalancerError, _fence.FenceError) as error:
@@ -137,7 +139,7 @@ def main() -> None:
 
 
 def _warn_of_lost_entries(module: AnsibleModule, lost: str) -> None:
-    module.warn(f"{module.params['name']} now has what its file says instead of what it was told: {lost}")
+    module.warn(f"the hand-over of {module.params['name']} reads a file anew that says something else than the process was told: {lost}")
 
 
 if __name__ == "__main__":

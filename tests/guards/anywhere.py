@@ -38,6 +38,9 @@ ANYWHERE = (
         (f"{CORE}/_haproxy_master.py", '    return [before.program, "-c", *kept]\n', '    return [before.program, "-c", *kept[-2:]]\n'),)),
     Guard("hand-over, environment", "the configuration is checked with another environment", (WAYS, MASTER), (
         (f"{CORE}/_haproxy_master.py", "cwd=before.folder, env=environment)", "cwd=before.folder)"),)),
+    Guard("hand-over, failed", "a worker of before a reload that failed is taken for the new one", (f"{REAL}/test_handover_real.py",), (
+        (f"{CORE}/_haproxy_master.py", 'os.path.samefile(f"/proc/{self.worker}/exe", self.program)', 'os.path.samefile(f"/proc/{self.master}/exe", self.program)'),
+        (f"{CORE}/_haproxy_master.py", 'os.readlink(f"/proc/{worker}/exe"), os', 'os.readlink(f"/proc/{master}/exe"), os'),)),
     Guard("hand-over, reason", "what is wrong with a configuration is not told", (WAYS, MASTER), (
         (f"{CORE}/_haproxy_master.py", '        elif word != "-q":\n', "        else:\n"),)),
     Guard("hand-over, another program", "a process that is no HAProxy is signalled", (MASTER,), (
@@ -65,5 +68,5 @@ ANYWHERE = (
     Guard("folders, umask", "a folder is as open as the umask lets it be", (f"{UNIT}/test_writers.py",), (
         (f"{CORE}/_small_file.py", "        os.mkdir(path, mode)\n", "        os.mkdir(path)\n"),)),
     Guard("folders, lock", "everybody may write where the lock is, and nobody says so", ("tests/unit/modules/test_fleet_lock_module.py",), (
-        (f"{CORE}/_writers.py", "return bool(os.stat(path).st_mode & _BY_EVERYBODY)", "return False"),)),
+        (f"{CORE}/_writers.py", "return other_writers(path) if found.st_uid", 'return "" if found.st_uid'),)),
 )

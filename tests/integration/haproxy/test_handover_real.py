@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import sys
 import time
 from pathlib import Path
 
 import pytest
 from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy import Haproxy
+from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy_master import running
 from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import MAINT, LoadBalancerError
 from fleet.haproxy import find_binary
 from fleet.ports import Ports
@@ -122,10 +124,26 @@ def test_a_binary_that_does_not_accept_the_configuration_never_takes_over(instal
     installed.install()
     before = installed.configuration.read_text(encoding="utf-8")
     installed.configuration.write_text(before + "backend broken\n  server nowhere\n", encoding="utf-8")
+    status, result, _shown = installed.hand_over("--check")
+    assert status != 0 and "does not accept its configuration" in result["msg"]
     status, result, _shown = installed.hand_over()
     assert status != 0 and "is not handed over" in result["msg"] and "does not accept its configuration" in result["msg"]
     assert installed.driven.read("app").backends["app"].live == len(MEMBERS) - 1
     installed.configuration.write_text(before, encoding="utf-8")
+
+
+def test_a_worker_that_does_not_start_leaves_the_old_one_which_is_not_taken_for_the_new(installed):
+    installed.install()
+    before = installed.configuration.read_text(encoding="utf-8")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        installed.configuration.write_text(f"{before}frontend other\n  bind 127.0.0.1:{taken.getsockname()[1]}\n", encoding="utf-8")
+        status, result, _shown = installed.hand_over(timeout=2)
+        assert status != 0 and "still answers as process" in result["msg"]
+        # The master runs what is installed now.
+        assert not running(installed.driven).is_current
+    installed.configuration.write_text(before, encoding="utf-8")
+    status, result, shown = installed.hand_over()
+    assert status == 0 and result["changed"] and running(installed.driven).is_current, shown
 
 
 def test_states_that_it_forgets_are_named(installed):

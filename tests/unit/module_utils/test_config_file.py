@@ -204,6 +204,15 @@ def test_line_ends_and_other_encodings_stay(file, path, content):
     assert path.read_bytes() == content
 
 
+def test_a_text_that_is_written_anew_has_the_line_ends_of_the_file(file, path):
+    path.write_bytes(b"{\r\n}\r\n")
+    file.rewrite(lambda text: '{\n"a": 1}\n')
+    assert path.read_bytes() == b'{\r\n"a": 1}\r\n'
+    path.write_bytes(b"{\n}\r\n")
+    file.rewrite(lambda text: '{\n"a": 1}\n')
+    assert path.read_bytes() == b'{\n"a": 1}\n'
+
+
 def test_a_link_stays_one_and_its_file_has_one_writer(path, tmp_path):
     link = tmp_path / "elsewhere" / "link.conf"
     link.parent.mkdir()

@@ -35,6 +35,11 @@ def test_backup_servers_wait_weight_0_gets_nothing_and_other_backends_do_not_cou
     assert (count_live(answer, "app"), count_live(answer, "other")) == (2, 1)
 
 
+def test_what_a_check_has_said_is_no_end_of_a_row():
+    answer = show_stat("UP", "UP").replace("app,s1,0,", 'app,s1,"no\n\nanswer \u2028",')
+    assert "answer" in answer and count_live(answer, "app") == 2
+
+
 def test_a_backend_without_servers_has_none_live():
     assert count_live(show_stat(), "app") == 0
 

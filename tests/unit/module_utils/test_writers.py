@@ -10,7 +10,7 @@ import os
 import pytest
 from ansible_collections.alwayson.upgrade.plugins.module_utils._append_only import AppendOnlyFile
 from ansible_collections.alwayson.upgrade.plugins.module_utils._small_file import PRIVATE_FOLDER, SmallFileError, make_folder
-from ansible_collections.alwayson.upgrade.plugins.module_utils._writers import may_be_written_by_everybody, other_writers
+from ansible_collections.alwayson.upgrade.plugins.module_utils._writers import other_writers, strangers
 
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root gives folders away")
 
@@ -27,18 +27,18 @@ def umask(request):
 ])
 def test_everybody(tmp_path, mode, words):
     tmp_path.chmod(mode)
-    assert other_writers(str(tmp_path)) == words and may_be_written_by_everybody(str(tmp_path)) is bool(words)
+    assert other_writers(str(tmp_path)) == words and strangers(str(tmp_path)) == words
     tmp_path.chmod(0o700)
 
 
 @AS_ROOT
 def test_another_account_and_a_group_with_other_members(tmp_path):
     os.chown(tmp_path, 4711, 4712)
-    assert other_writers(str(tmp_path)) == "belongs to uid 4711"
+    assert other_writers(str(tmp_path)) == strangers(str(tmp_path)) == "belongs to uid 4711"
     os.chown(tmp_path, 0, 4712)
     assert other_writers(str(tmp_path)) == ""
     tmp_path.chmod(0o770)
-    assert other_writers(str(tmp_path)) == "may be written by the group 4712 (mode 0770)"
+    assert other_writers(str(tmp_path)) == "may be written by the group 4712 (mode 0770)" and strangers(str(tmp_path)) == ""
     os.chown(tmp_path, 0, 0)
     assert other_writers(str(tmp_path)) == ""
 
@@ -46,7 +46,7 @@ def test_another_account_and_a_group_with_other_members(tmp_path):
 def test_a_folder_that_is_not_there(tmp_path):
     with pytest.raises(FileNotFoundError):
         other_writers(str(tmp_path / "none"))
-    assert may_be_written_by_everybody(str(tmp_path / "none")) is False
+    assert strangers(str(tmp_path / "none")) == ""
 
 
 def test_what_is_made_is_never_open_to_others(tmp_path, umask):
