@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Callable, Collection, Iterator, Mapping
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils._address import host_port
-from ansible_collections.alwayson.upgrade.plugins.module_utils._config_file import ConfigFile
+from ansible_collections.alwayson.upgrade.plugins.module_utils._config_file import ConfigFile, text_of_json
 from ansible_collections.alwayson.upgrade.plugins.module_utils._demands import Demand, looked_at
 from ansible_collections.alwayson.upgrade.plugins.module_utils._former_states import ABSENT, FormerStates, put_back
 from ansible_collections.alwayson.upgrade.plugins.module_utils._json_api import JsonApi
@@ -193,7 +193,7 @@ class Envoy:
                 endpoints[name]["health_status"] = _STATUS[change]
             elif not _is_in(endpoints[name]):
                 put_back(endpoints[name], "health_status", self._taken.get((backend, name), before.get(name, _STATUS[READY])))
-        return json.dumps(document, indent=2) + "\n"
+        return text_of_json(document)
 
     def _wait_applied(self, backend: str, changes: Mapping[str, str]) -> None:
         admin = {name: _ADMIN.get(_STATUS[change], READY) for name, change in changes.items()}

@@ -18,7 +18,7 @@ import time
 from typing import Any, Callable, Iterable, Mapping
 from urllib.parse import quote, urlsplit
 
-from ansible_collections.alwayson.upgrade.plugins.module_utils._config_file import ConfigFile
+from ansible_collections.alwayson.upgrade.plugins.module_utils._config_file import ConfigFile, text_of_json
 from ansible_collections.alwayson.upgrade.plugins.module_utils._demands import Demand, looked_at
 from ansible_collections.alwayson.upgrade.plugins.module_utils._former_states import ABSENT, FormerStates, put_back
 from ansible_collections.alwayson.upgrade.plugins.module_utils._json_api import JsonApi
@@ -144,7 +144,7 @@ class Traefik:
         for name, change in changes.items():
             self._change(backend, servers[name], change)
             wanted.update({server["url"]: server.get("weight", 1) for server in servers[name]})
-        return json.dumps(document, indent=2) + "\n"
+        return text_of_json(document)
 
     def _change(self, backend: str, servers: list[dict], change: str) -> None:
         """A server that is in traffic keeps its weight, one that comes back gets the one before."""

@@ -6,12 +6,13 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import threading
 
 import pytest
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _config_file
-from ansible_collections.alwayson.upgrade.plugins.module_utils._config_file import ConfigFile, cure_of, put, replace_alike
+from ansible_collections.alwayson.upgrade.plugins.module_utils._config_file import ConfigFile, cure_of, put, replace_alike, text_of_json
 from ansible_collections.alwayson.upgrade.plugins.module_utils._flock import LockError, exclusive
 from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import LoadBalancerError
 
@@ -211,6 +212,17 @@ def test_a_text_that_is_written_anew_has_the_line_ends_of_the_file(file, path):
     path.write_bytes(b"{\n}\r\n")
     file.rewrite(lambda text: '{\n"a": 1}\n')
     assert path.read_bytes() == b'{\n"a": 1}\n'
+
+
+def test_a_document_keeps_its_letters(file, path):
+    """Also those of another encoding than UTF-8."""
+    for word in ("Gr\u00f6\u00dfe".encode("utf-8"), b"Gr\xf6\xdfe"):
+        path.write_bytes(b'{\n  "name": "' + word + b'"\n}\n')
+        before = path.read_bytes()
+        file.rewrite(lambda text: text_of_json({**json.loads(text), "weight": 0}))
+        assert word in path.read_bytes()
+        file.rewrite(lambda text: text_of_json({name: value for name, value in json.loads(text).items() if name != "weight"}))
+        assert path.read_bytes() == before
 
 
 def test_a_link_stays_one_and_its_file_has_one_writer(path, tmp_path):
