@@ -63,7 +63,7 @@ def command_problems(commands: Commands, unit: str | None, timeout: float, user:
     """
     found = []
     for verb, command in commands._asdict().items():
-        if comes_later is not None and command and os.path.normpath(command[0]).startswith(os.path.join(comes_later, "")):
+        if comes_later is not None and command and _is_below(command[0], comes_later):
             continue
         if command and not _is_of_the_unit(command, unit):
             why = _why_not_run(command[0], user)
@@ -72,6 +72,12 @@ def command_problems(commands: Commands, unit: str | None, timeout: float, user:
         why = _why_no_unit(unit, timeout, run)
         found += [Problem(UNIT, why)] if why else []
     return found
+
+
+def _is_below(program: str, folder: str) -> bool:
+    """Whether a program, which need not be there, is in a folder, by the path that is given or by the real one."""
+    return (os.path.normpath(program).startswith(os.path.join(folder, ""))
+            or os.path.realpath(program).startswith(os.path.join(os.path.realpath(folder), "")))
 
 
 def state_of(service: Service, unit: str | None, serving: bool) -> tuple[bool | None, list[Problem]]:

@@ -243,8 +243,9 @@ def _read_link(root: str, name: str) -> str | None:
         return None
     if not os.path.islink(path):
         raise ReleaseError(f"{path} is no symlink: move it to {root}/{RELEASES}/<version> and link it from there")
-    target = os.path.normpath(os.path.join(root, os.readlink(path)))
-    if os.path.dirname(target) != os.path.join(root, RELEASES):
+    # By their real paths: folders above may be links.
+    target = os.path.normpath(os.path.join(os.path.realpath(root), os.readlink(path)))
+    if os.path.realpath(os.path.dirname(target)) != os.path.realpath(os.path.join(root, RELEASES)):
         raise ReleaseError(f"{path} points to {target}, which is no release in {root}/{RELEASES}: move it there and link it anew")
     return os.path.basename(target)
 

@@ -26,6 +26,9 @@ ANYWHERE = (
         (f"{CORE}/_haproxy_files.py", 'None if line.startswith("#") else _ENTRY', 'None if line.lstrip().startswith("#") else _ENTRY'),)),
     Guard("words, one socket", "one load balancer by two paths is two", (f"{UNIT}/test_load_balancers.py",), (
         (f"{CORE}/_load_balancer.py", '("endpoint", _place_of)', '("endpoint", str)'),)),
+    Guard("paths, real ones", "a root that is a link is a layout of other means", (f"{UNIT}/test_release.py",), (
+        (f"{CORE}/_release.py", "os.path.realpath(os.path.dirname(target)) != os.path.realpath(os.path.join(root, RELEASES))",
+         "os.path.dirname(target) != os.path.join(root, RELEASES)"),)),
     Guard("user's files, link", "a link to a file becomes a file", (CONFIG,), (
         (f"{CORE}/_config_file.py", "    path = os.path.realpath(path)\n    was = os.stat(path)\n", "    was = os.stat(path)\n"),)),
     Guard("user's files, bytes", "line ends become others", (CONFIG,), (
@@ -39,7 +42,7 @@ ANYWHERE = (
     Guard("hand-over, environment", "the configuration is checked with another environment", (WAYS, MASTER), (
         (f"{CORE}/_haproxy_master.py", "cwd=before.folder, env=environment)", "cwd=before.folder)"),)),
     Guard("hand-over, failed", "a worker of before a reload that failed is taken for the new one", (f"{REAL}/test_handover_real.py",), (
-        (f"{CORE}/_haproxy_master.py", 'os.path.samefile(f"/proc/{self.worker}/exe", self.program)', 'os.path.samefile(f"/proc/{self.master}/exe", self.program)'),
+        (f"{CORE}/_haproxy_master.py", 'samefile(f"/proc/{self.worker}/exe", self.program)', 'samefile(f"/proc/{self.master}/exe", self.program)'),
         (f"{CORE}/_haproxy_master.py", 'os.readlink(f"/proc/{worker}/exe"), os', 'os.readlink(f"/proc/{master}/exe"), os'),)),
     Guard("hand-over, reason", "what is wrong with a configuration is not told", (WAYS, MASTER), (
         (f"{CORE}/_haproxy_master.py", '        elif word != "-q":\n', "        else:\n"),)),

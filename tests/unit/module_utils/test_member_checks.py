@@ -75,6 +75,9 @@ def test_before_the_first_release_only_commands_of_the_release_may_be_missing(tm
     own, other = f"{tmp_path}/shop/current/bin/ctl start", "/nonexistent/shopctl start"
     later = str(tmp_path / "shop")
     assert checks.command_problems(commands_for(None, "true", own, "true"), None, 5, "deploy", comes_later=later) == []
+    (tmp_path / "shop").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "shop")
+    assert checks.command_problems(commands_for(None, "true", own, "true"), None, 5, "deploy", comes_later=str(tmp_path / "link")) == []
     [problem] = checks.command_problems(commands_for(None, "true", other, "true"), None, 5, "deploy", comes_later=later)
     assert problem.variable == "release_start_command" and "there is no /nonexistent/shopctl" in problem.what
     assert len(checks.command_problems(commands_for(None, "true", own, "true"), None, 5, "deploy")) == 1

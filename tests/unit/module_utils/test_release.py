@@ -250,6 +250,23 @@ def test_a_layout_of_other_means_is_refused(host, make, reason):
         observe(host.root)
 
 
+def test_a_layout_below_links_is_told_by_its_real_paths(host, tmp_path):
+    """The root is a link to another disk, and the releases stand on a third; the links have been made by hand, with whole paths."""
+    host.staged("1.0.0")
+    elsewhere = tmp_path / "elsewhere"
+    os.rename(host.path("releases"), elsewhere)
+    os.symlink(elsewhere, host.path("releases"))
+    link = tmp_path / "link"
+    os.symlink(host.root, link)
+    for target in ("releases/1.0.0", f"{elsewhere}/1.0.0", f"{host.root}/releases/1.0.0", f"{link}/releases/1.0.0/"):
+        os.symlink(target, host.path("current"))
+        assert observe(host.root).current == observe(str(link)).current == "1.0.0", target
+        os.unlink(host.path("current"))
+    os.symlink(f"{link}/1.0.0", host.path("current"))
+    with pytest.raises(ReleaseError, match="which is no release in"):
+        observe(str(link))
+
+
 def test_a_current_release_whose_folder_is_gone_is_seen(host):
     host.staged("1.0.0")
     _release.switch(host.root, "1.0.0", None)
