@@ -25,7 +25,8 @@ SETTINGS: dict[str, object] = {"weights": {}}
 # Others change the same pool: their changes are made on top of one another.
 ATTEMPTS = 10
 NOTE = "Caddy does not tell the health of this member: test it directly before it comes in"
-UNPROVEN = ("Caddy does not tell the health of its members: they count as live while they have a weight, and come back after their smoke test",)
+UNPROVEN = ("Caddy does not tell the health of its members: they count as live while they have a weight, and come back after their smoke test",
+            "whoever has Caddy load a configuration of a file (caddy reload) brings everybody back into traffic: leave that alone during a run")
 
 
 class Caddy:

@@ -51,8 +51,8 @@ _COMMANDS = {
     CUT: ("shutdown sessions server {server}",),
 }
 
-UNPROVEN = ("what is in flight in workers of before a reload is not seen: where HAProxy has a master process, give its endpoint in traffic_master_endpoint "
-            "(master_endpoint)",)
+NO_MASTER = "what is in flight in workers of before a reload is not seen: where HAProxy has a master process, give its endpoint in traffic_master_endpoint"
+NO_STATE_FILE = "a reload forgets who is out: give the path of its server-state-file in traffic_state_file"
 
 _UNKNOWN_BACKEND = ("No such proxy", "Can't find backend")
 
@@ -173,9 +173,8 @@ class Haproxy(Runtime):
             view = parse_view(info, states, stat)
         except AnswerError as error:
             raise self.error(f"cannot be understood: {error}. Is this the runtime API of an HAProxy, with a level of operator or admin?") from error
-        if self._old_workers:
-            return view
-        return dataclasses.replace(view, backends={name: dataclasses.replace(pool, unproven=UNPROVEN) for name, pool in view.backends.items()})
+        unproven = tuple(sentence for sentence, is_given in ((NO_MASTER, self._old_workers), (NO_STATE_FILE, self._state_file)) if not is_given)
+        return dataclasses.replace(view, backends={name: dataclasses.replace(pool, unproven=unproven) for name, pool in view.backends.items()})
 
     def _commands(self, backend: str, changes: Mapping[str, str]) -> list[str]:
         self._require_name("backend", backend)

@@ -71,8 +71,9 @@ class HttpApi:
 
     can_cut = False
     kind = "http"
-    # Settings that need not be given.
+    # Settings that need not be given; what this kind cannot prove, whatever its API tells.
     preset: Mapping[str, object] = {}
+    unproven: tuple[str, ...] = ()
 
     def __init__(self, name: str, endpoint: str, settings: Mapping[str, object], headers: Mapping[str, str],
                  steady: Callable[[], float] = time.monotonic, sleep: Callable[[float], None] = time.sleep,
@@ -123,7 +124,7 @@ class HttpApi:
         quiet = f"its API does not tell the requests in flight: quiet_seconds ({self._settings['quiet_seconds']:g} s) are waited for them instead"
         health = "its API does not tell the health of its members: they count as live while they are not out"
         unproven = [sentence for field, sentence in (("sessions", quiet), ("health", health)) if any(row.get(field) is None for row in rows)]
-        return Backend({row["name"]: self._member(backend, row) for row in rows}, None, (), looked_at(DEMANDS, rows).refusals, tuple(unproven))
+        return Backend({row["name"]: self._member(backend, row) for row in rows}, None, (), looked_at(DEMANDS, rows).refusals, (*unproven, *self.unproven))
 
     def _change(self, backend: str, row: Mapping[str, Any], change: str) -> None:
         """A request that may have arrived without an answer is sent once more only when the member is not in the state that was asked for."""
@@ -204,6 +205,7 @@ class NginxPlus(HttpApi):
     """NGINX Plus, whose API version 9 is at `endpoint`."""
 
     kind = "nginx_plus"
+    unproven = ("a reload forgets who is out, unless the upstream keeps its servers in a state file",)
     preset = {
         "path": "/api/9/http/upstreams/{backend}",
         "members": "peers[].{name: name, address: server, id: to_string(id), "

@@ -197,9 +197,9 @@ def short_of_floor(pools: Pools, leaving: Mapping[str, Sequence[str]], floor: in
 
 
 def never_above_floor(pools: Pools, leaving: Mapping[str, Sequence[str]], floor: int) -> str:
-    """Why waiting is in vain: the pool without `leaving` is smaller than the floor. Or an empty string."""
+    """Why waiting is in vain: the pool without `leaving` is smaller than the floor, as backups are never live. Or an empty string."""
     for balancer, names in leaving.items():
-        others = len(pools[balancer].members) - len(names)
+        others = sum(not member.backup for name, member in pools[balancer].members.items() if name not in names)
         if others < floor:
             return f"{balancer} has {others} members besides {', '.join(names)}, which can never be min_live={floor}: lower it or add members"
     return ""

@@ -18,6 +18,7 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer im
 from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancers import open_load_balancers
 from ansible_collections.alwayson.upgrade.plugins.module_utils._nginx_processes import workers_of
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic_sequence import Request, TrafficError, bring_about, foresee
+from ansible_collections.alwayson.upgrade.plugins.module_utils._waiting import wait_for
 from fleet import members
 from fleet.balancers import KINDS, member_name
 from fleet.embedded import UNDRIVEN, EmbeddedFleet
@@ -121,45 +122,49 @@ def test_what_nginx_has_not_read_proves_nothing(driven):
 def test_a_member_comes_back_as_it_was(driven):
     """With another run: each call opens the load balancers anew."""
     name = driven.names[1]
-    files = [Path(driven.fleet.layout.directory / "balancers" / spec["name"] / ("dynamic/app.yml" if driven.kind == "traefik" else "endpoints.json"))
-             for spec in driven.specs]
-    before = [file.read_text(encoding="utf-8") for file in files]
-    for file, text in zip(files, before):
-        replaced(file, lambda entry: entry.update({"weight": 3} if driven.kind == "traefik" else {"health_status": "DEGRADED"}), text)
-    time.sleep(2)
-    particular = [json.loads(file.read_text(encoding="utf-8")) for file in files]
-    driven.do("drained", name)
-    driven.do("ready", name)
-    assert [json.loads(file.read_text(encoding="utf-8")) for file in files] == particular
-    assert {len(live) for live in driven.live()} == {MEMBERS if driven.kind == "traefik" else MEMBERS - 1}
-    for file, text in zip(files, before):
-        replaced(file, lambda entry: None, text)
-    time.sleep(2)
+    with changed(driven, lambda pool, server: server.update({"weight": 3} if driven.kind == "traefik" else {"health_status": "DEGRADED"}),
+                 lambda view: view.members[name].weight == 3 or view.members[name].backup) as files:
+        particular = [json.loads(file.read_text(encoding="utf-8")) for file in files]
+        driven.do("draining", name)
+        driven.do("ready", name)
+        assert [json.loads(file.read_text(encoding="utf-8")) for file in files] == particular
+        assert {len(live) for live in driven.live()} == {MEMBERS if driven.kind == "traefik" else MEMBERS - 1}
 
 
 @pytest.mark.parametrize("driven", ["traefik"], indirect=True)
 def test_a_strategy_without_weights_is_refused(driven):
-    files = [Path(spec["settings"]["file"]) for spec in driven.specs]
-    before = [file.read_text(encoding="utf-8") for file in files]
-    for file, text in zip(files, before):
-        replaced(file, lambda entry: None, text.replace('"healthCheck"', '"strategy": "p2c", "healthCheck"'))
-    time.sleep(2)
-    with pytest.raises(TrafficError, match="no drain of app can be proven. lb1: its strategy is p2c.* lb2: its strategy is p2c"):
+    with changed(driven, lambda pool, server: pool.update(strategy="p2c"), lambda view: view.refusals), \
+            pytest.raises(TrafficError, match="no drain of app can be proven. lb1: its strategy is p2c.* lb2: its strategy is p2c"):
         driven.do("drained", driven.names[0])
-    for file, text in zip(files, before):
-        replaced(file, lambda entry: None, text)
-    time.sleep(2)
-    assert driven.live() == [set(driven.names)] * 2
 
 
-def replaced(file: Path, change, text: str) -> None:
-    """Put this text in the place of a file at once, its second server changed."""
-    document = json.loads(text)
-    service, first = document.get("http", {}).get("services"), document.get("resources")
-    change((service[BACKEND]["loadBalancer"]["servers"] if service else first[0]["endpoints"][0]["lb_endpoints"])[1])
-    new = file.with_name(f"{file.name}.new")
-    new.write_text(json.dumps(document), encoding="utf-8")
-    os.replace(new, file)
+@contextlib.contextmanager
+def changed(driven: Driven, change, is_seen):
+    """Another pool, or another second server, in the files of Traefik or Envoy, until the end; yields the files when every load balancer shows it."""
+    files = [driven.fleet.layout.directory / "balancers" / spec["name"] / ("dynamic/app.yml" if driven.kind == "traefik" else "endpoints.json")
+             for spec in driven.specs]
+    before = [file.read_text(encoding="utf-8") for file in files]
+
+    def put(file: Path, document: dict) -> None:
+        new = file.with_name(f"{file.name}.new")
+        new.write_text(json.dumps(document), encoding="utf-8")
+        os.replace(new, file)
+
+    def views():
+        return [balancer.read(BACKEND).backends[BACKEND] for balancer in open_load_balancers(driven.specs)]
+    was = views()
+    try:
+        for file, text in zip(files, before):
+            document = json.loads(text)
+            pool = document["http"]["services"][BACKEND]["loadBalancer"] if "http" in document else document["resources"][0]["endpoints"][0]
+            change(pool, pool["servers" if "http" in document else "lb_endpoints"][1])
+            put(file, document)
+        assert wait_for(lambda: all(map(is_seen, views())), 20, 0.2)
+        yield files
+    finally:
+        for file, text in zip(files, before):
+            put(file, json.loads(text))
+        assert wait_for(lambda: [(view.live, view.refusals) for view in views()] == [(view.live, view.refusals) for view in was], 20, 0.2)
 
 
 @pytest.mark.thorough

@@ -297,7 +297,8 @@ def test_all_members_of_a_request_count_against_the_floor(house):
 @pytest.mark.parametrize("facts", [{"backup": True}, {"weight": 0}, {"alive": False}, {"admin": DRAIN}])
 def test_what_takes_no_new_traffic_is_no_capacity(house, facts):
     house.set("s6", **facts)
-    with pytest.raises(TrafficError, match="4 other members are live"):
+    told = "lb1 has 4 members besides s1, which can never be min_live=5" if "backup" in facts else "4 other members are live"
+    with pytest.raises(TrafficError, match=told):
         house.do("drained", "s1", min_live=5)
 
 
@@ -341,3 +342,12 @@ def test_a_drain_that_cannot_be_taken_back_is_told(house):
     with pytest.raises(TrafficError, match="min_live=5. lb1 could NOT be put back .*fakectl lb1 app s1=ready"):
         house.do("drained", "s1", min_live=5)
     assert house.lb2.admin()["s1"] == READY
+
+
+def test_backups_never_make_up_for_members_that_leave(house):
+    for name in ("s3", "s4", "s5", "s6"):
+        house.set(name, backup=True)
+    with pytest.raises(TrafficError, match="lb1 has 1 members besides s1, which can never be min_live=2"):
+        house.do("drained", "s1", min_live=2)
+    assert house.time.now == 100 and house.lines == []
+    assert house.do("drained", "s1", min_live=1).live == {"lb1": 1, "lb2": 1}
