@@ -11,6 +11,7 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils import _address
 from ansible_collections.alwayson.upgrade.plugins.plugin_utils import (
     clusters,
     colours,
+    connections,
     error_budget,
     hooks,
     installation,
@@ -57,6 +58,7 @@ class FilterModule:
             "serving_hosts": _explained(preflight.serving_hosts),
             "front_tests": _explained(preflight.front_tests),
             "with_headers": _explained(observation.with_headers),
+            "unverified_connections": _explained(connections.unverified),
             "merge_views": _explained(observation.merge_views),
             "service_names": _explained(service.described_names),
             "service_description": _explained(service.describe),

@@ -18,11 +18,11 @@ import time
 from typing import Callable, Iterator, NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
+from ansible_collections.alwayson.upgrade.plugins.module_utils._credentials import shown_url
+
 MAX_HEADER_LENGTH = 4096
 USER_AGENT = "alwayson.upgrade"
 
-# Up to the last @, whatever is before it: a password that has to be percent-encoded, and is not, may have any of /?#@ in it.
-_CREDENTIALS = re.compile(r"^([A-Za-z][\w+.-]*://).*@|^[^/@]*:[^/@]*@", re.DOTALL)
 _PRINTABLE_ASCII = re.compile(r"[!-~]+")
 
 
@@ -80,11 +80,6 @@ def require_url(url: str) -> SplitResult:
     if parts.username is not None:
         raise HttpError(f"url of {parts.hostname} contains a user name: send credentials in a header instead")
     return parts
-
-
-def shown_url(url: str) -> str:
-    """A URL for messages: who logs in by it, and with what, is left out, whatever else is wrong with it."""
-    return _CREDENTIALS.sub(lambda found: f"{found[1] or ''}...@", str(url))
 
 
 def fetch(request: Request, limits: Limits, clock: Callable[[], float] = time.monotonic) -> Answer:

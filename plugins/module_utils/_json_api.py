@@ -14,8 +14,9 @@ import time
 from email.utils import parsedate_to_datetime
 from typing import Any, Mapping
 
+from ansible_collections.alwayson.upgrade.plugins.module_utils._credentials import shown_url
 from ansible_collections.alwayson.upgrade.plugins.module_utils._foreign_json import ForeignJsonError, NotJsonError, parse
-from ansible_collections.alwayson.upgrade.plugins.module_utils._http import Answer, HttpError, Limits, NoAnswerError, Request, fetch, require_url, shown_url
+from ansible_collections.alwayson.upgrade.plugins.module_utils._http import Answer, HttpError, Limits, NoAnswerError, Request, fetch, require_url
 from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import LoadBalancerError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._patience import Patience, UnavailableError
 

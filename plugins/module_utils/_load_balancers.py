@@ -10,7 +10,7 @@ import os
 import traceback
 from typing import Any, Callable, Mapping, Sequence
 
-from ansible_collections.alwayson.upgrade.plugins.module_utils._http import shown_url
+from ansible_collections.alwayson.upgrade.plugins.module_utils._credentials import shown_url
 from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import HAPROXY, LoadBalancer, LoadBalancerError, require_distinct
 from ansible_collections.alwayson.upgrade.plugins.module_utils._patience import Patience
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import ssl
 import sys
 from dataclasses import dataclass, field
 from typing import Any, Iterator, Mapping, Sequence
@@ -33,6 +34,7 @@ LOCK_WAIT_TIMEOUT, DEADLOCK = 1205, 1213
 # Server shutdown in progress, connection was killed.
 ENDED = (1053, 1927)
 VERIFYING = ("verify-ca", "verify-full")
+ENCRYPTING = ("require", *VERIFYING)
 
 
 class MariadbError(DatabaseError):
@@ -76,11 +78,24 @@ class Login:
         """Whether the server runs on this host."""
         return not self.host or self.host.startswith("127.") or self.host in ("localhost", "::1")
 
+    @property
+    def is_encrypted(self) -> bool:
+        """Whether a session without TLS is none. A socket needs none: nobody is between."""
+        return not self.socket and self.ssl_mode in ENCRYPTING
+
+    def tls(self) -> ssl.SSLContext:
+        """What the session is encrypted by. The driver's own options for this differ from one version to the next in what they leave out without a word."""
+        context = ssl.create_default_context(cafile=self.ca_cert)
+        context.check_hostname = self.ssl_mode == "verify-full"
+        context.verify_mode = ssl.CERT_REQUIRED if self.ssl_mode in VERIFYING else ssl.CERT_NONE
+        return context
+
     def options(self) -> list[str]:
         """The options of MariaDB's programs. The password is not among them: everybody on the host can read a command line."""
         way = [f"--socket={self.socket}"] if self.socket else ["--protocol=TCP", f"--host={self.host or '127.0.0.1'}", f"--port={self.port}"]
         authorities = [f"--ssl-ca={self.ca_cert}"] if self.ca_cert else []
-        verify = ["--ssl-verify-server-cert"] if self.ssl_mode == "verify-full" else []
+        # They know no verification of the certificate without one of the name: what is asked for is done, and more.
+        verify = ["--ssl-verify-server-cert"] if self.ssl_mode in VERIFYING else []
         encrypted = {"disable": ["--skip-ssl"], "allow": [], "prefer": []}.get(self.ssl_mode, ["--ssl"])
         # First, as these programs want it: nobody's own files decide what is dumped.
         return ["--no-defaults", *way, f"--user={self.user}", *encrypted, *authorities, *verify]
@@ -93,9 +108,8 @@ class Login:
         """PyMySQL's keywords."""
         way = {"unix_socket": self.socket} if self.socket else {"host": self.host or "127.0.0.1", "port": self.port}
         encrypted: dict[str, Any] = {"ssl_disabled": True} if self.ssl_mode == "disable" else {}
-        if self.ssl_mode in ("require", *VERIFYING):
-            encrypted = {"ssl_ca": self.ca_cert, "ssl_verify_cert": self.ssl_mode in VERIFYING, "ssl_verify_identity": self.ssl_mode == "verify-full"}
-            encrypted = {"ssl": {}} if not any(encrypted.values()) else encrypted
+        if self.is_encrypted:
+            encrypted = {"ssl": self.tls()}
         return {**way, **encrypted, "user": self.user, "password": self.password or "", "connect_timeout": CONNECT_SECONDS, "program_name": APPLICATION}
 
 
@@ -165,6 +179,10 @@ def connect(login: Login, database: str | None = None) -> Connection:
         of = f" with database {database}" if database else ""
         raise MariadbError(f"no session{of} on {login} as {login.user}: {_said(error)}", _number(error)) from error
     connection = Connection(raw, database or "")
+    # A server that offers no TLS, or somebody between who leaves the offer out, gets a session in the clear from some versions of the driver.
+    if login.is_encrypted and not isinstance(getattr(raw, "_sock", None), ssl.SSLSocket):
+        connection.close()
+        raise MariadbError(f"{login} offers no encryption, and ssl_mode is {login.ssl_mode}: have the server offer it, or set another ssl_mode")
     if "MariaDB" not in raw.get_server_info() or connection.server_version < OLDEST_SERVER:
         connection.close()
         raise MariadbError(f"{login} runs {raw.get_server_info()}; MariaDB 10.6 is the oldest that is supported")

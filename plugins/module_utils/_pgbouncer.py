@@ -33,6 +33,7 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._pooler_survey im
 )
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import (
     APPLICATION,
+    SSL_MODES,
     Connection,
     Login,
     PostgresqlError,
@@ -58,7 +59,8 @@ POOLER = {
     "port": {"type": "int", "default": 6432},
     "user": {"type": "str", "default": "pgbouncer"},
     "password": {"type": "str", "no_log": True},
-    "ssl_mode": {"type": "str", "default": "prefer"},
+    "ssl_mode": {"type": "str", "default": "prefer", "choices": list(SSL_MODES)},
+    "ca_cert": {"type": "path"},
     "file": {"type": "path", "required": True},
 }
 ARGUMENTS = {"poolers": {"type": "list", "elements": "dict", "default": [], "options": POOLER}}
@@ -265,7 +267,7 @@ class PgBouncer:
 
     def login_like(self, login: Login) -> Login:
         """How a client with the user of that login reaches databases through it."""
-        return replace(login, host=self._login.host, port=self._login.port, ssl_mode=self._login.ssl_mode)
+        return replace(login, host=self._login.host, port=self._login.port, ssl_mode=self._login.ssl_mode, ca_cert=self._login.ca_cert)
 
     def _is_one(self) -> bool:
         """Whether several sessions reach the process that the commands are told."""
@@ -349,7 +351,7 @@ def of(options: Sequence[Mapping]) -> list[PgBouncer]:
         raise PoolerError(f"poolers has a name twice: {', '.join(names)}")
     return [
         PgBouncer(option["name"], Login(host=option["host"], port=option["port"], user=option["user"], password=option["password"],
-                                        ssl_mode=option["ssl_mode"]), option["file"])
+                                        ssl_mode=option["ssl_mode"], ca_cert=option["ca_cert"]), option["file"])
         for option in options
     ]
 

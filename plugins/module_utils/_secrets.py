@@ -1,18 +1,36 @@
 # Copyright (c) 2026 The alwayson.upgrade maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which values of options with no_log are secrets."""
+"""What every module of this collection is: Ansible's module, which masks secrets in its result and in the system log, and nothing else."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Iterator, Mapping
 
-SHORTEST_SECRET = 8
+from ansible.module_utils import basic
+from ansible_collections.alwayson.upgrade.plugins.module_utils._credentials import SHORTEST, secrets_in
 
 
-def keep_only_secrets(module: Any) -> None:
-    """Take the values that are too short to be secrets off the list of what Ansible masks.
+class AnsibleModule(basic.AnsibleModule):
+    """Masks too what is a secret within an option that is none as a whole; leaves alone what is too short to be one.
 
     A header may be "1". Ansible masks each value of an option with no_log wherever it comes up in the result, and "1" comes up in every figure.
     """
-    module.no_log_values = {value for value in module.no_log_values if len(str(value)) >= SHORTEST_SECRET}
+
+    def _log_invocation(self) -> None:
+        # Called at the end of Ansible's own constructor: before this, nothing of the options was written anywhere.
+        kept = set(_passwords(self.params, self.argument_spec))
+        self.no_log_values = {value for value in self.no_log_values if len(str(value)) >= SHORTEST or value in kept}
+        self.no_log_values |= secrets_in(self.params, self.argument_spec)
+        super()._log_invocation()
+
+
+def _passwords(params: Any, spec: Mapping[str, Mapping]) -> Iterator[str]:
+    """The values of options that are one secret each, however short; of a dictionary of headers or variables most are none."""
+    for row in params if isinstance(params, list) else [params]:
+        for name, option in spec.items():
+            value = row.get(name) if isinstance(row, Mapping) else None
+            if option.get("no_log") and isinstance(value, str):
+                yield value
+            elif value and option.get("options"):
+                yield from _passwords(value, option["options"])

@@ -25,7 +25,7 @@ TEST_ARGUMENTS = {
     "method": {"type": "str", "default": "GET", "choices": ["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"]},
     "headers": {"type": "dict", "default": {}},
     "secret_headers": {"type": "dict", "no_log": True, "default": {}},
-    "body": {"type": "raw"},
+    "body": {"type": "raw", "no_log": True},
     "status": {"type": "list", "elements": "int"},
     "expect": {"type": "dict", "default": {}},
     "expect_answer": {"type": "dict", "default": {}},

@@ -390,10 +390,9 @@ result:
 import os
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _probe_process as process
 from ansible_collections.alwayson.upgrade.plugins.module_utils._probe_plan import CAPACITY_SPEC, MAX_REQUESTS, MIX_SPEC, ProbeError, make_plan
-from ansible_collections.alwayson.upgrade.plugins.module_utils._secrets import keep_only_secrets
+from ansible_collections.alwayson.upgrade.plugins.module_utils._secrets import AnsibleModule
 
 ARGUMENT_SPEC = {
     "state": {"type": "str", "required": True, "choices": ["started", "stopped", "observed"]},
@@ -448,7 +447,6 @@ STATES = {"started": start, "stopped": stop, "observed": observe}
 
 def main() -> None:
     module = AnsibleModule(ARGUMENT_SPEC, supports_check_mode=True, required_if=[("state", "started", ["targets"])])
-    keep_only_secrets(module)
     directory = os.path.abspath(module.params["directory"])
     try:
         answer = STATES[module.params["state"]](module, directory)

@@ -239,13 +239,13 @@ directory:
 
 import signal
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _database_engines as engines
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _fence
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup import FAILURES, BackupRun, unproven
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup_record import BackupError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup_store import Store
 from ansible_collections.alwayson.upgrade.plugins.module_utils._interruption import HANGING_UP, unwind_when_ended
+from ansible_collections.alwayson.upgrade.plugins.module_utils._secrets import AnsibleModule
 
 ARGUMENTS = {
     "databases": {"type": "list", "elements": "str", "default": []},

@@ -109,10 +109,10 @@ running:
   sample: false
 """
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _fence
 from ansible_collections.alwayson.upgrade.plugins.module_utils._data_directory import DataDirectory, DataDirectoryError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_fence import DatabaseFence, DatabaseFenceError, Wanted
+from ansible_collections.alwayson.upgrade.plugins.module_utils._secrets import AnsibleModule
 
 ARGUMENTS = {
     "data_directory": {"type": "path", "required": True},

@@ -139,12 +139,12 @@ databases:
           kind: transaction
 """
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _database_engines as kinds
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _migration_engines as engines
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_error import DatabaseError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_engine import Engine
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql_privileges import PURPOSES
+from ansible_collections.alwayson.upgrade.plugins.module_utils._secrets import AnsibleModule
 
 
 def describe(options: dict) -> dict:

@@ -309,7 +309,6 @@ linter:
   sample: /usr/local/bin/squawk
 """
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _database_engines as kinds
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _fence
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _migration_engines as engines
@@ -321,6 +320,7 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_comman
 from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_engine import Engine
 from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_hazards import AUTO, refuse_dangerous
 from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_step import PHASES, Step, StepError, steps_of
+from ansible_collections.alwayson.upgrade.plugins.module_utils._secrets import AnsibleModule
 
 STEP_ARGUMENTS = {"name": {"type": "str", "required": True}, "sql": {"type": "str", "required": True}}
 ARGUMENTS = {

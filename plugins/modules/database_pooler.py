@@ -59,9 +59,14 @@ options:
         description: The password of O(pooler.user).
         type: str
       ssl_mode:
-        description: As libpq's C(sslmode).
+        description: How the session with its console is encrypted and the pooler verified, as in libpq's C(sslmode).
         type: str
+        choices: [disable, allow, prefer, require, verify-ca, verify-full]
         default: prefer
+      ca_cert:
+        description: File with the certificates of the authorities that vouch for it, for V(verify-ca) and V(verify-full).
+        type: path
+        version_added: 0.3.0
       file:
         description: The file that has its section C([databases]), or that this section includes, on its host.
         type: path
@@ -147,13 +152,13 @@ steps:
   sample: {paused: 3.3, promoted: 46.3, resumed: 50.4}
 """
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _database_options, _fence, _pgbouncer
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_companion import Companion
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_window import Result, SwitchoverError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._interruption import unwind_when_ended
 from ansible_collections.alwayson.upgrade.plugins.module_utils._pgbouncer import PoolerError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import PostgresqlError
+from ansible_collections.alwayson.upgrade.plugins.module_utils._secrets import AnsibleModule
 
 ARGUMENTS = {
     "state": {"type": "str", "choices": ["switched", "failed_over"], "default": "switched"},

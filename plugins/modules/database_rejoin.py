@@ -96,12 +96,12 @@ said:
   sample: "pg_rewind: Done!"
 """
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _fence
 from ansible_collections.alwayson.upgrade.plugins.module_utils._data_directory import DataDirectoryError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_error import DatabaseError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_rejoin import OldPrimary, Rejoin
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import LOGIN_ARGUMENTS, LOGIN_EXCLUSIVE, Login
+from ansible_collections.alwayson.upgrade.plugins.module_utils._secrets import AnsibleModule
 from ansible_collections.alwayson.upgrade.plugins.module_utils._small_file import SmallFileError
 
 ARGUMENTS = {

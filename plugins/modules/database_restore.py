@@ -210,7 +210,6 @@ dropped:
 import signal
 import time
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _database_restore_settings as settings
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _fence
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup import FAILURES
@@ -226,6 +225,7 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._database_restore
 from ansible_collections.alwayson.upgrade.plugins.module_utils._interruption import HANGING_UP, unwind_when_ended
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import LOGIN_ARGUMENTS, LOGIN_EXCLUSIVE, Login
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql_scratch_server import Account
+from ansible_collections.alwayson.upgrade.plugins.module_utils._secrets import AnsibleModule
 from ansible_collections.alwayson.upgrade.plugins.module_utils._small_file import SmallFileError
 
 ARGUMENTS = {

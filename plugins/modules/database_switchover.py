@@ -122,9 +122,14 @@ options:
         description: The password of O(poolers.user).
         type: str
       ssl_mode:
-        description: As libpq's C(sslmode).
+        description: How the session with its console is encrypted and the pooler verified, as in libpq's C(sslmode).
         type: str
+        choices: [disable, allow, prefer, require, verify-ca, verify-full]
         default: prefer
+      ca_cert:
+        description: File with the certificates of the authorities that vouch for it, for V(verify-ca) and V(verify-full).
+        type: path
+        version_added: 0.3.0
       file:
         description: The file that has its section C([databases]), or that this section includes, on the host that the module runs on.
         type: path
@@ -347,7 +352,6 @@ system_identifier:
 
 import contextlib
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _database_managers, _database_options, _database_patroni, _database_repmgr
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _fence, _pgbouncer
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_companions import Companions
@@ -360,6 +364,7 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._interruption imp
 from ansible_collections.alwayson.upgrade.plugins.module_utils._pgbouncer import PoolerError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import PostgresqlError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._received_log import ReceivedLog
+from ansible_collections.alwayson.upgrade.plugins.module_utils._secrets import AnsibleModule
 
 WARM_LOG = {
     "directory": {"type": "path", "required": True},

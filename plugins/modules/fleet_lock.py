@@ -296,11 +296,11 @@ unusable:
 
 import time
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.alwayson.upgrade.plugins.module_utils._fleet_lock import (
     CONTROLLER_TEXTS, DIRECTIONS, FAILED, SUCCEEDED, Claim, FleetLockError, HeldError, UnusableError,
 )
 from ansible_collections.alwayson.upgrade.plugins.module_utils._fleet_lock_store import FleetLock, Outcome
+from ansible_collections.alwayson.upgrade.plugins.module_utils._secrets import AnsibleModule
 from ansible_collections.alwayson.upgrade.plugins.module_utils._writers import strangers
 
 TEXT = {"type": "str", "default": ""}

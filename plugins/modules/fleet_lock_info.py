@@ -100,9 +100,9 @@ history:
       owner: anna
 """
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.alwayson.upgrade.plugins.module_utils._fleet_lock import FleetLockError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._fleet_lock_store import FleetLock
+from ansible_collections.alwayson.upgrade.plugins.module_utils._secrets import AnsibleModule
 
 HISTORY = 20
 

@@ -95,12 +95,12 @@ old_workers:
 
 from functools import partial
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _fence
 from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy import Haproxy
 from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy_handover import children, hand_over, require_possible, wait_for_old_workers
 from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy_master import running
 from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import LoadBalancerError
+from ansible_collections.alwayson.upgrade.plugins.module_utils._secrets import AnsibleModule
 
 
 def main() -> None:

@@ -175,9 +175,9 @@ asked:
       why: []
 """
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _member_checks, _release, _smoke_tests
 from ansible_collections.alwayson.upgrade.plugins.module_utils._last_upgrade import read_seconds
+from ansible_collections.alwayson.upgrade.plugins.module_utils._secrets import AnsibleModule
 from ansible_collections.alwayson.upgrade.plugins.module_utils._service import CommandsError, Service, commands_for
 
 RELEASE = "release"

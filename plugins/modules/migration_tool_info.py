@@ -65,8 +65,8 @@ command:
 
 import re
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_tool import ARGUMENTS, LOCKED, MigrationTool, MigrationToolError, rows_of, words_of
+from ansible_collections.alwayson.upgrade.plugins.module_utils._secrets import AnsibleModule
 
 PASSWORD = re.compile(r"(://[^/:@\s]*:)[^/@\s]+(?=@)")
 

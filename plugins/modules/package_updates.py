@@ -155,11 +155,11 @@ waited:
 
 import time
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _host_state
 from ansible_collections.alwayson.upgrade.plugins.module_utils._fence import ARGUMENTS as FENCE_ARGUMENTS, FenceError, admitted
 from ansible_collections.alwayson.upgrade.plugins.module_utils._package_managers import ARGUMENTS, manager_of
 from ansible_collections.alwayson.upgrade.plugins.module_utils._packages import PackageError, Selection, Update, brought, missing, wait_for_locks
+from ansible_collections.alwayson.upgrade.plugins.module_utils._secrets import AnsibleModule
 
 KEEP_RUNNING = ["dbus*.service", "systemd-logind.service", "systemd-journald.service", "getty@*.service", "NetworkManager.service"]
 

@@ -95,10 +95,10 @@ held_by:
   sample: null
 """
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.alwayson.upgrade.plugins.module_utils._host_state import boot_of, outdated_services
 from ansible_collections.alwayson.upgrade.plugins.module_utils._package_managers import ARGUMENTS, manager_of
 from ansible_collections.alwayson.upgrade.plugins.module_utils._packages import PackageError, wait_for_locks
+from ansible_collections.alwayson.upgrade.plugins.module_utils._secrets import AnsibleModule
 
 
 def look(params: dict) -> dict:

@@ -265,9 +265,9 @@ import contextlib
 import os
 import time
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _activation, _fence, _release
 from ansible_collections.alwayson.upgrade.plugins.module_utils._archive import Limits
+from ansible_collections.alwayson.upgrade.plugins.module_utils._secrets import AnsibleModule
 from ansible_collections.alwayson.upgrade.plugins.module_utils._service import Service, ServiceError, commands_for
 from ansible_collections.alwayson.upgrade.plugins.module_utils._version import VersionError, parse
 

@@ -70,9 +70,9 @@ last_upgrade_seconds:
   sample: 4.2
 """
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _release
 from ansible_collections.alwayson.upgrade.plugins.module_utils._last_upgrade import read_seconds
+from ansible_collections.alwayson.upgrade.plugins.module_utils._secrets import AnsibleModule
 
 
 def main() -> None:

@@ -80,7 +80,7 @@ sha256:
 
 from dataclasses import asdict
 
-from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.alwayson.upgrade.plugins.module_utils._secrets import AnsibleModule
 from ansible_collections.alwayson.upgrade.plugins.module_utils._signature import SignatureError, require
 
 

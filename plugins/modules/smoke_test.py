@@ -149,14 +149,12 @@ finished_at:
   sample: 1798761600.4
 """
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _smoke_tests
-from ansible_collections.alwayson.upgrade.plugins.module_utils._secrets import keep_only_secrets
+from ansible_collections.alwayson.upgrade.plugins.module_utils._secrets import AnsibleModule
 
 
 def main() -> None:
     module = AnsibleModule(argument_spec=_smoke_tests.ARGUMENTS, supports_check_mode=True)
-    keep_only_secrets(module)
     try:
         outcomes = _smoke_tests.ask_all(module.params, _smoke_tests.is_safe if module.check_mode else lambda test: True)
     except _smoke_tests.SmokeTestError as error:

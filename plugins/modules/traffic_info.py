@@ -187,10 +187,10 @@ live:
 from functools import partial
 from typing import Callable
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancers import open_load_balancers
 from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy_map import sides_of
 from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import ARGUMENTS, LoadBalancerError
+from ansible_collections.alwayson.upgrade.plugins.module_utils._secrets import AnsibleModule
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic import disagreements, lowest_live, members_down, view_as_data
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic_pool import Clock
 

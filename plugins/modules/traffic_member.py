@@ -163,11 +163,11 @@ finished_at:
   sample: 1798761601.2
 """
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _fence
 from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancers import open_load_balancers
 from ansible_collections.alwayson.upgrade.plugins.module_utils._interruption import unwind_when_ended
 from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import ARGUMENTS, LoadBalancerError
+from ansible_collections.alwayson.upgrade.plugins.module_utils._secrets import AnsibleModule
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic_sequence import Request, TrafficError, bring_about, foresee
 
 

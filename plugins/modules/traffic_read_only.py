@@ -90,12 +90,12 @@ proof:
 import time
 from typing import Iterable
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _fence, _haproxy_map
 from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancers import open_load_balancers
 from ansible_collections.alwayson.upgrade.plugins.module_utils._interruption import unwind_when_ended
 from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import ARGUMENTS, LoadBalancerError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._route import Request, Rerouting, RouteError
+from ansible_collections.alwayson.upgrade.plugins.module_utils._secrets import AnsibleModule
 
 
 def main() -> None:

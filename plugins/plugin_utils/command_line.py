@@ -12,6 +12,8 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from ..module_utils._credentials import secrets_in
+
 PROGRAM = "ansible-playbook"
 COLLECTION = "alwayson.upgrade."
 # How a message names a command, and the one that the user has run.
@@ -133,14 +135,23 @@ def _joined(program: str, options: Sequence[Option]) -> str:
 def _without_secrets(option: Option) -> Option:
     """What is printed may be kept for long: the value of a password that was typed is left for the user to fill in."""
     value = option.value or ""
-    if option.name not in ("-e", "--extra-vars") or not _SECRET.search(value):
+    if option.name not in ("-e", "--extra-vars"):
         return option
     try:
         content = json.loads(value)
-    except ValueError:
-        return option._replace(value=re.sub(r"(\b[A-Za-z_]\w*)=(\"[^\"]*\"|'[^']*'|\S+)", lambda match: f"{match[1]}=<{match[1]}>"
-                                            if _SECRET.search(match[1]) else match[0], value))
-    return option._replace(value=json.dumps(_masked(content), ensure_ascii=False))
+    except (ValueError, RecursionError):
+        named = re.sub(r"(\b[A-Za-z_]\w*)=(\"[^\"]*\"|'[^']*'|\S+)", lambda match: f"{match[1]}=<{match[1]}>" if _SECRET.search(match[1]) else match[0], value)
+        return option._replace(value=_without(named, secrets_in(named)))
+    masked = _masked(content)
+    secrets = secrets_in(masked)
+    return option if masked == content and not secrets else option._replace(value=_without(json.dumps(masked, ensure_ascii=False), secrets))
+
+
+def _without(text: str, secrets: set[str]) -> str:
+    for secret in sorted(secrets, key=len, reverse=True):
+        # What was masked by its name already names what to fill in.
+        text = text if secret.startswith("<") else text.replace(secret, "<secret>")
+    return text
 
 
 def _masked(content: object) -> object:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
+from ..module_utils._credentials import shown_path, shown_url
 from ..module_utils._load_balancer import MAINT
 from ..module_utils._not_live import is_spare
 from ..module_utils._traffic import disagreements
@@ -37,6 +38,10 @@ def traffic_calls(names: Sequence[str], endpoints: Sequence[str], via: str | Non
     for what, values in {**columns, "endpoint": endpoints}.items():
         if len(names) != len(values):
             raise ValueError(f"{len(names)} load balancers but {len(values)} {what}s: give one for each")
+    for name, endpoint in zip(names, endpoints):
+        if "://" in endpoint and shown_url(endpoint) != endpoint:
+            raise ValueError(f"{name} has a user, a password or a query in its endpoint {shown_url(endpoint)}, which is shown everywhere: "
+                             "give what it needs to be let in as traffic_headers")
     rows = [dict(zip(columns, values)) for values in zip(*columns.values())]
     balancers = [{"name": name, **{key: value for key, value in row.items() if value}} for name, row in zip(names, rows)]
     if not via:
@@ -49,12 +54,12 @@ def traffic_calls(names: Sequence[str], endpoints: Sequence[str], via: str | Non
 
 
 def with_headers(balancers: Sequence[Mapping], hostvars: Mapping) -> list[dict]:
-    """The same load balancers with the headers for their APIs, ``traffic_headers`` of each one's host; headers that stand there already stay."""
+    """The same load balancers with what may be secret: ``traffic_settings`` and ``traffic_headers`` of each one's host. What stands there already stays."""
     completed = []
     for balancer in balancers:
         known = hostvars[balancer["name"]] if balancer.get("name") in hostvars else {}
-        headers = balancer.get("headers") or known.get("traffic_headers")
-        completed.append({**balancer, **({"headers": dict(headers)} if headers else {})})
+        given = {option: balancer.get(option) or known.get(f"traffic_{option}") for option in ("settings", "headers")}
+        completed.append({**balancer, **{option: dict(value) for option, value in given.items() if value}})
     return completed
 
 
@@ -86,7 +91,8 @@ def smoke_urls(tests: Sequence[Mapping], base_url: str) -> list[dict]:
             raise ValueError(f"smoke test {test.get('name', number)!r} has holds_for={test['holds_for']!r}: give one of {', '.join(HOLDS_FOR)}")
         copy = {key: value for key, value in test.items() if key != "path"}
         copy.setdefault("url", base_url.rstrip("/") + "/" + str(test.get("path", "")).lstrip("/"))
-        copy.setdefault("name", f"{copy.get('method', 'GET')} {test.get('path', copy['url'])}")
+        # A name is shown everywhere.
+        copy.setdefault("name", f"{copy.get('method', 'GET')} {shown_path(test['path']) if 'path' in test else shown_url(copy['url'])}")
         placed.append(copy)
     return placed
 

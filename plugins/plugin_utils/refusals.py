@@ -144,7 +144,7 @@ def _sends(member: Mapping) -> str:
 
 def notes(service: Mapping, observed: Mapping) -> list[str]:
     """What is worth knowing, and speaks against nothing: servers that the inventory does not have, and that get no traffic; what the load balancers put at
-    risk, or cannot prove."""
+    risk, or cannot prove; databases that are not verified."""
     expected = {facts["name"] for facts in observed["members"].values()}
     strangers: dict[str, list[str]] = {}
     for name, balancer in sorted(observed["load_balancers"].items()):
@@ -158,7 +158,7 @@ def notes(service: Mapping, observed: Mapping) -> list[str]:
               f"{'it gets' if len(servers) == 1 else 'they get'} no traffic, and {'is' if len(servers) == 1 else 'are'} not upgraded"
               for names, servers in by_balancers.items()]
     told = [f"{names}: {sentence}" for what in ("unproven", "risks") for sentence, names in _said_of(service, observed, what).items()]
-    return [*parked, *told, *_in_other_pools(service, observed)]
+    return [*parked, *told, *_in_other_pools(service, observed), *(observed.get("unverified") or [])]
 
 
 def _in_other_pools(service: Mapping, observed: Mapping) -> list[str]:

@@ -9,6 +9,7 @@ import difflib
 import posixpath
 from collections.abc import Mapping, Sequence
 
+from ..module_utils._credentials import shown_path, shown_url
 from ..module_utils._version import is_valid
 
 from . import colours, error_budget, running_release
@@ -167,8 +168,10 @@ def _without_secrets(service: Mapping) -> tuple[dict, object]:
     probe, route = service["probe"], service["route"]
     if isinstance(probe, Mapping):
         mix = probe.get("mix")
-        mix = {"mix": [{key: value for key, value in entry.items() if key != "body"} for entry in mix]} if isinstance(mix, (list, tuple)) else {}
-        probe = {**{key: value for key, value in probe.items() if key != "headers"}, **mix}
+        mix = {"mix": [{key: shown_path(value) if key == "path" else value for key, value in entry.items() if key != "body"} for entry in mix]} if isinstance(
+            mix, (list, tuple)) else {}
+        targets = {"targets": [shown_url(url) for url in probe["targets"]]} if isinstance(probe.get("targets"), (list, tuple)) else {}
+        probe = {**{key: value for key, value in probe.items() if key != "headers"}, **mix, **targets}
     if isinstance(route, Mapping):
         route = {key: value for key, value in route.items() if key != "crew_headers"}
     return probe, route

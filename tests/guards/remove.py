@@ -26,10 +26,11 @@ from guards.journals import JOURNALS  # noqa: E402
 from guards.kinds import KINDS  # noqa: E402
 from guards.releases import RELEASES  # noqa: E402
 from guards.rows import ROWS  # noqa: E402
+from guards.secrets import SECRETS  # noqa: E402
 from guards.traps import TRAPS  # noqa: E402
 from guards.users import USERS  # noqa: E402
 
-GUARDS = (*ANYWHERE, *ROWS, *TRAPS, *INTENTS, *DATABASES, *USERS, *RELEASES, *JOURNALS, *KINDS)
+GUARDS = (*ANYWHERE, *ROWS, *TRAPS, *INTENTS, *DATABASES, *USERS, *RELEASES, *JOURNALS, *KINDS, *SECRETS)
 TESTS_SECONDS = 600
 FAILED = 1  # pytest's status when tests ran and some failed
 

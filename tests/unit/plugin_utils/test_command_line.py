@@ -71,6 +71,14 @@ def test_a_secret_that_was_typed_is_not_printed(given):
     assert "hunter2" not in text and text.count("<") == 2
 
 
+def test_a_secret_within_what_was_typed_is_not_printed():
+    given = {"upgrade_probe": {"targets": ["http://h"], "headers": {"Authorization": "Bearer hunter2hunter2"}}, "upgrade_artifact_signature": "/srv/shop.sig",
+             "upgrade_artifact": "https://u:hunter2hunter2@h/a.tar.gz?sig=hunter2hunter2", "upgrade_release": "2.0.0"}
+    for typed in (json.dumps(given), f"upgrade_artifact={given['upgrade_artifact']} upgrade_artifact_signature=/srv/shop.sig upgrade_release=2.0.0"):
+        text = complete(f"{STATUS} {AGAIN}", [UPGRADE, "-e", typed])
+        assert "hunter2" not in text and "/srv/shop.sig" in text and "2.0.0" in text and "<secret>" in text
+
+
 def test_a_takeover_is_the_whole_command_with_the_lock():
     text = complete("take over: the same command with -e upgrade_take_over=9f -e \"upgrade_reason='...'\"", [UPGRADE, "-i", "hosts"])
     assert text == "take over: ansible-playbook alwayson.upgrade.upgrade -i hosts -e upgrade_take_over=9f -e \"upgrade_reason='...'\""

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.alwayson.upgrade.plugins.plugin_utils.observation import member_tests, traffic_calls, with_headers
+from ansible_collections.alwayson.upgrade.plugins.plugin_utils.observation import member_tests, smoke_urls, traffic_calls, with_headers
 
 TCP = ["tcp://10.0.0.2:9999", "tcp://10.0.0.3:9999"]
 
@@ -63,3 +63,22 @@ def test_headers_of_load_balancers_are_added_where_they_are_used_and_stay_out_of
     assert with_headers(balancers, hostvars) == [
         {"name": "lb1", "endpoint": "http://a", "headers": {"Authorization": "Bearer x"}}, balancers[1], {"name": "elsewhere"}]
     assert "headers" not in balancers[0]
+
+
+def test_settings_are_added_where_a_task_needs_them_as_headers_are():
+    hostvars = {"lb1": {"traffic_settings": {"path": "/p?key=k"}, "traffic_headers": {"A": "b"}}, "lb2": {}}
+    assert with_headers([{"name": "lb1", "endpoint": "http://a"}, {"name": "lb2"}, {"name": "lb1", "settings": {"path": "/own"}}], hostvars) == [
+        {"name": "lb1", "endpoint": "http://a", "settings": {"path": "/p?key=k"}, "headers": {"A": "b"}}, {"name": "lb2"},
+        {"name": "lb1", "settings": {"path": "/own"}, "headers": {"A": "b"}}]
+
+
+@pytest.mark.parametrize("endpoint", ["http://admin:canary-7f1@10.0.0.2", "http://10.0.0.2/?token=canary-7f1"])
+def test_an_endpoint_that_lets_in_whoever_reads_it_is_refused(endpoint):
+    with pytest.raises(ValueError, match="lb1 has a user, a password or a query in its endpoint http://.*: give what it needs .* as traffic_headers") as error:
+        traffic_calls(["lb1"], [endpoint])
+    assert "canary" not in str(error.value)
+
+
+def test_the_name_of_a_smoke_test_has_no_token_in_it():
+    assert [test["name"] for test in smoke_urls([{"path": "/a?token=canary-7f1"}, {"url": "http://u:canary-7f1@h/b?c=canary-7f1"}], "http://x")] == [
+        "GET /a?token=...", "GET http://...@h/b?c=..."]

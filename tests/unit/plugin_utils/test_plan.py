@@ -290,6 +290,12 @@ def test_a_server_in_maintenance_that_the_inventory_does_not_have_is_a_note():
     assert plan["refusals"] == [] and plan["notes"] == [note] and f"  - {note}" in plan_text(plan)
 
 
+def test_a_database_that_is_not_verified_is_a_note():
+    sentence = "db1: the session with its databases is not encrypted"
+    plan = make_plan(service(), {**fleet(), "unverified": [sentence]})
+    assert sentence in plan["notes"] and f"  - {sentence}" in plan_text(plan)
+
+
 @pytest.mark.parametrize("address", ["", "0.0.0.0:0"])
 def test_a_spare_place_of_a_template_is_no_word_worth(address):
     plan = with_stranger(live=False, admin="maint", health="paused", address=address)

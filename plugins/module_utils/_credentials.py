@@ -1,0 +1,66 @@
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Secrets in places that are none by their name: passwords and tokens in URLs, in connection strings, in bodies and settings of APIs. Pure.
+
+An option that is a secret as a whole says so by ``no_log``. Of the others only these parts are secrets, and all else in them is to be seen in messages.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Iterator, Mapping
+from urllib.parse import unquote
+
+# What is shorter comes up everywhere by chance, and a name or a number that is masked helps nobody.
+SHORTEST = 8
+# Up to the last @, whatever is before it: a password that has to be percent-encoded, and is not, may have any of /?#@ in it.
+_LOGIN = re.compile(r"^([A-Za-z][\w+.-]*://).*@|^[^/@]*:[^/@]*@", re.DOTALL)
+_LOGINS = re.compile(r"[A-Za-z][\w+.-]*://([^\s@/]*:)?([^\s@]+)@")
+_QUERY = re.compile(r"([?&][^=&#\s]*)=([^&#\s]*)")
+_WORDS = r"passw|passphrase|secret|token|credential|api[_-]?key|private[_-]?key|access[_-]?key"
+_NAME = re.compile(rf"(?i){_WORDS}|auth|cookie|session|^key$|^pass$|^pwd$|[_-](?:key|pass|pwd)$")
+# In connection strings, command lines and SQL.
+_GIVEN = re.compile(rf"(?i)[\w-]*(?:{_WORDS}|pwd)[\w-]*\s*=\s*(?:'([^']*)'|\"([^\"]*)\"|([^\s;&'\"]+))")
+_SQL = re.compile(r"(?i)\bpassword\s+'([^']+)'")
+
+
+def shown_url(url: str) -> str:
+    """A URL for messages: who logs in by it, and the values in its query, are left out, whatever else is wrong with it."""
+    return shown_path(_LOGIN.sub(lambda found: f"{found[1] or ''}...@", str(url)))
+
+
+def shown_path(path: str) -> str:
+    """A path for messages, without the values in its query."""
+    return _QUERY.sub(r"\1=...", str(path))
+
+
+def secrets_in(value: Any, spec: Mapping[str, Mapping] | None = None) -> set[str]:
+    """The secrets in an option's value, as texts.
+
+    :param spec: the options within, as in an argument spec: their names say nothing about their values, which are judged by themselves.
+    """
+    return {text for text in _secrets(value, spec, False) if len(text) >= SHORTEST}
+
+
+def _secrets(value: Any, spec: Mapping[str, Mapping] | None, is_named: bool) -> Iterator[str]:
+    if isinstance(value, Mapping):
+        for name, inner in value.items():
+            known = (spec or {}).get(name)
+            yield from _secrets(inner, (known or {}).get("options"), is_named or (known is None and bool(_NAME.search(str(name)))))
+    elif isinstance(value, (list, tuple)):
+        for inner in value:
+            yield from _secrets(inner, spec, is_named)
+    elif isinstance(value, str):
+        yield from [value] if is_named else _in_text(value)
+    elif is_named and isinstance(value, (int, float)):
+        yield str(value)
+
+
+def _in_text(text: str) -> Iterator[str]:
+    found = [password for _user, password in _LOGINS.findall(text)]
+    found += [given for _name, given in _QUERY.findall(text)] if "?" in text else []
+    found += [given for row in _GIVEN.findall(text) for given in row] + _SQL.findall(text)
+    for secret in filter(None, found):
+        yield secret
+        yield unquote(secret)

@@ -1,0 +1,62 @@
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is a secret in places that are none by their name, and what is not: all else is to be seen in messages."""
+
+from __future__ import annotations
+
+import pytest
+from ansible_collections.alwayson.upgrade.plugins.module_utils._credentials import secrets_in, shown_path, shown_url
+
+CANARY = "canary-7f1-secret"
+SECRET = {
+    "password in a URL": f"http://admin:{CANARY}@10.0.0.1:80/x",
+    "token in a URL": f"https://{CANARY}@example.com/x.tar.gz",
+    "query": f"https://bucket.example.com/x.tar.gz?X-Amz-Date=1&X-Amz-Signature={CANARY}",
+    "query of a path": f"/smoke?token={CANARY}&a=b",
+    "connection string": f"host=db1 user=u password={CANARY} sslmode=require",
+    "quoted": f"host=db1 password='{CANARY}'",
+    "variable": f"PGPASSWORD={CANARY} psql",
+    "option": ["curl", f"--api-key={CANARY}"],
+    "form": f"user=a&password={CANARY}",
+    "SQL": f"CREATE ROLE a LOGIN PASSWORD '{CANARY}'",
+    "header": {"Authorization": f"{CANARY}"},
+    "header, whole": {"X-Auth-Token": CANARY},
+    "cookie": {"cookie": CANARY},
+    "body": {"ready": {"body": {"token": CANARY}}},
+    "key": {"body": {"key": CANARY}},
+    "below a name": {"credentials": {"user": ["x", {"a": CANARY}]}},
+}
+PLAIN = ("/etc/nginx/upstreams.conf", "http://10.0.0.1:2019/config/", {"path": "/pool/{backend}", "members": "rows[].{name: name}"},
+         ["nginx", "-p", "/srv/nginx"],
+         {"weights": {"member-one": 300}}, "SELECT a FROM b WHERE c = 'a long text'", {"expect": {"release": "2.0.0-long"}}, {"Accept": "application/json"},
+         {"backends": {"app": {"s1": "http://10.0.0.1:8080"}}}, "author=Somebody Else", "UPDATE t SET session_mode = 'something'")
+
+
+@pytest.mark.parametrize("value", SECRET.values(), ids=SECRET.keys())
+def test_a_secret_is_found_wherever_it_stands(value):
+    assert CANARY in secrets_in({"option": value}, {"option": {"type": "raw"}})
+
+
+@pytest.mark.parametrize("value", PLAIN, ids=str)
+def test_all_else_stays_readable(value):
+    assert secrets_in({"option": value}, {"option": {"type": "raw"}}) == set()
+
+
+def test_names_of_options_say_nothing_and_names_within_them_do():
+    spec = {"keys": {"type": "path"}, "fence": {"type": "dict", "options": {"token": {"type": "int"}}}, "settings": {"type": "dict"}}
+    assert secrets_in({"keys": "/etc/alwayson/allowed_signers", "fence": {"token": 123456789}, "settings": {"token": 123456789, "pin": "12345678"}}, spec) == {
+        "123456789"}
+    assert secrets_in({"settings": {"password": "short"}}, spec) == set()
+
+
+def test_what_was_encoded_is_masked_decoded_too():
+    assert secrets_in({"url": "http://a:p%40ssword-7@h"}) == {"p%40ssword-7", "p@ssword-7"}
+
+
+@pytest.mark.parametrize(("url", "shown"), [
+    (f"http://a:{CANARY}@h:80/x", "http://...@h:80/x"), (f"http://a:ca/n#{CANARY}@h", "http://...@h"), (f"a:{CANARY}@h", "...@h"),
+    (f"https://h/x?a={CANARY}&b=c#d", "https://h/x?a=...&b=...#d"), ("unix:/run/haproxy/admin.sock", "unix:/run/haproxy/admin.sock"),
+    ("http://10.0.0.1:2019", "http://10.0.0.1:2019"), ("postgresql+psycopg2://a:b@h", "postgresql+psycopg2://...@h")])
+def test_a_url_is_shown_without_who_logs_in(url, shown):
+    assert shown_url(url) == shown and shown_path("/a?b=c") == "/a?b=..." and shown_path("/a") == "/a"
