@@ -18,6 +18,7 @@ TIMERS = ("dnf-automatic.timer", "dnf-automatic-install.timer", "dnf-automatic-d
 # dnf --assumeno exits with this when it would have done something.
 ABORTED = 1
 RPM_QUERY = ("rpm", "--query", "--all", "--queryformat", "%{NAME}.%{ARCH} %{EVR}\\n")
+REBOOT_IS_NEEDED, NO_REBOOT = re.compile(r"(?i)reboot is required"), re.compile(r"(?i)reboot (?:is|should)\b[\w ]* not (?:be )?necessary")
 COMING = ("Upgrading:", "Installing:", "Installing dependencies:", "Installing weak dependencies:")
 HOLD = "/etc/alwayson-upgrade-hold"
 ROW = re.compile(r"^(?P<name>\S+)\.(?P<arch>[^.\s]+)\s+(?P<candidate>\S+)\s+(?P<source>\S+)$")
@@ -66,9 +67,13 @@ class Dnf:
 
     def reboot_reasons(self) -> list[str]:
         said = run(["dnf", "--quiet", "needs-restarting", "--reboothint"], ASK_SECONDS, accepted=(0, REBOOT_NEEDED))
-        if "reboot" not in said.lower():
+        named = sorted(set(re.findall(r"^\s+\* (\S+)", said, re.MULTILINE)))
+        if named or REBOOT_IS_NEEDED.search(said):
+            return named or ["unknown"]
+        # Neither sentence: its plug-in is not there, or says it otherwise. What is not known is not taken for no.
+        if not NO_REBOOT.search(said):
             raise PackageError("dnf needs-restarting does not tell whether a reboot is needed: install dnf-plugins-core on this host")
-        return sorted(set(re.findall(r"^\s+\* (\S+)$", said, re.MULTILINE)))
+        return []
 
     def held_by(self) -> str | None:
         return self.hold_file.owner()

@@ -109,7 +109,9 @@ configured:
   elements: str
   sample: []
 reboot_for:
-  description: The packages that ask for a reboot; empty when none does.
+  description:
+    - The packages that ask for a reboot; empty when none does, and with O(state=released). V(unknown) when one is needed and nobody says by what.
+    - A host that cannot tell is a failure, before anything is changed. With C(dnf) that is one without C(dnf-plugins-core).
   returned: success
   type: list
   elements: str
@@ -177,8 +179,12 @@ class Work:
         """Do what the state asks for; returns the module's result."""
         started = time.time()
         with admitted(self.params["fence"], self.check_mode, self.params["lock_timeout"]):
+            # A host that cannot tell whether it needs a reboot is refused before anything is held or installed. A hold is ended in any case.
+            ends_hold = self.params["state"] == "released"
+            reboot_for = [] if ends_hold else self.manager.reboot_reasons()
             changed, more = getattr(self, f"_{self.params['state']}")()
-        facts = {"updates": [], "restarted": [], "waited": 0.0, "reboot_for": self.manager.reboot_reasons(),
+            reboot_for = reboot_for if ends_hold else self.manager.reboot_reasons()
+        facts = {"updates": [], "restarted": [], "waited": 0.0, "reboot_for": reboot_for,
                  "outdated_services": _host_state.outdated_services(), "boot": _host_state.boot_of(), "held_by": self.manager.held_by()}
         return {"changed": changed, "manager": self.manager.name, "started_at": started, "finished_at": time.time(), **facts, **more}
 

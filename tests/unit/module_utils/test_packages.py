@@ -16,6 +16,8 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils import _host_stat
 from ansible_collections.alwayson.upgrade.plugins.module_utils._packages import (
     PackageError, Update, brought, lock_holder, missing, selection_of, wait_for_locks,
 )
+from ansible_collections.alwayson.upgrade.plugins.modules import package_updates
+from run_module import run_module
 
 APT = """\
 NOTE: This is only a simulation!
@@ -153,6 +155,33 @@ def test_dnf_without_its_plugin_does_not_say_that_no_reboot_is_needed(fake_dnf, 
     monkeypatch.setenv("REBOOT", "Core libraries or services have been updated since boot-up:\n  * kernel\n\n"
                                  "Reboot is required to fully utilize these updates.")
     assert fake_dnf.reboot_reasons() == ["kernel"]
+
+
+@pytest.mark.parametrize(("said", "reasons"), [
+    ("No core libraries or services have been updated.\nReboot is probably not necessary.", []),
+    ("No core libraries or services have been updated since boot-up.\nReboot should not be necessary.", []),
+    ("Core libraries or services have been updated since boot-up:\n  * kernel-core\n  * glibc (2.34)\n\nReboot is required to fully utilize these updates.\n"
+     "More information: https://access.redhat.com/solutions/27943", ["glibc", "kernel-core"]),
+    ("Reboot is required to fully utilize these updates.", ["unknown"]),
+])
+def test_what_dnf_says_of_a_reboot_is_understood_or_an_error(fake_dnf, monkeypatch, said, reasons):
+    monkeypatch.setenv("REBOOT", said)
+    assert fake_dnf.reboot_reasons() == reasons
+    for unclear in ("A reboot may be a good idea.", "", "error: cannot open the rpm database; reboot and try again"):
+        monkeypatch.setenv("REBOOT", unclear)
+        with pytest.raises(PackageError, match="does not tell"):
+            fake_dnf.reboot_reasons()
+
+
+@pytest.mark.parametrize("state", ["held", "installed", "released"])
+def test_a_host_that_cannot_tell_of_a_reboot_is_refused_before_anything_is_changed(fake_dnf, monkeypatch, tmp_path, capsys, state):
+    monkeypatch.setenv("REBOOT", "No such command: needs-restarting.")
+    monkeypatch.setattr(_packages_dnf.Dnf, "hold_file", replace(fake_dnf.hold_file, path=str(tmp_path / "hold")))
+    (tmp_path / "hold").write_text("us\n", encoding="ascii")
+    result = run_module(package_updates.main, capsys, manager="dnf", state=state, owner="us" if state == "released" else "them", refresh=False,
+                        restart_services=False)
+    assert bool(result.get("failed")) == (state != "released") and (tmp_path / "hold").exists() == (state != "released")
+    assert not (tmp_path / "dnf.tother").exists()
 
 
 def test_what_a_transaction_brought_is_read_from_the_installed_versions():
