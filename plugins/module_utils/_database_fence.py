@@ -95,7 +95,8 @@ class DatabaseFence:
         named = self._named()
         if not self.stop_command:
             raise DatabaseFenceError(f"{named} was started while it was being fenced, as a primary. Stop it: when it is started again it takes no writes")
-        done = subprocess.run(self.stop_command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+        done = subprocess.run(self.stop_command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8", errors="replace",
+                              check=False)
         if done.returncode:
             raise DatabaseFenceError(f"stop_command ended with {done.returncode}: {done.stdout.strip()[-MESSAGE_BYTES:]}. {named} runs on as a primary, "
                                      "and is a standby when it is started the next time. Stop it")

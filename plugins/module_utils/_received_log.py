@@ -165,8 +165,8 @@ class ReceivedLog:
 
     def _run_stop_command(self, seconds: float) -> None:
         try:
-            done = subprocess.run(self._stop_command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
-                                  timeout=max(0.1, seconds))
+            done = subprocess.run(self._stop_command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8",
+                                  errors="replace", check=False, timeout=max(0.1, seconds))
         except (OSError, subprocess.TimeoutExpired) as error:
             raise ReceivedLogError(f"the stop_command of {RECEIVER} failed: {error}") from error
         if done.returncode:

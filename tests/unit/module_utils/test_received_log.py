@@ -85,7 +85,8 @@ def test_what_is_not_this_servers_log_is_refused(folder, tmp_path):
 
 
 def test_a_receiver_that_does_not_end_is_named(folder):
-    found = ReceivedLog(str(folder), str(folder.parent / "bin"), ["sh", "-c", "echo not today; exit 3"])
+    # In whatever encoding it says so.
+    found = ReceivedLog(str(folder), str(folder.parent / "bin"), ["sh", "-c", "echo not today; printf '\\374'; exit 3"])
     with pytest.raises(ReceivedLogError, match="stop_command of pg_receivewal ended with 3: not today"):
         found.end_receiver(1.0)
 
