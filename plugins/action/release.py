@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import os
+
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
@@ -33,10 +35,13 @@ class ActionModule(ActionBase):
 
     def _brought(self, source: str) -> str:
         """Where the archive is on the host, readable for the user that the module runs as. It goes with the task's temporary folder."""
+        local = self._loader.get_real_file(self._find_needle("files", source))
+        if os.path.exists(local) and not os.path.isfile(local):
+            raise AnsibleActionFail(f"artifact_src {source} is no regular file: a pipe or a device is not waited for")
         shell = self._connection._shell
         if not shell.tmpdir:
             self._make_tmp_path()
         path = shell.join_path(shell.tmpdir, "artifact.tar.gz")
-        self._transfer_file(self._loader.get_real_file(self._find_needle("files", source)), path)
+        self._transfer_file(local, path)
         self._fixup_perms2((shell.tmpdir, path))
         return path

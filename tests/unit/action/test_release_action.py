@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 from types import SimpleNamespace
 
 import pytest
@@ -60,6 +61,16 @@ def test_an_archive_on_the_host_is_not_brought():
     host = Host(needs=True)
     host.action(**WANTED, artifact="/var/tmp/shop.tar.gz").run(task_vars={})
     assert host.asked == [{**WANTED, "artifact": "/var/tmp/shop.tar.gz"}] and host.transfers == []
+
+
+def test_a_pipe_in_the_place_of_the_archive_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "shop.tar.gz")
+    host = Host(needs=True)
+    made = host.action(**WANTED, artifact_src="shop.tar.gz")
+    made._find_needle = lambda folder, name: str(tmp_path / name)
+    with pytest.raises(AnsibleActionFail, match="artifact_src shop.tar.gz is no regular file"):
+        made.run(task_vars={})
+    assert host.transfers == []
 
 
 def test_in_the_background_only_an_archive_on_the_host_is_staged():
