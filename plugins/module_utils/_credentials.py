@@ -12,8 +12,8 @@ import re
 from typing import Any, Iterator, Mapping
 from urllib.parse import unquote
 
-# What is shorter comes up everywhere by chance, and a name or a number that is masked helps nobody.
-SHORTEST = 8
+# What is shorter comes up everywhere by chance, and a name or a number that is masked helps nobody. A value in a query is often a word or a version.
+SHORTEST, SHORTEST_IN_QUERY = 8, 16
 # Up to the last @, whatever is before it: a password that has to be percent-encoded, and is not, may have any of /?#@ in it.
 _LOGIN = re.compile(r"^([A-Za-z][\w+.-]*://).*@|^[^/@]*:[^/@]*@", re.DOTALL)
 _LOGINS = re.compile(r"[A-Za-z][\w+.-]*://([^\s@/]*:)?([^\s@]+)@")
@@ -59,7 +59,8 @@ def _secrets(value: Any, spec: Mapping[str, Mapping] | None, is_named: bool) -> 
 
 def _in_text(text: str) -> Iterator[str]:
     found = [password for _user, password in _LOGINS.findall(text)]
-    found += [given for _name, given in _QUERY.findall(text)] if "?" in text else []
+    if "?" in text:
+        found += [given for name, given in _QUERY.findall(text) if len(given) >= SHORTEST_IN_QUERY or _NAME.search(name[1:])]
     found += [given for row in _GIVEN.findall(text) for given in row] + _SQL.findall(text)
     for secret in filter(None, found):
         yield secret

@@ -373,7 +373,10 @@ class Work:
         artifact = self.params["artifact"]
         if self.check_mode:
             _release.require_unmounted(self.root, self.version)
-            with _release.checked_artifact(artifact, self.version, self.sha256, self.limits) as archive:
+            # The private copy is as large as the artifact: where there is one, on the disk that has releases.
+            releases = os.path.join(self.root, _release.RELEASES)
+            folder = releases if os.access(releases, os.W_OK | os.X_OK) else None
+            with _release.checked_artifact(artifact, self.version, self.sha256, self.limits, folder) as archive:
                 marker = _release.marker_of(archive, self.sha256, time.time())
         else:
             marker = _release.stage(self.root, self.version, artifact, self.sha256, self.limits, time.time())

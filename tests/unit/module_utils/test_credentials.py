@@ -14,6 +14,7 @@ SECRET = {
     "token in a URL": f"https://{CANARY}@example.com/x.tar.gz",
     "query": f"https://bucket.example.com/x.tar.gz?X-Amz-Date=1&X-Amz-Signature={CANARY}",
     "query of a path": f"/smoke?token={CANARY}&a=b",
+    "query without a name that says so": f"/smoke?k={CANARY}",
     "connection string": f"host=db1 user=u password={CANARY} sslmode=require",
     "quoted": f"host=db1 password='{CANARY}'",
     "variable": f"PGPASSWORD={CANARY} psql",
@@ -30,7 +31,8 @@ SECRET = {
 PLAIN = ("/etc/nginx/upstreams.conf", "http://10.0.0.1:2019/config/", {"path": "/pool/{backend}", "members": "rows[].{name: name}"},
          ["nginx", "-p", "/srv/nginx"],
          {"weights": {"member-one": 300}}, "SELECT a FROM b WHERE c = 'a long text'", {"expect": {"release": "2.0.0-long"}}, {"Accept": "application/json"},
-         {"backends": {"app": {"s1": "http://10.0.0.1:8080"}}}, "author=Somebody Else", "UPDATE t SET session_mode = 'something'")
+         {"backends": {"app": {"s1": "http://10.0.0.1:8080"}}}, "author=Somebody Else",
+         "/healthz?check=database&release=2.0.0-rc1", "UPDATE t SET session_mode = 'something'")
 
 
 @pytest.mark.parametrize("value", SECRET.values(), ids=SECRET.keys())

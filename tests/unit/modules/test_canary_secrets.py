@@ -11,9 +11,11 @@ from __future__ import annotations
 import copy
 import importlib
 import json
+import re
 from pathlib import Path
 
 import pytest
+import yaml
 from ansible.module_utils import basic
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _secrets
@@ -123,3 +125,16 @@ def test_what_is_short_is_masked_only_where_it_is_a_password(monkeypatch, capsys
     spec = {"headers": {"type": "dict", "no_log": True}, "login_password": {"type": "str", "no_log": True}, "count": {"type": "str"}}
     _log, answer = said_by(spec, {"headers": {"X-Probe": "12"}, "login_password": "pw7", "count": "12"}, monkeypatch, capsys)
     assert '"12"' in answer.replace("\\", "") and "pw7" not in answer
+
+
+def test_the_options_of_roles_that_are_secrets_say_so():
+    """Which of a role's variables hold one: Ansible masks them where it checks a role's arguments."""
+    named, silent = re.compile(r"password|environment|secret|headers$|conninfo|_url$"), []
+    seen = 0
+    for path in sorted((FOLDER.parents[1] / "roles").glob("*/meta/argument_specs.yml")):
+        for entry in yaml.safe_load(path.read_text(encoding="utf-8"))["argument_specs"].values():
+            for name, option in entry["options"].items():
+                if named.search(name):
+                    seen += 1
+                    silent += [] if option.get("no_log") else [name]
+    assert seen >= 3 and silent == []
