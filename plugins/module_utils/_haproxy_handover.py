@@ -9,6 +9,7 @@ What is in flight stays with the old worker until it ends. Source: HAProxy's man
 from __future__ import annotations
 
 import os
+import re
 import signal
 from typing import Callable, Mapping
 
@@ -23,6 +24,8 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._waiting import w
 PAUSE_SECONDS = 0.1
 # So many differences of one file are told.
 SHOWN = 5
+_TABLE = re.compile(r"^# table: (?P<name>[^,]+), .*\bused:(?P<used>\d+)", re.MULTILINE)
+_SHARED_TABLE = re.compile(r"\btable:0x[0-9a-f]+ id=(\S+)")
 # How a reload reads a file again, and how the process is asked for what it has of it.
 _FILES = (("map", _haproxy_files.parse_map, _haproxy_files.entries_of_map), ("acl", _haproxy_files.parse_acl, _haproxy_files.entries_of_acl))
 
@@ -67,11 +70,23 @@ def lost_entries(balancer: Haproxy, folder: str) -> list[str]:
     for kind, parse, entries_of in _FILES:
         for name in _haproxy_files.parse_files(balancer.ask(f"show {kind}")):
             path = os.path.join(folder, name)
-            if os.path.isfile(path):
-                different = _haproxy_files.differences(parse(balancer.ask(f"show {kind} {balancer.word(name)}")), entries_of(_text(balancer, path)))
-                more = f" and {len(different) - SHOWN} more" if len(different) > SHOWN else ""
-                found += [f"{path}: {', '.join(different[:SHOWN])}{more}"] if different else []
+            if not os.path.isfile(path):
+                continue
+            try:
+                different = _haproxy_files.differences(parse(balancer.ask(f"show {kind} {balancer.word(name)}")), entries_of(text_of(path)))
+            except (OSError, ValueError, LoadBalancerError) as error:
+                different = [f"cannot be compared with what the process has: {error}"]
+            more = f" and {len(different) - SHOWN} more" if len(different) > SHOWN else ""
+            found += [f"{path}: {', '.join(different[:SHOWN])}{more}"] if different else []
     return found
+
+
+def forgotten_tables(balancer: Haproxy) -> list[str]:
+    """A sentence for each stick table that has entries and no peer to hand them on to the new worker: it begins empty."""
+    shared = set(_SHARED_TABLE.findall(balancer.ask("show peers")))
+    return [f"the new worker of {balancer.name} begins with an empty stick table {table['name']}, which has {table['used']} entries: only a section peers that "
+            "has the load balancer itself in it (localpeer) can hand them on" for table in _TABLE.finditer(balancer.ask("show table"))
+            if table["name"] not in shared and table["used"] != "0"]
 
 
 def changed_states(before: View, after: View) -> list[str]:
@@ -112,13 +127,6 @@ def _wait_for_another(balancer: Haproxy, before: Running, clock: Clock, timeout:
     if found is None:
         raise balancer.error(f"still answers as process {before.worker} ({before.version}): see its log; it goes on as if nothing had been asked")
     return found
-
-
-def _text(balancer: Haproxy, path: str) -> str:
-    try:
-        return text_of(path)
-    except (OSError, ValueError) as error:
-        raise balancer.error(f"is not handed over: its file {path} cannot be read here: {error}. Nothing was changed") from error
 
 
 def _member(view: View, backend: str, member: str):

@@ -97,7 +97,13 @@ from functools import partial
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _fence
 from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy import Haproxy
-from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy_handover import children, hand_over, require_possible, wait_for_old_workers
+from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy_handover import (
+    children,
+    forgotten_tables,
+    hand_over,
+    require_possible,
+    wait_for_old_workers,
+)
 from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy_master import running
 from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import LoadBalancerError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._secrets import AnsibleModule
@@ -122,6 +128,8 @@ def main() -> None:
             before = running(balancer)
             changed = params["force"] or not before.is_current
             loses = partial(_warn_of_lost_entries, module) if params["force"] else None
+            for forgotten in forgotten_tables(balancer) if changed else []:
+                module.warn(forgotten)
             if changed and module.check_mode:
                 require_possible(balancer, before, loses)
             after = hand_over(balancer, before, params["timeout"], loses=loses) if changed and not module.check_mode else before

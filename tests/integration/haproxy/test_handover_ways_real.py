@@ -11,13 +11,14 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy import Haproxy
-from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy_handover import hand_over
+from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy_handover import forgotten_tables, hand_over
 from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy_map import sides_of
 from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy_master import running
 from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy_runtime import Master
 from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import LoadBalancerError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._route import Request, Rerouting
 from fleet.haproxy import find_binary
+from fleet.ports import Ports
 from integration.haproxy.real_pool import CELLAR, until
 from integration.haproxy.real_processes import RealProcesses
 
@@ -44,7 +45,13 @@ backend blue
 backend green
   server g1 127.0.0.1:9
 peers p
-  peer one unix@{folder}/peer
+  peer one {peer}
+backend shared
+  stick-table type string size 10 store gpc0 peers p
+backend plain
+  stick-table type string size 10
+backend empty
+  stick-table type string size 10
 """
 WAYS = {
     "a folder, a name and an environment of its own": (["-W", "-L", "one", "-f", "h.cfg"], ""),
@@ -67,7 +74,7 @@ class Started(RealProcesses):
     def start(self) -> None:
         self.map.write_bytes(b"# who serves\r\nactive\tblue \r\n")
         (self.folder / "bad.acl").write_text("10.0.0.1\n", encoding="ascii")
-        self.configuration.write_text(CONFIGURATION.format(folder=self.folder, more=self.more), encoding="utf-8")
+        self.configuration.write_text(CONFIGURATION.format(folder=self.folder, more=self.more, peer=Ports().endpoint("127.0.0.78")), encoding="utf-8")
         os.environ["SOCKET"] = f"{self.folder}/front"
         try:
             command = find_binary(self.configuration, CELLAR)
@@ -133,11 +140,20 @@ def test_a_route_that_the_process_alone_has_is_not_lost(tmp_path_factory):
         assert len(lost) == 1 and lost[0].endswith("bad.acl: 10.0.0.2 is present and would be absent")
 
 
+def test_entries_of_stick_tables_that_nobody_hands_on_are_told(tmp_path_factory):
+    with Started(tmp_path_factory.mktemp("hw"), ["-W", "-L", "one", "-f", "h.cfg"]) as one:
+        one.balancer.carry_out(["set table shared key anna data.gpc0 1", "set table plain key anna"])
+        [told] = forgotten_tables(one.balancer)
+        assert "begins with an empty stick table plain, which has 1 entries" in told
+        hand_over(one.balancer, running(one.balancer), 10)
+        assert forgotten_tables(one.balancer) == []
+
+
 def test_words_reach_a_worker_through_its_master(tmp_path_factory):
     """As those workers are told that a reload has left."""
     with Started(tmp_path_factory.mktemp("hw"), ["-W", "-S", "{folder}/m", "-L", "one", "-f", "h.cfg"]) as one:
         master, worker = Master("its master", f"unix:{one.folder}/m"), running(one.balancer).worker
         path = one.balancer.word(str(one.map))
-        assert " active blue\n" in master.ask_once(f"@!{worker} show map {path}")
-        master.tell_once(f"@!{worker} set map {path} active green")
+        assert " active blue\n" in master.ask(f"@!{worker} show map {path}")
+        master.patience.call(lambda: master.tell_once(f"@!{worker} set map {path} active green"))
         assert one.route(False)[0].table.route("active") == "green"
