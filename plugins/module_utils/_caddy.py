@@ -62,6 +62,8 @@ class Caddy:
             wanted = {**policy, "weights": self._changed(backend, proxy, changes)}
             if wanted == policy:
                 break
+            if not any(wanted["weights"]):
+                raise self._api.error(f"keeps one upstream of {backend} in traffic at least: it accepts no pool in which nobody has a weight")
             # It may arrive twice: the second time the configuration is not the one that it is meant for.
             made = self._api.ask("PATCH", path, wanted, {"If-Match": dict(answer.headers).get("etag", "")}, may_repeat=True)
             if 200 <= made.status < 300:
@@ -132,7 +134,7 @@ class Caddy:
 
 def _has_others(facts: tuple[Mapping, Mapping]) -> str:
     """A selection of one takes that one, whatever its weight. Source: ``WeightedRoundRobinSelection.Select``."""
-    return "" if len(facts[0]["upstreams"]) > 1 else "it has one upstream, to which Caddy sends whatever its weight is: add another one"
+    return "" if len(facts[0]["upstreams"]) > 1 else "it has one upstream, which Caddy keeps in traffic whatever its weight is: add another one"
 
 
 def _has_upstreams_of_its_own(facts: tuple[Mapping, Mapping]) -> str:

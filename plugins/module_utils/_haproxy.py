@@ -18,6 +18,8 @@ from typing import Mapping
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _haproxy_words
 from ansible_collections.alwayson.upgrade.plugins.module_utils._config_file import one_writer, put
+from ansible_collections.alwayson.upgrade.plugins.module_utils._demands import looked_at
+from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy_demands import DEMANDS, UNSEEN, Facts, lines_of_process, persistence_of
 from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy_runtime import (
     ANSWER_SECONDS,
     CONNECT_SECONDS,
@@ -34,6 +36,7 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer im
     MAINT,
     PROBATION,
     READY,
+    Backend,
     View,
 )
 from ansible_collections.alwayson.upgrade.plugins.module_utils._patience import Patience, UnavailableError
@@ -80,6 +83,8 @@ class Haproxy(Runtime):
         master = Master(f"the master process of {name}", master_endpoint, answer_seconds=answer_seconds) if master_endpoint else None
         self._old_workers = OldWorkers(master.ask_once, master.tell_once) if master else None
         self._state_file = state_file
+        # What the configuration says of persistence, by backend, and of which process; None where it is not seen.
+        self._persistence: tuple[int, dict[str, list[str]] | None] | None = None
 
     def read(self, backend: str | None = None) -> View:
         """See `LoadBalancer.read`."""
@@ -173,8 +178,18 @@ class Haproxy(Runtime):
             view = parse_view(info, states, stat)
         except AnswerError as error:
             raise self.error(f"cannot be understood: {error}. Is this the runtime API of an HAProxy, with a level of operator or admin?") from error
-        unproven = tuple(sentence for sentence, is_given in ((NO_MASTER, self._old_workers), (NO_STATE_FILE, self._state_file)) if not is_given)
-        return dataclasses.replace(view, backends={name: dataclasses.replace(pool, unproven=unproven) for name, pool in view.backends.items()})
+        return dataclasses.replace(view, backends={name: self._judged(name, pool, view.process) for name, pool in view.backends.items()})
+
+    def _judged(self, name: str, pool: Backend, process: int) -> Backend:
+        """The backend with what its configuration makes impossible, and with what is not seen."""
+        if self._persistence is None or self._persistence[0] != process:
+            lines = lines_of_process(self.endpoint, process)
+            self._persistence = process, None if lines is None else persistence_of(lines)
+        known = self._persistence[1]
+        found = looked_at(DEMANDS, Facts(name, tuple((known or {}).get(name, ()))))
+        unproven = tuple(sentence for sentence, is_given in ((NO_MASTER, self._old_workers), (NO_STATE_FILE, self._state_file), (UNSEEN, known is not None))
+                         if not is_given)
+        return dataclasses.replace(pool, refusals=found.refusals, warnings=found.notes, unproven=unproven)
 
     def _commands(self, backend: str, changes: Mapping[str, str]) -> list[str]:
         self._require_name("backend", backend)

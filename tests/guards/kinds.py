@@ -20,6 +20,8 @@ KINDS = (
          "        # Somebody may have changed the configuration in the meantime.\n        self._require_provable()\n", ""),)),
     Guard("kinds, plan", "the plan does not say that no drain can be proven", ("tests/unit/plugin_utils/test_plan.py",), (
         ("plugins/plugin_utils/refusals.py", "        *_unprovable(service, observed),\n", ""),)),
+    Guard("haproxy, persistence", "bound clients reach a member in maintenance", (f"{UNIT}/test_haproxy_demands.py",), (
+        (f"{CORE}/_haproxy_demands.py", "DEMANDS = (Demand(_shuts_bound_clients_out), ", "DEMANDS = ("),)),
     Guard("kinds, backups", "a floor is waited for that only backups could make up for", (f"{UNIT}/test_traffic_out.py",), (
         (f"{CORE}/_traffic.py", "sum(not member.backup for name, member in", "sum(True for name, member in"),)),
     Guard("nginx, workers", "workers that no reload of ours began have read the file", NGINX, (

@@ -52,6 +52,7 @@ backend {backend}
 {servers}
   server unchecked {unchecked} disabled no-check
 backend other
+  option persist
 """
 
 

@@ -50,6 +50,12 @@ def test_a_member_is_replaced_under_load_without_a_failed_request(pool):
     assert {release for at, release in served if at > back.started} == {"2.0.0"}
 
 
+def test_a_configuration_with_which_bound_clients_reach_a_member_in_maintenance_is_seen(pool):
+    views = [balancer.read() for balancer in pool.balancers]
+    assert [view.backends[BACKEND].refusals for view in views] == [()] * 2
+    assert ["write no option persist into backend other" in view.backends["other"].refusals[0] for view in views] == [True] * 2
+
+
 def test_clients_that_keep_coming_do_not_stop_a_drain(pool):
     """Trap 1: overlapping requests with the member's cookie, so that a drain alone never sees it idle."""
     clients = [Client(pool.fronts[front], path="/slow?ms=300", pause=0, cookie="SRV=s1") for front in pool.fronts for _client in range(4)]

@@ -186,6 +186,12 @@ def test_an_unknown_member_is_an_error_that_names_those_there_are(api):
     assert api.server.changes == []
 
 
+def test_the_last_one_in_traffic_stays_there_and_the_configuration_is_not_tried(api):
+    with pytest.raises(LoadBalancerError, match="keeps one upstream of app in traffic at least: it accepts no pool in which nobody has a weight"):
+        api.opened().apply("app", {"10.0.0.1:80": MAINT, "s2": MAINT})
+    assert api.server.changes == []
+
+
 @pytest.mark.parametrize(("upstream", "name"), [({"dial": "a:1"}, "a:1"), ({"dial": "a:1", "@id": "s1"}, "s1")])
 def test_an_upstream_is_called_by_its_id_or_by_what_is_dialled(upstream, name):
     assert member_name(upstream) == name
@@ -226,7 +232,7 @@ def test_a_weight_of_before_is_back_whatever_the_settings_say(api):
 @pytest.mark.parametrize(("change", "reason"), [
     (lambda app: None, "the weights of 10.0.0.1:80 would be lost: write them into traffic_settings, weights: {10.0.0.1:80: 3}"),
     (lambda app: (app["upstreams"].__delitem__(slice(1, 3)), app["load_balancing"]["selection_policy"].update(weights=[1])),
-     "it has one upstream, to which Caddy sends whatever its weight is: add another one"),
+     "it has one upstream, which Caddy keeps in traffic whatever its weight is: add another one"),
     (lambda app: (app.update(dynamic_upstreams={"source": "srv"}), app["load_balancing"]["selection_policy"].update(weights=[1, 1, 0])),
      "its upstreams are looked up anew all the time (dynamic_upstreams), and have no weights: remove that"),
 ])

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _haproxy_runtime
 from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy import NO_MASTER, NO_STATE_FILE, Haproxy, HaproxyError
+from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy_demands import UNSEEN
 from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy_runtime import HaproxyUnavailableError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import CUT, DRAIN, MAINT, PROBATION, READY, LoadBalancerError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancers import open_load_balancers
@@ -256,14 +257,14 @@ def test_the_master_that_has_begun_another_worker_has_all_read_anew(runtime):
     master, other = runtime(in_turn(says(processes.format(pid + 1)), hangs_up, says(processes.format(pid))))
     both = Haproxy("lb1", balancer.endpoint, other.endpoint, patience=Patience(10))
     seen = both.read("app")
-    assert seen.process == pid and seen.backends["app"].unproven == (NO_STATE_FILE,)
+    assert seen.process == pid and seen.backends["app"].unproven == (NO_STATE_FILE, UNSEEN)
     assert len(worker.lines) == 3 and master.lines == ["show proc"] * 3
 
 
 def test_what_a_reload_hides_or_forgets_is_said(runtime, tmp_path):
     _server, balancer = runtime(says(RECORDED))
-    assert balancer.read("app").backends["app"].unproven == (NO_MASTER, NO_STATE_FILE)
-    assert Haproxy("lb1", balancer.endpoint, state_file=str(tmp_path / "state")).read("app").backends["app"].unproven == (NO_MASTER,)
+    assert balancer.read("app").backends["app"].unproven == (NO_MASTER, NO_STATE_FILE, UNSEEN)
+    assert Haproxy("lb1", balancer.endpoint, state_file=str(tmp_path / "state")).read("app").backends["app"].unproven == (NO_MASTER, UNSEEN)
 
 
 # -- the connection

@@ -1,0 +1,128 @@
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What HAProxy's configuration has to look like for the proof of a drain to hold: see `Demand`. It tells nobody; so it is read where it runs here.
+
+``option persist`` has clients that are bound to a server reach it in maintenance, too, and so does ``force-persist`` where its condition holds. Both were
+tried on HAProxy 2.8. Source: HAProxy's configuration manual, and its management guide on ``-f``.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Iterable, Iterator, NamedTuple, Sequence
+from urllib.parse import urlsplit
+
+from ansible_collections.alwayson.upgrade.plugins.module_utils._demands import Demand
+
+SECTIONS = ("global", "defaults", "frontend", "backend", "listen", "peers", "resolvers", "mailers", "userlist", "program", "http-errors", "ring", "cache",
+            "fcgi-app", "log-forward", "crt-store", "traces", "acme")
+BACKENDS, FORCED, PERSIST = ("backend", "listen"), "force-persist", ["option", "persist"]
+UNSEEN = ("its configuration is not seen from here: with option persist, or force-persist, bound clients reach a member in maintenance, which nobody proves")
+
+
+class Facts(NamedTuple):
+    """A backend `name` and the lines of its configuration that speak of persistence."""
+
+    name: str
+    lines: tuple[str, ...]
+
+
+def lines_of_process(endpoint: str, pid: int) -> tuple[str, ...] | None:
+    """The lines of the configuration of a process that answers at a runtime API on this host; None where it is elsewhere, or is not to be read."""
+    if not pid or not is_local(endpoint):
+        return None
+    try:
+        name, parent = _name_and_parent(pid)
+        # The number may be one of a container, and be another process's here.
+        if "haproxy" not in name or os.readlink(f"/proc/{pid}/ns/mnt") != os.readlink("/proc/self/ns/mnt"):
+            return None
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            argv = os.fsdecode(file.read()).split("\0")
+        # A worker may be in a folder of its own; its master is where it was started.
+        folder = os.readlink(f"/proc/{parent if _name_and_parent(parent)[0] == name else pid}/cwd")
+        found = [line for path in files_of(argv, folder) for line in _lines(path)]
+    except (OSError, ValueError):
+        return None
+    return tuple(found) or None
+
+
+def is_local(endpoint: str) -> bool:
+    """Whether the runtime API is one of this host for certain."""
+    if endpoint.startswith("unix:"):
+        return True
+    try:
+        return (urlsplit(endpoint).hostname or "").startswith("127.")
+    except ValueError:
+        return False
+
+
+def files_of(argv: Sequence[str], folder: str) -> list[str]:
+    """The files of a configuration, in their order, by a command line: each ``-f`` is a file or a folder of them, and so is whatever is behind ``--``."""
+    words, paths = list(argv[1:]), []
+    while words:
+        word = words.pop(0)
+        if word == "-C" and words:
+            folder = os.path.join(folder, words.pop(0))
+        elif word == "-f" and words:
+            paths.append(words.pop(0))
+        elif word == "--":
+            paths += [rest for rest in words if rest]
+            break
+    found = []
+    for path in (os.path.join(folder, path) for path in paths):
+        found += sorted(os.path.join(path, name) for name in os.listdir(path) if name.endswith(".cfg")) if os.path.isdir(path) else [path]
+    return found
+
+
+def persistence_of(lines: Iterable[str]) -> dict[str, list[str]]:
+    """What is said of persistence for each backend: the lines of the defaults that it has, and its own, without what may be a comment."""
+    defaults: dict[str, list[str]] = {}
+    found: dict[str, list[str]] = {}
+    latest: list[str] = []
+    into: list[str] = []
+    for words in _words(lines):
+        if words[0] not in SECTIONS:
+            into += [" ".join(words)] if words[0] == FORCED or words[-2:] == PERSIST else []
+            continue
+        named = words[1] if len(words) > 1 else ""
+        inherited = list(defaults.get(words[words.index("from") + 1], []) if "from" in words[:-1] else [] if words[0] == "defaults" else latest)
+        if words[0] == "defaults":
+            latest = into = defaults[named] = inherited
+        else:
+            # Only backends have members; frontends and the others are of no interest.
+            into = found[named] = inherited if words[0] in BACKENDS else []
+    return found
+
+
+def _words(lines: Iterable[str]) -> Iterator[list[str]]:
+    """The words of each line, without what may be a comment: the first ones, by which these settings are known, have no quotes."""
+    for line in lines:
+        words = line.partition("#")[0].split()
+        if words:
+            yield words
+
+
+def _lines(path: str) -> list[str]:
+    with open(path, encoding="utf-8", errors="replace") as file:
+        return file.read().splitlines()
+
+
+def _name_and_parent(pid: int) -> tuple[str, int]:
+    with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
+        stat = file.read()
+    return stat.partition("(")[2].rpartition(")")[0], int(stat.rpartition(")")[2].split()[1])
+
+
+def _shuts_bound_clients_out(facts: Facts) -> str:
+    options = [line for line in facts.lines if not line.startswith(FORCED)]
+    return (f"option persist has clients that are bound to a member reach it in maintenance, too: write no option persist into backend {facts.name}"
+            if options and not options[-1].startswith("no ") else "")
+
+
+def _forces_nobody(facts: Facts) -> str:
+    forced = [line for line in facts.lines if line.startswith(FORCED)]
+    return f"{'; '.join(forced)}: whoever meets that reaches a member in maintenance, too" if forced else ""
+
+
+DEMANDS = (Demand(_shuts_bound_clients_out), Demand(_forces_nobody, is_needed=False))
