@@ -96,7 +96,8 @@ class Haproxy(Runtime):
     def _read_once(self, backend: str) -> View:
         """Worker and master, one after the other. At a reload, when they are not those of one moment, all is read anew."""
         answer = self.ask_once(f"show info;show servers state {backend};show stat {backend} 6 -1")
-        if answer.rstrip("\n").rpartition("\n")[2].startswith(_UNKNOWN_BACKEND):
+        # A frontend has statistics, and no servers.
+        if f"\n\n{STATES_HEADING}" not in answer and any(line.startswith(_UNKNOWN_BACKEND) for line in answer.split("\n")):
             raise self._unknown_backend(backend)
         view = self._parse(answer)
         if backend not in view.backends:
