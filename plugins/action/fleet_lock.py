@@ -17,7 +17,9 @@ from ansible.errors import AnsibleActionFail
 from ansible.module_utils.basic import missing_required_lib
 from ansible.plugins.action import ActionBase
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _coordination, _private_copy, _small_file
-from ansible_collections.alwayson.upgrade.plugins.module_utils._controller import Controller, is_alive_here, proof_of_death, this_controller
+from ansible_collections.alwayson.upgrade.plugins.module_utils._controller import (
+    Controller, is_alive_here, is_same_machine, proof_of_death, this_controller,
+)
 from ansible_collections.alwayson.upgrade.plugins.module_utils._fleet_lock import FleetLockError, require_service
 from ansible_collections.alwayson.upgrade.plugins.plugin_utils import journal
 from ansible_collections.alwayson.upgrade.plugins.plugin_utils.journal_writer import FILE, HEAD_FILE
@@ -82,6 +84,8 @@ class ActionModule(ActionBase):
         recorded = holder.get("controller") or {}
         proof = proof_of_death(recorded, self._controller)
         if proof or taken is None or not taken.identity or holder.get("coordination") != taken.identity or is_alive_here(recorded, self._controller):
+            return proof
+        if taken.is_local and not is_same_machine(recorded, self._controller):
             return proof
         return f"its coordination lock {taken.name} at {taken.shown} was free"
 

@@ -63,10 +63,20 @@ def proof_of_death(recorded: Mapping[str, Any], here: Controller) -> str:
         if former.namespace == here.namespace and has_ended(former.pid, former.started):
             return f"its controller, process {former.pid} on this machine, has ended"
         return ""
-    # Machines made from one image have one id, and often one name; each is the other one after a restart, as far as these tell.
-    same = former.machine and former.hardware and (former.machine, former.hardware) == (here.machine, here.hardware)
-    rebooted = same and _is_of_the_machine(former) and _is_of_the_machine(here)
+    rebooted = is_same_machine(recorded, here) and _is_of_the_machine(former) and _is_of_the_machine(here)
     return f"its controller, process {former.pid} on this machine, ended when the machine was restarted" if rebooted and here.boot else ""
+
+
+def is_same_machine(recorded: Mapping[str, Any], here: Controller) -> bool:
+    """True when the recorded controller certainly ran on this machine, and not on one that was made from the same image.
+
+    Those have one id, and often one name; each is the other one after a restart, as far as these tell.
+    """
+    former = known(recorded)
+    if former is None:
+        return False
+    same = former.machine and former.hardware and (former.machine, former.hardware) == (here.machine, here.hardware)
+    return bool(same) or (former.boot != "" and former.boot == here.boot)
 
 
 def is_alive_here(recorded: Mapping[str, Any], here: Controller) -> bool:

@@ -50,12 +50,16 @@ class MissingToozError(CoordinationError):
 
 
 class Place(NamedTuple):
-    """Where the lock is: the URL as given, and as it may be shown. `identity` tells whether two controllers mean the same lock; it may be empty."""
+    """Where the lock is: the URL as given, and as it may be shown. `identity` tells whether two controllers mean the same lock; it may be empty.
+
+    `is_local`: the same words mean another lock on another machine, also on a clone of this one, which has the same identity.
+    """
 
     url: str
     name: str
     shown: str
     identity: str
+    is_local: bool = False
 
 
 def name_of(service: str) -> str:
@@ -79,7 +83,7 @@ def place_of(url: str, service: str, controller: Controller) -> Place:
     if parts.scheme != "file" and host and host != "localhost" and not host.startswith("127.") and host != "::1":
         return Place(url, name, shown, f"{name} at {shown}")
     # The same words on another machine mean another service.
-    return Place(url, name, shown, f"{name} at {shown} on {controller.machine}" if controller.machine else "")
+    return Place(url, name, shown, f"{name} at {shown} on {controller.machine}" if controller.machine else "", is_local=True)
 
 
 def take(place: Place, controller: Controller, folder: str) -> bool:

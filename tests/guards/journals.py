@@ -22,4 +22,6 @@ JOURNALS = (
         ("plugins/module_utils/_controller.py",
          "    same = former.machine and former.hardware and (former.machine, former.hardware) == (here.machine, here.hardware)\n",
          "    same = former.machine and former.machine == here.machine\n"),)),
+    Guard("lock, clone's file", "a coordination lock in a file of a clone is that of the holder", LOCK, (
+        ("plugins/action/fleet_lock.py", "taken.is_local and not is_same_machine(recorded, self._controller)", "False"),)),
 )

@@ -332,3 +332,35 @@ def test_a_signature_decides_who_may_release(shop):
         run = shop.role("release", "stage", **shop.role_vars(**signed, **signature))
         assert (run.code == 0) is accepted and ("was not made with a key in" in run.text) is not accepted, run.text
         assert (shop.root / "releases" / "1.0.0").exists() is accepted
+
+
+MOUNTED = """
+import os, subprocess, sys
+from ansible_collections.alwayson.upgrade.plugins.module_utils import _release
+root, uploads = sys.argv[1:]
+subprocess.run(["mount", "--bind", uploads, os.path.join(root, "releases", "1.0.0", "uploads")], check=True)
+for act in (lambda: _release.remove(root, "1.0.0"), lambda: _release.require_unmounted(root, "1.0.0")):
+    try:
+        act()
+    except _release.ReleaseError as error:
+        print(error)
+# Nobody looked before: what is mounted is not entered all the same.
+_release._removal.require_nothing_mounted = lambda path: None
+print(_release.remove(root, "1.0.0"))
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or subprocess.run(["unshare", "--mount", "true"], check=False).returncode != 0, reason="needs a mount namespace")
+def test_a_folder_of_uploads_that_is_mounted_into_an_old_release_keeps_what_is_in_it(tmp_path):
+    """As a bind mount, from the same disk: the device is the same on both sides."""
+    root, uploads = tmp_path / "shop", tmp_path / "uploads"
+    (root / "releases" / "1.0.0" / "uploads").mkdir(parents=True)
+    uploads.mkdir()
+    (uploads / "photo").write_text("precious", encoding="ascii")
+    (root / "releases" / "1.0.0" / "app").write_text("1.0.0", encoding="ascii")
+    command = ["unshare", "--mount", "--propagation", "private", sys.executable, "-c", MOUNTED, str(root), str(uploads)]
+    done = subprocess.run(command, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}, capture_output=True, text=True, check=True)
+    assert done.stdout.count(f"something is mounted in it, at {root}/releases/1.0.0/uploads, and nothing was removed") == 2
+    assert (uploads / "photo").read_text(encoding="ascii") == "precious"
+    # The rest went, and the next one is told what did not.
+    assert "uploads cannot be removed" in done.stdout and not (root / "releases" / "1.0.0").exists()

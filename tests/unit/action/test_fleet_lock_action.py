@@ -223,6 +223,19 @@ def test_a_free_coordination_lock_proves_a_holder_elsewhere_dead_after_a_while(h
     assert "its coordination lock alwayson-shop at postgresql://db1:5432/locks was free" in result["warnings"][0]
 
 
+@pytest.mark.parametrize(("changes", "is_taken"), [({}, False), ({"hardware": "of the clone"}, False), ({"boot": "the same"}, True)])
+def test_a_free_lock_in_a_file_of_a_clone_proves_nothing(house, monkeypatch, changes, is_taken):
+    """The same machine id and name, and so the same words for its file: but the holder lives on the machine that has the other file."""
+    here = this_controller()._replace(machine="m", hardware="h")
+    monkeypatch.setattr(action_plugin, "this_controller", lambda: here)
+    monkeypatch.setattr(action_plugin._coordination, "take", lambda place, controller, folder: True)
+    place = _coordination.place_of("file:///var/locks", "shop", here)
+    boot = here.boot if "boot" in changes else "before"
+    held_by_anna(house, {**here._asdict(), "pid": 1, "namespace": "other", "hardware": "", **changes, "boot": boot}, coordination={"held": place.identity})
+    result = house.run(coordination_url="file:///var/locks")
+    assert place.is_local and bool(result.get("failed")) != is_taken
+
+
 def test_a_holder_that_comes_back_in_that_while_keeps_its_lock(house):
     anna = held_by_anna(house, ELSEWHERE, coordination={"held": PLACE})
     house.while_waiting = lambda: setattr(house, "others", True)
