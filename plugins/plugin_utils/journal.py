@@ -80,9 +80,11 @@ def _parsed(text: str) -> Any:
 
 def head_from(content: Any) -> Head | None:
     """The head in what was kept of a journal, as JSON gives it; None when it holds none."""
-    if not isinstance(content, Mapping) or type(content.get("seq")) is not int or not isinstance(content.get("hash"), str):
+    if not isinstance(content, Mapping):
         return None
-    return Head(content["seq"], content["hash"])
+    number, checksum = content.get("seq"), content.get("hash")
+    is_head = isinstance(number, int) and not isinstance(number, bool) and isinstance(checksum, str)
+    return Head(number, checksum) if is_head else None
 
 
 def next_line(event: Mapping[str, Any], at: float, head: Head) -> tuple[bytes, Head]:

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 
+from ..module_utils._foreign_json import ForeignJsonError, parse
 from ..module_utils._fleet_lock import FAILED, UNDER_WAY, intent_in_words
 
 from . import patches
@@ -39,13 +40,14 @@ PHASE_EFFECTS = (
 )
 
 
-def plan_text(plan: Mapping, last_phases: Sequence[Mapping] = ()) -> list[str]:
+def plan_text(plan: Mapping, last_phases: str | Sequence[Mapping] = ()) -> list[str]:
     """The plan as lines: what changes, the waves with the live capacity against the floor, the phases, the point of no return.
 
     What the plan is refused for is not among them: it is said once, at the end of the run.
 
-    :param last_phases: the phases of the last run's report, ``[{name, started, finished}]``.
+    :param last_phases: the phases of the last run's report, ``[{name, started, finished}]``, or the text of its ``report.json``. One that is torn has none.
     """
+    last_phases = _phases_of(last_phases) if isinstance(last_phases, str) else last_phases
     lines = [_headline(plan), *_interrupted_lines(plan), ""]
     lines += _wave_lines(plan)
     if plan["patches"]:
@@ -58,6 +60,16 @@ def plan_text(plan: Mapping, last_phases: Sequence[Mapping] = ()) -> list[str]:
     if plan["notes"]:
         lines += ["", "notes", *(f"  - {sentence}" for sentence in plan["notes"])]
     return lines
+
+
+def _phases_of(text: str) -> list[Mapping]:
+    try:
+        report = parse(text)
+    except ForeignJsonError:
+        return []
+    phases = report.get("phases") if isinstance(report, Mapping) else None
+    return [phase for phase in phases if isinstance(phase, Mapping) and isinstance(phase.get("name"), str)
+            and all(isinstance(phase.get(moment), (int, float)) for moment in ("started", "finished"))] if isinstance(phases, list) else []
 
 
 def _headline(plan: Mapping) -> str:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import copy
+import json
 
 import pytest
 
@@ -288,6 +289,14 @@ def test_a_server_in_maintenance_that_the_inventory_does_not_have_is_a_note():
     plan = with_stranger(live=False, admin="maint", health="paused")
     note = "app/s9 is in maintenance on lb1, lb2 and not in group 'app': it gets no traffic, and is not upgraded"
     assert plan["refusals"] == [] and plan["notes"] == [note] and f"  - {note}" in plan_text(plan)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[" * 5000, "[]", '{"phases": 1}', '{"phases": [1, {"name": "roll"}, {"name": [], "started": 1, "finished": 2}]}'])
+def test_a_report_that_is_torn_or_strange_is_no_reason_to_make_no_plan(text):
+    plan = make_plan(service(), fleet())
+    assert plan_text(plan, text) == plan_text(plan)
+    good = json.dumps({"phases": [{"name": "roll", "started": 1.0, "finished": 22.4}]})
+    assert "21 s last time" in "\n".join(plan_text(plan, good))
 
 
 def test_a_database_that_is_not_verified_is_a_note():
