@@ -15,7 +15,7 @@ import shlex
 import shutil
 import subprocess
 from dataclasses import dataclass, field
-from typing import Mapping, Sequence
+from typing import Mapping, NamedTuple, Sequence
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy import Haproxy
 from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy_stat import parse_info
@@ -31,9 +31,17 @@ _OF_RELOADS = (_MARK, "HAPROXY_PROCESSES", "HAPROXY_LOAD_SUCCESS", "NOTIFY_SOCKE
 _PROCESSES, _SOCKET, _END_OF_OPTIONS = ("-sf", "-st"), "-x", "--"
 
 
+class Account(NamedTuple):
+    """Numbers of a user, its group and its other groups."""
+
+    user: int
+    group: int
+    others: tuple[int, ...]
+
+
 @dataclass(frozen=True)
 class Running:
-    """The processes as they are: the worker that answers and the file that it runs, and its master with its command line, working directory and environment.
+    """The processes as they are: the worker that answers, the file that it runs, and its master with command line, working directory, environment, account.
 
     After a reload that has failed, the master runs what is installed, and the worker what was before.
     """
@@ -45,6 +53,7 @@ class Running:
     executable: str
     folder: str = "/"
     environment: Mapping[str, str] = field(default_factory=dict)
+    account: Account | None = None
 
     @property
     def program(self) -> str:
@@ -72,24 +81,30 @@ def running(balancer: Haproxy) -> Running:
     try:
         master = int(_read(worker, "stat").rpartition(")")[2].split()[1])
         argv = tuple(_words(_read(master, "cmdline")))
-        environment = environment_of(_words(_read(master, "environ")))
+        environment, account = environment_of(_words(_read(master, "environ"))), account_of(_read(master, "status"))
         executable, folder = os.readlink(f"/proc/{worker}/exe"), os.readlink(f"/proc/{master}/cwd")
         is_master = _is_haproxy(master) and (os.path.samefile(f"/proc/{master}/exe", f"/proc/{worker}/exe") or _MARK in environment)
         is_here = os.path.samefile(f"/proc/{master}/root", "/")
         started = tuple(_words(_read(worker, "cmdline")))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, KeyError) as error:
         raise balancer.error(f"is no process of this host that this account may look at ({error}): run this on the load balancer itself, as root") from error
     if not is_master or not argv:
         raise balancer.error(f"runs without a master process ({shlex.join(started)}): start it with -W or -Ws, as Debian's unit does, "
                              "or write master-worker into its section global, to hand over without a loss")
     if not is_here:
         raise balancer.error(f"runs in another file system than this one (process {master}, in a container): run this inside")
-    return Running(info.get("Version", ""), worker, master, argv, executable, folder, environment)
+    return Running(info.get("Version", ""), worker, master, argv, executable, folder, environment, account)
 
 
 def environment_of(words: Sequence[str]) -> dict[str, str]:
     """The variables in the words ``NAME=value`` of a process."""
     return dict(word.split("=", 1) for word in words if "=" in word)
+
+
+def account_of(status: str) -> Account:
+    """The effective account in what ``/proc/PID/status`` says."""
+    lines = dict(line.split(":", 1) for line in status.splitlines() if ":" in line)
+    return Account(int(lines["Uid"].split()[1]), int(lines["Gid"].split()[1]), tuple(map(int, lines["Groups"].split())))
 
 
 def check_command(before: Running) -> list[str]:
@@ -112,12 +127,18 @@ def check_command(before: Running) -> list[str]:
 
 
 def require_accepted(balancer: Haproxy, before: Running) -> None:
-    """Raise LoadBalancerError, with what it says, when the installed binary does not accept the configuration."""
+    """Raise LoadBalancerError, with what it says, when the installed binary does not accept the configuration.
+
+    It runs as the master's account: which program that is, and what it loads, is that account's to say.
+    """
     argv = check_command(before)
+    account = before.account if before.account and os.geteuid() == 0 else None
+    run_as = {"user": account.user, "group": account.group, "extra_groups": account.others} if account else {}
     environment = {name: value for name, value in before.environment.items() if not name.startswith(_OF_RELOADS)}
     try:
-        checked = subprocess.run(argv, capture_output=True, timeout=CHECK_SECONDS, check=False, stdin=subprocess.DEVNULL, cwd=before.folder, env=environment)
-    except (OSError, subprocess.TimeoutExpired) as error:
+        checked = subprocess.run(argv, capture_output=True, timeout=CHECK_SECONDS, check=False, stdin=subprocess.DEVNULL, cwd=before.folder, env=environment,
+                                 **run_as)
+    except (OSError, subprocess.SubprocessError) as error:
         raise balancer.error(f"cannot be checked by {shlex.join(argv)} in {before.folder}: {error}. Nothing was changed") from error
     if checked.returncode:
         said = reason_of((checked.stderr + checked.stdout).decode("utf-8", "replace"))

@@ -19,7 +19,9 @@ def other_writers(path: str) -> str:
 
     A group that has no other member, as many systems give to each account, is nobody. Raise OSError when it cannot be asked.
     """
-    found = os.stat(path)
+    found, link = os.stat(path), os.lstat(path)
+    if stat.S_ISLNK(link.st_mode) and link.st_uid not in (0, os.geteuid()):
+        return f"is a link of {_user(link.st_uid)}"
     if found.st_uid not in (0, os.geteuid()):
         return f"belongs to {_user(found.st_uid)}"
     if found.st_mode & _BY_EVERYBODY:
@@ -32,10 +34,10 @@ def other_writers(path: str) -> str:
 def strangers(path: str) -> str:
     """The same without groups, which an administrator may have meant: another account that owns the folder, or everybody. Empty when there is no folder."""
     try:
-        found = os.stat(path)
+        owners, mode = {os.stat(path).st_uid, os.lstat(path).st_uid}, os.stat(path).st_mode
     except FileNotFoundError:
         return ""
-    return other_writers(path) if found.st_uid not in (0, os.geteuid()) or found.st_mode & _BY_EVERYBODY else ""
+    return other_writers(path) if owners - {0, os.geteuid()} or mode & _BY_EVERYBODY else ""
 
 
 def _is_alone(gid: int) -> bool:

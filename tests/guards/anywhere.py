@@ -40,12 +40,14 @@ ANYWHERE = (
     Guard("hand-over, command line", "the configuration is checked by another command line", (WAYS, MASTER), (
         (f"{CORE}/_haproxy_master.py", '    return [before.program, "-c", *kept]\n', '    return [before.program, "-c", *kept[-2:]]\n'),)),
     Guard("hand-over, environment", "the configuration is checked with another environment", (WAYS, MASTER), (
-        (f"{CORE}/_haproxy_master.py", "cwd=before.folder, env=environment)", "cwd=before.folder)"),)),
+        (f"{CORE}/_haproxy_master.py", "cwd=before.folder, env=environment,\n", "cwd=before.folder,\n"),)),
     Guard("hand-over, large files", "a file that cannot be compared is taken for the same", (f"{UNIT}/test_haproxy_handover.py",), (
         (f"{CORE}/_haproxy_handover.py", 'different = [f"cannot be compared with what the process has: {error}"]\n', "different = []\n"),)),
     Guard("hand-over, failed", "a worker of before a reload that failed is taken for the new one", (f"{REAL}/test_handover_real.py",), (
         (f"{CORE}/_haproxy_master.py", 'samefile(f"/proc/{self.worker}/exe", self.program)', 'samefile(f"/proc/{self.master}/exe", self.program)'),
         (f"{CORE}/_haproxy_master.py", 'os.readlink(f"/proc/{worker}/exe"), os', 'os.readlink(f"/proc/{master}/exe"), os'),)),
+    Guard("hand-over, account", "root runs what another account has chosen", (MASTER,), (
+        (f"{CORE}/_haproxy_master.py", "account = before.account if before.account and os.geteuid() == 0 else None", "account = None"),)),
     Guard("hand-over, reason", "what is wrong with a configuration is not told", (WAYS, MASTER), (
         (f"{CORE}/_haproxy_master.py", '        elif word != "-q":\n', "        else:\n"),)),
     Guard("hand-over, another program", "a process that is no HAProxy is signalled", (MASTER,), (
@@ -73,5 +75,5 @@ ANYWHERE = (
     Guard("folders, umask", "a folder is as open as the umask lets it be", (f"{UNIT}/test_writers.py",), (
         (f"{CORE}/_small_file.py", "        os.mkdir(path, mode)\n", "        os.mkdir(path)\n"),)),
     Guard("folders, lock", "everybody may write where the lock is, and nobody says so", ("tests/unit/modules/test_fleet_lock_module.py",), (
-        (f"{CORE}/_writers.py", "return other_writers(path) if found.st_uid", 'return "" if found.st_uid'),)),
+        (f"{CORE}/_writers.py", "return other_writers(path) if owners", 'return "" if owners'),)),
 )

@@ -10,7 +10,15 @@ import os
 import pytest
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _haproxy_master
 from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy import Haproxy
-from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy_master import Running, check_command, environment_of, reason_of, require_accepted
+from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy_master import (
+    Account,
+    Running,
+    account_of,
+    check_command,
+    environment_of,
+    reason_of,
+    require_accepted,
+)
 from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import LoadBalancerError
 
 LB = Haproxy("lb1", "unix:/run/lb1")
@@ -55,6 +63,25 @@ def test_it_is_asked_in_its_folder_with_its_environment(tmp_path):
     assert "PORT=80=1" in said and "HAPROXY_OWN=2" in said and "WAIT_ONLY" not in said and "PROCESSES" not in said and "OF_THIS_TEST" not in said
     with pytest.raises(LoadBalancerError, match="cannot be checked by /nowhere/haproxy -c in /: .*Nothing was changed"):
         require_accepted(LB, started("/nowhere/haproxy"))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes another account")
+def test_it_is_asked_as_the_masters_account(tmp_path):
+    """Its binary and its environment are that account's: with them, it could have anything run."""
+    for folder in (tmp_path, *tmp_path.parents):
+        folder.chmod(folder.stat().st_mode | 0o011)
+        if folder.name.startswith("pytest-of-"):
+            break
+    program = tmp_path / "haproxy"
+    program.write_text("#!/bin/sh\nid -u; id -G; exit 1\n", encoding="ascii")
+    program.chmod(0o755)
+    with pytest.raises(LoadBalancerError, match=r"does not accept its configuration: 4711 4712 4713\. Nothing"):
+        require_accepted(LB, started(str(program), folder="/", environment={"PATH": os.environ["PATH"]}, account=Account(4711, 4712, (4713,))))
+
+
+def test_an_account_is_read():
+    status = "Name:\thaproxy\nUid:\t0\t99\t0\t99\nGid:\t5\t6\t5\t6\nGroups:\t7 8 \n"
+    assert account_of(status) == (99, 6, (7, 8)) and account_of(status.replace("7 8 ", "")) == (99, 6, ())
 
 
 @pytest.mark.parametrize(("said", "told"), [

@@ -43,6 +43,16 @@ def test_another_account_and_a_group_with_other_members(tmp_path):
     assert other_writers(str(tmp_path)) == ""
 
 
+@AS_ROOT
+def test_a_link_that_another_account_has_made(tmp_path):
+    """It leads where that account wants, such as into a folder of ours."""
+    (tmp_path / "ours").mkdir(0o755)
+    (tmp_path / "link").symlink_to(tmp_path / "ours")
+    assert other_writers(str(tmp_path / "link")) == strangers(str(tmp_path / "link")) == ""
+    os.chown(tmp_path / "link", 4711, 4711, follow_symlinks=False)
+    assert other_writers(str(tmp_path / "link")) == strangers(str(tmp_path / "link")) == "is a link of uid 4711"
+
+
 def test_a_folder_that_is_not_there(tmp_path):
     with pytest.raises(FileNotFoundError):
         other_writers(str(tmp_path / "none"))
