@@ -26,7 +26,7 @@ CHUNK = 1024 * 1024
 BLOCK = tarfile.BLOCKSIZE
 MAX_TIME = 2**32 - 1
 # What judging an archive may take: so much for any, and so much more for each of its bytes. A slow host takes a tenth of it.
-JUDGE_SECONDS, JUDGE_SECONDS_PER_BYTE = 60.0, 1 / 500_000
+JUDGE_SECONDS, JUDGE_SECONDS_PER_BYTE = 30.0, 1 / 500_000
 
 # What tarfile, gzip and zlib let through when an archive is torn or forged.
 _MALFORMED = (tarfile.TarError, zlib.error, EOFError, ValueError, OverflowError, RecursionError, gzip.BadGzipFile)
@@ -81,7 +81,7 @@ def validated(
             plain = opened.enter_context(gzip.GzipFile(fileobj=timed, mode="rb"))
             bounded = _BoundedReader(plain, limits.size + (limits.members + 2) * 8 * BLOCK, timed.require_time)
             tar = opened.enter_context(tarfile.open(fileobj=bounded, mode="r:", errors="surrogateescape", encoding="utf-8"))
-            entries = _judge(tar, limits, reserved)
+            entries = _judge(tar, limits, reserved, timed.require_time)
             bounded.allow_large_reads()
             _require_clean_end(tar, bounded)
             timed.is_judged = True
@@ -137,10 +137,10 @@ def _malformed_as_archive_error() -> Iterator[None]:
         raise ArchiveError(f"it is not a whole .tar.gz archive ({error or type(error).__name__})") from error
 
 
-def _judge(tar: tarfile.TarFile, limits: Limits, reserved: frozenset) -> list[Entry]:
+def _judge(tar: tarfile.TarFile, limits: Limits, reserved: frozenset, require_time: Callable[[], None]) -> list[Entry]:
     """Every member of `tar` as an Entry. Sizes are judged before the stream is read past them."""
     entries: list[Entry] = []
-    tree = Tree()
+    tree = Tree(limits.members)
     size = 0
     for count, member in enumerate(tar, start=1):
         if count > limits.members:
@@ -160,7 +160,7 @@ def _judge(tar: tarfile.TarFile, limits: Limits, reserved: frozenset) -> list[En
         if name:
             entries.append(_entry(member, name, kind, target))
     try:
-        tree.require_links_inside()
+        tree.require_links_inside(require_time)
     except ArchiveNameError as error:
         raise ArchiveError(str(error)) from error
     if not any(entry.kind == "file" for entry in entries):

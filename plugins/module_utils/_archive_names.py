@@ -10,6 +10,7 @@ names is not enough: `up -> a/..` and `up/../x` look harmless one by one.
 from __future__ import annotations
 
 import re
+from typing import Callable
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils._characters import has_controls
 
@@ -51,11 +52,16 @@ def _require_storable(parts: list[str]) -> None:
 
 
 class Tree:
-    """What an archive would create: {name: kind} and where its symlinks point."""
+    """What an archive would create: {name: kind} and where its symlinks point.
 
-    def __init__(self) -> None:
+    :param most: the most members and folders, those included that a path implies only.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
         self._kinds: dict[str, str] = {}
         self._targets: dict[str, str] = {}
+        self._implied: set[str] = set()
 
     def add(self, name: str, kind: str, target: str) -> tuple[str, str]:
         """Add one member with a clean name; raise ArchiveNameError when it cannot stand beside those before it.
@@ -75,15 +81,29 @@ class Tree:
             _require_plain_target(target)
             self._targets[name] = target
         self._kinds[name] = kind
+        self._imply(name)
         return kind, target
 
-    def require_links_inside(self) -> None:
-        """Raise ArchiveNameError when a member lies below something that is no folder, or a symlink leads out of the tree."""
-        for name in self._kinds:
-            for parent in parents_of(name):
-                if self._kinds.get(parent, "folder") != "folder":
-                    raise ArchiveNameError(f"member {ascii(name)}: it lies below {ascii(parent)}, which is no folder")
+    def _imply(self, name: str) -> None:
+        """Each folder costs the disk as much as a member does, and one long path implies hundreds."""
+        above = name.rpartition("/")[0]
+        while above and above not in self._implied:
+            self._implied.add(above)
+            above = above.rpartition("/")[0]
+        if len(self._kinds) + len(self._implied) > 2 * self._most:
+            raise ArchiveNameError(f"with it the archive has more than {self._most} members and as many folders")
+
+    def require_links_inside(self, require_time: Callable[[], None] = lambda: None) -> None:
+        """Raise ArchiveNameError when a member lies below something that is no folder, or a symlink leads out of the tree.
+
+        :param require_time: raises when this takes too long: links that lead to links cost much more than they weigh.
+        """
+        for parent in self._implied:
+            if self._kinds.get(parent, "folder") != "folder":
+                name = min(name for name in self._kinds if name.startswith(f"{parent}/"))
+                raise ArchiveNameError(f"member {ascii(name)}: it lies below {ascii(parent)}, which is no folder")
         for name, target in self._targets.items():
+            require_time()
             self._follow(name, target)
 
     def _follow(self, name: str, target: str) -> None:

@@ -30,6 +30,10 @@ RELEASES = (
         (f"{CORE}/_archive.py", "            if self._headers:\n                self._headers.see(content)\n", ""),)),
     Guard("archive, time", "an archive is judged for as long as it likes", ARCHIVE, (
         (f"{CORE}/_archive.py", "        if not self.is_judged and self._clock()", "        if False and self._clock()"),)),
+    Guard("archive, links", "links that lead to links are followed for as long as it takes", ARCHIVE, (
+        (f"{CORE}/_archive.py", "        tree.require_links_inside(require_time)\n", "        tree.require_links_inside()\n"),)),
+    Guard("archive, folders", "the folders that paths imply are not counted", ARCHIVE, (
+        (f"{CORE}/_archive_names.py", "        if len(self._kinds) + len(self._implied) > 2 * self._most:\n", "        if False:\n"),)),
     Guard("staging, one copy", "the artifact is read once more after its checksum was taken", RELEASE, (
         (f"{CORE}/_release.py", "    with _private_copy.private_copy(artifact, folder) as (stream, found):\n",
          '    with open(artifact, "rb") as stream, _private_copy.private_copy(artifact, folder) as (_copy, found):\n'),)),

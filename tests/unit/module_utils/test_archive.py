@@ -20,6 +20,7 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._archive import (
     unpack,
     validated,
 )
+from ansible_collections.alwayson.upgrade.plugins.module_utils._archive_names import Tree
 from archives import folder, hardlink, member, symlink, tar_bytes, write_archive, write_bytes, write_release
 
 LIMITS = Limits(members=100, size=1_000_000)
@@ -360,6 +361,31 @@ def test_judging_an_archive_comes_to_an_end(tmp_path):
     """Whatever it is that takes so long: many empty streams, one after the other, are one way."""
     write_bytes(tmp_path / "slow", gzip.compress(b"") * 2000 + gzip.compress(tar_bytes(GOOD)))
     moments = itertools.count(0, 10)
-    with open(tmp_path / "slow", "rb") as stream, pytest.raises(ArchiveError, match="takes longer than 60 s"), \
+    with open(tmp_path / "slow", "rb") as stream, pytest.raises(ArchiveError, match="takes longer than 30 s"), \
             validated(stream, LIMITS, clock=lambda: next(moments)):
         pass
+
+
+def test_links_that_lead_to_links_without_end_are_not_followed_for_longer(tmp_path, monkeypatch):
+    """Each leads through 40 others with hundreds of steps: 50,000 of them weigh next to nothing, and take an hour."""
+    path = "/".join("." * 500)
+    links = [symlink(f"l{number}", f"{path}/l{number + 1}") for number in range(30)]
+    write_archive(tmp_path / "slow", GOOD, *links, symlink("l30", "app.py"))
+    with open(tmp_path / "slow", "rb") as stream, validated(stream, LIMITS) as archive:
+        assert len(archive.entries) == 32
+    spent = []
+    monkeypatch.setattr(Tree, "_follow", lambda self, name, target: spent.append(10.0))
+    with open(tmp_path / "slow", "rb") as stream, pytest.raises(ArchiveError, match="takes longer than 30 s"), \
+            validated(stream, LIMITS, clock=lambda: sum(spent)):
+        pass
+    assert len(spent) == 4
+
+
+def test_the_folders_that_paths_imply_are_counted(tmp_path, target):
+    """A disk has as many inodes as it has: 100,000 paths of 500 folders each are 50 million."""
+    deep = "/".join("d" * 150)
+    write_archive(tmp_path / "deep", GOOD, member(f"a/{deep}/x", b"x"), member(f"b/{deep}/x", b"x"))
+    with pytest.raises(ArchiveError, match="more than 100 members and as many folders"):
+        unpacked(tmp_path / "deep", target)
+    write_archive(tmp_path / "good", GOOD, *(member(f"{deep}/{number}", b"x") for number in range(40)))
+    unpacked(tmp_path / "good", target)
