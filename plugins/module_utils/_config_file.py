@@ -16,6 +16,7 @@ from typing import Any, Callable, Iterator
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils._flock import LockError, exclusive
 from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import LoadBalancerError
+from ansible_collections.alwayson.upgrade.plugins.module_utils._private_copy import open_regular
 from ansible_collections.alwayson.upgrade.plugins.module_utils._small_file import READABLE, replace
 
 # Another member's change of the same file takes milliseconds, or one reload.
@@ -88,7 +89,7 @@ def text_of(path: str) -> str:
 
     :raises ValueError: when it is no text of one byte for each character of ASCII.
     """
-    with open(path, "rb") as file:
+    with open_regular(path) as file:
         content = file.read()
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in content:
         raise ValueError("it is no text in UTF-8, nor in another encoding that contains ASCII")

@@ -14,6 +14,7 @@ from typing import Iterable, Iterator, NamedTuple, Sequence
 from urllib.parse import urlsplit
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils._demands import Demand
+from ansible_collections.alwayson.upgrade.plugins.module_utils._private_copy import open_regular
 
 SECTIONS = ("global", "defaults", "frontend", "backend", "listen", "peers", "resolvers", "mailers", "userlist", "program", "http-errors", "ring", "cache",
             "fcgi-app", "log-forward", "crt-store", "traces", "acme")
@@ -104,8 +105,8 @@ def _words(lines: Iterable[str]) -> Iterator[list[str]]:
 
 
 def _lines(path: str) -> list[str]:
-    with open(path, encoding="utf-8", errors="replace") as file:
-        return file.read().splitlines()
+    with open_regular(path) as file:
+        return file.read().decode("utf-8", "replace").splitlines()
 
 
 def _name_and_parent(pid: int) -> tuple[str, int]:

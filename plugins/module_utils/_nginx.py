@@ -47,6 +47,7 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._nginx_demands im
 from ansible_collections.alwayson.upgrade.plugins.module_utils._nginx_processes import Worker, other_masters, title_of, workers_of
 from ansible_collections.alwayson.upgrade.plugins.module_utils._out_members import OutMembers
 from ansible_collections.alwayson.upgrade.plugins.module_utils._patience import Patience, UnavailableError
+from ansible_collections.alwayson.upgrade.plugins.module_utils._private_copy import open_regular
 from ansible_collections.alwayson.upgrade.plugins.module_utils._small_file import READABLE, SmallFileError, read_json, replace
 from ansible_collections.alwayson.upgrade.plugins.module_utils._waiting import wait_for
 
@@ -237,8 +238,8 @@ class Nginx:
     def _master(self) -> int:
         path = self._settings["pid_file"]
         try:
-            with open(path, encoding="ascii") as file:
-                return int(file.read())
+            with open_regular(path) as file:
+                return int(file.read(100).decode("ascii"))
         except (OSError, ValueError) as error:
             raise self._unavailable(f"has no process id in {path} ({error}): is it running here, and is that the pid_file of its configuration?") from error
 

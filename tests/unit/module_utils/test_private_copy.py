@@ -10,7 +10,10 @@ import io
 import os
 
 import pytest
+from ansible_collections.alwayson.upgrade.plugins.module_utils import _haproxy_demands
+from ansible_collections.alwayson.upgrade.plugins.module_utils._config_file import ConfigFile
 from ansible_collections.alwayson.upgrade.plugins.module_utils._control import ABORT, GO, PAUSE, read_control
+from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import LoadBalancerError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._member_checks import _interpreter
 from ansible_collections.alwayson.upgrade.plugins.module_utils._private_copy import copy, open_regular, private_copy
 from ansible_collections.alwayson.upgrade.plugins.module_utils._probe_live import LIVE_FILE, LiveFigures
@@ -54,6 +57,13 @@ def test_a_pipe_in_the_place_of_a_prober_s_or_a_database_s_file_is_no_file(pipe,
         _read_json(str(tmp_path / LIVE_FILE))
     with pytest.raises(SqliteError, match="no regular file"):
         require_database(str(tmp_path / LIVE_FILE))
+
+
+def test_a_pipe_in_the_place_of_a_configuration_is_an_error_that_names_the_load_balancer(pipe):
+    with pytest.raises(LoadBalancerError, match="lb1 .*no regular file"):
+        ConfigFile(pipe, lambda what: LoadBalancerError(f"lb1 {what}")).read()
+    with pytest.raises(OSError, match="no regular file"):
+        _haproxy_demands._lines(pipe)
 
 
 def test_the_operator_s_word_is_read(tmp_path):
