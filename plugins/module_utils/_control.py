@@ -5,18 +5,26 @@
 
 from __future__ import annotations
 
+import os
+
 from ansible_collections.alwayson.upgrade.plugins.module_utils._private_copy import open_regular
+from ansible_collections.alwayson.upgrade.plugins.module_utils._writers import strangers
 
 GO, PAUSE, ABORT = "go", "pause", "abort"
 
 
 def read_control(path: str | None) -> str:
-    """What the operator wants; ``go`` when there is no such file. What cannot be understood is a pause: nobody meant it to be nothing."""
+    """What the operator wants; ``go`` when there is no such file. What cannot be understood is a pause: nobody meant it to be nothing.
+
+    So is what another account has written where everybody may write: it lets no roll go on that was paused, and ends none.
+    """
     if not path:
         return GO
     try:
         # A pipe would keep the roll waiting for somebody who writes into it.
         with open_regular(path) as file:
+            if os.fstat(file.fileno()).st_uid not in (0, os.geteuid()) and strangers(os.path.dirname(os.path.abspath(path))):
+                return PAUSE
             word = file.read(64).decode("utf-8", "replace").strip().lower()
     except FileNotFoundError:
         return GO

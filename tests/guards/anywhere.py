@@ -72,6 +72,8 @@ ANYWHERE = (
          'if os.path.realpath(os.readlink(f"/proc/{number}/cwd")) == os.path.realpath(os.path.join(folder, "data")):'),)),
     Guard("folders, figures", "figures that others may have written let a roll go on", (PROBE,), (
         (f"{CORE}/_probe_live.py", "            if other_writers(directory):\n", "            if False:\n"),)),
+    Guard("folders, operator", "anybody ends a roll", (f"{UNIT}/test_control.py",), (
+        (f"{CORE}/_control.py", "os.fstat(file.fileno()).st_uid not in (0, os.geteuid()) and", "False and"),)),
     Guard("folders, umask", "a folder is as open as the umask lets it be", (f"{UNIT}/test_writers.py",), (
         (f"{CORE}/_small_file.py", "        os.mkdir(path, mode)\n", "        os.mkdir(path)\n"),)),
     Guard("folders, lock", "everybody may write where the lock is, and nobody says so", ("tests/unit/modules/test_fleet_lock_module.py",), (
