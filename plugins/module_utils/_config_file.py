@@ -39,8 +39,9 @@ class ConfigFile:
             raise self._error(f"is configured in {self.path}, which cannot be read here: {error}. "
                               "Run this on the load balancer itself, as an account that may") from error
 
-    def rewrite(self, change: Callable[[str], str], check: Callable[[], None] = lambda: None, then: Callable[[], None] = lambda: None) -> None:
-        """Have it say something else. When `check` raises, it says what it said before; what `then` does cannot be taken back so.
+    def rewrite(self, change: Callable[[str], str], check: Callable[[], None] = lambda: None, then: Callable[[], None] = lambda: None,
+                taken_back: Callable[[], None] = lambda: None) -> None:
+        """Have it say something else. When `check` raises, it says what it said before, and `taken_back` is called; what `then` does cannot be taken back so.
 
         Both are also called when it says so already: whoever wrote that may have ended before it was applied.
         """
@@ -53,6 +54,7 @@ class ConfigFile:
             except BaseException:
                 self._replace(after, before)
                 os.utime(self.path, ns=times)
+                taken_back()
                 raise
             then()
 

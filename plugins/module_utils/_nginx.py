@@ -4,17 +4,14 @@
 """nginx as a load balancer, without an API: the servers of an upstream are in a file, ``down`` takes one out, and a reload makes it so.
 
 A reload leaves the requests in flight to the old workers, which end when they are through: as long as one is there, a member that went out may have
-requests. What workers have read, nobody tells: only those that a reload of ours began are known to have read the file, when ``nginx -T`` showed its text
-then and it is the same still. So nginx is reloaded at each change, and before the first one where its workers are others. Clients that reuse a connection
-in the moment of a reload can meet its end. Source: nginx's documentation on controlling nginx, and of the directive ``server`` of
-``ngx_http_upstream_module``.
+requests. What workers have read, nobody tells: it is known from a reload of ours on, when ``nginx -T`` showed the file's text, see `_nginx_loaded`. So nginx
+is reloaded at each change, and before the first one where nothing is known. Clients that reuse a connection in the moment of a reload can meet its end.
+Source: nginx's documentation on controlling nginx, and of the directive ``server`` of ``ngx_http_upstream_module``.
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
 import os
 import shlex
 import signal
@@ -22,6 +19,7 @@ import subprocess
 import time
 from typing import Callable, Collection, Mapping, NamedTuple
 
+from ansible_collections.alwayson.upgrade.plugins.module_utils import _nginx_loaded
 from ansible_collections.alwayson.upgrade.plugins.module_utils._config_file import ConfigFile
 from ansible_collections.alwayson.upgrade.plugins.module_utils._demands import Findings, looked_at
 from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import (
@@ -44,16 +42,19 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._nginx_configurat
     with_servers,
 )
 from ansible_collections.alwayson.upgrade.plugins.module_utils._nginx_demands import DEMANDS, Facts
-from ansible_collections.alwayson.upgrade.plugins.module_utils._nginx_processes import Worker, other_masters, title_of, workers_of
+from ansible_collections.alwayson.upgrade.plugins.module_utils._nginx_loaded import Loaded, Origin
+from ansible_collections.alwayson.upgrade.plugins.module_utils._nginx_processes import Worker, began_of, other_masters, title_of, workers_of
 from ansible_collections.alwayson.upgrade.plugins.module_utils._out_members import OutMembers
 from ansible_collections.alwayson.upgrade.plugins.module_utils._patience import Patience, UnavailableError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._private_copy import open_regular
-from ansible_collections.alwayson.upgrade.plugins.module_utils._small_file import READABLE, SmallFileError, read_json, replace
 from ansible_collections.alwayson.upgrade.plugins.module_utils._waiting import wait_for
 
 # What nginx is called as, with which options; where its master writes its process id.
 SETTINGS: dict[str, object] = {"command": ["nginx"], "pid_file": "/run/nginx.pid"}
 TEST_SECONDS, RELOAD_SECONDS, RELOAD_PAUSE_SECONDS = 30, 20.0, 0.05
+# The workers of a reload that somebody else began a moment before are replaced by ours when nginx has read its configuration once more: for so long, or
+# twice as long as it took to test that, new ones have to be seen alike.
+STEADY_SECONDS = 0.2
 NOTE = "nginx does not tell a member's requests in flight, nor its health: that no worker of an earlier configuration is left is the proof"
 UNPROVEN = ("nginx does not tell the health of its members: they count as live while they are not down, and come back after their smoke test",)
 UNREAD = "whether its workers have read {path} as it stands is not known: nginx is reloaded before anybody is driven"
@@ -86,10 +87,15 @@ class Nginx:
         self._out = OutMembers(steady)
         self._patience = patience or Patience()
         self._dump: Dump | None = None
-        # What was found of each upstream, and of which facts; other masters, looked for once; the workers that a reload is to end.
+        # What was found of each upstream, and of which facts; other masters, looked for once.
         self._found: dict[str, tuple[Facts, Findings]] = {}
         self._strangers: tuple[int, ...] | None = None
-        self._old: set[tuple[int, int]] = set()
+        # Of a reload under way: what was known before it, which members were down, the workers that were there, and those that it is to end.
+        self._former: Loaded | None = None
+        self._was_down: dict[str, set[str]] = {}
+        self._there: set[tuple[int, int]] = set()
+        self._old: list[Worker] = []
+        self._steady_seconds = STEADY_SECONDS
 
     def read(self, backend: str | None = None) -> View:
         """See `LoadBalancer.read`: what the file says. Workers that are not known to have read it count as requests in flight of members that are out."""
@@ -103,14 +109,14 @@ class Nginx:
         """See `Settling`: reload nginx unless its workers are known to have read the file. A reload takes nothing back and leaves nothing behind."""
         text, workers = self._patience.call(self._settled)
         if not self._have_read(text, workers):
-            self._file.rewrite(lambda now: now, self._begin_reload, self._finish_reload)
+            self._reload(lambda now: now)
         return []
 
     def apply(self, backend: str, changes: Mapping[str, str]) -> None:
         """See `LoadBalancer.apply`: the file, tested, and a reload. Returns when only workers of the new configuration take requests."""
         require_members(f"{self.name} ({self.endpoint})", backend, self.read(backend).backends[backend].members, changes)
         down = {name: change != READY for name, change in changes.items()}
-        self._file.rewrite(lambda text: with_servers(text, backend, down), self._begin_reload, self._finish_reload)
+        self._reload(lambda text: with_servers(text, backend, down))
         self._out.ask(backend, changes)
 
     def command(self, backend: str, changes: Mapping[str, str]) -> str:
@@ -119,15 +125,17 @@ class Nginx:
         return f"in {self._file.path} write {told}; then {shlex.join([*self._settings['command'], '-s', 'reload'])}"
 
     def _pool(self, name: str, block: tuple[Directive, ...], text: str, workers: list[Worker]) -> Backend:
-        fresh = self._begun_with(text)
+        loaded = self._known(text)
         facts = self._facts(name, block, text, workers)
         if name not in self._found or self._found[name][0] != facts:
             self._found[name] = facts, looked_at(DEMANDS, facts)
         found = self._found[name][1]
         unread = () if self._have_read(text, workers) else (UNREAD.format(path=self._file.path),)
-        left = sum(worker.key not in fresh or worker.is_leaving for worker in workers)
-        return Backend({server: self._member(name, server, facts, left) for server, facts in servers(block).items()}, None, (*unread, *found.notes),
-                       found.refusals, UNPROVEN)
+        # Whatever another master's workers have read, they have it from that one.
+        left = {server: sum(loaded is None or worker.master != loaded.origin.master[0] or worker.key in loaded.before(name, server) for worker in workers)
+                for server in servers(block)}
+        members = {server: self._member(name, server, facts, left[server]) for server, facts in servers(block).items()}
+        return Backend(members, None, (*unread, *found.notes), found.refusals, UNPROVEN)
 
     def _member(self, backend: str, name: str, server: Server, left: int) -> Member:
         return Member(address=name, admin=self._out.admin(backend, name, not server.is_down), health=UNCHECKED, sessions=left if server.is_down else 0,
@@ -171,9 +179,18 @@ class Nginx:
         return text, workers
 
     def _have_read(self, text: str, workers: list[Worker]) -> bool:
-        """Whether all workers that take requests are those that a reload of ours began, which left the file as it is."""
-        fresh = self._begun_with(text)
-        return all(worker.key in fresh for worker in _serving(workers))
+        """Whether all workers of the master that take requests are known to have read the file as it is."""
+        loaded = self._known(text)
+        return loaded is not None and not any(worker.key in loaded.unknown for worker in _serving(workers) if worker.master == loaded.origin.master[0])
+
+    def _known(self, text: str) -> Loaded | None:
+        """What is known of the workers while the master and the file are those of our last reload."""
+        loaded = _nginx_loaded.read(self._file.hidden("loaded"))
+        return loaded if loaded and loaded.origin == self._origin(text) else None
+
+    def _origin(self, text: str) -> Origin:
+        master, status = self._master(), os.stat(self._file.path)
+        return Origin((master, began_of(master)), (status.st_dev, status.st_ino, status.st_ctime_ns, status.st_size), _nginx_loaded.digest(text))
 
     def _dumped(self, text: str) -> Dump:
         """What nginx says of its configuration, asked once while the file stays as it is."""
@@ -182,18 +199,34 @@ class Nginx:
         return self._dump
 
     def _ask_for_dump(self, text: str) -> Dump:
-        argv = [*self._settings["command"], "-T", "-q"]
+        argv, began = [*self._settings["command"], "-T", "-q"], self._steady()
         try:
             done = subprocess.run(argv, capture_output=True, timeout=TEST_SECONDS, check=False)
         except (OSError, subprocess.TimeoutExpired) as error:
             return Dump(text, "", f"{shlex.join(argv)} cannot be run: {error}")
+        self._steady_seconds = max(STEADY_SECONDS, 2 * (self._steady() - began))
         said = " ".join(done.stderr.decode("utf-8", "replace").split())
         return Dump(text, done.stdout.decode("utf-8", "surrogateescape"), f"{shlex.join(argv)} says {said}" if done.returncode else "")
+
+    def _reload(self, change: Callable[[str], str]) -> None:
+        """Change the file, and have nginx read it."""
+        def remembered(text: str) -> str:
+            self._former, self._was_down, self._old = self._known(text), _down(self._upstreams(text)), []
+            self._there = {worker.key for worker in self._now()[1]}
+            return change(text)
+        self._file.rewrite(remembered, self._begin_reload, self._finish_reload, self._keep_known)
+
+    def _keep_known(self) -> None:
+        """The file says again what it said before, and is another one: what was known holds on, unless workers have begun since."""
+        with contextlib.suppress(LoadBalancerError, OSError):
+            text, workers = self._now()
+            origin = self._origin(text)
+            if self._former and self._former.origin._replace(file=origin.file) == origin and {worker.key for worker in workers} <= self._there:
+                _nginx_loaded.write(self._file.hidden("loaded"), self._former._replace(origin=origin))
 
     def _begin_reload(self) -> None:
         """Test the configuration and tell the master to read it, unless its workers have done so already."""
         text, workers = self._now()
-        self._old = set()
         if self._have_read(text, workers):
             return
         self._dump = self._ask_for_dump(text)
@@ -202,38 +235,38 @@ class Nginx:
         if not is_in_dump(self._dump.output, text):
             command = shlex.join(self._settings["command"])
             raise self._error(f"does not read {self._file.path}, so it is not reloaded: {command} -T shows no file with that text")
-        master = self._master()
-        self._old = {worker.key for worker in workers if worker.master == master}
+        _text, self._old = self._now()
         try:
-            os.kill(master, signal.SIGHUP)
+            os.kill(self._master(), signal.SIGHUP)
         except OSError as error:
             raise self._error(f"cannot be reloaded by this account: {error.strerror}") from error
 
     def _finish_reload(self) -> None:
         """Wait until workers of the new configuration take the requests. The file stays as it is when they do not come: they may come yet."""
-        def new_workers() -> list[Worker]:
-            master = self._master()
-            begun = [worker for worker in _serving(self._workers(master)) if worker.master == master]
-            return [] if self._old & {worker.key for worker in begun} else begun
+        seen: list[tuple[float, set]] = []
+
+        def are_new() -> bool:
+            begun, now = self._begun(), self._steady()
+            if not begun or begun & {worker.key for worker in self._old}:
+                seen.clear()
+                return False
+            if not seen or seen[0][1] != begun:
+                seen[:] = [(now, begun)]
+            return now - seen[0][0] >= self._steady_seconds
 
         if not self._old:
             return
-        found = wait_for(new_workers, RELOAD_SECONDS, RELOAD_PAUSE_SECONDS, self._steady, self._sleep)
-        if not found:
+        if not wait_for(are_new, RELOAD_SECONDS, RELOAD_PAUSE_SECONDS, self._steady, self._sleep):
             raise self._error(f"has not begun new workers within {RELOAD_SECONDS:g} s after its reload: see its error log")
-        self._remember_loaded(found)
+        text = self._file.read()
+        alive = [worker.key for worker in self._old]
+        known = _nginx_loaded.after_reload(self._origin(text), alive, self._former, _down(self._upstreams(text)), self._was_down)
+        _nginx_loaded.write(self._file.hidden("loaded"), known)
 
-    def _begun_with(self, text: str) -> set[tuple[int, int]]:
-        """The workers that the last reload of ours began, if it left the file so."""
-        try:
-            found = read_json(self._file.hidden("loaded")) or {}
-        except (OSError, SmallFileError):
-            return set()
-        return {tuple(worker) for worker in found.get("workers", [])} if found.get("sha256") == _digest(text) else set()
-
-    def _remember_loaded(self, serving: list[Worker]) -> None:
-        content = {"sha256": _digest(self._file.read()), "workers": [worker.key for worker in serving]}
-        replace(self._file.hidden("loaded"), json.dumps(content).encode("ascii"), READABLE)
+    def _begun(self) -> set:
+        """The workers of the master that take requests."""
+        master = self._master()
+        return {worker.key for worker in _serving(self._workers(master)) if worker.master == master}
 
     def _master(self) -> int:
         path = self._settings["pid_file"]
@@ -255,5 +288,5 @@ def _serving(workers: list[Worker]) -> list[Worker]:
     return [worker for worker in workers if not worker.is_leaving]
 
 
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
+def _down(pools: Mapping[str, tuple[Directive, ...]]) -> dict[str, set[str]]:
+    return {name: {address for address, server in servers(block).items() if server.is_down} for name, block in pools.items()}

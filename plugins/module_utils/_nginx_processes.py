@@ -50,6 +50,12 @@ def title_of(pid: int) -> str:
     return _read(f"/proc/{pid}/cmdline").replace("\0", " ").strip()
 
 
+def began_of(pid: int) -> int:
+    """When a process began, in the kernel's ticks since the boot; 0 when it is gone."""
+    state = _read(f"/proc/{pid}/stat").rpartition(")")[2].split()
+    return int(state[19]) if state else 0
+
+
 def other_masters(master: int) -> list[int]:
     """Masters that are none of the family, and share its network: those of other containers do not."""
     found = _processes(master)

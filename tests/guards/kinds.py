@@ -25,7 +25,13 @@ KINDS = (
     Guard("kinds, backups", "a floor is waited for that only backups could make up for", (f"{UNIT}/test_traffic_out.py",), (
         (f"{CORE}/_traffic.py", "sum(not member.backup for name, member in", "sum(True for name, member in"),)),
     Guard("nginx, workers", "workers that no reload of ours began have read the file", NGINX, (
-        (f"{CORE}/_nginx.py", "return all(worker.key in fresh for worker in _serving(workers))", "return True"),)),
+        (f"{CORE}/_nginx.py", "        return loaded is not None and not any(", "        return True or any("),)),
+    Guard("nginx, written since", "workers have read what the file says whoever has written it since", NGINX, (
+        (f"{CORE}/_nginx.py", "return loaded if loaded and loaded.origin == self._origin(text) else None", "return loaded"),)),
+    Guard("nginx, another's reload", "the workers of a reload that somebody else began are taken for ours", NGINX, (
+        (f"{CORE}/_nginx.py", "return now - seen[0][0] >= self._steady_seconds", "return True"),)),
+    Guard("nginx, before", "workers of before a member's way out do not count", NGINX, (
+        (f"{CORE}/_nginx_loaded.py", "return self.unknown | self.out.get(upstream, {}).get(member, frozenset())", "return self.unknown"),)),
     Guard("nginx, ticks", "a worker is told by its id alone", NGINX, (
         (f"{CORE}/_nginx_processes.py", "return self.pid, self.began", "return self.pid, 0"),)),
     Guard("nginx, text", "nginx is reloaded whatever it reads", NGINX, (
