@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.plugins.action import ActionBase
+from ansible_collections.alwayson.upgrade.plugins.module_utils._credentials import secrets_in
 from ansible_collections.alwayson.upgrade.plugins.module_utils._smoke_tests import ARGUMENTS, LEAST, SmokeTestError, require_tests
 from ansible_collections.alwayson.upgrade.plugins.plugin_utils import expectation, preflight
 from ansible_collections.alwayson.upgrade.plugins.plugin_utils.smoke_verdict import Judge
@@ -56,8 +57,9 @@ class ActionModule(ActionBase):
         return tests
 
     def _verdicts(self, tests: list[dict], outcomes: dict) -> list[dict]:
+        secrets = secrets_in({"tests": tests}, TESTS)
         marked = [{key: test[key] for key in preflight.MARKS} for test in tests]
-        return [{**_judge(test).verdict(outcomes[test["name"]]), **marks} for test, marks in zip(tests, marked)]
+        return [{**_judge(test).verdict(outcomes[test["name"]], secrets), **marks} for test, marks in zip(tests, marked)]
 
 
 def _checked(tests: list[dict]) -> list[dict]:

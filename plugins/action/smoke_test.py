@@ -9,6 +9,7 @@ import time
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
+from ansible_collections.alwayson.upgrade.plugins.module_utils._credentials import secrets_in
 from ansible_collections.alwayson.upgrade.plugins.module_utils._smoke_tests import (
     ARGUMENTS,
     SmokeTestError,
@@ -33,7 +34,7 @@ class ActionModule(ActionBase):
         result = super().run(tmp, task_vars)
         del tmp
         _validation, arguments = self.validate_argument_spec(argument_spec=ARGUMENTS)
-        judges = self._judges(arguments)
+        judges, secrets = self._judges(arguments), secrets_in(arguments, ARGUMENTS)
         pending, started = arguments["tests"], time.time()
         verdicts: dict[str, dict] = {}
         for attempt in range(arguments["retries"] + 1):
@@ -44,7 +45,7 @@ class ActionModule(ActionBase):
                 return self._module_failed(result, answer)
             result.update({key: answer[key] for key in WARNINGS if key in answer})
             for outcome in answer["outcomes"]:
-                verdicts[outcome["name"]] = judges[outcome["name"]].verdict(outcome)
+                verdicts[outcome["name"]] = judges[outcome["name"]].verdict(outcome, secrets)
             pending = [test for test in pending if verdicts[test["name"]]["passed"] is False]
             if not pending:
                 break

@@ -8,20 +8,23 @@ An option that is a secret as a whole says so by ``no_log``. Of the others only 
 
 from __future__ import annotations
 
+import json
 import re
-from typing import Any, Iterator, Mapping
+from typing import AbstractSet, Any, Iterator, Mapping
 from urllib.parse import unquote
 
 # What is shorter comes up everywhere by chance, and a name or a number that is masked helps nobody. A value in a query is often a word or a version.
 SHORTEST, SHORTEST_IN_QUERY = 8, 16
+MASK = "********"
 # Up to the last @, whatever is before it: a password that has to be percent-encoded, and is not, may have any of /?#@ in it.
-_LOGIN = re.compile(r"^([A-Za-z][\w+.-]*://).*@|^[^/@]*:[^/@]*@", re.DOTALL)
-_LOGINS = re.compile(r"[A-Za-z][\w+.-]*://([^\s@/]*:)?([^\s@]+)@")
-_QUERY = re.compile(r"([?&][^=&#\s]*)=([^&#\s]*)")
+_LOGIN = re.compile(r"^([A-Za-z][\w+.-]*://).*@|^[^/@:]*:[^/@]*@", re.DOTALL)
+# An option may hold megabytes without a space: each pattern is looked for in one pass, and none begins with a repetition.
+_LOGINS = re.compile(r"(?<=[\w+.-])://([^\s@]+)(@?)")
+_QUERY = re.compile(r"([?&][^?=&#\s]*)=([^&#\s]*)")
 _WORDS = r"passw|passphrase|secret|token|credential|api[_-]?key|private[_-]?key|access[_-]?key"
 _NAME = re.compile(rf"(?i){_WORDS}|auth|cookie|session|^key$|^pass$|^pwd$|[_-](?:key|pass|pwd)$")
 # In connection strings, command lines and SQL.
-_GIVEN = re.compile(rf"(?i)[\w-]*(?:{_WORDS}|pwd)[\w-]*\s*=\s*(?:'([^']*)'|\"([^\"]*)\"|([^\s;&'\"]+))")
+_KEYWORD, _EQUALS, _BARE = re.compile(rf"(?i){_WORDS}|pwd"), re.compile(r"[\w-]{0,64}\s{0,16}=\s{0,16}"), re.compile(r"[^\s;&'\"]+")
 _SQL = re.compile(r"(?i)\bpassword\s+'([^']+)'")
 
 
@@ -38,16 +41,25 @@ def shown_path(path: str) -> str:
 def secrets_in(value: Any, spec: Mapping[str, Mapping] | None = None) -> set[str]:
     """The secrets in an option's value, as texts.
 
-    :param spec: the options within, as in an argument spec: their names say nothing about their values, which are judged by themselves.
+    :param spec: the options within, as in an argument spec: their names say nothing about their values, which are judged by themselves. Of one with
+        no_log all is secret, unless it is raw: the body of a request has secrets by their names, and all else in it may be what an answer has to say.
     """
     return {text for text in _secrets(value, spec, False) if len(text) >= SHORTEST}
+
+
+def masked(text: str, secrets: AbstractSet[str]) -> str:
+    """The text without these secrets, neither as they are nor as JSON has them."""
+    for secret in sorted({form for secret in secrets for form in (secret, json.dumps(secret)[1:-1])}, key=len, reverse=True):
+        text = text.replace(secret, MASK)
+    return text
 
 
 def _secrets(value: Any, spec: Mapping[str, Mapping] | None, is_named: bool) -> Iterator[str]:
     if isinstance(value, Mapping):
         for name, inner in value.items():
             known = (spec or {}).get(name)
-            yield from _secrets(inner, (known or {}).get("options"), is_named or (known is None and bool(_NAME.search(str(name)))))
+            is_secret = bool(_NAME.search(str(name))) if known is None else bool(known.get("no_log")) and known.get("type") != "raw"
+            yield from _secrets(inner, (known or {}).get("options"), is_named or is_secret)
     elif isinstance(value, (list, tuple)):
         for inner in value:
             yield from _secrets(inner, spec, is_named)
@@ -58,10 +70,35 @@ def _secrets(value: Any, spec: Mapping[str, Mapping] | None, is_named: bool) -> 
 
 
 def _in_text(text: str) -> Iterator[str]:
-    found = [password for _user, password in _LOGINS.findall(text)]
+    found = [_password(login) for login, end in _LOGINS.findall(text) if end]
     if "?" in text:
         found += [given for name, given in _QUERY.findall(text) if len(given) >= SHORTEST_IN_QUERY or _NAME.search(name[1:])]
-    found += [given for row in _GIVEN.findall(text) for given in row] + _SQL.findall(text)
+    found += [*_given(text), *_SQL.findall(text)]
     for secret in filter(None, found):
         yield secret
         yield unquote(secret)
+
+
+def _password(login: str) -> str:
+    """The password in what stands before the @ of a URL; a token may stand there alone."""
+    return login[login.partition("/")[0].find(":") + 1:] or login
+
+
+def _given(text: str) -> Iterator[str]:
+    """What the names that say so are given: ``password=...``, in quotes or not."""
+    place = 0
+    for keyword in _KEYWORD.finditer(text):
+        equals = _EQUALS.match(text, keyword.end()) if keyword.start() >= place else None
+        if not equals:
+            continue
+        begins = equals.end()
+        quote = text[begins:begins + 1]
+        if quote in ("'", '"'):
+            # A quote that does not end goes on to the end of the text.
+            place = text.find(quote, begins + 1)
+            place = len(text) if place < 0 else place
+            yield text[begins + 1:place]
+        else:
+            bare = _BARE.match(text, begins)
+            place = bare.end() if bare else begins
+            yield text[begins:place]

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any, Iterator, Mapping
 
 from ansible.module_utils import basic
+from ansible.module_utils.common.parameters import remove_values
 from ansible_collections.alwayson.upgrade.plugins.module_utils._credentials import SHORTEST, secrets_in
 
 
@@ -23,6 +24,19 @@ class AnsibleModule(basic.AnsibleModule):
         self.no_log_values = {value for value in self.no_log_values if len(str(value)) >= SHORTEST or value in kept}
         self.no_log_values |= secrets_in(self.params, self.argument_spec)
         super()._log_invocation()
+
+    def masked(self, value: Any) -> Any:
+        """The value as Ansible would mask it in a result."""
+        return remove_values(value, self.no_log_values)
+
+    def exit_for_judgement(self, deciding: Mapping[str, Any], **told: Any) -> None:
+        """Return a result of which the values in `deciding` are as they were seen: what is judged on the controller must not change on the way there.
+
+        All else is masked as ever. Who judges masks what is told of it.
+        """
+        result = self.masked({**told, "invocation": {"module_args": self.params}})
+        self.no_log_values = set()
+        self.exit_json(**result, **deciding)
 
 
 def _passwords(params: Any, spec: Mapping[str, Mapping]) -> Iterator[str]:

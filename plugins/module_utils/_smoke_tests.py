@@ -25,6 +25,7 @@ TEST_ARGUMENTS = {
     "method": {"type": "str", "default": "GET", "choices": ["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"]},
     "headers": {"type": "dict", "default": {}},
     "secret_headers": {"type": "dict", "no_log": True, "default": {}},
+    # Hidden as it is sent. An answer may say the same words, and is judged by them.
     "body": {"type": "raw", "no_log": True},
     "status": {"type": "list", "elements": "int"},
     "expect": {"type": "dict", "default": {}},
@@ -42,6 +43,8 @@ ARGUMENTS = {
     "max_body_bytes": {"type": "int", "default": 262144},
 }
 
+# What of an outcome is only told; all else of it is judged.
+TOLD = ("url", "method", "command", "problem")
 LEAST = {"timeout": 0, "in_a_row": 1, "retries": 0, "delay": 0, "max_body_bytes": 1}
 
 
@@ -140,6 +143,11 @@ def ask_all(params: dict, may_send: Callable[[SmokeTest], bool] = lambda test: T
     outcomes = wait_for_answers(sendable, ask, params["timeout"], params["in_a_row"])
     by_name = {test.name: outcome for test, outcome in zip(sendable, outcomes)}
     return [_as_data(test, by_name.get(test.name)) for test in tests]
+
+
+def told_by(outcomes: list[dict], masked: Callable[[object], object]) -> list[dict]:
+    """The outcomes with what is only told of them masked, and with what is judged as it was seen."""
+    return [{**outcome, **{key: masked(outcome[key]) for key in TOLD if key in outcome}} for outcome in outcomes]
 
 
 def is_safe(test: SmokeTest) -> bool:

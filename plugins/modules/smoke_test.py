@@ -159,7 +159,7 @@ def main() -> None:
         outcomes = _smoke_tests.ask_all(module.params, _smoke_tests.is_safe if module.check_mode else lambda test: True)
     except _smoke_tests.SmokeTestError as error:
         module.fail_json(msg=str(error))
-    module.exit_json(changed=False, outcomes=outcomes)
+    module.exit_for_judgement({"outcomes": _smoke_tests.told_by(outcomes, module.masked)}, changed=False)
 
 
 if __name__ == "__main__":

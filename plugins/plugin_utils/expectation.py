@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 import re
 import sys
-from typing import Any, Callable, NamedTuple
+from typing import AbstractSet, Any, Callable, NamedTuple
 
 try:
     import jmespath
@@ -25,6 +25,7 @@ except ImportError:
     jmespath = None
     JMESPathError = ValueError
 
+from ..module_utils._credentials import masked
 from ..module_utils._foreign_json import ForeignJsonError, parse
 
 SHOWN_LENGTH = 200
@@ -68,17 +69,17 @@ def document(status: int, headers: list, body: str, truncated: bool, seconds: fl
     return {"status": int(status), "headers": joined, "json": content, "not_json": not_json, "body": plain(body), "seconds": float(seconds)}
 
 
-def reasons(in_json: list[Expectation], in_answer: list[Expectation], answer: dict) -> list[str]:
+def reasons(in_json: list[Expectation], in_answer: list[Expectation], answer: dict, secrets: AbstractSet[str] = frozenset()) -> list[str]:
     """Say in words what `answer` (see `document`) does not fulfil; nothing when it fulfils everything.
 
-    `in_json` looks into the JSON body, `in_answer` into the whole document.
+    `in_json` looks into the JSON body, `in_answer` into the whole document. The words do not have the `secrets`.
     """
     if in_json and answer["not_json"]:
         names = ", ".join(expectation.expression for expectation in in_json)
-        found = [f"expected JSON to read {names} from, but the body {answer['not_json']}: {shown(answer['body'])}"]
+        found = [f"expected JSON to read {names} from, but the body {answer['not_json']}: {shown(answer['body'], secrets)}"]
     else:
-        found = [_reason(expectation, answer["json"]) for expectation in in_json]
-    found += [_reason(expectation, answer) for expectation in in_answer]
+        found = [_reason(expectation, answer["json"], secrets) for expectation in in_json]
+    found += [_reason(expectation, answer, secrets) for expectation in in_answer]
     return [reason for reason in found if reason]
 
 
@@ -99,9 +100,9 @@ def plain(value: Any) -> Any:
     raise ExpectationError(f"{value!r} is of the type {type(value).__name__}, which JSON does not have: quote it to make it text")
 
 
-def shown(value: Any) -> str:
-    """The value as JSON in ASCII, shortened: nothing in it can act on a terminal or on a template."""
-    text = json.dumps(value)
+def shown(value: Any, secrets: AbstractSet[str] = frozenset()) -> str:
+    """The value as JSON in ASCII, without the `secrets`, shortened: nothing in it can act on a terminal or on a template."""
+    text = masked(json.dumps(value), secrets)
     return text if len(text) <= SHOWN_LENGTH else f"{text[:SHOWN_LENGTH]}... ({len(text)} characters)"
 
 
@@ -141,21 +142,21 @@ def _require_operand(expression: str, operator: str, operand: Any) -> None:
             raise ExpectationError(f"{expression!r}: {shown(pattern)} has no group, so it captures nothing")
 
 
-def _reason(expectation: Expectation, data: Any) -> str:
+def _reason(expectation: Expectation, data: Any, secrets: AbstractSet[str]) -> str:
     """Why `data` does not fulfil the expectation; "" when it does."""
     words, fulfilled = OPERATORS[expectation.operator]
     operand = expectation.operand
-    told = f"{shown(operand[0])} with {shown(operand[1])} as its first group" if expectation.operator == "captures" else shown(operand)
-    wanted = f"expected {expectation.expression} {words} {told}"
+    told = [shown(part, secrets) for part in (operand if expectation.operator == "captures" else [operand])]
+    wanted = f"expected {expectation.expression} {words} {' with '.join(told)}{' as its first group' if len(told) > 1 else ''}"
     try:
         seen = expectation.program.search(data)
         if fulfilled(seen, operand):
             return ""
     except JMESPathError as error:
-        return f"{wanted}, but the answer does not allow to evaluate it: {shown(' '.join(str(error).split()))}"
+        return f"{wanted}, but the answer does not allow to evaluate it: {shown(' '.join(str(error).split()), secrets)}"
     except RecursionError:
         return f"{wanted}, but the answer is nested too deeply"
-    return f"{wanted}, saw {shown(seen)}{_hint(seen, operand)}"
+    return f"{wanted}, saw {shown(seen, secrets)}{_hint(seen, operand)}"
 
 
 def _hint(seen: Any, operand: Any) -> str:

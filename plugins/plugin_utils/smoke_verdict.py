@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import shlex
-from typing import Any, NamedTuple
+from typing import AbstractSet, Any, NamedTuple
 
 from ansible_collections.alwayson.upgrade.plugins.plugin_utils import expectation
 
@@ -17,11 +17,11 @@ class Judge(NamedTuple):
     in_json: list[expectation.Expectation]
     in_answer: list[expectation.Expectation]
 
-    def verdict(self, outcome: dict[str, Any]) -> dict[str, Any]:
+    def verdict(self, outcome: dict[str, Any], secrets: AbstractSet[str] = frozenset()) -> dict[str, Any]:
         """The verdict as data: {name, url, method, command, status, seconds, requests, passed, why}.
 
         `outcome` is {name, url, method, command, sent} and, when it was sent, {ready, requests, problem, answers}. Every answer must
-        fulfil every expectation; the same reason is given once.
+        fulfil every expectation; the same reason is given once. The `secrets` are judged as all else, and are not told.
         """
         outcome = expectation.plain(outcome)
         told = {key: outcome[key] for key in ("name", "url", "method", "command")}
@@ -29,7 +29,7 @@ class Judge(NamedTuple):
             why = [f"not sent in check mode: {outcome['method'] or 'a command'} might change something"]
             return {**told, "status": None, "seconds": None, "requests": 0, "passed": None, "why": why}
         answers = [expectation.document(**answer) for answer in outcome["answers"]]
-        why = self._why(outcome, answers)
+        why = self._why(outcome, answers, secrets)
         return {
             **told,
             "status": answers[-1]["status"] if answers else None,
@@ -39,10 +39,10 @@ class Judge(NamedTuple):
             "why": why,
         }
 
-    def _why(self, outcome: dict[str, Any], answers: list[dict[str, Any]]) -> list[str]:
+    def _why(self, outcome: dict[str, Any], answers: list[dict[str, Any]], secrets: AbstractSet[str]) -> list[str]:
         if not outcome["ready"]:
-            return [_unready(outcome, answers)]
-        found = [reason for answer in answers for reason in expectation.reasons(self.in_json, self.in_answer, answer)]
+            return [_unready(outcome, answers, secrets)]
+        found = [reason for answer in answers for reason in expectation.reasons(self.in_json, self.in_answer, answer, secrets)]
         return list(dict.fromkeys(found))
 
 
@@ -66,7 +66,7 @@ def _by_hand(verdict: dict[str, Any]) -> str:
     return shlex.join(["curl", "-i", *method, verdict["url"]])
 
 
-def _unready(outcome: dict[str, Any], answers: list[dict[str, Any]]) -> str:
+def _unready(outcome: dict[str, Any], answers: list[dict[str, Any]], secrets: AbstractSet[str]) -> str:
     told = f"{outcome['problem']} ({outcome['requests']} requests)"
     body = answers[-1]["body"] if answers else ""
-    return f"{told}, saw {expectation.shown(body)}" if body else told
+    return f"{told}, saw {expectation.shown(body, secrets)}" if body else told

@@ -17,6 +17,12 @@ SECRETS = (
     Guard("secrets, new module", "a module masks what Ansible masks, and no more", CANARY, (
         ("plugins/modules/traffic_info.py", "from ansible_collections.alwayson.upgrade.plugins.module_utils._secrets import AnsibleModule",
          "from ansible.module_utils.basic import AnsibleModule"),)),
+    Guard("secrets, judged", "what an answer says is masked before it is judged", ("tests/unit/modules/test_judged_unmasked.py",), (
+        (f"{CORE}/_secrets.py", "        self.no_log_values = set()\n", ""),)),
+    Guard("secrets, verdict", "a failure tells a secret that the answer repeats", ("tests/unit/modules/test_judged_unmasked.py",), (
+        ("plugins/plugin_utils/expectation.py", "    text = masked(json.dumps(value), secrets)\n", "    text = json.dumps(value)\n"),)),
+    Guard("secrets, time", "looking for secrets takes quadratic time", ("tests/unit/module_utils/test_credentials.py",), (
+        (f"{CORE}/_credentials.py", 're.compile(r"(?<=[\\w+.-])://', 're.compile(r"[A-Za-z][\\w+.-]*://'),)),
     Guard("secrets, facts", "the settings of load balancers are facts, which -v prints", ("tests/unit/plugin_utils/test_observation.py",), (
         ("plugins/plugin_utils/observation.py", 'for option in ("settings", "headers")}', 'for option in ("headers",)}'),)),
     Guard("secrets, endpoint", "a password in an endpoint is told", ("tests/unit/module_utils/test_json_api.py",), (

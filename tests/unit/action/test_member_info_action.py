@@ -77,3 +77,8 @@ def test_jmespath_is_missing_on_the_controller(monkeypatch):
     monkeypatch.setattr(expectation, "jmespath", None)
     [problem] = look(Member())["problems"]
     assert problem["variable"] == "" and "jmespath is missing on the controller" in problem["what"]
+
+
+def test_a_secret_that_is_sent_is_not_told():
+    result = look(Member(answers="canary-word"), tests=[{"name": "feature", "path": "/f", "secret_headers": {"X-Any": "canary-word"}}])
+    assert any("********" in str(test["why"]) for test in result["asked"]) and "canary-word" not in str(result["asked"])

@@ -116,3 +116,8 @@ def test_what_makes_no_sense_is_refused_before_the_target_is_asked(arguments, re
     with pytest.raises(AnsibleActionFail, match=reason):
         run(target, **arguments)
     assert target.asked == []
+
+
+def test_a_secret_that_is_sent_is_not_told_in_the_message():
+    result = run(Target([outcome("a", "canary-word")]), tests=given("a", secret_headers={"X-Any": "canary-word"}))
+    assert result["failed"] is True and "canary-word" not in str(result) and 'saw "********"' in result["msg"]

@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
-from ansible_collections.alwayson.upgrade.plugins.module_utils._credentials import secrets_in, shown_path, shown_url
+from ansible_collections.alwayson.upgrade.plugins.module_utils._credentials import masked, secrets_in, shown_path, shown_url
 
 CANARY = "canary-7f1-secret"
 SECRET = {
@@ -20,6 +22,9 @@ SECRET = {
     "variable": f"PGPASSWORD={CANARY} psql",
     "option": ["curl", f"--api-key={CANARY}"],
     "form": f"user=a&password={CANARY}",
+    "quote without an end": f"host=db1 password='{CANARY}",
+    "second of two": f"password=a token = '{CANARY}'",
+    "colon in a password": f"redis://:{CANARY}@h and http://a:b@h",
     "SQL": f"CREATE ROLE a LOGIN PASSWORD '{CANARY}'",
     "header": {"Authorization": f"{CANARY}"},
     "header, whole": {"X-Auth-Token": CANARY},
@@ -62,3 +67,23 @@ def test_what_was_encoded_is_masked_decoded_too():
     ("http://10.0.0.1:2019", "http://10.0.0.1:2019"), ("postgresql+psycopg2://a:b@h", "postgresql+psycopg2://...@h")])
 def test_a_url_is_shown_without_who_logs_in(url, shown):
     assert shown_url(url) == shown and shown_path("/a?b=c") == "/a?b=..." and shown_path("/a") == "/a"
+
+
+@pytest.mark.parametrize("text", ["A" * 50_000, "a://" + "a:" * 25_000, "a://" * 12_000, "?" * 50_000, ":" * 50_000, "passw" * 10_000,
+                                  "password='" * 5_000, "password=" * 5_000, "password" + " " * 50_000, "?a=b" * 12_000, "a" * 50_000 + "://x:y@z"],
+                         ids=lambda text: text[:12])
+def test_a_long_option_takes_no_longer_than_its_length(text):
+    began = time.process_time()
+    secrets_in({"sql": text}, {"sql": {}})
+    shown_url(text)
+    assert time.process_time() - began < 1
+
+
+def test_what_is_wholly_secret_is_and_a_body_is_by_its_names():
+    spec = {"secret_headers": {"type": "dict", "no_log": True}, "body": {"type": "raw", "no_log": True}}
+    assert secrets_in({"secret_headers": {"X-Any": CANARY}, "body": {"user": "production", "password": "hidden-word"}}, spec) == {CANARY, "hidden-word"}
+    assert secrets_in({"body": "a=running-shoes&password=hidden-word"}, spec) == {"hidden-word"}
+
+
+def test_a_text_is_masked_in_json_too():
+    assert masked('saw "pass\\"word" and pass"word', {'pass"word'}) == 'saw "********" and ********'
