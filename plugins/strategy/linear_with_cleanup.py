@@ -67,8 +67,8 @@ from ansible.plugins.strategy.linear import StrategyModule as LinearStrategy
 from ansible.utils.display import Display
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _first_interrupt
-from ansible_collections.alwayson.upgrade.plugins.module_utils._dead_results import ResultsLost, require_results
 from ansible_collections.alwayson.upgrade.plugins.plugin_utils import engine, outcomes
+from ansible_collections.alwayson.upgrade.plugins.plugin_utils.dead_results import ResultsLost, require_results
 
 display = Display()
 

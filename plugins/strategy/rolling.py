@@ -71,14 +71,14 @@ from ansible.template import Templar
 from ansible.utils.display import Display
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils._control import ABORT, PAUSE, read_control
-from ansible_collections.alwayson.upgrade.plugins.module_utils._dead_results import ResultsLost, require_results
 from ansible_collections.alwayson.upgrade.plugins.module_utils._dead_workers import DeadWorkers
 from ansible_collections.alwayson.upgrade.plugins.module_utils._first_interrupt import FirstInterrupt, ended_by_operator
 from ansible_collections.alwayson.upgrade.plugins.module_utils._live import LiveView
-from ansible_collections.alwayson.upgrade.plugins.module_utils._play_variables import templated
 from ansible_collections.alwayson.upgrade.plugins.module_utils._probe_live import LiveFigures
 from ansible_collections.alwayson.upgrade.plugins.plugin_utils import engine, error_budget, meta_actions, policy, roll_words, rolling_checks
+from ansible_collections.alwayson.upgrade.plugins.plugin_utils.dead_results import ResultsLost, require_results
 from ansible_collections.alwayson.upgrade.plugins.plugin_utils.limits import ScheduleError
+from ansible_collections.alwayson.upgrade.plugins.plugin_utils.play_variables import templated
 from ansible_collections.alwayson.upgrade.plugins.plugin_utils.schedule import BACK
 
 display = Display()

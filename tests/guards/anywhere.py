@@ -61,8 +61,8 @@ ANYWHERE = (
         (f"{PURE}/meta_actions.py", "    if action in ACTIONS:\n", "    if action not in REFUSED:\n"),)),
     Guard("roll, errors of others", "the errors of hosts in flight are cleared", (META,), (
         (f"{PURE}/meta_actions.py", "everybody - set(in_flight) | {host}", "everybody"),)),
-    Guard("roll, results", "results that do not arrive any more are waited for", (f"{UNIT}/test_dead_results.py",), (
-        (f"{CORE}/_dead_results.py", "    if strategy._results_thread.is_alive() or strategy._results:\n", "    if True:\n"),)),
+    Guard("roll, results", "results that do not arrive any more are waited for", ("tests/unit/plugin_utils/test_dead_results.py",), (
+        (f"{PURE}/dead_results.py", "    if strategy._results_thread.is_alive() or strategy._results:\n", "    if True:\n"),)),
     Guard("folders, believed", "a folder in which others may write says which process to end", (PROBE,), (
         (f"{CORE}/_probe_process.py", "    if others:\n", "    if False:\n"),)),
     Guard("folders, our process", "a process that is no prober is ended", (PROBE,), (

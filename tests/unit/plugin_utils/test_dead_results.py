@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 from ansible.plugins.strategy import StrategySentinel
-from ansible_collections.alwayson.upgrade.plugins.module_utils._dead_results import ResultsLost, require_results
+from ansible_collections.alwayson.upgrade.plugins.plugin_utils.dead_results import ResultsLost, require_results
 
 
 def strategy(thread, *results):
