@@ -38,7 +38,10 @@ from fleet.layout import BACKEND, COLOURS  # noqa: E402
 
 OLD, NEW = "1.0.0", "2.0.0"
 AT_REST_SECONDS = 30
-RELOAD_EVERY_SECONDS = 9.0
+# Of Envoy a restart is this far from the one before, on the other load balancer: meanwhile no drain of the first one can be proven.
+RELOAD_EVERY_SECONDS, RESTART_EVERY_SECONDS = 9.0, 30.0
+# Caddy closes connections at every reload, and every change of a weight is one.
+FAILED_AT_CADDY = "1%"
 # What a canary, one of many members, gets while it is watched: a verdict needs ten.
 CANARY_REQUESTS = 40
 STREAM = {"kind": "slow", "share": 1, "path": "/stream?ms=2000"}
@@ -79,6 +82,8 @@ def main() -> int:
     if options.kind != HAPROXY:
         # Live capacity is sampled from HAProxy only; nginx's file is on the load balancer, which drives itself then.
         variables |= {"demo_capacity": [], **({"upgrade_traffic_via": None} if options.kind == "nginx" else {})}
+    if options.kind == "caddy":
+        variables["upgrade_max_failed"] = FAILED_AT_CADDY
     directory = REPOSITORY / "build" / "bench" / f"soak-{options.kind}-{options.method}"
     total, runs = Figures(), 0
     shape = {"members": options.members, "pools": COLOURS if description else (BACKEND,), "is_abrupt": True, "kind": options.kind}
@@ -117,7 +122,7 @@ def reloading(fleet: EmbeddedFleet) -> Iterator[list[str]]:
 
     def reload_again_and_again() -> None:
         names = [balancer.name for balancer in fleet.layout.load_balancers]
-        while not over.wait(RELOAD_EVERY_SECONDS):
+        while not over.wait(RESTART_EVERY_SECONDS if fleet.kind == "envoy" else RELOAD_EVERY_SECONDS):
             fleet.reload(names[len(reloads) % len(names)])
             reloads.append(names[len(reloads) % len(names)])
 

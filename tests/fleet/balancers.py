@@ -156,7 +156,8 @@ def _envoy(layout: Layout, balancer: LoadBalancer, folder: Path) -> Software:
         "static_resources": {"listeners": [listener], "clusters": [cluster]},
     })
     argv = [_binary("envoy"), "-c", str(configuration), "--concurrency", "1", "--log-level", "warning", "--base-id", str(balancer.front.port),
-            "--drain-time-s", "2", "--parent-shutdown-time-s", "6", RESTART_EPOCH, "0"]
+            # The process before stays until its slow answers are given, and its clients were told to come back to the new one.
+            "--drain-strategy", "immediate", "--drain-time-s", "2", "--parent-shutdown-time-s", "20", RESTART_EPOCH, "0"]
     return Software(argv, {"traffic_kind": "envoy", "traffic_endpoint": f"http://{balancer.runtime}"})
 
 
