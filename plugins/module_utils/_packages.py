@@ -91,7 +91,7 @@ class HoldFile:
 
     def _lines(self) -> list[str]:
         try:
-            with open(self.path, encoding="utf-8") as file:
+            with open(self.path, encoding="utf-8", errors="replace") as file:
                 return file.read().splitlines() or [""]
         except FileNotFoundError:
             return []

@@ -6,13 +6,14 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
 import re
 import tempfile
 from dataclasses import replace
-from typing import Iterable, Iterator, Mapping, Sequence
+from typing import Callable, Iterable, Iterator, Sequence
 
-from ansible_collections.alwayson.upgrade.plugins.module_utils._packages import HoldFile, Selection, Update, matches, run, selection_of
+from ansible_collections.alwayson.upgrade.plugins.module_utils._packages import HoldFile, PackageError, Selection, Update, matches, run, selection_of
 
 REFRESH_SECONDS, ASK_SECONDS, INSTALL_SECONDS = 300.0, 120.0, 3600.0
 REBOOT_REQUIRED = "/run/reboot-required"
@@ -26,7 +27,8 @@ UPGRADE = ("--with-new-pkgs", "upgrade")
 PREFERENCES = "/etc/apt/preferences"
 # Asked with these, apt names the version with the fix, also where a later one without that mark stands in another suite: it has the fix as well.
 SECURITY_FIRST = "".join(f"Package: *\nPin: release {where}\nPin-Priority: 990\n\n" for where in ("a=*security*", "l=*[sS]ecurity*"))
-KEEP = 30000  # Above what an administrator pins: over 1000 a version wins against all others.
+# The highest priority that apt knows: over 1000 a version wins against all others, and of those with the same one the newest does.
+KEEP = 32767
 FORMAT = "${Package}\\t${Architecture}\\t${Version}\\t${db:Status-Abbrev}\\n"
 # The second letter of dpkg's status, see dpkg-query(1): half installed, unpacked, half configured, waiting for or due a trigger; not installed,
 # configuration only.
@@ -52,15 +54,11 @@ class Apt:
         urgent = {update.name for update in parse_simulation(_simulate([], "--ignore-hold", first=SECURITY_FIRST), held) if update.security}
         pending = [replace(update, security=update.security or update.name in urgent) for update in pending]
         pins: dict[str, Update] = {}
-        possible = _possible(pins)
-        while unwanted := [update for update in possible if matches(update.name, exclude)]:
-            pins.update({update.name: update for update in unwanted})
-            possible = _possible(pins)
+        possible = _without(lambda update: matches(update.name, exclude), pins)
         if security_only:
             chosen = [f"{update.name}={update.candidate}" for update in possible if update.name in urgent and update.installed is not None]
             needed = {update.name for update in parse_simulation(_simulate(pins.values(), command=("install", *chosen)), set())} if chosen else set()
-            pins.update({update.name: update for update in possible if update.name not in needed})
-            possible = _possible(pins)
+            possible = _without(lambda update: update.name not in needed, pins)
         self.pins = tuple(pins.values())
         known = {update.name: update for update in pending}
         return selection_of([known.get(update.name, update) for update in possible], pending)
@@ -82,7 +80,7 @@ class Apt:
     def reboot_reasons(self) -> list[str]:
         if not os.path.exists(REBOOT_REQUIRED):
             return []
-        with contextlib.suppress(OSError), open(f"{REBOOT_REQUIRED}.pkgs", encoding="utf-8") as file:
+        with contextlib.suppress(OSError), open(f"{REBOOT_REQUIRED}.pkgs", encoding="utf-8", errors="replace") as file:
             return sorted(set(file.read().split())) or ["unknown"]
         return ["unknown"]
 
@@ -96,8 +94,26 @@ class Apt:
         self.hold_file.remove()
 
 
-def _possible(pins: Mapping[str, Update]) -> list[Update]:
-    return parse_simulation(_simulate(pins.values()), set())
+def _without(is_unwanted: Callable[[Update], bool], pins: dict[str, Update]) -> list[Update]:
+    """What apt would install with none of the unwanted updates, which are added to `pins`. Raise PackageError when it would install one that is pinned."""
+    while True:
+        possible = parse_simulation(_simulate(pins.values()), set())
+        unwanted = {update.name: update for update in possible if is_unwanted(update)}
+        if not unwanted:
+            return possible
+        for name in unwanted.keys() & pins.keys():
+            raise PackageError(f"{name} {unwanted[name].candidate} cannot be left out: the administrator's pin gives it a priority that no other pin exceeds "
+                               f"({', '.join(_highest_pins()) or 'see apt-cache policy ' + name}). Lower it there to 1001, which is enough for any version")
+        pins.update(unwanted)
+
+
+def _highest_pins() -> list[str]:
+    """The administrator's files with a pin of the highest priority."""
+    found = []
+    for path in (PREFERENCES, *sorted(glob.glob(f"{PREFERENCES}.d/*"))):
+        with contextlib.suppress(OSError), open(path, encoding="utf-8", errors="replace") as file:
+            found += [path] if re.search(rf"^Pin-Priority:[ \t]*{KEEP}\b", file.read(), re.MULTILINE | re.IGNORECASE) else []
+    return found
 
 
 def _simulate(pins: Iterable[Update], *more: str, command: Sequence[str] = UPGRADE, first: str = "") -> str:
@@ -111,9 +127,9 @@ def _preferences(text: str) -> Iterator[list[str]]:
     if not text:
         yield []
         return
-    with contextlib.suppress(FileNotFoundError), open(PREFERENCES, encoding="utf-8") as own:
+    with contextlib.suppress(FileNotFoundError), open(PREFERENCES, encoding="utf-8", errors="surrogateescape") as own:
         text += own.read()
-    with tempfile.NamedTemporaryFile("w", encoding="utf-8", prefix="alwayson-upgrade-", suffix=".pref") as file:
+    with tempfile.NamedTemporaryFile("w", encoding="utf-8", errors="surrogateescape", prefix="alwayson-upgrade-", suffix=".pref") as file:
         file.write(text)
         file.flush()
         yield ["-o", f"Dir::Etc::Preferences={file.name}"]

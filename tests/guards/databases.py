@@ -17,11 +17,15 @@ TOOL, TOOL_IN_PLAN = "tests/unit/module_utils/test_migration_tool.py", "tests/un
 
 DATABASES = (
     Guard("packages, excluded", "an excluded package comes along as a dependency", ("tests/integration/packages",), (
-        (f"{CORE}/_packages_apt.py", "            pins.update({update.name: update for update in unwanted})\n            possible = _possible(pins)\n",
-         "            possible = [update for update in possible if update not in unwanted]\n"),)),
+        (f"{CORE}/_packages_apt.py", "        if not unwanted:\n            return possible\n",
+         "        if True:\n            return [update for update in possible if update.name not in unwanted]\n"),)),
+    Guard("packages, pinned", "a pin that cannot be exceeded is asked about for ever", (f"{UNIT}/test_packages.py",), (
+        (f"{CORE}/_packages_apt.py", "        for name in unwanted.keys() & pins.keys():\n", "        for name in ():\n"),)),
+    Guard("packages, encoding", "a comment in another encoding than UTF-8 keeps updates out", (f"{UNIT}/test_packages.py",), (
+        (f"{CORE}/_packages_apt.py", 'open(PREFERENCES, encoding="utf-8", errors="surrogateescape")', 'open(PREFERENCES, encoding="utf-8")'),)),
     Guard("packages, held", "a held package forbids the updates of others", ("tests/integration/packages",), (
-        (f"{CORE}/_packages_apt.py", "return parse_simulation(_simulate(pins.values()), set())",
-         'return parse_simulation(_simulate(pins.values(), "--ignore-hold"), set())'),)),
+        (f"{CORE}/_packages_apt.py", "possible = parse_simulation(_simulate(pins.values()), set())",
+         'possible = parse_simulation(_simulate(pins.values(), "--ignore-hold"), set())'),)),
     Guard("migration tool, orphan", "a tool whose runner is dead does not hold the lock", (TOOL,), (
         (f"{CORE}/_migration_tool.py", "pass_fds=() if lock is None else (lock,)", "pass_fds=()"),)),
     Guard("migration tool, resume", "the status command is not asked before the tool runs", (TOOL,), (
@@ -83,7 +87,8 @@ DATABASES = (
     Guard("poolers, way out", "clients stay paused when a RELOAD is refused", ("tests/unit/module_utils/test_database_settle.py",), (
         (f"{CORE}/_database_settle.py", "            do(pooler.follow)\n", "            pooler.follow()\n"),)),
     Guard("switchover, fence", "what was written past the fence is not looked for before the promotion", (SWITCHOVER,), (
-        (f"{CORE}/_database_switchover.py", "if self.IS_FENCED and (self.old.is_in_recovery() or not self.old.is_fenced() or self.old.snapshot() != self._seen):", "if False:"),)),
+        (f"{CORE}/_database_switchover.py", "if self.IS_FENCED and (self.old.is_in_recovery() or not self.old.is_fenced() or self.old.snapshot() != self._seen):",
+         "if False:"),)),
     Guard("switchover, writers", "the end of the log is taken once, whoever writes behind it", (SWITCHOVER,), (
         (f"{CORE}/_database_switchover.py", "return not self.old.writers() and self.old.snapshot() == self._seen", "return True"),)),
     Guard("switchover, survey", "a prepared transaction is no reason to refuse", (SURVEY,), (

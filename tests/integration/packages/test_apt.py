@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _packages_apt
-from ansible_collections.alwayson.upgrade.plugins.module_utils._packages import brought
+from ansible_collections.alwayson.upgrade.plugins.module_utils._packages import PackageError, brought
 
 PROGRAMS = ("apt-get", "apt-mark", "dpkg", "dpkg-query", "dpkg-deb", "dpkg-scanpackages")
 pytestmark = pytest.mark.skipif(not all(map(shutil.which, PROGRAMS)), reason="needs apt and dpkg-dev")
@@ -120,6 +120,14 @@ def test_an_excluded_package_is_not_installed_as_a_dependency_either(host, exclu
     announced, kept, came = host.patch(exclude=exclude)
     assert set(kept) == left and announced == came
     assert {name for name, version in host.versions().items() if version == "1.0" and name != "tnew"} == left
+
+
+def test_a_pin_of_the_administrator_is_exceeded_or_named(host):
+    (host.root / "etc/apt/preferences").write_bytes(b"# f\xfcr tlib\nPackage: tlib\nPin: version 2.0\nPin-Priority: 32000\n")
+    assert host.patch(exclude=("tlib",)) == (["tnew", "tother"], ["tapp", "tlib"], ["tnew", "tother"])
+    (host.root / "etc/apt/preferences").write_text("Package: tlib\nPin: version 2.0\nPin-Priority: 32767\n", encoding="ascii")
+    with pytest.raises(PackageError, match="tlib 2.0 cannot be left out: .*etc/apt/preferences"):
+        host.patch(exclude=("tlib",))
 
 
 def test_the_fix_of_security_comes_also_where_a_later_version_is_elsewhere_and_brings_what_it_needs(host):

@@ -217,6 +217,38 @@ def test_looking_at_a_lock_takes_none(tmp_path):
         fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
+def test_a_pin_that_cannot_be_exceeded_is_named(tmp_path, monkeypatch):
+    """Nothing that is asked of apt then leaves the package out."""
+    pin = "Package: openssl\nPin: version 3*\nPin-Priority: 32767\n"
+    for name, text in (("a.pref", pin.replace("32767", "990")), ("b.pref", pin)):
+        (tmp_path / "preferences.d").mkdir(exist_ok=True)
+        (tmp_path / "preferences.d" / name).write_text(text, encoding="ascii")
+    monkeypatch.setattr(_packages_apt, "PREFERENCES", str(tmp_path / "preferences"))
+    calls = []
+
+    def printed(command, _seconds, *_more):
+        calls.append(command)
+        assert len(calls) < 10, "it never ends"
+        return "" if command[0] == "apt-mark" else APT
+
+    monkeypatch.setattr(_packages_apt, "run", printed)
+    with pytest.raises(PackageError, match=rf"^openssl 3.0.17-1~deb12u2 cannot be left out: .* \({tmp_path}/preferences.d/b.pref\). Lower it there to 1001"):
+        _packages_apt.Apt().select(security_only=False, exclude=["openssl"])
+
+
+def test_a_file_in_another_encoding_is_read_as_apt_reads_it(tmp_path, monkeypatch):
+    (tmp_path / "preferences").write_bytes(b"# f\xfcr openssl\n")
+    monkeypatch.setattr(_packages_apt, "PREFERENCES", str(tmp_path / "preferences"))
+    with _packages_apt._preferences("Package: *\n\n") as options, open(options[1].partition("=")[2], "rb") as file:
+        assert file.read() == b"Package: *\n\n# f\xfcr openssl\n"
+    (tmp_path / "hold").write_bytes(b"// Held by J\xfcrgen\n")
+    assert replace(_packages_apt.Apt.hold_file, path=str(tmp_path / "hold")).owner() == "J\ufffdrgen"
+    (tmp_path / "reboot.pkgs").write_bytes(b"linux\n\xfc\n")
+    (tmp_path / "reboot").touch()
+    monkeypatch.setattr(_packages_apt, "REBOOT_REQUIRED", str(tmp_path / "reboot"))
+    assert _packages_apt.Apt().reboot_reasons() == ["linux", "\ufffd"]
+
+
 def test_unattended_updates_are_held_and_let_in_again(tmp_path, monkeypatch):
     apt = _packages_apt.Apt()
     monkeypatch.setattr(apt, "hold_file", replace(apt.hold_file, path=str(tmp_path / "hold")))
