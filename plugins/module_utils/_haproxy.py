@@ -161,7 +161,7 @@ class Haproxy(Runtime):
             return
         try:
             with one_writer(self._state_file, self.error):
-                states = self.ask("show servers state").rstrip("\n") + "\n"
+                states = self.ask_exactly("show servers state").rstrip("\n") + "\n"
                 put(self._state_file, states)
         except OSError as error:
             raise self.error(

@@ -13,7 +13,7 @@ import re
 import signal
 from typing import Callable, Mapping
 
-from ansible_collections.alwayson.upgrade.plugins.module_utils import _haproxy_files
+from ansible_collections.alwayson.upgrade.plugins.module_utils import _haproxy_files, _haproxy_words
 from ansible_collections.alwayson.upgrade.plugins.module_utils._config_file import text_of
 from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy import Haproxy
 from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy_master import Running, require_accepted, running
@@ -68,16 +68,17 @@ def lost_entries(balancer: Haproxy, folder: str) -> list[str]:
     """
     found = []
     for kind, parse, entries_of in _FILES:
-        for name in _haproxy_files.parse_files(balancer.ask(f"show {kind}")):
+        for name in _haproxy_files.parse_files(balancer.ask_exactly(f"show {kind}")):
             path = os.path.join(folder, name)
             if not os.path.isfile(path):
                 continue
             try:
-                different = _haproxy_files.differences(parse(balancer.ask(f"show {kind} {balancer.word(name)}")), entries_of(text_of(path)))
+                running = parse(balancer.ask_exactly(f"show {kind} {balancer.word(name)}"))
+                different = _haproxy_files.differences(running, entries_of(text_of(path)))
             except (OSError, ValueError, LoadBalancerError) as error:
                 different = [f"cannot be compared with what the process has: {error}"]
             more = f" and {len(different) - SHOWN} more" if len(different) > SHOWN else ""
-            found += [f"{path}: {', '.join(different[:SHOWN])}{more}"] if different else []
+            found += [_haproxy_words.readable(f"{path}: {', '.join(different[:SHOWN])}{more}")] if different else []
     return found
 
 

@@ -17,6 +17,7 @@ from typing import Sequence
 from ansible_collections.alwayson.upgrade.plugins.module_utils._config_file import cure_of, one_writer, replace_alike, text_of
 from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy import Haproxy
 from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy_files import Entry, entries_of_map, entry_of, lines_of, parse_files, parse_map
+from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy_words import readable
 from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import Backend, LoadBalancer, LoadBalancerError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._route import Side
 
@@ -91,7 +92,10 @@ class HaproxyMap:
 
     def kept(self, key: str) -> str | None:
         """Where the file sends them, which is what a reload reads. What is not kept is taken for what the process has."""
-        return kept_route(self._text(), key) if self._is_kept else self.route(key)
+        if not self._is_kept:
+            return self.route(key)
+        value = kept_route(self._text(), key)
+        return None if value is None else readable(value)
 
     def set_route(self, key: str, value: str | None) -> None:
         """Send them elsewhere, at once. A key that is added must not be added twice: when there was no answer, the map is read before the next attempt."""

@@ -47,7 +47,11 @@ class Runtime:
 
     def ask(self, line: str) -> str:
         """Send one line of commands that only read; return the whole answer."""
-        return self.patience.call(lambda: self.ask_once(line))
+        return _haproxy_words.readable(self.ask_exactly(line))
+
+    def ask_exactly(self, line: str) -> str:
+        """The same for a file, or to be compared with one: with bytes that are no UTF-8 as surrogates, which no result of a module may have."""
+        return self.patience.call(lambda: self._whole_answer(line))
 
     def carry_out(self, commands: Sequence[str]) -> None:
         """Have commands carried out that answer with nothing but an empty line each, and that end in the same state when they are carried out twice.
@@ -58,14 +62,18 @@ class Runtime:
             self.patience.call(partial(self.carry_out_once, line))
 
     def ask_once(self, line: str) -> str:
-        """The same as `ask` by one session. HAProxy ends each command's answer with an empty line; without it a process that ended has cut it short."""
+        """The same as `ask` by one session."""
+        return _haproxy_words.readable(self._whole_answer(line))
+
+    def _whole_answer(self, line: str) -> str:
+        """HAProxy ends each command's answer with an empty line; without it a process that ended has cut it short."""
         answer = self.tell_once(line)
         if not self._is_whole(answer):
             raise self.unavailable(f"broke off its answer to {line!r} behind {answer[-40:]!r}: was it restarted?")
         return answer
 
     def tell_once(self, line: str) -> str:
-        """Whatever is answered to a line, by one session. Raise HaproxyUnavailableError when there is no answer now."""
+        """Whatever is answered to a line, by one session, as `ask_exactly` does. Raise HaproxyUnavailableError when there is no answer now."""
         try:
             with place_at(self.endpoint, self._answer_seconds):
                 answer = self._conversation(line)
@@ -100,7 +108,7 @@ class Runtime:
                 connection.settimeout(self._answer_seconds)
                 is_sent = True
                 self._send(connection, line)
-                return self._receive(connection).decode("utf-8", "replace")
+                return self._receive(connection).decode("utf-8", "surrogateescape")
         except socket.timeout:
             raise self.unavailable(f"does not answer within {self._answer_seconds:g} s: is the process frozen, its host lost, or has it no free place for "
                                    "a session (stats maxconn)?", may_be_done=is_sent) from None
@@ -111,11 +119,11 @@ class Runtime:
 
     def error(self, what: str) -> HaproxyError:
         """An error that names this process."""
-        return HaproxyError(f"{self.name} ({self.endpoint}) {what}")
+        return HaproxyError(_haproxy_words.readable(f"{self.name} ({self.endpoint}) {what}"))
 
     def unavailable(self, what: str, may_be_done: bool = True) -> HaproxyUnavailableError:
         """An error that names this process, which may answer in a moment."""
-        return HaproxyUnavailableError(f"{self.name} ({self.endpoint}) {what}", may_be_done)
+        return HaproxyUnavailableError(_haproxy_words.readable(f"{self.name} ({self.endpoint}) {what}"), may_be_done)
 
     def socat_address(self) -> str:
         """The endpoint as socat writes it."""

@@ -43,6 +43,11 @@ def lines_of(commands: Iterable[str]) -> list[list[str]]:
     return lines
 
 
+def readable(text: str) -> str:
+    """The text for people, and for the result of a module, which may have no surrogates: what is no UTF-8 is shown as such."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
 def first_answer(answer: str) -> tuple[str, str]:
     """What the first command of a line is answered, and the rest: an empty line ends the first, which is all of it when it has nothing to say."""
     if answer.startswith("\n"):

@@ -37,6 +37,8 @@ ANYWHERE = (
         (f"{CORE}/_haproxy_map.py", "after = before if text == written and kept_route(before, key) == value else", "after ="),)),
     Guard("hand-over, route", "a route that the process alone has is lost", (WAYS,), (
         (f"{CORE}/_haproxy_handover.py", "    if lost and loses is None:\n", "    if False:\n"),)),
+    Guard("hand-over, bytes", "bytes that are no UTF-8 are others in the process than in its file", (f"{UNIT}/test_haproxy_handover.py", HAPROXY), (
+        (f"{CORE}/_haproxy_runtime.py", '.decode("utf-8", "surrogateescape")', '.decode("utf-8", "replace")'),)),
     Guard("hand-over, command line", "the configuration is checked by another command line", (WAYS, MASTER), (
         (f"{CORE}/_haproxy_master.py", '    return [before.program, "-c", *kept]\n', '    return [before.program, "-c", *kept[-2:]]\n'),)),
     Guard("hand-over, environment", "the configuration is checked with another environment", (WAYS, MASTER), (

@@ -87,8 +87,8 @@ DATABASES = (
     Guard("poolers, way out", "clients stay paused when a RELOAD is refused", ("tests/unit/module_utils/test_database_settle.py",), (
         (f"{CORE}/_database_settle.py", "            do(pooler.follow)\n", "            pooler.follow()\n"),)),
     Guard("switchover, fence", "what was written past the fence is not looked for before the promotion", (SWITCHOVER,), (
-        (f"{CORE}/_database_switchover.py", "if self.IS_FENCED and (self.old.is_in_recovery() or not self.old.is_fenced() or self.old.snapshot() != self._seen):",
-         "if False:"),)),
+        (f"{CORE}/_database_switchover.py", "if self.IS_FENCED and (self.old.is_in_recovery() or not self.old.is_fenced() "
+         "or self.old.snapshot() != self._seen):", "if False:"),)),
     Guard("switchover, writers", "the end of the log is taken once, whoever writes behind it", (SWITCHOVER,), (
         (f"{CORE}/_database_switchover.py", "return not self.old.writers() and self.old.snapshot() == self._seen", "return True"),)),
     Guard("switchover, survey", "a prepared transaction is no reason to refuse", (SURVEY,), (

@@ -190,6 +190,15 @@ def test_what_is_no_view_is_an_error(runtime, answer):
         balancer.read("app")
 
 
+def test_an_answer_that_is_no_utf_8_is_exact_for_files_and_readable_for_people(runtime):
+    _server, balancer = runtime(lambda connection, line: connection.sendall(b"0x1 Gr\xf6\xdfe x\n\n"))
+    assert balancer.ask_exactly("show map #0") == "0x1 Gr\udcf6\udcdfe x\n\n"
+    assert balancer.ask("show map #0") == balancer.ask_once("show map #0") == "0x1 Gr\ufffd\ufffde x\n\n"
+    with pytest.raises(LoadBalancerError, match="answers .*Gr.*e x' to") as raised:
+        balancer.carry_out_once(["set map #0 x y"])
+    assert str(raised.value).encode("utf-8")
+
+
 @pytest.mark.parametrize("answer", CUT_SHORT)
 def test_an_answer_without_its_end_is_no_answer(runtime, answer):
     """A process that ends, as HAProxy's master does at each reload, leaves it so."""

@@ -50,6 +50,17 @@ def test_a_file_that_says_the_same_is_not_lost_and_one_elsewhere_is_not_looked_a
     assert lost_entries(with_map("/nowhere/a.map", "0x1 active green\n\n"), "/") == []
 
 
+def test_bytes_that_are_no_utf_8_are_the_same_in_the_process_and_in_the_file(tmp_path):
+    """And no result of a module has them as surrogates, which Ansible refuses."""
+    path = tmp_path / "a.map"
+    path.write_bytes(b"# gr\xfcn\nGr\xf6\xdfe green\n")
+    assert lost_entries(with_map(str(path), "0x1 Gr\udcf6\udcdfe green\n\n"), "/") == []
+    assert lost_entries(with_map(str(path), "0x1 Gr\udcf6\udcdfe bl\udcfc\n\n"), "/") == [f"{path}: Gr\ufffd\ufffde is bl\ufffd and would be green"]
+    (tmp_path / "gr\udcfcn.map").write_bytes(b"a b\n")
+    [told] = lost_entries(with_map(str(tmp_path / "gr\udcfcn.map"), "0x1 a b\n\n"), "/")
+    assert "gr\ufffdn.map: cannot be compared" in told and told.encode("utf-8")
+
+
 def test_what_would_be_lost_is_named_and_at_most_five_of_it(tmp_path):
     path = tmp_path / "a.map"
     path.write_text("active blue\n", encoding="ascii")
