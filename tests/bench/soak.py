@@ -91,7 +91,8 @@ def main() -> int:
         try:
             rest = at_rest(fleet, mix, options.rate)
             print(f"at rest     {rest}", flush=True)
-            while total.scheduled < options.requests:
+            # What was upgraded is taken back, too.
+            while total.scheduled < options.requests or runs % 2:
                 playbook, release = (("upgrade", NEW), ("rollback", OLD))[runs % 2]
                 with reloading(fleet) as reloads:
                     figures, seconds = measured_run(directory, playbook, {**variables, "upgrade_release": release}, options.forks)
