@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import shlex
 import time
-from typing import Any, Callable, Iterator, Mapping
+from typing import Any, Callable, Collection, Iterable, Iterator, Mapping, NamedTuple
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils._demands import Demand, looked_at
 from ansible_collections.alwayson.upgrade.plugins.module_utils._http import Answer
@@ -29,6 +29,16 @@ UNPROVEN = ("Caddy does not tell the health of its members: they count as live w
             "whoever has Caddy load a configuration of a file (caddy reload) brings everybody back into traffic: leave that alone during a run")
 
 
+class Facts(NamedTuple):
+    """What demands look at: a reverse proxy, the weights in the settings by member, the requests in flight by address, and to which addresses reverse
+    proxies without an ``@id`` send."""
+
+    proxy: Mapping
+    weights: Mapping[str, int]
+    requests: Mapping[str, int]
+    nameless: Collection[str]
+
+
 class Caddy:
     """One Caddy, whose administrative API listens at `endpoint`."""
 
@@ -44,6 +54,8 @@ class Caddy:
         self._out = OutMembers(steady)
         # The weights of those that were taken out here.
         self._taken: dict[tuple[str, str], int] = {}
+        # What reverse proxies without an @id send to; looked up once.
+        self._nameless: frozenset[str] | None = None
 
     def read(self, backend: str | None = None) -> View:
         """See `LoadBalancer.read`: the reverse proxies that have an ``@id``."""
@@ -51,7 +63,11 @@ class Caddy:
             proxies = {name: proxy for name, proxy in self._proxies().items() if not self._unweighted(proxy)}
         else:
             proxies = {backend: self._proxy(backend)[1]}
-        requests = {entry["address"]: entry["num_requests"] for entry in self._api.get("/reverse_proxy/upstreams") or []}
+        requests = requests_by_address(self._api.get("/reverse_proxy/upstreams") or [])
+        if self._nameless is None:
+            answer = self._api.ask("GET", "/config/")
+            # Whoever may not read all of it is not told of the others.
+            self._nameless = nameless_addresses(self._api.parse("/config/", answer)) if answer.status == 200 else frozenset()
         return View("", {name: self._pool(name, proxy, requests) for name, proxy in proxies.items()})
 
     def apply(self, backend: str, changes: Mapping[str, str]) -> None:
@@ -100,7 +116,7 @@ class Caddy:
         return policy.get("policy") != POLICY or not proxy.get("upstreams") or len(policy.get("weights", [])) != len(proxy["upstreams"])
 
     def _pool(self, backend: str, proxy: Mapping, requests: Mapping[str, int]) -> Backend:
-        found = looked_at(DEMANDS, (proxy, self._weights))
+        found = looked_at(DEMANDS, Facts(proxy, self._weights, requests, self._nameless or frozenset()))
         return Backend(self._members(backend, proxy, requests), None, found.notes, found.refusals, UNPROVEN)
 
     def _members(self, backend: str, proxy: Mapping, requests: Mapping[str, int]) -> dict[str, Member]:
@@ -132,26 +148,60 @@ class Caddy:
         return 0 if change != READY else weight or self._taken.get((backend, name)) or self._weights.get(name, 1)
 
 
-def _has_others(facts: tuple[Mapping, Mapping]) -> str:
+def _has_others(facts: Facts) -> str:
     """A selection of one takes that one, whatever its weight. Source: ``WeightedRoundRobinSelection.Select``."""
-    return "" if len(facts[0]["upstreams"]) > 1 else "it has one upstream, which Caddy keeps in traffic whatever its weight is: add another one"
+    return "" if len(facts.proxy["upstreams"]) > 1 else "it has one upstream, which Caddy keeps in traffic whatever its weight is: add another one"
 
 
-def _has_upstreams_of_its_own(facts: tuple[Mapping, Mapping]) -> str:
-    return "its upstreams are looked up anew all the time (dynamic_upstreams), and have no weights: remove that" if facts[0].get("dynamic_upstreams") else ""
+def _has_upstreams_of_its_own(facts: Facts) -> str:
+    return "its upstreams are looked up anew all the time (dynamic_upstreams), and have no weights: remove that" if facts.proxy.get("dynamic_upstreams") else ""
 
 
-def _can_be_put_back(facts: tuple[Mapping, Mapping]) -> str:
+def _can_be_put_back(facts: Facts) -> str:
     """Caddy keeps nothing of a member whose weight is 0, so another run would bring it back with 1."""
-    proxy, known = facts
+    proxy, known = facts.proxy, facts.weights
     weights = proxy["load_balancing"]["selection_policy"]["weights"]
     lost = {member_name(upstream): weight for upstream, weight in zip(proxy["upstreams"], weights) if weight > 1 and member_name(upstream) not in known}
     told = ", ".join(f"{name}: {weight}" for name, weight in lost.items())
     return f"the weights of {', '.join(lost)} would be lost: write them into traffic_settings, weights: {{{told}}}" if lost else ""
 
 
+def _is_counted(facts: Facts) -> str:
+    """An address that is not told has no number of requests, which is another thing than none in flight."""
+    missing = [upstream["dial"] for upstream in facts.proxy["upstreams"] if upstream["dial"] not in facts.requests]
+    return (f"Caddy does not tell the requests in flight to {', '.join(missing)} (/reverse_proxy/upstreams does not have it): write the address without "
+            "placeholders" if missing else "")
+
+
+def _keeps_streams_open(facts: Facts) -> str:
+    return ("" if facts.proxy.get("stream_close_delay") else
+            "every change of a weight closes the WebSockets and other upgraded connections of the whole pool, those of other members too: "
+            "set stream_close_delay, such as 1h")
+
+
+def _is_alone(facts: Facts) -> str:
+    shared = [upstream["dial"] for upstream in facts.proxy["upstreams"] if upstream["dial"] in facts.nameless]
+    return (f"a reverse proxy without an @id sends to {', '.join(shared)}, too, and nobody drains it there: give it an @id, or keep its users away"
+            if shared else "")
+
+
 # What a reverse proxy has to look like besides a weight for each upstream: see `Demand`.
-DEMANDS = (Demand(_has_others), Demand(_has_upstreams_of_its_own), Demand(_can_be_put_back))
+DEMANDS = (Demand(_has_others), Demand(_has_upstreams_of_its_own), Demand(_can_be_put_back), Demand(_is_counted),
+           Demand(_keeps_streams_open, is_needed=False), Demand(_is_alone, is_needed=False))
+
+
+def requests_by_address(entries: Iterable[Mapping]) -> dict[str, int]:
+    """The requests in flight, of what ``/reverse_proxy/upstreams`` has: an address that ``dynamic_upstreams`` find is there once more."""
+    found: dict[str, int] = {}
+    for entry in entries:
+        found[entry["address"]] = found.get(entry["address"], 0) + entry["num_requests"]
+    return found
+
+
+def nameless_addresses(config: Any) -> frozenset[str]:
+    """To which addresses reverse proxies without an ``@id`` send, as far as they are written in a configuration."""
+    upstreams = (upstream for proxy in find_proxies(config) if "@id" not in proxy for upstream in proxy.get("upstreams") or [])
+    return frozenset(upstream["dial"] for upstream in upstreams if "dial" in upstream)
 
 
 def member_name(upstream: Mapping[str, Any]) -> str:

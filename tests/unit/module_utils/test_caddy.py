@@ -35,7 +35,7 @@ class Api:
         self.app["load_balancing"]["selection_policy"]["note"] = "kept"
         web = {"handler": "subroute", "routes": [{"handle": [proxy("web", "10.0.1.1:80"), proxy(None, "10.0.2.1:80")]}]}
         self.config = {"admin": {"listen": ":2019"}, "apps": {"http": {"servers": {"a": {"routes": [{"handle": [{"handler": "rewrite"}, self.app, web]}]}}}}}
-        self.upstreams = [{"address": "10.0.0.1:80", "num_requests": 4, "fails": 0}, {"address": "10.0.0.2:80", "num_requests": 0, "fails": 0}]
+        self.upstreams = [{"address": f"10.0.{net}:80", "num_requests": 4 if net == "0.1" else 0, "fails": 0} for net in ("0.1", "0.2", "0.3", "1.1", "2.1")]
         self.before_patch = lambda asked: None
         server.routes.update({"GET /config/": lambda asked: self.config, "GET /reverse_proxy/upstreams": lambda asked: self.upstreams,
                               "GET /id/app": lambda asked: Reply(200, self.app, {"Etag": self.etag}), f"PATCH {POLICY}": self.patch})
@@ -82,9 +82,33 @@ def test_all_reverse_proxies_with_an_id_are_seen_however_deep(api):
     assert [len(list(find_proxies(part))) for part in (api.config, [], None, "reverse_proxy", {"handler": "static"})] == [3, 0, 0, 0, 0]
 
 
-def test_before_the_first_request_nothing_is_in_flight(api):
-    api.upstreams = "null"
-    assert [member.sessions for member in api.opened().read("app").backends["app"].members.values()] == [0, 0, 0]
+@pytest.mark.parametrize("is_first", [True, False])
+def test_an_address_that_is_told_twice_has_the_requests_of_both(api, is_first):
+    """Caddy 2.11 has those that dynamic_upstreams find apart."""
+    api.upstreams.insert(0 if is_first else len(api.upstreams), {"address": "10.0.0.1:80", "num_requests": 2, "fails": 0})
+    assert [member.sessions for member in api.opened().read("app").backends["app"].members.values()] == [6, 0, 0]
+
+
+@pytest.mark.parametrize(("change", "told"), [(lambda upstreams: upstreams.pop(1), "10.0.0.2:80"),
+                                              (list.clear, "10.0.0.1:80, 10.0.0.2:80, 10.0.0.3:80")])
+def test_an_address_that_is_not_told_is_refused_and_not_taken_for_idle(api, change, told):
+    change(api.upstreams)
+    refusals = api.opened(weights={"10.0.0.1:80": 3}).read("app").backends["app"].refusals
+    assert [sentence.partition(" (")[0] for sentence in refusals] == [f"Caddy does not tell the requests in flight to {told}"]
+
+
+def test_what_closes_web_sockets_and_who_else_sends_there_is_noted(api):
+    api.config["other"] = [proxy(None, "10.0.0.2:80", "10.0.9.9:80"), {"handler": "reverse_proxy", "upstreams": None}, proxy("third", "10.0.0.1:80")]
+    first, second = api.opened().read("app").backends["app"].warnings
+    assert first.startswith("every change of a weight closes the WebSockets") and first.endswith("set stream_close_delay, such as 1h")
+    assert second.startswith("a reverse proxy without an @id sends to 10.0.0.2:80, too, and nobody drains it there")
+    api.app["stream_close_delay"], api.config["other"] = 3_600_000_000_000, []
+    assert api.opened().read("app").backends["app"].warnings == ()
+
+
+def test_who_may_not_read_the_whole_configuration_may_drain(api):
+    api.server.routes["GET /config/"] = Reply(403)
+    assert api.opened().read("app").backends["app"].live == 2
 
 
 @pytest.mark.parametrize("ask", [lambda caddy: caddy.read("ap"), lambda caddy: caddy.apply("ap", {"s2": MAINT})])
