@@ -11,6 +11,7 @@ endpoints of lower priorities. Source: Envoy's ``ClusterLoadAssignment``, and th
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import time
 from dataclasses import dataclass, replace
@@ -54,14 +55,14 @@ _ADMIN = {"DRAINING": DRAIN, "UNHEALTHY": MAINT, "TIMEOUT": MAINT}
 DEGRADED, DEGRADED_BY_ITSELF = "DEGRADED", "failed_active_degraded_check"
 # Policies that choose among healthy endpoints; by what Envoy calls their extensions, too.
 POLICIES = ("ROUND_ROBIN", "LEAST_REQUEST", "RANDOM", "RING_HASH", "MAGLEV")
-_EXTENSION = "envoy.load_balancing_policies."
+_EXTENSION = re.compile(r"[./]load_balancing_policies\.(\w+)\.v\d+\.\w+$")
 
 
 @dataclass(frozen=True)
 class Cluster:
     """What matters of a cluster's configuration: the file of its endpoints, None when they come from elsewhere, and what the cluster is called there; whether
     it checks their health, after how many seconds at most a dead one is noticed, and the panic threshold in percent; the policies by which it chooses one,
-    and the health statuses with which a client that is bound to one still gets there."""
+    the health statuses with which a client that is bound to one still gets there, and whether it chooses among subsets (``lb_subset_config``)."""
 
     file: str | None
     service: str
@@ -70,6 +71,7 @@ class Cluster:
     panic_percent: float
     policies: tuple[str, ...] = POLICIES[:1]
     bound_statuses: tuple[str, ...] = ()
+    has_subsets: bool = False
 
 
 @dataclass(frozen=True)
@@ -244,16 +246,25 @@ def parse_cluster(cluster: Mapping) -> Cluster:
     noticed = [(_seconds(check.get("interval", "0s")) + _seconds(check.get("timeout", "0s"))) * int(check.get("unhealthy_threshold", 1)) for check in checks]
     common = cluster.get("common_lb_config", {})
     threshold = common.get("healthy_panic_threshold")
-    extensions = [policy.get("typed_extension_config", {}).get("name", "") for policy in cluster.get("load_balancing_policy", {}).get("policies", [])]
+    extensions = [policy_name(policy.get("typed_extension_config", {})) for policy in cluster.get("load_balancing_policy", {}).get("policies", [])]
     return Cluster(
         service=cluster.get("eds_cluster_config", {}).get("service_name") or cluster["name"],
         file=source.get("path_config_source", {}).get("path") or source.get("path"),
         is_checked=bool(checks),
         recheck_seconds=max(noticed, default=0.0),
         panic_percent=50.0 if threshold is None else float(threshold.get("value", 0)),
-        policies=tuple(name.replace(_EXTENSION, "").upper() for name in extensions) or (cluster.get("lb_policy", POLICIES[0]),),
+        policies=tuple(extensions) or (cluster.get("lb_policy", POLICIES[0]),),
         bound_statuses=tuple(common.get("override_host_status", {}).get("statuses", ())),
+        has_subsets=bool(cluster.get("lb_subset_config")),
     )
+
+
+def policy_name(extension: Mapping) -> str:
+    """The policy of a ``typed_extension_config``. Its type says which, such as ``...load_balancing_policies.round_robin.v3.RoundRobin``; its name says nothing.
+    """
+    config = extension.get("typed_config", {})
+    found = _EXTENSION.search(config.get("type_url") or config.get("@type", ""))
+    return found[1].upper() if found else config.get("@type") or extension.get("name", "")
 
 
 def parse_host(host: Mapping, is_checked: bool) -> Member:
@@ -304,6 +315,13 @@ def _is_in_no_panic(facts: Facts) -> str:
             "them, drained ones too. Set common_lb_config.healthy_panic_threshold to 0, or bring members back first")
 
 
+def _has_no_panic_of_subsets(facts: Facts) -> str:
+    """Whether a subset of which too few are healthy can send to all of its members."""
+    _name, cluster, _members = facts
+    return (f"it chooses among subsets (lb_subset_config), and its panic threshold of {cluster.panic_percent:g} % counts in each of them, so a small subset "
+            "sends to its drained members. Set common_lb_config.healthy_panic_threshold to 0" if cluster.has_subsets and cluster.panic_percent else "")
+
+
 def _may_panic(facts: Facts) -> str:
     name, cluster, _members = facts
     return (f"{name} has a panic threshold of {cluster.panic_percent:g} %: with fewer healthy members Envoy sends to all of them, drained ones too. "
@@ -311,7 +329,8 @@ def _may_panic(facts: Facts) -> str:
 
 
 # What a cluster has to look like besides a file of its own for its endpoints: see `Demand`.
-DEMANDS = (Demand(_chooses_healthy_ones), Demand(_lets_nobody_in), Demand(_is_in_no_panic), Demand(_may_panic, is_needed=False))
+DEMANDS = (Demand(_chooses_healthy_ones), Demand(_lets_nobody_in), Demand(_is_in_no_panic), Demand(_has_no_panic_of_subsets),
+           Demand(_may_panic, is_needed=False))
 
 
 def _is_in(entry: Mapping) -> bool:

@@ -33,6 +33,12 @@ def endpoint(name, port, status=None):
     return {"endpoint": {**named, "address": {"socket_address": {"address": "10.0.0.1", "port_value": port}}}, **told, "load_balancing_weight": port}
 
 
+def policies(kind, name):
+    """A policy as an extension of this type and name."""
+    config = {"@type": f"type.googleapis.com/envoy.extensions.load_balancing_policies.{kind}"}
+    return {"policies": [{"typed_extension_config": {"name": name, "typed_config": config}}]}
+
+
 class Admin:
     """An Envoy that takes the file after `lag` looks, and then says what stands in it. `failing` has the flags of its health checks by port."""
 
@@ -265,8 +271,11 @@ def test_what_is_degraded_and_what_has_a_lower_priority_is_no_capacity(admin):
 
 @pytest.mark.parametrize(("changes", "reason"), [
     ({"lb_policy": "CLUSTER_PROVIDED"}, "its policy is CLUSTER_PROVIDED, and only of ROUND_ROBIN, "),
-    ({"load_balancing_policy": {"policies": [{"typed_extension_config": {"name": "envoy.load_balancing_policies.override_host"}}]}},
+    ({"load_balancing_policy": policies("override_host.v3.OverrideHost", "envoy.load_balancing_policies.round_robin")},
      "its policy is OVERRIDE_HOST, and only of "),
+    ({"load_balancing_policy": {"policies": [{"typed_extension_config": {"name": "mine"}}]}}, "its policy is mine, and only of "),
+    ({"lb_subset_config": {"fallback_policy": "ANY_ENDPOINT"}, "common_lb_config": {"healthy_panic_threshold": {"value": 10}}},
+     "it chooses among subsets (lb_subset_config), and its panic threshold of 10 % counts in each of them"),
     ({"common_lb_config": {"healthy_panic_threshold": {}, "override_host_status": {"statuses": ["HEALTHY", "UNHEALTHY"]}}},
      "clients that are bound to an UNHEALTHY endpoint still get there: remove UNHEALTHY from common_lb_config.override_host_status"),
     ({"common_lb_config": {"healthy_panic_threshold": {"value": 60}}}, "1 of 2 members of app are healthy, fewer than its panic threshold of 60 %"),
@@ -282,10 +291,15 @@ def test_a_cluster_with_which_nothing_is_proven_is_refused_before_anything_is_ch
     assert admin.file.read_text(encoding="utf-8") == before
 
 
-@pytest.mark.parametrize("name", ["round_robin", "maglev"])
-def test_a_policy_may_be_given_as_an_extension(admin, name):
-    policy = {"typed_extension_config": {"name": f"envoy.load_balancing_policies.{name}"}}
-    admin.clusters[0].update(lb_policy="LOAD_BALANCING_POLICY_CONFIG", load_balancing_policy={"policies": [policy]})
+@pytest.mark.parametrize("kind", ["round_robin.v3.RoundRobin", "maglev.v3.Maglev"])
+@pytest.mark.parametrize("name", ["mine", "envoy.load_balancing_policies.override_host"])
+def test_a_policy_may_be_given_as_an_extension_by_any_name(admin, kind, name):
+    admin.clusters[0].update(lb_policy="LOAD_BALANCING_POLICY_CONFIG", load_balancing_policy=policies(kind, name))
+    assert admin.opened().read("app").backends["app"].refusals == ()
+
+
+def test_subsets_without_a_panic_threshold_are_fine(admin):
+    admin.clusters[0]["lb_subset_config"] = {"fallback_policy": "ANY_ENDPOINT"}
     assert admin.opened().read("app").backends["app"].refusals == ()
 
 
