@@ -124,7 +124,8 @@ class HttpApi:
         quiet = f"its API does not tell the requests in flight: quiet_seconds ({self._settings['quiet_seconds']:g} s) are waited for them instead"
         health = "its API does not tell the health of its members: they count as live while they are not out"
         unproven = [sentence for field, sentence in (("sessions", quiet), ("health", health)) if any(row.get(field) is None for row in rows)]
-        return Backend({row["name"]: self._member(backend, row) for row in rows}, None, (), looked_at(DEMANDS, rows).refusals, (*unproven, *self.unproven))
+        found = looked_at(DEMANDS, (rows, self._settings["quiet_seconds"]))
+        return Backend({row["name"]: self._member(backend, row) for row in rows}, None, found.notes, found.refusals, (*unproven, *self.unproven))
 
     def _change(self, backend: str, row: Mapping[str, Any], change: str) -> None:
         """A request that may have arrived without an answer is sent once more only when the member is not in the state that was asked for."""
@@ -221,14 +222,26 @@ class NginxPlus(HttpApi):
     }
 
 
-def _tells_its_state(rows: list[Mapping[str, Any]]) -> str:
-    silent = [row["name"] for row in rows if row.get("admin") is None]
+# The members as the API tells them, and the setting quiet_seconds.
+Facts = tuple  # (list[Mapping[str, Any]], float)
+
+
+def _tells_its_state(facts: Facts) -> str:
+    silent = [row["name"] for row in facts[0] if row.get("admin") is None]
     return (f"the JMESPath in members does not tell the state (admin: ready, drain or maint) of {', '.join(silent)}, so nobody sees whether they are out: "
             "add it" if silent else "")
 
 
+def _ends_its_requests(facts: Facts) -> str:
+    rows, quiet_seconds = facts
+    silent = [row["name"] for row in rows if row.get("sessions") is None]
+    return (f"its API does not tell the requests in flight (sessions) to {', '.join(silent)}, and quiet_seconds is 0, so nobody waits for them: set "
+            "traffic_settings: quiet_seconds to as long as the longest request takes, or add sessions to the JMESPath in members"
+            if silent and quiet_seconds <= 0 else "")
+
+
 # What the members of a pool have to tell: see `Demand`.
-DEMANDS = (Demand(_tells_its_state),)
+DEMANDS = (Demand(_tells_its_state), Demand(_ends_its_requests))
 
 
 def compiled(expression: str, error: Callable[[str], LoadBalancerError]) -> Callable[[Any], Any]:

@@ -304,6 +304,23 @@ def test_somebody_else_who_changes_it_later_is_seen(api):
     assert api.member(balancer).admin == READY
 
 
+@pytest.mark.parametrize(("quiet_seconds", "busy", "is_refused"), [(0, None, True), (0, 0, False), (3, None, False)])
+def test_nobody_is_drained_where_requests_are_neither_told_nor_waited_for(api, quiet_seconds, busy, is_refused):
+    api.rows[2]["busy"] = busy
+    for line, state in (("PUT /pools/app/3", "drain"), ("POST /pools/app/3/on", "ready")):
+        api.server.routes[line] = lambda asked, state=state: api.rows[2].update(admin=state) or Reply(204)
+    if is_refused:
+        with pytest.raises(TrafficError, match=r"no drain of app can be proven. lb1: its API does not tell the requests in flight \(sessions\) to s3, and "
+                                               "quiet_seconds is 0, so nobody waits for them: set traffic_settings: quiet_seconds to"):
+            bring_about([api.opened(quiet_seconds=quiet_seconds)], Request("app", ("s3",), "drained"), api.time.clock)
+    else:
+        began = api.time.now
+        bring_about([api.opened(quiet_seconds=quiet_seconds)], Request("app", ("s3",), "drained"), api.time.clock)
+        assert api.time.now - began >= quiet_seconds
+    bring_about([api.opened(quiet_seconds=quiet_seconds)], Request("app", ("s3",), "ready"), api.time.clock)
+    assert [asked.line for asked in api.server.changes] == ["PUT /pools/app/3", "POST /pools/app/3/on"]
+
+
 def test_members_that_do_not_tell_their_state_are_refused_and_what_is_not_told_besides_is_said(api):
     pool = api.opened(members="[].{name: n, sessions: busy}", quiet_seconds=4).read("app").backends["app"]
     assert pool.refusals == (
