@@ -4,7 +4,7 @@
 """The administrative API of a load balancer: JSON over HTTP, each answer bounded in time and size, each error with the load balancer's name.
 
 A request that is not answered, or answered with 429 or 503, is sent again as `Patience` has it: one that may have arrived only when its method is
-idempotent (RFC 9110), or when the caller says that it may arrive twice.
+idempotent (RFC 9110), or when the caller says that it may arrive twice. What only reads is sent again after 500, 502 and 504, too.
 """
 
 from __future__ import annotations
@@ -20,12 +20,16 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._http import Answ
 from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import LoadBalancerError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._patience import Patience, UnavailableError
 
-ANSWER_SECONDS = 5.0
+# An answer that says how the one who is asked is, and one of an API that is asked again where it does not answer, which may have a lot to do.
+ANSWER_SECONDS, PATIENT_ANSWER_SECONDS = 5.0, 30.0
 ANSWER_BYTES = 32 * 1024 * 1024
 IDEMPOTENT = ("GET", "HEAD", "PUT", "DELETE")
 # Too many requests; it cannot answer now.
 TOO_MANY = 429
 BUSY = (TOO_MANY, 503)
+# What a proxy before it answers, or an API in the middle of a restart: what only reads is asked again.
+READING, PASSING = ("GET", "HEAD"), (500, 502, 504)
+BYTE_ORDER_MARK = "\ufeff"
 _SHOWN = 200
 
 
@@ -53,7 +57,7 @@ class JsonApi:
         self.endpoint = endpoint
         self._headers = {key: str(value) for key, value in (headers or {}).items()}
         self._patience = patience or Patience(0)
-        self._limits = Limits(ANSWER_SECONDS, ANSWER_BYTES, validate_certs)
+        self._limits = Limits(PATIENT_ANSWER_SECONDS if patience else ANSWER_SECONDS, ANSWER_BYTES, validate_certs)
         try:
             require_url(endpoint)
         except HttpError as error:
@@ -68,7 +72,7 @@ class JsonApi:
         if answer.status != 200:
             raise self.error(f"answers GET {path} with {answer.status}: {_shown(answer.body)}")
         try:
-            return parse(answer.body)
+            return parse(answer.body.lstrip(BYTE_ORDER_MARK))
         except NotJsonError as error:
             raise self.error(f"answers GET {path} with what is no JSON: {_shown(answer.body)}") from error
         except ForeignJsonError as error:
@@ -103,7 +107,7 @@ class JsonApi:
             raise UnavailableError(str(self.error(f"cannot be asked ({request.method} {path}): {error}. Is its API on there?")), error.is_sent) from error
         except HttpError as error:
             raise self.error(f"cannot be asked ({request.method} {path}): {error}. Is its API on there?") from error
-        if answer.status in BUSY:
+        if answer.status in BUSY or (answer.status in PASSING and request.method in READING):
             raise _BusyError(answer)
         return answer
 

@@ -90,6 +90,11 @@ def test_who_logs_in_by_the_endpoint_is_not_told(url):
     assert "ary-4f1" not in str(error.value) and "'can'" not in str(error.value) and "lb1" in str(error.value)
 
 
+def test_a_byte_order_mark_is_no_part_of_it(server):
+    server.routes["GET /a"] = Reply(200, '\ufeff{"a": 1}')
+    assert JsonApi("lb1", server.url).get("/a") == {"a": 1}
+
+
 @pytest.mark.parametrize("text", ["<html>", "", "{'a': 1}"])
 def test_what_is_read_has_to_be_json(server, text):
     server.routes["GET /a"] = Reply(200, text)
@@ -150,7 +155,8 @@ def test_certificates_are_checked_unless_it_is_said_otherwise(monkeypatch, valid
     limits = []
     monkeypatch.setattr(_json_api, "fetch", lambda request, given: limits.append(given) or _json_api.Answer(200, [], "{}", False, 0.0))
     JsonApi("lb1", "https://10.0.0.11", validate_certs=validate).get("/a")
-    assert limits == [_json_api.Limits(5.0, 32 * 1024 * 1024, validate)]
+    JsonApi("lb1", "https://10.0.0.11", validate_certs=validate, patience=Patience()).get("/a")
+    assert limits == [_json_api.Limits(5.0, 32 * 1024 * 1024, validate), _json_api.Limits(30.0, 32 * 1024 * 1024, validate)]
 
 
 # -- asked again
@@ -173,6 +179,14 @@ def test_a_request_that_may_arrive_twice_is_sent_again(server, trouble, method):
     api, time = patient(server)
     assert api.ask(method, "/a").status == 200 and server.lines() == [f"{method} /a"] * 3
     assert time.now - 100 == 6 if trouble.status == 429 else time.now > 100
+
+
+@pytest.mark.parametrize("status", [500, 502, 504])
+@pytest.mark.parametrize(("method", "times"), [("GET", 3), ("PUT", 1), ("POST", 1)])
+def test_what_only_reads_is_sent_again_after_an_error_that_may_pass(server, status, method, times):
+    server.routes[f"{method} /a"] = in_turn(Reply(status), Reply(status), {"b": 1})
+    api, _time = patient(server)
+    assert api.ask(method, "/a").status == (200 if times > 1 else status) and len(server.requests) == times
 
 
 @pytest.mark.parametrize("method", ["POST", "PATCH"])
