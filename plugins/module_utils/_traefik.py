@@ -27,7 +27,8 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._out_members impo
 from ansible_collections.alwayson.upgrade.plugins.module_utils._patience import Patience
 from ansible_collections.alwayson.upgrade.plugins.module_utils._waiting import wait_for
 
-APPLIED_SECONDS, APPLIED_PAUSE_SECONDS = 10.0, 0.1
+# providersThrottleDuration holds changes back: 2 s by default.
+APPLIED_SECONDS, APPLIED_PAUSE_SECONDS = 60.0, 0.1
 # The file; how long a member that is out is waited for; the weights of members that come into traffic, by name, by default those before they left.
 SETTINGS: dict[str, object] = {"file": str, "quiet_seconds": 10, "weights": {}}
 PROVIDER = "@file"
@@ -167,7 +168,7 @@ class Traefik:
 
         if not wait_for(is_taken, APPLIED_SECONDS, APPLIED_PAUSE_SECONDS, self._steady, self._sleep):
             raise self._api.error(f"has not taken the changed {self._file.path} within {APPLIED_SECONDS:g} s: "
-                                  "see its log, and whether providers.file.watch is on")
+                                  "see its log, whether providers.file.watch is on, and providers.providersThrottleDuration")
 
 
 def _keeps_to_weights(balancer: Mapping) -> str:

@@ -69,6 +69,18 @@ KINDS = (
         (f"{CORE}/_traefik.py", "        if (backend, url) in self._taken:\n", "        if False:\n"),)),
     Guard("caddy, put back", "a weight that is put back is the one of the settings", CADDY, (
         (f"{CORE}/_caddy.py", "weight or self._taken.get((backend, name)) or ", "weight or "),)),
+    Guard("caddy, twice", "the last of two entries of one address is all that is in flight", CADDY, (
+        (f"{CORE}/_caddy.py", 'found.get(entry["address"], 0) + entry["num_requests"]', 'entry["num_requests"]'),)),
+    Guard("caddy, missing", "an address that is not told has nothing in flight", CADDY, (
+        (f"{CORE}/_caddy.py", "Demand(_is_counted),\n", "\n"),)),
+    Guard("envoy, subsets", "a subset in panic sends to drained members", ENVOY, (
+        (f"{CORE}/_envoy.py", "Demand(_has_no_panic_of_subsets),\n", "\n"),)),
+    Guard("envoy, policy", "a policy is judged by a name that anybody gives", ENVOY, (
+        (f"{CORE}/_envoy.py", "return found[1].upper() if found else", "return extension['name'].rpartition('.')[2].upper() if found else"),)),
+    Guard("http, quiet", "requests that are neither told nor waited for are none", HTTP, (
+        (f"{CORE}/_http_api.py", "DEMANDS = (Demand(_tells_its_state), Demand(_ends_its_requests))", "DEMANDS = (Demand(_tells_its_state),)"),)),
+    Guard("http, errors that pass", "a drain is rolled back for one answer of 502 to a look", (f"{UNIT}/test_json_api.py",), (
+        (f"{CORE}/_json_api.py", " or (answer.status in PASSING and request.method in READING)", ""),)),
     Guard("http, later", "a change that is shown later is taken for another's", HTTP, (
         (f"{CORE}/_http_api.py", "self._shown_rows(name)) for name in names", "self._rows(name)) for name in names"),)),
     Guard("http, too many", "a request that was counted out is not sent again", (f"{UNIT}/test_json_api.py",), (

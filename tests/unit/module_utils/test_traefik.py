@@ -9,6 +9,7 @@ import json
 
 import pytest
 from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import DOWN, DRAIN, MAINT, PROBATION, READY, UNCHECKED, UP, LoadBalancerError
+from ansible_collections.alwayson.upgrade.plugins.module_utils._patience import Patience
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traefik import Traefik, member_name, seconds
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic_sequence import Request, TrafficError, bring_about
 from fake_load_balancer import Time
@@ -53,7 +54,8 @@ class Api:
                 self.service("app"), self.service("web")]
 
     def opened(self, **settings):
-        return Traefik("lb1", self.server.url, {"file": str(self.file), **settings}, {}, self.time.clock.steady, self.time.sleep)
+        return Traefik("lb1", self.server.url, {"file": str(self.file), **settings}, {}, self.time.clock.steady, self.time.sleep,
+                       Patience(20, self.time.clock.steady, self.time.sleep))
 
     def member(self, traefik, name="10.0.0.2:80"):
         return traefik.read("app").backends["app"].members[name]
@@ -109,7 +111,7 @@ def test_only_the_weights_of_these_servers_are_changed(api, changes, weights):
     assert api.written() == api.document == api.seen and api.file.stat().st_mode & 0o777 == 0o604 and api.server.changes == []
 
 
-@pytest.mark.parametrize("lag", [0, 1, 5])
+@pytest.mark.parametrize("lag", [0, 1, 5, 160])
 def test_it_is_waited_until_traefik_has_taken_it(api, lag):
     traefik, began = api.opened(), api.time.now
     traefik.read("app")
@@ -122,9 +124,10 @@ def test_it_is_waited_until_traefik_has_taken_it(api, lag):
 def test_what_traefik_does_not_take_is_taken_back(api):
     before, began, api.lag = api.file.read_text(encoding="utf-8"), api.time.now, 10_000
     traefik = api.opened()
-    with pytest.raises(LoadBalancerError, match=f"has not taken the changed {api.file} within 10 s: see its log, and whether providers.file.watch is on"):
+    with pytest.raises(LoadBalancerError, match=f"has not taken the changed {api.file} within 60 s: see its log, whether providers.file.watch is on, and "
+                                                "providers.providersThrottleDuration"):
         traefik.apply("app", {"10.0.0.1:80": DRAIN})
-    assert api.file.read_text(encoding="utf-8") == before and api.time.now - began == pytest.approx(10.0, abs=0.11)
+    assert api.file.read_text(encoding="utf-8") == before and api.time.now - began == pytest.approx(60.0, abs=0.11)
     assert api.member(traefik, "10.0.0.1:80").admin == READY
 
 
