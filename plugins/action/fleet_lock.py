@@ -25,6 +25,8 @@ from ansible_collections.alwayson.upgrade.plugins.plugin_utils import journal
 from ansible_collections.alwayson.upgrade.plugins.plugin_utils.journal_writer import FILE, HEAD_FILE
 
 MODULE = "alwayson.upgrade.fleet_lock"
+# Of a journal; an entry has kilobytes.
+LONGEST_LINE = 1 << 20
 
 
 class ActionModule(ActionBase):
@@ -49,7 +51,7 @@ class ActionModule(ActionBase):
                 return self._release(arguments, _coordination.name_of(service))
             place = _coordination.place_of(str(url), service, self._controller) if url and not self._task.check_mode else None
             answer = self._hold(arguments, place)
-            return _with_warning(answer, kept_at) if kept_at and answer.get("lock") and not self._task.check_mode else answer
+            return self._compared(answer, kept_at) if kept_at and answer.get("lock") and not self._task.check_mode else answer
         except _coordination.MissingToozError as error:
             raise AnsibleActionFail(f"coordination_url cannot be used: {missing_required_lib(str(error))}") from error
         except (_coordination.CoordinationError, FleetLockError) as error:
@@ -98,6 +100,27 @@ class ActionModule(ActionBase):
         time.sleep(_coordination.PATIENCE_SECONDS)
         return self._take(place)
 
+    def _compared(self, answer: dict, path: str) -> dict:
+        """The answer, with a warning when of the journal at `path` is gone what the run before left on this machine. Another journal is worth a notice."""
+        kept = answer.get("journal_heads") or []
+        try:
+            with _private_copy.open_regular(path) as file:
+                content = file.read()
+        except FileNotFoundError:
+            content = b""
+        except OSError as error:
+            return {**answer, "warnings": [*answer.get("warnings", []), f"the journal {path} cannot be compared with what is kept of it: {error}"]}
+        problem, number = journal.contradiction(content, path, [entry["journal_head"] for entry in kept])
+        if not problem:
+            return answer
+        when = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(kept[number]["at"]))
+        words = f"the journal {path} is not the one that the run of {kept[number]['owner']} left at {when}, says the history of the lock: "
+        if journal.is_another(content, kept[number]["journal_head"]):
+            self._display.display(f"{words}it is another one, which was begun since. That is so where the folder is emptied between runs")
+            return answer
+        words += f"{problem}. If you emptied or moved its folder, that is why; if not, somebody else has changed it"
+        return {**answer, "warnings": [*answer.get("warnings", []), words]}
+
     def _ask(self, arguments: dict, coordination: dict) -> dict:
         return self._execute_module(module_name=MODULE, module_args={**arguments, "coordination": coordination}, task_vars=self._task_vars)
 
@@ -118,27 +141,10 @@ def _head_of(path: str) -> str:
     """What is kept with the lock of the journal at `path`; empty when it says nothing of itself."""
     with contextlib.suppress(_small_file.SmallFileError, OSError):
         head = journal.head_from(_small_file.read_json(os.path.join(os.path.dirname(path), HEAD_FILE)))
-        return journal.head_text(head, path) if head else ""
-    return ""
-
-
-def _with_warning(answer: dict, path: str) -> dict:
-    """The answer, with a warning when the journal at `path` is not the one that the run before left on this machine."""
-    kept = answer.get("journal_heads") or []
-    try:
         with _private_copy.open_regular(path) as file:
-            content = file.read()
-    except FileNotFoundError:
-        content = b""
-    except OSError as error:
-        return {**answer, "warnings": [*answer.get("warnings", []), f"the journal {path} cannot be compared with what is kept of it: {error}"]}
-    problem, number = journal.contradiction(content, path, [entry["journal_head"] for entry in kept])
-    if not problem:
-        return answer
-    when = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(kept[number]["at"]))
-    words = (f"the journal {path} is not the one that the run of {kept[number]['owner']} left at {when}, says the history of the lock: {problem}. "
-             "If you emptied or moved its folder, that is why; if not, somebody else has changed it")
-    return {**answer, "warnings": [*answer.get("warnings", []), words]}
+            first = journal.first_of(file.readline(LONGEST_LINE))
+        return journal.head_text(head, path, first) if head else ""
+    return ""
 
 
 def _user() -> str:

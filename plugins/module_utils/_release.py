@@ -20,7 +20,6 @@ import contextlib
 import json
 import os
 import re
-import shlex
 import tempfile
 from typing import Iterator, NamedTuple
 
@@ -30,6 +29,8 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._small_file impor
 RELEASES = "releases"
 MARKER = ".release.json"
 STAGING = ".staging-"
+AFTER_UMOUNT = "after the umount, the next run of the release module removes it"
+BY_ANOTHER_ACCOUNT = "the next run of the release module as an account that may, with become, removes it"
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -223,8 +224,9 @@ def sweep(root: str) -> list[str]:
             errors = [error]
         if errors:
             more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+            # No command that removes: what is mounted from the same disk is on one file system with the rest, and would go with it.
             told.append(f"{errors[0].filename or folder} cannot be removed: {errors[0].strerror}{more}. It is of a release that is gone, and in nobody's way; "
-                        f"as an account that may: rm -r --one-file-system {shlex.quote(folder)}")
+                        f"{AFTER_UMOUNT if any(isinstance(error, _removal.MountedError) for error in errors) else BY_ANOTHER_ACCOUNT}")
     return told
 
 

@@ -16,6 +16,8 @@ import re
 import stat
 
 MOUNTS = "/proc/self/mountinfo"
+# Not Linux, or no /proc. Any other error, such as too many open files, says nothing about mounts, and is told as it is.
+NOT_TOLD = (FileNotFoundError, NotADirectoryError, PermissionError)
 _ESCAPED = re.compile(rb"\\([0-7]{3})")
 _MOUNT_ID = re.compile(rb"^mnt_id:\s*(\d+)$", re.MULTILINE)
 
@@ -48,7 +50,8 @@ def remove_tree(path: str) -> list[OSError]:
     except OSError as error:
         return [_at(error, path)]
     try:
-        _empty(handle, path, _mount_of(handle), errors)
+        with _kept(errors, path):
+            _empty(handle, path, _mount_of(handle), errors)
     finally:
         os.close(handle)
     if not errors:
@@ -114,7 +117,7 @@ def _at(error: OSError, path: str) -> OSError:
 def _mount_of(handle: int) -> tuple:
     """What tells the mount of an open folder from others: its device and, where Linux tells it, its number."""
     found = None
-    with contextlib.suppress(OSError), open(f"/proc/self/fdinfo/{handle}", "rb") as file:
+    with contextlib.suppress(*NOT_TOLD), open(f"/proc/self/fdinfo/{handle}", "rb") as file:
         found = _MOUNT_ID.search(file.read())
     return os.fstat(handle).st_dev, found[1] if found else None
 
@@ -123,8 +126,8 @@ def _mount_points(top: bytes) -> list[bytes]:
     try:
         with open(MOUNTS, "rb") as file:
             return [_ESCAPED.sub(lambda found: bytes([int(found[1], 8)]), line.split(b" ")[4]) for line in file if line.count(b" ") > 4]
-    except OSError:
-        # Not Linux: what has another device number.
+    except NOT_TOLD:
+        # What has another device number.
         device = os.lstat(top).st_dev if os.path.lexists(top) else None
         folders = (os.path.join(above, name) for above, names, _files in os.walk(top) for name in names)
         return [folder for folder in folders if os.lstat(folder).st_dev != device]

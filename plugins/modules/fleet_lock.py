@@ -106,7 +106,8 @@ options:
     description:
       - Path on the controller of the run's journal, as P(alwayson.upgrade.rollout#callback) keeps it.
       - What its C(journal.head) says is kept in the history each time that the lock is taken and released. When the lock is taken, the journal is compared
-        with what the run before from this machine left. A warning tells when its newest entries are gone, or when it was written anew.
+        with what the run before from this machine left. A warning tells when its newest entries are gone, and a notice when it is another journal, as where
+        a CI runner empties its folder between runs.
     type: path
     version_added: 0.3.0
   journal_head:

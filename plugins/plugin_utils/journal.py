@@ -51,9 +51,24 @@ class Reading:
         return b"\n" if self.torn or self.unended else b""
 
 
-def head_text(head: Head, path: str) -> str:
-    """The head of the journal at `path`, as it is kept with the lock of a fleet: a line of JSON in which the path is a checksum."""
-    return json.dumps({**head._asdict(), "journal": _name_of(path)}, sort_keys=True)
+def head_text(head: Head, path: str, first: str = "") -> str:
+    """The head of the journal at `path`, as it is kept with the lock of a fleet: a line of JSON in which the path is a checksum.
+
+    `first` is the hash of the journal's first entry, by which one journal is told from another at the same path.
+    """
+    return json.dumps({**head._asdict(), "journal": _name_of(path), **({"first": first} if first else {})}, sort_keys=True)
+
+
+def first_of(content: bytes) -> str:
+    """The hash of the first entry, which stays the same as long as the journal is the same one; empty when there is none."""
+    entries = read(content.partition(b"\n")[0] + b"\n").entries
+    return entries[0]["hash"] if entries else ""
+
+
+def is_another(content: bytes, kept: str) -> bool:
+    """Whether the journal is not the one of which this head was kept, cut or not, but one that was begun since: a CI runner empties its folder."""
+    found, first = _parsed(kept), first_of(content)
+    return bool(first) and isinstance(found, Mapping) and isinstance(found.get("first"), str) and found["first"] != first
 
 
 def contradiction(content: bytes, path: str, kept: Iterable[str]) -> tuple[str, int]:

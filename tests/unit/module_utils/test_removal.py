@@ -120,6 +120,20 @@ def test_without_proc_another_device_is_a_mount(tree, monkeypatch):
         require_nothing_mounted(str(tree))
 
 
+def test_too_many_open_files_are_no_mount(tree, mounted, monkeypatch):
+    def full(path, *more, **options):
+        raise OSError(24, "Too many open files", path)
+
+    mounted()
+    monkeypatch.setattr(_removal, "open", lambda path, *more: full(path) if "fdinfo" in path else open(path, *more), raising=False)
+    [error] = remove_tree(str(tree))
+    assert (error.filename, error.strerror) == (str(tree), "Too many open files") and not isinstance(error, MountedError)
+    monkeypatch.setattr(_removal, "open", full, raising=False)
+    with pytest.raises(OSError, match="Too many open files"):
+        remove_tree(str(tree))
+    assert (tree / "x").exists()
+
+
 def test_nobody_removes_folders_in_another_way():
     """Uploads, logs and disks of their own are mounted into releases, data directories and backups alike."""
     files = sorted(Path(_removal.__file__).parents[1].rglob("*.py"))
