@@ -135,7 +135,10 @@ class AppendOnlyFile:
 def replace_privately(path: str, content: bytes) -> None:
     """Put a private file in the place of another in one step."""
     temporary = f"{path}.{os.getpid()}.new"
-    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, PRIVATE)
+    # Whatever stands in its place, a pipe that nobody reads too, is of somebody who may write in the folder, or of a process that is gone.
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(temporary)
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW, PRIVATE)
     try:
         os.fchmod(handle, PRIVATE)
         if os.write(handle, content) < len(content):

@@ -79,7 +79,7 @@ def validated(
         with _malformed_as_archive_error():
             timed = _TimedReader(stream, clock)
             plain = opened.enter_context(gzip.GzipFile(fileobj=timed, mode="rb"))
-            bounded = _BoundedReader(plain, limits.size + (limits.members + 2) * 8 * BLOCK, timed.require_time)
+            bounded = _BoundedReader(plain, limits.size + (limits.members + 2) * 8 * BLOCK, limits.members, timed.require_time)
             tar = opened.enter_context(tarfile.open(fileobj=bounded, mode="r:", errors="surrogateescape", encoding="utf-8"))
             entries = _judge(tar, limits, reserved, timed.require_time)
             bounded.allow_large_reads()
@@ -157,6 +157,8 @@ def _judge(tar: tarfile.TarFile, limits: Limits, reserved: frozenset, require_ti
             kind, target = tree.add(name, kind, member.linkname)
         except ArchiveNameError as error:
             raise ArchiveError(f"member {shown}: {error}") from error
+        # tarfile keeps each member, with what its headers say, which nobody needs any more.
+        member.pax_headers = {}
         if name:
             entries.append(_entry(member, name, kind, target))
     try:
@@ -245,11 +247,11 @@ class _BoundedReader:
     Until `allow_large_reads`, tarfile reads nothing but headers here, and gets none that it would not cope with.
     """
 
-    def __init__(self, stream: gzip.GzipFile, limit: int, require_time: Callable[[], None]) -> None:
+    def __init__(self, stream: gzip.GzipFile, limit: int, members: int, require_time: Callable[[], None]) -> None:
         self._stream = stream
         self._limit = limit
         self._require_time = require_time
-        self._headers: Headers | None = Headers()
+        self._headers: Headers | None = Headers(members)
 
     def allow_large_reads(self) -> None:
         self._headers = None

@@ -18,7 +18,10 @@ MOST_BYTES, MOST_RECORDS = 128 * 1024, 1000
 _TYPE = slice(156, 157)
 _PAX, _GNU_NAMES, _GNU_SPARSE = (b"x", b"g", b"X"), (b"L", b"K"), b"S"
 _LENGTH = re.compile(rb"[1-9][0-9]{0,6} ")
-_MANY_DIGITS = re.compile(rb"[0-9]{512}")
+# So many in a row cost the worst tarfile milliseconds; the value of an extended attribute may be a number, or a checksum, of hundreds.
+_MANY_DIGITS = re.compile(rb"[0-9]{4096}")
+# All extended headers of an archive together may have so many bytes for each member that may be in it, and those of one besides.
+BYTES_PER_MEMBER = 4 * BLOCK
 
 
 class ArchiveHeaderError(Exception):
@@ -26,10 +29,14 @@ class ArchiveHeaderError(Exception):
 
 
 class Headers:
-    """What tarfile reads of an archive while it looks for members: a block for each header, and in one piece what extends it."""
+    """What tarfile reads of an archive while it looks for members: a block for each header, and in one piece what extends it.
 
-    def __init__(self) -> None:
+    :param members: the most that the archive may have.
+    """
+
+    def __init__(self, members: int) -> None:
         self._extending = b""
+        self._left = MOST_BYTES + members * BYTES_PER_MEMBER
 
     def require_readable(self, size: int) -> None:
         """Raise ArchiveHeaderError unless the next piece may have this size in bytes."""
@@ -39,6 +46,9 @@ class Headers:
     def see(self, content: bytes) -> None:
         """Judge the piece that was read; raise ArchiveHeaderError when tarfile must not get it."""
         kind, self._extending = self._extending, b""
+        self._left -= len(content) if kind else 0
+        if self._left < 0:
+            raise ArchiveHeaderError("its extended headers are too long for the members that it may have")
         if kind in _PAX:
             require_records(content)
         elif not kind and len(content) == BLOCK:
@@ -51,7 +61,7 @@ class Headers:
 def require_records(content: bytes) -> None:
     """Raise ArchiveHeaderError unless `content` is records of ``LENGTH NAME=VALUE``, one after the other, with nothing but zeros behind them."""
     if _MANY_DIGITS.search(content):
-        raise ArchiveHeaderError("it has an extended header with a number of 512 digits")
+        raise ArchiveHeaderError("it has an extended header with a number of 4096 digits")
     place = count = 0
     while content[place:place + 1] not in (b"", b"\0"):
         length = _LENGTH.match(content, place)

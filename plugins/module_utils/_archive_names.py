@@ -68,7 +68,7 @@ class Tree:
 
         Return its kind and target as they are to be made: a hard link to a symlink is that symlink once more.
         """
-        if name in self._kinds:
+        if name in self._kinds and not kind == self._kinds[name] == "folder":
             raise ArchiveNameError("the same name occurs twice")
         if not name and kind != "folder":
             raise ArchiveNameError("the top of the archive is not a folder")

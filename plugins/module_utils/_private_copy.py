@@ -14,9 +14,11 @@ import hashlib
 import os
 import stat
 import tempfile
-from typing import BinaryIO, Iterator
+from typing import BinaryIO, Iterator, Sequence
 
 CHUNK = 1024 * 1024
+# What is left to others on a disk: so many bytes, and of a small one this part.
+RESERVE_BYTES, RESERVE_PART = 64 * 1024 * 1024, 20
 
 
 def open_regular(path: str) -> BinaryIO:
@@ -46,8 +48,33 @@ def copy(path: str, target: BinaryIO, limit: int | None = None) -> str:
     return digest.hexdigest()
 
 
+def free_bytes(folder: str) -> int:
+    """What may be written on the disk of `folder` without taking the last of it, in bytes: an application that cannot write its log is no longer healthy."""
+    disk = os.statvfs(folder)
+    return max(0, disk.f_bavail * disk.f_frsize - min(RESERVE_BYTES, disk.f_blocks * disk.f_frsize // RESERVE_PART))
+
+
 @contextlib.contextmanager
-def private_copy(path: str, folder: str | None = None) -> Iterator[tuple[BinaryIO, str]]:
-    """A copy of the file at `path` that has no name, on the disk of `folder`, with its SHA-256. It is gone after the block."""
-    with tempfile.TemporaryFile(dir=folder) as target:
-        yield target, copy(path, target)
+def private_copy(path: str, *folders: str) -> Iterator[tuple[BinaryIO, str]]:
+    """A copy of the file at `path` that has no name, with its SHA-256. It is gone after the block.
+
+    It is on the disk of the first of the `folders` that has room for it, else of the one for temporary files. Raise OSError, having copied nothing, when none
+    has, and when the file grows as it is read.
+    """
+    with open_regular(path) as source:
+        size = os.fstat(source.fileno()).st_size
+    with tempfile.TemporaryFile(dir=_roomy(path, size, folders or (tempfile.gettempdir(),))) as target:
+        yield target, copy(path, target, size)
+
+
+def _roomy(path: str, size: int, folders: Sequence[str]) -> str:
+    may_write = [folder for folder in folders if os.access(folder, os.W_OK | os.X_OK)]
+    free = {folder: free_bytes(folder) for folder in may_write}
+    for folder in may_write:
+        if size <= free[folder]:
+            return folder
+    if not may_write:
+        # Its own error says why.
+        return folders[0]
+    found = ", ".join(f"{folder} has {room}" for folder, room in free.items())
+    raise OSError(errno.ENOSPC, f"its private copy takes {size} bytes, but beside a reserve {found} bytes free: make room there. Nothing was copied", path)

@@ -120,7 +120,7 @@ def checked_artifact(
         raise ReleaseError(f"release {version} is not staged on this host, and no artifact is given to stage it from")
     if not os.path.isfile(artifact):
         raise ReleaseError(f"artifact {artifact} of release {version} is no file on this host")
-    with _private_copy.private_copy(artifact, folder) as (stream, found):
+    with _private_copy.private_copy(artifact, *([folder] if folder else [])) as (stream, found):
         _require_checksum(found, artifact, version, sha256)
         try:
             with _archive.validated(stream, limits, reserved=frozenset([MARKER])) as archive:
@@ -132,9 +132,11 @@ def checked_artifact(
 def stage(root: str, version: str, artifact: str | None, sha256: str, limits: _archive.Limits, now: float) -> Marker:
     """Put the release in `artifact` at its place, all of it or nothing; one of the same version that is not in use gives way.
 
-    Return its marker; `now` is the time in it.
+    Return its marker; `now` is the time in it, unless a release that is there was staged later by the clock: then the clock was set
+    back, and this one is the newest.
     """
     releases = os.path.join(root, RELEASES)
+    now = max([now, *(marker.staged + 1 for name, marker in observe(root).available.items() if name != version and (marker.staged or 0) >= now)])
     require_unmounted(root, version)
     sweep(root)
     try:
@@ -232,11 +234,7 @@ def sweep(root: str) -> list[str]:
 
 def prepare(root: str) -> None:
     """Create the folders of `root` that are missing, readable for the service whatever the umask is."""
-    make_folder(os.path.dirname(root))
-    for folder in (root, os.path.join(root, RELEASES)):
-        if not os.path.isdir(folder):
-            os.mkdir(folder, OPEN_FOLDER)
-            os.chmod(folder, OPEN_FOLDER)
+    make_folder(os.path.join(root, RELEASES), OPEN_FOLDER, for_others=True)
 
 
 def _read_link(root: str, name: str) -> str | None:
@@ -279,10 +277,9 @@ def _require_checksum(found: str, artifact: str, version: str, sha256: str) -> N
 
 
 def _require_space(folder: str, version: str, size: int) -> None:
-    disk = os.statvfs(folder)
-    free = disk.f_bavail * disk.f_frsize
+    free = _private_copy.free_bytes(folder)
     if free < size:
-        raise ReleaseError(f"release {version} takes {size} bytes, but {folder} has {free} bytes free: nothing was unpacked; make room first")
+        raise ReleaseError(f"release {version} takes {size} bytes, but {folder} has {free} bytes free beside a reserve: nothing was unpacked; make room first")
 
 
 def _write_marker(folder: str, version: str, marker: Marker) -> None:

@@ -8,8 +8,10 @@ Each file is read once. The checksum that is told is the one of the very bytes t
 
 from __future__ import annotations
 
+import base64
 import os
 import re
+import struct
 import subprocess
 import tempfile
 from dataclasses import dataclass
@@ -19,6 +21,8 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils import _private_c
 
 SECONDS = 300.0
 HEAD_BYTES = 64
+# Each one reads the artifact once more.
+MOST_PRINCIPALS = 16
 # A signature and a list of keys have kilobytes.
 MOST_BYTES = 64 * 1024 * 1024
 SSH, OPENPGP = "ssh", "openpgp"
@@ -83,17 +87,43 @@ def require(artifact: str, signature: str, keys: str, namespace: str = "file", s
 
 def _ssh(files: Files, namespace: str) -> Signed:
     found = _run(["ssh-keygen", "-Y", "find-principals", "-f", files.keys_copy, "-s", files.signature_copy])
-    principal = found.stdout.split("\n")[0].split(",")[0].strip()
-    if found.returncode or not principal:
+    principals = _principals(files, found.stdout)
+    if found.returncode or not principals:
         raise SignatureError(f"{files.signature} was not made with a key in {files.keys}")
-    judged, sha256 = _judge(["ssh-keygen", "-Y", "verify", "-f", files.keys_copy, "-I", principal, "-n", namespace, "-s", files.signature_copy], files.artifact)
+    verify = ["ssh-keygen", "-Y", "verify", "-f", files.keys_copy, "-n", namespace, "-s", files.signature_copy, "-I"]
+    judged, sha256 = _judge([[*verify, principal] for principal in principals], files.artifact)
     if judged.returncode:
-        raise SignatureError(f"{files.signature} is no signature of {files.artifact} by {principal}: {_said(judged)}")
-    return Signed(SSH, principal, sha256)
+        raise SignatureError(f"{files.signature} is no signature of {files.artifact} by {' or '.join(principals)}: {_said(judged)}")
+    return Signed(SSH, judged.args[-1], sha256)
+
+
+def _principals(files: Files, found: str) -> list[str]:
+    """Who may have signed, each once: whom ssh-keygen has `found`, which is those of the first line with the key, and those of every other line with it.
+
+    A line may allow another namespace than the one that is asked for, and a name with ! is who is not meant. ssh-keygen judges each.
+    """
+    with open(files.signature_copy, encoding="ascii", errors="replace") as file:
+        key = signing_key(file.read())
+    with open(files.keys_copy, encoding="utf-8", errors="surrogateescape") as file:
+        rows = [line.split() for line in file if key and key in line]
+    lines = [*found.splitlines(), *(row[0].strip('"') for row in rows if key in row and not row[0].startswith("#"))]
+    names = [name.strip() for line in lines for name in line.split(",")]
+    return list(dict.fromkeys(name for name in names if name and not name.startswith("!")))[:MOST_PRINCIPALS]
+
+
+def signing_key(armored: str) -> str:
+    """The key that an SSH signature is said to be made with, as a list of signers has it; empty when there is none. Source: OpenSSH's PROTOCOL.sshsig."""
+    lines = [line.strip() for line in armored.splitlines()]
+    try:
+        blob = base64.b64decode("".join(line for line in lines if line and not line.startswith("-----")))
+        length = struct.unpack(">I", blob[10:14])[0]
+    except (ValueError, struct.error):
+        return ""
+    return base64.b64encode(blob[14:14 + length]).decode("ascii") if blob.startswith(b"SSHSIG") else ""
 
 
 def _openpgp(files: Files) -> Signed:
-    judged, sha256 = _judge(["gpgv", "--status-fd", "1", "--keyring", files.keys_copy, files.signature_copy, "-"], files.artifact)
+    judged, sha256 = _judge([["gpgv", "--status-fd", "1", "--keyring", files.keys_copy, files.signature_copy, "-"]], files.artifact)
     good, fingerprint = GOOD.findall(judged.stdout), FINGERPRINT.findall(judged.stdout)
     # Several signatures may be in one file: each of them has to be good.
     if judged.returncode or not good or len(good) != len(fingerprint) or REFUSED.search(judged.stdout):
@@ -101,12 +131,18 @@ def _openpgp(files: Files) -> Signed:
     return Signed(OPENPGP, ", ".join(f"{who} ({mark})" for who, mark in zip(good, fingerprint)), sha256)
 
 
-def _judge(command: Sequence[str], artifact: str) -> tuple[subprocess.CompletedProcess, str]:
-    """What a program says of the artifact that it reads as its input, and the checksum of just these bytes."""
-    with tempfile.TemporaryFile() as judged:
+def _judge(commands: Sequence[Sequence[str]], artifact: str) -> tuple[subprocess.CompletedProcess, str]:
+    """What the first program that accepts the artifact says of it, else the last; each reads it as its input. With the checksum of just these bytes."""
+    # Where the artifact lies is room for one; /tmp may be small, and memory.
+    home = os.path.expanduser(os.environ.get("ANSIBLE_HOME") or os.path.join("~", ".ansible"))
+    with _private_copy.private_copy(artifact, os.path.dirname(os.path.abspath(artifact)), os.path.join(home, "tmp"), tempfile.gettempdir()) as (judged, sha256):
         # No second look at the artifact: it may be another file by then.
-        sha256 = _private_copy.copy(artifact, judged)
-        return _run(command, judged), sha256
+        for command in commands:
+            os.lseek(judged.fileno(), 0, os.SEEK_SET)
+            done = _run(command, judged)
+            if not done.returncode:
+                break
+        return done, sha256
 
 
 def _run(command: Sequence[str], standard_input: BinaryIO | int = subprocess.DEVNULL) -> subprocess.CompletedProcess:

@@ -110,18 +110,21 @@ def last_lines(path: str, count: int) -> list[dict]:
     return lines[::-1]
 
 
-def make_folder(path: str, mode: int = OPEN_FOLDER) -> None:
+def make_folder(path: str, mode: int = OPEN_FOLDER, for_others: bool = False) -> None:
     """Make the folder at `path` with those above it that are missing, and have their names on the disk. Others may write in none of them, under any umask.
 
     :param mode: of the last one; less when the umask takes more away.
+    :param for_others: have others pass through each folder that is made, whatever the umask is.
     """
     path = os.path.abspath(path)
     if os.path.isdir(path):
         return
     above = os.path.dirname(path)
-    make_folder(above)
+    make_folder(above, for_others=for_others)
     with contextlib.suppress(FileExistsError):
         os.mkdir(path, mode)
+        if for_others:
+            os.chmod(path, mode)
     flush_folder(above)
     if not os.path.isdir(path):
         raise NotAFolderError(errno.ENOTDIR, "is not a folder", path)

@@ -15,9 +15,13 @@ JOURNALS = (
     Guard("journal, own folder", "who writes beside the journal also writes all that is kept of it", JOURNAL, (
         ("plugins/plugin_utils/journal_writer.py", "                self._file.keep(self._head._asdict())\n", ""),)),
     Guard("journal, lock", "what is kept of the journal with the lock is not compared", LOCK, (
-        ("plugins/action/fleet_lock.py", "    if not problem:\n        return answer\n", "    if True:\n        return answer\n"),)),
+        ("plugins/action/fleet_lock.py", "        if not problem:\n            return answer\n", "        if True:\n            return answer\n"),)),
     Guard("journal, head", "the journal's head is not kept with the lock", LOCK, (
-        ("plugins/action/fleet_lock.py", "        return journal.head_text(head, path) if head else \"\"\n", "        return \"\"\n"),)),
+        ("plugins/action/fleet_lock.py", "        return journal.head_text(head, path, first) if head else \"\"\n", "        return \"\"\n"),)),
+    Guard("journal, another", "a journal that was begun anew is taken for one that was cut", LOCK, (
+        ("plugins/action/fleet_lock.py", "        if journal.is_another(content, kept[number][\"journal_head\"]):\n", "        if False:\n"),)),
+    Guard("journal, pipe", "a pipe in the place of the head's temporary file is waited for", JOURNAL, (
+        ("plugins/module_utils/_append_only.py", "    with contextlib.suppress(FileNotFoundError):\n        os.unlink(temporary)\n", ""),)),
     Guard("lock, clone", "a clone of a machine is that machine after a restart", ("tests/unit/module_utils/test_controller.py",), (
         ("plugins/module_utils/_controller.py",
          "    same = former.machine and former.hardware and (former.machine, former.hardware) == (here.machine, here.hardware)\n",

@@ -35,8 +35,8 @@ RELEASES = (
     Guard("archive, folders", "the folders that paths imply are not counted", ARCHIVE, (
         (f"{CORE}/_archive_names.py", "        if len(self._kinds) + len(self._implied) > 2 * self._most:\n", "        if False:\n"),)),
     Guard("staging, one copy", "the artifact is read once more after its checksum was taken", RELEASE, (
-        (f"{CORE}/_release.py", "    with _private_copy.private_copy(artifact, folder) as (stream, found):\n",
-         '    with open(artifact, "rb") as stream, _private_copy.private_copy(artifact, folder) as (_copy, found):\n'),)),
+        (f"{CORE}/_release.py", "    with _private_copy.private_copy(artifact, *([folder] if folder else [])) as (stream, found):\n",
+         '    with open(artifact, "rb") as stream, _private_copy.private_copy(artifact) as (_copy, found):\n'),)),
     Guard("staging, pipes", "a pipe in the place of a file is waited for", RELEASE, (
         (f"{CORE}/_private_copy.py", "    if not stat.S_ISREG(os.fstat(handle).st_mode):\n", "    if False:\n"),)),
     Guard("foreign, shape", "an answer of another shape than an API's ends in a traceback", (f"{TESTS}/test_load_balancers.py",), (
@@ -46,7 +46,9 @@ RELEASES = (
     Guard("foreign, prober", "an answer that nests without end ends the prober", (f"{TESTS}/test_probe_engine.py",), (
         (f"{CORE}/_foreign_json.py", "    except RecursionError:\n", "    except ZeroDivisionError:\n"),)),
     Guard("signature, one copy", "the checksum is of other bytes than those that were judged", SIGNATURE, (
-        (f"{CORE}/_signature.py", "        return _run(command, judged), sha256\n", '        return _run(command, open(artifact, "rb")), sha256\n'),)),
+        (f"{CORE}/_signature.py", "            done = _run(command, judged)\n", '            done = _run(command, open(artifact, "rb"))\n'),)),
+    Guard("signature, two lines", "a key on two lines counts by the first one only", SIGNATURE, (
+        (f"{CORE}/_signature.py", "    lines = [*found.splitlines(), *(", "    lines = [*found.splitlines()[:1], *[] and ("),)),
     Guard("signature, checksum", "what was signed need not be what is staged", SIGNATURE, (
         (f"{CORE}/_signature.py", "    if sha256 and signed.sha256 != sha256.lower():\n", "    if False:\n"),)),
     Guard("signature, run", "a run judges the signature of whatever the path holds then", SIGNATURE, (

@@ -344,10 +344,36 @@ def test_a_header_that_some_tarfile_takes_minutes_for_never_reaches_it(tmp_path,
         unpacked(tmp_path / "costly", target)
 
 
+def test_headers_are_bounded_together_and_not_kept(tmp_path, target):
+    """Each is as long as it may be, and empty files cost nothing."""
+    def padded(number, size):
+        info, content = member(f"m{number}", b"x")
+        info.pax_headers = {"comment": "x" * size}
+        return info, content
+
+    write_archive(tmp_path / "costly", *(padded(number, 130_000) for number in range(4)))
+    with pytest.raises(ArchiveError, match="extended headers are too long"):
+        unpacked(tmp_path / "costly", target)
+    write_archive(tmp_path / "good", *(padded(number, 1200) for number in range(50)))
+    with open(tmp_path / "good", "rb") as stream, validated(stream, LIMITS) as archive:
+        assert [entry.member.pax_headers for entry in archive.entries] == [{}] * 50
+
+
+def test_folders_that_are_named_twice_are_one(tmp_path, target):
+    """As ``tar -C a . -C ../b .`` writes them."""
+    write_archive(tmp_path / "two", folder("./"), folder("./a"), GOOD, folder("./"), folder("./a", mode=0o700), member("./a/x", b"x"))
+    unpacked(tmp_path / "two", target)
+    assert (target / "a" / "x").read_bytes() == b"x" and (target / "a").stat().st_mode & 0o777 == 0o700
+    write_archive(tmp_path / "file", folder("a"), member("a", b"x"))
+    with pytest.raises(ArchiveError, match="occurs twice"):
+        unpacked(tmp_path / "file", tmp_path)
+
+
 def test_headers_that_archivers_write_are_taken(tmp_path, target):
     info, content = GOOD
     info = tarfile.TarInfo.frombuf(info.tobuf(), "utf-8", "strict")
-    info.pax_headers = {"comment": "3f2a", "SCHILY.xattr.user.note": "a=b\n1 c", "mtime": "1700000000.123456789", "path": "app.py"}
+    info.pax_headers = {"comment": "3f2a", "SCHILY.xattr.user.note": "a=b\n1 c", "SCHILY.xattr.user.number": "7" * 1000,
+                        "mtime": "1700000000.123456789", "path": "app.py"}
     write_archive(tmp_path / "good", (info, content), member("x" * 90 + "/" + "y" * 90, b"long"))
     unpacked(tmp_path / "good", target)
     assert (target / "app.py").read_bytes() == content

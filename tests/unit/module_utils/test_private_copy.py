@@ -10,7 +10,7 @@ import io
 import os
 
 import pytest
-from ansible_collections.alwayson.upgrade.plugins.module_utils import _haproxy_demands
+from ansible_collections.alwayson.upgrade.plugins.module_utils import _haproxy_demands, _private_copy
 from ansible_collections.alwayson.upgrade.plugins.module_utils._config_file import ConfigFile
 from ansible_collections.alwayson.upgrade.plugins.module_utils._control import ABORT, GO, PAUSE, read_control
 from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import LoadBalancerError
@@ -70,3 +70,40 @@ def test_the_operator_s_word_is_read(tmp_path):
     for word, said in (("abort\n", ABORT), ("", GO), ("\xff", PAUSE)):
         (tmp_path / "word").write_text(word, encoding="utf-8")
         assert read_control(str(tmp_path / "word")) == said
+
+
+class Disk:
+    """64 MB, of which 20 are free."""
+
+    f_frsize, f_blocks, f_bavail = 1_000_000, 64, 20
+
+
+def test_a_copy_is_not_begun_where_there_is_no_room_for_it(tmp_path, monkeypatch):
+    small, large = tmp_path / "small", tmp_path / "large"
+    small.mkdir(), large.mkdir()
+    with open(tmp_path / "x", "wb") as file:
+        file.truncate(17_000_000)
+    statvfs, copied = os.statvfs, []
+    monkeypatch.setattr(os, "statvfs", lambda path: Disk if str(path) == str(small) else statvfs(path))
+    monkeypatch.setattr(_private_copy, "copy", lambda path, target, limit: copied.append(limit) or "")
+    with pytest.raises(OSError, match=f"takes 17000000 bytes, but beside a reserve {small} has 16800000 bytes free: make room there") as error:
+        with private_copy(str(tmp_path / "x"), str(small)):
+            pass
+    assert error.value.errno == 28 and error.value.filename == str(tmp_path / "x") and copied == []
+    with private_copy(str(tmp_path / "x"), str(small), str(large)):
+        assert copied == [17_000_000]
+
+
+def test_a_file_that_grows_as_it_is_copied_does_not_fill_the_disk(tmp_path, monkeypatch):
+    (tmp_path / "x").write_bytes(b"x" * 10)
+    copied = _private_copy.copy
+
+    def grow(path, *given):
+        with open(path, "ab") as file:
+            file.write(b"more")
+        return copied(path, *given)
+
+    monkeypatch.setattr(_private_copy, "copy", grow)
+    with pytest.raises(OSError, match="more than 10 bytes"):
+        with private_copy(str(tmp_path / "x"), str(tmp_path)):
+            pass

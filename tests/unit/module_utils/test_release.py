@@ -137,9 +137,11 @@ def test_a_missing_artifact_is_named(host, artifact, reason):
 
 def test_a_full_disk_is_seen_before_anything_is_unpacked(host, monkeypatch):
     class Disk:
-        f_bavail, f_frsize = 2, 10
+        f_bavail, f_frsize, f_blocks = 2, 10, 0
 
-    monkeypatch.setattr(os, "statvfs", lambda path: Disk)
+    # The copy of the artifact has taken the rest.
+    disks = iter([os.statvfs(host.root)])
+    monkeypatch.setattr(os, "statvfs", lambda path: next(disks, Disk))
     with pytest.raises(ReleaseError, match="takes 26 bytes, but .* has 20 bytes free"):
         host.staged("1.0.0")
     assert os.listdir(host.path("releases")) == []
@@ -342,3 +344,20 @@ def test_archive_of_a_release_needs_a_file(host):
     sha256 = write_archive(host.artifacts / "empty.tar.gz", folder("only"))
     with pytest.raises(ReleaseError, match="contains no file"):
         stage(host.root, "1.0.0", str(host.artifacts / "empty.tar.gz"), sha256, LIMITS, 1.0)
+
+
+def test_all_that_is_made_for_a_release_can_be_passed_through(tmp_path):
+    before = os.umask(0o077)
+    try:
+        _release.prepare(str(tmp_path / "apps" / "eu" / "shop"))
+    finally:
+        os.umask(before)
+    made = [tmp_path / "apps", tmp_path / "apps" / "eu", tmp_path / "apps" / "eu" / "shop", tmp_path / "apps" / "eu" / "shop" / "releases"]
+    assert [path.stat().st_mode & 0o7777 for path in made] == [0o755] * 4
+
+
+def test_a_release_that_is_staged_while_the_clock_is_wrong_is_the_newest(host):
+    host.staged("1.0.0", now=1_700_000_000.0)
+    host.staged("2.0.0", now=1_700_000_100.0)
+    host.staged("3.0.0", now=7.0)
+    assert superfluous(observe(host.root), 2) == ["1.0.0"] and observe(host.root).available["3.0.0"].staged == 1_700_000_101.0

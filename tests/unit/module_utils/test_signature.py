@@ -8,11 +8,12 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
 import yaml
-from ansible_collections.alwayson.upgrade.plugins.module_utils import _signature
+from ansible_collections.alwayson.upgrade.plugins.module_utils import _private_copy, _signature
 from ansible_collections.alwayson.upgrade.plugins.module_utils._signature import OPENPGP, SSH, SignatureError, require
 from fleet import signing
 
@@ -59,6 +60,32 @@ def test_another_file_than_the_one_that_was_signed_is_refused(artifact, ssh):
     artifact.write_bytes(artifact.read_bytes()[:-1] + b"x")
     with pytest.raises(SignatureError, match=f"is no signature of .* by {WHO}: "):
         require(str(artifact), str(signature), str(ssh.keys))
+
+
+def test_a_key_on_two_lines_counts_by_the_one_that_is_for_this(artifact, ssh):
+    line = ssh.key(WHO, 'namespaces="file" ')
+    key = line.split(maxsplit=2)[2]
+    ssh.keys.write_text(f'# {WHO} x\ngit@example.com namespaces="git" {key}{line}', encoding="ascii")
+    signature = str(ssh.sign(artifact, WHO))
+    assert require(str(artifact), signature, str(ssh.keys)).signer == WHO
+    with pytest.raises(SignatureError, match=f"by git@example.com or {WHO}"):
+        require(str(artifact), signature, str(ssh.keys), namespace="other")
+
+
+def test_who_is_not_meant_is_not_the_signer(artifact, ssh):
+    line = ssh.key(WHO)
+    ssh.keys.write_text(line.replace(WHO, "!mallory@example.com,*@example.com", 1), encoding="ascii")
+    assert require(str(artifact), str(ssh.sign(artifact, WHO)), str(ssh.keys)).signer == "*@example.com"
+
+
+def test_an_artifact_is_copied_where_there_is_room(artifact, ssh, monkeypatch):
+    ssh.keys.write_text(ssh.key(WHO), encoding="ascii")
+    signature, free = str(ssh.sign(artifact, WHO)), _private_copy.free_bytes
+    monkeypatch.setattr(_private_copy, "free_bytes", lambda folder: 0 if folder == tempfile.gettempdir() else free(folder))
+    assert require(str(artifact), signature, str(ssh.keys)).signer == WHO
+    monkeypatch.setattr(_private_copy, "free_bytes", lambda folder: 0)
+    with pytest.raises(OSError, match=f"shop.tar.gz|make room there"):
+        require(str(artifact), signature, str(ssh.keys))
 
 
 @pytest.mark.parametrize(("options", "namespace", "said"), [

@@ -343,3 +343,14 @@ def test_the_filter_refuses_what_is_no_journal_or_head():
         filter_problem(["line"])
     with pytest.raises(AnsibleFilterError, match="no head"):
         filter_problem("", {"seq": "1"})
+
+
+@pytest.mark.parametrize("put", [os.mkfifo, lambda path: os.symlink("elsewhere", path), lambda path: path.write_text("left")])
+def test_what_stands_in_the_place_of_the_head_s_temporary_file_is_not_waited_for(writer, tmp_path, put):
+    (tmp_path / "j").mkdir()
+    put(tmp_path / "j" / f"journal.head.{os.getpid()}.new")
+    journal = writer()
+    journal.adds(EVENTS[0], 1.0)
+    assert journal.opens(str(tmp_path / "j"), 1.0) == []
+    assert json.loads((tmp_path / "j" / "journal.head").read_text(encoding="ascii"))["seq"] == 1
+    assert sorted(os.listdir(tmp_path / "j")) == ["journal.head", "journal.jsonl"]
