@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import AbstractSet, Any, Iterator, Mapping
+from typing import AbstractSet, Any, Iterator, Mapping, Sequence
 from urllib.parse import unquote
 
 # What is shorter comes up everywhere by chance, and a name or a number that is masked helps nobody. A value in a query is often a word or a version.
@@ -22,9 +22,19 @@ _LOGIN = re.compile(r"^([A-Za-z][\w+.-]*://).*@|^[^/@:]*:[^/@]*@", re.DOTALL)
 _LOGINS = re.compile(r"(?<=[\w+.-])://([^\s@]+)(@?)")
 _QUERY = re.compile(r"([?&][^?=&#\s]*)=([^&#\s]*)")
 _WORDS = r"passw|passphrase|secret|token|credential|api[_-]?key|private[_-]?key|access[_-]?key"
-_NAME = re.compile(rf"(?i){_WORDS}|auth|cookie|session|^key$|^pass$|^pwd$|[_-](?:key|pass|pwd)$")
+# An author, an authority and the state or affinity of a session are none.
+_NAME = re.compile(rf"(?i){_WORDS}|auth(?!or(?!iz))|cookie|session(?:[_-]?id)?$|bearer|^signature$|(?:^|[_-])(?:key|pass|pwd|jwt|otp)$")
 # In connection strings, command lines and SQL.
-_KEYWORD, _EQUALS, _BARE = re.compile(rf"(?i){_WORDS}|pwd"), re.compile(r"[\w-]{0,64}\s{0,16}=\s{0,16}"), re.compile(r"[^\s;&'\"]+")
+_KEYWORD, _BARE = re.compile(rf"(?i){_WORDS}|pwd"), re.compile(r"[^\s;&'\"]+")
+# In JSON it is a text in quotes, after a name in quotes.
+_EQUALS = re.compile(r"[\w-]{0,64}(?:\s{0,16}=|['\"]\s{0,16}:(?=\s{0,16}['\"]))\s{0,16}")
+# An option of a command and the next word. What begins with / is the path of a file that has it, and --token-file is not at its end a secret.
+_OPTION = r"(?:password|passwd|passphrase|secret|token|api[_-]?key|access[_-]?key|secret[_-]?key|pwd)"
+_OPTIONS, _OPTION_BEFORE = re.compile(rf"(?i){_OPTION}[ \t]{{1,16}}(?![-/=])"), re.compile(r"(?:^|[\s'\"])--?[\w-]{0,64}$")
+_OPTION_WORD = re.compile(rf"(?i)--?(?:[\w-]{{0,64}}[_-])?{_OPTION}")
+_HEADER = re.compile(r"(?i)\bauthorization:[ \t]{0,16}(?:[a-z]{1,16}[ \t]{1,16})?([^\s'\"]+)"
+                     r"|\bx-(?:[a-z]{1,16}-){0,3}(?:token|key|secret):[ \t]{0,16}([^\s'\"]+)")
+_CURL, _CURL_USER = re.compile(r"(?:^|[\s/])curl$"), re.compile(r"(?:^|\s)(?:-u|--user)[ \t=]{1,16}['\"]?[^\s:]{1,256}:([^\s'\"]+)")
 _SQL = re.compile(r"(?i)\bpassword\s+'([^']+)'")
 
 
@@ -63,6 +73,7 @@ def _secrets(value: Any, spec: Mapping[str, Mapping] | None, is_named: bool) -> 
     elif isinstance(value, (list, tuple)):
         for inner in value:
             yield from _secrets(inner, spec, is_named)
+        yield from () if is_named else _in_words(value)
     elif isinstance(value, str):
         yield from [value] if is_named else _in_text(value)
     elif is_named and isinstance(value, (int, float)):
@@ -71,9 +82,13 @@ def _secrets(value: Any, spec: Mapping[str, Mapping] | None, is_named: bool) -> 
 
 def _in_text(text: str) -> Iterator[str]:
     found = [_password(login) for login, end in _LOGINS.findall(text) if end]
+    # A short password is masked where it stands in its URL: as a word it may come up anywhere.
+    found += [f"//{login}@" for login, end in _LOGINS.findall(text) if end and ":" in login and "/" not in login and len(_password(login)) < SHORTEST]
     if "?" in text:
         found += [given for name, given in _QUERY.findall(text) if len(given) >= SHORTEST_IN_QUERY or _NAME.search(name[1:])]
-    found += [*_given(text), *_SQL.findall(text)]
+    found += [*_given(text), *_SQL.findall(text), *(given for row in _HEADER.findall(text) for given in row)]
+    if "curl " in text:
+        found += _CURL_USER.findall(text)
     for secret in filter(None, found):
         yield secret
         yield unquote(secret)
@@ -84,21 +99,37 @@ def _password(login: str) -> str:
     return login[login.partition("/")[0].find(":") + 1:] or login
 
 
-def _given(text: str) -> Iterator[str]:
-    """What the names that say so are given: ``password=...``, in quotes or not."""
-    place = 0
-    for keyword in _KEYWORD.finditer(text):
-        equals = _EQUALS.match(text, keyword.end()) if keyword.start() >= place else None
-        if not equals:
+def _in_words(words: Sequence[Any]) -> Iterator[str]:
+    """The secrets that are words of their own in a command: what follows an option that says so, and curl's user."""
+    is_curl = bool(words) and isinstance(words[0], str) and bool(_CURL.search(words[0][-64:]))
+    for option, value in zip(words, words[1:]):
+        if not (isinstance(option, str) and isinstance(value, str) and option.startswith("-")) or len(option) > 96:
             continue
-        begins = equals.end()
-        quote = text[begins:begins + 1]
-        if quote in ("'", '"'):
-            # A quote that does not end goes on to the end of the text.
-            place = text.find(quote, begins + 1)
-            place = len(text) if place < 0 else place
-            yield text[begins + 1:place]
-        else:
-            bare = _BARE.match(text, begins)
-            place = bare.end() if bare else begins
-            yield text[begins:place]
+        if _OPTION_WORD.fullmatch(option) and not value.startswith(("-", "/")):
+            yield value
+        elif is_curl and option in ("-u", "--user") and ":" in value:
+            yield value.partition(":")[2]
+
+
+def _given(text: str) -> Iterator[str]:
+    """What the names that say so are given: ``password=...``, ``"password": "..."`` and ``--password ...``, in quotes or not."""
+    equals = (_EQUALS.match(text, keyword.end()) for keyword in _KEYWORD.finditer(text))
+    options = (found for found in _OPTIONS.finditer(text) if _OPTION_BEFORE.search(text[max(0, found.start() - 64):found.start()]))
+    for places in (equals, options):
+        end = 0
+        for begins in (found.end() for found in places if found):
+            if begins >= end:
+                value, end = _value_at(text, begins)
+                yield value
+
+
+def _value_at(text: str, begins: int) -> tuple[str, int]:
+    """The value that begins at this place, and where it ends. A quote that does not end goes on to the end of the text."""
+    quote = text[begins:begins + 1]
+    if quote in ("'", '"'):
+        end = text.find(quote, begins + 1)
+        end = len(text) if end < 0 else end
+        return text[begins + 1:end], end
+    bare = _BARE.match(text, begins)
+    end = bare.end() if bare else begins
+    return text[begins:end], end

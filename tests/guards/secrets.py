@@ -21,6 +21,8 @@ SECRETS = (
         (f"{CORE}/_secrets.py", "        self.no_log_values = set()\n", ""),)),
     Guard("secrets, verdict", "a failure tells a secret that the answer repeats", ("tests/unit/modules/test_judged_unmasked.py",), (
         ("plugins/plugin_utils/expectation.py", "    text = masked(json.dumps(value), secrets)\n", "    text = json.dumps(value)\n"),)),
+    Guard("secrets, words", "a password that is the next word of a command is told", ("tests/unit/module_utils/test_credentials.py",), (
+        (f"{CORE}/_credentials.py", "        yield from () if is_named else _in_words(value)\n", ""),)),
     Guard("secrets, time", "looking for secrets takes quadratic time", ("tests/unit/module_utils/test_credentials.py",), (
         (f"{CORE}/_credentials.py", 're.compile(r"(?<=[\\w+.-])://', 're.compile(r"[A-Za-z][\\w+.-]*://'),)),
     Guard("secrets, facts", "the settings of load balancers are facts, which -v prints", ("tests/unit/plugin_utils/test_observation.py",), (

@@ -25,6 +25,18 @@ SECRET = {
     "quote without an end": f"host=db1 password='{CANARY}",
     "second of two": f"password=a token = '{CANARY}'",
     "colon in a password": f"redis://:{CANARY}@h and http://a:b@h",
+    "next word": ["ctl", "--password", CANARY, "-v"],
+    "next word in a text": f"ctl --token {CANARY} --api-key 'x'",
+    "next word in quotes": f"sh -c 'ctl --db-password {CANARY}'",
+    "header of a command": ["curl", "-H", f"Authorization: Bearer {CANARY}"],
+    "header in a text": f"curl -H 'X-Auth-Token: {CANARY}' http://h/",
+    "user of curl": ["/usr/bin/curl", "-u", f"admin:{CANARY}"],
+    "user of curl in a text": f"/usr/bin/curl -su x --user admin:{CANARY} http://h/",
+    "JSON as text": f'{{"a": 1, "token" : "{CANARY}"}}',
+    "bearer": {"bearer": CANARY},
+    "jwt": {"settings": {"app_jwt": CANARY}},
+    "signature": {"signature": CANARY},
+    "otp": {"otp": CANARY},
     "SQL": f"CREATE ROLE a LOGIN PASSWORD '{CANARY}'",
     "header": {"Authorization": f"{CANARY}"},
     "header, whole": {"X-Auth-Token": CANARY},
@@ -37,6 +49,13 @@ PLAIN = ("/etc/nginx/upstreams.conf", "http://10.0.0.1:2019/config/", {"path": "
          ["nginx", "-p", "/srv/nginx"],
          {"weights": {"member-one": 300}}, "SELECT a FROM b WHERE c = 'a long text'", {"expect": {"release": "2.0.0-long"}}, {"Accept": "application/json"},
          {"backends": {"app": {"s1": "http://10.0.0.1:8080"}}}, "author=Somebody Else",
+         {"author": "Somebody Else", "authority": "example.com", "session_affinity": "source-address", "session_state": "established"},
+         ["docker", "run", "-u", "appuser:appgroup", "--token-file", "tokens.json",
+          "--secret", "/run/secrets/token", "--password-stdin", "from-stdin"],
+         "tool --token-file tokens.json --secret /run/secrets/token --password --verbose",
+         '{"author": "Somebody Else", "token_count": 12345678, "password": null}',
+         "COMMENT ON TABLE t IS 'the token identifies it'", "-- the password identifies a user", "chown -u admin:adminsgroup", "a: token: something",
+         "http://10.0.0.1:80/@scope/name", "ssh://git@example.com/shop", "/smoke?session_state=established",
          "/healthz?check=database&release=2.0.0-rc1", "UPDATE t SET session_mode = 'something'")
 
 
@@ -87,3 +106,17 @@ def test_what_is_wholly_secret_is_and_a_body_is_by_its_names():
 
 def test_a_text_is_masked_in_json_too():
     assert masked('saw "pass\\"word" and pass"word', {'pass"word'}) == 'saw "********" and ********'
+
+
+def test_a_short_password_is_masked_in_its_url_only():
+    assert secrets_in({"url": "http://admin:secret@10.0.0.1/"}) == {"//admin:secret@"}
+    assert masked("http://admin:secret@h", {"//admin:secret@"}) == "http:********h"
+
+
+@pytest.mark.parametrize("text", ["--token " * 6_000, "-" * 50_000, "--" + "a-" * 25_000 + "token x", "authorization: " * 3_000,
+                                  "curl " + "-u " * 16_000, "x-" * 25_000,
+                                  '"token":' * 6_000, "token " * 8_000, "curl -u" + "a" * 50_000], ids=lambda text: text[:12])
+def test_a_long_command_takes_no_longer_than_its_length(text):
+    began = time.process_time()
+    secrets_in({"command": [text, text], "settings": {text: text}})
+    assert time.process_time() - began < 1
