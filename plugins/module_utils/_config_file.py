@@ -15,7 +15,7 @@ import stat
 from typing import Any, Callable, Iterator
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils._flock import LockError, exclusive
-from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import LoadBalancerError
+from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import LoadBalancerError, UntouchedError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._private_copy import open_regular
 from ansible_collections.alwayson.upgrade.plugins.module_utils._small_file import READABLE, replace
 
@@ -41,22 +41,37 @@ class ConfigFile:
 
     def rewrite(self, change: Callable[[str], str], check: Callable[[], None] = lambda: None, then: Callable[[], None] = lambda: None,
                 taken_back: Callable[[], None] = lambda: None) -> None:
-        """Have it say something else. When `check` raises, it says what it said before, and `taken_back` is called; what `then` does cannot be taken back so.
+        """Have it say something else. When `check` raises, it says what it said before, unless another program has written it since, and `taken_back` is
+        called; what `then` does cannot be taken back so.
 
         Both are also called when it says so already: whoever wrote that may have ended before it was applied.
+
+        :raises UntouchedError: when it cannot be read, or `change` raises a LoadBalancerError.
         """
         with self.locked():
-            before, times = self.read(), self._times()
-            after = _with_ends_of(before, change(before))
+            try:
+                before, times = self.read(), self._times()
+                after = _with_ends_of(before, change(before))
+            except LoadBalancerError as error:
+                raise UntouchedError(str(error)) from error
             self._replace(before, after)
             try:
                 check()
-            except BaseException:
-                self._replace(after, before)
-                os.utime(self.path, ns=times)
+            except BaseException as error:
+                is_back = self._put_back(before, after, times)
                 taken_back()
+                if not is_back and isinstance(error, LoadBalancerError):
+                    raise LoadBalancerError(f"{error}. Another program has changed {self.path} meanwhile, so its text of before was not put back") from error
                 raise
             then()
+
+    def _put_back(self, before: str, after: str, times: tuple[int, int]) -> bool:
+        """Have it say again what it said before. What another program has written since stays, because that would be lost."""
+        if self.read() != after:
+            return False
+        self._replace(after, before)
+        os.utime(self.path, ns=times)
+        return True
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:

@@ -11,14 +11,16 @@ endpoints of lower priorities. Source: Envoy's ``ClusterLoadAssignment``, and th
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import time
+from collections import Counter
 from dataclasses import dataclass, replace
-from typing import Any, Callable, Collection, Iterator, Mapping
+from typing import Any, Callable, Collection, Iterator, Mapping, NamedTuple, Sequence
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils._address import host_port
-from ansible_collections.alwayson.upgrade.plugins.module_utils._config_file import ConfigFile, text_of_json
+from ansible_collections.alwayson.upgrade.plugins.module_utils._config_file import ConfigFile, text_of, text_of_json
 from ansible_collections.alwayson.upgrade.plugins.module_utils._demands import Demand, looked_at
 from ansible_collections.alwayson.upgrade.plugins.module_utils._former_states import ABSENT, FormerStates, put_back
 from ansible_collections.alwayson.upgrade.plugins.module_utils._json_api import JsonApi
@@ -84,8 +86,15 @@ class Process:
     is_new: bool
 
 
-# A cluster's name, its configuration, and its members.
-Facts = tuple  # (str, Cluster, Mapping[str, Member])
+class Facts(NamedTuple):
+    """What demands look at: a cluster's name, its configuration and its members, what is wrong with the file of its endpoints, and which clusters that are
+    not driven send to the same addresses."""
+
+    name: str
+    cluster: Cluster
+    members: Mapping[str, Member]
+    fault: str = ""
+    others: tuple[str, ...] = ()
 
 
 class Envoy:
@@ -112,7 +121,7 @@ class Envoy:
         statuses = {cluster["name"]: cluster.get("host_statuses", []) for cluster in self._api.get("/clusters?format=json").get("cluster_statuses", [])}
         names = [name for name, cluster in self._known.items() if cluster.file] if backend is None else [self._require(backend)]
         left = self._left_behind()
-        return View(self._process.version, {name: self._backend(name, statuses.get(name, []), left) for name in names}, self._process.epoch + 1)
+        return View(self._process.version, {name: self._backend(name, statuses, left) for name in names}, self._process.epoch + 1)
 
     def apply(self, backend: str, changes: Mapping[str, str]) -> None:
         """See `LoadBalancer.apply`: one rename of the file. Returns when Envoy has taken it."""
@@ -125,9 +134,10 @@ class Envoy:
     def command(self, backend: str, changes: Mapping[str, str]) -> str:
         """See `LoadBalancer.command`."""
         file = self._known[backend].file if backend in self._known else "its file of endpoints"
-        called = '(.endpoint.hostname // (.endpoint.address.socket_address | "\\(.address):\\(.port_value)"))'
+        address = '(.endpoint.address.socket_address | "\\(.address):\\(.port_value)")'
         service = self._known[backend].service if backend in self._known else backend
-        steps = " | ".join(f'(.resources[] | select(.cluster_name=="{service}").endpoints[].lb_endpoints[] | select({called}=="{name}"))'
+        steps = " | ".join(f'(.resources[] | select(.cluster_name=="{service}").endpoints[].lb_endpoints[] | '
+                           f'select(.endpoint.hostname=="{name}" or {address}=="{name}"))'
                            f'.health_status="{self._told_status(backend, name, change)}"' for name, change in changes.items())
         return f"jq {shlex.quote(steps)} {shlex.quote(str(file))} > new.json && mv new.json {shlex.quote(str(file))}"
 
@@ -158,31 +168,51 @@ class Envoy:
                                   "path_config_source; where a control plane gives the endpoints, that is what drains them")
         return backend
 
-    def _backend(self, name: str, hosts: list[Mapping], left_behind: int) -> Backend:
-        cluster = self._known[name]
-        self._require_distinct(name, [member_name(host) for host in hosts])
+    def _backend(self, backend: str, statuses: Mapping[str, list[Mapping]], left_behind: int) -> Backend:
+        cluster, hosts = self._known[backend], statuses.get(backend, [])
+        names = names_of(hosts)
+        self._require_distinct(backend, names)
         first = min((priority_of(host) for host in hosts), default=0)
-        members = {member_name(host): self._member(name, cluster, host, first, left_behind) for host in hosts}
-        found = looked_at(DEMANDS, (name, cluster, members))
-        return Backend(members, None, found.notes, found.refusals)
+        members = {name: self._member(backend, name, host, first, left_behind) for name, host in zip(names, hosts)}
+        twins = [name for name, other in self._known.items() if name != backend and (other.file, other.service) == (cluster.file, cluster.service)]
+        members = with_requests(members, [host for name in twins for host in statuses.get(name, [])])
+        addresses = {member.address for member in members.values()}
+        others = tuple(sorted(name for name, told in statuses.items() if not (name in self._known and self._known[name].file)
+                              and addresses & {parse_host(host, False).address for host in told}))
+        found = looked_at(DEMANDS, Facts(backend, cluster, members, self._fault_of_file(cluster) if hosts else "", others))
+        return Backend(members, None, found.notes, found.refusals, panic_percent=cluster.panic_percent)
+
+    def _fault_of_file(self, cluster: Cluster) -> str:
+        """Why no health status can be written into the file of endpoints, or an empty string."""
+        try:
+            entries = list(_endpoints(json.loads(text_of(os.path.realpath(cluster.file))), cluster.service))
+            names_of([entry["endpoint"] for entry in entries])
+        except OSError as error:
+            return f"its endpoints are in {cluster.file}, which cannot be read here: {error}. Run this on the load balancer itself, as an account that may"
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            return (f"{cluster.file} is not the JSON of a DiscoveryResponse with cluster_name, endpoints and lb_endpoints: {error!r}. Write it so: no YAML, "
+                    "and no names such as lbEndpoints")
+        return "" if entries else f"{cluster.file} has no endpoints of {cluster.service}, though Envoy has: see its log"
 
     def _require_distinct(self, backend: str, names: list[str]) -> None:
         if twice := repeated(names):
-            raise self._api.error(f"has {', '.join(twice)} more than once in {backend}: give every endpoint a hostname of its own")
+            raise self._api.error(f"has {', '.join(twice)} more than once in {backend}: give every endpoint an address or a hostname of its own")
 
-    def _member(self, backend: str, cluster: Cluster, host: Mapping, first: int, left_behind: int) -> Member:
+    def _member(self, backend: str, name: str, host: Mapping, first: int, left_behind: int) -> Member:
+        cluster = self._known[backend]
         member = parse_host(host, cluster.is_checked)
-        return replace(member, confirmed=self._out.is_confirmed(backend, member_name(host), cluster.recheck_seconds),
+        return replace(member, confirmed=self._out.is_confirmed(backend, name, cluster.recheck_seconds),
                        backup=member.backup or priority_of(host) > first, latecomers=0 if member.admin == READY else left_behind)
 
     def _with_statuses(self, text: str, backend: str, changes: Mapping[str, str], former: FormerStates) -> str:
         try:
             document = json.loads(text)
             entries = list(_endpoints(document, self._known[backend].service))
-            endpoints = {member_name(entry["endpoint"]): entry for entry in entries}
+            names = names_of([entry["endpoint"] for entry in entries])
+            endpoints = dict(zip(names, entries))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise self._api.error(f"reads its endpoints from {self._known[backend].file}, which is not the JSON of a DiscoveryResponse: {error!r}") from error
-        self._require_distinct(backend, [member_name(entry["endpoint"]) for entry in entries])
+        self._require_distinct(backend, names)
         missing = sorted(set(changes) - set(endpoints))
         if missing:
             raise self._api.error(f"has no {', '.join(missing)} among the endpoints of {backend} in {self._known[backend].file}")
@@ -294,53 +324,80 @@ def priority_of(host: Mapping) -> int:
 
 
 def _chooses_healthy_ones(facts: Facts) -> str:
-    unknown = sorted(set(facts[1].policies) - set(POLICIES))
+    unknown = sorted(set(facts.cluster.policies) - set(POLICIES))
     return (f"its policy is {', '.join(unknown)}, and only of {', '.join(POLICIES)} it is known that they send nothing to what is UNHEALTHY: "
             "set lb_policy to one of them" if unknown else "")
 
 
 def _lets_nobody_in(facts: Facts) -> str:
     return ("clients that are bound to an UNHEALTHY endpoint still get there: remove UNHEALTHY from common_lb_config.override_host_status"
-            if "UNHEALTHY" in facts[1].bound_statuses else "")
+            if "UNHEALTHY" in facts.cluster.bound_statuses else "")
 
 
 def _is_in_no_panic(facts: Facts) -> str:
     """Whether the share of the healthy among the members of the first priority is what the threshold asks for."""
-    name, cluster, members = facts
-    pool = [member for member in members.values() if not member.backup]
+    pool, threshold = [member for member in facts.members.values() if not member.backup], facts.cluster.panic_percent
     live = sum(member.live for member in pool)
-    if not pool or 100.0 * live >= cluster.panic_percent * len(pool):
+    if not pool or 100.0 * live >= threshold * len(pool):
         return ""
-    return (f"{live} of {len(pool)} members of {name} are healthy, fewer than its panic threshold of {cluster.panic_percent:g} %, so Envoy sends to all of "
+    return (f"{live} of {len(pool)} members of {facts.name} are healthy, fewer than its panic threshold of {threshold:g} %, so Envoy sends to all of "
             "them, drained ones too. Set common_lb_config.healthy_panic_threshold to 0, or bring members back first")
 
 
 def _has_no_panic_of_subsets(facts: Facts) -> str:
     """Whether a subset of which too few are healthy can send to all of its members."""
-    _name, cluster, _members = facts
+    cluster = facts.cluster
     return (f"it chooses among subsets (lb_subset_config), and its panic threshold of {cluster.panic_percent:g} % counts in each of them, so a small subset "
             "sends to its drained members. Set common_lb_config.healthy_panic_threshold to 0" if cluster.has_subsets and cluster.panic_percent else "")
 
 
 def _may_panic(facts: Facts) -> str:
-    name, cluster, _members = facts
-    return (f"{name} has a panic threshold of {cluster.panic_percent:g} %: with fewer healthy members Envoy sends to all of them, drained ones too. "
-            "Set common_lb_config.healthy_panic_threshold to 0" if cluster.panic_percent else "")
+    threshold = facts.cluster.panic_percent
+    return (f"{facts.name} has a panic threshold of {threshold:g} %: with fewer healthy members Envoy sends to all of them, drained ones too. "
+            "Set common_lb_config.healthy_panic_threshold to 0" if threshold else "")
+
+
+def _has_a_file(facts: Facts) -> str:
+    return facts.fault
+
+
+def _is_alone(facts: Facts) -> str:
+    return (f"{', '.join(facts.others)} has some of its addresses, too, from which nobody is drained: what comes there while a member is out meets nobody"
+            if facts.others else "")
 
 
 # What a cluster has to look like besides a file of its own for its endpoints: see `Demand`.
 DEMANDS = (Demand(_chooses_healthy_ones), Demand(_lets_nobody_in), Demand(_is_in_no_panic), Demand(_has_no_panic_of_subsets),
-           Demand(_may_panic, is_needed=False))
+           Demand(_has_a_file), Demand(_may_panic, is_needed=False), Demand(_is_alone, is_needed=False))
 
 
 def _is_in(entry: Mapping) -> bool:
     return entry.get("health_status") not in _ADMIN
 
 
-def member_name(endpoint: Mapping) -> str:
-    """How an endpoint is called: its hostname, else its address and port."""
+def names_of(endpoints: Sequence[Mapping]) -> list[str]:
+    """How endpoints are called: each by its hostname where no other one has the same, else by its address and port."""
+    times = Counter(endpoint.get("hostname") for endpoint in endpoints)
+    return [endpoint["hostname"] if endpoint.get("hostname") and times[endpoint["hostname"]] == 1 else _address_of(endpoint) for endpoint in endpoints]
+
+
+def _address_of(endpoint: Mapping) -> str:
     address = endpoint.get("address", {}).get("socket_address", {})
-    return endpoint.get("hostname") or f"{address.get('address')}:{address.get('port_value')}"
+    return f"{address.get('address')}:{address.get('port_value')}"
+
+
+def with_requests(members: Mapping[str, Member], hosts: Sequence[Mapping]) -> dict[str, Member]:
+    """The members with what other clusters of the same endpoints have in flight to them.
+
+    :param hosts: the ``host_statuses`` of those clusters.
+    """
+    found = dict(members)
+    for other in (parse_host(host, False) for host in hosts):
+        for name, member in found.items():
+            if member.address == other.address:
+                found[name] = replace(member, sessions=member.sessions + other.sessions, queued=member.queued + other.queued,
+                                      arrivals=member.arrivals + other.arrivals)
+    return found
 
 
 def _clusters(dump: Mapping) -> Iterator[Mapping]:

@@ -49,6 +49,10 @@ class LoadBalancerError(Exception):
     """A load balancer could not be asked, or did not answer as it should. The message names it and its endpoint."""
 
 
+class UntouchedError(LoadBalancerError):
+    """A change that was given up before anything was changed."""
+
+
 @dataclass(frozen=True)
 class Member:
     """A member of a backend as one load balancer sees it now.
@@ -100,7 +104,8 @@ class Backend:
     """A pool: its members by name, and the name of the cookie that binds clients to them, if there is one.
 
     The rest are sentences without the load balancer's name: `refusals` say why no drain can be proven with this configuration, and the cure; `warnings`
-    what the configuration puts at risk; `unproven` what this kind of load balancer cannot prove at all.
+    what the configuration puts at risk; `unproven` what this kind of load balancer cannot prove at all. With fewer live members than `panic_percent` of
+    those that are no backups, it sends to all of them.
     """
 
     members: Mapping[str, Member]
@@ -108,6 +113,7 @@ class Backend:
     warnings: tuple[str, ...] = ()
     refusals: tuple[str, ...] = ()
     unproven: tuple[str, ...] = ()
+    panic_percent: float = 0.0
 
     @property
     def live(self) -> int:

@@ -15,10 +15,10 @@ import json
 import re
 import shlex
 import time
-from typing import Any, Callable, Iterable, Mapping
+from typing import Any, Callable, Iterable, Mapping, NamedTuple
 from urllib.parse import quote, urlsplit
 
-from ansible_collections.alwayson.upgrade.plugins.module_utils._config_file import ConfigFile, text_of_json
+from ansible_collections.alwayson.upgrade.plugins.module_utils._config_file import ConfigFile, text_of, text_of_json
 from ansible_collections.alwayson.upgrade.plugins.module_utils._demands import Demand, looked_at
 from ansible_collections.alwayson.upgrade.plugins.module_utils._former_states import ABSENT, FormerStates, put_back
 from ansible_collections.alwayson.upgrade.plugins.module_utils._json_api import JsonApi
@@ -37,6 +37,13 @@ STRATEGIES = ("wrr", "hrw", "leasttime")
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
+
+
+class Facts(NamedTuple):
+    """What demands look at: a service of type loadBalancer, and why no weight can be written into the file."""
+
+    balancer: Mapping
+    fault: str = ""
 
 
 class Traefik:
@@ -94,7 +101,7 @@ class Traefik:
         return service
 
     def _pool(self, backend: str, service: Mapping) -> Backend:
-        found = looked_at(DEMANDS, service["loadBalancer"])
+        found = looked_at(DEMANDS, Facts(service["loadBalancer"], fault_of_file(self._file.path, backend)))
         quiet = f"Traefik does not tell which requests are in flight: quiet_seconds ({self._settings['quiet_seconds']:g} s) are waited for them instead"
         return Backend(self._members(backend, service), None, found.notes, found.refusals, (quiet,))
 
@@ -171,8 +178,23 @@ class Traefik:
                                   "see its log, whether providers.file.watch is on, and providers.providersThrottleDuration")
 
 
-def _keeps_to_weights(balancer: Mapping) -> str:
-    strategy = balancer.get("strategy") or STRATEGIES[0]
+def fault_of_file(path: str, backend: str) -> str:
+    """Why no weights of a service can be written into this file, or an empty string."""
+    try:
+        by_name(json.loads(text_of(path))["http"]["services"][backend]["loadBalancer"]["servers"])
+    except OSError as error:
+        return f"it is configured in {path}, which cannot be read here: {error}. Run this on the load balancer itself, as an account that may"
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        return f"it is not as JSON in {path}: {error!r}. Give the service a file of its own, in JSON, which is YAML, too"
+    return ""
+
+
+def _has_a_file(facts: Facts) -> str:
+    return facts.fault
+
+
+def _keeps_to_weights(facts: Facts) -> str:
+    strategy = facts.balancer.get("strategy") or STRATEGIES[0]
     if strategy in STRATEGIES:
         return ""
     return (f"its strategy is {strategy}, and only with {', '.join(STRATEGIES)} it is known that a weight of 0 keeps requests out: "
@@ -180,7 +202,7 @@ def _keeps_to_weights(balancer: Mapping) -> str:
 
 
 # What a service has to look like: see `Demand`.
-DEMANDS = (Demand(_keeps_to_weights),)
+DEMANDS = (Demand(_keeps_to_weights), Demand(_has_a_file))
 
 
 def by_name(servers: Iterable[dict]) -> dict[str, list[dict]]:

@@ -196,6 +196,18 @@ def short_of_floor(pools: Pools, leaving: Mapping[str, Sequence[str]], floor: in
     return ""
 
 
+def ends_in_panic(pools: Pools, coming: Iterable[str], going: Iterable[str]) -> str:
+    """Why a load balancer would send to drained members when those that go are out and those that come are in, or an empty string."""
+    coming, going = set(coming), set(going)
+    for balancer, pool in pools.items():
+        counted = {name: member for name, member in pool.members.items() if not member.backup}
+        live = sum((member.live or name in coming) and name not in going for name, member in counted.items())
+        if 100.0 * live < pool.panic_percent * len(counted):
+            return (f"with {', '.join(sorted(going))} out, {live} of {len(counted)} members on {balancer} are healthy, fewer than its panic threshold of "
+                    f"{pool.panic_percent:g} %, so it sends to all of them, drained ones too: take out fewer at once, or set the threshold to 0")
+    return ""
+
+
 def never_above_floor(pools: Pools, leaving: Mapping[str, Sequence[str]], floor: int) -> str:
     """Why waiting is in vain: the pool without `leaving` is smaller than the floor, as backups are never live. Or an empty string."""
     for balancer, names in leaving.items():

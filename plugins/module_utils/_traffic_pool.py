@@ -23,6 +23,7 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer im
     LoadBalancerError,
     Member,
     Settling,
+    UntouchedError,
     require_members,
 )
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic import Changes
@@ -124,14 +125,32 @@ class DrivenPool:
             self.changed_at = self._clock.epoch()
         for balancer, asked in changes.items():
             # Written down first: when the answer is lost, the change may have been made.
+            noted = self._noted(balancer)
             undo = self._undo.setdefault(balancer, {})
             for name in asked:
                 undo.setdefault(name, self.member((balancer, name)).admin)
             self._wanted.setdefault(balancer, {}).update({name: _SEEN_AS.get(change, change) for name, change in asked.items()})
             # Sessions are closed in maintenance, which was asked for before.
             self._asked.setdefault(balancer, {}).update({name: change for name, change in asked.items() if change != CUT})
-            self._balancers[balancer].apply(self.backend, asked)
+            try:
+                self._balancers[balancer].apply(self.backend, asked)
+            except UntouchedError:
+                self._note_again(balancer, noted)
+                raise
         self.look()
+
+    def _noted(self, balancer: str) -> list[dict[str, str] | None]:
+        """A copy of what is written down of a load balancer."""
+        return [dict(states[balancer]) if balancer in states else None for states in (self._wanted, self._asked, self._undo)]
+
+    def _note_again(self, balancer: str, noted: Sequence[dict[str, str] | None]) -> None:
+        """A change was not made: have written down what was before it."""
+        for states, before in zip((self._wanted, self._asked, self._undo), noted):
+            if before is None:
+                states.pop(balancer, None)
+            else:
+                states[balancer] = before
+        self.changed_at = self.changed_at if self._wanted else None
 
     def wait(
         self, members: Sequence[str], settled: Callable[[Member], bool], deadline: float, in_vain: Callable[[float], bool] = lambda now: False

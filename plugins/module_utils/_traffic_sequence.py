@@ -113,6 +113,7 @@ class _Sequence:
 
     def foresee(self) -> Result:
         self._require_provable()
+        self._require_no_panic()
         request = self._request
         after = _traffic.foreseen(self._pool.now, request.state, request.members, request.out)
         return self._result(after, changed=after != self._states(self._pool.before))
@@ -120,6 +121,7 @@ class _Sequence:
     def bring_about(self) -> Result:
         steps = {DRAINED: self._drained, DRAINING: self._draining, CHECKED: self._checked, READY: self._ready}
         self._require_provable()
+        self._require_no_panic()
         try:
             self._pool.settle(self._request.members if self._request.state == DRAINED else ())
             steps[self._request.state]()
@@ -142,6 +144,14 @@ class _Sequence:
         told = [f"{balancer}: {sentence}" for balancer, pool in self._pool.now.items() for sentence in pool.refusals]
         if told:
             raise TrafficError(f"no drain of {self._request.backend} can be proven. {'. '.join(told)}")
+
+    def _require_no_panic(self) -> None:
+        """Refuse to take out so many that drained members get requests again."""
+        request = self._request
+        going, coming = (request.members, ()) if request.state in (DRAINED, DRAINING) else (request.out, request.members if request.state == READY else ())
+        problem = _traffic.ends_in_panic(self._pool.now, coming, going) if going else ""
+        if problem:
+            raise TrafficError(f"no drain of {request.backend} can be proven. {problem}")
 
     # -- out of traffic
 

@@ -14,7 +14,7 @@ import pytest
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _config_file
 from ansible_collections.alwayson.upgrade.plugins.module_utils._config_file import ConfigFile, cure_of, put, replace_alike, text_of_json
 from ansible_collections.alwayson.upgrade.plugins.module_utils._flock import LockError, exclusive
-from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import LoadBalancerError
+from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import LoadBalancerError, UntouchedError
 
 BEFORE, AFTER = "s1 in\ns2 in\n", "s1 out\ns2 in\n"
 
@@ -112,12 +112,26 @@ def test_what_cannot_be_applied_is_taken_back(file, path, failure):
     assert raised.value is failure and (file.read(), mode(path)) == (BEFORE, 0o640)
 
 
+@pytest.mark.parametrize("failure", [LoadBalancerError("lb1 did not take it"), KeyboardInterrupt()])
+def test_what_another_program_has_written_since_is_not_lost(file, path, failure):
+    told = []
+
+    def applied():
+        path.write_text(f"{AFTER}s3 in\n", encoding="utf-8")
+        raise failure
+    with pytest.raises(type(failure)) as raised:
+        file.rewrite(taken_out, applied, taken_back=lambda: told.append(file.read()))
+    assert told == [file.read()] == [f"{AFTER}s3 in\n"] and not isinstance(raised.value, UntouchedError)
+    if isinstance(failure, LoadBalancerError):
+        assert str(raised.value) == f"lb1 did not take it. Another program has changed {path} meanwhile, so its text of before was not put back"
+
+
 def test_a_change_that_cannot_be_made_leaves_the_file_alone(file, path):
     was, applied = path.stat(), []
 
     def change(text):
         raise error("has no s9")
-    with pytest.raises(LoadBalancerError, match="lb1 has no s9"):
+    with pytest.raises(UntouchedError, match="lb1 has no s9"):
         file.rewrite(change, lambda: applied.append(1))
     assert (applied, file.read(), path.stat().st_ino) == ([], BEFORE, was.st_ino)
 

@@ -18,8 +18,19 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._envoy import (
     parse_cluster,
     parse_version,
 )
-from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import DOWN, DRAIN, MAINT, PROBATION, READY, UNCHECKED, UP, LoadBalancerError
-from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic_sequence import Request, TrafficError, bring_about
+from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import (
+    DOWN,
+    DRAIN,
+    MAINT,
+    PROBATION,
+    READY,
+    UNCHECKED,
+    UP,
+    LoadBalancerError,
+    UntouchedError,
+)
+from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic_pool import DrivenPool
+from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic_sequence import Request, TrafficError, bring_about, foresee
 from fake_load_balancer import Time
 from json_server import JsonServer
 
@@ -71,6 +82,13 @@ class Admin:
             self.seen = now
         return {"cluster_statuses": [{"name": "admin"}, *({"name": resource["cluster_name"], "host_statuses": [
             self.host(entry) for locality in resource["endpoints"] for entry in locality["lb_endpoints"]]} for resource in self.seen["resources"])]}
+
+    def knows(self, document, *others):
+        """It has read this, whatever the file says, and has other clusters besides."""
+        self.seen = document
+        found = [{"name": resource["cluster_name"], "host_statuses": [self.host(entry) for locality in resource["endpoints"] for entry in
+                                                                      locality["lb_endpoints"]]} for resource in document["resources"]]
+        self.server.routes["GET /clusters?format=json"] = {"cluster_statuses": [*found, *others]}
 
     def host(self, entry):
         port = entry["endpoint"]["address"]["socket_address"]["port_value"]
@@ -304,10 +322,90 @@ def test_subsets_without_a_panic_threshold_are_fine(admin):
 
 
 def test_a_drain_that_ends_in_a_panic_is_taken_back(admin):
-    admin.clusters[0]["common_lb_config"] = {"healthy_panic_threshold": {"value": 60}}
-    with pytest.raises(TrafficError, match="1 of 2 members of app are healthy, fewer than .* The state before is back on lb1"):
+    """Another member dies while one is drained."""
+    admin.clusters[0]["common_lb_config"] = {"healthy_panic_threshold": {"value": 50}}
+    admin.time.sleep = lambda seconds, sleep=admin.time.sleep: admin.failing.update({82: {"failed_active_health_check": True}}) or sleep(seconds)
+    with pytest.raises(TrafficError, match="0 of 2 members of app are healthy, fewer than .* The state before is back on lb1"):
         bring_about([admin.opened()], Request("app", ("s1",), "drained"), admin.time.clock)
     assert admin.written() == admin.document
+
+
+@pytest.mark.parametrize("drive", [foresee, bring_about])
+@pytest.mark.parametrize(("percent", "state", "members", "out", "reason"), [
+    (60, "drained", ("s1",), (), "with s1 out, 1 of 2 members on lb1 are healthy, fewer than its panic threshold of 60 %"),
+    (50, "draining", ("s1", "10.0.0.1:82"), (), "with 10.0.0.1:82, s1 out, 0 of 2 members on lb1 are healthy, fewer than its panic threshold of 50 %"),
+    (60, "ready", ("10.0.0.1:82",), ("s1",), "with s1 out, 1 of 2 members on lb1 are healthy"),
+    (50, "drained", ("s1",), (), ""),
+    (60, "ready", ("s1",), (), ""),
+])
+def test_a_panic_is_foreseen_before_anybody_is_drained(admin, drive, percent, state, members, out, reason):
+    admin.clusters[0]["common_lb_config"] = {"healthy_panic_threshold": {"value": percent}}
+    request = Request("app", members, state, out)
+    if not reason:
+        drive([admin.opened()], request, admin.time.clock)
+    else:
+        with pytest.raises(TrafficError, match=f"no drain of app can be proven. {reason}"):
+            drive([admin.opened()], request, admin.time.clock)
+        assert admin.written() == admin.document
+
+
+YAML = "resources:\n- cluster_name: app\n"
+
+
+@pytest.mark.parametrize("text", [YAML, '{"resources": [{"clusterName": "app", "endpoints": []}]}',
+                                  '{"resources": [{"cluster_name": "app", "endpoints": [{"lbEndpoints": []}]}]}', '{"resources": []}', None])
+@pytest.mark.parametrize("drive", [foresee, bring_about])
+def test_a_file_that_cannot_be_changed_is_refused_before_a_drain(admin, text, drive):
+    admin.file.write_text(text, encoding="utf-8") if text else admin.file.unlink()
+    admin.knows(admin.document)
+    told = f"lb1: ({admin.file} (is not the JSON of a DiscoveryResponse|has no endpoints of app)|its endpoints are in {admin.file}, which cannot be read here)"
+    with pytest.raises(TrafficError, match=f"no drain of app can be proven. {told}"):
+        drive([admin.opened()], Request("app", ("s1",), "drained"), admin.time.clock)
+
+
+def test_what_was_never_written_needs_no_undo(admin):
+    pool = DrivenPool([admin.opened()], "app", ["s1"], admin.time.clock)
+    admin.file.write_text(YAML, encoding="utf-8")
+    with pytest.raises(UntouchedError):
+        pool.change({"lb1": {"s1": DRAIN}})
+    assert (pool.undo(), pool.is_changed, pool.changed_at) == ("Nothing was changed", False, None)
+
+
+def test_a_change_that_is_not_made_leaves_what_was_made_before_to_undo(admin):
+    pool = DrivenPool([admin.opened()], "app", ["s1", "s3"], admin.time.clock)
+    pool.change({"lb1": {"s1": DRAIN}})
+    text = admin.file.read_text(encoding="utf-8")
+    admin.file.write_text(YAML, encoding="utf-8")
+    with pytest.raises(UntouchedError):
+        pool.change({"lb1": {"s1": MAINT, "s3": MAINT}})
+    admin.file.write_text(text, encoding="utf-8")
+    assert pool.is_changed and pool.undo() == "The state before is back on lb1" and admin.written() == admin.document
+
+
+def test_a_common_hostname_names_nobody(admin):
+    """auto_host_rewrite wants the same one for all."""
+    for locality in admin.document["resources"][0]["endpoints"]:
+        for entry in locality["lb_endpoints"]:
+            entry["endpoint"]["hostname"] = "app.example.com"
+    admin.file.write_text(json.dumps(admin.document), encoding="utf-8")
+    envoy = admin.opened()
+    envoy.apply("app", {"10.0.0.1:81": MAINT})
+    members = envoy.read("app").backends["app"].members
+    assert [(name, member.admin) for name, member in members.items()] == [("10.0.0.1:81", MAINT), ("10.0.0.1:82", READY), ("10.0.0.1:83", DRAIN)]
+    assert [entry.get("health_status") for entry in admin.written()["resources"][0]["endpoints"][0]["lb_endpoints"]] == ["UNHEALTHY", None]
+    assert '=="10.0.0.1:81")).health_status="UNHEALTHY"' in envoy.command("app", {"10.0.0.1:81": MAINT})
+
+
+def test_clusters_of_the_same_endpoints_are_counted_together_and_others_noted(admin):
+    source = {**admin.clusters[0]["eds_cluster_config"], "service_name": "app"}
+    admin.clusters.append({**admin.clusters[0], "name": "twin", "eds_cluster_config": source})
+    admin.stats = {81: {"rq_active": 1, "rq_total": 9}}
+    hosts = admin.statuses(None)["cluster_statuses"][1]["host_statuses"]
+    twin = {"name": "twin", "host_statuses": [{**hosts[0], "stats": [{"name": "rq_active", "value": "2"}, {"name": "rq_pending_active", "value": "3"}]}]}
+    admin.knows(admin.document, twin, {"name": "admin", "host_statuses": [hosts[1]]})
+    pool = admin.opened().read("app").backends["app"]
+    assert [(member.sessions, member.queued) for member in pool.members.values()] == [(3, 3), (0, 0), (0, 0)] and pool.refusals == ()
+    assert pool.warnings == ("admin has some of its addresses, too, from which nobody is drained: what comes there while a member is out meets nobody",)
 
 
 @pytest.mark.parametrize(("cluster", "parsed"), [
@@ -349,5 +447,5 @@ def test_two_endpoints_of_one_name_are_refused(admin):
     envoy = admin.opened()
     admin.document["resources"][0]["endpoints"][0]["lb_endpoints"] *= 2
     admin.file.write_text(json.dumps(admin.document), encoding="utf-8")
-    with pytest.raises(LoadBalancerError, match="more than once in app: give every endpoint a hostname of its own"):
+    with pytest.raises(LoadBalancerError, match="more than once in app: give every endpoint an address or a hostname of its own"):
         envoy.read("app")

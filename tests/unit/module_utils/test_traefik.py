@@ -11,7 +11,7 @@ import pytest
 from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import DOWN, DRAIN, MAINT, PROBATION, READY, UNCHECKED, UP, LoadBalancerError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._patience import Patience
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traefik import Traefik, member_name, seconds
-from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic_sequence import Request, TrafficError, bring_about
+from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic_sequence import Request, TrafficError, bring_about, foresee
 from fake_load_balancer import Time
 from json_server import JsonServer, Reply
 
@@ -144,6 +144,15 @@ def test_a_file_without_the_service_in_json_is_refused(api, text):
     with pytest.raises(LoadBalancerError, match=f"has app not as JSON in {api.file}: .* Give the service a file of its own, in JSON, which is YAML, too"):
         api.opened().apply("app", {"10.0.0.1:80": MAINT})
     assert api.file.read_text(encoding="utf-8") == text
+
+
+@pytest.mark.parametrize("text", ["http:\n  services: {}\n", '{"http": {"services": {"web": {}}}}', None])
+@pytest.mark.parametrize("drive", [foresee, bring_about])
+def test_a_file_that_cannot_be_changed_is_refused_before_a_drain(api, text, drive):
+    api.server.routes[SERVICE] = api.service("app")
+    api.file.write_text(text, encoding="utf-8") if text else api.file.unlink()
+    with pytest.raises(TrafficError, match=f"no drain of app can be proven. lb1: it is (not as JSON in {api.file}: .*|configured in {api.file}, which cannot)"):
+        drive([api.opened()], Request("app", ("10.0.0.1:80",), "drained"), api.time.clock)
 
 
 def test_what_may_be_in_flight_is_waited_for_since_the_member_left(api):
