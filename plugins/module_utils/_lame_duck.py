@@ -28,6 +28,7 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer im
 )
 from ansible_collections.alwayson.upgrade.plugins.module_utils._out_members import OutMembers
 from ansible_collections.alwayson.upgrade.plugins.module_utils._patience import Patience
+from ansible_collections.alwayson.upgrade.plugins.module_utils._waiting import wait_for
 
 # backends: pool to members, each with the URL that reaches it directly. The load balancer asks health_path of them, and sends to those that answer 200.
 # switch_path: PUT takes the member out, DELETE lets it in. live_path answers 200 also while the member is out.
@@ -36,6 +37,8 @@ SETTINGS: dict[str, object] = {
     "backends": dict, "health_path": "/healthz", "switch_path": "/lame-duck", "live_path": "/version", "notice_seconds": 5, "quiet_seconds": 10,
 }
 OUT, IN = "PUT", "DELETE"
+# A member that has taken its switch may show it in its health check later.
+SHOWN_SECONDS, SHOWN_PAUSE_SECONDS = 30.0, 0.1
 
 
 class LameDuck:
@@ -44,7 +47,8 @@ class LameDuck:
     can_cut = False
 
     def __init__(self, name: str, endpoint: str, settings: Mapping[str, object], headers: Mapping[str, str],
-                 steady: Callable[[], float] = time.monotonic, patience: Patience | None = None) -> None:
+                 steady: Callable[[], float] = time.monotonic, sleep: Callable[[float], None] = time.sleep,
+                 patience: Patience | None = None) -> None:
         self.name, self.endpoint = name, endpoint
         self._settings = settings_of(name, "none", settings, SETTINGS)
         for backend, members in self._settings["backends"].items():
@@ -54,7 +58,7 @@ class LameDuck:
         self._apis = {(backend, member): JsonApi(f"{backend}/{member}", str(url), headers)
                       for backend, members in self._settings["backends"].items() for member, url in members.items()}
         self._patience = patience or Patience()
-        self._steady = steady
+        self._steady, self._sleep = steady, sleep
         self._out = OutMembers(steady)
         self._came: dict[tuple[str, str], float] = {}
         # The members whose switches were put here.
@@ -76,11 +80,12 @@ class LameDuck:
         return told
 
     def apply(self, backend: str, changes: Mapping[str, str]) -> None:
-        """See `LoadBalancer.apply`: member after member."""
+        """See `LoadBalancer.apply`: member after member. Returns when each shows it in its health check, or has not for `SHOWN_SECONDS`."""
         self._require(backend)
         require_members(f"{self.name} ({self.endpoint})", backend, self._settings["backends"][backend], changes)
         for member, change in changes.items():
             self._switch((backend, member), IN if change == READY else OUT)
+            self._wait_shown(self._apis[backend, member], is_in=change == READY)
             self._out.ask(backend, {member: change})
             if change == READY:
                 self._came[backend, member] = self._steady()
@@ -96,6 +101,9 @@ class LameDuck:
             self._put.add(place)
         else:
             self._put.discard(place)
+
+    def _wait_shown(self, api: JsonApi, is_in: bool) -> None:
+        wait_for(lambda: self._answers(api, self._settings["health_path"]) == is_in, SHOWN_SECONDS, SHOWN_PAUSE_SECONDS, self._steady, self._sleep)
 
     def _pool(self, backend: str) -> Backend:
         waited = self._settings["notice_seconds"] + self._settings["quiet_seconds"]

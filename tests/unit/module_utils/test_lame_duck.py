@@ -39,7 +39,7 @@ class House:
     def opened(self, headers=None, **settings):
         backends = {"app": {name: duck.server.url for name, duck in self.ducks.items()}}
         return LameDuck("lb1", "https://www.example.com", {"backends": backends, "notice_seconds": 3, "quiet_seconds": 4, **settings}, headers or {},
-                        self.time.clock.steady)
+                        self.time.clock.steady, self.time.sleep)
 
     def seen(self, balancer, name="s1"):
         member = balancer.read("app").backends["app"].members[name]
@@ -83,7 +83,7 @@ def test_the_paths_can_be_others(house):
     balancer = house.opened(live_path="/alive", health_path="/ready", switch_path="/switch?x=1")
     balancer.apply("app", {"s1": MAINT})
     balancer.read("app")
-    assert house.ducks["s1"].server.lines() == ["PUT /switch?x=1", "GET /alive", "GET /ready"]
+    assert house.ducks["s1"].server.lines() == ["PUT /switch?x=1", "GET /ready", "GET /alive", "GET /ready"]
 
 
 def test_it_is_waited_for_the_load_balancer_to_notice_and_for_requests_to_end(house):
@@ -203,6 +203,22 @@ def test_one_whose_health_check_fails_already_is_switched_out_so_that_it_stays_s
     assert house.ducks["s2"].server.changes == []
     bring_about([house.opened()], Request("app", ("s2",), "drained"), house.time.clock)
     assert len(duck.server.changes) == 1
+
+
+@pytest.mark.parametrize(("lag", "is_taken"), [(0.3, True), (5.0, True), (1000.0, False)])
+def test_a_switch_that_shows_later_is_waited_for(house, lag, is_taken):
+    """What answers the health check may look at the switch every so often."""
+    duck, turned = house.ducks["s1"], []
+    duck.server.routes.update({f"{method} /lame-duck": lambda asked, is_out=is_out: turned.append((house.time.now + lag, is_out)) or Reply(204)
+                               for method, is_out in (("PUT", True), ("DELETE", False))})
+    duck.server.routes["GET /healthz"] = lambda asked: Reply(503 if [is_out for at, is_out in turned if at <= house.time.now][-1:] == [True] else 200)
+    if is_taken:
+        for state in ("drained", "ready"):
+            bring_about([house.opened()], Request("app", ("s1",), state), house.time.clock)
+        assert duck.server.changes[0].method == "PUT" and duck.server.changes[-1].method == "DELETE"
+    else:
+        with pytest.raises(TrafficError, match="in ready although it was set to drain"):
+            bring_about([house.opened()], Request("app", ("s1",), "drained"), house.time.clock)
 
 
 def test_a_drain_that_fails_names_the_switch_that_stays_put(house):
