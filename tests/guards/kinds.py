@@ -59,10 +59,22 @@ KINDS = (
         (f"{CORE}/_envoy.py", "before in names if own in names else", "False if own in names else"),)),
     Guard("envoy, panic", "Envoy sends to drained members, and the drain is proven", ENVOY, (
         (f"{CORE}/_envoy.py", "Demand(_is_in_no_panic), ", ""),)),
+    Guard("envoy, panic foreseen", "a drain begins that ends in a panic", ENVOY, (
+        (f"{CORE}/_traffic_sequence.py", '_traffic.ends_in_panic(self._pool.now, coming, going) if going else ""', '""'),)),
+    Guard("envoy, file", "only the first drain tells that the file is YAML", ENVOY, (
+        (f"{CORE}/_envoy.py", "           Demand(_has_a_file), ", "           "),)),
+    Guard("envoy, twins", "what another cluster of the same endpoints has in flight is not counted", ENVOY, (
+        (f"{CORE}/_envoy.py", "sessions=member.sessions + other.sessions", "sessions=member.sessions"),)),
+    Guard("kinds, untouched", "a change that was never written is to be put back by hand", ENVOY, (
+        (f"{CORE}/_traffic_pool.py", "                self._note_again(balancer, noted)\n", ""),)),
+    Guard("kinds, another writer", "what another program writes meanwhile is lost", (f"{UNIT}/test_config_file.py",), (
+        (f"{CORE}/_config_file.py", "        if self.read() != after:\n            return False\n", ""),)),
     Guard("envoy, put back", "one that was degraded comes back healthy", ENVOY, (
         (f"{CORE}/_envoy.py", "self._taken.get((backend, name), before.get(name, _STATUS[READY]))", "_STATUS[READY]"),)),
     Guard("traefik, strategy", "a strategy without weights is taken", TRAEFIK, (
         (f"{CORE}/_traefik.py", "    if strategy in STRATEGIES:\n", "    if True:\n"),)),
+    Guard("traefik, file", "only the first drain tells that the file is YAML", TRAEFIK, (
+        (f"{CORE}/_traefik.py", "DEMANDS = (Demand(_keeps_to_weights), Demand(_has_a_file))", "DEMANDS = (Demand(_keeps_to_weights),)"),)),
     Guard("traefik, put back", "a weight of before is 1 with another run", TRAEFIK, (
         (f"{CORE}/_traefik.py", "        self._former.keep(backend, leaving)\n", ""),)),
     Guard("traefik, taken back", "a weight that is put back is the one of the settings", TRAEFIK, (
@@ -85,6 +97,8 @@ KINDS = (
         (f"{CORE}/_http_api.py", "self._shown_rows(name)) for name in names", "self._rows(name)) for name in names"),)),
     Guard("http, too many", "a request that was counted out is not sent again", (f"{UNIT}/test_json_api.py",), (
         (f"{CORE}/_json_api.py", "later is None and answer.status != TOO_MANY", "later is None"),)),
+    Guard("none, later", "a switch that shows later is taken for another's change", NONE, (
+        (f"{CORE}/_lame_duck.py", "            self._wait_shown(self._apis[backend, member], is_in=change == READY)\n", ""),)),
     Guard("none, own fault", "one whose health check fails by itself counts as switched out", NONE, (
         (f"{CORE}/_lame_duck.py", "                self._switch(place, OUT)\n                told", "                told"),)),
 )
