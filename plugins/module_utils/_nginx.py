@@ -5,8 +5,10 @@
 
 A reload leaves the requests in flight to the old workers, which end when they are through: as long as one is there, a member that went out may have
 requests. What workers have read, nobody tells: it is known from a reload of ours on, when ``nginx -T`` showed the file's text, see `_nginx_loaded`. So nginx
-is reloaded at each change, and before the first one where nothing is known. Clients that reuse a connection in the moment of a reload can meet its end.
-Source: nginx's documentation on controlling nginx, and of the directive ``server`` of ``ngx_http_upstream_module``.
+is reloaded at each change, and before the first one where nothing is known. A reload is asked for while the master does nothing else, and counts only when
+more workers were seen than before, or all old ones leaving: one that dies is begun anew with what the master has read last. Clients that reuse a connection
+in the moment of a reload can meet its end. Source: nginx's documentation on controlling nginx, and of the directive ``server`` of
+``ngx_http_upstream_module``.
 """
 
 from __future__ import annotations
@@ -43,7 +45,7 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._nginx_configurat
 )
 from ansible_collections.alwayson.upgrade.plugins.module_utils._nginx_demands import DEMANDS, Facts
 from ansible_collections.alwayson.upgrade.plugins.module_utils._nginx_loaded import Loaded, Origin
-from ansible_collections.alwayson.upgrade.plugins.module_utils._nginx_processes import Worker, began_of, other_masters, title_of, workers_of
+from ansible_collections.alwayson.upgrade.plugins.module_utils._nginx_processes import Worker, began_of, is_idle, other_masters, title_of, workers_of
 from ansible_collections.alwayson.upgrade.plugins.module_utils._out_members import OutMembers
 from ansible_collections.alwayson.upgrade.plugins.module_utils._patience import Patience, UnavailableError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._private_copy import open_regular
@@ -51,7 +53,9 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._waiting import w
 
 # What nginx is called as, with which options; where its master writes its process id.
 SETTINGS: dict[str, object] = {"command": ["nginx"], "pid_file": "/run/nginx.pid"}
-TEST_SECONDS, RELOAD_SECONDS, RELOAD_PAUSE_SECONDS = 30, 20.0, 0.05
+TEST_SECONDS, RELOAD_SECONDS, RELOAD_PAUSE_SECONDS = 30, 20.0, 0.02
+# A master that waits again for so long, with the workers of before, has not taken its configuration.
+REFUSED_SECONDS = 2.0
 # The workers of a reload that somebody else began a moment before are replaced by ours when nginx has read its configuration once more: for so long, or
 # twice as long as it took to test that, new ones have to be seen alike.
 STEADY_SECONDS = 0.2
@@ -95,6 +99,9 @@ class Nginx:
         self._was_down: dict[str, set[str]] = {}
         self._there: set[tuple[int, int]] = set()
         self._old: list[Worker] = []
+        # Which file is to be read; whether the master was told to, and its answer is not known; whether the workers that came have read it.
+        self._asked: Origin | None = None
+        self._is_told = self._is_taken = False
         self._steady_seconds = STEADY_SECONDS
 
     def read(self, backend: str | None = None) -> View:
@@ -212,12 +219,15 @@ class Nginx:
         """Change the file, and have nginx read it."""
         def remembered(text: str) -> str:
             self._former, self._was_down, self._old = self._known(text), _down(self._upstreams(text)), []
+            self._asked, self._is_told, self._is_taken = None, False, False
             self._there = {worker.key for worker in self._now()[1]}
             return change(text)
         self._file.rewrite(remembered, self._begin_reload, self._finish_reload, self._keep_known)
 
     def _keep_known(self) -> None:
         """The file says again what it said before, and is another one: what was known holds on, unless workers have begun since."""
+        if self._is_told:
+            return
         with contextlib.suppress(LoadBalancerError, OSError):
             text, workers = self._now()
             origin = self._origin(text)
@@ -229,39 +239,76 @@ class Nginx:
         text, workers = self._now()
         if self._have_read(text, workers):
             return
+        self._asked = self._origin(text)
         self._dump = self._ask_for_dump(text)
         if self._dump.problem:
             raise self._error(f"does not accept its configuration, so it is not reloaded: {self._dump.problem}")
         if not is_in_dump(self._dump.output, text):
             command = shlex.join(self._settings["command"])
             raise self._error(f"does not read {self._file.path}, so it is not reloaded: {command} -T shows no file with that text")
+        if not self._hang_up():
+            raise self._error(f"is not through with a reload by others within {RELOAD_SECONDS:g} s, so it is not reloaded: see its error log")
+        self._is_taken = self._has_taken()
+
+    def _hang_up(self) -> bool:
+        """Tell the master to read the file, in a moment when it is not yet reading what stood there before; False when none comes."""
+        if not wait_for(lambda: is_idle(self._master()) is not False and self._begun(), RELOAD_SECONDS, RELOAD_PAUSE_SECONDS, self._steady, self._sleep):
+            return False
         _text, self._old = self._now()
         try:
             os.kill(self._master(), signal.SIGHUP)
         except OSError as error:
             raise self._error(f"cannot be reloaded by this account: {error.strerror}") from error
+        self._is_told = True
+        return True
 
-    def _finish_reload(self) -> None:
-        """Wait until workers of the new configuration take the requests. The file stays as it is when they do not come: they may come yet."""
+    def _has_taken(self) -> bool:
+        """Whether workers of the new configuration take the requests in time. Workers that nobody saw a reload begin may be ones begun anew: once more."""
+        give_up = self._steady() + RELOAD_SECONDS
+        while True:
+            are_new, is_reloaded = self._generation(give_up - self._steady())
+            if are_new and is_reloaded:
+                return True
+            if not are_new or self._steady() >= give_up or not self._hang_up():
+                return False
+
+    def _generation(self, seconds: float) -> tuple[bool, bool]:
+        """Whether others than the old workers take requests, the same for a while, and whether a reload was seen to begin them."""
         seen: list[tuple[float, set]] = []
+        master, at_work, is_reloaded = self._master(), self._steady(), False
+        old = {worker.key for worker in self._old}
+        served = {worker.key for worker in _serving(self._old) if worker.master == master}
 
         def are_new() -> bool:
-            begun, now = self._begun(), self._steady()
-            if not begun or begun & {worker.key for worker in self._old}:
+            nonlocal at_work, is_reloaded
+            workers, now = self._workers(master), self._steady()
+            begun = {worker.key for worker in _serving(workers) if worker.master == master}
+            is_reloaded = is_reloaded or len(begun) > len(served) or served <= {worker.key for worker in workers if worker.is_leaving}
+            if begun != served or is_idle(master) is not True:
+                at_work = now
+            elif now - at_work >= REFUSED_SECONDS:
+                self._is_told = False
+                raise self._error("has not taken its configuration at a reload, and goes on with the one of before: see its error log")
+            if not begun or begun & old:
                 seen.clear()
                 return False
             if not seen or seen[0][1] != begun:
                 seen[:] = [(now, begun)]
             return now - seen[0][0] >= self._steady_seconds
+        return bool(wait_for(are_new, seconds, RELOAD_PAUSE_SECONDS, self._steady, self._sleep)), is_reloaded
 
-        if not self._old:
+    def _finish_reload(self) -> None:
+        """Remember what workers have read. The file stays as it is when they do not come: they may come yet."""
+        if not self._asked:
             return
-        if not wait_for(are_new, RELOAD_SECONDS, RELOAD_PAUSE_SECONDS, self._steady, self._sleep):
+        if not self._is_taken:
             raise self._error(f"has not begun new workers within {RELOAD_SECONDS:g} s after its reload: see its error log")
         text = self._file.read()
-        alive = [worker.key for worker in self._old]
-        known = _nginx_loaded.after_reload(self._origin(text), alive, self._former, _down(self._upstreams(text)), self._was_down)
-        _nginx_loaded.write(self._file.hidden("loaded"), known)
+        # Whoever has written it meanwhile: nobody knows which of the two was read.
+        if self._origin(text) == self._asked:
+            alive = [worker.key for worker in self._old]
+            known = _nginx_loaded.after_reload(self._asked, alive, self._former, _down(self._upstreams(text)), self._was_down)
+            _nginx_loaded.write(self._file.hidden("loaded"), known)
 
     def _begun(self) -> set:
         """The workers of the master that take requests."""

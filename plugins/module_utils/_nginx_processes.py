@@ -10,6 +10,8 @@ and its workers end what they have. Source: nginx's documentation on controlling
 from __future__ import annotations
 
 import os
+import re
+import signal
 from typing import Iterator, Mapping, NamedTuple
 
 _MASTER, _WORKER, _LEAVING = "master process", "worker process", "shutting down"
@@ -43,6 +45,13 @@ def workers_of(master: int) -> list[Worker]:
     masters = {process.pid for process in found.values() if _MASTER in process.title}
     return [Worker(process.pid, _LEAVING in process.title, process.began, process.parent if process.parent in masters else 0)
             for process in found.values() if _WORKER in process.title and (process.parent in family or process.parent not in masters)]
+
+
+def is_idle(master: int) -> bool | None:
+    """Whether a master waits for a signal; None where that is not told. It blocks them while it does what it was told, such as to read its configuration."""
+    status = _read(f"/proc/{master}/status")
+    masks = [int(mask, 16) for mask in re.findall(r"^(?:SigBlk|SigPnd|ShdPnd):\s*([0-9a-f]+)$", status, re.MULTILINE)]
+    return not any(mask >> (signal.SIGHUP - 1) & 1 for mask in masks) if masks else None
 
 
 def title_of(pid: int) -> str:

@@ -30,6 +30,10 @@ KINDS = (
         (f"{CORE}/_nginx.py", "return loaded if loaded and loaded.origin == self._origin(text) else None", "return loaded"),)),
     Guard("nginx, another's reload", "the workers of a reload that somebody else began are taken for ours", NGINX, (
         (f"{CORE}/_nginx.py", "return now - seen[0][0] >= self._steady_seconds", "return True"),)),
+    Guard("nginx, reload by others", "a reload is asked for while the master reads what stood there before", NGINX, (
+        (f"{CORE}/_nginx.py", "is_idle(self._master()) is not False and self", "True and self"),)),
+    Guard("nginx, failed reload", "a worker that is begun anew counts as one with the new configuration", NGINX, (
+        (f"{CORE}/_nginx.py", "self._master(), self._steady(), False\n", "self._master(), self._steady(), True\n"),)),
     Guard("nginx, before", "workers of before a member's way out do not count", NGINX, (
         (f"{CORE}/_nginx_loaded.py", "return self.unknown | self.out.get(upstream, {}).get(member, frozenset())", "return self.unknown"),)),
     Guard("nginx, ticks", "a worker is told by its id alone", NGINX, (

@@ -15,7 +15,7 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils import _nginx
 from ansible_collections.alwayson.upgrade.plugins.module_utils._flock import exclusive
 from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import DRAIN, MAINT, PROBATION, READY, UNCHECKED, LoadBalancerError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._nginx import NOTE, UNPROVEN, Nginx
-from ansible_collections.alwayson.upgrade.plugins.module_utils._nginx_processes import Worker, other_masters, workers_of
+from ansible_collections.alwayson.upgrade.plugins.module_utils._nginx_processes import Worker, is_idle, other_masters, workers_of
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic_sequence import Request, TrafficError, bring_about
 from ansible_collections.alwayson.upgrade.plugins.module_utils._waiting import wait_for
 from fake_load_balancer import Time
@@ -240,7 +240,7 @@ def test_a_change_is_written_and_tested_and_then_reloaded(master, tmp_path, chan
 
 
 def test_new_workers_are_waited_for_and_what_the_old_ones_still_do_counts_for_members_that_are_out(master):
-    nginx, seen, began, master.lag = master.opened(), [], master.time.now, 6
+    nginx, seen, began, master.lag = master.opened(), [], master.time.now, 15
     nginx.apply("app", {"10.0.0.1:80": DRAIN})
     assert [worker.pid for worker in master.workers if not worker.is_leaving] == [11, 12] and master.time.now - began == pytest.approx(0.5, abs=0.06)
     for left in ([1, 2], [2], []):
@@ -310,11 +310,103 @@ def test_a_master_that_may_not_be_told_is_an_error_and_the_file_is_taken_back_an
 
 
 def test_workers_that_do_not_come_in_time_are_an_error_and_the_file_stays_because_they_may_come_yet(master, monkeypatch):
+    idle = iter([True])
     monkeypatch.setattr(_nginx.os, "kill", lambda pid, number: None)
+    monkeypatch.setattr(_nginx, "is_idle", lambda pid: next(idle, False))
     with pytest.raises(LoadBalancerError, match="has not begun new workers within 20 s after its reload: see its error log"):
         master.opened().apply("app", {"10.0.0.1:80": MAINT})
     assert "10.0.0.1:80 down" in master.text() and master.time.now == pytest.approx(Time().now + 20.0, abs=0.06)
     assert master.opened().read("app").backends["app"].members["10.0.0.1:80"].sessions == 2
+
+
+def test_a_reload_whose_end_was_not_seen_is_followed_by_another_one(master, monkeypatch):
+    """The file is put back, and the workers have read what it says now; the master may be reading what it said in between."""
+    master.loaded()
+    idle = iter([True])
+    with monkeypatch.context() as patched:
+        patched.setattr(_nginx.os, "kill", lambda pid, number: None)
+        patched.setattr(_nginx, "is_idle", lambda pid: next(idle, False))
+        with pytest.raises(LoadBalancerError, match="has not begun new workers within 20 s"):
+            master.opened().apply("app", {"10.0.0.1:80": MAINT})
+    master.opened().apply("app", {"10.0.0.1:80": READY})
+    assert master.signals == [(os.getpid(), signal.SIGHUP, TEXT)] and master.text() == TEXT
+
+
+def test_a_reload_that_fails_is_told_soon_and_leaves_what_is_known(master, monkeypatch):
+    master.loaded()
+    monkeypatch.setattr(_nginx.os, "kill", lambda pid, number: None)
+    with pytest.raises(TrafficError, match="has not taken its configuration at a reload, and goes on with the one of before.* The state before is back on lb1"):
+        master.drained()
+    assert master.text() == TEXT and master.time.now == pytest.approx(Time().now + 2.0, abs=0.3)
+    assert master.opened().read("app").backends["app"].warnings == ()
+
+
+def test_a_worker_that_is_begun_anew_after_a_reload_that_failed_is_no_new_configuration(master, monkeypatch):
+    """It has what the master has, which is the configuration of before."""
+    master.loaded()
+    master.workers = master.workers[:1]
+    looks, look = [], master.look
+
+    def dying(pid):
+        looks.append(pid)
+        if len(looks) == 12:
+            master.workers = [master.worker(13)]
+        return look(pid)
+    master.look = dying
+    monkeypatch.setattr(_nginx.os, "kill", lambda pid, number: master.signals.append(number))
+    with pytest.raises(LoadBalancerError, match="has not taken its configuration"):
+        master.opened().apply("app", {"10.0.0.1:80": MAINT})
+    assert len(master.signals) == 2 and len(looks) > 12
+
+
+def test_nobody_is_told_to_reload_who_is_reading_what_stood_there_before(master, monkeypatch):
+    """Somebody else's reload: its workers begin after ours was asked for, and have not read the change."""
+    looks = iter([False] * 3)
+
+    def is_waiting(pid):
+        if next(looks, True):
+            return True
+        master.workers = [master.worker(pid) for pid in (21, 22)]
+        return False
+    monkeypatch.setattr(_nginx, "is_idle", is_waiting)
+    master.opened().apply("app", {"10.0.0.1:80": MAINT})
+    assert next(looks, None) is None and [worker.pid for worker in master.workers if not worker.is_leaving] == [11, 12]
+    assert master.opened().read("app").backends["app"].warnings == ()
+
+
+def test_a_master_that_reads_for_too_long_is_not_told_and_the_file_is_taken_back(master, monkeypatch):
+    monkeypatch.setattr(_nginx, "is_idle", lambda pid: False)
+    with pytest.raises(LoadBalancerError, match="is not through with a reload by others within 20 s, so it is not reloaded"):
+        master.opened().apply("app", {"10.0.0.1:80": MAINT})
+    assert master.text() == TEXT and master.signals == []
+
+
+def test_a_file_that_changes_while_it_is_read_is_not_known_to_be_read(master):
+    kill = master.kill
+
+    def changing(pid, number):
+        kill(pid, number)
+        master.file.write_text(TEXT, encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(_nginx.os, "kill", changing)
+        master.opened().apply("app", {"10.0.0.1:80": MAINT})
+    assert "is not known" in master.opened().read("app").backends["app"].warnings[0]
+
+
+def test_a_process_that_blocks_its_signals_is_at_work():
+    program = ["python3", "-c", "import signal; signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGHUP]); print(flush=True); input(); "
+                                "signal.pthread_sigmask(signal.SIG_SETMASK, []); print(flush=True); input()"]
+    with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        try:
+            seen = []
+            for _step in range(2):
+                process.stdout.readline()
+                seen.append(is_idle(process.pid))
+                process.stdin.write(b"\n")
+                process.stdin.flush()
+        finally:
+            process.stdin.close()
+    assert seen == [False, True] and is_idle(2 ** 30) is None
 
 
 def test_what_was_loaded_once_says_nothing_of_workers_that_began_since(master):
