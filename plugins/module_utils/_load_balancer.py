@@ -65,7 +65,7 @@ class Member:
     `probed` tells whether a health check of its own is at work, so that it can be put on `PROBATION`; `confirmed` whether a
     check passed and none failed since (without checks: True); `agent` whether the member itself can change its state through
     an agent check. `configured_weight` is what `weight` is without anybody's doing, None where that is not told. `note` says what
-    this kind of load balancer cannot prove.
+    this kind of load balancer cannot prove, and `sessions_note` what else its `sessions` may be.
     """
 
     address: str
@@ -87,6 +87,7 @@ class Member:
     confirmed: bool = True
     agent: bool = False
     note: str = ""
+    sessions_note: str = ""
 
     @property
     def serving(self) -> bool:

@@ -60,6 +60,8 @@ REFUSED_SECONDS = 2.0
 # twice as long as it took to test that, new ones have to be seen alike.
 STEADY_SECONDS = 0.2
 NOTE = "nginx does not tell a member's requests in flight, nor its health: that no worker of an earlier configuration is left is the proof"
+HELD = ("workers of before a reload ({pids}) stay until the last of their connections ends, such as a WebSocket, of whichever upstream it is: "
+        "ss -tnp shows them")
 UNPROVEN = ("nginx does not tell the health of its members: they count as live while they are not down, and come back after their smoke test",)
 UNREAD = "whether its workers have read {path} as it stands is not known: nginx is reloaded before anybody is driven"
 
@@ -139,14 +141,17 @@ class Nginx:
         found = self._found[name][1]
         unread = () if self._have_read(text, workers) else (UNREAD.format(path=self._file.path),)
         # Whatever another master's workers have read, they have it from that one.
-        left = {server: sum(loaded is None or worker.master != loaded.origin.master[0] or worker.key in loaded.before(name, server) for worker in workers)
+        left = {server: [worker for worker in workers
+                         if loaded is None or worker.master != loaded.origin.master[0] or worker.key in loaded.before(name, server)]
                 for server in servers(block)}
         members = {server: self._member(name, server, facts, left[server]) for server, facts in servers(block).items()}
         return Backend(members, None, (*unread, *found.notes), found.refusals, UNPROVEN)
 
-    def _member(self, backend: str, name: str, server: Server, left: int) -> Member:
-        return Member(address=name, admin=self._out.admin(backend, name, not server.is_down), health=UNCHECKED, sessions=left if server.is_down else 0,
-                      weight=server.weight, backup=server.is_backup, probed=False, note=NOTE)
+    def _member(self, backend: str, name: str, server: Server, left: list[Worker]) -> Member:
+        leaving = ", ".join(str(worker.pid) for worker in left if worker.is_leaving)
+        return Member(address=name, admin=self._out.admin(backend, name, not server.is_down), health=UNCHECKED, sessions=len(left) if server.is_down else 0,
+                      weight=server.weight, backup=server.is_backup or server.is_drained, probed=False, note=NOTE,
+                      sessions_note=HELD.format(pids=leaving) if leaving else "")
 
     def _facts(self, name: str, block: tuple[Directive, ...], text: str, workers: list[Worker]) -> Facts:
         master, dump = self._master(), self._dumped(text)

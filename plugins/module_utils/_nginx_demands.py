@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import functools
+import os
 import re
-from typing import Iterator, NamedTuple
+from typing import NamedTuple
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils._demands import Demand
 from ansible_collections.alwayson.upgrade.plugins.module_utils._nginx_configuration import (
@@ -23,6 +25,9 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._nginx_configurat
 KNOWN = ("server", "hash", "ip_hash", "keepalive", "keepalive_requests", "keepalive_time", "keepalive_timeout", "least_conn", "least_time", "ntlm", "queue",
          "random", "resolver", "resolver_timeout", "sticky", "zone")
 PASSES = ("proxy_pass", "fastcgi_pass", "grpc_pass", "memcached_pass", "scgi_pass", "uwsgi_pass")
+SOUGHT = ("worker_shutdown_timeout", "upstream", *PASSES)
+# Of nginx' own options those with a value.
+VALUED = "cegps"
 _HOST = re.compile(r"(?:[a-z+]+://)?([^/$]+)")
 
 
@@ -59,14 +64,29 @@ def _reads_the_file(facts: Facts) -> str:
 
 def _is_the_same_nginx(facts: Facts) -> str:
     """Whether the master that runs was started with the configuration that the command tests, as far as its title tells."""
-    started, files = re.search(r"master process .*?-c ?(\S+)", facts.title), dumped(facts.output)
-    if not started or not files or _is_path(started[1], files[0][0]):
+    started, files = _started_with(facts.title), dumped(facts.output)
+    if not started or not files or _is_path(started, files[0][0]):
         return ""
-    return f"the master process was started with {started[1]}, and {facts.command} -T reads {files[0][0]}: give that in the setting command, too"
+    return f"the master process was started with {started}, and {facts.command} -T reads {files[0][0]}: give that in the setting command, too"
+
+
+def _started_with(title: str) -> str:
+    """The main file that a master's title names, as it was given with -c; empty without one."""
+    words = iter(title.partition("master process ")[2].split()[1:])
+    for word in words:
+        options = word[1:] if word.startswith("-") else ""
+        found = re.search(f"[{VALUED}]", options)
+        if found:
+            value = options[found.end():] or next(words, "")
+            if found[0] == "c":
+                return value
+    return ""
 
 
 def _is_path(told: str, path: str) -> bool:
     """Whether a path may be the one that was told: from nginx' own folder, or cut at its first blank."""
+    if ".." not in told:
+        told, path = (os.path.normpath(re.sub("/+", "/", each)) for each in (told, path))
     return path == told or path.startswith(f"{told} ") or ".." in told or (not told.startswith("/") and path.endswith(f"/{told}"))
 
 
@@ -99,7 +119,7 @@ def _is_alone(facts: Facts) -> str:
 
 
 def _lets_requests_end(facts: Facts) -> str:
-    seconds = {argument for directive in _all(facts) if directive.name == "worker_shutdown_timeout" for argument in directive.arguments}
+    seconds = {argument for directive in _sought(facts.output) if directive.name == "worker_shutdown_timeout" for argument in directive.arguments}
     return (f"worker_shutdown_timeout {', '.join(sorted(seconds))} cuts what is in flight for longer at each change: leave it out" if seconds else "")
 
 
@@ -107,7 +127,7 @@ def _is_not_passed_by(facts: Facts) -> str:
     """Other pools of the same file are seen as such."""
     ours, found = set(servers(facts.block)), set()
     seen = [directive.arguments for directive in every(parse(facts.text), "upstream")]
-    for directive in _all(facts):
+    for directive in _sought(facts.output):
         if directive.name == "upstream" and directive.arguments not in seen:
             found |= {f"{address} in upstream {' '.join(directive.arguments)}" for address in ours & set(servers(directive.block or ()))}
         elif directive.name in PASSES and directive.arguments and (host := _HOST.match(directive.arguments[0])) and host[1] in ours:
@@ -115,15 +135,18 @@ def _is_not_passed_by(facts: Facts) -> str:
     return f"{'; '.join(sorted(found))}: nobody is drained from there, and what comes while a member is out meets nobody" if found else ""
 
 
-def _all(facts: Facts) -> Iterator[Directive]:
-    """Every directive that interests here; a file that is not nginx' own language (Lua) is left out."""
-    for _path, text in dumped(facts.output):
+@functools.lru_cache(maxsize=2)
+def _sought(output: str) -> tuple[Directive, ...]:
+    """Every directive that interests here, of files that have the word: others may be large. One that is not nginx' own language (Lua) is left out."""
+    found: list[Directive] = []
+    for text in (text for _path, text in dumped(output) if any(name in text for name in SOUGHT)):
         try:
             directives = parse(text)
         except ConfigurationError:
             continue
-        for name in ("worker_shutdown_timeout", "upstream", *PASSES):
-            yield from every(directives, name)
+        for name in SOUGHT:
+            found += every(directives, name)
+    return tuple(found)
 
 
 DEMANDS = (

@@ -14,6 +14,8 @@ import re
 import signal
 from typing import Iterator, Mapping, NamedTuple
 
+# How the kernel writes that a socket listens, in `/proc/net/tcp` and `/proc/net/unix`.
+_TCP_LISTENS, _UNIX_LISTENS = "0A", "00010000"
 _MASTER, _WORKER, _LEAVING = "master process", "worker process", "shutting down"
 
 
@@ -39,12 +41,13 @@ class _Process(NamedTuple):
 
 
 def workers_of(master: int) -> list[Worker]:
-    """The workers of a master, of the masters that began it or that it began, and those without a master."""
+    """The workers of a master, of the masters that began it or that it began, and those without a master, if they are not another instance's."""
     found = _processes(master)
     family = _family(master, found)
     masters = {process.pid for process in found.values() if _MASTER in process.title}
     return [Worker(process.pid, _LEAVING in process.title, process.began, process.parent if process.parent in masters else 0)
-            for process in found.values() if _WORKER in process.title and (process.parent in family or process.parent not in masters)]
+            for process in found.values() if _WORKER in process.title
+            and (process.parent in family or (process.parent not in masters and _may_serve_for(process.pid, master)))]
 
 
 def is_idle(master: int) -> bool | None:
@@ -90,6 +93,24 @@ def _processes(master: int) -> dict[int, _Process]:
     return {process.pid: process for process in _named(command)} if command else {}
 
 
+def _may_serve_for(orphan: int, master: int) -> bool:
+    """Whether a worker without a master may be one of a master's: not when it is seen to listen where that one does not."""
+    theirs, ours = _listens_at(orphan), _listens_at(master)
+    return not theirs or not ours or not theirs.isdisjoint(ours)
+
+
+def _listens_at(pid: int) -> set[str]:
+    """The ports of TCP at which a process listens, as the kernel writes them, and the inodes of UNIX sockets; none where that is not seen."""
+    try:
+        links = [_link(f"/proc/{pid}/fd/{number}") for number in os.listdir(f"/proc/{pid}/fd")]
+    except OSError:
+        return set()
+    inodes = {link[len("socket:["):-1] for link in links if link.startswith("socket:[")}
+    rows = [line.split() for table in ("tcp", "tcp6") for line in _read(f"/proc/{pid}/net/{table}").splitlines()[1:]]
+    ports = {row[1].rpartition(":")[2] for row in rows if row[3] == _TCP_LISTENS and row[9] in inodes}
+    return ports | {row[6] for row in map(str.split, _read(f"/proc/{pid}/net/unix").splitlines()[1:]) if row[3] == _UNIX_LISTENS and row[6] in inodes}
+
+
 def _named(command: str) -> Iterator[_Process]:
     for pid in filter(str.isdecimal, os.listdir("/proc")):
         stat = _read(f"/proc/{pid}/stat")
@@ -103,8 +124,13 @@ def _command(stat: str) -> str:
 
 
 def _network(pid: int) -> str:
+    return _link(f"/proc/{pid}/ns/net")
+
+
+def _link(path: str) -> str:
+    """Where a link leads to; empty when it is gone."""
     try:
-        return os.readlink(f"/proc/{pid}/ns/net")
+        return os.readlink(path)
     except OSError:
         return ""
 

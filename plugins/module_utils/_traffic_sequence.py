@@ -300,7 +300,8 @@ def _is_out(member: Member) -> bool:
 
 def _left(member: Member) -> str:
     late = f", {member.latecomers} connections of workers before a reload that may bring it another" if member.latecomers else ""
-    return f"{member.sessions} sessions, {member.queued} queued{late}"
+    what = f": {member.sessions_note}" if member.sessions and member.sessions_note else ""
+    return f"{member.sessions} sessions, {member.queued} queued{late}{what}"
 
 
 def _is_proven_healthy(member: Member) -> bool:

@@ -9,7 +9,7 @@ from guards.guard import Guard
 
 CORE, UNIT = "plugins/module_utils", "tests/unit/module_utils"
 NGINX, ENVOY, TRAEFIK, CADDY, HTTP, NONE = ((f"{UNIT}/test_{name}.py",) for name in ("nginx", "envoy", "traefik", "caddy", "http_api", "lame_duck"))
-CONFIGURATION = (f"{UNIT}/test_nginx_configuration.py",)
+CONFIGURATION, PROCESSES = (f"{UNIT}/test_nginx_configuration.py",), (f"{UNIT}/test_nginx_processes.py",)
 
 KINDS = (
     Guard("kinds, demands", "a drain begins with a configuration that makes its proof impossible", (*NGINX, *ENVOY, *TRAEFIK, *CADDY), (
@@ -36,11 +36,15 @@ KINDS = (
         (f"{CORE}/_nginx.py", "self._master(), self._steady(), False\n", "self._master(), self._steady(), True\n"),)),
     Guard("nginx, before", "workers of before a member's way out do not count", NGINX, (
         (f"{CORE}/_nginx_loaded.py", "return self.unknown | self.out.get(upstream, {}).get(member, frozenset())", "return self.unknown"),)),
+    Guard("nginx, drain", "down stands where drain takes it back", CONFIGURATION, (
+        (f"{CORE}/_nginx_configuration.py", 'if word.text == "drain")])', "if False)])"),)),
+    Guard("nginx, orphans", "workers of another instance are taken for this one's", PROCESSES, (
+        (f"{CORE}/_nginx_processes.py", "not theirs.isdisjoint(ours)", "True"),)),
     Guard("nginx, ticks", "a worker is told by its id alone", NGINX, (
         (f"{CORE}/_nginx_processes.py", "return self.pid, self.began", "return self.pid, 0"),)),
     Guard("nginx, text", "nginx is reloaded whatever it reads", NGINX, (
         (f"{CORE}/_nginx.py", "        if not is_in_dump(self._dump.output, text):\n", "        if False:\n"),)),
-    Guard("nginx, older binary", "workers of an older binary's master do not count", NGINX, (
+    Guard("nginx, older binary", "workers of an older binary's master do not count", PROCESSES, (
         (f"{CORE}/_nginx_processes.py", "    while len(family) > size:\n", "    while False:\n"),)),
     Guard("nginx, older master", "a master that takes requests with an older configuration is no fault", NGINX, (
         (f"{CORE}/_nginx_demands.py", "    if facts.elders:\n", "    if False:\n"),)),

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import threading
 
 import pytest
@@ -15,9 +14,8 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils import _nginx
 from ansible_collections.alwayson.upgrade.plugins.module_utils._flock import exclusive
 from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import DRAIN, MAINT, PROBATION, READY, UNCHECKED, LoadBalancerError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._nginx import NOTE, UNPROVEN, Nginx
-from ansible_collections.alwayson.upgrade.plugins.module_utils._nginx_processes import Worker, is_idle, other_masters, workers_of
+from ansible_collections.alwayson.upgrade.plugins.module_utils._nginx_processes import Worker
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic_sequence import Request, TrafficError, bring_about
-from ansible_collections.alwayson.upgrade.plugins.module_utils._waiting import wait_for
 from fake_load_balancer import Time
 
 TEXT = """\
@@ -107,6 +105,19 @@ def test_a_backup_is_no_capacity(master):
     assert master.opened().read("app").backends["app"].live == 1
     with pytest.raises(TrafficError, match="on lb1 0 other members are live besides 10.0.0.1:80, fewer than min_live=1"):
         master.drained(min_live=1, timeout=1)
+
+
+def test_one_that_is_drained_by_hand_is_no_capacity(master):
+    master.file.write_text(TEXT.replace("server 10.0.0.2:80;", "server 10.0.0.2:80 drain;"), encoding="utf-8")
+    assert {name: member.live for name, member in master.opened().read("app").backends["app"].members.items()} == {
+        "10.0.0.1:80": True, "10.0.0.2:80": False, "10.0.0.3:80": False}
+
+
+def test_whose_connections_are_waited_for_is_said(master):
+    master.loaded()
+    with pytest.raises(TrafficError, match=r"is not drained on lb1 .in drain, 2 sessions, 0 queued: workers of before a reload .11, 12. stay until the last "
+                                           "of their connections ends, such as a WebSocket, of whichever upstream it is: ss -tnp shows them. after 1 s"):
+        master.drained(timeout=1)
 
 
 @pytest.mark.parametrize("ask", [lambda nginx: nginx.read("ap"), lambda nginx: nginx.apply("ap", {"10.0.0.1:80": MAINT})])
@@ -393,22 +404,6 @@ def test_a_file_that_changes_while_it_is_read_is_not_known_to_be_read(master):
     assert "is not known" in master.opened().read("app").backends["app"].warnings[0]
 
 
-def test_a_process_that_blocks_its_signals_is_at_work():
-    program = ["python3", "-c", "import signal; signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGHUP]); print(flush=True); input(); "
-                                "signal.pthread_sigmask(signal.SIG_SETMASK, []); print(flush=True); input()"]
-    with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-        try:
-            seen = []
-            for _step in range(2):
-                process.stdout.readline()
-                seen.append(is_idle(process.pid))
-                process.stdin.write(b"\n")
-                process.stdin.flush()
-        finally:
-            process.stdin.close()
-    assert seen == [False, True] and is_idle(2 ** 30) is None
-
-
 def test_what_was_loaded_once_says_nothing_of_workers_that_began_since(master):
     """A run takes a member out; a person brings it back and reloads; the file is as the run had left it once, and the workers are others."""
     master.opened().apply("app", {"10.0.0.1:80": MAINT})
@@ -485,35 +480,3 @@ def test_what_makes_no_sense_is_refused(endpoint, settings, headers, reason):
 def test_the_command_tells_the_words_and_the_reload(master):
     assert master.opened("nginx", "-p", "/my nginx").command("app", {"10.0.0.1:80": READY, "10.0.0.2:80": MAINT}) == (
         f"in {master.file} write 10.0.0.1:80 without down, 10.0.0.2:80 with down; then nginx -p '/my nginx' -s reload")
-
-
-MASTER = """\
-for title in "worker process" "worker process is shutting down" "cache manager process"; do (exec -a "nginx: $title" bash "$1/waiting") <&0 & done
-if [ "$2" = old ]; then (exec -a "nginx: master process" bash "$0" "$1" new) <&0 & fi
-wait
-"""
-
-
-def test_the_workers_of_a_master_are_those_of_older_and_newer_binaries_too(tmp_path):
-    (tmp_path / "master").write_text(MASTER, encoding="utf-8")
-    (tmp_path / "waiting").write_text("read x", encoding="utf-8")
-
-    def begun(which):
-        argv = ["nginx: master process", str(tmp_path / "master"), str(tmp_path), which]
-        return subprocess.Popen(argv, executable="/bin/bash", stdin=subprocess.PIPE, start_new_session=True)
-    with begun("old") as old, begun("alone") as other:
-        try:
-            assert wait_for(lambda: len(workers_of(old.pid)) == 4 and len(workers_of(other.pid)) == 2, 20, 0.05)
-            found = workers_of(old.pid)
-            new = next(worker.master for worker in found if worker.master != old.pid)
-            assert sorted((worker.master, worker.is_leaving) for worker in found) == sorted((pid, leaves) for pid in (old.pid, new) for leaves in (False, True))
-            assert workers_of(new) == found == workers_of(old.pid) and len({worker.key for worker in found}) == 4
-            assert other_masters(old.pid) == other_masters(new) == [other.pid] and other_masters(other.pid) == sorted([old.pid, new])
-            # Its workers live on without it.
-            old.kill()
-            old.wait()
-            assert sorted((worker.master, worker.is_leaving) for worker in workers_of(new)) == [(0, False), (0, True), (new, False), (new, True)]
-            assert workers_of(old.pid) == []
-        finally:
-            for process in (old, other):
-                process.stdin.close()

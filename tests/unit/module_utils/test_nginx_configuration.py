@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import pytest
+from ansible_collections.alwayson.upgrade.plugins.module_utils import _nginx_demands
 from ansible_collections.alwayson.upgrade.plugins.module_utils._demands import looked_at
 from ansible_collections.alwayson.upgrade.plugins.module_utils._nginx_configuration import (
     ConfigurationError,
@@ -87,8 +88,17 @@ def test_a_word_behind_a_comment_is_removed_and_the_comment_takes_nothing_with_i
 
 def test_a_server_that_is_written_twice_is_down_when_both_are():
     text = "upstream app { server a:1 weight=3; server a:1 down backup; }"
-    assert servers(upstreams(text)["app"])["a:1"] == (False, False, 4)
+    assert servers(upstreams(text)["app"])["a:1"] == (False, False, 4, False)
     assert down(with_servers(text, "app", {"a:1": True})) == {"app": {"a:1": True}}
+
+
+@pytest.mark.parametrize(("options", "out"), [("drain weight=2", "drain down weight=2"), ("down drain", "down drain down"), ("drain down", "drain down")])
+def test_drain_takes_down_back_that_stands_before_it(options, out):
+    text = f"upstream app {{ server a:1 {options}; server b:1; }}"
+    changed = with_servers(text, "app", {"a:1": True})
+    assert changed == text.replace(options, out) and down(changed)["app"] == {"a:1": True, "b:1": False}
+    assert servers(upstreams(text)["app"])["a:1"].is_drained and down(text)["app"]["a:1"] == (options == out)
+    assert "down" not in with_servers(changed, "app", {"a:1": False})
 
 
 @pytest.mark.parametrize(("upstream", "changes", "before", "after"), [
@@ -151,6 +161,9 @@ def found(block="server a:1; server b:1;", more="", **facts):
 
 @pytest.mark.parametrize("facts", [
     {}, {"title": "nginx: master process nginx"}, {"title": ""}, {"title": "nginx: master process nginx -c nginx.conf"},
+    {"title": "nginx: master process /opt/nginx-current/sbin/nginx"}, {"title": "nginx: master process nginx -e /var/log/nginx-common/error.log"},
+    {"title": "nginx: master process nginx -g pid /run/nginx-custom.pid;"}, {"title": "nginx: master process nginx -p /etc/web-cdn -qc nginx/nginx.conf"},
+    {"title": "nginx: master process nginx -c /etc/nginx//nginx.conf"}, {"title": "nginx: master process nginx -c/etc/nginx/nginx.conf"},
     {"block": "zone app 64k; least_conn; server a:1; keepalive 8; random two;"}, {"more": "http { content_by_lua_block { return '}' .. \"{\" } }"},
     {"more": "http { upstream api { server c:1; } server { location / { proxy_pass http://app; } } }"},
 ])
@@ -162,6 +175,7 @@ def test_what_meets_all_demands_is_taken(facts):
     ({"output": "", "problem": "nginx -T -q says no"}, "its configuration cannot be tested, so it cannot be reloaded: nginx -T -q says no"),
     ({"output": shown((MAIN, "upstream app { server a:1 ; }"))},
      "nginx does not read /etc/nginx/u.conf as it stands there: nginx -T shows no file with that text"),
+    ({"title": "nginx: master process nginx -e /var/c -c /srv/nginx.conf"}, f"the master process was started with /srv/nginx.conf, and nginx -T reads {MAIN}"),
     ({"title": "nginx: master process nginx -c /srv/nginx.conf"}, f"the master process was started with /srv/nginx.conf, and nginx -T reads {MAIN}"),
     ({"block": "server a:1; include more.conf;"}, "servers of app stand elsewhere (include), and are not seen here: write them into /etc/nginx/u.conf"),
     ({"block": "state /var/lib/app.state;"}, "servers of app stand elsewhere (state), and are not seen here"),
@@ -184,6 +198,14 @@ def test_what_does_not_meet_a_demand_is_refused(facts, reason):
 def test_what_is_worth_knowing_is_noted(facts, note):
     refusals, notes = found(**facts)
     assert refusals == () and len(notes) == 1 and notes[0].startswith(note)
+
+
+def test_a_large_file_without_a_word_that_is_sought_is_not_read_and_others_once(monkeypatch):
+    read = []
+    monkeypatch.setattr(_nginx_demands, "parse", lambda text: read.append(text) or parse(text))
+    for _look in range(2):
+        found(output=shown((MAIN, "worker_shutdown_timeout 7s; # here"), ("/etc/nginx/geo.conf", "10.0.0.0/8 de;" * 9), ("/etc/nginx/u.conf", "upstream x {}")))
+    assert sorted(text for text in read if not text.startswith("upstream app")) == ["upstream x {}", "worker_shutdown_timeout 7s; # here"]
 
 
 def test_a_directive_tells_its_name_and_its_arguments():
