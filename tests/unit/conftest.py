@@ -9,6 +9,7 @@ import os
 import sys
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -25,6 +26,9 @@ def link_collection() -> None:
 
 link_collection()
 sys.path.insert(0, str(COLLECTIONS))
+# How long an example takes says nothing on a machine that does other work besides.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 
 @pytest.fixture(autouse=True)
