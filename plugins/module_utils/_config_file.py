@@ -10,6 +10,7 @@ import contextlib
 import errno
 import json
 import os
+import pwd
 import re
 import stat
 from typing import Any, Callable, Iterator
@@ -17,7 +18,7 @@ from typing import Any, Callable, Iterator
 from ansible_collections.alwayson.upgrade.plugins.module_utils._flock import LockError, exclusive
 from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import LoadBalancerError, UntouchedError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._private_copy import open_regular
-from ansible_collections.alwayson.upgrade.plugins.module_utils._small_file import READABLE, replace
+from ansible_collections.alwayson.upgrade.plugins.module_utils._small_file import ACCESS_LIST, READABLE, attributes_of, replace, set_attributes
 
 # Another member's change of the same file takes milliseconds, or one reload.
 LOCK_SECONDS = 60.0
@@ -119,10 +120,30 @@ def text_of_json(document: Any) -> str:
 
 
 def replace_alike(path: str, text: str) -> None:
-    """Put a text in the place of a file, with the same owner and the same rights: the load balancer has to read it. A link to the file stays one."""
+    """Put a text in the place of a file, with the same owner and the same rights: the load balancer has to read it. A link to the file stays one.
+
+    An account that may write the file but not give it away becomes its owner, where that takes no right from the former one.
+    """
     path = os.path.realpath(path)
     was = os.stat(path)
-    replace(path, _bytes_of(text), stat.S_IMODE(was.st_mode), (was.st_uid, was.st_gid))
+    replace(path, _bytes_of(text), stat.S_IMODE(was.st_mode), (_owner_to_keep(path, was), was.st_gid), attributes_of(path))
+
+
+def _owner_to_keep(path: str, was: os.stat_result) -> int:
+    """The owner of the file's successor; -1 is this account."""
+    if os.geteuid() in (0, was.st_uid) or not os.access(path, os.W_OK, effective_ids=os.access in os.supports_effective_ids):
+        return was.st_uid
+    return -1 if was.st_uid == 0 or _group_suffices(path, was) else was.st_uid
+
+
+def _group_suffices(path: str, was: os.stat_result) -> bool:
+    """Whether the file's owner may do by its group all that it may as the owner."""
+    try:
+        owner = pwd.getpwuid(was.st_uid)
+    except KeyError:
+        return False
+    rights = stat.S_IMODE(was.st_mode)
+    return not rights >> 6 & ~(rights >> 3) & 0o7 and ACCESS_LIST not in attributes_of(path) and was.st_gid in os.getgrouplist(owner.pw_name, owner.pw_gid)
 
 
 def _renew_link(path: str) -> None:
@@ -150,6 +171,10 @@ def cure_of(error: OSError) -> str:
     """What to do when a file cannot be replaced by a rename."""
     if error.errno == errno.EBUSY:
         return "It is a mount of its own, which no rename replaces: mount its folder"
+    if error.errno == errno.EPERM:
+        return "This account may not give the new file to the owner of the old one, or not replace it: run this as root or as that owner"
+    if error.errno == errno.EACCES and error.filename and os.access(os.path.dirname(error.filename), os.W_OK):
+        return f"Let this account write {error.filename}, which another one has made: root's next change does that, if the folder is its group's to write"
     return "Let this account write in that folder"
 
 
@@ -157,10 +182,24 @@ def cure_of(error: OSError) -> str:
 def one_writer(path: str, error: Callable[[str], LoadBalancerError]) -> Iterator[None]:
     """Nobody else writes this file of a load balancer now, by whatever link; raise `error` when somebody does for too long."""
     try:
-        with exclusive(hidden_beside(os.path.realpath(path), "lock"), LOCK_SECONDS):
+        lock = hidden_beside(os.path.realpath(path), "lock")
+        with exclusive(lock, LOCK_SECONDS) as handle:
+            _open_to_writers(handle, os.path.dirname(lock))
             yield
     except LockError as held:
         raise error(f"has another change under way: {held}") from held
+
+
+def _open_to_writers(handle: int, folder: str) -> None:
+    """Have the lock file writable for whoever may write in its folder. Another account's has that already, or stays as it is."""
+    there = os.stat(folder)
+    if not there.st_mode & stat.S_IWGRP:
+        return
+    with contextlib.suppress(OSError):
+        if os.fstat(handle).st_gid != there.st_gid:
+            os.fchown(handle, -1, there.st_gid)
+        set_attributes(handle, {name: value for name, value in attributes_of(folder).items() if name == ACCESS_LIST})
+        os.fchmod(handle, 0o660)
 
 
 def _bytes_of(text: str) -> bytes:

@@ -13,12 +13,14 @@ import errno
 import json
 import os
 import stat
-from typing import Any
+from typing import Any, Mapping
 
 LIMIT = 65_536
 # For the owner alone; for the programs of others, too.
 PRIVATE, READABLE = 0o600, 0o644
 PRIVATE_FOLDER, OPEN_FOLDER = 0o700, 0o755
+# Linux's access control list, see acl(5).
+ACCESS_LIST = "system.posix_acl_access"
 
 
 class SmallFileError(Exception):
@@ -55,17 +57,19 @@ def json_line(content: Any) -> bytes:
     return json.dumps(content, sort_keys=True).encode("utf-8") + b"\n"
 
 
-def replace(path: str, content: bytes, mode: int, owner: tuple[int, int] | None = None) -> None:
-    """Put `content` at `path` by one rename, after all of it is on the disk, with exactly this mode (and owner and group, when they are given).
+def replace(path: str, content: bytes, mode: int, owner: tuple[int, int] | None = None, attributes: Mapping[str, bytes] | None = None) -> None:
+    """Put `content` at `path` by one rename, after all of it is on the disk, with exactly this mode.
 
-    Raise OSError with what was there unchanged.
+    :param owner: and group; -1 is whatever the system gives to a new file there.
+    :param attributes: as `attributes_of` gives them; no other access control list then.
+    :raises OSError: with what was there unchanged.
     """
     folder, name = os.path.split(os.path.abspath(path))
     partial = os.path.join(folder, f".{name}.new")
     with contextlib.suppress(FileNotFoundError):
         os.unlink(partial)
     try:
-        _write(partial, content, mode, owner)
+        _write(partial, content, mode, owner, attributes)
         os.rename(partial, path)
     except OSError:
         with contextlib.suppress(OSError):
@@ -130,6 +134,26 @@ def make_folder(path: str, mode: int = OPEN_FOLDER, for_others: bool = False) ->
         raise NotAFolderError(errno.ENOTDIR, "is not a folder", path)
 
 
+def attributes_of(path: str) -> dict[str, bytes]:
+    """Those extended attributes of a file or a folder that say who may use it, or that its users have given it. Others, such as signatures, are its content's."""
+    found: dict[str, bytes] = {}
+    with contextlib.suppress(AttributeError, OSError):  # another system, or a disk without any
+        for name in os.listxattr(path):
+            if name in (ACCESS_LIST, "security.selinux") or name.startswith("user."):
+                found[name] = os.getxattr(path, name)
+    return found
+
+
+def set_attributes(handle: int, attributes: Mapping[str, bytes]) -> None:
+    """Give an open file these extended attributes, and no access control list when there is none among them. Raise OSError when it cannot have the list."""
+    if ACCESS_LIST not in attributes:
+        with contextlib.suppress(AttributeError, OSError):  # as above, or it has none
+            os.removexattr(handle, ACCESS_LIST)
+    for name, value in attributes.items():
+        with contextlib.suppress(*([] if name == ACCESS_LIST else [OSError])):
+            os.setxattr(handle, name, value)
+
+
 def flush_folder(path: str) -> None:
     """Wait until the names in the folder are on the disk."""
     handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -161,12 +185,15 @@ def _regular_size(handle: int, path: str) -> int:
     return status.st_size
 
 
-def _write(path: str, content: bytes, mode: int, owner: tuple[int, int] | None) -> None:
+def _write(path: str, content: bytes, mode: int, owner: tuple[int, int] | None, attributes: Mapping[str, bytes] | None) -> None:
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, PRIVATE)
     try:
         # Before anybody finds it under its name: whoever reads it then must be allowed to.
-        if owner is not None and owner != (os.geteuid(), os.getegid()):
+        made = os.fstat(handle)
+        if owner is not None and any(wanted not in (-1, given) for wanted, given in zip(owner, (made.st_uid, made.st_gid))):
             os.fchown(handle, *owner)
+        if attributes is not None:
+            set_attributes(handle, attributes)
         os.fchmod(handle, mode)
         _write_all(handle, content)
         os.fsync(handle)

@@ -31,6 +31,10 @@ ANYWHERE = (
          "os.path.dirname(target) != os.path.join(root, RELEASES)"),)),
     Guard("user's files, link", "a link to a file becomes a file", (CONFIG,), (
         (f"{CORE}/_config_file.py", "    path = os.path.realpath(path)\n    was = os.stat(path)\n", "    was = os.stat(path)\n"),)),
+    Guard("user's files, access list", "a file loses its access control list", (CONFIG,), (
+        (f"{CORE}/_config_file.py", "was.st_gid), attributes_of(path))", "was.st_gid))"),)),
+    Guard("user's files, group", "an operator of the file's group is refused", (CONFIG,), (
+        (f"{CORE}/_config_file.py", "            _open_to_writers(handle, os.path.dirname(lock))\n", ""),)),
     Guard("user's files, bytes", "line ends become others", (CONFIG,), (
         (f"{CORE}/_config_file.py", 'content.decode("utf-8", "surrogateescape")', 'content.decode("utf-8", "surrogateescape").replace("\\r\\n", "\\n")'),)),
     Guard("user's files, undo", "a map that is taken back is another one", (MAP,), (

@@ -5,16 +5,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
+import shutil
+import struct
+import tempfile
 import threading
+from types import SimpleNamespace
 
 import pytest
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _config_file
 from ansible_collections.alwayson.upgrade.plugins.module_utils._config_file import ConfigFile, cure_of, put, replace_alike, text_of_json
 from ansible_collections.alwayson.upgrade.plugins.module_utils._flock import LockError, exclusive
 from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import LoadBalancerError, UntouchedError
+from ansible_collections.alwayson.upgrade.plugins.module_utils._small_file import ACCESS_LIST
 
 BEFORE, AFTER = "s1 in\ns2 in\n", "s1 out\ns2 in\n"
 
@@ -253,6 +259,94 @@ def test_a_link_stays_one_and_its_file_has_one_writer(path, tmp_path):
     assert os.lstat(link).st_ino != before.st_ino, "who watches the link's folder sees that it has changed"
     with _config_file.one_writer(str(link), error):
         assert sorted(os.listdir(tmp_path)) == [".pool.conf.lock", "elsewhere", "pool.conf"]
+
+
+def access_list(*named):
+    """An access control list of rw for the owner, r for the group, and what is named: tag, rights and id, see acl(5)."""
+    entries = [(0x01, 6, -1), *named, (0x04, 4, -1), (0x10, 6, -1), (0x20, 0, -1)]
+    return struct.pack("<I", 2) + b"".join(struct.pack("<HHi", *entry) for entry in sorted(entries))
+
+
+def test_it_keeps_its_access_control_list_and_gets_no_other(file, path):
+    try:
+        os.setxattr(path, "user.note", b"ours")
+        os.setxattr(path, ACCESS_LIST, access_list((0x02, 4, 4711)))
+    except OSError as unsupported:
+        pytest.skip(f"this disk has none: {unsupported}")
+    before = os.getxattr(path, ACCESS_LIST), mode(path)
+    os.setxattr(path.parent, "system.posix_acl_default", access_list((0x02, 6, 4712)))
+    file.rewrite(taken_out)
+    assert (os.getxattr(path, ACCESS_LIST), mode(path)) == before and os.getxattr(path, "user.note") == b"ours" and file.read() == AFTER
+    os.removexattr(path, ACCESS_LIST)
+    path.chmod(0o640)
+    file.rewrite(lambda text: BEFORE)
+    assert (os.listxattr(path), mode(path)) == (["user.note"], 0o640)
+
+
+@pytest.fixture(name="shared")
+def _shared():
+    """A map of root's in a folder of a group, as an administrator gives it to operators."""
+    folder = tempfile.mkdtemp(dir="/tmp")
+    path = os.path.join(folder, "m.map")
+    with open(path, "w", encoding="ascii") as made:
+        made.write(BEFORE)
+    for place, rights in ((folder, 0o2775), (path, 0o664)):
+        os.chown(place, 0, 4712)
+        os.chmod(place, rights)
+    yield path
+    shutil.rmtree(folder)
+
+
+@contextlib.contextmanager
+def account(uid, *groups):
+    """This process as another account; its groups are those that are named."""
+    before = os.getgroups(), os.getegid()
+    os.setgroups(groups)
+    os.setegid(uid)
+    os.seteuid(uid)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(before[1])
+        os.setgroups(before[0])
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root is another account")
+def test_a_groups_operator_may_change_the_file_beside_root(shared, monkeypatch):
+    file = ConfigFile(shared, error)
+    file.rewrite(taken_out)
+    with account(4711, 4712):
+        file.rewrite(lambda text: BEFORE)
+    found = os.stat(shared)
+    assert file.read() == BEFORE and (found.st_gid, found.st_mode & 0o7777) == (4712, 0o664)
+    file.rewrite(taken_out)
+    assert os.stat(shared).st_uid == 4711, "root leaves its owner alone"
+    # Nobody knows the groups of 4711, which has no name: it might lose its file.
+    with account(4713, 4712), pytest.raises(LoadBalancerError, match="Operation not permitted. This account may not give the new file to the owner"):
+        file.rewrite(lambda text: BEFORE)
+    assert file.read() == AFTER
+    monkeypatch.setattr(_config_file.pwd, "getpwuid", lambda uid: SimpleNamespace(pw_name=str(uid), pw_gid=uid))
+    monkeypatch.setattr(os, "getgrouplist", lambda name, gid: [gid, 4712])
+    with account(4713, 4712):
+        file.rewrite(lambda text: BEFORE)
+    assert (file.read(), os.stat(shared).st_uid) == (BEFORE, 4713)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root is another account")
+def test_a_file_that_the_account_may_not_write_stays_roots(shared):
+    os.chmod(shared, 0o644)
+    with account(4711, 4712), pytest.raises(LoadBalancerError, match="run this as root or as that owner"):
+        ConfigFile(shared, error).rewrite(taken_out)
+    assert (os.stat(shared).st_uid, ConfigFile(shared, error).read()) == (0, BEFORE)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root is another account")
+def test_a_lock_of_a_former_version_is_named(shared):
+    lock = os.path.join(os.path.dirname(shared), ".m.map.lock")
+    os.close(os.open(lock, os.O_CREAT, 0o600))
+    with account(4711, 4712), pytest.raises(LoadBalancerError, match=f"Let this account write {lock}, which another one has made"):
+        ConfigFile(shared, error).rewrite(taken_out)
 
 
 def test_a_file_that_is_not_there_is_made_readable_also_where_a_link_leads_to(tmp_path):
