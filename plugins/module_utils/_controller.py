@@ -17,9 +17,11 @@ import subprocess
 from typing import Any, Mapping, NamedTuple
 
 MACHINE_IDS = ("/etc/machine-id", "/var/lib/dbus/machine-id")
-# The id that a hypervisor or a maker gave the machine, which root alone can read. A maker who gave none left one of few digits there, or this one.
+# The id that a hypervisor or a maker gave the machine, which root alone can read. A maker who gave none left one of few digits there, or one of these.
 HARDWARE_ID = "/sys/class/dmi/id/product_uuid"
-DIGITS_OF_AN_ID, NO_ID = 6, "03000200-0400-0500-0006-000700080009"
+DIGITS_OF_AN_ID = 6
+NO_IDS = ("03000200-0400-0500-0006-000700080009", "00020003-0004-0005-0006-000700080009", "12345678-1234-5678-90ab-cddeefaabbcc",
+          "12345678-1234-1234-1234-123456789abc", "01234567-89ab-cdef-0123-456789abcdef")
 BOOT_ID = "/proc/sys/kernel/random/boot_id"
 PROCESS_NAMESPACE, TIME_NAMESPACE = "/proc/self/ns/pid", "/proc/self/ns/time"
 # What Linux calls the process namespace of a machine itself. In any other one, /etc/machine-id may be an image's.
@@ -59,7 +61,7 @@ def proof_of_death(recorded: Mapping[str, Any], here: Controller) -> str:
     former = known(recorded)
     if former is None or not former.boot or not former.namespace:
         return ""
-    if former.boot == here.boot:
+    if _is_of_this_boot(former, here):
         if former.namespace == here.namespace and has_ended(former.pid, former.started):
             return f"its controller, process {former.pid} on this machine, has ended"
         return ""
@@ -76,7 +78,7 @@ def is_same_machine(recorded: Mapping[str, Any], here: Controller) -> bool:
     if former is None:
         return False
     same = former.machine and former.hardware and (former.machine, former.hardware) == (here.machine, here.hardware)
-    return bool(same) or (former.boot != "" and former.boot == here.boot)
+    return bool(same) or _is_of_this_boot(former, here)
 
 
 def is_alive_here(recorded: Mapping[str, Any], here: Controller) -> bool:
@@ -85,6 +87,15 @@ def is_alive_here(recorded: Mapping[str, Any], here: Controller) -> bool:
     if former is None or not former.boot or (former.boot, former.namespace) != (here.boot, here.namespace):
         return False
     return not has_ended(former.pid, former.started)
+
+
+def _is_of_this_boot(former: Controller, here: Controller) -> bool:
+    """Whether both ran since one start of one machine. A machine that was cloned while it ran has the boot id too, but not the name or the hardware.
+
+    What either of them does not tell, such as the hardware to an account without rights, is no difference.
+    """
+    differs = any(then and now and then != now for then, now in ((former.machine, here.machine), (former.hardware, here.hardware)))
+    return former.boot != "" and former.boot == here.boot and not differs
 
 
 def known(recorded: Mapping[str, Any]) -> Controller | None:
@@ -139,7 +150,7 @@ def _machine() -> str:
 def _hardware() -> str:
     """The machine's own id, without giving it away; empty when it has none that means anything, or when this user may not read it."""
     found = _first_line(HARDWARE_ID).lower()
-    is_one = len(found) == 36 and found != NO_ID and len(set(found) - {"-"}) >= DIGITS_OF_AN_ID
+    is_one = len(found) == 36 and found not in NO_IDS and len(set(found) - {"-"}) >= DIGITS_OF_AN_ID
     return _checksum("alwayson.upgrade", found) if is_one else ""
 
 

@@ -22,7 +22,7 @@ ROWS = (
     row(6, "a holder that is alive is believed dead", (
         ("plugins/module_utils/_controller.py", '    """True when no process has this id,', '    return True\n    """True'),)),
     row(7, "a holder elsewhere is looked for here", (
-        ("plugins/module_utils/_controller.py", "    if former.boot == here.boot:\n        if", "    if True:\n        if"),)),
+        ("plugins/module_utils/_controller.py", "    if _is_of_this_boot(former, here):\n        if", "    if True:\n        if"),)),
     row(33, "nobody says who was left out", (
         ("plugins/plugin_utils/run_record.py", '        elif member["outcome"] == "left_out":', '        elif False:'),)),
     row(35, "the pool is not compared with the inventory", (

@@ -16,6 +16,7 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._controller impor
     Controller,
     has_ended,
     is_alive_here,
+    is_same_machine,
     proof_of_death,
     started,
     this_controller,
@@ -112,8 +113,29 @@ def test_another_boot_of_a_clone_is_no_restart(process, there, here):
     assert proof_of_death({name: value for name, value in former.items() if name != "hardware"}, HERE._replace(hardware=here)) == ""
 
 
+@pytest.mark.parametrize("there", [{"machine": "of the clone"}, {"hardware": "of the clone"}, {"machine": "of the clone", "hardware": "of the clone"}])
+@pytest.mark.parametrize("boot", ["b", "before"])
+def test_a_clone_that_was_made_while_the_machine_ran_is_another_machine(process, there, boot):
+    """It has the boot id, and the same process ids mean other processes."""
+    former = recorded(process, boot=boot, **there)
+    assert not is_same_machine(former, HERE)
+    process.kill()
+    process.wait()
+    assert proof_of_death(former, HERE) == ""
+
+
+@pytest.mark.parametrize("hardware", ["", "h"])
+def test_an_account_that_may_not_read_the_hardware_id_is_on_this_machine(process, hardware):
+    former = recorded(process, hardware="" if hardware else "h")
+    assert is_same_machine(former, HERE._replace(hardware=hardware)) and is_alive_here(former, HERE._replace(hardware=hardware))
+    process.kill()
+    process.wait()
+    assert proof_of_death(former, HERE._replace(hardware=hardware)).endswith("has ended")
+
+
 @pytest.mark.parametrize("found", ["", "Not Settable", "00000000-0000-0000-0000-000000000000", "ffffffff-ffff-ffff-ffff-ffffffffffff",
-                                   "03000200-0400-0500-0006-000700080009", "4c4c4544-0042-3510-8052-b4c04f393733"])
+                                   "03000200-0400-0500-0006-000700080009", "00020003-0004-0005-0006-000700080009",
+                                   "12345678-1234-5678-90ab-cddeefaabbcc", "4c4c4544-0042-3510-8052-b4c04f393733"])
 def test_an_id_of_hardware_that_is_none_tells_no_machine(monkeypatch, tmp_path, found):
     (tmp_path / "product_uuid").write_text(found + "\n", encoding="ascii")
     monkeypatch.setattr(_controller, "HARDWARE_ID", str(tmp_path / "product_uuid"))
