@@ -9,20 +9,31 @@ import ipaddress
 import re
 from collections.abc import Sequence
 
-# A name that ansible-core takes as one host: no separator (space, comma, colon), no wildcard, no sign of a set or of a regular expression.
-_PLAIN = re.compile(r"[^\s,:;!&~@*?\[\](){}\"'\\-][^\s,:;*?\[\](){}\"'\\]*")
+# A name that ansible-core takes as one host: no separator (space, comma, colon, half a pair of brackets), no wildcard, no sign of a set or of a regular
+# expression. A whole pair, as Terraform has it in web[0], is a part of the name of a host that there is.
+_PLAIN = re.compile(r"(?![!&~@-])(?:[^\s,:;*?\[\]{}\\]|\[[^\s,:;*?!\[\]{}\\]*\])+")
+_WITH_IPV4 = re.compile(r"::(?:ffff:)?[0-9.]+", re.IGNORECASE)
 CURE = ("rename it in the inventory (a cloud's inventory plugin makes names of Name tags: set its hostnames to another attribute), "
         "and set the host's member_name where load balancers know it by another name")
 
 
 def is_plain(name: str) -> bool:
     """Whether a play with this name as its hosts is for this host alone."""
-    if _PLAIN.fullmatch(name):
-        return True
+    return bool(_PLAIN.fullmatch(name)) or _is_ipv6(name)
+
+
+def _is_ipv6(name: str) -> bool:
+    """Whether ansible-core takes the name for an IPv6 address. Of the ways to write one it does not know a zone, few with an IPv4 address at their end, and
+    none whose ``::`` at an end stands for a single zero; it takes those apart at their colons."""
     try:
-        return ipaddress.ip_address(name).version == 6
+        if ipaddress.ip_address(name).version != 6 or "%" in name:
+            return False
     except ValueError:
         return False
+    if "." in name:
+        return bool(_WITH_IPV4.fullmatch(name))
+    before, shortened, after = name.partition("::")
+    return not shortened or bool(before and after) or name.count(":") <= 7
 
 
 def name_problems(names: Sequence[str], variable: str) -> list[str]:

@@ -12,8 +12,12 @@ from ansible_collections.alwayson.upgrade.plugins.plugin_utils.host_names import
 from ansible_collections.alwayson.upgrade.plugins.plugin_utils.outcomes import or_nobody
 from ansible_collections.alwayson.upgrade.plugins.plugin_utils.service import describe
 
-PLAIN = ["app1", "app-1.example.com", "10.0.0.1", "2001:db8::1", "::1", "app_1", "app1!", "i-0abc#2", "sh\u00f6p1", "app1=a", "app+1", "all-in-one"]
-PATTERNS = ["shop app 1", "app1,app2", "app1:app2", "app*", "app[12]", "app?", "!app1", "&app1", "~app.*", "@hosts", "app\t1", "", "-app1", "app1;id"]
+PLAIN = ["app1", "app-1.example.com", "10.0.0.1", "2001:db8::1", "::1", "app_1", "app1!", "i-0abc#2", "sh\u00f6p1", "app1=a", "app+1", "all-in-one",
+         "app[12]", "aws_instance.web[0]", "module.a[0].web[\"b\"]", "web(1)", "o'neil", "web[]", "1:2:3:4:5:6::", "::2:3:4:5:6:7", "1::3:4:5:6:7:8",
+         "::ffff:10.0.0.1", "::", "2001:DB8::A"]
+PATTERNS = ["shop app 1", "app1,app2", "app1:app2", "app*", "app?", "web[1", "web]1", "web[[1]]",
+            "app[a*]", "!app1", "&app1", "~app.*", "@hosts", "app\t1", "", "-app1", "app1;id",
+            "fe80::1%eth0", "64:ff9b::10.0.0.1", "1:2:3:4:5:6:7::", "::2:3:4:5:6:7:8"]
 
 
 def selected(name: str) -> set[str]:
