@@ -9,8 +9,7 @@ import json
 import os
 from typing import Any
 
-from ansible_collections.alwayson.upgrade.plugins.module_utils._private_copy import open_regular
-from ansible_collections.alwayson.upgrade.plugins.module_utils._writers import other_writers
+from ansible_collections.alwayson.upgrade.plugins.module_utils._writers import open_own, other_writers
 
 LIVE_FILE, RESULT_FILE = "live.json", "result.json"
 MOST_BYTES = 4 << 20
@@ -37,11 +36,11 @@ class LiveFigures:
             if other_writers(directory):
                 return None
             path = os.path.join(directory, LIVE_FILE)
-            found = os.stat(path)
+            found = os.lstat(path)
             ended = os.path.exists(os.path.join(directory, RESULT_FILE))
             if (found.st_mtime_ns, found.st_ino, ended) == self._seen or found.st_size > MOST_BYTES:
                 return None
-            with open_regular(path) as handle:
+            with open_own(path) as handle:
                 figures = json.loads(handle.read(MOST_BYTES))
         except (OSError, ValueError, RecursionError):
             return None

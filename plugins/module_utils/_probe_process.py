@@ -26,9 +26,8 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._flock import Loc
 from ansible_collections.alwayson.upgrade.plugins.module_utils._probe import Probe, ProbeLoop
 from ansible_collections.alwayson.upgrade.plugins.module_utils._probe_live import LIVE_FILE, RESULT_FILE
 from ansible_collections.alwayson.upgrade.plugins.module_utils._probe_plan import Plan, ProbeError
-from ansible_collections.alwayson.upgrade.plugins.module_utils._private_copy import open_regular
 from ansible_collections.alwayson.upgrade.plugins.module_utils._small_file import PRIVATE_FOLDER, SmallFileError, make_folder
-from ansible_collections.alwayson.upgrade.plugins.module_utils._writers import other_writers
+from ansible_collections.alwayson.upgrade.plugins.module_utils._writers import open_own, other_writers
 
 PID_FILE, LOCK_FILE, LOG_FILE = "probe.pid", "probe.lock", "probe.log"
 START_SECONDS = 60.0
@@ -137,7 +136,8 @@ def _require_believable(directory: str) -> None:
     except FileNotFoundError:
         return
     if others:
-        raise ProbeError(f"{directory} {others}, so nothing in it is believed: name a folder that is made for this account (mode 0700), or remove this one")
+        raise ProbeError(f"{directory} {others}, so nothing in it is believed: name a folder that is made for this account (mode 0700), or remove this one. "
+                         "Where every folder has such a mode, give one on another disk, of a whole run by upgrade_report_directory")
 
 
 def _writes_here(pid: int, directory: str) -> bool:
@@ -368,9 +368,11 @@ def write_json(path: str, content: dict[str, Any], durable: bool = False) -> Non
 
 def _read_json(path: str) -> dict[str, Any] | None:
     try:
-        with open_regular(path) as handle:
+        with open_own(path) as handle:
             return json.load(handle)
     except FileNotFoundError:
         return None
+    except OSError as error:
+        raise ProbeError(f"{path} is not believed: {error.strerror}. Remove it") from None
     except (ValueError, RecursionError) as error:
         raise ProbeError(f"{path} cannot be understood ({error}): it was not written by a probe; remove it") from None

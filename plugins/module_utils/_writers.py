@@ -6,12 +6,20 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import grp
 import os
 import pwd
 import stat
+import struct
+from typing import BinaryIO
+
+from ansible_collections.alwayson.upgrade.plugins.module_utils._small_file import ACCESS_LIST, attributes_of
 
 _BY_GROUP, _BY_EVERYBODY = 0o020, 0o002
+# The entries of an access control list behind its version: a tag, rights, and whose they are. Source: acl(5), linux/posix_acl_xattr.h.
+_VERSION, _ENTRY = 4, struct.Struct("<HHI")
+_A_USER, _OWNING_GROUP, _A_GROUP, _WRITE = 0x02, 0x04, 0x08, 2
 
 
 def other_writers(path: str) -> str:
@@ -26,9 +34,37 @@ def other_writers(path: str) -> str:
         return f"belongs to {_user(found.st_uid)}"
     if found.st_mode & _BY_EVERYBODY:
         return f"may be written by everybody (mode {stat.S_IMODE(found.st_mode):04o})"
-    if found.st_mode & _BY_GROUP and not _is_alone(found.st_gid):
-        return f"may be written by the group {_group(found.st_gid)} (mode {stat.S_IMODE(found.st_mode):04o})"
+    # Where there is an access control list, the mode has its mask in the group's place.
+    if not found.st_mode & _BY_GROUP:
+        return ""
+    mode = f"mode {stat.S_IMODE(found.st_mode):04o}"
+    for tag, number in _writing(path):
+        if tag == _A_USER and number not in (0, os.geteuid()):
+            return f"may be written by {_user(number)} (its access control list)"
+        gid = found.st_gid if tag == _OWNING_GROUP else number
+        if tag != _A_USER and not _is_alone(gid):
+            return f"may be written by the group {_group(gid)} ({'its access control list' if tag == _A_GROUP else mode})"
     return ""
+
+
+def open_own(path: str) -> BinaryIO:
+    """Open a regular file of this account's or of root's for reading, and nothing that a link leads to; raise OSError for any other."""
+    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    found = os.fstat(handle)
+    if not stat.S_ISREG(found.st_mode) or found.st_uid not in (0, os.geteuid()):
+        os.close(handle)
+        what = f"it belongs to {_user(found.st_uid)}" if stat.S_ISREG(found.st_mode) else "it is no regular file"
+        raise OSError(errno.EPERM, what, path)
+    return open(handle, "rb")
+
+
+def _writing(path: str) -> list[tuple[int, int]]:
+    """Tag and id of those whom the folder's access control list lets write; where it has none, of the owning group."""
+    attributes = attributes_of(path)
+    if ACCESS_LIST not in attributes:
+        return [(_OWNING_GROUP, 0)]
+    return [(tag, number) for tag, rights, number in _ENTRY.iter_unpack(attributes[ACCESS_LIST][_VERSION:])
+            if rights & _WRITE and tag in (_A_USER, _OWNING_GROUP, _A_GROUP)]
 
 
 def strangers(path: str) -> str:

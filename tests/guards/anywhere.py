@@ -71,6 +71,10 @@ ANYWHERE = (
         (f"{PURE}/dead_results.py", "    if strategy._results_thread.is_alive() or strategy._results:\n", "    if True:\n"),)),
     Guard("folders, believed", "a folder in which others may write says which process to end", (PROBE,), (
         (f"{CORE}/_probe_process.py", "    if others:\n", "    if False:\n"),)),
+    Guard("folders, access list", "whom an access control list lets write is nobody", (f"{UNIT}/test_writers.py",), (
+        (f"{CORE}/_writers.py", "    if ACCESS_LIST not in attributes:\n", "    if True:\n"),)),
+    Guard("folders, left behind", "what another account has left in a folder is believed", (f"{UNIT}/test_writers.py",), (
+        (f"{CORE}/_writers.py", " or found.st_uid not in (0, os.geteuid()):", ":"),)),
     Guard("folders, our process", "a process that is no prober is ended", (PROBE,), (
         (f"{CORE}/_probe_process.py", " and _writes_here(process.pid, directory) else None", " else None"),)),
     Guard("folders, server", "a link to a server's data has that server ended", (f"{UNIT}/test_postgresql_scratch_server.py",), (

@@ -5,11 +5,15 @@
 
 from __future__ import annotations
 
+import json
 import os
+import struct
 
 import pytest
 from ansible_collections.alwayson.upgrade.plugins.module_utils._append_only import AppendOnlyFile
-from ansible_collections.alwayson.upgrade.plugins.module_utils._small_file import PRIVATE_FOLDER, SmallFileError, make_folder
+from ansible_collections.alwayson.upgrade.plugins.module_utils._probe_live import LiveFigures
+from ansible_collections.alwayson.upgrade.plugins.module_utils._probe_process import ProbeError, read_live, read_result
+from ansible_collections.alwayson.upgrade.plugins.module_utils._small_file import ACCESS_LIST, PRIVATE_FOLDER, SmallFileError, make_folder
 from ansible_collections.alwayson.upgrade.plugins.module_utils._writers import other_writers, strangers
 
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root gives folders away")
@@ -41,6 +45,46 @@ def test_another_account_and_a_group_with_other_members(tmp_path):
     assert other_writers(str(tmp_path)) == "may be written by the group 4712 (mode 0770)" and strangers(str(tmp_path)) == ""
     os.chown(tmp_path, 0, 0)
     assert other_writers(str(tmp_path)) == ""
+
+
+@pytest.mark.parametrize(("named", "words"), [
+    ([(0x02, 7, 4711)], "may be written by uid 4711 (its access control list)"),
+    ([(0x08, 7, 4712)], "may be written by the group 4712 (its access control list)"),
+    ([(0x02, 5, 4711)], ""), ([(0x02, 7, os.geteuid())], ""),
+])
+def test_an_access_control_list_names_writers(tmp_path, named, words):
+    """In the mode it has no more than a group's rights, of a group that may have nobody in it."""
+    entries = sorted([(0x01, 7, 2**32 - 1), (0x04, 0, 2**32 - 1), (0x10, 7, 2**32 - 1), (0x20, 0, 2**32 - 1), *named])
+    try:
+        os.setxattr(tmp_path, ACCESS_LIST, struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in entries))
+    except OSError as unsupported:
+        pytest.skip(f"this disk has none: {unsupported}")
+    if os.geteuid() == 0:
+        os.chown(tmp_path, -1, 4713)
+    assert tmp_path.stat().st_mode & 0o777 == 0o770 and other_writers(str(tmp_path)) == words
+    tmp_path.chmod(0o700)
+    assert other_writers(str(tmp_path)) == "", "the mode takes it all away"
+
+
+@AS_ROOT
+@pytest.mark.parametrize("name", ["result.json", "live.json"])
+def test_what_another_account_has_left_is_not_believed(tmp_path, name):
+    """The folder may have been open to it when it did."""
+    read = {"result.json": read_result, "live.json": read_live}[name]
+    tmp_path.chmod(0o700)
+    (tmp_path / name).write_text(json.dumps({"now": 5.0}), encoding="ascii")
+    assert read(str(tmp_path)) == {"now": 5.0} and (name != "live.json" or LiveFigures(0.0, 0.0).newer(str(tmp_path), 9.0))
+    os.chown(tmp_path / name, 4711, 4711)
+    with pytest.raises(ProbeError, match=f"{name} is not believed: it belongs to uid 4711. Remove it"):
+        read(str(tmp_path))
+    assert LiveFigures(0.0, 0.0).newer(str(tmp_path), 9.0) is None
+    os.rename(tmp_path / name, tmp_path / "elsewhere")
+    os.chown(tmp_path / "elsewhere", 0, 0)
+    for make in (lambda path: path.symlink_to("elsewhere"), os.mkfifo):
+        make(tmp_path / name)
+        with pytest.raises(ProbeError, match=f"{name} is not believed: .*Remove it"):
+            read(str(tmp_path))
+        (tmp_path / name).unlink()
 
 
 @AS_ROOT
