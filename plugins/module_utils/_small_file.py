@@ -135,7 +135,7 @@ def make_folder(path: str, mode: int = OPEN_FOLDER, for_others: bool = False) ->
 
 
 def attributes_of(path: str) -> dict[str, bytes]:
-    """Those extended attributes of a file or a folder that say who may use it, or that its users have given it. Others, such as signatures, are its content's."""
+    """Those extended attributes of a file or a folder that say who may use it, or that its users have given it. Others are its content's."""
     found: dict[str, bytes] = {}
     with contextlib.suppress(AttributeError, OSError):  # another system, or a disk without any
         for name in os.listxattr(path):
