@@ -55,7 +55,7 @@ def copy_without(guard: Guard, target: Path) -> None:
 def is_noticed(guard: Guard, target: Path) -> bool:
     """Whether a test of the copy fails, rather than none being there or all being broken."""
     done = subprocess.run([sys.executable, "-m", "pytest", "-q", "-x", "-m", "not lab", *guard.tests], cwd=target, capture_output=True, text=True,
-                          check=False, timeout=TESTS_SECONDS)
+                          errors="replace", check=False, timeout=TESTS_SECONDS)
     (target.parent / f"{target.name}.log").write_text(done.stdout + done.stderr, encoding="utf-8")
     return done.returncode == FAILED and re.search(r"^1 failed", done.stdout, re.MULTILINE) is not None
 

@@ -17,7 +17,7 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer im
 from ansible_collections.alwayson.upgrade.plugins.module_utils._member_checks import _interpreter
 from ansible_collections.alwayson.upgrade.plugins.module_utils._private_copy import copy, open_regular, private_copy
 from ansible_collections.alwayson.upgrade.plugins.module_utils._probe_live import LIVE_FILE, LiveFigures
-from ansible_collections.alwayson.upgrade.plugins.module_utils._probe_process import _read_json
+from ansible_collections.alwayson.upgrade.plugins.module_utils._probe_process import ProbeError, _read_json
 from ansible_collections.alwayson.upgrade.plugins.module_utils._sqlite import SqliteError, require_database
 
 READERS = {
@@ -53,7 +53,7 @@ def test_a_pipe_or_a_device_is_not_read(pipe, read, said):
 def test_a_pipe_in_the_place_of_a_prober_s_or_a_database_s_file_is_no_file(pipe, tmp_path):
     os.rename(pipe, tmp_path / LIVE_FILE)
     assert LiveFigures(0.0).newer(str(tmp_path), 10.0) is None
-    with pytest.raises(OSError, match="no regular file"):
+    with pytest.raises(ProbeError, match="no regular file"):
         _read_json(str(tmp_path / LIVE_FILE))
     with pytest.raises(SqliteError, match="no regular file"):
         require_database(str(tmp_path / LIVE_FILE))
