@@ -84,7 +84,7 @@ def test_an_artifact_is_copied_where_there_is_room(artifact, ssh, monkeypatch):
     monkeypatch.setattr(_private_copy, "free_bytes", lambda folder: 0 if folder == tempfile.gettempdir() else free(folder))
     assert require(str(artifact), signature, str(ssh.keys)).signer == WHO
     monkeypatch.setattr(_private_copy, "free_bytes", lambda folder: 0)
-    with pytest.raises(OSError, match=f"shop.tar.gz|make room there"):
+    with pytest.raises(OSError, match="shop.tar.gz|make room there"):
         require(str(artifact), signature, str(ssh.keys))
 
 
