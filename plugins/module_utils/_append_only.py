@@ -13,10 +13,8 @@ import os
 from typing import Any, Iterator, Mapping
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _small_file
+from ansible_collections.alwayson.upgrade.plugins.module_utils._small_file import PRIVATE, PRIVATE_FOLDER, make_folder
 
-from ansible_collections.alwayson.upgrade.plugins.module_utils._small_file import make_folder
-
-PRIVATE = 0o600
 # Below Ansible's own folder of this user. Those who may write beside a file need not be able to write here.
 KEPT = os.path.join("alwayson", "journals")
 
@@ -80,7 +78,7 @@ class AppendOnlyFile:
         path = self._kept_path()
         with contextlib.suppress(OSError, _small_file.SmallFileError):
             if not os.path.exists(path):
-                os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+                make_folder(os.path.dirname(path), PRIVATE_FOLDER)
                 _forget_lost(os.path.dirname(path))
             replace_privately(path, _small_file.json_line({**content, "file": os.path.realpath(self.path)}))
 
@@ -133,23 +131,8 @@ class AppendOnlyFile:
 
 
 def replace_privately(path: str, content: bytes) -> None:
-    """Put a private file in the place of another in one step."""
-    temporary = f"{path}.{os.getpid()}.new"
-    # Whatever stands in its place, a pipe that nobody reads too, is of somebody who may write in the folder, or of a process that is gone.
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(temporary)
-    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW, PRIVATE)
-    try:
-        os.fchmod(handle, PRIVATE)
-        if os.write(handle, content) < len(content):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
-    finally:
-        os.close(handle)
-    os.replace(temporary, path)
+    """Put a private file in the place of another in one step; after a crash of the machine it may be empty."""
+    _small_file.replace(path, content, PRIVATE, durable=False)
 
 
 def _forget_lost(folder: str) -> None:

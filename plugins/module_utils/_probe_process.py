@@ -26,7 +26,7 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._flock import Loc
 from ansible_collections.alwayson.upgrade.plugins.module_utils._probe import Probe, ProbeLoop
 from ansible_collections.alwayson.upgrade.plugins.module_utils._probe_live import LIVE_FILE, RESULT_FILE
 from ansible_collections.alwayson.upgrade.plugins.module_utils._probe_plan import Plan, ProbeError
-from ansible_collections.alwayson.upgrade.plugins.module_utils._small_file import PRIVATE_FOLDER, SmallFileError, make_folder
+from ansible_collections.alwayson.upgrade.plugins.module_utils._small_file import PRIVATE, PRIVATE_FOLDER, SmallFileError, make_folder, replace
 from ansible_collections.alwayson.upgrade.plugins.module_utils._writers import open_own, other_writers
 
 PID_FILE, LOCK_FILE, LOG_FILE = "probe.pid", "probe.lock", "probe.log"
@@ -357,13 +357,7 @@ def _say(speak: int, word: dict[str, Any]) -> None:
 
 def write_json(path: str, content: dict[str, Any], durable: bool = False) -> None:
     """Replace a file at once: readers see the old content or the new one, never a part."""
-    temporary = path + ".new"
-    with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600), "w", encoding="utf-8") as handle:
-        json.dump(content, handle)
-        if durable:
-            handle.flush()
-            os.fsync(handle.fileno())
-    os.replace(temporary, path)
+    replace(path, json.dumps(content).encode("ascii"), PRIVATE, durable=durable)
 
 
 def _read_json(path: str) -> dict[str, Any] | None:

@@ -57,11 +57,13 @@ def json_line(content: Any) -> bytes:
     return json.dumps(content, sort_keys=True).encode("utf-8") + b"\n"
 
 
-def replace(path: str, content: bytes, mode: int, owner: tuple[int, int] | None = None, attributes: Mapping[str, bytes] | None = None) -> None:
+def replace(path: str, content: bytes, mode: int, owner: tuple[int, int] | None = None, attributes: Mapping[str, bytes] | None = None,
+            durable: bool = True) -> None:
     """Put `content` at `path` by one rename, after all of it is on the disk, with exactly this mode.
 
     :param owner: and group; -1 is whatever the system gives to a new file there.
     :param attributes: as `attributes_of` gives them; no other access control list then.
+    :param durable: whether it is on the disk when the call returns. Without that, a crash of the machine may leave an empty file.
     :raises OSError: with what was there unchanged.
     """
     folder, name = os.path.split(os.path.abspath(path))
@@ -69,13 +71,14 @@ def replace(path: str, content: bytes, mode: int, owner: tuple[int, int] | None 
     with contextlib.suppress(FileNotFoundError):
         os.unlink(partial)
     try:
-        _write(partial, content, mode, owner, attributes)
+        _write(partial, content, mode, owner, attributes, durable)
         os.rename(partial, path)
     except OSError:
         with contextlib.suppress(OSError):
             os.unlink(partial)
         raise
-    flush_folder(folder)
+    if durable:
+        flush_folder(folder)
 
 
 def remove(path: str) -> None:
@@ -185,7 +188,7 @@ def _regular_size(handle: int, path: str) -> int:
     return status.st_size
 
 
-def _write(path: str, content: bytes, mode: int, owner: tuple[int, int] | None, attributes: Mapping[str, bytes] | None) -> None:
+def _write(path: str, content: bytes, mode: int, owner: tuple[int, int] | None, attributes: Mapping[str, bytes] | None, durable: bool) -> None:
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, PRIVATE)
     try:
         # Before anybody finds it under its name: whoever reads it then must be allowed to.
@@ -196,7 +199,8 @@ def _write(path: str, content: bytes, mode: int, owner: tuple[int, int] | None, 
             set_attributes(handle, attributes)
         os.fchmod(handle, mode)
         _write_all(handle, content)
-        os.fsync(handle)
+        if durable:
+            os.fsync(handle)
     finally:
         os.close(handle)
 

@@ -21,7 +21,7 @@ JOURNALS = (
     Guard("journal, another", "a journal that was begun anew is taken for one that was cut", LOCK, (
         ("plugins/action/fleet_lock.py", "        if journal.is_another(content, kept[number][\"journal_head\"]):\n", "        if False:\n"),)),
     Guard("journal, pipe", "a pipe in the place of the head's temporary file is waited for", JOURNAL, (
-        ("plugins/module_utils/_append_only.py", "    with contextlib.suppress(FileNotFoundError):\n        os.unlink(temporary)\n", ""),)),
+        ("plugins/module_utils/_small_file.py", "    with contextlib.suppress(FileNotFoundError):\n        os.unlink(partial)\n", ""),)),
     Guard("lock, clone", "a clone of a machine is that machine after a restart", ("tests/unit/module_utils/test_controller.py",), (
         ("plugins/module_utils/_controller.py",
          "    same = former.machine and former.hardware and (former.machine, former.hardware) == (here.machine, here.hardware)\n",

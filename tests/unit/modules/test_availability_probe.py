@@ -98,7 +98,7 @@ def test_the_process_belongs_to_nobody_and_holds_nothing_of_the_module(prober):
     assert int(status["PPid"]) != os.getpid()
     assert os.getsid(pid) != os.getsid(0)
     assert os.readlink(f"/proc/{pid}/cwd") == "/"
-    files -= {str(prober.directory / "live.json.new")}  # once per second, for a moment
+    files -= {str(prober.directory / ".live.json.new")}  # once per second, for a moment
     assert {path for path in files if path.startswith("/")} == {"/dev/null", str(prober.directory / "probe.log")}
 
 

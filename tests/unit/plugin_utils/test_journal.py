@@ -348,7 +348,7 @@ def test_the_filter_refuses_what_is_no_journal_or_head():
 @pytest.mark.parametrize("put", [os.mkfifo, lambda path: os.symlink("elsewhere", path), lambda path: path.write_text("left")])
 def test_what_stands_in_the_place_of_the_head_s_temporary_file_is_not_waited_for(writer, tmp_path, put):
     (tmp_path / "j").mkdir()
-    put(tmp_path / "j" / f"journal.head.{os.getpid()}.new")
+    put(tmp_path / "j" / ".journal.head.new")
     journal = writer()
     journal.adds(EVENTS[0], 1.0)
     assert journal.opens(str(tmp_path / "j"), 1.0) == []
