@@ -13,6 +13,7 @@ import os
 from typing import Iterable, Iterator, NamedTuple, Sequence
 from urllib.parse import urlsplit
 
+from ansible_collections.alwayson.upgrade.plugins.module_utils import _proc
 from ansible_collections.alwayson.upgrade.plugins.module_utils._demands import Demand
 from ansible_collections.alwayson.upgrade.plugins.module_utils._private_copy import open_regular
 
@@ -34,15 +35,13 @@ def lines_of_process(endpoint: str, pid: int) -> tuple[str, ...] | None:
     if not pid or not is_local(endpoint):
         return None
     try:
-        name, parent = _name_and_parent(pid)
+        name, parent = _proc.name_and_parent(pid)
         # The number may be one of a container, and be another process's here.
         if "haproxy" not in name or os.readlink(f"/proc/{pid}/ns/mnt") != os.readlink("/proc/self/ns/mnt"):
             return None
-        with open(f"/proc/{pid}/cmdline", "rb") as file:
-            argv = os.fsdecode(file.read()).split("\0")
         # A worker may be in a folder of its own; its master is where it was started.
-        folder = os.readlink(f"/proc/{parent if _name_and_parent(parent)[0] == name else pid}/cwd")
-        found = [line for path in files_of(argv, folder) for line in _lines(path)]
+        folder = os.readlink(f"/proc/{parent if _proc.name_and_parent(parent)[0] == name else pid}/cwd")
+        found = [line for path in files_of(_proc.words(pid, "cmdline"), folder) for line in _lines(path)]
     except (OSError, ValueError):
         return None
     return tuple(found) or None
@@ -107,12 +106,6 @@ def _words(lines: Iterable[str]) -> Iterator[list[str]]:
 def _lines(path: str) -> list[str]:
     with open_regular(path) as file:
         return file.read().decode("utf-8", "replace").splitlines()
-
-
-def _name_and_parent(pid: int) -> tuple[str, int]:
-    with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
-        stat = file.read()
-    return stat.partition("(")[2].rpartition(")")[0], int(stat.rpartition(")")[2].split()[1])
 
 
 def _shuts_bound_clients_out(facts: Facts) -> str:

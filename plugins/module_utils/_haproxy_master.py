@@ -17,6 +17,7 @@ import subprocess
 from dataclasses import dataclass, field
 from typing import Mapping, NamedTuple, Sequence
 
+from ansible_collections.alwayson.upgrade.plugins.module_utils import _proc
 from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy import Haproxy
 from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy_stat import parse_info
 
@@ -79,13 +80,13 @@ def running(balancer: Haproxy) -> Running:
     info = parse_info(balancer.ask("show info"))
     worker = int(info.get("Pid", 0))
     try:
-        master = int(_read(worker, "stat").rpartition(")")[2].split()[1])
-        argv = tuple(_words(_read(master, "cmdline")))
-        environment, account = environment_of(_words(_read(master, "environ"))), account_of(_read(master, "status"))
+        master = _proc.name_and_parent(worker)[1]
+        argv = tuple(_proc.words(master, "cmdline"))
+        environment, account = environment_of(_proc.words(master, "environ")), account_of(_proc.read(master, "status"))
         executable, folder = os.readlink(f"/proc/{worker}/exe"), os.readlink(f"/proc/{master}/cwd")
         is_master = _is_haproxy(master) and (os.path.samefile(f"/proc/{master}/exe", f"/proc/{worker}/exe") or _MARK in environment)
         is_here = os.path.samefile(f"/proc/{master}/root", "/")
-        started = tuple(_words(_read(worker, "cmdline")))
+        started = _proc.words(worker, "cmdline")
     except (OSError, ValueError, KeyError) as error:
         raise balancer.error(f"is no process of this host that this account may look at ({error}): run this on the load balancer itself, as root") from error
     if not is_master or not argv:
@@ -157,12 +158,3 @@ def _is_haproxy(pid: int) -> bool:
     """Whether a process runs HAProxy: the number may be one of a container, and be another process's here."""
     with open(f"/proc/{pid}/exe", "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         return content.find(_MARK.encode("ascii")) >= 0
-
-
-def _read(pid: int, name: str) -> str:
-    with open(f"/proc/{pid}/{name}", "rb") as file:
-        return os.fsdecode(file.read())
-
-
-def _words(text: str) -> list[str]:
-    return text.removesuffix("\0").split("\0") if text else []

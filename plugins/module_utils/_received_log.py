@@ -16,6 +16,7 @@ import struct
 import subprocess
 from typing import Iterator, NamedTuple, Sequence
 
+from ansible_collections.alwayson.upgrade.plugins.module_utils import _proc
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import PostgresqlError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._small_file import flush_folder
 from ansible_collections.alwayson.upgrade.plugins.module_utils._waiting import wait_for
@@ -148,7 +149,7 @@ class ReceivedLog:
 
     def _is_receiver(self, pid: str) -> bool:
         try:
-            if _proc(pid, "comm") != f"{RECEIVER}\n" or (given := directory_given(_proc(pid, "cmdline").split("\0"))) is None:
+            if _proc.read(pid, "comm") != f"{RECEIVER}\n" or (given := directory_given(_proc.words(pid, "cmdline"))) is None:
                 return False
             base = "/" if os.path.isabs(given) else os.readlink(f"/proc/{pid}/cwd")
             return os.path.realpath(os.path.join(base, given)) == self.directory
@@ -182,12 +183,6 @@ class ReceivedLog:
                 tail = (tail + more)[-TAIL_BYTES:]
         found = LAST_RECORD.findall(tail)
         return found[-1].decode("ascii") if found else None
-
-
-def _proc(pid: str, name: str) -> str:
-    """What the system says of a process; of one that is dead and that nobody has reaped, no command line."""
-    with open(f"/proc/{pid}/{name}", "rb") as file:
-        return os.fsdecode(file.read())
 
 
 def directory_given(words: Sequence[str]) -> str | None:
