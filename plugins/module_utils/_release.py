@@ -24,7 +24,6 @@ import tempfile
 from typing import Iterator, NamedTuple
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _archive, _private_copy, _removal, _small_file
-from ansible_collections.alwayson.upgrade.plugins.module_utils._small_file import OPEN_FOLDER, make_folder
 
 RELEASES = "releases"
 MARKER = ".release.json"
@@ -234,7 +233,7 @@ def sweep(root: str) -> list[str]:
 
 def prepare(root: str) -> None:
     """Create the folders of `root` that are missing, readable for the service whatever the umask is."""
-    make_folder(os.path.join(root, RELEASES), OPEN_FOLDER, for_others=True)
+    _small_file.make_folder(os.path.join(root, RELEASES), for_others=True)
 
 
 def _read_link(root: str, name: str) -> str | None:

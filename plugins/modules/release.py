@@ -412,9 +412,7 @@ class Work:
         """Old releases go only when the new one runs, and what cannot be removed does not fail the switch."""
         for version in _release.superfluous(state, self.params["keep"]):
             try:
-                _release.require_unmounted(self.root, version)
-                if not self.check_mode:
-                    self._tell(_release.remove(self.root, version))
+                self._remove_or_foresee(version)
                 self.pruned.append(version)
             except (_release.ReleaseError, OSError) as error:
                 self.warnings.append(f"release {version} could not be removed from {self.root}: {error}")
@@ -425,12 +423,17 @@ class Work:
         _release.require_removable(self.before, self.version)
         if self.version not in self.before.available:
             return self.before, False
-        _release.require_unmounted(self.root, self.version)
-        if not self.check_mode:
-            self._tell(_release.remove(self.root, self.version))
+        self._remove_or_foresee(self.version)
         kept = {version: marker for version, marker in self.before.available.items() if version != self.version}
         previous = None if self.before.previous == self.version else self.before.previous
         return self.before._replace(available=kept, previous=previous), True
+
+    def _remove_or_foresee(self, version: str) -> None:
+        """Remove a release; in check mode, only raise ReleaseError when that would be refused."""
+        if self.check_mode:
+            _release.require_unmounted(self.root, version)
+        else:
+            self._tell(_release.remove(self.root, version))
 
 
 def _require_least(params: dict) -> None:
