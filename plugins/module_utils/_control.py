@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils._private_copy import open_regular
-from ansible_collections.alwayson.upgrade.plugins.module_utils._writers import strangers
+from ansible_collections.alwayson.upgrade.plugins.module_utils._writers import is_trusted, strangers
 
 GO, PAUSE, ABORT = "go", "pause", "abort"
 
@@ -23,7 +23,7 @@ def read_control(path: str | None) -> str:
     try:
         # A pipe would keep the roll waiting for somebody who writes into it.
         with open_regular(path) as file:
-            if os.fstat(file.fileno()).st_uid not in (0, os.geteuid()) and strangers(os.path.dirname(os.path.abspath(path))):
+            if not is_trusted(os.fstat(file.fileno()).st_uid) and strangers(os.path.dirname(os.path.abspath(path))):
                 return PAUSE
             word = file.read(64).decode("utf-8", "replace").strip().lower()
     except FileNotFoundError:

@@ -21,9 +21,12 @@ CHUNK = 1024 * 1024
 RESERVE_BYTES, RESERVE_PART = 64 * 1024 * 1024, 20
 
 
-def open_regular(path: str) -> BinaryIO:
-    """Open the file at `path`, through links; raise OSError when it is no regular file or has no reader's right."""
-    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+def open_regular(path: str, through_links: bool = True) -> BinaryIO:
+    """Open the file at `path` for reading; raise OSError when it is no regular file, or this account may not read it.
+
+    :param through_links: whether `path` may be a link to the file.
+    """
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (0 if through_links else os.O_NOFOLLOW))
     if not stat.S_ISREG(os.fstat(handle).st_mode):
         os.close(handle)
         raise OSError(errno.EINVAL, "it is no regular file", path)

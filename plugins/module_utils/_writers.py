@@ -14,6 +14,7 @@ import stat
 import struct
 from typing import BinaryIO
 
+from ansible_collections.alwayson.upgrade.plugins.module_utils._private_copy import open_regular
 from ansible_collections.alwayson.upgrade.plugins.module_utils._small_file import ACCESS_LIST, attributes_of
 
 _BY_GROUP, _BY_EVERYBODY = 0o020, 0o002
@@ -28,9 +29,9 @@ def other_writers(path: str) -> str:
     A group that has no other member, as many systems give to each account, is nobody. Raise OSError when it cannot be asked.
     """
     found, link = os.stat(path), os.lstat(path)
-    if stat.S_ISLNK(link.st_mode) and link.st_uid not in (0, os.geteuid()):
+    if stat.S_ISLNK(link.st_mode) and not is_trusted(link.st_uid):
         return f"is a link of {_user(link.st_uid)}"
-    if found.st_uid not in (0, os.geteuid()):
+    if not is_trusted(found.st_uid):
         return f"belongs to {_user(found.st_uid)}"
     if found.st_mode & _BY_EVERYBODY:
         return f"may be written by everybody (mode {stat.S_IMODE(found.st_mode):04o})"
@@ -39,7 +40,7 @@ def other_writers(path: str) -> str:
         return ""
     mode = f"mode {stat.S_IMODE(found.st_mode):04o}"
     for tag, number in _writing(path):
-        if tag == _A_USER and number not in (0, os.geteuid()):
+        if tag == _A_USER and not is_trusted(number):
             return f"may be written by {_user(number)} (its access control list)"
         gid = found.st_gid if tag == _OWNING_GROUP else number
         if tag != _A_USER and not _is_alone(gid):
@@ -47,15 +48,32 @@ def other_writers(path: str) -> str:
     return ""
 
 
+def strangers(path: str) -> str:
+    """As `other_writers`, without groups, which an administrator may have meant: another account that owns the folder, or everybody.
+
+    Empty when there is no folder.
+    """
+    try:
+        found, link = os.stat(path), os.lstat(path)
+    except FileNotFoundError:
+        return ""
+    is_ours = is_trusted(found.st_uid) and is_trusted(link.st_uid)
+    return other_writers(path) if not is_ours or found.st_mode & _BY_EVERYBODY else ""
+
+
+def is_trusted(uid: int) -> bool:
+    """Whether an account is this one or root."""
+    return uid in (0, os.geteuid())
+
+
 def open_own(path: str) -> BinaryIO:
     """Open a regular file of this account's or of root's for reading, and nothing that a link leads to; raise OSError for any other."""
-    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    found = os.fstat(handle)
-    if not stat.S_ISREG(found.st_mode) or found.st_uid not in (0, os.geteuid()):
-        os.close(handle)
-        what = f"it belongs to {_user(found.st_uid)}" if stat.S_ISREG(found.st_mode) else "it is no regular file"
-        raise OSError(errno.EPERM, what, path)
-    return open(handle, "rb")
+    file = open_regular(path, through_links=False)
+    owner = os.fstat(file.fileno()).st_uid
+    if not is_trusted(owner):
+        file.close()
+        raise OSError(errno.EPERM, f"it belongs to {_user(owner)}", path)
+    return file
 
 
 def _writing(path: str) -> list[tuple[int, int]]:
@@ -67,23 +85,13 @@ def _writing(path: str) -> list[tuple[int, int]]:
             if rights & _WRITE and tag in (_A_USER, _OWNING_GROUP, _A_GROUP)]
 
 
-def strangers(path: str) -> str:
-    """The same without groups, which an administrator may have meant: another account that owns the folder, or everybody. Empty when there is no folder."""
-    try:
-        owners, mode = {os.stat(path).st_uid, os.lstat(path).st_uid}, os.stat(path).st_mode
-    except FileNotFoundError:
-        return ""
-    return other_writers(path) if owners - {0, os.geteuid()} or mode & _BY_EVERYBODY else ""
-
-
 def _is_alone(gid: int) -> bool:
     """Whether this account, or root, is the only member of a group."""
-    ours = {0, os.geteuid()}
     try:
         members = {pwd.getpwnam(name).pw_uid for name in grp.getgrgid(gid).gr_mem}
     except KeyError:
         return False
-    return members <= ours and {user.pw_uid for user in pwd.getpwall() if user.pw_gid == gid} <= ours
+    return all(map(is_trusted, members)) and all(is_trusted(user.pw_uid) for user in pwd.getpwall() if user.pw_gid == gid)
 
 
 def _user(uid: int) -> str:

@@ -74,7 +74,7 @@ ANYWHERE = (
     Guard("folders, access list", "whom an access control list lets write is nobody", (f"{UNIT}/test_writers.py",), (
         (f"{CORE}/_writers.py", "    if ACCESS_LIST not in attributes:\n", "    if True:\n"),)),
     Guard("folders, left behind", "what another account has left in a folder is believed", (f"{UNIT}/test_writers.py",), (
-        (f"{CORE}/_writers.py", " or found.st_uid not in (0, os.geteuid()):", ":"),)),
+        (f"{CORE}/_writers.py", "    if not is_trusted(owner):\n", "    if False:\n"),)),
     Guard("folders, our process", "a process that is no prober is ended", (PROBE,), (
         (f"{CORE}/_probe_process.py", " and _writes_here(process.pid, directory) else None", " else None"),)),
     Guard("folders, server", "a link to a server's data has that server ended", (f"{UNIT}/test_postgresql_scratch_server.py",), (
@@ -83,9 +83,9 @@ ANYWHERE = (
     Guard("folders, figures", "figures that others may have written let a roll go on", (PROBE,), (
         (f"{CORE}/_probe_live.py", "            if other_writers(directory):\n", "            if False:\n"),)),
     Guard("folders, operator", "anybody ends a roll", (f"{UNIT}/test_control.py",), (
-        (f"{CORE}/_control.py", "os.fstat(file.fileno()).st_uid not in (0, os.geteuid()) and", "False and"),)),
+        (f"{CORE}/_control.py", "not is_trusted(os.fstat(file.fileno()).st_uid) and", "False and"),)),
     Guard("folders, umask", "a folder is as open as the umask lets it be", (f"{UNIT}/test_writers.py",), (
         (f"{CORE}/_small_file.py", "        os.mkdir(path, mode)\n", "        os.mkdir(path)\n"),)),
     Guard("folders, lock", "everybody may write where the lock is, and nobody says so", ("tests/unit/modules/test_fleet_lock_module.py",), (
-        (f"{CORE}/_writers.py", "return other_writers(path) if owners", 'return "" if owners'),)),
+        (f"{CORE}/_writers.py", "return other_writers(path) if not is_ours", 'return "" if not is_ours'),)),
 )
