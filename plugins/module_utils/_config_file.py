@@ -88,7 +88,8 @@ class ConfigFile:
         return hidden_beside(self.path, purpose)
 
     def _times(self) -> tuple[int, int]:
-        return os.stat(self.path).st_atime_ns, os.stat(self.path).st_mtime_ns
+        was = os.stat(self.path)
+        return was.st_atime_ns, was.st_mtime_ns
 
     def _replace(self, before: str, text: str) -> None:
         if text != before:

@@ -100,8 +100,8 @@ def _is_of_this_boot(former: Controller, here: Controller) -> bool:
 
 def known(recorded: Mapping[str, Any]) -> Controller | None:
     """The recorded controller; None when it is not complete or not of the right types."""
-    texts = [recorded.get(name) for name in ("machine", "boot", "namespace", "started")]
-    texts.append(recorded.get("hardware", ""))
+    # An older release wrote no hardware.
+    texts = [recorded.get(name) for name in ("machine", "boot", "namespace", "started")] + [recorded.get("hardware", "")]
     pid = recorded.get("pid")
     if not isinstance(pid, int) or isinstance(pid, bool) or not 0 < pid < 2**31 or not all(isinstance(text, str) for text in texts):
         return None

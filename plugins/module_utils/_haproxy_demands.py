@@ -10,7 +10,7 @@ tried on HAProxy 2.8. Source: HAProxy's configuration manual, and its management
 from __future__ import annotations
 
 import os
-from typing import Iterable, Iterator, NamedTuple, Sequence
+from typing import Iterable, Iterator, Mapping, NamedTuple, Sequence
 from urllib.parse import urlsplit
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _proc
@@ -86,13 +86,20 @@ def persistence_of(lines: Iterable[str]) -> dict[str, list[str]]:
             into += [" ".join(words)] if words[0] == FORCED or words[-2:] == PERSIST else []
             continue
         named = words[1] if len(words) > 1 else ""
-        inherited = list(defaults.get(words[words.index("from") + 1], []) if "from" in words[:-1] else [] if words[0] == "defaults" else latest)
+        inherited = list(_inherited(words, defaults, latest))
         if words[0] == "defaults":
             latest = into = defaults[named] = inherited
         else:
             # Only backends have members; frontends and the others are of no interest.
             into = found[named] = inherited if words[0] in BACKENDS else []
     return found
+
+
+def _inherited(words: list[str], defaults: Mapping[str, list[str]], latest: list[str]) -> list[str]:
+    """What a section begins with: the lines of the defaults that it names, else of the latest ones before it; those themselves begin empty."""
+    if "from" in words[:-1]:
+        return defaults.get(words[words.index("from") + 1], [])
+    return [] if words[0] == "defaults" else latest
 
 
 def _words(lines: Iterable[str]) -> Iterator[list[str]]:
