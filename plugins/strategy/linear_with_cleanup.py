@@ -63,6 +63,7 @@ import threading
 
 from ansible.errors import AnsibleError
 from ansible.module_utils.parsing.convert_bool import boolean
+from ansible.plugins.strategy import results_thread_main
 from ansible.plugins.strategy.linear import StrategyModule as LinearStrategy
 from ansible.utils.display import Display
 
@@ -153,7 +154,7 @@ class StrategyModule(LinearStrategy):
     def _process_pending_results(self, iterator, one_pass=False, max_passes=None):
         results = super()._process_pending_results(iterator, one_pass=one_pass, max_passes=max_passes)
         if not results:
-            require_results(self)
+            require_results(self, results_thread_main)
         for result in results:
             data = engine.data_of(result)
             if data.get("failed") or data.get("unreachable"):

@@ -62,10 +62,11 @@ import functools
 import os
 import time
 
-from ansible.errors import AnsibleError
+from ansible.errors import AnsibleError, AnsibleValueOmittedError
 from ansible.executor.play_iterator import IteratingStates
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.loader import action_loader
+from ansible.plugins.strategy import results_thread_main
 from ansible.plugins.strategy.free import StrategyModule as FreeStrategy
 from ansible.template import Templar
 from ansible.utils.display import Display
@@ -100,10 +101,9 @@ class StrategyModule(FreeStrategy):
         self._dead_workers = DeadWorkers(PATIENCE_S)
         self._tasks = engine.Tasks(_runs_once)
         self._started_at, self._failure_of = {}, {}
-        self._told = self._told_live = self._figures = None
+        self._told = self._told_live = self._figures = self._waiting_since = None
         self._probe = LiveFigures(0.0, INTERVAL_S)
-        self._turned = self._paused = False
-        self._waiting_since, self._changed = None, True
+        self._turned, self._paused, self._changed = False, False, True
         self._looked_at = self._buried_at = 0.0
         # The default callback shows free-running tasks with their hosts when it knows the strategy by this name.
         iterator._play.strategy = "ansible.builtin.free"
@@ -164,7 +164,7 @@ class StrategyModule(FreeStrategy):
         given = {name for name in variables if name.startswith(policy.PREFIX)}
         known = given.intersection(policy.known_variables())
         unknown |= given - known
-        return templated(known, variables, self._loader, host_name)
+        return templated(known, variables, Templar(loader=self._loader, variables=variables).template, host_name, AnsibleValueOmittedError, AnsibleError)
 
     def _drop_hosts_lost_before(self) -> None:
         """Hosts that an earlier play of this run failed or lost never start, and spend the budget."""
@@ -238,7 +238,7 @@ class StrategyModule(FreeStrategy):
         if not results and time.monotonic() - self._buried_at >= INTERVAL_S:
             self._buried_at = time.monotonic()
             self._bury_dead_workers()
-            require_results(self)
+            require_results(self, results_thread_main)
         return results
 
     def _process_one_result(self, iterator):

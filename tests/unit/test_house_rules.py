@@ -34,10 +34,6 @@ def test_no_file_of_500_lines():
     assert {name: lines for name, lines in long.items() if lines >= 500} == {}
 
 
-# What works on ansible-core's own objects for several plugins.
-OF_ANSIBLE = ("dead_results.py", "play_variables.py")
-
-
 def test_the_pure_core_imports_no_ansible_and_no_clock():
     files = tracked("plugins/plugin_utils/*.py")
     assert len(files) >= 8
@@ -48,8 +44,7 @@ def test_the_pure_core_imports_no_ansible_and_no_clock():
                 imported |= {alias.name.split(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and not node.level:
                 imported.add((node.module or "").split(".")[0])
-        forbidden = {"time", "socket", "subprocess", "urllib"} | (set() if path.name in OF_ANSIBLE else {"ansible"})
-        assert not imported & forbidden, path.name
+        assert not imported & {"ansible", "time", "socket", "subprocess", "urllib"}, path.name
 
 
 def test_what_runs_on_a_host_imports_of_ansible_its_module_utils_only():

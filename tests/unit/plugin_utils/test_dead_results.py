@@ -10,7 +10,7 @@ import threading
 from types import SimpleNamespace
 
 import pytest
-from ansible.plugins.strategy import StrategySentinel
+from ansible.plugins.strategy import StrategySentinel, results_thread_main
 from ansible_collections.alwayson.upgrade.plugins.plugin_utils.dead_results import ResultsLost, require_results
 
 
@@ -22,11 +22,11 @@ def test_it_is_noticed_once_what_it_brought_is_processed():
     dead = threading.Thread(target=lambda: None)
     dead.start()
     dead.join()
-    require_results(strategy(threading.current_thread()))
-    require_results(strategy(dead, "the last one"))
+    require_results(strategy(threading.current_thread()), results_thread_main)
+    require_results(strategy(dead, "the last one"), results_thread_main)
     lost = strategy(dead)
     with pytest.raises(ResultsLost, match="the thread of ansible-core that takes the results of tasks has died"):
-        require_results(lost)
+        require_results(lost, results_thread_main)
     lost._final_q.put(StrategySentinel())
     lost._results_thread.join(10)
     assert not lost._results_thread.is_alive() and lost._final_q.empty()
