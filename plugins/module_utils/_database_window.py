@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import threading
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Callable, Iterator, Sequence
+from typing import Callable, ContextManager, Iterator, Sequence
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_companions import Companions
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_lock import PATIENCE_SECONDS, RunLock
@@ -23,14 +22,13 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._database_survey 
 from ansible_collections.alwayson.upgrade.plugins.module_utils._dead_man import Mark, dead_man
 from ansible_collections.alwayson.upgrade.plugins.module_utils._findings import Finding, refusals, warnings
 from ansible_collections.alwayson.upgrade.plugins.module_utils._flock import LockError, exclusive
-from ansible_collections.alwayson.upgrade.plugins.module_utils._findings import refusals, warnings
 from ansible_collections.alwayson.upgrade.plugins.module_utils._pgbouncer import PgBouncer, PoolerError, pause_all, resume_all
 from ansible_collections.alwayson.upgrade.plugins.module_utils._pgbouncer_file import Server
 from ansible_collections.alwayson.upgrade.plugins.module_utils._pooler_proof import written
 from ansible_collections.alwayson.upgrade.plugins.module_utils._pooler_survey import Exchange, survey
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import PostgresqlError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic_pool import Clock
-from ansible_collections.alwayson.upgrade.plugins.module_utils._waiting import wait_for
+from ansible_collections.alwayson.upgrade.plugins.module_utils._waiting import limited, wait_for
 
 POLL_SECONDS = 0.002
 # What has to be done before anybody is held, a checkpoint of a large server above all, may take this long.
@@ -278,8 +276,7 @@ class Window:
         self._require_time(f"the step {step} is late")
         self.result.steps[step] = round((self.clock.steady() - self._began) * 1000, 1)
 
-    @contextlib.contextmanager
-    def _fuse(self) -> Iterator[None]:
+    def _fuse(self) -> ContextManager[None]:
         """A server or a pooler that does not answer any more ends the window, too."""
 
         def blow() -> None:
@@ -287,14 +284,7 @@ class Window:
             for one in (*self._nodes(), *self.poolers):
                 one.shut_down()
 
-        fuse = threading.Timer(self.limits.window_seconds, blow)
-        fuse.daemon = True
-        fuse.start()
-        try:
-            yield
-        finally:
-            fuse.cancel()
-            fuse.join()
+        return limited(self.limits.window_seconds, blow)
 
     def _survey_poolers(self) -> None:
         """SwitchoverError names what is in the way at a pooler. One that is down is left out where no pooler has to wait for it."""

@@ -10,13 +10,13 @@ import os
 import re
 import socket
 import sys
-import threading
 from dataclasses import dataclass, field
 from types import MappingProxyType, ModuleType
-from typing import Any, Iterator, Mapping, Sequence
+from typing import Any, ContextManager, Iterator, Mapping, Sequence
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _database_messages as messages
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _postgresql_environment as surroundings
+from ansible_collections.alwayson.upgrade.plugins.module_utils import _waiting
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_error import DatabaseError
 
 try:
@@ -165,16 +165,9 @@ class Connection:
         """End the session. The server rolls back what is open."""
         self._raw.close()
 
-    @contextlib.contextmanager
-    def limited(self, seconds: float) -> Iterator[None]:
+    def limited(self, seconds: float) -> ContextManager[None]:
         """Cut the way to the server when the block lasts longer: what waits for an answer gets an error then."""
-        fuse = threading.Timer(seconds, self.shut_down)
-        fuse.daemon = True
-        fuse.start()
-        try:
-            yield
-        finally:
-            fuse.cancel()
+        return _waiting.limited(seconds, self.shut_down)
 
     def shut_down(self) -> None:
         """Cut the way to the server, also while another thread waits for an answer: it gets an error at once."""
