@@ -101,7 +101,7 @@ class ActionModule(ActionBase):
         return self._take(place)
 
     def _compared(self, answer: dict, path: str) -> dict:
-        """The answer, with a warning when of the journal at `path` is gone what the run before left on this machine. Another journal is worth a notice."""
+        """The answer, with a warning when the journal at `path` lacks entries of the previous run on this machine. Another journal is only displayed."""
         kept = answer.get("journal_heads") or []
         try:
             with _private_copy.open_regular(path) as file:
@@ -118,7 +118,7 @@ class ActionModule(ActionBase):
         if journal.is_another(content, kept[number]["journal_head"]):
             self._display.display(f"{words}it is another one, which was begun since. That is so where the folder is emptied between runs")
             return answer
-        words += f"{problem}. If you emptied or moved its folder, that is why; if not, somebody else has changed it"
+        words += f"{problem}. If you emptied or moved its folder, that is why; if not, another account or program has changed it"
         return {**answer, "warnings": [*answer.get("warnings", []), words]}
 
     def _ask(self, arguments: dict, coordination: dict) -> dict:
@@ -132,13 +132,13 @@ def _filled_in(given: Mapping[str, Any], controller: Controller) -> dict:
 
 
 def _path_of(given: Any) -> str:
-    """Where the journal is on this machine; empty when that is not said."""
+    """The path of the journal on this machine; empty when none is given."""
     path = os.path.realpath(os.path.expanduser(str(given))) if given else ""
     return os.path.join(path, FILE) if os.path.isdir(path) else path
 
 
 def _head_of(path: str) -> str:
-    """What is kept with the lock of the journal at `path`; empty when it says nothing of itself."""
+    """The head of the journal at `path`, as it is kept with the lock; empty when the journal has no head that can be read."""
     with contextlib.suppress(_small_file.SmallFileError, OSError):
         head = journal.head_from(_small_file.read_json(os.path.join(os.path.dirname(path), HEAD_FILE)))
         with _private_copy.open_regular(path) as file:

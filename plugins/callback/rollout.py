@@ -17,7 +17,7 @@ description:
   - It serves any playbook. The more it is told (by P(alwayson.upgrade.rolling#strategy) and the plays of this collection), the more it shows.
   - The journal C(journal.jsonl) is a chain of hashes, so that a changed line is found. It keeps names, outcomes and sentences, and nothing that is
     marked C(no_log). C(journal.head) beside it holds the number and the hash of the newest entry.
-    The same is kept in C(alwayson/journals) in this user's C(ANSIBLE_HOME), and with the service's lock. A run that finds another journal says so.
+    The same is kept in C(alwayson/journals) in this user's C(ANSIBLE_HOME), and with the service's lock. A run that finds another journal gives a warning.
 extends_documentation_fragment:
   - result_format_callback
 options:

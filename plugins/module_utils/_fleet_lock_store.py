@@ -36,7 +36,7 @@ class Outcome(NamedTuple):
     """What came of it: the caller's lock, if it has one now, and the one that was taken over or released.
 
     `interrupted` is the lock of the run whose work is to be gone on with: the one that was taken over, or one that ended without having gone on.
-    `journal_heads` are what runs from the caller's host left of their journals, oldest first: `owner`, `at` and `journal_head`.
+    `journal_heads` are the heads of the journals of earlier runs from the caller's host, oldest first: `owner`, `at` and `journal_head`.
     """
 
     changed: bool

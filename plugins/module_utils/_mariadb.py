@@ -80,11 +80,11 @@ class Login:
 
     @property
     def is_encrypted(self) -> bool:
-        """Whether a session without TLS is none. A socket needs none: nobody is between."""
+        """Whether a session without TLS is refused. A socket needs no TLS: it does not leave the host."""
         return not self.socket and self.ssl_mode in ENCRYPTING
 
     def tls(self) -> ssl.SSLContext:
-        """What the session is encrypted by. The driver's own options for this differ from one version to the next in what they leave out without a word."""
+        """The TLS settings of the session. The driver's own options differ from one version to the next in what they silently leave out."""
         context = ssl.create_default_context(cafile=self.ca_cert)
         context.check_hostname = self.ssl_mode == "verify-full"
         context.verify_mode = ssl.CERT_REQUIRED if self.ssl_mode in VERIFYING else ssl.CERT_NONE
@@ -179,7 +179,7 @@ def connect(login: Login, database: str | None = None) -> Connection:
         of = f" with database {database}" if database else ""
         raise MariadbError(f"no session{of} on {login} as {login.user}: {_said(error)}", _number(error)) from error
     connection = Connection(raw, database or "")
-    # A server that offers no TLS, or somebody between who leaves the offer out, gets a session in the clear from some versions of the driver.
+    # When the server offers no TLS, or an attacker on the way removes the offer, some versions of the driver open a session in the clear.
     if login.is_encrypted and not isinstance(getattr(raw, "_sock", None), ssl.SSLSocket):
         connection.close()
         raise MariadbError(f"{login} offers no encryption, and ssl_mode is {login.ssl_mode}: have the server offer it, or set another ssl_mode")

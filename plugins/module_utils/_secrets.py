@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The alwayson.upgrade maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What every module of this collection is: Ansible's module, which masks secrets in its result and in the system log, and nothing else."""
+"""The AnsibleModule of every module of this collection. It masks secrets in its result and in the system log, and nothing else."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class AnsibleModule(basic.AnsibleModule):
     def exit_for_judgement(self, deciding: Mapping[str, Any], **told: Any) -> None:
         """Return a result of which the values in `deciding` are as they were seen: what is judged on the controller must not change on the way there.
 
-        All else is masked as ever. Who judges masks what is told of it.
+        All other values are masked. The action plugin that judges these masks what it reports of them.
         """
         result = self.masked({**told, "invocation": {"module_args": self.params}})
         self.no_log_values = set()

@@ -43,7 +43,7 @@ ARGUMENTS = {
     "max_body_bytes": {"type": "int", "default": 262144},
 }
 
-# What of an outcome is only told; all else of it is judged.
+# The fields of an outcome that are only shown; all others are judged.
 TOLD = ("url", "method", "command", "problem")
 LEAST = {"timeout": 0, "in_a_row": 1, "retries": 0, "delay": 0, "max_body_bytes": 1}
 
@@ -146,7 +146,7 @@ def ask_all(params: dict, may_send: Callable[[SmokeTest], bool] = lambda test: T
 
 
 def told_by(outcomes: list[dict], masked: Callable[[object], object]) -> list[dict]:
-    """The outcomes with what is only told of them masked, and with what is judged as it was seen."""
+    """The outcomes with the fields that are only shown masked, and those that are judged unchanged."""
     return [{**outcome, **{key: masked(outcome[key]) for key in TOLD if key in outcome}} for outcome in outcomes]
 
 

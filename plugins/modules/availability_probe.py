@@ -62,7 +62,7 @@ options:
       - Where the probe keeps C(probe.pid), C(probe.log), C(live.json) (replaced once per second) and, in the end, C(result.json).
         It is made when it is missing, with mode 0700.
       - There is at most one probe per directory. One that belongs to another account than this one and root, or in which others may write, is refused,
-        because what they put there could name a process to end, or figures that nobody measured.
+        because what they put there could name another process to end, or forge the figures.
     type: path
     required: true
   targets:

@@ -106,7 +106,7 @@ options:
     description:
       - Path on the controller of the run's journal, as P(alwayson.upgrade.rollout#callback) keeps it.
       - What its C(journal.head) says is kept in the history each time that the lock is taken and released. When the lock is taken, the journal is compared
-        with what the run before from this machine left. A warning tells when its newest entries are gone, and a notice when it is another journal, as where
+        with what the previous run from this machine left. A warning is given when its newest entries are gone, a notice when it is another journal, as where
         a CI runner empties its folder between runs.
     type: path
     version_added: 0.3.0
@@ -278,7 +278,7 @@ held_by:
   type: dict
   sample: *lock
 journal_heads:
-  description: What runs from the same machine have left of their journals, oldest first, when the lock was taken.
+  description: The heads of the journals of earlier runs from the same machine, oldest first, when the lock was taken.
   returned: success
   type: list
   elements: dict
@@ -356,11 +356,11 @@ def do(params: dict, check_mode: bool, now: float) -> Outcome:
 
 
 def warning_of_the_folder(directory: str) -> str:
-    """What everybody should know of a folder in which strangers may write; empty when that is not so."""
+    """A warning when other accounts may write in the folder; empty when they may not."""
     others = strangers(directory)
     if not others:
         return ""
-    return (f"{directory}, where the lock and its tokens are, {others}: whoever writes there can forge or remove them. "
+    return (f"{directory}, where the lock and its tokens are, {others}: an account that can write there can forge or remove them. "
             f"Give it to the account of this task, or to a group of operators, and chmod o-w {directory}")
 
 

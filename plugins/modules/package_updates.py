@@ -110,7 +110,7 @@ configured:
   sample: []
 reboot_for:
   description:
-    - The packages that ask for a reboot; empty when none does, and with O(state=released). V(unknown) when one is needed and nobody says by what.
+    - The packages that ask for a reboot; empty when none does, and with O(state=released). V(unknown) when one is needed and no package is named as the reason.
     - A host that cannot tell is a failure, before anything is changed. With C(dnf) that is one without C(dnf-plugins-core).
   returned: success
   type: list

@@ -52,7 +52,7 @@ options:
     description:
       - Path on the host of the release, a C(.tar.gz) archive with the files at its top level.
       - Needed with O(state=staged) unless the release is staged already, or O(artifact_src) is given.
-      - It is read once, into a private copy without a name in O(root). What is judged and what is unpacked are the same bytes, whoever may write to it.
+      - It is read once, into a private copy without a name in O(root). The same bytes are verified and unpacked, also when another process writes to it.
       - Refused are absolute names, names with C(..) or control characters, duplicate names, links that lead out of the archive, devices, sparse
         files, setuid, setgid and sticky bits, damaged headers, archives beyond O(max_members) or O(max_bytes), and those that take longer to judge than an
         archive of their size may. All other names are kept byte by byte.

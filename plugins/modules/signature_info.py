@@ -39,8 +39,8 @@ options:
     default: file
   sha256:
     description:
-      - Checksum that what was signed has to have, for example the one that the hosts will ask for when they stage it. Then nobody can exchange
-        the artifact between its judgement and its use.
+      - Checksum that the signed artifact has to have, for example the one that the hosts require when they stage it. It proves that the hosts stage
+        what was verified.
     type: str
     version_added: 0.3.0
 seealso:

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The alwayson.upgrade maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which sessions with databases and poolers go over the network without a look at who answers there. Pure."""
+"""Which sessions with databases and poolers go over the network to a server that is not verified. Pure."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ HERE = ("localhost", "::1")
 CONSEQUENCE = {
     "disable": "is not encrypted",
     "allow": "is encrypted only where the server insists",
-    DEFAULT: "is encrypted where the server offers it, and with whoever answers",
-    "require": "is encrypted with whoever answers",
+    DEFAULT: "is encrypted where the server offers it, and the server is not verified",
+    "require": "is encrypted, and the server is not verified",
 }
 
 

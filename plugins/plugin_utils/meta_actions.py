@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any
 
-# For whom: the host that comes to the task, that host and all that are not in flight, everybody in the play.
+# Which hosts it concerns: the host that runs the task, that host and all that are not in flight, all hosts of the play.
 ITSELF, OUT_OF_FLIGHT, EVERYBODY = "itself", "out of flight", "everybody"
 ACTIONS = {
     "clear_facts": ITSELF, "clear_host_errors": OUT_OF_FLIGHT, "end_host": ITSELF, "end_play": EVERYBODY, "end_role": ITSELF, "flush_handlers": ITSELF,
@@ -32,7 +32,7 @@ def why_refused(action: Any) -> str:
 
 @contextlib.contextmanager
 def shown(inventory: Any, action: str, host: str, in_flight: Iterable[str]) -> Iterator[None]:
-    """While a host is at a meta action: which hosts ansible-core's inventory manager shows; all that it showed before, when the action is for everybody."""
+    """Within the block ansible-core's inventory manager shows those of its hosts that the action, run by this host, concerns."""
     former = inventory._restriction
     everybody = {found.name for found in inventory.get_hosts()} if former is None else set(former)
     try:

@@ -162,7 +162,7 @@ def notes(service: Mapping, observed: Mapping) -> list[str]:
 
 
 def _in_other_pools(service: Mapping, observed: Mapping) -> list[str]:
-    """Members that load balancers send to in other pools, too, from which nobody drains them."""
+    """Members that are also live in other pools of the load balancers, where they are not drained."""
     found: dict[tuple[str, str], list[str]] = {}
     for name, balancer in sorted(observed["load_balancers"].items()):
         ours = balancer["backends"].get(service["backend"], {"members": {}})["members"]
@@ -171,8 +171,8 @@ def _in_other_pools(service: Mapping, observed: Mapping) -> list[str]:
             shared = sorted({by_address[member["address"]] for member in pool["members"].values() if member["live"] and member.get("address") in by_address})
             if shared and backend != service["backend"]:
                 found.setdefault((backend, ", ".join(shared)), []).append(name)
-    return [f"{', '.join(names)}: {servers} {'are' if ', ' in servers else 'is'} in {backend}, too, from which nobody is drained: what comes there while a "
-            f"member is out meets nobody" for (backend, servers), names in found.items()]
+    return [f"{', '.join(names)}: {servers} {'are' if ', ' in servers else 'is'} also in {backend}, where members are not drained: requests that reach a "
+            f"member there while it is out fail" for (backend, servers), names in found.items()]
 
 
 def _one_host_twice(observed: Mapping) -> list[str]:

@@ -21,7 +21,7 @@ class Judge(NamedTuple):
         """The verdict as data: {name, url, method, command, status, seconds, requests, passed, why}.
 
         `outcome` is {name, url, method, command, sent} and, when it was sent, {ready, requests, problem, answers}. Every answer must
-        fulfil every expectation; the same reason is given once. The `secrets` are judged as all else, and are not told.
+        fulfil every expectation; the same reason is given once. The `secrets` are judged as all other values are, and the reasons do not show them.
         """
         outcome = expectation.plain(outcome)
         told = {key: outcome[key] for key in ("name", "url", "method", "command")}

@@ -156,7 +156,7 @@ class StrategyModule(FreeStrategy):
         play.max_fail_percentage = None
 
     def _rolling_variables(self, play, host_name: str, unknown: set) -> dict:
-        """The host's ``rolling_*`` variables, templated. Adds names that nobody reads to *unknown*."""
+        """The host's ``rolling_*`` variables, templated. Adds names that are no variable of a roll to *unknown*."""
         host = self._inventory.get_host(host_name)
         if host is None:
             raise AnsibleError(f"rolling_pool_hosts names {host_name}, which is not in the inventory")
@@ -415,7 +415,7 @@ class StrategyModule(FreeStrategy):
                 self._fail_host(host, None, str(error))
 
     def _give_up(self, why: str) -> int:
-        """Nobody in flight comes any further: those fail, and what runs for them on this machine is ended."""
+        """Fail the hosts in flight, and end the processes that work for them on the controller: no result arrives any more."""
         display.error(why)
         self._schedule.stop(why)
         for worker in (worker for worker in self._workers if worker is not None and worker.is_alive()):

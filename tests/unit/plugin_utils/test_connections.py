@@ -18,8 +18,8 @@ def test_a_server_on_its_own_host_and_one_that_is_verified_are_no_news(known):
 
 
 @pytest.mark.parametrize(("known", "said"), [
-    (REMOTE, "is encrypted where the server offers it, and with whoever answers (ssl_mode prefer). To have the server verified, set postgresql_ssl_mode"),
-    ({**REMOTE, "postgresql_ssl_mode": "require"}, "is encrypted with whoever answers (ssl_mode require)"),
+    (REMOTE, "is encrypted where the server offers it, and the server is not verified (ssl_mode prefer). To have the server verified, set postgresql_ssl_mode"),
+    ({**REMOTE, "postgresql_ssl_mode": "require"}, "is encrypted, and the server is not verified (ssl_mode require)"),
     ({"database_login_host": "10.0.0.5", "database_ssl_mode": "disable"},
      "is not encrypted (ssl_mode disable). To have the server verified, set database_ssl_mode"),
 ])

@@ -337,7 +337,7 @@ def test_members_that_are_in_another_pool_too_are_a_note():
     views["lb2"]["backends"]["api"] = {"members": {"x1": {**other["x1"], "live": False}}}
     plan = make_plan(service(), fleet(balancers=views))
     assert plan["refusals"] == [] and plan["notes"] == [
-        "lb1: app1 is in api, too, from which nobody is drained: what comes there while a member is out meets nobody"]
+        "lb1: app1 is also in api, where members are not drained: requests that reach a member there while it is out fail"]
 
 
 def test_a_member_whose_name_is_not_resolved_is_refused_with_the_reason():
