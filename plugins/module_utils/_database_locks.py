@@ -13,7 +13,7 @@ from typing import Callable
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_error import DatabaseError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_attempts import Locks, MigrationError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import Connection, PostgresqlError
-from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql_environment import UNLIMITED, with_settings
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql_environment import UNLIMITED, setting_statement
 from ansible_collections.alwayson.upgrade.plugins.module_utils._sql_script import LockWish
 
 # One key for all runners; advisory locks are a database's own.
@@ -32,7 +32,7 @@ AS_OPENED = """
 RESET SESSION AUTHORIZATION; RESET ALL; CLOSE ALL; UNLISTEN *; DEALLOCATE ALL; DISCARD PLANS; DISCARD SEQUENCES; DISCARD TEMP;
 """
 # The session holds the lock for as long as it lasts, so whatever the server, the database or the role says, no time ends it; and a firewall sees it alive.
-ENVIRONMENT = with_settings({**UNLIMITED, "tcp_keepalives_idle": "60"})
+ENVIRONMENT = setting_statement({**UNLIMITED, "tcp_keepalives_idle": "60"})
 NOTHING = LockWish(frozenset(), frozenset())
 
 HOLDS = """

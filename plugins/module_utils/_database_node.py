@@ -18,7 +18,7 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._database_survey 
 from ansible_collections.alwayson.upgrade.plugins.module_utils._pgbouncer_file import Server
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import Connection, Login, PostgresqlError, conninfo_parameters, literal, own_session
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql_catalog import identity, user_databases
-from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql_environment import UNLIMITED, with_settings
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql_environment import UNLIMITED, setting_statement
 from ansible_collections.alwayson.upgrade.plugins.module_utils._waiting import wait_for
 
 KNOCK_SECONDS, FENCE_SECONDS = 1.0, 5.0
@@ -29,7 +29,7 @@ PROMOTION_LOCK = 4_909_207_133_501
 MESSAGE_PREFIX = "alwayson.upgrade"
 FENCE = READ_ONLY
 # Its own statements go on when everybody else's are read only, are not ended by a limit, and wait for this server's disk and no other one.
-OWN_SETTINGS = with_settings({FENCE: "off", "synchronous_commit": "local", "lock_timeout": "0", **UNLIMITED})
+OWN_SETTINGS = setting_statement({FENCE: "off", "synchronous_commit": "local", "lock_timeout": "0", **UNLIMITED})
 END_TRANSACTIONS = """
 SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
  WHERE backend_type = 'client backend' AND pid <> pg_backend_pid() AND xact_start IS NOT NULL

@@ -41,7 +41,7 @@ def patience(server_version: int) -> dict[str, str]:
     return {name: value for name, value in PATIENCE.items() if server_version >= SINCE.get(name, 0)}
 
 
-def with_settings(settings: Mapping[str, str]) -> str:
+def setting_statement(settings: Mapping[str, str]) -> str:
     """The statement that gives its session these settings, as far as its server has them. Neither names nor values have quotes in them."""
     values = ", ".join(f"('{name}', '{value}')" for name, value in settings.items())
     return (f"SELECT pg_catalog.set_config(name, given.value, false) FROM (VALUES {values}) AS given (name, value) "
