@@ -20,12 +20,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from ..module_utils._foreign_json import ForeignJsonError, parse
+
 BEFORE_THE_FIRST = "0" * 64
 PASSED = "goes_on_after_torn_line"
-_RESERVED = ("seq", "at", "prev", "hash")
-
-
 CONTRADICTED = "contradicts_a_head_that_was_kept"
+_RESERVED = ("seq", "at", "prev", "hash")
 
 
 class Head(NamedTuple):
@@ -88,8 +88,8 @@ def _name_of(path: str) -> str:
 
 def _parsed(text: str) -> Any:
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
+        return parse(text)
+    except ForeignJsonError:
         return None
 
 
