@@ -12,16 +12,16 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shlex
 import time
 from collections import Counter
 from dataclasses import dataclass, replace
-from typing import Any, Callable, Collection, Iterator, Mapping, NamedTuple, Sequence
+from typing import Any, Callable, Collection, Iterator, Mapping, Sequence
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils._address import host_port
 from ansible_collections.alwayson.upgrade.plugins.module_utils._config_file import ConfigFile, text_of, text_of_json
-from ansible_collections.alwayson.upgrade.plugins.module_utils._demands import Demand, looked_at
+from ansible_collections.alwayson.upgrade.plugins.module_utils._demands import looked_at
+from ansible_collections.alwayson.upgrade.plugins.module_utils._envoy_demands import DEMANDS, Cluster, Facts, parse_cluster, seconds
 from ansible_collections.alwayson.upgrade.plugins.module_utils._former_states import ABSENT, FormerStates, put_back
 from ansible_collections.alwayson.upgrade.plugins.module_utils._json_api import JsonApi
 from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import (
@@ -55,25 +55,6 @@ SETTINGS: dict[str, object] = {}
 _STATUS = {READY: "HEALTHY", DRAIN: "DRAINING", PROBATION: "DRAINING", MAINT: "UNHEALTHY"}
 _ADMIN = {"DRAINING": DRAIN, "UNHEALTHY": MAINT, "TIMEOUT": MAINT}
 DEGRADED, DEGRADED_BY_ITSELF = "DEGRADED", "failed_active_degraded_check"
-# Policies that choose among healthy endpoints; by what Envoy calls their extensions, too.
-POLICIES = ("ROUND_ROBIN", "LEAST_REQUEST", "RANDOM", "RING_HASH", "MAGLEV")
-_EXTENSION = re.compile(r"[./]load_balancing_policies\.(\w+)\.v\d+\.\w+$")
-
-
-@dataclass(frozen=True)
-class Cluster:
-    """What matters of a cluster's configuration: the file of its endpoints, None when they come from elsewhere, and what the cluster is called there; whether
-    it checks their health, after how many seconds at most a dead one is noticed, and the panic threshold in percent; the policies by which it chooses one,
-    the health statuses with which a client that is bound to one still gets there, and whether it chooses among subsets (``lb_subset_config``)."""
-
-    file: str | None
-    service: str
-    is_checked: bool
-    recheck_seconds: float
-    panic_percent: float
-    policies: tuple[str, ...] = POLICIES[:1]
-    bound_statuses: tuple[str, ...] = ()
-    has_subsets: bool = False
 
 
 @dataclass(frozen=True)
@@ -84,17 +65,6 @@ class Process:
     epoch: int
     has_parent: bool
     is_new: bool
-
-
-class Facts(NamedTuple):
-    """What demands look at: a cluster's name, its configuration and its members, what is wrong with the file of its endpoints, and which clusters that are
-    not driven send to the same addresses."""
-
-    name: str
-    cluster: Cluster
-    members: Mapping[str, Member]
-    fault: str = ""
-    others: tuple[str, ...] = ()
 
 
 class Envoy:
@@ -252,13 +222,13 @@ def parse_process(server_info: Mapping, sockets: Callable[[], Collection[str]]) 
     :param sockets: the names of this host's sockets, by which the two talk; where that of this process is not among them, both are elsewhere.
     """
     options = server_info.get("command_line_options", {})
-    epoch, age = int(options.get("restart_epoch", 0)), _seconds(server_info.get("uptime_current_epoch", "0s"))
+    epoch, age = int(options.get("restart_epoch", 0)), seconds(server_info.get("uptime_current_epoch", "0s"))
     if not epoch:
         return Process(parse_version(server_info), epoch, has_parent=False, is_new=False)
     own, before = (f"{options.get('socket_path', '@envoy_domain_socket')}_parent_{int(options.get('base_id', 0)) * BASE_IDS + number % MOST_PROCESSES}"
                    for number in (epoch, epoch - 1))
     names = sockets()
-    has_parent = before in names if own in names else age <= _seconds(options.get("parent_shutdown_time", "900s")) + FIRST_STATS_SECONDS
+    has_parent = before in names if own in names else age <= seconds(options.get("parent_shutdown_time", "900s")) + FIRST_STATS_SECONDS
     return Process(parse_version(server_info), epoch, has_parent, age < FIRST_STATS_SECONDS)
 
 
@@ -266,35 +236,6 @@ def local_sockets() -> set[str]:
     """The names of the UNIX sockets of this network; those that are no paths are padded."""
     with open("/proc/net/unix", encoding="utf-8", errors="replace") as file:
         return {line.split()[-1].rstrip("@") for line in file}
-
-
-def parse_cluster(cluster: Mapping) -> Cluster:
-    """A cluster as ``/config_dump`` has it."""
-    source = cluster.get("eds_cluster_config", {}).get("eds_config", {})
-    checks = cluster.get("health_checks", [])
-    # A check begins an interval after the one before has ended.
-    noticed = [(_seconds(check.get("interval", "0s")) + _seconds(check.get("timeout", "0s"))) * int(check.get("unhealthy_threshold", 1)) for check in checks]
-    common = cluster.get("common_lb_config", {})
-    threshold = common.get("healthy_panic_threshold")
-    extensions = [policy_name(policy.get("typed_extension_config", {})) for policy in cluster.get("load_balancing_policy", {}).get("policies", [])]
-    return Cluster(
-        service=cluster.get("eds_cluster_config", {}).get("service_name") or cluster["name"],
-        file=source.get("path_config_source", {}).get("path") or source.get("path"),
-        is_checked=bool(checks),
-        recheck_seconds=max(noticed, default=0.0),
-        panic_percent=50.0 if threshold is None else float(threshold.get("value", 0)),
-        policies=tuple(extensions) or (cluster.get("lb_policy", POLICIES[0]),),
-        bound_statuses=tuple(common.get("override_host_status", {}).get("statuses", ())),
-        has_subsets=bool(cluster.get("lb_subset_config")),
-    )
-
-
-def policy_name(extension: Mapping) -> str:
-    """The policy of a ``typed_extension_config``. Its type says which, such as ``...load_balancing_policies.round_robin.v3.RoundRobin``; its name says nothing.
-    """
-    config = extension.get("typed_config", {})
-    found = _EXTENSION.search(config.get("type_url") or config.get("@type", ""))
-    return found[1].upper() if found else config.get("@type") or extension.get("name", "")
 
 
 def parse_host(host: Mapping, is_checked: bool) -> Member:
@@ -321,54 +262,6 @@ def parse_host(host: Mapping, is_checked: bool) -> Member:
 def priority_of(host: Mapping) -> int:
     """The priority of one of a cluster's ``host_statuses``: 0 is the first, and the others get what that cannot take."""
     return int(host.get("priority", 0))
-
-
-def _chooses_healthy_ones(facts: Facts) -> str:
-    unknown = sorted(set(facts.cluster.policies) - set(POLICIES))
-    return (f"its policy is {', '.join(unknown)}, and only of {', '.join(POLICIES)} it is known that they send nothing to what is UNHEALTHY: "
-            "set lb_policy to one of them" if unknown else "")
-
-
-def _lets_nobody_in(facts: Facts) -> str:
-    return ("clients that are bound to an UNHEALTHY endpoint still get there: remove UNHEALTHY from common_lb_config.override_host_status"
-            if "UNHEALTHY" in facts.cluster.bound_statuses else "")
-
-
-def _is_in_no_panic(facts: Facts) -> str:
-    """Whether the share of the healthy among the members of the first priority is what the threshold asks for."""
-    pool, threshold = [member for member in facts.members.values() if not member.backup], facts.cluster.panic_percent
-    live = sum(member.live for member in pool)
-    if not pool or 100.0 * live >= threshold * len(pool):
-        return ""
-    return (f"{live} of {len(pool)} members of {facts.name} are healthy, fewer than its panic threshold of {threshold:g} %, so Envoy sends to all of "
-            "them, drained ones too. Set common_lb_config.healthy_panic_threshold to 0, or bring members back first")
-
-
-def _has_no_panic_of_subsets(facts: Facts) -> str:
-    """Whether a subset of which too few are healthy can send to all of its members."""
-    cluster = facts.cluster
-    return (f"it chooses among subsets (lb_subset_config), and its panic threshold of {cluster.panic_percent:g} % counts in each of them, so a small subset "
-            "sends to its drained members. Set common_lb_config.healthy_panic_threshold to 0" if cluster.has_subsets and cluster.panic_percent else "")
-
-
-def _may_panic(facts: Facts) -> str:
-    threshold = facts.cluster.panic_percent
-    return (f"{facts.name} has a panic threshold of {threshold:g} %: with fewer healthy members Envoy sends to all of them, drained ones too. "
-            "Set common_lb_config.healthy_panic_threshold to 0" if threshold else "")
-
-
-def _has_a_file(facts: Facts) -> str:
-    return facts.fault
-
-
-def _is_alone(facts: Facts) -> str:
-    return (f"{', '.join(facts.others)} has some of its addresses, too, from which nobody is drained: what comes there while a member is out meets nobody"
-            if facts.others else "")
-
-
-# What a cluster has to look like besides a file of its own for its endpoints: see `Demand`.
-DEMANDS = (Demand(_chooses_healthy_ones), Demand(_lets_nobody_in), Demand(_is_in_no_panic), Demand(_has_no_panic_of_subsets),
-           Demand(_has_a_file), Demand(_may_panic, is_needed=False), Demand(_is_alone, is_needed=False))
 
 
 def _is_in(entry: Mapping) -> bool:
@@ -411,8 +304,3 @@ def _endpoints(document: Any, backend: str) -> Iterator[dict]:
         if resource["cluster_name"] == backend:
             for locality in resource["endpoints"]:
                 yield from locality["lb_endpoints"]
-
-
-def _seconds(duration: str) -> float:
-    """A duration of protobuf's JSON, such as ``0.500s``."""
-    return float(duration.rstrip("s"))

@@ -66,11 +66,11 @@ KINDS = (
     Guard("envoy, its socket", "the process before a hot restart has gone while it is there", ENVOY, (
         (f"{CORE}/_envoy.py", "before in names if own in names else", "False if own in names else"),)),
     Guard("envoy, panic", "Envoy sends to drained members, and the drain is proven", ENVOY, (
-        (f"{CORE}/_envoy.py", "Demand(_is_in_no_panic), ", ""),)),
+        (f"{CORE}/_envoy_demands.py", "Demand(_is_in_no_panic), ", ""),)),
     Guard("envoy, panic foreseen", "a drain begins that ends in a panic", ENVOY, (
         (f"{CORE}/_traffic_sequence.py", '_traffic.ends_in_panic(self._pool.now, coming, going) if going else ""', '""'),)),
     Guard("envoy, file", "only the first drain tells that the file is YAML", ENVOY, (
-        (f"{CORE}/_envoy.py", "           Demand(_has_a_file), ", "           "),)),
+        (f"{CORE}/_envoy_demands.py", "           Demand(_has_a_file), ", "           "),)),
     Guard("envoy, twins", "what another cluster of the same endpoints has in flight is not counted", ENVOY, (
         (f"{CORE}/_envoy.py", "sessions=member.sessions + other.sessions", "sessions=member.sessions"),)),
     Guard("kinds, untouched", "a change that was never written is to be put back by hand", ENVOY, (
@@ -94,9 +94,9 @@ KINDS = (
     Guard("caddy, missing", "an address that is not told has nothing in flight", CADDY, (
         (f"{CORE}/_caddy.py", "Demand(_is_counted),\n", "\n"),)),
     Guard("envoy, subsets", "a subset in panic sends to drained members", ENVOY, (
-        (f"{CORE}/_envoy.py", "Demand(_has_no_panic_of_subsets),\n", "\n"),)),
+        (f"{CORE}/_envoy_demands.py", "Demand(_has_no_panic_of_subsets),\n", "\n"),)),
     Guard("envoy, policy", "a policy is judged by a name that anybody gives", ENVOY, (
-        (f"{CORE}/_envoy.py", "return found[1].upper() if found else", "return extension['name'].rpartition('.')[2].upper() if found else"),)),
+        (f"{CORE}/_envoy_demands.py", "return found[1].upper() if found else", "return extension['name'].rpartition('.')[2].upper() if found else"),)),
     Guard("http, quiet", "requests that are neither told nor waited for are none", HTTP, (
         (f"{CORE}/_http_api.py", "DEMANDS = (Demand(_tells_its_state), Demand(_ends_its_requests))", "DEMANDS = (Demand(_tells_its_state),)"),)),
     Guard("http, errors that pass", "a drain is rolled back for one answer of 502 to a look", (f"{UNIT}/test_json_api.py",), (

@@ -10,14 +10,8 @@ import os
 import socket
 
 import pytest
-from ansible_collections.alwayson.upgrade.plugins.module_utils._envoy import (
-    PARENT,
-    Cluster,
-    Envoy,
-    local_sockets,
-    parse_cluster,
-    parse_version,
-)
+from ansible_collections.alwayson.upgrade.plugins.module_utils._envoy import PARENT, Envoy, local_sockets, parse_version
+from ansible_collections.alwayson.upgrade.plugins.module_utils._envoy_demands import Cluster, parse_cluster
 from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import (
     DOWN,
     DRAIN,
