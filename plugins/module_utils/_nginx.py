@@ -74,6 +74,25 @@ class Dump(NamedTuple):
     problem: str
 
 
+class Seen(NamedTuple):
+    """The file, the master and every worker at one moment; `loaded` is what is known of the workers, None when nothing is known."""
+
+    text: str
+    master: int
+    workers: list[Worker]
+    loaded: Loaded | None
+
+    @property
+    def have_read(self) -> bool:
+        """Whether all workers of the master that take requests are known to have read the file as it is."""
+        return self.loaded is not None and not any(worker.key in self.loaded.unknown for worker in _serving_for(self.master, self.workers))
+
+    def may_serve(self, upstream: str, member: str) -> list[Worker]:
+        """The workers that may have requests for a member that is down. What the workers of another master have read is not known."""
+        return [worker for worker in self.workers
+                if self.loaded is None or worker.master != self.master or worker.key in self.loaded.before(upstream, member)]
+
+
 class Nginx:
     """One nginx on this host; `endpoint` is ``file:`` and the absolute path of the file with the ``upstream`` blocks."""
 
@@ -108,16 +127,15 @@ class Nginx:
 
     def read(self, backend: str | None = None) -> View:
         """See `LoadBalancer.read`: what the file says. Workers that are not known to have read it count as requests in flight of members that are out."""
-        text, workers = self._patience.call(self._settled)
-        pools = self._upstreams(text)
+        seen = self._patience.call(self._settled)
+        pools = self._upstreams(seen.text)
         if backend is not None and backend not in pools:
             raise self._error(f"has no upstream {backend!r} in its file: it has {', '.join(sorted(pools)) or 'none'}")
-        return View("", {name: self._pool(name, block, text, workers) for name, block in pools.items() if backend in (None, name)})
+        return View("", {name: self._pool(name, block, seen) for name, block in pools.items() if backend in (None, name)})
 
     def settle(self, backend: str, out: Collection[str]) -> list[str]:
         """See `Settling`: reload nginx unless its workers are known to have read the file. A reload takes nothing back and leaves nothing behind."""
-        text, workers = self._patience.call(self._settled)
-        if not self._have_read(text, workers):
+        if not self._patience.call(self._settled).have_read:
             self._reload(lambda now: now)
         return []
 
@@ -133,18 +151,13 @@ class Nginx:
         told = ", ".join(f"{name} {'without' if change == READY else 'with'} down" for name, change in changes.items())
         return f"in {self._file.path} write {told}; then {shlex.join([*self._settings['command'], '-s', 'reload'])}"
 
-    def _pool(self, name: str, block: tuple[Directive, ...], text: str, workers: list[Worker]) -> Backend:
-        loaded = self._known(text)
-        facts = self._facts(name, block, text, workers)
+    def _pool(self, name: str, block: tuple[Directive, ...], seen: Seen) -> Backend:
+        facts = self._facts(name, block, seen)
         if name not in self._found or self._found[name][0] != facts:
             self._found[name] = facts, looked_at(DEMANDS, facts)
         found = self._found[name][1]
-        unread = () if self._have_read(text, workers) else (UNREAD.format(path=self._file.path),)
-        # Whatever another master's workers have read, they have it from that one.
-        left = {server: [worker for worker in workers
-                         if loaded is None or worker.master != loaded.origin.master[0] or worker.key in loaded.before(name, server)]
-                for server in servers(block)}
-        members = {server: self._member(name, server, facts, left[server]) for server, facts in servers(block).items()}
+        unread = () if seen.have_read else (UNREAD.format(path=self._file.path),)
+        members = {address: self._member(name, address, server, seen.may_serve(name, address)) for address, server in servers(block).items()}
         return Backend(members, None, (*unread, *found.notes), found.refusals, UNPROVEN)
 
     def _member(self, backend: str, name: str, server: Server, left: list[Worker]) -> Member:
@@ -153,14 +166,13 @@ class Nginx:
                       weight=server.weight, backup=server.is_backup or server.is_drained, probed=False, note=NOTE,
                       sessions_note=HELD.format(pids=leaving) if leaving else "")
 
-    def _facts(self, name: str, block: tuple[Directive, ...], text: str, workers: list[Worker]) -> Facts:
-        master, dump = self._master(), self._dumped(text)
-        serving = _serving(workers)
+    def _facts(self, name: str, block: tuple[Directive, ...], seen: Seen) -> Facts:
+        dump, serving = self._dumped(seen.text), _serving(seen.workers)
         if self._strangers is None:
-            self._strangers = tuple(other_masters(master))
+            self._strangers = tuple(other_masters(seen.master))
         return Facts(
-            name, block, self._file.path, text, shlex.join(self._settings["command"]), dump.output, dump.problem, title_of(master),
-            elders=tuple(sorted({worker.master for worker in serving} - {master, 0})),
+            name, block, self._file.path, seen.text, shlex.join(self._settings["command"]), dump.output, dump.problem, title_of(seen.master),
+            elders=tuple(sorted({worker.master for worker in serving} - {seen.master, 0})),
             orphans=tuple(worker.pid for worker in serving if not worker.master),
             strangers=self._strangers,
         )
@@ -171,37 +183,32 @@ class Nginx:
         except ConfigurationError as error:
             raise self._error(f"is configured in {self._file.path}, which cannot be understood: {error}") from error
 
-    def _settled(self) -> tuple[str, list[Worker]]:
-        """The file, and the workers. Where those have not read it, a change may be under way: it is waited for."""
-        text, workers = self._now()
-        if not self._have_read(text, workers) and os.path.exists(self._file.hidden("lock")):
+    def _settled(self) -> Seen:
+        """What is there now. Where the workers have not read the file, a change may be under way: it is waited for."""
+        seen = self._now()
+        if not seen.have_read and os.path.exists(self._file.hidden("lock")):
             with contextlib.ExitStack() as held:
                 # An account that may not take the lock only looks.
                 with contextlib.suppress(LoadBalancerError):
                     held.enter_context(self._file.locked())
                 return self._now()
-        return text, workers
+        return seen
 
-    def _now(self) -> tuple[str, list[Worker]]:
+    def _now(self) -> Seen:
         text, master = self._file.read(), self._master()
         workers = self._workers(master)
-        if not any(worker.master == master for worker in _serving(workers)):
+        if not _serving_for(master, workers):
             raise self._unavailable(f"has no worker that takes requests under the process of {self._settings['pid_file']}: "
                                     "is it running, with a master process?")
-        return text, workers
+        return Seen(text, master, workers, self._known(text, master))
 
-    def _have_read(self, text: str, workers: list[Worker]) -> bool:
-        """Whether all workers of the master that take requests are known to have read the file as it is."""
-        loaded = self._known(text)
-        return loaded is not None and not any(worker.key in loaded.unknown for worker in _serving(workers) if worker.master == loaded.origin.master[0])
-
-    def _known(self, text: str) -> Loaded | None:
+    def _known(self, text: str, master: int) -> Loaded | None:
         """What is known of the workers while the master and the file are those of our last reload."""
         loaded = _nginx_loaded.read(self._file.hidden("loaded"))
-        return loaded if loaded and loaded.origin == self._origin(text) else None
+        return loaded if loaded and loaded.origin == self._origin(text, master) else None
 
-    def _origin(self, text: str) -> Origin:
-        master, status = self._master(), os.stat(self._file.path)
+    def _origin(self, text: str, master: int) -> Origin:
+        status = os.stat(self._file.path)
         return Origin((master, began_of(master)), (status.st_dev, status.st_ino, status.st_ctime_ns, status.st_size), _nginx_loaded.digest(text))
 
     def _dumped(self, text: str) -> Dump:
@@ -223,9 +230,10 @@ class Nginx:
     def _reload(self, change: Callable[[str], str]) -> None:
         """Change the file, and have nginx read it."""
         def remembered(text: str) -> str:
-            self._former, self._was_down, self._old = self._known(text), _down(self._upstreams(text)), []
+            seen = self._now()
+            self._former, self._was_down, self._old = self._known(text, seen.master), _down(self._upstreams(text)), []
             self._asked, self._is_told, self._is_taken = None, False, False
-            self._there = {worker.key for worker in self._now()[1]}
+            self._there = {worker.key for worker in seen.workers}
             return change(text)
         self._file.rewrite(remembered, self._begin_reload, self._finish_reload, self._keep_known)
 
@@ -234,21 +242,21 @@ class Nginx:
         if self._is_told:
             return
         with contextlib.suppress(LoadBalancerError, OSError):
-            text, workers = self._now()
-            origin = self._origin(text)
-            if self._former and self._former.origin._replace(file=origin.file) == origin and {worker.key for worker in workers} <= self._there:
+            seen = self._now()
+            origin = self._origin(seen.text, seen.master)
+            if self._former and self._former.origin._replace(file=origin.file) == origin and {worker.key for worker in seen.workers} <= self._there:
                 _nginx_loaded.write(self._file.hidden("loaded"), self._former._replace(origin=origin))
 
     def _begin_reload(self) -> None:
         """Test the configuration and tell the master to read it, unless its workers have done so already."""
-        text, workers = self._now()
-        if self._have_read(text, workers):
+        seen = self._now()
+        if seen.have_read:
             return
-        self._asked = self._origin(text)
-        self._dump = self._ask_for_dump(text)
+        self._asked = self._origin(seen.text, seen.master)
+        self._dump = self._ask_for_dump(seen.text)
         if self._dump.problem:
             raise self._error(f"does not accept its configuration, so it is not reloaded: {self._dump.problem}")
-        if not is_in_dump(self._dump.output, text):
+        if not is_in_dump(self._dump.output, seen.text):
             command = shlex.join(self._settings["command"])
             raise self._error(f"does not read {self._file.path}, so it is not reloaded: {command} -T shows no file with that text")
         if not self._hang_up():
@@ -259,9 +267,10 @@ class Nginx:
         """Tell the master to read the file, in a moment when it is not yet reading what stood there before; False when none comes."""
         if not wait_for(lambda: is_idle(self._master()) is not False and self._begun(), RELOAD_SECONDS, RELOAD_PAUSE_SECONDS, self._steady, self._sleep):
             return False
-        _text, self._old = self._now()
+        seen = self._now()
+        self._old = seen.workers
         try:
-            os.kill(self._master(), signal.SIGHUP)
+            os.kill(seen.master, signal.SIGHUP)
         except OSError as error:
             raise self._error(f"cannot be reloaded by this account: {error.strerror}") from error
         self._is_told = True
@@ -282,12 +291,12 @@ class Nginx:
         seen: list[tuple[float, set]] = []
         master, at_work, is_reloaded = self._master(), self._steady(), False
         old = {worker.key for worker in self._old}
-        served = {worker.key for worker in _serving(self._old) if worker.master == master}
+        served = {worker.key for worker in _serving_for(master, self._old)}
 
         def are_new() -> bool:
             nonlocal at_work, is_reloaded
             workers, now = self._workers(master), self._steady()
-            begun = {worker.key for worker in _serving(workers) if worker.master == master}
+            begun = {worker.key for worker in _serving_for(master, workers)}
             is_reloaded = is_reloaded or len(begun) > len(served) or served <= {worker.key for worker in workers if worker.is_leaving}
             if begun != served or is_idle(master) is not True:
                 at_work = now
@@ -310,7 +319,7 @@ class Nginx:
             raise self._error(f"has not begun new workers within {RELOAD_SECONDS:g} s after its reload: see its error log")
         text = self._file.read()
         # Whoever has written it meanwhile: nobody knows which of the two was read.
-        if self._origin(text) == self._asked:
+        if self._origin(text, self._master()) == self._asked:
             alive = [worker.key for worker in self._old]
             known = _nginx_loaded.after_reload(self._asked, alive, self._former, _down(self._upstreams(text)), self._was_down)
             _nginx_loaded.write(self._file.hidden("loaded"), known)
@@ -318,7 +327,7 @@ class Nginx:
     def _begun(self) -> set:
         """The workers of the master that take requests."""
         master = self._master()
-        return {worker.key for worker in _serving(self._workers(master)) if worker.master == master}
+        return {worker.key for worker in _serving_for(master, self._workers(master))}
 
     def _master(self) -> int:
         path = self._settings["pid_file"]
@@ -338,6 +347,10 @@ class Nginx:
 
 def _serving(workers: list[Worker]) -> list[Worker]:
     return [worker for worker in workers if not worker.is_leaving]
+
+
+def _serving_for(master: int, workers: list[Worker]) -> list[Worker]:
+    return [worker for worker in _serving(workers) if worker.master == master]
 
 
 def _down(pools: Mapping[str, tuple[Directive, ...]]) -> dict[str, set[str]]:

@@ -25,9 +25,9 @@ KINDS = (
     Guard("kinds, backups", "a floor is waited for that only backups could make up for", (f"{UNIT}/test_traffic_out.py",), (
         (f"{CORE}/_traffic.py", "sum(not member.backup for name, member in", "sum(True for name, member in"),)),
     Guard("nginx, workers", "workers that no reload of ours began have read the file", NGINX, (
-        (f"{CORE}/_nginx.py", "        return loaded is not None and not any(", "        return True or any("),)),
+        (f"{CORE}/_nginx.py", "        return self.loaded is not None and not any(", "        return True or any("),)),
     Guard("nginx, written since", "workers have read what the file says whoever has written it since", NGINX, (
-        (f"{CORE}/_nginx.py", "return loaded if loaded and loaded.origin == self._origin(text) else None", "return loaded"),)),
+        (f"{CORE}/_nginx.py", "return loaded if loaded and loaded.origin == self._origin(text, master) else None", "return loaded"),)),
     Guard("nginx, another's reload", "the workers of a reload that somebody else began are taken for ours", NGINX, (
         (f"{CORE}/_nginx.py", "return now - seen[0][0] >= self._steady_seconds", "return True"),)),
     Guard("nginx, reload by others", "a reload is asked for while the master reads what stood there before", NGINX, (
@@ -43,7 +43,7 @@ KINDS = (
     Guard("nginx, ticks", "a worker is told by its id alone", NGINX, (
         (f"{CORE}/_nginx_processes.py", "return self.pid, self.began", "return self.pid, 0"),)),
     Guard("nginx, text", "nginx is reloaded whatever it reads", NGINX, (
-        (f"{CORE}/_nginx.py", "        if not is_in_dump(self._dump.output, text):\n", "        if False:\n"),)),
+        (f"{CORE}/_nginx.py", "        if not is_in_dump(self._dump.output, seen.text):\n", "        if False:\n"),)),
     Guard("nginx, older binary", "workers of an older binary's master do not count", PROCESSES, (
         (f"{CORE}/_nginx_processes.py", "    while len(family) > size:\n", "    while False:\n"),)),
     Guard("nginx, older master", "a master that takes requests with an older configuration is no fault", NGINX, (
