@@ -17,23 +17,8 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._nginx import NOT
 from ansible_collections.alwayson.upgrade.plugins.module_utils._nginx_processes import Worker
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic_sequence import Request, TrafficError, bring_about
 from fake_load_balancer import Time
+from nginx_file import TEXT
 
-TEXT = """\
-# upstream app { server 10.9.9.9:80 down; }
-upstream web {
-    server 10.0.0.1:80;
-}
-upstream  app{
-    least_conn;
-    server 10.0.0.1:80 weight=5  max_fails=0;
-    server 10.0.0.2:80;  # down
-    # server 10.0.0.9:80;
-    server 10.0.0.3:80 down backup;
-    keepalive 32;
-}
-server { listen 80; location / { proxy_pass http://app; } }
-"""
-APP = {"10.0.0.1:80": False, "10.0.0.2:80": False, "10.0.0.3:80": True}
 OLDER = 99_999_999
 
 
