@@ -54,19 +54,21 @@ class Caddy:
         self._out = OutMembers(steady)
         # The weights of those that were taken out here.
         self._taken: dict[tuple[str, str], int] = {}
-        # What reverse proxies without an @id send to; looked up once.
+        # What reverse proxies without an @id send to; looked up once for a backend.
         self._nameless: frozenset[str] | None = None
 
     def read(self, backend: str | None = None) -> View:
         """See `LoadBalancer.read`: the reverse proxies that have an ``@id``."""
         if backend is None:
-            proxies = {name: proxy for name, proxy in self._proxies().items() if not self._unweighted(proxy)}
+            config = self._api.get("/config/")
+            proxies = {name: proxy for name, proxy in proxies_by_id(config).items() if not self._unweighted(proxy)}
+            self._nameless = nameless_addresses(config)
         else:
             proxies = {backend: self._proxy(backend)[1]}
         requests = requests_by_address(self._api.get("/reverse_proxy/upstreams") or [])
         if self._nameless is None:
             answer = self._api.ask("GET", "/config/")
-            # Whoever may not read all of it is not told of the others.
+            # A client that may not read the whole configuration does not see the others.
             self._nameless = nameless_addresses(self._api.parse("/config/", answer)) if answer.status == 200 else frozenset()
         return View("", {name: self._pool(name, proxy, requests) for name, proxy in proxies.items()})
 
@@ -99,16 +101,13 @@ class Caddy:
         answer = self._api.ask("GET", f"/id/{backend}")
         proxy = {} if answer.status == 404 else self._api.parse(f"/id/{backend}", answer)
         if proxy.get("handler") != "reverse_proxy":
-            raise self._api.error(f"has no reverse proxy with the @id {backend!r}: it has {', '.join(sorted(self._proxies())) or 'none'}")
+            known = sorted(proxies_by_id(self._api.get("/config/")))
+            raise self._api.error(f"has no reverse proxy with the @id {backend!r}: it has {', '.join(known) or 'none'}")
         if self._unweighted(proxy):
             count = len(proxy.get("upstreams", []))
             raise self._api.error(f"has {backend} without a weight for each of its {count} upstreams: set load_balancing.selection_policy to {POLICY}, "
                                   f"with {count} weights of 1, because a weight of 0 is what takes a member out")
         return answer, proxy
-
-    def _proxies(self) -> dict[str, Mapping]:
-        """By ``@id``, those that have one."""
-        return {proxy["@id"]: proxy for proxy in find_proxies(self._api.get("/config/")) if "@id" in proxy}
 
     def _unweighted(self, proxy: Mapping) -> bool:
         """Whether its upstreams have no weights, so that none can be taken out."""
@@ -196,6 +195,11 @@ def requests_by_address(entries: Iterable[Mapping]) -> dict[str, int]:
     for entry in entries:
         found[entry["address"]] = found.get(entry["address"], 0) + entry["num_requests"]
     return found
+
+
+def proxies_by_id(config: Any) -> dict[str, Mapping]:
+    """The reverse proxies in a configuration that have an ``@id``, by it."""
+    return {proxy["@id"]: proxy for proxy in find_proxies(config) if "@id" in proxy}
 
 
 def nameless_addresses(config: Any) -> frozenset[str]:

@@ -79,6 +79,7 @@ def test_what_is_seen_of_the_members(api):
 def test_all_reverse_proxies_with_an_id_are_seen_however_deep(api):
     view = api.opened().read()
     assert {name: list(pool.members) for name, pool in view.backends.items()} == {"app": ["10.0.0.1:80", "s2", "10.0.0.3:80"], "web": ["10.0.1.1:80"]}
+    assert [asked.line for asked in api.server.requests] == ["GET /config/", "GET /reverse_proxy/upstreams"]
     assert [len(list(find_proxies(part))) for part in (api.config, [], None, "reverse_proxy", {"handler": "static"})] == [3, 0, 0, 0, 0]
 
 
