@@ -93,7 +93,7 @@ class Caddy:
 
     def command(self, backend: str, changes: Mapping[str, str]) -> str:
         """See `LoadBalancer.command`."""
-        told = ", ".join(f"{name} {self._weights.get(name, 1) if change == READY else 0}" for name, change in changes.items())
+        told = ", ".join(f"{name} {self._wanted(backend, name, change, 0)}" for name, change in changes.items())
         path = f"{self.endpoint.rstrip('/')}/id/{backend}/load_balancing/selection_policy"
         return f"curl -X PATCH -H 'Content-Type: application/json' {shlex.quote(path)} -d POLICY, with these weights in it: {told}"
 

@@ -135,8 +135,11 @@ class Traefik:
         return self._settings["weights"].get(member_name(url), former.get(url, ABSENT))
 
     def _told_weight(self, backend: str, name: str, change: str) -> int:
-        former = {member_name(url): weight for url, weight in self._former.read(backend).items()}
-        return 0 if change != READY else self._settings["weights"].get(name, former.get(name)) or 1
+        if change != READY:
+            return 0
+        former = self._former.read(backend)
+        weights = {member_name(url): self._weight_before(backend, url, former) for url in former}
+        return weights.get(name, self._settings["weights"].get(name)) or 1
 
     def _with_weights(self, text: str, backend: str, changes: Mapping[str, str], wanted: dict[str, int]) -> str:
         """The text with the changes; fills in the weights that Traefik is to show then."""

@@ -250,6 +250,7 @@ def test_a_weight_of_before_is_back_whatever_the_settings_say(api):
     caddy = api.opened(weights={"10.0.0.1:80": 9})
     caddy.apply("app", {"10.0.0.1:80": DRAIN})
     caddy.apply("app", {"10.0.0.1:80": MAINT})
+    assert caddy.command("app", {"10.0.0.1:80": READY}).endswith(": 10.0.0.1:80 3")
     caddy.apply("app", {"10.0.0.1:80": READY})
     assert api.policy["weights"] == [3, 1, 0]
 

@@ -238,6 +238,8 @@ def test_a_weight_of_before_is_back_whatever_the_settings_say(api, settings):
     for change in (DRAIN, MAINT, READY):
         traefik.apply("app", {"10.0.0.1:80": change, "10.0.0.2:80": change})
     assert api.written() == api.document
+    told = traefik.command("app", {"10.0.0.1:80": READY, "10.0.0.2:80": READY})
+    assert [part.partition("=")[2][0] for part in told.split(".weight")[1:]] == ["3", "1"]
 
 
 @pytest.mark.parametrize(("settings", "weight"), [({}, 3), ({"weights": {"10.0.0.1:80": 9}}, 9)])
