@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import shlex
 import time
-from typing import Any, Callable, Mapping, NamedTuple
+from typing import Any, Callable, Mapping, NamedTuple, Sequence
 from urllib.parse import quote
 
 try:
@@ -124,7 +124,7 @@ class HttpApi:
         quiet = f"its API does not tell the requests in flight: quiet_seconds ({self._settings['quiet_seconds']:g} s) are waited for them instead"
         health = "its API does not tell the health of its members: they count as live while they are not out"
         unproven = [sentence for field, sentence in (("sessions", quiet), ("health", health)) if any(row.get(field) is None for row in rows)]
-        found = looked_at(DEMANDS, (rows, self._settings["quiet_seconds"]))
+        found = looked_at(DEMANDS, Facts(rows, self._settings["quiet_seconds"]))
         return Backend({row["name"]: self._member(backend, row) for row in rows}, None, found.notes, found.refusals, (*unproven, *self.unproven))
 
     def _change(self, backend: str, row: Mapping[str, Any], change: str) -> None:
@@ -222,22 +222,24 @@ class NginxPlus(HttpApi):
     }
 
 
-# The members as the API tells them, and the setting quiet_seconds.
-Facts = tuple  # (list[Mapping[str, Any]], float)
+class Facts(NamedTuple):
+    """What demands look at: the members as the API shows them, and the setting quiet_seconds."""
+
+    rows: Sequence[Mapping[str, Any]]
+    quiet_seconds: float
 
 
 def _tells_its_state(facts: Facts) -> str:
-    silent = [row["name"] for row in facts[0] if row.get("admin") is None]
+    silent = [row["name"] for row in facts.rows if row.get("admin") is None]
     return (f"the JMESPath in members does not tell the state (admin: ready, drain or maint) of {', '.join(silent)}, so nobody sees whether they are out: "
             "add it" if silent else "")
 
 
 def _ends_its_requests(facts: Facts) -> str:
-    rows, quiet_seconds = facts
-    silent = [row["name"] for row in rows if row.get("sessions") is None]
+    silent = [row["name"] for row in facts.rows if row.get("sessions") is None]
     return (f"its API does not tell the requests in flight (sessions) to {', '.join(silent)}, and quiet_seconds is 0, so nobody waits for them: set "
             "traffic_settings: quiet_seconds to as long as the longest request takes, or add sessions to the JMESPath in members"
-            if silent and quiet_seconds <= 0 else "")
+            if silent and facts.quiet_seconds <= 0 else "")
 
 
 # What the members of a pool have to tell: see `Demand`.
