@@ -70,7 +70,8 @@ class Traefik:
         if self._version is None:
             self._version = self._api.get("/api/version").get("Version", "")
         services = self._services() if backend is None else {backend: self._service(backend)}
-        return View(self._version, {name: self._pool(name, service) for name, service in services.items()})
+        document, fault = document_of(self._file.path)
+        return View(self._version, {name: self._pool(name, service, fault or self._fault_of(document, name)) for name, service in services.items()})
 
     def apply(self, backend: str, changes: Mapping[str, str]) -> None:
         """See `LoadBalancer.apply`: one rename of the file. Returns when Traefik has taken it."""
@@ -100,8 +101,16 @@ class Traefik:
             raise self._api.error(f"has {backend} as a service without servers of its own: give a service of type loadBalancer")
         return service
 
-    def _pool(self, backend: str, service: Mapping) -> Backend:
-        found = looked_at(DEMANDS, Facts(service["loadBalancer"], fault_of_file(self._file.path, backend)))
+    def _fault_of(self, document: Any, backend: str) -> str:
+        """Why no weights of a service can be written into the document of the file, or an empty string."""
+        try:
+            servers_by_name(document, backend)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            return _not_json(self._file.path, error)
+        return ""
+
+    def _pool(self, backend: str, service: Mapping, fault: str) -> Backend:
+        found = looked_at(DEMANDS, Facts(service["loadBalancer"], fault))
         quiet = f"Traefik does not tell which requests are in flight: quiet_seconds ({self._settings['quiet_seconds']:g} s) are waited for them instead"
         return Backend(self._members(backend, service), None, found.notes, found.refusals, (quiet,))
 
@@ -145,7 +154,7 @@ class Traefik:
         """The text with the changes; fills in the weights that Traefik is to show then."""
         try:
             document = json.loads(text)
-            servers = by_name(document["http"]["services"][backend]["loadBalancer"]["servers"])
+            servers = servers_by_name(document, backend)
         except (ValueError, KeyError, TypeError) as error:
             raise self._api.error(f"has {backend} not as JSON in {self._file.path}: {error!r}. "
                                   "Give the service a file of its own, in JSON, which is YAML, too") from error
@@ -181,15 +190,23 @@ class Traefik:
                                   "see its log, whether providers.file.watch is on, and providers.providersThrottleDuration")
 
 
-def fault_of_file(path: str, backend: str) -> str:
-    """Why no weights of a service can be written into this file, or an empty string."""
+def document_of(path: str) -> tuple[Any, str]:
+    """The document in this file, and why it cannot be read, or an empty string."""
     try:
-        by_name(json.loads(text_of(path))["http"]["services"][backend]["loadBalancer"]["servers"])
+        return json.loads(text_of(path)), ""
     except OSError as error:
-        return f"it is configured in {path}, which cannot be read here: {error}. Run this on the load balancer itself, as an account that may"
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        return f"it is not as JSON in {path}: {error!r}. Give the service a file of its own, in JSON, which is YAML, too"
-    return ""
+        return None, f"it is configured in {path}, which cannot be read here: {error}. Run this on the load balancer itself, as an account that may"
+    except ValueError as error:
+        return None, _not_json(path, error)
+
+
+def _not_json(path: str, error: Exception) -> str:
+    return f"it is not as JSON in {path}: {error!r}. Give the service a file of its own, in JSON, which is YAML, too"
+
+
+def servers_by_name(document: Any, backend: str) -> dict[str, list[dict]]:
+    """The servers of each member of a service in the document of a file."""
+    return by_name(document["http"]["services"][backend]["loadBalancer"]["servers"])
 
 
 def _has_a_file(facts: Facts) -> str:

@@ -8,6 +8,8 @@ from __future__ import annotations
 import json
 
 import pytest
+from ansible_collections.alwayson.upgrade.plugins.module_utils import _traefik
+from ansible_collections.alwayson.upgrade.plugins.module_utils._config_file import text_of
 from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import DOWN, DRAIN, MAINT, PROBATION, READY, UNCHECKED, UP, LoadBalancerError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._patience import Patience
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traefik import Traefik, member_name, seconds
@@ -84,6 +86,12 @@ def test_all_services_of_the_file_provider_are_seen_and_no_others(api):
         "app": ["10.0.0.1:80", "10.0.0.2:80", "10.0.0.3:80"], "web": ["10.0.0.1:80"]}
     member = view.backends["web"].members["10.0.0.1:80"]
     assert (member.health, member.check, member.probed, member.confirmed, member.weight) == (UNCHECKED, "", False, True, 2)
+
+
+def test_one_look_at_all_services_reads_the_file_once(api, monkeypatch):
+    read = []
+    monkeypatch.setattr(_traefik, "text_of", lambda path: read.append(path) or text_of(path))
+    assert len(api.opened().read().backends) == 2 and read == [str(api.file)]
 
 
 @pytest.mark.parametrize("ask", [lambda traefik: traefik.read("ap"), lambda traefik: traefik.apply("ap", {"10.0.0.1:80": MAINT})])
