@@ -81,9 +81,10 @@ def _secrets(value: Any, spec: Mapping[str, Mapping] | None, is_named: bool) -> 
 
 
 def _in_text(text: str) -> Iterator[str]:
-    found = [_password(login) for login, end in _LOGINS.findall(text) if end]
+    logins = [login for login, end in _LOGINS.findall(text) if end]
+    found = [_password(login) for login in logins]
     # A short password is masked where it stands in its URL: as a word it may come up anywhere.
-    found += [f"//{login}@" for login, end in _LOGINS.findall(text) if end and ":" in login and "/" not in login and len(_password(login)) < SHORTEST]
+    found += [f"//{login}@" for login in logins if ":" in login and "/" not in login and len(_password(login)) < SHORTEST]
     if "?" in text:
         found += [given for name, given in _QUERY.findall(text) if len(given) >= SHORTEST_IN_QUERY or _NAME.search(name[1:])]
     found += [*_given(text), *_SQL.findall(text), *(given for row in _HEADER.findall(text) for given in row)]
