@@ -15,7 +15,7 @@ from typing import Any, Iterator, Mapping
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _small_file
 from ansible_collections.alwayson.upgrade.plugins.module_utils._small_file import PRIVATE, PRIVATE_FOLDER, make_folder
 
-# Below Ansible's own folder of this user. Those who may write beside a file need not be able to write here.
+# Below Ansible's own folder of this user. An account that may write beside a file need not be able to write here.
 KEPT = os.path.join("alwayson", "journals")
 
 
@@ -39,7 +39,7 @@ class AppendOnlyFile:
                 fcntl.flock(self._handle, fcntl.LOCK_UN)
 
     def unseen(self) -> bytes | None:
-        """The whole content when somebody else has written since this one did, or at first; else None."""
+        """The whole content when another process has written since this one did, or at first; else None."""
         if os.fstat(self._handle).st_size == self._known_size:
             return None
         content = b""
@@ -74,7 +74,7 @@ class AppendOnlyFile:
         fcntl.flock(self._handle, fcntl.LOCK_EX)
 
     def keep(self, content: Mapping[str, Any]) -> None:
-        """Keep a few words about the file in this user's own folder. Where that is not possible, there is what stands beside the file."""
+        """Keep a record about the file in this user's own folder, too. Where that is not possible, there is only the one beside the file."""
         path = self._kept_path()
         with contextlib.suppress(OSError, _small_file.SmallFileError):
             if not os.path.exists(path):

@@ -157,7 +157,7 @@ def _judge(tar: tarfile.TarFile, limits: Limits, reserved: frozenset, require_ti
             kind, target = tree.add(name, kind, member.linkname)
         except ArchiveNameError as error:
             raise ArchiveError(f"member {shown}: {error}") from error
-        # tarfile keeps each member, with what its headers say, which nobody needs any more.
+        # tarfile keeps each member, with what its headers say, which is not needed any more.
         member.pax_headers = {}
         if name:
             entries.append(_entry(member, name, kind, target))

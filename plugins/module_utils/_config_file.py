@@ -42,10 +42,10 @@ class ConfigFile:
 
     def rewrite(self, change: Callable[[str], str], check: Callable[[], None] = lambda: None, then: Callable[[], None] = lambda: None,
                 taken_back: Callable[[], None] = lambda: None) -> None:
-        """Have it say something else. When `check` raises, it says what it said before, unless another program has written it since, and `taken_back` is
-        called; what `then` does cannot be taken back so.
+        """Change its text. When `check` raises, the former text is put back, unless another program has written the file since, and `taken_back` is called;
+        what `then` does cannot be taken back so.
 
-        Both are also called when it says so already: whoever wrote that may have ended before it was applied.
+        Both are also called when the text is already there: the process that wrote it may have ended before it was applied.
 
         :raises UntouchedError: when it cannot be read, or `change` raises a LoadBalancerError.
         """
@@ -67,7 +67,7 @@ class ConfigFile:
             then()
 
     def _put_back(self, before: str, after: str, times: tuple[int, int]) -> bool:
-        """Have it say again what it said before. What another program has written since stays, because that would be lost."""
+        """Put the former text back, and tell whether that was done. What another program has written since stays, because it would be lost."""
         if self.read() != after:
             return False
         self._replace(after, before)
@@ -76,7 +76,7 @@ class ConfigFile:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Nobody else changes it now, nor waits for a change to be applied."""
+        """Keep every other process from changing it, and from waiting for a change to be applied."""
         try:
             with one_writer(self.path, self._error):
                 yield
@@ -148,7 +148,7 @@ def _group_suffices(path: str, was: os.stat_result) -> bool:
 
 
 def _renew_link(path: str) -> None:
-    """Rename a link over itself where it can be done: whoever watches its folder sees nothing of a change in the folder that it leads to."""
+    """Rename a link over itself where that is possible: a program that watches the link's folder does not see a change in the folder that it leads to."""
     if not os.path.islink(path):
         return
     new = hidden_beside(path, "link")
@@ -181,7 +181,7 @@ def cure_of(error: OSError) -> str:
 
 @contextlib.contextmanager
 def one_writer(path: str, error: Callable[[str], LoadBalancerError]) -> Iterator[None]:
-    """Nobody else writes this file of a load balancer now, by whatever link; raise `error` when somebody does for too long."""
+    """Keep other processes from writing this file of a load balancer, also by another link; raise `error` when one of them writes it for too long."""
     try:
         lock = hidden_beside(os.path.realpath(path), "lock")
         with exclusive(lock, LOCK_SECONDS) as handle:
@@ -192,7 +192,7 @@ def one_writer(path: str, error: Callable[[str], LoadBalancerError]) -> Iterator
 
 
 def _open_to_writers(handle: int, folder: str) -> None:
-    """Have the lock file writable for whoever may write in its folder. Another account's has that already, or stays as it is."""
+    """Let every account that may write in the folder write the lock file. One that another account made allows that already, or stays as it is."""
     there = os.stat(folder)
     if not there.st_mode & stat.S_IWGRP:
         return

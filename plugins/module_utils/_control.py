@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The alwayson.upgrade maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A word from the operator's second terminal to a roll under way: pause, go, abort, in a file on the controller."""
+"""An operator's command to a roll that is under way: pause, go or abort, in a file on the controller."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ GO, PAUSE, ABORT = "go", "pause", "abort"
 
 
 def read_control(path: str | None) -> str:
-    """What the operator wants; ``go`` when there is no such file. What cannot be understood is a pause: nobody meant it to be nothing.
+    """The operator's command; ``go`` when there is no such file, or an empty one. Any other text is a pause, because it was meant to be a command.
 
-    So is what another account has written where everybody may write: it lets no roll go on that was paused, and ends none.
+    A file of another account in a folder where everybody may write is a pause, too: it neither lets a paused roll go on nor ends one.
     """
     if not path:
         return GO
     try:
-        # A pipe would keep the roll waiting for somebody who writes into it.
+        # A pipe would keep the roll waiting until another process writes into it.
         with open_regular(path) as file:
             if not is_trusted(os.fstat(file.fileno()).st_uid) and strangers(os.path.dirname(os.path.abspath(path))):
                 return PAUSE

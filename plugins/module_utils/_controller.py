@@ -17,7 +17,7 @@ import subprocess
 from typing import Any, Mapping, NamedTuple
 
 MACHINE_IDS = ("/etc/machine-id", "/var/lib/dbus/machine-id")
-# The id that a hypervisor or a maker gave the machine, which root alone can read. A maker who gave none left one of few digits there, or one of these.
+# The id that a hypervisor or a maker gave the machine, which root alone can read. Where the maker gave none, it has few different digits, or is one of these.
 HARDWARE_ID = "/sys/class/dmi/id/product_uuid"
 DIGITS_OF_AN_ID = 6
 NO_IDS = ("03000200-0400-0500-0006-000700080009", "00020003-0004-0005-0006-000700080009", "12345678-1234-5678-90ab-cddeefaabbcc",
@@ -72,7 +72,7 @@ def proof_of_death(recorded: Mapping[str, Any], here: Controller) -> str:
 def is_same_machine(recorded: Mapping[str, Any], here: Controller) -> bool:
     """True when the recorded controller certainly ran on this machine, and not on one that was made from the same image.
 
-    Those have one id, and often one name; each is the other one after a restart, as far as these tell.
+    Such machines have the same id, and often the same name: by these alone, one of them looks like the other one after a restart.
     """
     former = known(recorded)
     if former is None:

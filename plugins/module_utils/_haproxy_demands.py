@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The alwayson.upgrade maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What HAProxy's configuration has to look like for the proof of a drain to hold: see `Demand`. It tells nobody; so it is read where it runs here.
+"""What HAProxy's configuration has to look like for the proof of a drain to hold: see `Demand`. HAProxy does not show it, so its files are read.
 
 ``option persist`` has clients that are bound to a server reach it in maintenance, too, and so does ``force-persist`` where its condition holds. Both were
 tried on HAProxy 2.8. Source: HAProxy's configuration manual, and its management guide on ``-f``.
@@ -20,7 +20,7 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._private_copy imp
 SECTIONS = ("global", "defaults", "frontend", "backend", "listen", "peers", "resolvers", "mailers", "userlist", "program", "http-errors", "ring", "cache",
             "fcgi-app", "log-forward", "crt-store", "traces", "acme")
 BACKENDS, FORCED, PERSIST = ("backend", "listen"), "force-persist", ["option", "persist"]
-UNSEEN = ("its configuration is not seen from here: with option persist, or force-persist, bound clients reach a member in maintenance, which nobody proves")
+UNSEEN = "its configuration cannot be read here, so option persist and force-persist are not ruled out: with them, bound clients reach a member in maintenance"
 
 
 class Facts(NamedTuple):
@@ -76,7 +76,7 @@ def files_of(argv: Sequence[str], folder: str) -> list[str]:
 
 
 def persistence_of(lines: Iterable[str]) -> dict[str, list[str]]:
-    """What is said of persistence for each backend: the lines of the defaults that it has, and its own, without what may be a comment."""
+    """The lines about persistence of each backend: those of the defaults that it inherits, then its own, without what may be a comment."""
     defaults: dict[str, list[str]] = {}
     found: dict[str, list[str]] = {}
     latest: list[str] = []
@@ -123,7 +123,7 @@ def _shuts_bound_clients_out(facts: Facts) -> str:
 
 def _forces_nobody(facts: Facts) -> str:
     forced = [line for line in facts.lines if line.startswith(FORCED)]
-    return f"{'; '.join(forced)}: whoever meets that reaches a member in maintenance, too" if forced else ""
+    return f"{'; '.join(forced)}: clients that meet this condition reach a member in maintenance, too" if forced else ""
 
 
 DEMANDS = (Demand(_shuts_bound_clients_out), Demand(_forces_nobody, is_needed=False))

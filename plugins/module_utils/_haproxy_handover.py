@@ -22,7 +22,7 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic_pool imp
 from ansible_collections.alwayson.upgrade.plugins.module_utils._waiting import wait_for
 
 PAUSE_SECONDS = 0.1
-# So many differences of one file are told.
+# The most differences of one file that a message shows.
 SHOWN = 5
 _TABLE = re.compile(r"^# table: (?P<name>[^,]+), .*\bused:(?P<used>\d+)", re.MULTILINE)
 _SHARED_TABLE = re.compile(r"\btable:0x[0-9a-f]+ id=(\S+)")
@@ -33,7 +33,7 @@ _FILES = (("map", _haproxy_files.parse_map, _haproxy_files.entries_of_map), ("ac
 def hand_over(balancer: Haproxy, before: Running, timeout: float, clock: Clock = Clock(), loses: Callable[[str], None] | None = None) -> Running:
     """Have it done, and prove it; returns what runs then. Raise LoadBalancerError with what was there still at work, or with what has changed by it.
 
-    :param loses: told of each file whose entries the process has otherwise, which a hand-over reads anew; without it such a file is an error.
+    :param loses: called with a sentence for each file whose entries differ from the process's, because a hand-over reads it anew; without it, that is an error.
     """
     require_possible(balancer, before, loses)
     views = balancer.read()

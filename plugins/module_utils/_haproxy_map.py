@@ -129,7 +129,7 @@ class HaproxyMap:
                                       "or set persist=false, and a reload brings back the route that the file has") from error
 
     def command(self, key: str, value: str | None) -> str:
-        """What a person types in a shell to do the same with a key that is there. Asks nobody: it is said when the process may not answer."""
+        """What a person types in a shell to do the same with a key that is there. Sends nothing: it is shown when the process may not answer."""
         return f"echo {shlex.quote(self._line('set', key, value))} | socat stdio {shlex.quote(self._runtime.socat_address())}"
 
     def _line(self, verb: str, key: str, value: str | None) -> str:

@@ -130,7 +130,7 @@ def check_command(before: Running) -> list[str]:
 def require_accepted(balancer: Haproxy, before: Running) -> None:
     """Raise LoadBalancerError, with what it says, when the installed binary does not accept the configuration.
 
-    It runs as the master's account: which program that is, and what it loads, is that account's to say.
+    It runs as the master's account, which chooses the program and the files that it loads.
     """
     argv = check_command(before)
     account = before.account if before.account and os.geteuid() == 0 else None

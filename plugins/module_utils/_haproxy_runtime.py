@@ -50,7 +50,7 @@ class Runtime:
         return _haproxy_words.readable(self.ask_exactly(line))
 
     def ask_exactly(self, line: str) -> str:
-        """The same for a file, or to be compared with one: with bytes that are no UTF-8 as surrogates, which no result of a module may have."""
+        """As `ask`, for a file or a comparison with one: with bytes that are no UTF-8 as surrogates, which no result of a module may have."""
         return self.patience.call(lambda: self._whole_answer(line))
 
     def carry_out(self, commands: Sequence[str]) -> None:
@@ -62,7 +62,7 @@ class Runtime:
             self.patience.call(partial(self.carry_out_once, line))
 
     def ask_once(self, line: str) -> str:
-        """The same as `ask` by one session."""
+        """As `ask`, by one session."""
         return _haproxy_words.readable(self._whole_answer(line))
 
     def _whole_answer(self, line: str) -> str:
@@ -73,7 +73,7 @@ class Runtime:
         return answer
 
     def tell_once(self, line: str) -> str:
-        """Whatever is answered to a line, by one session, as `ask_exactly` does. Raise HaproxyUnavailableError when there is no answer now."""
+        """The answer to a line as `ask_exactly` returns it, whole or not, by one session. Raise HaproxyUnavailableError when there is none now."""
         try:
             with place_at(self.endpoint, self._answer_seconds):
                 answer = self._conversation(line)
@@ -86,7 +86,7 @@ class Runtime:
         return answer
 
     def carry_out_once(self, commands: Sequence[str]) -> None:
-        """The same by one session, as one line."""
+        """As `carry_out`, by one session, as one line."""
         line = ";".join(commands)
         answer = self.tell_once(line)
         if answer.strip():

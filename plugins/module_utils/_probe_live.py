@@ -18,7 +18,7 @@ MOST_BYTES = 4 << 20
 class LiveFigures:
     """Looks into a prober's directory, at most once per `interval` seconds. What an earlier run left there is not shown.
 
-    Nor is anything of a directory in which others may write: a prober that cannot be believed is a silent one.
+    Nor are the figures of a directory in which other accounts may write: that prober counts as silent.
     """
 
     def __init__(self, since: float, interval: float = 1.0) -> None:

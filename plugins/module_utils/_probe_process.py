@@ -130,13 +130,13 @@ def read_result(directory: str) -> dict[str, Any]:
 
 
 def _require_believable(directory: str) -> None:
-    """Raise ProbeError when others may write there: what they write could name a process to end, or figures that nobody measured."""
+    """Raise ProbeError when other accounts may write there: their files could name a process to end, or figures that were not measured."""
     try:
         others = other_writers(directory)
     except FileNotFoundError:
         return
     if others:
-        raise ProbeError(f"{directory} {others}, so nothing in it is believed: name a folder that is made for this account (mode 0700), or remove this one. "
+        raise ProbeError(f"{directory} {others}, so nothing in it is trusted: name a folder that is made for this account (mode 0700), or remove this one. "
                          "Where every folder has such a mode, give one on another disk, of a whole run by upgrade_report_directory")
 
 
@@ -367,6 +367,6 @@ def _read_json(path: str) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise ProbeError(f"{path} is not believed: {error.strerror}. Remove it") from None
+        raise ProbeError(f"{path} is not trusted: {error.strerror}. Remove it") from None
     except (ValueError, RecursionError) as error:
         raise ProbeError(f"{path} cannot be understood ({error}): it was not written by a probe; remove it") from None

@@ -113,7 +113,7 @@ def checked_artifact(
 ) -> Iterator[_archive.Archive]:
     """Yield the archive at `artifact` once its checksum is right and all of it is harmless; raise ReleaseError otherwise.
 
-    It is read once, into a private copy on the disk of `folder`: what is unpacked is what was checked, whoever may write to the artifact.
+    It is read once, into a private copy on the disk of `folder`: what is unpacked is what was checked, even when another account changes the artifact.
     """
     if not artifact:
         raise ReleaseError(f"release {version} is not staged on this host, and no artifact is given to stage it from")
@@ -212,9 +212,9 @@ def superfluous(state: State, keep: int) -> list[str]:
 
 
 def sweep(root: str) -> list[str]:
-    """Remove what a killed staging or removal left behind; the lock makes sure that nobody is still at it.
+    """Remove what a killed staging or removal left behind; the lock makes sure that no other process is still at work there.
 
-    What cannot be removed is in nobody's way, and is returned in sentences: an application may write files of its own account into its release.
+    What cannot be removed affects no other release, and is returned in sentences: an application may write files of its own account into its release.
     """
     releases = os.path.join(root, RELEASES)
     told = []
@@ -226,7 +226,7 @@ def sweep(root: str) -> list[str]:
         if errors:
             more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
             # No command that removes: what is mounted from the same disk is on one file system with the rest, and would go with it.
-            told.append(f"{errors[0].filename or folder} cannot be removed: {errors[0].strerror}{more}. It is of a release that is gone, and in nobody's way; "
+            told.append(f"{errors[0].filename or folder} cannot be removed: {errors[0].strerror}{more}. It is of a release that is gone, and affects no other; "
                         f"{AFTER_UMOUNT if any(isinstance(error, _removal.MountedError) for error in errors) else BY_ANOTHER_ACCOUNT}")
     return told
 

@@ -16,7 +16,7 @@ import re
 import stat
 
 MOUNTS = "/proc/self/mountinfo"
-# Not Linux, or no /proc. Any other error, such as too many open files, says nothing about mounts, and is told as it is.
+# Not Linux, or no /proc. Any other error, such as too many open files, says nothing about mounts, and is raised.
 NOT_TOLD = (FileNotFoundError, NotADirectoryError, PermissionError)
 _ESCAPED = re.compile(rb"\\([0-7]{3})")
 _MOUNT_ID = re.compile(rb"^mnt_id:\s*(\d+)$", re.MULTILINE)
@@ -71,7 +71,7 @@ def remove(path: str) -> None:
 
 
 def _empty(folder: int, path: str, mount: tuple, errors: list[OSError]) -> None:
-    """Remove what is in the open folder. Names are resolved in it, so nobody can lead this elsewhere by exchanging a folder for a link."""
+    """Remove what is in the open folder. Names are resolved in it, so this does not leave the tree when another process exchanges a folder for a link."""
     names: list[str] = []
     with _kept(errors, path):
         names = os.listdir(folder)
@@ -99,7 +99,7 @@ def _enter(name: str, folder: int | None) -> int:
 
 @contextlib.contextmanager
 def _kept(errors: list[OSError], path: str):
-    """An error about `path` is kept; one that says that it is gone is none."""
+    """Keep an error about `path`, unless it says that the path is gone."""
     try:
         yield
     except FileNotFoundError:

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Detached signatures of artifacts, made by OpenSSH or OpenPGP, and judged by those programs. Source: ssh-keygen(1), gpgv(1), GnuPG's doc/DETAILS.
 
-Each file is read once. The checksum that is told is the one of the very bytes that were judged, whoever may write to the artifact meanwhile.
+Each file is read once. The checksum that is returned is the one of the very bytes that were judged, even when another account changes the artifact meanwhile.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ REFUSED = re.compile(r"^\[GNUPG:\] (?:BADSIG|ERRSIG|EXPSIG|EXPKEYSIG|REVKEYSIG) 
 
 
 class SignatureError(Exception):
-    """Nobody whose word counts has signed the artifact; the message says what was found instead."""
+    """No trusted signature of the artifact; the message says what was found instead."""
 
 
 @dataclass(frozen=True)
@@ -98,9 +98,9 @@ def _ssh(files: Files, namespace: str) -> Signed:
 
 
 def _principals(files: Files, found: str) -> list[str]:
-    """Who may have signed, each once: whom ssh-keygen has `found`, which is those of the first line with the key, and those of every other line with it.
+    """The principals that may have signed, each once: those that ssh-keygen has `found` by the first line with the key, and those of every other such line.
 
-    A line may allow another namespace than the one that is asked for, and a name with ! is who is not meant. ssh-keygen judges each.
+    A line may allow another namespace than the one that is asked for; ssh-keygen judges each. A name with ! is excluded.
     """
     with open(files.signature_copy, encoding="ascii", errors="replace") as file:
         key = signing_key(file.read())

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The alwayson.upgrade maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Who else may write in a folder: asked before anything in it is believed, such as which process is to be ended."""
+"""Which other accounts may write in a folder: asked before a file in it is trusted, such as one that names a process to end."""
 
 from __future__ import annotations
 
@@ -24,9 +24,10 @@ _A_USER, _OWNING_GROUP, _A_GROUP, _WRITE = 0x02, 0x04, 0x08, 2
 
 
 def other_writers(path: str) -> str:
-    """Who may write in the folder at `path` beside this account and root, as the end of a sentence that begins with the path; empty when nobody may.
+    """An account or a group, beside this account and root, that may write in the folder at `path`; empty when there is none.
 
-    A group that has no other member, as many systems give to each account, is nobody. Raise OSError when it cannot be asked.
+    It is the end of a sentence that begins with the path. A group without another member, as many systems give to each account, does not count.
+    Raise OSError when the folder cannot be looked at.
     """
     found, link = os.stat(path), os.lstat(path)
     if stat.S_ISLNK(link.st_mode) and not is_trusted(link.st_uid):

@@ -344,7 +344,7 @@ for act in (lambda: _release.remove(root, "1.0.0"), lambda: _release.require_unm
         act()
     except _release.ReleaseError as error:
         print(error)
-# Nobody looked before: what is mounted is not entered all the same.
+# Without the first look, what is mounted is still not entered.
 _release._removal.require_nothing_mounted = lambda path: None
 print(_release.remove(root, "1.0.0"))
 """

@@ -43,7 +43,7 @@ def test_persistence_in_maintenance_is_refused(text, is_refused):
 
 def test_a_condition_that_forces_it_is_noted():
     refusals, notes = found("backend app\n  force-persist if { src 10.0.0.1 } # the crew\n")
-    assert refusals == () and notes == ("force-persist if { src 10.0.0.1 }: whoever meets that reaches a member in maintenance, too",)
+    assert refusals == () and notes == ("force-persist if { src 10.0.0.1 }: clients that meet this condition reach a member in maintenance, too",)
 
 
 @pytest.mark.parametrize(("endpoint", "local"), [("unix:/run/haproxy.sock", True), ("tcp://127.0.0.9:1", True), ("tcp://10.0.0.1:9999", False),

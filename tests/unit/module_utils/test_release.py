@@ -100,7 +100,7 @@ def test_a_wrong_checksum_is_refused_before_anything_is_unpacked(host):
 
 @pytest.mark.parametrize("moment", ["_judge", "unpack"])
 def test_an_artifact_that_is_exchanged_after_its_checksum_was_taken_is_staged_as_it_was(host, monkeypatch, moment):
-    """Whoever may write to the artifact can put it back before anybody looks a second time."""
+    """An account that may write to the artifact can put it back before a second look."""
     path = host.artifacts / "a.tar.gz"
     sha256 = write_release(path, "1.0.0")
     good, act = path.read_bytes(), getattr(_archive, moment)

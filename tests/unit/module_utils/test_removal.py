@@ -91,7 +91,7 @@ def test_what_cannot_be_removed_is_told_with_its_path_and_all_else_goes(tree, mo
 
 
 def test_a_folder_that_is_exchanged_for_a_link_is_not_followed(tree, mounted, monkeypatch):
-    """Whoever may write in the tree may do that at any moment; here between the look at a folder and its opening."""
+    """A process that may write in the tree may do that at any moment; here between the look at a folder and its opening."""
     mounted()
     enter = _removal._enter
 

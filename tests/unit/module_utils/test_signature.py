@@ -142,7 +142,7 @@ def test_a_key_that_has_expired_does_not_count(artifact, openpgp, tmp_path):
 
 
 class Exchanging:
-    """The folder of the artifact is written by somebody without a key: he shows the signed file while it is judged, and another one before and after."""
+    """An account without a key may write in the artifact's folder. It shows the signed file while that is judged, and another one before and after."""
 
     def __init__(self, artifact, monkeypatch):
         self.artifact, self.signed, self.evil = artifact, artifact.read_bytes(), b"evil"

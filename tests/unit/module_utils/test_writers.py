@@ -68,21 +68,21 @@ def test_an_access_control_list_names_writers(tmp_path, named, words):
 
 @AS_ROOT
 @pytest.mark.parametrize("name", ["result.json", "live.json"])
-def test_what_another_account_has_left_is_not_believed(tmp_path, name):
+def test_what_another_account_has_left_is_not_trusted(tmp_path, name):
     """The folder may have been open to it when it did."""
     read = {"result.json": read_result, "live.json": read_live}[name]
     tmp_path.chmod(0o700)
     (tmp_path / name).write_text(json.dumps({"now": 5.0}), encoding="ascii")
     assert read(str(tmp_path)) == {"now": 5.0} and (name != "live.json" or LiveFigures(0.0, 0.0).newer(str(tmp_path), 9.0))
     os.chown(tmp_path / name, 4711, 4711)
-    with pytest.raises(ProbeError, match=f"{name} is not believed: it belongs to uid 4711. Remove it"):
+    with pytest.raises(ProbeError, match=f"{name} is not trusted: it belongs to uid 4711. Remove it"):
         read(str(tmp_path))
     assert LiveFigures(0.0, 0.0).newer(str(tmp_path), 9.0) is None
     os.rename(tmp_path / name, tmp_path / "elsewhere")
     os.chown(tmp_path / "elsewhere", 0, 0)
     for make in (lambda path: path.symlink_to("elsewhere"), os.mkfifo):
         make(tmp_path / name)
-        with pytest.raises(ProbeError, match=f"{name} is not believed: .*Remove it"):
+        with pytest.raises(ProbeError, match=f"{name} is not trusted: .*Remove it"):
             read(str(tmp_path))
         (tmp_path / name).unlink()
 

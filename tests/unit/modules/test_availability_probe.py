@@ -255,13 +255,13 @@ def test_a_process_that_is_no_probe_is_not_ended_whoever_names_it(prober):
 
 
 @pytest.mark.parametrize("state", ["started", "observed", "stopped"])
-def test_a_directory_in_which_others_may_write_is_not_believed(prober, state):
+def test_a_directory_in_which_others_may_write_is_not_trusted(prober, state):
     prober.directory.mkdir()
     (prober.directory / "result.json").write_text(json.dumps({"requests_scheduled": 100000, "requests_failed": 0}), encoding="utf-8")
     (prober.directory / "live.json").write_text(json.dumps({"now": time.time()}), encoding="utf-8")
     prober.directory.chmod(0o777)
     answer = prober.run(state, **({"targets": [prober.url]} if state == "started" else {}))
-    assert f"{prober.directory} may be written by everybody (mode 0777), so nothing in it is believed: name a folder" in answer["msg"]
+    assert f"{prober.directory} may be written by everybody (mode 0777), so nothing in it is trusted: name a folder" in answer["msg"]
     assert LiveFigures(0.0, 0.0).newer(str(prober.directory), time.time()) is None
     prober.directory.chmod(0o755)
     assert LiveFigures(0.0, 0.0).newer(str(prober.directory), time.time())
