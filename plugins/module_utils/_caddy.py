@@ -26,7 +26,7 @@ SETTINGS: dict[str, object] = {"weights": {}}
 ATTEMPTS = 10
 NOTE = "Caddy does not tell the health of this member: test it directly before it comes in"
 UNPROVEN = ("Caddy does not tell the health of its members: they count as live while they have a weight, and come back after their smoke test",
-            "whoever has Caddy load a configuration of a file (caddy reload) brings everybody back into traffic: leave that alone during a run")
+            "a configuration that Caddy loads from a file (caddy reload) brings all members back into traffic: load none during a run")
 
 
 class Facts(NamedTuple):
@@ -81,7 +81,7 @@ class Caddy:
             if wanted == policy:
                 break
             if not any(wanted["weights"]):
-                raise self._api.error(f"keeps one upstream of {backend} in traffic at least: it accepts no pool in which nobody has a weight")
+                raise self._api.error(f"keeps one upstream of {backend} in traffic at least: it accepts no pool in which every weight is 0")
             # It may arrive twice: the second time the configuration is not the one that it is meant for.
             made = self._api.ask("PATCH", path, wanted, {"If-Match": dict(answer.headers).get("etag", "")}, may_repeat=True)
             if 200 <= made.status < 300:
@@ -180,7 +180,7 @@ def _keeps_streams_open(facts: Facts) -> str:
 
 def _is_alone(facts: Facts) -> str:
     shared = [upstream["dial"] for upstream in facts.proxy["upstreams"] if upstream["dial"] in facts.nameless]
-    return (f"a reverse proxy without an @id sends to {', '.join(shared)}, too, and nobody drains it there: give it an @id, or keep its users away"
+    return (f"a reverse proxy without an @id sends to {', '.join(shared)}, too, and members are not drained there: give it an @id, or keep its users away"
             if shared else "")
 
 

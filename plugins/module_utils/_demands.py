@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What a load balancer's configuration has to look like for the proof of a drain to hold. Pure.
 
-Each kind of load balancer has a list of demands, which are looked at before anybody is drained. What does not meet one is refused with the cure, or noted.
+Each kind of load balancer has a list of demands, which are looked at before a member is drained. What does not meet one is refused with the cure, or noted.
 """
 
 from __future__ import annotations

@@ -122,7 +122,7 @@ class Envoy:
             self._known = {cluster["name"]: parse_cluster(cluster) for cluster in _clusters(dump)}
 
     def _left_behind(self) -> int:
-        """How many connections the process before a hot restart may still have: whatever is in flight there is not counted by the new one."""
+        """How many connections the process before a hot restart may still have: the new one does not count what is in flight there."""
         if not self._process.has_parent:
             return 0
         stats = self._api.get(PARENT).get("stats", [])

@@ -120,7 +120,7 @@ def _has_a_file(facts: Facts) -> str:
 
 
 def _is_alone(facts: Facts) -> str:
-    return (f"{', '.join(facts.others)} has some of its addresses, too, from which nobody is drained: what comes there while a member is out meets nobody"
+    return (f"{', '.join(facts.others)} has some of its addresses, too, where members are not drained: requests that reach a member there while it is out fail"
             if facts.others else "")
 
 

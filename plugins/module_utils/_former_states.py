@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The alwayson.upgrade maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a load balancer's file said of members before they were taken out, kept beside it, so that whoever brings them back writes the same.
+"""What a load balancer's file said of members before they were taken out, kept beside it, so that every run brings them back as they were.
 
 Callers hold the lock of the file.
 """

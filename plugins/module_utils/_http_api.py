@@ -71,7 +71,7 @@ class HttpApi:
 
     can_cut = False
     kind = "http"
-    # Settings that need not be given; what this kind cannot prove, whatever its API tells.
+    # Settings that need not be given; what this kind cannot prove, even when its API is asked.
     preset: Mapping[str, object] = {}
     unproven: tuple[str, ...] = ()
 
@@ -112,7 +112,7 @@ class HttpApi:
         if not wait_for(is_shown, rest, SHOWN_PAUSE_SECONDS, self._steady, self._sleep) and rest > 0:
             late = self._late(backend, found)
             raise self._api.error(f"accepted a change of {', '.join(late)} in {backend}, and does not show it within {SHOWN_SECONDS:g} s: see its log, whether "
-                                  "somebody else changes it, and whether the JMESPath in members tells the state (admin) that it is in")
+                                  "another program changes it, and whether the JMESPath in members tells the state (admin) that it is in")
         return found
 
     def _late(self, backend: str, rows: list[Mapping[str, Any]]) -> list[str]:
@@ -231,13 +231,13 @@ class Facts(NamedTuple):
 
 def _tells_its_state(facts: Facts) -> str:
     silent = [row["name"] for row in facts.rows if row.get("admin") is None]
-    return (f"the JMESPath in members does not tell the state (admin: ready, drain or maint) of {', '.join(silent)}, so nobody sees whether they are out: "
+    return (f"the JMESPath in members does not tell the state (admin: ready, drain or maint) of {', '.join(silent)}, so it is not known whether they are out: "
             "add it" if silent else "")
 
 
 def _ends_its_requests(facts: Facts) -> str:
     silent = [row["name"] for row in facts.rows if row.get("sessions") is None]
-    return (f"its API does not tell the requests in flight (sessions) to {', '.join(silent)}, and quiet_seconds is 0, so nobody waits for them: set "
+    return (f"its API does not tell the requests in flight (sessions) to {', '.join(silent)}, and quiet_seconds is 0, so they are not waited for: set "
             "traffic_settings: quiet_seconds to as long as the longest request takes, or add sessions to the JMESPath in members"
             if silent and facts.quiet_seconds <= 0 else "")
 

@@ -70,12 +70,12 @@ class LameDuck:
         return View("", {name: self._pool(name) for name in names})
 
     def settle(self, backend: str, out: Collection[str]) -> list[str]:
-        """See `Settling`: put the switch of a member that seems to be out. Whether it was put before, nobody tells."""
+        """See `Settling`: put the switch of a member that seems to be out. The member does not tell whether it was set before."""
         told = []
         for place in ((backend, member) for member in out if (backend, member) not in self._put):
             if not self._answers(self._apis[place], self._settings["health_path"]) and self._answers(self._apis[place], self._settings["live_path"]):
                 self._switch(place, OUT)
-                told.append(f"The health check of {backend}/{place[1]} failed before it was to be taken out, and its switch stays put. If it was not so "
+                told.append(f"The health check of {backend}/{place[1]} failed before it was to be taken out, and its switch stays set. If it was not set "
                             f"before: {self.command(backend, {place[1]: READY})}")
         return told
 
@@ -107,8 +107,8 @@ class LameDuck:
 
     def _pool(self, backend: str) -> Backend:
         waited = self._settings["notice_seconds"] + self._settings["quiet_seconds"]
-        unproven = (f"nobody asks the load balancer what it does: {waited:g} s (notice_seconds and quiet_seconds) are waited for it to notice that a member is "
-                    "out, and for requests to end",)
+        unproven = (f"the load balancer is not asked what it does: {waited:g} s (notice_seconds and quiet_seconds) are waited for it to notice that a member "
+                    "is out, and for requests to end",)
         return Backend({member: self._member(backend, member) for pool, member in self._apis if pool == backend}, unproven=unproven)
 
     def _require(self, backend: str) -> str:
@@ -130,7 +130,7 @@ class LameDuck:
             admin=admin,
             health=UP if is_alive and (is_noticed or not is_in) else DOWN,
             sessions=self._out.assumed_sessions(backend, member, admin, notice + quiet),
-            note="" if is_meant_in else f"nobody asks the load balancer: {notice + quiet:g} s are waited for it to notice and for requests to end",
+            note="" if is_meant_in else f"the load balancer is not asked: {notice + quiet:g} s are waited for it to notice and for requests to end",
         )
 
     def _answers(self, api: JsonApi, path: str) -> bool:

@@ -150,12 +150,12 @@ class LoadBalancer(Protocol):
 
 
 class Settling(LoadBalancer, Protocol):
-    """One of which what is seen may not be what happens until it was made sure of."""
+    """A kind whose members may not be in the states that it shows, before `settle` has made sure of it."""
 
     def settle(self, backend: str, out: Collection[str]) -> list[str]:
-        """Have what is seen be what happens: that its processes use the configuration that was read, that members in `out` that are out were taken out here.
+        """Make sure that its processes use the configuration that was read, and that members in `out` that are out were taken out here.
 
-        Called before each look while members are driven; returns a sentence for whatever it did that stays when all else is put back.
+        Called before each look while members are driven; returns a sentence for each thing it did that stays when all else is put back.
         """
 
 

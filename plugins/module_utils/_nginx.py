@@ -3,12 +3,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """nginx as a load balancer, without an API: the servers of an upstream are in a file, ``down`` takes one out, and a reload makes it so.
 
-A reload leaves the requests in flight to the old workers, which end when they are through: as long as one is there, a member that went out may have
-requests. What workers have read, nobody tells: it is known from a reload of ours on, when ``nginx -T`` showed the file's text, see `_nginx_loaded`. So nginx
-is reloaded at each change, and before the first one where nothing is known. A reload is asked for while the master does nothing else, and counts only when
-more workers were seen than before, or all old ones leaving: one that dies is begun anew with what the master has read last. Clients that reuse a connection
-in the moment of a reload can meet its end. Source: nginx's documentation on controlling nginx, and of the directive ``server`` of
-``ngx_http_upstream_module``.
+A reload leaves the requests in flight to the old workers, which end when they are through: as long as one is there, a member that went out may have requests.
+nginx does not tell what workers have read: it is known from a reload of ours on, when ``nginx -T`` showed the file's text, see `_nginx_loaded`. So nginx is
+reloaded at each change, and before the first one where nothing is known. A reload is asked for while the master does nothing else, and counts only when more
+workers were seen than before, or all old ones leaving: one that dies is begun anew with what the master has read last. Clients that reuse a connection in the
+moment of a reload can meet its end. Source: nginx's documentation on controlling nginx, and of the directive ``server`` of ``ngx_http_upstream_module``.
 """
 
 from __future__ import annotations
@@ -56,14 +55,14 @@ SETTINGS: dict[str, object] = {"command": ["nginx"], "pid_file": "/run/nginx.pid
 TEST_SECONDS, RELOAD_SECONDS, RELOAD_PAUSE_SECONDS = 30, 20.0, 0.02
 # A master that waits again for so long, with the workers of before, has not taken its configuration.
 REFUSED_SECONDS = 2.0
-# The workers of a reload that somebody else began a moment before are replaced by ours when nginx has read its configuration once more: for so long, or
+# The workers of a reload that another program began a moment before are replaced by ours when nginx has read its configuration once more: for so long, or
 # twice as long as it took to test that, new ones have to be seen alike.
 STEADY_SECONDS = 0.2
 NOTE = "nginx does not tell a member's requests in flight, nor its health: that no worker of an earlier configuration is left is the proof"
-HELD = ("workers of before a reload ({pids}) stay until the last of their connections ends, such as a WebSocket, of whichever upstream it is: "
+HELD = ("workers from before a reload ({pids}) stay until the last of their connections ends, such as a WebSocket, of any upstream: "
         "ss -tnp shows them")
 UNPROVEN = ("nginx does not tell the health of its members: they count as live while they are not down, and come back after their smoke test",)
-UNREAD = "whether its workers have read {path} as it stands is not known: nginx is reloaded before anybody is driven"
+UNREAD = "whether its workers have read {path} as it stands is not known: nginx is reloaded before a member is changed"
 
 
 class Dump(NamedTuple):
@@ -277,7 +276,7 @@ class Nginx:
         return True
 
     def _has_taken(self) -> bool:
-        """Whether workers of the new configuration take the requests in time. Workers that nobody saw a reload begin may be ones begun anew: once more."""
+        """Whether workers of the new configuration take the requests in time. Where no reload was seen to begin them, they may replace dead ones: once more."""
         give_up = self._steady() + RELOAD_SECONDS
         while True:
             are_new, is_reloaded = self._generation(give_up - self._steady())
@@ -318,7 +317,7 @@ class Nginx:
         if not self._is_taken:
             raise self._error(f"has not begun new workers within {RELOAD_SECONDS:g} s after its reload: see its error log")
         text = self._file.read()
-        # Whoever has written it meanwhile: nobody knows which of the two was read.
+        # Where another program has written it meanwhile, it is not known which of the two was read.
         if self._origin(text, self._master()) == self._asked:
             alive = [worker.key for worker in self._old]
             known = _nginx_loaded.after_reload(self._asked, alive, self._former, _down(self._upstreams(text)), self._was_down)

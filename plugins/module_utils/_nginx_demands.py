@@ -132,7 +132,7 @@ def _is_not_passed_by(facts: Facts) -> str:
             found |= {f"{address} in upstream {' '.join(directive.arguments)}" for address in ours & set(servers(directive.block or ()))}
         elif directive.name in PASSES and directive.arguments and (host := _HOST.match(directive.arguments[0])) and host[1] in ours:
             found.add(f"{host[1]} by {directive.name} {directive.arguments[0]}")
-    return f"{'; '.join(sorted(found))}: nobody is drained from there, and what comes while a member is out meets nobody" if found else ""
+    return f"{'; '.join(sorted(found))}: members are not drained there, and requests that reach a member there while it is out fail" if found else ""
 
 
 @functools.lru_cache(maxsize=2)

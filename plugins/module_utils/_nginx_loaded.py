@@ -4,8 +4,8 @@
 """What nginx's workers have read, as far as that is known: from a reload of ours on, while the file stays the very same. Pure, but for its file.
 
 A worker reads the configuration once. One that was there before the reload with which a member went out may have requests for it; each later one has read a
-file in which it is down. That holds for workers that somebody else's reload begins, and for those that take the place of dead ones, as long as the master
-is the same process and nobody has written the file: its inode and the time of its last change are compared, and nothing is made of what time that is.
+file in which it is down. That holds for workers that the reload of another program begins, and for those that replace dead ones, as long as the master
+is the same process and the file was not written: its inode and the time of its last change are compared with those before, and with no other time.
 """
 
 from __future__ import annotations

@@ -83,7 +83,7 @@ class DrivenPool:
         return self.now[balancer].members[name]
 
     def settle(self, out: Iterable[str] = ()) -> None:
-        """Have what is seen be what happens, from now on at each look; `out` are the members that are to be out."""
+        """From now on have each look settle what it reads first, see `Settling`; `out` are the members that are to be out."""
         self._out = tuple(out)
         if self._settling:
             self.look()

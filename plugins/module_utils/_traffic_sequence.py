@@ -138,7 +138,7 @@ class _Sequence:
         return self._result(self._states(self._pool.now), changed=self._pool.is_changed)
 
     def _require_provable(self) -> None:
-        """Refuse to take anybody out where the configuration is none with which that can be proven. One that comes back is always let in."""
+        """Refuse to take a member out where the configuration makes the proof impossible. One that comes back is always let in."""
         if self._request.state in (CHECKED, READY) and not self._request.out:
             return
         told = [f"{balancer}: {sentence}" for balancer, pool in self._pool.now.items() for sentence in pool.refusals]
@@ -168,7 +168,7 @@ class _Sequence:
         if busy:
             self._require_cutting(busy)
             self._cut_off()
-        # Somebody may have changed the configuration in the meantime.
+        # Another program may have changed the configuration in the meantime.
         self._require_provable()
 
     def _draining(self) -> None:

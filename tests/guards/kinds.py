@@ -17,7 +17,7 @@ KINDS = (
          "        if False:\n            raise TrafficError(f\"no drain"),)),
     Guard("kinds, demands, in between", "a configuration that changes in the drain is not looked at again", ENVOY, (
         (f"{CORE}/_traffic_sequence.py",
-         "        # Somebody may have changed the configuration in the meantime.\n        self._require_provable()\n", ""),)),
+         "        # Another program may have changed the configuration in the meantime.\n        self._require_provable()\n", ""),)),
     Guard("kinds, plan", "the plan does not say that no drain can be proven", ("tests/unit/plugin_utils/test_plan.py",), (
         ("plugins/plugin_utils/refusals.py", "        *_unprovable(service, observed),\n", ""),)),
     Guard("haproxy, persistence", "bound clients reach a member in maintenance", (f"{UNIT}/test_haproxy_demands.py",), (

@@ -102,7 +102,7 @@ def test_what_closes_web_sockets_and_who_else_sends_there_is_noted(api):
     api.config["other"] = [proxy(None, "10.0.0.2:80", "10.0.9.9:80"), {"handler": "reverse_proxy", "upstreams": None}, proxy("third", "10.0.0.1:80")]
     first, second = api.opened().read("app").backends["app"].warnings
     assert first.startswith("every change of a weight closes the WebSockets") and first.endswith("set stream_close_delay, such as 1h")
-    assert second.startswith("a reverse proxy without an @id sends to 10.0.0.2:80, too, and nobody drains it there")
+    assert second.startswith("a reverse proxy without an @id sends to 10.0.0.2:80, too, and members are not drained there")
     api.app["stream_close_delay"], api.config["other"] = 3_600_000_000_000, []
     assert api.opened().read("app").backends["app"].warnings == ()
 
@@ -212,7 +212,7 @@ def test_an_unknown_member_is_an_error_that_names_those_there_are(api):
 
 
 def test_the_last_one_in_traffic_stays_there_and_the_configuration_is_not_tried(api):
-    with pytest.raises(LoadBalancerError, match="keeps one upstream of app in traffic at least: it accepts no pool in which nobody has a weight"):
+    with pytest.raises(LoadBalancerError, match="keeps one upstream of app in traffic at least: it accepts no pool in which every weight is 0"):
         api.opened().apply("app", {"10.0.0.1:80": MAINT, "s2": MAINT})
     assert api.server.changes == []
 

@@ -399,7 +399,7 @@ def test_clusters_of_the_same_endpoints_are_counted_together_and_others_noted(ad
     admin.knows(admin.document, twin, {"name": "admin", "host_statuses": [hosts[1]]})
     pool = admin.opened().read("app").backends["app"]
     assert [(member.sessions, member.queued) for member in pool.members.values()] == [(3, 3), (0, 0), (0, 0)] and pool.refusals == ()
-    assert pool.warnings == ("admin has some of its addresses, too, from which nobody is drained: what comes there while a member is out meets nobody",)
+    assert pool.warnings == ("admin has some of its addresses, too, where members are not drained: requests that reach a member there while it is out fail",)
 
 
 @pytest.mark.parametrize(("cluster", "parsed"), [

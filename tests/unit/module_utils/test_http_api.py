@@ -311,7 +311,7 @@ def test_nobody_is_drained_where_requests_are_neither_told_nor_waited_for(api, q
         api.server.routes[line] = lambda asked, state=state: api.rows[2].update(admin=state) or Reply(204)
     if is_refused:
         with pytest.raises(TrafficError, match=r"no drain of app can be proven. lb1: its API does not tell the requests in flight \(sessions\) to s3, and "
-                                               "quiet_seconds is 0, so nobody waits for them: set traffic_settings: quiet_seconds to"):
+                                               "quiet_seconds is 0, so they are not waited for: set traffic_settings: quiet_seconds to"):
             bring_about([api.opened(quiet_seconds=quiet_seconds)], Request("app", ("s3",), "drained"), api.time.clock)
     else:
         began = api.time.now
@@ -324,7 +324,7 @@ def test_nobody_is_drained_where_requests_are_neither_told_nor_waited_for(api, q
 def test_members_that_do_not_tell_their_state_are_refused_and_what_is_not_told_besides_is_said(api):
     pool = api.opened(members="[].{name: n, sessions: busy}", quiet_seconds=4).read("app").backends["app"]
     assert pool.refusals == (
-        "the JMESPath in members does not tell the state (admin: ready, drain or maint) of s1, s2, s3, so nobody sees whether they are out: add it",)
+        "the JMESPath in members does not tell the state (admin: ready, drain or maint) of s1, s2, s3, so it is not known whether they are out: add it",)
     assert pool.unproven == ("its API does not tell the requests in flight: quiet_seconds (4 s) are waited for them instead",
                              "its API does not tell the health of its members: they count as live while they are not out")
     api.rows[2]["busy"] = 0

@@ -96,7 +96,7 @@ def test_it_is_waited_for_the_load_balancer_to_notice_and_for_requests_to_end(ho
     balancer.apply("app", {"s1": MAINT})
     assert house.seen(balancer) == (MAINT, UP, 0)
     member = balancer.read("app").backends["app"].members["s1"]
-    assert member.note == "nobody asks the load balancer: 7 s are waited for it to notice and for requests to end"
+    assert member.note == "the load balancer is not asked: 7 s are waited for it to notice and for requests to end"
 
 
 def test_a_member_that_comes_in_serves_when_the_load_balancer_has_noticed(house):
@@ -226,11 +226,11 @@ def test_a_drain_that_fails_names_the_switch_that_stays_put(house):
     with pytest.raises(TrafficError) as error:
         bring_about([house.opened()], Request("app", ("s1",), "drained", timeout=2), house.time.clock)
     url = house.ducks["s1"].server.url
-    assert str(error.value).endswith("The health check of app/s1 failed before it was to be taken out, and its switch stays put. If it was not so before: "
+    assert str(error.value).endswith("The health check of app/s1 failed before it was to be taken out, and its switch stays set. If it was not set before: "
                                      f"curl -X DELETE {url}/lame-duck")
 
 
 def test_what_cannot_be_proven_is_said(house):
     assert house.opened().read("app").backends["app"].unproven == (
-        "nobody asks the load balancer what it does: 7 s (notice_seconds and quiet_seconds) are waited for it to notice that a member is out, and for "
+        "the load balancer is not asked what it does: 7 s (notice_seconds and quiet_seconds) are waited for it to notice that a member is out, and for "
         "requests to end",)

@@ -100,8 +100,8 @@ def test_one_that_is_drained_by_hand_is_no_capacity(master):
 
 def test_whose_connections_are_waited_for_is_said(master):
     master.loaded()
-    with pytest.raises(TrafficError, match=r"is not drained on lb1 .in drain, 2 sessions, 0 queued: workers of before a reload .11, 12. stay until the last "
-                                           "of their connections ends, such as a WebSocket, of whichever upstream it is: ss -tnp shows them. after 1 s"):
+    with pytest.raises(TrafficError, match=r"is not drained on lb1 .in drain, 2 sessions, 0 queued: workers from before a reload .11, 12. stay until the last "
+                                           "of their connections ends, such as a WebSocket, of any upstream: ss -tnp shows them. after 1 s"):
         master.drained(timeout=1)
 
 
@@ -117,7 +117,7 @@ def test_of_workers_that_no_reload_of_ours_began_nothing_is_known_until_there_is
     """Nothing tells what they have read: a file may come with any time, and a worker that died is begun anew with what the master has read."""
     pool = master.opened().read("app").backends["app"]
     assert pool.members["10.0.0.3:80"].sessions == 2 and pool.live == 2
-    assert pool.warnings == (f"whether its workers have read {master.file} as it stands is not known: nginx is reloaded before anybody is driven",)
+    assert pool.warnings == (f"whether its workers have read {master.file} as it stands is not known: nginx is reloaded before a member is changed",)
     with pytest.raises(TrafficError, match="10.0.0.3:80 is not drained on lb1 .in maint, 2 sessions"):
         master.drained("10.0.0.3:80", timeout=1)
     assert [number for _pid, number, _text in master.signals] == [signal.SIGHUP] and master.text() == TEXT

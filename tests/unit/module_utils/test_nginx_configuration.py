@@ -177,9 +177,9 @@ def test_what_does_not_meet_a_demand_is_refused(facts, reason):
 @pytest.mark.parametrize(("facts", "note"), [
     ({"strangers": (7,)}, "other master processes run here (7): each that serves app has to be a load balancer of its own"),
     ({"more": "worker_shutdown_timeout 30s;"}, "worker_shutdown_timeout 30s cuts what is in flight for longer at each change: leave it out"),
-    ({"more": "http { upstream api { server b:1; } }"}, "b:1 in upstream api: nobody is drained from there"),
-    ({"more": "http { server { location / { proxy_pass http://a:1/x; } } }"}, "a:1 by proxy_pass http://a:1/x: nobody is drained from there"),
-    ({"more": "stream { server { proxy_pass a:1; } }"}, "a:1 by proxy_pass a:1: nobody is drained from there"),
+    ({"more": "http { upstream api { server b:1; } }"}, "b:1 in upstream api: members are not drained there"),
+    ({"more": "http { server { location / { proxy_pass http://a:1/x; } } }"}, "a:1 by proxy_pass http://a:1/x: members are not drained there"),
+    ({"more": "stream { server { proxy_pass a:1; } }"}, "a:1 by proxy_pass a:1: members are not drained there"),
 ])
 def test_what_is_worth_knowing_is_noted(facts, note):
     refusals, notes = found(**facts)
