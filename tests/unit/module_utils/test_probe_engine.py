@@ -275,8 +275,15 @@ def test_what_could_not_be_sent_in_time_is_unmeasured_and_lowers_no_availability
 
 def test_an_answer_that_came_while_the_prober_stood_still_is_no_timeout():
     """The service answers after 50 ms; the prober sleeps through that, and through the objective."""
-    server = Server(lambda call: asyncio.get_running_loop().call_later(0.05, call.reply))
-    figures, record = run(probe_server(server, meanwhile=lambda _engine: (0.105, time.sleep, 0.8), objective_seconds=0.4, rate=50.0, requests=10))
+    def answer(call):
+        loop = asyncio.get_running_loop()
+        loop.call_later(0.05, call.reply)
+        # While this request is under way, however late it came.
+        if len(server.calls) == 5:
+            loop.call_later(0.01, time.sleep, 0.8)
+
+    server = Server(answer)
+    figures, record = run(probe_server(server, objective_seconds=0.4, rate=50.0, requests=10))
     assert record.unmeasured_by_class["unseen"] >= 1
     assert failures(figures) == {}
 
