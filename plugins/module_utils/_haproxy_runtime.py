@@ -20,6 +20,8 @@ CONNECT_SECONDS = 3.0
 ANSWER_SECONDS = 5.0
 ANSWER_BYTES = 32 * 1024 * 1024
 _NO_WORKER = "Can't find the target PID"
+# Said by a process that a reload has told to end, in the session that it took right before. A backend that is `disabled` has no place in ``show stat``.
+_ENDING = "Proxy is disabled."
 
 
 class HaproxyError(LoadBalancerError):
@@ -89,6 +91,8 @@ class Runtime:
         """As `carry_out`, by one session, as one line."""
         line = ";".join(commands)
         answer = self.tell_once(line)
+        if _ENDING in answer:
+            raise self.unavailable(f"answers {' '.join(answer.split())!r} to {line!r}: its process ends, or the backend is disabled in its configuration")
         if answer.strip():
             raise self.error(f"answers {' '.join(answer.split())!r} to {line!r}")
         if answer.count("\n") != len(commands):

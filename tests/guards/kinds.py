@@ -22,6 +22,8 @@ KINDS = (
         ("plugins/plugin_utils/refusals.py", "        *_unprovable(service, observed),\n", ""),)),
     Guard("haproxy, persistence", "bound clients reach a member in maintenance", (f"{UNIT}/test_haproxy_demands.py",), (
         (f"{CORE}/_haproxy_demands.py", "DEMANDS = (Demand(_shuts_bound_clients_out), ", "DEMANDS = ("),)),
+    Guard("haproxy, ending", "a process that a reload has told to end refuses a change, and the drain fails", (f"{UNIT}/test_haproxy.py",), (
+        (f"{CORE}/_haproxy_runtime.py", "        if _ENDING in answer:\n", "        if False:\n"),)),
     Guard("kinds, backups", "a floor is waited for that only backups could make up for", (f"{UNIT}/test_traffic_out.py",), (
         (f"{CORE}/_traffic.py", "sum(not member.backup for name, member in", "sum(True for name, member in"),)),
     Guard("nginx, workers", "workers that no reload of ours began have read the file", NGINX, (

@@ -230,9 +230,10 @@ def test_what_reads_is_asked_again_until_there_is_a_whole_answer(runtime, troubl
     assert server.lines == ["show info;show servers state app;show stat app 6 -1"] * 3
 
 
-def test_a_change_of_a_state_is_asked_for_again(runtime):
-    """Set twice, a server is in the same state."""
-    server, balancer = runtime(in_turn(hangs_up, obeys), patience=Patience(10))
+@pytest.mark.parametrize("trouble", [hangs_up, says("Proxy is disabled.\n\n")])
+def test_a_change_of_a_state_is_asked_for_again(runtime, trouble):
+    """Set twice, a server is in the same state. A process that a reload has told to end refuses it, in the session that it took right before."""
+    server, balancer = runtime(in_turn(trouble, obeys), patience=Patience(10))
     balancer.apply("app", {"s1": DRAIN})
     assert server.lines == ["set server app/s1 state drain"] * 2
 
