@@ -145,7 +145,8 @@ def _envoy(layout: Layout, balancer: LoadBalancer, folder: Path) -> Software:
          "typed_config": {"@type": "type.googleapis.com/envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"}}]}
     routes = [{"match": {"prefix": "/"}, "route": {"cluster": BACKEND, "timeout": "30s", "retry_policy": retry}}]
     manager = {
-        "@type": ENVOY_LISTENER, "stat_prefix": "users",
+        # An idle connection to the process before a hot restart ends before that process does: otherwise its next request could be cut.
+        "@type": ENVOY_LISTENER, "stat_prefix": "users", "common_http_protocol_options": {"idle_timeout": "8s"},
         "route_config": {"virtual_hosts": [{"name": "users", "domains": ["*"], "routes": routes}]},
         "http_filters": [{"name": "envoy.filters.http.router", "typed_config": {"@type": ENVOY_ROUTER}}],
     }
