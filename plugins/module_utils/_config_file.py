@@ -8,12 +8,11 @@ from __future__ import annotations
 import codecs
 import contextlib
 import errno
-import json
 import os
 import pwd
 import re
 import stat
-from typing import Any, Callable, Iterator
+from typing import Callable, Iterator
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils._flock import LockError, exclusive
 from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import LoadBalancerError, UntouchedError
@@ -113,11 +112,6 @@ def text_of(path: str) -> str:
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in content:
         raise ValueError("it is no text in UTF-8, nor in another encoding that contains ASCII")
     return content.decode("utf-8", "surrogateescape")
-
-
-def text_of_json(document: Any) -> str:
-    """A document as such a file has it: to be read by people, and in no other encoding than before."""
-    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 
 
 def replace_alike(path: str, text: str) -> None:

@@ -19,11 +19,12 @@ from dataclasses import dataclass, replace
 from typing import Any, Callable, Collection, Iterator, Mapping, Sequence
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils._address import host_port
-from ansible_collections.alwayson.upgrade.plugins.module_utils._config_file import ConfigFile, text_of, text_of_json
+from ansible_collections.alwayson.upgrade.plugins.module_utils._config_file import ConfigFile, text_of
 from ansible_collections.alwayson.upgrade.plugins.module_utils._demands import looked_at
 from ansible_collections.alwayson.upgrade.plugins.module_utils._envoy_demands import DEMANDS, Cluster, Facts, parse_cluster, seconds
 from ansible_collections.alwayson.upgrade.plugins.module_utils._former_states import ABSENT, FormerStates, put_back
 from ansible_collections.alwayson.upgrade.plugins.module_utils._json_api import JsonApi
+from ansible_collections.alwayson.upgrade.plugins.module_utils._json_text import with_values_of
 from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import (
     DOWN,
     DRAIN,
@@ -195,7 +196,7 @@ class Envoy:
                 endpoints[name]["health_status"] = _STATUS[change]
             elif not _is_in(endpoints[name]):
                 put_back(endpoints[name], "health_status", self._taken.get((backend, name), before.get(name, _STATUS[READY])))
-        return text_of_json(document)
+        return with_values_of(text, document)
 
     def _wait_applied(self, backend: str, changes: Mapping[str, str]) -> None:
         admin = {name: _ADMIN.get(_STATUS[change], READY) for name, change in changes.items()}

@@ -18,10 +18,11 @@ import time
 from typing import Any, Callable, Iterable, Mapping, NamedTuple
 from urllib.parse import quote, urlsplit
 
-from ansible_collections.alwayson.upgrade.plugins.module_utils._config_file import ConfigFile, text_of, text_of_json
+from ansible_collections.alwayson.upgrade.plugins.module_utils._config_file import ConfigFile, text_of
 from ansible_collections.alwayson.upgrade.plugins.module_utils._demands import Demand, looked_at
 from ansible_collections.alwayson.upgrade.plugins.module_utils._former_states import ABSENT, FormerStates, put_back
 from ansible_collections.alwayson.upgrade.plugins.module_utils._json_api import JsonApi
+from ansible_collections.alwayson.upgrade.plugins.module_utils._json_text import with_values_of
 from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import DOWN, READY, UNCHECKED, UP, Backend, Member, View, settings_of
 from ansible_collections.alwayson.upgrade.plugins.module_utils._out_members import OutMembers
 from ansible_collections.alwayson.upgrade.plugins.module_utils._patience import Patience
@@ -164,7 +165,7 @@ class Traefik:
         for name, change in changes.items():
             self._change(backend, servers[name], change)
             wanted.update({server["url"]: server.get("weight", 1) for server in servers[name]})
-        return text_of_json(document)
+        return with_values_of(text, document)
 
     def _change(self, backend: str, servers: list[dict], change: str) -> None:
         """A server that is in traffic keeps its weight, one that comes back gets the one before."""

@@ -79,6 +79,10 @@ KINDS = (
         (f"{CORE}/_traffic_pool.py", "                self._note_again(balancer, noted)\n", ""),)),
     Guard("kinds, another writer", "what another program writes meanwhile is lost", (f"{UNIT}/test_config_file.py",), (
         (f"{CORE}/_config_file.py", "        if self.read() != after:\n            return False\n", ""),)),
+    Guard("kinds, as it is written", "a user's JSON is indented anew by a change", (f"{UNIT}/test_json_text.py",), (
+        (f"{CORE}/_json_text.py", "        if found == wanted:\n            return text[start:end], end\n", ""),)),
+    Guard("kinds, as it was written", "what a change adds to a user's JSON leaves its blanks behind", (f"{UNIT}/test_json_text.py",), (
+        (f"{CORE}/_json_text.py", "    kept[-1] = kept[-1]._replace(after=last_blanks)\n", ""),)),
     Guard("envoy, put back", "one that was degraded comes back healthy", ENVOY, (
         (f"{CORE}/_envoy.py", "self._taken.get((backend, name), before.get(name, _STATUS[READY]))", "_STATUS[READY]"),)),
     Guard("traefik, strategy", "a strategy without weights is taken", TRAEFIK, (

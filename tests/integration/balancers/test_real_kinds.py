@@ -120,14 +120,16 @@ def test_what_nginx_has_not_read_proves_nothing(driven):
 
 @pytest.mark.parametrize("driven", ["traefik", "envoy"], indirect=True)
 def test_a_member_comes_back_as_it_was(driven):
-    """With another run: each call opens the load balancers anew."""
+    """With another run: each call opens the load balancers anew. And of the file nothing else changes, however it is written."""
     name = driven.names[1]
     with changed(driven, lambda pool, server: server.update({"weight": 3} if driven.kind == "traefik" else {"health_status": "DEGRADED"}),
                  lambda view: view.members[name].weight == 3 or view.members[name].backup) as files:
-        particular = [json.loads(file.read_text(encoding="utf-8")) for file in files]
+        particular = [file.read_bytes() for file in files]
         driven.do("draining", name)
+        for before, file in zip(particular, files):
+            assert sum(old != new for old, new in zip(before.splitlines(), file.read_bytes().splitlines(), strict=True)) == 1
         driven.do("ready", name)
-        assert [json.loads(file.read_text(encoding="utf-8")) for file in files] == particular
+        assert [file.read_bytes() for file in files] == particular
         assert {len(live) for live in driven.live()} == {MEMBERS if driven.kind == "traefik" else MEMBERS - 1}
 
 
@@ -145,9 +147,9 @@ def changed(driven: Driven, change, is_seen):
              for spec in driven.specs]
     before = [file.read_text(encoding="utf-8") for file in files]
 
-    def put(file: Path, document: dict) -> None:
+    def put(file: Path, text: str) -> None:
         new = file.with_name(f"{file.name}.new")
-        new.write_text(json.dumps(document), encoding="utf-8")
+        new.write_text(text, encoding="utf-8")
         os.replace(new, file)
 
     def views():
@@ -158,12 +160,12 @@ def changed(driven: Driven, change, is_seen):
             document = json.loads(text)
             pool = document["http"]["services"][BACKEND]["loadBalancer"] if "http" in document else document["resources"][0]["endpoints"][0]
             change(pool, pool["servers" if "http" in document else "lb_endpoints"][1])
-            put(file, document)
+            put(file, json.dumps(document, indent=3, separators=(" ,", " :")) + "\n\n")
         assert wait_for(lambda: all(map(is_seen, views())), 20, 0.2)
         yield files
     finally:
         for file, text in zip(files, before):
-            put(file, json.loads(text))
+            put(file, text)
         assert wait_for(lambda: [(view.live, view.refusals) for view in views()] == [(view.live, view.refusals) for view in was], 20, 0.2)
 
 

@@ -17,8 +17,9 @@ from types import SimpleNamespace
 
 import pytest
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _config_file
-from ansible_collections.alwayson.upgrade.plugins.module_utils._config_file import ConfigFile, cure_of, put, replace_alike, text_of_json
+from ansible_collections.alwayson.upgrade.plugins.module_utils._config_file import ConfigFile, cure_of, put, replace_alike
 from ansible_collections.alwayson.upgrade.plugins.module_utils._flock import LockError, exclusive
+from ansible_collections.alwayson.upgrade.plugins.module_utils._json_text import with_values_of
 from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import LoadBalancerError, UntouchedError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._small_file import ACCESS_LIST
 
@@ -239,9 +240,9 @@ def test_a_document_keeps_its_letters(file, path):
     for word in ("Gr\u00f6\u00dfe".encode("utf-8"), b"Gr\xf6\xdfe"):
         path.write_bytes(b'{\n  "name": "' + word + b'"\n}\n')
         before = path.read_bytes()
-        file.rewrite(lambda text: text_of_json({**json.loads(text), "weight": 0}))
+        file.rewrite(lambda text: with_values_of(text, {**json.loads(text), "weight": 0}))
         assert word in path.read_bytes()
-        file.rewrite(lambda text: text_of_json({name: value for name, value in json.loads(text).items() if name != "weight"}))
+        file.rewrite(lambda text: with_values_of(text, {name: value for name, value in json.loads(text).items() if name != "weight"}))
         assert path.read_bytes() == before
 
 
