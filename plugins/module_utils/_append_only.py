@@ -14,6 +14,7 @@ from typing import Any, Iterator, Mapping
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _small_file
 from ansible_collections.alwayson.upgrade.plugins.module_utils._small_file import PRIVATE, PRIVATE_FOLDER, make_folder
+from ansible_collections.alwayson.upgrade.plugins.module_utils._writers import warning_of_strangers
 
 # Below Ansible's own folder of this user. An account that may write beside a file need not be able to write here.
 KEPT = os.path.join("alwayson", "journals")
@@ -99,6 +100,10 @@ class AppendOnlyFile:
         home = os.environ.get("ANSIBLE_HOME") or os.path.join("~", ".ansible")
         name = hashlib.sha256(os.fsencode(os.path.realpath(self.path))).hexdigest()[:32]
         return os.path.join(os.path.expanduser(home), KEPT, f"{name}.json")
+
+    def warning_of_strangers(self, content: str) -> str:
+        """A warning when other accounts may write in the file's folder, where `content` is; see `_writers.warning_of_strangers`."""
+        return warning_of_strangers(os.path.dirname(self.path), content)
 
     def close(self) -> None:
         """Let go of the file; the next use opens it anew."""

@@ -62,6 +62,15 @@ def strangers(path: str) -> str:
     return other_writers(path) if not is_ours or found.st_mode & _BY_EVERYBODY else ""
 
 
+def warning_of_strangers(path: str, content: str) -> str:
+    """A warning when `strangers` may write in the folder at `path`, where `content` is, several things; empty when they may not."""
+    others = strangers(path)
+    if not others:
+        return ""
+    return (f"{path}, where {content} are, {others}: an account that can write there can forge or remove them. "
+            f"Give it to the account that uses it, or to a group of operators, and chmod o-w {path}")
+
+
 def is_trusted(uid: int) -> bool:
     """Whether an account is this one or root."""
     return uid in (0, os.geteuid())

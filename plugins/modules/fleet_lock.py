@@ -302,7 +302,7 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._fleet_lock impor
 )
 from ansible_collections.alwayson.upgrade.plugins.module_utils._fleet_lock_store import FleetLock, Outcome
 from ansible_collections.alwayson.upgrade.plugins.module_utils._secrets import AnsibleModule
-from ansible_collections.alwayson.upgrade.plugins.module_utils._writers import strangers
+from ansible_collections.alwayson.upgrade.plugins.module_utils._writers import warning_of_strangers
 
 TEXT = {"type": "str", "default": ""}
 UNCHANGED = "unchanged"
@@ -355,15 +355,6 @@ def do(params: dict, check_mode: bool, now: float) -> Outcome:
     return lock.hold(claim, now, take_over=params["take_over"] or "", **said)
 
 
-def warning_of_the_folder(directory: str) -> str:
-    """A warning when other accounts may write in the folder; empty when they may not."""
-    others = strangers(directory)
-    if not others:
-        return ""
-    return (f"{directory}, where the lock and its tokens are, {others}: an account that can write there can forge or remove them. "
-            f"Give it to the account of this task, or to a group of operators, and chmod o-w {directory}")
-
-
 def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
     try:
@@ -374,7 +365,7 @@ def main() -> None:
         module.fail_json(msg=str(error), unusable=error.path)
     except FleetLockError as error:
         module.fail_json(msg=str(error))
-    for warning in filter(None, (outcome.warning, warning_of_the_folder(module.params["directory"]))):
+    for warning in filter(None, (outcome.warning, warning_of_strangers(module.params["directory"], "the lock and its tokens"))):
         module.warn(warning)
     locks = {"lock": outcome.lock, "taken_over": outcome.taken_over, "released": outcome.released, "interrupted": outcome.interrupted}
     module.exit_json(changed=outcome.changed, journal_heads=list(outcome.journal_heads), **{name: lock and lock.as_dict() for name, lock in locks.items()})

@@ -32,6 +32,7 @@ class JournalFile(Protocol):
     def set_aside(self, path: str) -> None: ...
     def keep(self, content: dict[str, Any]) -> None: ...
     def kept(self, beside: str) -> list[Any]: ...
+    def warning_of_strangers(self, content: str) -> str: ...
 
 
 class JournalWriter:
@@ -59,7 +60,7 @@ class JournalWriter:
         """From *at* on the journal is kept in this directory; what was added so far goes there too."""
         if self._file is None:
             self._file = self._file_at(os.path.join(directory, FILE))
-        return self._write(at)
+        return [*self._write(at), *self._strangers()]
 
     def adds(self, event: Mapping[str, Any], at: float) -> list[str]:
         """Keep an event, on disk when this returns unless the returned sentences say otherwise."""
@@ -91,6 +92,13 @@ class JournalWriter:
             self._in_trouble = False
             told.append(f"the journal {self._file.path} goes on, with every entry")
         return told
+
+    def _strangers(self) -> list[str]:
+        try:
+            warning = self._file.warning_of_strangers("the journal, the plan and the reports")
+        except OSError:
+            return []
+        return [warning] if warning else []
 
     def _trouble(self, error: OSError) -> list[str]:
         if self._in_trouble:

@@ -20,6 +20,8 @@ JOURNALS = (
         ("plugins/action/fleet_lock.py", "        return journal.head_text(head, path, first) if head else \"\"\n", "        return \"\"\n"),)),
     Guard("journal, another", "a journal that was begun anew is taken for one that was cut", LOCK, (
         ("plugins/action/fleet_lock.py", "        if journal.is_another(content, kept[number][\"journal_head\"]):\n", "        if False:\n"),)),
+    Guard("journal, strangers", "nobody is told that others may write in the folder of the journal", JOURNAL, (
+        ("plugins/plugin_utils/journal_writer.py", "[*self._write(at), *self._strangers()]", "self._write(at)"),)),
     Guard("journal, pipe", "a pipe in the place of the head's temporary file is waited for", JOURNAL, (
         ("plugins/module_utils/_small_file.py", "    with contextlib.suppress(FileNotFoundError):\n        os.unlink(partial)\n", ""),)),
     Guard("lock, clone", "a clone of a machine is that machine after a restart", ("tests/unit/module_utils/test_controller.py",), (

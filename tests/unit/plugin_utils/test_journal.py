@@ -164,6 +164,18 @@ def test_an_open_file_becomes_private_and_the_next_run_goes_on(writer, tmp_path)
     assert [entry["run"] for entry in read(content_of(tmp_path)).entries] == [0, 1, 2]
 
 
+def test_a_folder_in_which_everybody_may_write_is_warned_of_once_a_run(writer, tmp_path):
+    (tmp_path / "j").mkdir()
+    (tmp_path / "j").chmod(0o777)
+    for _run in range(2):
+        journal = writer()
+        [told] = journal.opens(str(tmp_path / "j"), 1.0)
+        assert told.startswith(f"{tmp_path}/j, where the journal, the plan and the reports are, may be written by everybody (mode 0777): ")
+        assert told.endswith(f"chmod o-w {tmp_path}/j") and journal.adds(EVENTS[0], 2.0) == []
+    (tmp_path / "j").chmod(0o775)
+    assert writer().opens(str(tmp_path / "j"), 3.0) == []
+
+
 def test_two_runs_at_the_same_time_make_one_chain(writer, tmp_path):
     first, second = writer(), writer()
     first.opens(str(tmp_path / "j"), 1.0)
