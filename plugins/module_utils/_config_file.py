@@ -12,7 +12,7 @@ import os
 import pwd
 import re
 import stat
-from typing import Callable, Iterator
+from typing import Callable, Iterable, Iterator
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils._flock import LockError, exclusive
 from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import LoadBalancerError, UntouchedError
@@ -24,11 +24,11 @@ LOCK_SECONDS = 60.0
 
 
 class ConfigFile:
-    """The file at `path`. `error` makes an error that names the load balancer of a part of a sentence."""
+    """The file at `path`, which the load balancer may also read by `others`. `error` makes an error that names the load balancer of a part of a sentence."""
 
-    def __init__(self, path: str, error: Callable[[str], LoadBalancerError]) -> None:
+    def __init__(self, path: str, error: Callable[[str], LoadBalancerError], others: Iterable[str] = ()) -> None:
         # A link stays one.
-        self._named, self.path = path, os.path.realpath(path)
+        self._names, self.path = (path, *others), os.path.realpath(path)
         self._error = error
 
     def read(self) -> str:
@@ -93,7 +93,8 @@ class ConfigFile:
     def _replace(self, before: str, text: str) -> None:
         if text != before:
             replace_alike(self.path, text)
-            _renew_link(self._named)
+            for name in self._names:
+                _renew_link(name)
 
 
 def _with_ends_of(before: str, after: str) -> str:

@@ -55,6 +55,7 @@ SETTINGS: dict[str, object] = {}
 
 _STATUS = {READY: "HEALTHY", DRAIN: "DRAINING", PROBATION: "DRAINING", MAINT: "UNHEALTHY"}
 _ADMIN = {"DRAINING": DRAIN, "UNHEALTHY": MAINT, "TIMEOUT": MAINT}
+_FROM_IN_TO_OUT = (READY, DRAIN, MAINT)
 DEGRADED, DEGRADED_BY_ITSELF = "DEGRADED", "failed_active_degraded_check"
 
 
@@ -92,12 +93,13 @@ class Envoy:
         statuses = {cluster["name"]: cluster.get("host_statuses", []) for cluster in self._api.get("/clusters?format=json").get("cluster_statuses", [])}
         names = [name for name, cluster in self._known.items() if cluster.file] if backend is None else [self._require(backend)]
         left = self._left_behind()
-        return View(self._process.version, {name: self._backend(name, statuses, left) for name in names}, self._process.epoch + 1)
+        return View(self._process.version, {name: self._backend(name, statuses, left, names) for name in names}, self._process.epoch + 1)
 
     def apply(self, backend: str, changes: Mapping[str, str]) -> None:
         """See `LoadBalancer.apply`: one rename of the file. Returns when Envoy has taken it."""
         self._learn()
-        file = ConfigFile(self._known[self._require(backend)].file, self._api.error)
+        cluster = self._known[self._require(backend)]
+        file = ConfigFile(cluster.file, self._api.error, {self._known[name].file for name in self._twins(backend)} - {cluster.file})
         former = FormerStates(file)
         file.rewrite(lambda text: self._with_statuses(text, backend, changes, former), lambda: self._wait_applied(backend, changes))
         self._out.ask(backend, changes)
@@ -139,19 +141,33 @@ class Envoy:
                                   "path_config_source; where a control plane gives the endpoints, that is what drains them")
         return backend
 
-    def _backend(self, backend: str, statuses: Mapping[str, list[Mapping]], left_behind: int) -> Backend:
+    def _backend(self, backend: str, statuses: Mapping[str, list[Mapping]], left_behind: int, seen: Collection[str]) -> Backend:
+        """One of the clusters that are `seen` in the same look."""
         cluster, hosts = self._known[backend], statuses.get(backend, [])
         names = names_of(hosts)
         self._require_distinct(backend, names)
-        first = min((priority_of(host) for host in hosts), default=0)
-        members = {name: self._member(backend, name, host, first, left_behind) for name, host in zip(names, hosts)}
-        twins = [name for name, other in self._known.items() if name != backend and (other.file, other.service) == (cluster.file, cluster.service)]
-        members = with_requests(members, [host for name in twins for host in statuses.get(name, [])])
+        members = {name: self._member(backend, name, member, left_behind) for name, member in zip(names, parse_hosts(hosts, cluster.is_checked))}
+        twins = self._twins(backend)
+        members = with_twins(members, [host for name in twins for host in statuses.get(name, [])])
         addresses = {member.address for member in members.values()}
-        others = tuple(sorted(name for name, told in statuses.items() if not (name in self._known and self._known[name].file)
+        others = tuple(sorted(name for name, told in statuses.items() if name not in (*seen, *twins)
                               and addresses & {parse_host(host, False).address for host in told}))
-        found = looked_at(DEMANDS, Facts(backend, cluster, members, self._fault_of_file(cluster) if hosts else "", others))
-        return Backend(members, None, found.notes, found.refusals, panic_percent=cluster.panic_percent)
+        found = looked_at(DEMANDS, Facts(backend, cluster, members, self._fault_of_file(cluster) if hosts else "", others, tuple(twins)))
+        theirs = {name: looked_at(DEMANDS, self._facts_of_twin(name, statuses)) for name in twins}
+        refusals = (f"{name}, which has the same endpoints: {sentence}" for name, told in theirs.items() for sentence in told.refusals)
+        notes = (sentence for told in theirs.values() for sentence in told.notes)
+        panic_percent = max(self._known[name].panic_percent for name in (backend, *twins))
+        return Backend(members, None, (*found.notes, *notes), (*found.refusals, *refusals), panic_percent=panic_percent, drained_with=tuple(twins))
+
+    def _twins(self, backend: str) -> list[str]:
+        """The other clusters that have the same endpoints from the same file."""
+        places = {name: (os.path.realpath(cluster.file), cluster.service) for name, cluster in self._known.items() if cluster.file}
+        return sorted(name for name, place in places.items() if name != backend and place == places[backend])
+
+    def _facts_of_twin(self, name: str, statuses: Mapping[str, list[Mapping]]) -> Facts:
+        """What demands look at of a cluster that goes out with another one: members, by address, and the configuration."""
+        cluster = self._known[name]
+        return Facts(name, cluster, {member.address: member for member in parse_hosts(statuses.get(name, []), cluster.is_checked)})
 
     def _fault_of_file(self, cluster: Cluster) -> str:
         """Why no health status can be written into the file of endpoints, or an empty string."""
@@ -169,11 +185,9 @@ class Envoy:
         if twice := repeated(names):
             raise self._api.error(f"has {', '.join(twice)} more than once in {backend}: give every endpoint an address or a hostname of its own")
 
-    def _member(self, backend: str, name: str, host: Mapping, first: int, left_behind: int) -> Member:
-        cluster = self._known[backend]
-        member = parse_host(host, cluster.is_checked)
-        return replace(member, confirmed=self._out.is_confirmed(backend, name, cluster.recheck_seconds),
-                       backup=member.backup or priority_of(host) > first, latecomers=0 if member.admin == READY else left_behind)
+    def _member(self, backend: str, name: str, member: Member, left_behind: int) -> Member:
+        return replace(member, confirmed=self._out.is_confirmed(backend, name, self._known[backend].recheck_seconds),
+                       latecomers=0 if member.admin == READY else left_behind)
 
     def _with_statuses(self, text: str, backend: str, changes: Mapping[str, str], former: FormerStates) -> str:
         try:
@@ -260,6 +274,13 @@ def parse_host(host: Mapping, is_checked: bool) -> Member:
     )
 
 
+def parse_hosts(hosts: Sequence[Mapping], is_checked: bool) -> list[Member]:
+    """A cluster's ``host_statuses``, of which those of a lower priority than the first one that there is are backups."""
+    first = min((priority_of(host) for host in hosts), default=0)
+    return [replace(member, backup=member.backup or priority_of(host) > first)
+            for host, member in zip(hosts, (parse_host(host, is_checked) for host in hosts))]
+
+
 def priority_of(host: Mapping) -> int:
     """The priority of one of a cluster's ``host_statuses``: 0 is the first, and the others get what that cannot take."""
     return int(host.get("priority", 0))
@@ -280,8 +301,8 @@ def _address_of(endpoint: Mapping) -> str:
     return f"{address.get('address')}:{address.get('port_value')}"
 
 
-def with_requests(members: Mapping[str, Member], hosts: Sequence[Mapping]) -> dict[str, Member]:
-    """The members with what other clusters of the same endpoints have in flight to them.
+def with_twins(members: Mapping[str, Member], hosts: Sequence[Mapping]) -> dict[str, Member]:
+    """The members with what other clusters of the same endpoints have in flight to them, and out only where they are out there, too.
 
     :param hosts: the ``host_statuses`` of those clusters.
     """
@@ -289,8 +310,8 @@ def with_requests(members: Mapping[str, Member], hosts: Sequence[Mapping]) -> di
     for other in (parse_host(host, False) for host in hosts):
         for name, member in found.items():
             if member.address == other.address:
-                found[name] = replace(member, sessions=member.sessions + other.sessions, queued=member.queued + other.queued,
-                                      arrivals=member.arrivals + other.arrivals)
+                found[name] = replace(member, admin=min(member.admin, other.admin, key=_FROM_IN_TO_OUT.index), sessions=member.sessions + other.sessions,
+                                      queued=member.queued + other.queued, arrivals=member.arrivals + other.arrivals)
     return found
 
 

@@ -37,14 +37,15 @@ class Cluster:
 
 
 class Facts(NamedTuple):
-    """What demands look at: a cluster's name, its configuration and its members, what is wrong with the file of its endpoints, and which clusters that are
-    not driven send to the same addresses."""
+    """What demands look at: a cluster's name, its configuration and its members, what is wrong with the file of its endpoints, which clusters that are
+    not seen beside it send to the same addresses, and which have the same endpoints."""
 
     name: str
     cluster: Cluster
     members: Mapping[str, Member]
     fault: str = ""
     others: tuple[str, ...] = ()
+    twins: tuple[str, ...] = ()
 
 
 def parse_cluster(cluster: Mapping) -> Cluster:
@@ -124,6 +125,10 @@ def _is_alone(facts: Facts) -> str:
             if facts.others else "")
 
 
+def _has_no_twin(facts: Facts) -> str:
+    return f"{', '.join(facts.twins)} {'have' if facts.twins[1:] else 'has'} the same endpoints, so members are drained there, too" if facts.twins else ""
+
+
 # What a cluster has to look like besides a file of its own for its endpoints: see `Demand`.
 DEMANDS = (Demand(_chooses_healthy_ones), Demand(_lets_nobody_in), Demand(_is_in_no_panic), Demand(_has_no_panic_of_subsets),
-           Demand(_has_a_file), Demand(_may_panic, is_needed=False), Demand(_is_alone, is_needed=False))
+           Demand(_has_a_file), Demand(_may_panic, is_needed=False), Demand(_is_alone, is_needed=False), Demand(_has_no_twin, is_needed=False))

@@ -106,7 +106,7 @@ class Backend:
 
     The rest are sentences without the load balancer's name: `refusals` say why no drain can be proven with this configuration, and the cure; `warnings`
     what the configuration puts at risk; `unproven` what this kind of load balancer cannot prove at all. With fewer live members than `panic_percent` of
-    those that are no backups, it sends to all of them.
+    those that are no backups, it sends to all of them. `drained_with` are the backends whose members go out and come back with these.
     """
 
     members: Mapping[str, Member]
@@ -115,6 +115,7 @@ class Backend:
     refusals: tuple[str, ...] = ()
     unproven: tuple[str, ...] = ()
     panic_percent: float = 0.0
+    drained_with: tuple[str, ...] = ()
 
     @property
     def live(self) -> int:

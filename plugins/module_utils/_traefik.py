@@ -6,7 +6,7 @@
 Which strategies keep to that was tried on Traefik 3.6; `p2c` has no weights.
 
 The file has only the service, in JSON, which is YAML, too: ``{"http": {"services": {"app": {"loadBalancer": {"servers": [...]}}}}}``, and whatever else.
-Source: Traefik's file provider, and its API, ``/api/http/services/NAME@file``.
+Source: Traefik's file provider, and its API, ``/api/http/services/NAME@file``, ``/api/http/services`` and ``/api/tcp/services``.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ import json
 import re
 import shlex
 import time
-from typing import Any, Callable, Iterable, Mapping, NamedTuple
+from typing import Any, Callable, Collection, Iterable, Mapping, NamedTuple
 from urllib.parse import quote, urlsplit
 
+from ansible_collections.alwayson.upgrade.plugins.module_utils._address import host_port
 from ansible_collections.alwayson.upgrade.plugins.module_utils._config_file import ConfigFile, text_of
 from ansible_collections.alwayson.upgrade.plugins.module_utils._demands import Demand, looked_at
 from ansible_collections.alwayson.upgrade.plugins.module_utils._former_states import ABSENT, FormerStates, put_back
@@ -33,6 +34,9 @@ APPLIED_SECONDS, APPLIED_PAUSE_SECONDS = 60.0, 0.1
 # The file; how long a member that is out is waited for; the weights of members that come into traffic, by name, by default those before they left.
 SETTINGS: dict[str, object] = {"file": str, "quiet_seconds": 10, "weights": {}}
 PROVIDER = "@file"
+# The API's lists of all services, and how many entries a page of them has.
+HTTP, TCP = "/api/http/services", "/api/tcp/services"
+PAGE = 1000
 # Where none is given, it is the first.
 STRATEGIES = ("wrr", "hrw", "leasttime")
 
@@ -41,10 +45,13 @@ _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
 
 
 class Facts(NamedTuple):
-    """What demands look at: a service of type loadBalancer, and why no weight can be written into the file."""
+    """What demands look at: a service of type loadBalancer, why no weight can be written into the file, which services that are not seen beside it send to
+    the same addresses, and of which lists of services the API gives none."""
 
     balancer: Mapping
     fault: str = ""
+    others: tuple[str, ...] = ()
+    untold: tuple[str, ...] = ()
 
 
 class Traefik:
@@ -65,14 +72,18 @@ class Traefik:
         self._former = FormerStates(self._file)
         # The weights of those that were taken out here, by pool and URL.
         self._taken: dict[tuple[str, str], int | None] = {}
+        # The addresses that each service sends to, of any provider, by its full name; looked up once for a single pool.
+        self._places: dict[str, set[str]] | None = None
+        self._untold: list[str] = []
 
     def read(self, backend: str | None = None) -> View:
         """See `LoadBalancer.read`: the services of the file provider."""
         if self._version is None:
             self._version = self._api.get("/api/version").get("Version", "")
         services = self._services() if backend is None else {backend: self._service(backend)}
+        others = self._others([f"{name}{PROVIDER}" for name in services])
         document, fault = document_of(self._file.path)
-        return View(self._version, {name: self._pool(name, service, fault or self._fault_of(document, name)) for name, service in services.items()})
+        return View(self._version, {name: self._pool(name, service, fault or self._fault_of(document, name), others) for name, service in services.items()})
 
     def apply(self, backend: str, changes: Mapping[str, str]) -> None:
         """See `LoadBalancer.apply`: one rename of the file. Returns when Traefik has taken it."""
@@ -89,8 +100,29 @@ class Traefik:
         return f"jq {shlex.quote(steps)} {shlex.quote(self._file.path)} > new.json && mv new.json {shlex.quote(self._file.path)}"
 
     def _services(self) -> dict[str, Mapping]:
-        return {service["name"][:-len(PROVIDER)]: service for service in self._api.get("/api/http/services?per_page=1000")
+        return {service["name"][:-len(PROVIDER)]: service for service in self._all(HTTP)
                 if service["name"].endswith(PROVIDER) and service.get("loadBalancer", {}).get("servers")}
+
+    def _all(self, path: str, is_needed: bool = True) -> list[Mapping]:
+        """All entries of a list of the API, which comes in pages; none where the API does not give one that is not needed."""
+        found, page = [], 1
+        while True:
+            place = f"{path}?per_page={PAGE}{f'&page={page}' if page > 1 else ''}"
+            answer = self._api.ask("GET", place)
+            if answer.status != 200 and not is_needed:
+                self._untold.append(path)
+                return found
+            found += self._api.parse(place, answer)
+            # Behind the last page comes the first one again.
+            page, before = int(dict(answer.headers).get("x-next-page", 1)), page
+            if page <= before:
+                return found
+
+    def _others(self, seen: Collection[str]) -> dict[str, set[str]]:
+        """The addresses that services send to which are not among the pools that are `seen`, by the services' full names."""
+        if self._places is None:
+            self._places = {**addresses_by_service(self._all(HTTP, is_needed=False), ""), **addresses_by_service(self._all(TCP, is_needed=False), " (TCP)")}
+        return {name: places for name, places in self._places.items() if name not in seen}
 
     def _service(self, backend: str) -> Mapping:
         path = f"/api/http/services/{quote(backend, safe='')}{PROVIDER}"
@@ -110,8 +142,10 @@ class Traefik:
             return _not_json(self._file.path, error)
         return ""
 
-    def _pool(self, backend: str, service: Mapping, fault: str) -> Backend:
-        found = looked_at(DEMANDS, Facts(service["loadBalancer"], fault))
+    def _pool(self, backend: str, service: Mapping, fault: str, others: Mapping[str, set[str]]) -> Backend:
+        own = {address_of(server) for server in service["loadBalancer"]["servers"]}
+        shared = tuple(sorted(name for name, places in others.items() if own & places))
+        found = looked_at(DEMANDS, Facts(service["loadBalancer"], fault, shared, tuple(self._untold)))
         quiet = f"Traefik does not tell which requests are in flight: quiet_seconds ({self._settings['quiet_seconds']:g} s) are waited for them instead"
         return Backend(self._members(backend, service), None, found.notes, found.refusals, (quiet,))
 
@@ -127,7 +161,7 @@ class Traefik:
         quiet = self._settings["quiet_seconds"]
         recheck = 2 * sum(map(seconds, (check.get("interval", "30s"), check.get("timeout", "5s")))) if check else 0.0
         return Member(
-            address=name,
+            address=address_of(servers[0]),
             admin=admin,
             health=UNCHECKED if not check else UP if status == "UP" else DOWN,
             check=status,
@@ -222,8 +256,24 @@ def _keeps_to_weights(facts: Facts) -> str:
             f"set loadBalancer.strategy to {STRATEGIES[0]}")
 
 
+def _is_alone(facts: Facts) -> str:
+    return (f"{', '.join(facts.others)} {'send' if facts.others[1:] else 'sends'} to some of its addresses, too, where members are not drained: requests that "
+            "reach a member there while it is out fail" if facts.others else "")
+
+
+def _is_known_to_be_alone(facts: Facts) -> str:
+    return (f"the API does not give {' and '.join(facts.untold)}: see that no other service sends to its addresses, because members are not drained there"
+            if facts.untold else "")
+
+
 # What a service has to look like: see `Demand`.
-DEMANDS = (Demand(_keeps_to_weights), Demand(_has_a_file))
+DEMANDS = (Demand(_keeps_to_weights), Demand(_has_a_file), Demand(_is_alone, is_needed=False), Demand(_is_known_to_be_alone, is_needed=False))
+
+
+def addresses_by_service(services: Iterable[Mapping], suffix: str) -> dict[str, set[str]]:
+    """The addresses that services of any provider send to, by name and suffix. A service that Traefik has disabled sends to none."""
+    return {f"{service['name']}{suffix}": {address_of(server) for server in (service.get("loadBalancer") or {}).get("servers") or ()}
+            for service in services if service.get("status") != "disabled"}
 
 
 def by_name(servers: Iterable[dict]) -> dict[str, list[dict]]:
@@ -232,6 +282,16 @@ def by_name(servers: Iterable[dict]) -> dict[str, list[dict]]:
     for server in servers:
         found.setdefault(member_name(server["url"]), []).append(server)
     return found
+
+
+def address_of(server: Mapping) -> str:
+    """The host and the port of a server, as all services have them in common: one of HTTP has a URL, one of TCP an address."""
+    text = server.get("url") or f"//{server.get('address', '')}"
+    try:
+        parts = urlsplit(text)
+        return host_port(parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80))
+    except ValueError:
+        return text
 
 
 def _is_in(server: Mapping) -> bool:

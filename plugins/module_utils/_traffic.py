@@ -36,7 +36,7 @@ _WATCH_AFTER, _GIVE_UP_AFTER = 0.25, 0.5
 # -- as data
 
 def view_as_data(endpoint: str, view: View) -> dict:
-    """A view as plain data: ``{endpoint, version, backends: {backend: {cookie_name, live, refusals, risks, unproven, members}}}``."""
+    """A view as plain data: ``{endpoint, version, backends: {backend: {cookie_name, live, refusals, risks, unproven, drained_with, members}}}``."""
     return {
         "endpoint": endpoint,
         "version": view.version,
@@ -47,6 +47,7 @@ def view_as_data(endpoint: str, view: View) -> dict:
                 "refusals": list(backend.refusals),
                 "risks": list(backend.warnings),
                 "unproven": list(backend.unproven),
+                "drained_with": list(backend.drained_with),
                 "members": {server: _member_as_data(member) for server, member in backend.members.items()},
             }
             for name, backend in view.backends.items()

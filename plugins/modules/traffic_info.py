@@ -126,6 +126,12 @@ load_balancers:
           type: list
           elements: str
           returned: success
+        drained_with:
+          description: The backends whose members go out of traffic and come back with those of this one, because they have the same endpoints (Envoy).
+          type: list
+          elements: str
+          returned: success
+          version_added: 0.3.0
         members:
           description:
             - The members by name. C(admin) is what was asked of the member, V(ready), V(drain) or V(maint).
@@ -149,6 +155,7 @@ load_balancers:
           refusals: []
           risks: []
           unproven: []
+          drained_with: []
           members:
             app1:
               address: 10.0.0.21:8080

@@ -9,6 +9,7 @@ from guards.guard import Guard
 
 CORE, UNIT = "plugins/module_utils", "tests/unit/module_utils"
 NGINX, ENVOY, TRAEFIK, CADDY, HTTP, NONE = ((f"{UNIT}/test_{name}.py",) for name in ("nginx", "envoy", "traefik", "caddy", "http_api", "lame_duck"))
+TWINS = (f"{UNIT}/test_envoy_twins.py",)
 CONFIGURATION, PROCESSES = (f"{UNIT}/test_nginx_configuration.py",), (f"{UNIT}/test_nginx_processes.py",)
 
 KINDS = (
@@ -75,6 +76,16 @@ KINDS = (
         (f"{CORE}/_envoy_demands.py", "           Demand(_has_a_file), ", "           "),)),
     Guard("envoy, twins", "what another cluster of the same endpoints has in flight is not counted", ENVOY, (
         (f"{CORE}/_envoy.py", "sessions=member.sessions + other.sessions", "sessions=member.sessions"),)),
+    Guard("envoy, twins' demands", "a cluster of the same endpoints sends to drained members by its own configuration", TWINS, (
+        (f"{CORE}/_envoy.py", "for sentence in told.refusals)", "for sentence in ())"),)),
+    Guard("envoy, twins' panic", "the panic of a cluster of the same endpoints is seen when it is there", TWINS, (
+        (f"{CORE}/_envoy.py", "for name in (backend, *twins))", "for name in (backend,))"),)),
+    Guard("envoy, twins' links", "a cluster that has the endpoints by a link does not see a change", TWINS, (
+        (f"{CORE}/_config_file.py", "(path, *others), os", "(path,), os"),)),
+    Guard("envoy, twins' states", "a member is out while a cluster of the same endpoints sends to it", TWINS, (
+        (f"{CORE}/_envoy.py", "admin=min(member.admin, other.admin, key=_FROM_IN_TO_OUT.index), ", ""),)),
+    Guard("envoy, other clusters", "a look at one cluster does not tell of others that send to its members", TWINS, (
+        (f"{CORE}/_envoy.py", "if name not in (*seen, *twins)", "if name not in (*seen, *twins) and not (name in self._known and self._known[name].file)"),)),
     Guard("kinds, untouched", "a change that was never written is to be put back by hand", ENVOY, (
         (f"{CORE}/_traffic_pool.py", "                self._note_again(balancer, noted)\n", ""),)),
     Guard("kinds, another writer", "what another program writes meanwhile is lost", (f"{UNIT}/test_config_file.py",), (
@@ -88,7 +99,11 @@ KINDS = (
     Guard("traefik, strategy", "a strategy without weights is taken", TRAEFIK, (
         (f"{CORE}/_traefik.py", "    if strategy in STRATEGIES:\n", "    if True:\n"),)),
     Guard("traefik, file", "only the first drain tells that the file is YAML", TRAEFIK, (
-        (f"{CORE}/_traefik.py", "DEMANDS = (Demand(_keeps_to_weights), Demand(_has_a_file))", "DEMANDS = (Demand(_keeps_to_weights),)"),)),
+        (f"{CORE}/_traefik.py", "DEMANDS = (Demand(_keeps_to_weights), Demand(_has_a_file), ", "DEMANDS = (Demand(_keeps_to_weights), "),)),
+    Guard("traefik, other services", "nobody is told that a service of another provider sends to the members", TRAEFIK, (
+        (f"{CORE}/_traefik.py", "Demand(_is_alone, is_needed=False), ", ""),)),
+    Guard("traefik, pages", "services behind the first page of the API's list are not seen", TRAEFIK, (
+        (f"{CORE}/_traefik.py", "            if page <= before:\n", "            if True:\n"),)),
     Guard("traefik, put back", "a weight of before is 1 with another run", TRAEFIK, (
         (f"{CORE}/_traefik.py", "        self._former.keep(backend, leaving)\n", ""),)),
     Guard("traefik, taken back", "a weight that is put back is the one of the settings", TRAEFIK, (

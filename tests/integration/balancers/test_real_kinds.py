@@ -140,6 +140,26 @@ def test_a_strategy_without_weights_is_refused(driven):
         driven.do("drained", driven.names[0])
 
 
+@pytest.mark.parametrize("driven", ["traefik"], indirect=True)
+def test_other_services_that_send_to_a_member_are_noted(driven):
+    server = {"http": {"url": f"http://{driven.names[0]}/"}, "tcp": {"address": driven.names[0]}}
+    services = {kind: {"services": {name: {"loadBalancer": {"servers": [server[kind]]}}}} for kind, name in (("http", "solo"), ("tcp", "raw"))}
+    files = [driven.fleet.layout.directory / "balancers" / spec["name"] / "dynamic" / "others.yml" for spec in driven.specs]
+
+    def notes():
+        return [note.partition(" to some of its addresses")[0] for note in foresee(
+            open_load_balancers(driven.specs), Request(BACKEND, (driven.names[0],), "drained")).warnings]
+    assert notes() == []
+    try:
+        for file in files:
+            file.write_text(json.dumps(services), encoding="utf-8")
+        assert wait_for(lambda: notes() == [f"{spec['name']}: raw@file (TCP), solo@file send" for spec in driven.specs], 20, 0.2), notes()
+    finally:
+        for file in files:
+            file.unlink()
+    assert wait_for(lambda: notes() == [], 20, 0.2)
+
+
 @contextlib.contextmanager
 def changed(driven: Driven, change, is_seen):
     """Another pool, or another second server, in the files of Traefik or Envoy, until the end; yields the files when every load balancer shows it."""

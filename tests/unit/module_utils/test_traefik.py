@@ -35,7 +35,7 @@ class Api:
         self.write(self.document)
         self.file.chmod(0o604)
         server.routes.update({"GET /api/version": {"Version": "3.6.1", "Codename": "x"}, "GET /api/http/services?per_page=1000": self.services,
-                              SERVICE: lambda asked: self.service("app")})
+                              SERVICE: lambda asked: self.service("app"), "GET /api/tcp/services?per_page=1000": []})
 
     def write(self, document):
         self.file.write_text(json.dumps(document), encoding="utf-8")
@@ -86,6 +86,52 @@ def test_all_services_of_the_file_provider_are_seen_and_no_others(api):
         "app": ["10.0.0.1:80", "10.0.0.2:80", "10.0.0.3:80"], "web": ["10.0.0.1:80"]}
     member = view.backends["web"].members["10.0.0.1:80"]
     assert (member.health, member.check, member.probed, member.confirmed, member.weight) == (UNCHECKED, "", False, True, 2)
+
+
+def other(name, *servers, **more):
+    return {"name": name, "status": "enabled", "loadBalancer": {"servers": [*servers]}, **more}
+
+
+@pytest.mark.parametrize(("services", "told"), [
+    ([other("shop@docker", {"url": "http://10.0.0.1"}), other("near@docker", {"url": "http://10.0.0.1:81"})], "shop@docker sends"),
+    ([other("a@kubernetes", {"url": "h2c://10.0.0.9:1"}, {"url": "h2c://10.0.0.2:80/x"}), other("b@internal", {"url": TWO})], "a@kubernetes, b@internal send"),
+    ([other("off@docker", {"url": TWO}, status="disabled"), {"name": "split@docker", "weighted": {}}, other("odd@docker", {"url": "http://[x"})], None),
+    ([other("tls@docker", {"url": "https://10.0.0.1"}), other("name@docker", {"url": "http://10.0.0.1:x"})], None),
+])
+def test_services_of_other_providers_that_send_to_the_same_addresses_are_noted(api, services, told):
+    api.server.routes["GET /api/http/services?per_page=1000"] = lambda asked: [*services, api.service("app")]
+    assert [note.partition(" to some")[0] for note in api.opened().read("app").backends["app"].warnings] == [told] * bool(told)
+    assert [note.partition(" to some")[0] for note in api.opened().read().backends["app"].warnings] == [told] * bool(told)
+    assert list(foresee([api.opened()], Request("app", ("10.0.0.1:80",), "drained"), api.time.clock).warnings) == [
+        f"lb1: {note}" for note in api.opened().read("app").backends["app"].warnings]
+
+
+def test_a_service_of_the_same_file_is_noted_where_it_is_not_a_pool_of_the_same_look(api):
+    assert api.opened().read().backends["app"].warnings == ()
+    assert api.opened().read("app").backends["app"].warnings[0].startswith("web@file sends to some of its addresses, too")
+
+
+def test_services_for_tcp_that_send_to_the_same_addresses_are_noted_and_all_pages_are_read(api):
+    api.server.routes.update({
+        "GET /api/http/services?per_page=1000": Reply(200, [other("a@docker", {"url": TWO})], {"X-Next-Page": "2"}),
+        "GET /api/http/services?per_page=1000&page=2": Reply(200, [other("b@docker", {"url": TWO})], {"X-Next-Page": "1"}),
+        "GET /api/tcp/services?per_page=1000": [other("app@docker", {"address": "10.0.0.3:80"})]})
+    assert api.opened().read("app").backends["app"].warnings[0].startswith("a@docker, app@docker (TCP), b@docker send to some of its addresses")
+
+
+def test_lists_that_the_api_does_not_give_are_noted(api):
+    api.server.routes.update({"GET /api/http/services?per_page=1000": Reply(403), "GET /api/tcp/services?per_page=1000": Reply(404)})
+    pool = api.opened().read("app").backends["app"]
+    assert pool.refusals == () and pool.warnings == ("the API does not give /api/http/services and /api/tcp/services: see that no other service sends to its "
+                                                     "addresses, because members are not drained there",)
+
+
+def test_other_services_are_looked_up_once_while_members_are_driven(api):
+    traefik = api.opened()
+    for change in (DRAIN, MAINT):
+        traefik.apply("app", {"10.0.0.2:80": change})
+        traefik.read("app")
+    assert api.server.lines().count("GET /api/tcp/services?per_page=1000") == 1
 
 
 def test_one_look_at_all_services_reads_the_file_once(api, monkeypatch):
@@ -157,7 +203,7 @@ def test_a_file_without_the_service_in_json_is_refused(api, text):
 @pytest.mark.parametrize("text", ["http:\n  services: {}\n", '{"http": {"services": {"web": {}}}}', None])
 @pytest.mark.parametrize("drive", [foresee, bring_about])
 def test_a_file_that_cannot_be_changed_is_refused_before_a_drain(api, text, drive):
-    api.server.routes[SERVICE] = api.service("app")
+    api.server.routes.update({SERVICE: api.service("app"), "GET /api/http/services?per_page=1000": [api.service("app")]})
     api.file.write_text(text, encoding="utf-8") if text else api.file.unlink()
     with pytest.raises(TrafficError, match=f"no drain of app can be proven. lb1: it is (not as JSON in {api.file}: .*|configured in {api.file}, which cannot)"):
         drive([api.opened()], Request("app", ("10.0.0.1:80",), "drained"), api.time.clock)

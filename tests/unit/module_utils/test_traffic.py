@@ -24,7 +24,7 @@ def test_a_view_is_plain_data():
     assert view_as_data("tcp://lb1:1", view) == {
         "endpoint": "tcp://lb1:1",
         "version": "2.8",
-        "backends": {"app": {"cookie_name": "SRV", "live": 1, "refusals": [], "risks": ["r"], "unproven": [], "members": {
+        "backends": {"app": {"cookie_name": "SRV", "live": 1, "refusals": [], "risks": ["r"], "unproven": [], "drained_with": [], "members": {
             "s1": {"address": "10.0.0.1:80", "admin": "ready", "health": "up", "check": "L7OK", "check_code": None, "live": True, "sessions": 2, "queued": 0,
                    "arrivals": 0, "errors": None, "response_ms": None, "weight": 1, "cookie": "s1", "backup": False},
             "s2": {"address": "10.0.0.1:80", "admin": "drain", "health": "up", "check": "L7OK", "check_code": None, "live": False, "sessions": 0, "queued": 0,

@@ -338,6 +338,8 @@ def test_members_that_are_in_another_pool_too_are_a_note():
     plan = make_plan(service(), fleet(balancers=views))
     assert plan["refusals"] == [] and plan["notes"] == [
         "lb1: app1 is also in api, where members are not drained: requests that reach a member there while it is out fail"]
+    views["lb1"]["backends"]["app"]["drained_with"] = ["api"]
+    assert make_plan(service(), fleet(balancers=views))["notes"] == []
 
 
 def test_a_member_whose_name_is_not_resolved_is_refused_with_the_reason():
