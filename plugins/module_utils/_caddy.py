@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Caddy as a load balancer, driven through its administrative API: a reverse proxy with an ``@id`` is a pool, a weight of 0 takes a member out.
 
-Every change is a reload of Caddy by itself. Source: Caddy's API, ``/config/``, ``/id/...`` with ``Etag`` and ``If-Match``, and ``/reverse_proxy/upstreams``.
+Every change is a reload of Caddy by itself. Source: Caddy's API, ``/config/``, ``/id/...`` with ``Etag`` and ``If-Match``, ``/reverse_proxy/upstreams`` and
+``/metrics``.
 """
 
 from __future__ import annotations
@@ -12,10 +13,13 @@ import shlex
 import time
 from typing import Any, Callable, Collection, Iterable, Iterator, Mapping, NamedTuple
 
+from ansible_collections.alwayson.upgrade.plugins.module_utils._caddy_health import KnownHealth, parse_metrics
 from ansible_collections.alwayson.upgrade.plugins.module_utils._demands import Demand, looked_at
 from ansible_collections.alwayson.upgrade.plugins.module_utils._http import Answer
 from ansible_collections.alwayson.upgrade.plugins.module_utils._json_api import JsonApi
-from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import READY, UNCHECKED, Backend, Member, View, settings_of
+from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import (
+    DOWN, READY, UNCHECKED, UP, Backend, Member, View, settings_of,
+)
 from ansible_collections.alwayson.upgrade.plugins.module_utils._out_members import OutMembers
 from ansible_collections.alwayson.upgrade.plugins.module_utils._patience import Patience
 
@@ -25,8 +29,12 @@ SETTINGS: dict[str, object] = {"weights": {}}
 # Others change the same pool: their changes are made on top of one another.
 ATTEMPTS = 10
 NOTE = "Caddy does not tell the health of this member: test it directly before it comes in"
-UNPROVEN = ("Caddy does not tell the health of its members: they count as live while they have a weight, and come back after their smoke test",
-            "a configuration that Caddy loads from a file (caddy reload) brings all members back into traffic: load none during a run")
+_BACK = "they count as live while they have a weight, and come back after their smoke test"
+TOLD = ("Caddy tells the health of its members up to 10 s late, and of those that come back not at all, so they come back after their smoke test. "
+        "Its checks begin anew with each change, so a drain that has to keep members live waits up to 11 s for their results")
+UNCHECKED_BY_IT = f"Caddy does not check the health of its members (health_checks): {_BACK}"
+UNTOLD = f"Caddy does not tell the health of its members, because its API does not give their metrics (/metrics): {_BACK}"
+LOADED = "a configuration that Caddy loads from a file (caddy reload) brings all members back into traffic: load none during a run"
 
 
 class Facts(NamedTuple):
@@ -54,6 +62,9 @@ class Caddy:
         self._out = OutMembers(steady)
         # The weights of those that were taken out here.
         self._taken: dict[tuple[str, str], int] = {}
+        self._health = KnownHealth()
+        # What was brought back here: how it is, its smoke test tells.
+        self._returned: set[str] = set()
         # What reverse proxies without an @id send to; looked up once for a backend.
         self._nameless: frozenset[str] | None = None
 
@@ -70,7 +81,15 @@ class Caddy:
             answer = self._api.ask("GET", "/config/")
             # A client that may not read the whole configuration does not see the others.
             self._nameless = nameless_addresses(self._api.parse("/config/", answer)) if answer.status == 200 else frozenset()
+        self._learn_health(proxies.values())
         return View("", {name: self._pool(name, proxy, requests) for name, proxy in proxies.items()})
+
+    def _learn_health(self, proxies: Iterable[Mapping]) -> None:
+        answer = self._api.ask("GET", "/metrics")
+        # A client that may not read the metrics does without.
+        text = answer.body if answer.status == 200 else ""
+        out = {upstream["dial"] for proxy in proxies for upstream, weight in zip(proxy["upstreams"], weights_of(proxy)) if not weight}
+        self._health.take(parse_metrics(text, dict(answer.headers).get("date", "")), out | self._returned)
 
     def apply(self, backend: str, changes: Mapping[str, str]) -> None:
         """See `LoadBalancer.apply`: all weights in one change of the configuration, unless somebody else has changed it since it was read."""
@@ -116,30 +135,39 @@ class Caddy:
 
     def _pool(self, backend: str, proxy: Mapping, requests: Mapping[str, int]) -> Backend:
         found = looked_at(DEMANDS, Facts(proxy, self._weights, requests, self._nameless or frozenset()))
-        return Backend(self._members(backend, proxy, requests), None, found.notes, found.refusals, UNPROVEN)
+        is_told = any(self._health.is_told(upstream["dial"]) for upstream in proxy["upstreams"])
+        unproven = UNTOLD if not is_told else TOLD if is_checked(proxy) else UNCHECKED_BY_IT
+        return Backend(self._members(backend, proxy, requests), None, found.notes, found.refusals, (unproven, LOADED),
+                       unknown_for=self._health.unknown_for if is_told and asks_by_itself(proxy) else 0.0)
 
     def _members(self, backend: str, proxy: Mapping, requests: Mapping[str, int]) -> dict[str, Member]:
-        weights = proxy["load_balancing"]["selection_policy"]["weights"]
-        return {
-            member_name(upstream): Member(
-                address=upstream["dial"],
-                admin=self._out.admin(backend, member_name(upstream), weight > 0),
-                health=UNCHECKED,
-                sessions=requests.get(upstream["dial"], 0),
-                weight=weight,
-                probed=False,
-                note=NOTE,
-            )
-            for upstream, weight in zip(proxy["upstreams"], weights)
-        }
+        return {member_name(upstream): self._member(backend, upstream, weight, requests, is_checked(proxy))
+                for upstream, weight in zip(proxy["upstreams"], weights_of(proxy))}
+
+    def _member(self, backend: str, upstream: Mapping, weight: int, requests: Mapping[str, int], is_probed: bool) -> Member:
+        is_healthy = self._health.of(upstream["dial"])
+        health = DOWN if is_healthy is False else UP if is_healthy and is_probed else UNCHECKED
+        return Member(
+            address=upstream["dial"],
+            admin=self._out.admin(backend, member_name(upstream), weight > 0),
+            health=health,
+            check="unhealthy" if health == DOWN else "",
+            sessions=requests.get(upstream["dial"], 0),
+            weight=weight,
+            probed=False,
+            note=NOTE if health == UNCHECKED else "",
+        )
 
     def _changed(self, backend: str, proxy: Mapping, changes: Mapping[str, str]) -> list[int]:
         names = [member_name(upstream) for upstream in proxy["upstreams"]]
         unknown = sorted(set(changes) - set(names))
         if unknown:
             raise self._api.error(f"has no upstream {', '.join(unknown)}: it has {', '.join(names)}")
-        weights = proxy["load_balancing"]["selection_policy"]["weights"]
+        weights = weights_of(proxy)
         self._taken.update({(backend, name): weight for name, weight in zip(names, weights) if weight and changes.get(name, READY) != READY})
+        places = [(upstream["dial"], changes[name], weight) for upstream, name, weight in zip(proxy["upstreams"], names, weights) if name in changes]
+        self._returned |= {dial for dial, change, weight in places if change == READY and not weight}
+        self._returned -= {dial for dial, change, _weight in places if change != READY}
         return [weight if name not in changes else self._wanted(backend, name, changes[name], weight) for name, weight in zip(names, weights)]
 
     def _wanted(self, backend: str, name: str, change: str, weight: int) -> int:
@@ -159,7 +187,7 @@ def _has_upstreams_of_its_own(facts: Facts) -> str:
 def _can_be_put_back(facts: Facts) -> str:
     """Caddy keeps nothing of a member whose weight is 0, so another run would bring it back with 1."""
     proxy, known = facts.proxy, facts.weights
-    weights = proxy["load_balancing"]["selection_policy"]["weights"]
+    weights = weights_of(proxy)
     lost = {member_name(upstream): weight for upstream, weight in zip(proxy["upstreams"], weights) if weight > 1 and member_name(upstream) not in known}
     told = ", ".join(f"{name}: {weight}" for name, weight in lost.items())
     return f"the weights of {', '.join(lost)} would be lost: write them into traffic_settings, weights: {{{told}}}" if lost else ""
@@ -195,6 +223,26 @@ def requests_by_address(entries: Iterable[Mapping]) -> dict[str, int]:
     for entry in entries:
         found[entry["address"]] = found.get(entry["address"], 0) + entry["num_requests"]
     return found
+
+
+def is_checked(proxy: Mapping) -> bool:
+    """Whether a reverse proxy looks after the health of its upstreams, by requests of its own or by what becomes of its users'."""
+    return asks_by_itself(proxy) or bool((_checks(proxy).get("passive") or {}).get("fail_duration"))
+
+
+def asks_by_itself(proxy: Mapping) -> bool:
+    """Whether a reverse proxy has active health checks, whose results it forgets with each change. Source: ``ActiveHealthChecks.IsEnabled``."""
+    active = _checks(proxy).get("active") or {}
+    return any(active.get(key) for key in ("uri", "path", "port"))
+
+
+def _checks(proxy: Mapping) -> Mapping:
+    return proxy.get("health_checks") or {}
+
+
+def weights_of(proxy: Mapping) -> list[int]:
+    """The weights of a reverse proxy's upstreams, in their order."""
+    return proxy["load_balancing"]["selection_policy"]["weights"]
 
 
 def proxies_by_id(config: Any) -> dict[str, Mapping]:

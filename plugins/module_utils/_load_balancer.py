@@ -107,6 +107,7 @@ class Backend:
     The rest are sentences without the load balancer's name: `refusals` say why no drain can be proven with this configuration, and the cure; `warnings`
     what the configuration puts at risk; `unproven` what this kind of load balancer cannot prove at all. With fewer live members than `panic_percent` of
     those that are no backups, it sends to all of them. `drained_with` are the backends whose members go out and come back with these.
+    `unknown_for` is for how many seconds members may be told healthy that are not, because the load balancer has begun anew to check them.
     """
 
     members: Mapping[str, Member]
@@ -116,6 +117,7 @@ class Backend:
     unproven: tuple[str, ...] = ()
     panic_percent: float = 0.0
     drained_with: tuple[str, ...] = ()
+    unknown_for: float = 0.0
 
     @property
     def live(self) -> int:

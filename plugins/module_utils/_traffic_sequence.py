@@ -173,6 +173,7 @@ class _Sequence:
 
     def _draining(self) -> None:
         """Drain what is ready, when that leaves enough live members; taken back, and tried again, when it did not after all."""
+        self._know_the_health()
         deadline = self._clock.steady() + self._request.timeout
         retreat = FIRST_RETREAT_SECONDS
         while True:
@@ -183,6 +184,13 @@ class _Sequence:
                 raise TrafficError(f"{short}, for {self._request.timeout:g} s now: bring other members back into traffic first")
             self._clock.sleep(retreat * (0.5 + self._clock.chance()))
             retreat = min(LONGEST_RETREAT_SECONDS, retreat * 2)
+            self._pool.look()
+
+    def _know_the_health(self) -> None:
+        """Where a floor has to be kept, wait until load balancers that have begun anew to check their members know which ones are healthy."""
+        seconds = max(pool.unknown_for for pool in self._pool.now.values()) if self._request.min_live else 0.0
+        if seconds:
+            self._clock.sleep(seconds)
             self._pool.look()
 
     def _drain_above_floor(self) -> str:

@@ -114,6 +114,14 @@ KINDS = (
         (f"{CORE}/_caddy.py", 'found.get(entry["address"], 0) + entry["num_requests"]', 'entry["num_requests"]'),)),
     Guard("caddy, missing", "an address that is not told has nothing in flight", CADDY, (
         (f"{CORE}/_caddy.py", "Demand(_is_counted),\n", "\n"),)),
+    Guard("caddy, health", "members that Caddy tells as unhealthy are capacity", CADDY, (
+        (f"{CORE}/_caddy.py", "health = DOWN if is_healthy is False else UP", "health = UP"),)),
+    Guard("caddy, news", "a drain begins while Caddy has everybody healthy because of a change", CADDY, (
+        (f"{CORE}/_traffic_sequence.py", "        self._know_the_health()\n", ""),)),
+    Guard("caddy, before", "a change makes a member healthy that was not", CADDY, (
+        (f"{CORE}/_caddy_health.py", "        before = {} if is_news else self._healthy\n", "        before = {}\n"),)),
+    Guard("caddy, back", "one that comes back waits for what Caddy told while it was out", CADDY, (
+        (f"{CORE}/_caddy.py", "out | self._returned)", "())"),)),
     Guard("envoy, subsets", "a subset in panic sends to drained members", ENVOY, (
         (f"{CORE}/_envoy_demands.py", "Demand(_has_no_panic_of_subsets),\n", "\n"),)),
     Guard("envoy, policy", "a policy is judged by a name that anybody gives", ENVOY, (

@@ -213,3 +213,19 @@ def test_what_is_not_there_and_what_cannot_be_is_refused_and_nothing_is_changed(
     with pytest.raises(TrafficError, match="min_live"):
         driven.do("drained", driven.names[0], min_live=MEMBERS)
     assert driven.live() == [set(driven.names)] * 2
+
+
+@pytest.mark.parametrize("driven", ["caddy"], indirect=True)
+def test_what_caddy_tells_as_unhealthy_is_no_capacity(driven):
+    """Not right after a change either, when Caddy has everybody healthy for ten seconds."""
+    first, second = driven.names[:2]
+    dead = driven.fleet.layout.members[1]
+    driven.fleet.kill_member(dead.name)
+    try:
+        driven.do("draining", first)
+        driven.do("ready", first)
+        with pytest.raises(TrafficError, match="live"):
+            bring_about(open_load_balancers(driven.specs), Request(BACKEND, (first,), "drained", min_live=MEMBERS - 1, timeout=0.5))
+        assert driven.live() == [set(driven.names) - {second}] * 2
+    finally:
+        driven.fleet.boot_member(dead.name)

@@ -9,8 +9,11 @@ import copy
 import json
 
 import pytest
-from ansible_collections.alwayson.upgrade.plugins.module_utils._caddy import NOTE, Caddy, find_proxies, member_name
-from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import DRAIN, MAINT, PROBATION, READY, UNCHECKED, LoadBalancerError
+from ansible_collections.alwayson.upgrade.plugins.module_utils._caddy import NOTE, TOLD, UNCHECKED_BY_IT, UNTOLD, Caddy, find_proxies, member_name
+from ansible_collections.alwayson.upgrade.plugins.module_utils._caddy_health import KnownHealth, Metrics, parse_metrics
+from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import (
+    DOWN, DRAIN, MAINT, PROBATION, READY, UNCHECKED, UP, LoadBalancerError,
+)
 from ansible_collections.alwayson.upgrade.plugins.module_utils._patience import Patience
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic_sequence import Request, TrafficError, bring_about
 from fake_load_balancer import Time
@@ -79,7 +82,7 @@ def test_what_is_seen_of_the_members(api):
 def test_all_reverse_proxies_with_an_id_are_seen_however_deep(api):
     view = api.opened().read()
     assert {name: list(pool.members) for name, pool in view.backends.items()} == {"app": ["10.0.0.1:80", "s2", "10.0.0.3:80"], "web": ["10.0.1.1:80"]}
-    assert [asked.line for asked in api.server.requests] == ["GET /config/", "GET /reverse_proxy/upstreams"]
+    assert [asked.line for asked in api.server.requests] == ["GET /config/", "GET /reverse_proxy/upstreams", "GET /metrics"]
     assert [len(list(find_proxies(part))) for part in (api.config, [], None, "reverse_proxy", {"handler": "static"})] == [3, 0, 0, 0, 0]
 
 
@@ -105,6 +108,145 @@ def test_what_closes_web_sockets_and_who_else_sends_there_is_noted(api):
     assert second.startswith("a reverse proxy without an @id sends to 10.0.0.2:80, too, and members are not drained there")
     api.app["stream_close_delay"], api.config["other"] = 3_600_000_000_000, []
     assert api.opened().read("app").backends["app"].warnings == ()
+
+
+ACTIVE, PASSIVE = {"active": {"uri": "/healthz"}}, {"passive": {"fail_duration": "30s"}}
+LOADED_AT, DATE = 1_798_761_600.25, "Fri, 01 Jan 2027 00:00:%02d GMT"
+
+
+def metrics(healthy, loaded=LOADED_AT):
+    """The metrics of these addresses, as Caddy 2.11 writes them."""
+    lines = [f'caddy_reverse_proxy_upstreams_healthy{{upstream="{dial}"}} {int(value)}' for dial, value in healthy.items()]
+    return "\n".join(["# TYPE caddy_reverse_proxy_upstreams_healthy gauge", *lines, f"caddy_config_last_reload_success_timestamp_seconds {loaded:.12e}", ""])
+
+
+class Metric:
+    """The metric of three members, of a configuration that was loaded when the test began: it is right 11 seconds later."""
+
+    def __init__(self, api):
+        self.api, self.began, self.down = api, api.time.now, set()
+        api.app["health_checks"] = ACTIVE
+        api.policy["weights"] = [1, 1, 1]
+        api.server.routes["GET /metrics"] = self.answer
+
+    @property
+    def age(self):
+        return self.api.time.now - self.began
+
+    def answer(self, asked):
+        down = self.down if self.age >= 10 else ()
+        return Reply(200, metrics({f"10.0.0.{number}:80": number not in down for number in (1, 2, 3)}), {"Date": DATE % self.age})
+
+    def loads(self):
+        self.began = self.api.time.now
+
+
+@pytest.fixture(name="metric")
+def _metric(api):
+    return Metric(api)
+
+
+def health(caddy):
+    return [member.health for member in caddy.read("app").backends["app"].members.values()]
+
+
+def test_what_is_unhealthy_is_no_capacity(api, metric):
+    metric.down = {2}
+    api.time.sleep(12)
+    view = api.opened().read("app").backends["app"]
+    assert [(member.health, member.check, member.note, member.live) for member in view.members.values()] == [
+        (UP, "", "", True), (DOWN, "unhealthy", "", False), (UP, "", "", True)]
+    assert view.unproven[0] == TOLD and view.unknown_for == 0
+    with pytest.raises(TrafficError, match="live"):
+        bring_about([api.opened()], Request("app", ("10.0.0.1:80",), "drained", min_live=2), api.time.clock)
+    assert api.policy["weights"] == [1, 1, 1] and api.server.changes == []
+
+
+@pytest.mark.parametrize("state", ["drained", "draining"])
+def test_a_drain_that_keeps_members_live_waits_until_caddy_knows_who_is(api, metric, state):
+    """A configuration that was loaded a second ago has everybody healthy."""
+    metric.down = {2}
+    api.time.sleep(1)
+    assert health(api.opened()) == [UP, UP, UP]
+    with pytest.raises(TrafficError, match="live"):
+        bring_about([api.opened()], Request("app", ("10.0.0.1:80",), state, min_live=2), api.time.clock)
+    assert api.server.changes == [] and metric.age >= 11
+    # Who asks for none does not wait.
+    metric.loads()
+    bring_about([api.opened()], Request("app", ("10.0.0.1:80",), "draining"), api.time.clock)
+    assert api.policy["weights"] == [0, 1, 1] and metric.age < 1
+
+
+def test_what_was_unhealthy_before_a_change_is_so_until_caddy_knows_better(api, metric):
+    metric.down = {2}
+    api.time.sleep(12)
+    caddy = api.opened()
+    assert health(caddy) == [UP, DOWN, UP]
+    caddy.apply("app", {"10.0.0.1:80": DRAIN})
+    metric.loads()
+    assert health(caddy) == [UNCHECKED, DOWN, UP] and caddy.read("app").backends["app"].unknown_for == 0
+    metric.down = {3}
+    api.time.sleep(10.5)
+    # What has failed is never too early.
+    assert health(caddy) == [UNCHECKED, DOWN, DOWN]
+    api.time.sleep(2)
+    assert health(caddy) == [UNCHECKED, UP, DOWN]
+
+
+def test_one_that_comes_back_is_let_in_whatever_caddy_has_told_of_it(api, metric):
+    """It was stopped while it was out, and its smoke test is newer."""
+    metric.down = {3}
+    api.policy["weights"] = [1, 1, 0]
+    api.time.sleep(12)
+    assert bring_about([api.opened()], Request("app", ("10.0.0.3:80",), "ready"), api.time.clock).live == {"lb1": 3}
+    assert health(api.opened()) == [UP, UP, DOWN]
+    caddy = api.opened()
+    for change in (MAINT, READY):
+        caddy.apply("app", {"10.0.0.3:80": change})
+    assert health(caddy) == [UP, UP, UNCHECKED]
+    caddy.apply("app", {"10.0.0.3:80": READY, "s2": READY})
+    assert health(caddy) == [UP, UP, UNCHECKED]
+
+
+@pytest.mark.parametrize(("checks", "unproven", "second"), [
+    (None, UNCHECKED_BY_IT, UNCHECKED), ({"active": {"interval": 1}}, UNCHECKED_BY_IT, UNCHECKED), ({"passive": {}}, UNCHECKED_BY_IT, UNCHECKED),
+    (PASSIVE, TOLD, UP), (ACTIVE, TOLD, UP), ({**PASSIVE, "active": {"port": 81}}, TOLD, UP),
+])
+def test_health_is_told_where_it_is_checked(api, metric, checks, unproven, second):
+    api.app["health_checks"] = checks
+    metric.down = {1}
+    api.time.sleep(12)
+    view = api.opened().read("app").backends["app"]
+    assert [member.health for member in view.members.values()] == [DOWN, second, second] and view.unproven[0] == unproven
+    metric.loads()
+    assert bool(api.opened().read("app").backends["app"].unknown_for) == ("active" in (checks or {}) and checks["active"] != {"interval": 1})
+
+
+@pytest.mark.parametrize("answer", [Reply(403, "no"), Reply(404), Reply(200, "# nothing\n"), Reply(200, metrics({"10.0.9.9:80": False}))])
+def test_without_metrics_of_the_members_health_is_not_told_and_the_plan_says_so(api, metric, answer):
+    api.server.routes["GET /metrics"] = answer
+    view = api.opened().read("app").backends["app"]
+    assert view.live == 3 and {member.health for member in view.members.values()} == {UNCHECKED}
+    assert view.unproven[0] == UNTOLD and view.unknown_for == 0
+
+
+@pytest.mark.parametrize(("text", "date", "parsed"), [
+    ("", "", Metrics({}, None)),
+    (metrics({"a:1": True, "[::1]:80": False}), DATE % 7, Metrics({"a:1": True, "[::1]:80": False}, 6.75)),
+    (metrics({r"unix//run/\"a\\b": True}), "yesterday", Metrics({'unix//run/"a\\b': True}, None)),
+    ("caddy_config_last_reload_success_timestamp_seconds x\n", DATE % 7, Metrics({}, None)),
+])
+def test_the_metrics(text, date, parsed):
+    assert parse_metrics(text, date) == parsed
+
+
+def test_what_is_known_outlasts_a_metric_that_caddy_has_just_emptied():
+    known = KnownHealth()
+    known.take(Metrics({"a": False, "b": True}, 20.0), ())
+    known.take(Metrics({}, 0.1), ())
+    assert (known.of("a"), known.of("b"), known.is_told("b"), known.unknown_for) == (False, True, True, 0.0)
+    known.take(Metrics({"a": True, "b": True}, None), {"b"})
+    assert (known.of("a"), known.of("b"), known.is_told("b")) == (True, None, True)
 
 
 def test_who_may_not_read_the_whole_configuration_may_drain(api):
