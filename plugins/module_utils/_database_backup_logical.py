@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from typing import Any, Callable, Iterable, Iterator, Mapping, Sequence
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _database_checks as checks
-from ansible_collections.alwayson.upgrade.plugins.module_utils import _database_content as content
+from ansible_collections.alwayson.upgrade.plugins.module_utils import _content as content
+from ansible_collections.alwayson.upgrade.plugins.module_utils import _database_content as postgresql_content
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup_record import BackupError, Record
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup_store import OneFileEach, sha256
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_room import Room, free_bytes
@@ -60,12 +61,12 @@ class Logical(OneFileEach):
     def take(self, subject: str, databases: Sequence[str], path: str, taken: float) -> Record:
         """Read the content of a database and dump it to `path`, both in one snapshot."""
         with connect_patiently(self.login, subject) as session, self.room.claimed(size_bytes(session), f"a dump of {subject}"):
-            content.settle_session(session)
+            postgresql_content.settle_session(session)
             session.run("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
             snapshot = session.value("SELECT pg_export_snapshot()")
-            original = content.read(session)
+            original = postgresql_content.read(session)
             self.dump(subject, snapshot, path)
-            original = content.steady(original, content.read_sequences(session))
+            original = content.steady(original, postgresql_content.read_sequences(session))
             session.run("COMMIT")
         return Record(subject, taken, {subject: original}, sha256(path), os.path.getsize(path), round(max(0.0, self.clock() - taken), 3))
 
@@ -75,8 +76,8 @@ class Logical(OneFileEach):
             require_room(original, self.login)
             with scratch_database(lambda name: connect_patiently(self.login, name), original) as copy:
                 once = self.restore(copy, path)
-                content.settle_session(copy)
-                found = content.differences(record.contents[record.subject], content.read(copy))
+                postgresql_content.settle_session(copy)
+                found = content.differences(record.contents[record.subject], postgresql_content.read(copy))
                 if found:
                     raise BackupError(f"the restored copy is not the original: {content.told(found)}")
                 # A session of its own: this one no longer has the search path that a user's query expects.

@@ -18,12 +18,13 @@ from dataclasses import dataclass
 from typing import Callable, Mapping, Sequence
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _database_checks as checks
-from ansible_collections.alwayson.upgrade.plugins.module_utils import _database_content as content
+from ansible_collections.alwayson.upgrade.plugins.module_utils import _content as content
+from ansible_collections.alwayson.upgrade.plugins.module_utils import _database_content as postgresql_content
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _postgresql_moments as moments
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _postgresql_scratch_server as scratch
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup_record import BackupError, Record
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup_store import sha256
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_content import Content
+from ansible_collections.alwayson.upgrade.plugins.module_utils._content import Content
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_room import Room
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import Connection, Login, PostgresqlError, connect_patiently
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql_environment import patience
@@ -117,16 +118,16 @@ class Physical:
             with contextlib.ExitStack() as stack:
                 some = {name: stack.enter_context(connect_patiently(self.login, name)) for name in databases[place:place + SESSIONS]}
                 for session in some.values():
-                    content.settle_session(session)
+                    postgresql_content.settle_session(session)
                 targets += [[moments.text_of(at), names] for at, names in snapshots_with_moments(server, some, log).items()]
-                contents.update({name: content.read_logged(session) for name, session in some.items()})
+                contents.update({name: postgresql_content.read_logged(session) for name, session in some.items()})
         return contents, targets
 
     def _compare(self, copy: scratch.ScratchServer, record: Record, databases: Sequence[str]) -> None:
         for database in databases:
             with copy.session(database) as session:
-                content.settle_session(session)
-                found = content.differences(record.contents[database], content.read_logged(session))
+                postgresql_content.settle_session(session)
+                found = content.differences(record.contents[database], postgresql_content.read_logged(session))
             if found:
                 raise BackupError(f"the restored copy of {database} is not the original: {content.told(found)}")
 

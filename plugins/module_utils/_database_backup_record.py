@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Mapping
 
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_content import Content
+from ansible_collections.alwayson.upgrade.plugins.module_utils._content import Content
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_error import DatabaseError
 
 FORMAT = 3

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The alwayson.upgrade maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a database holds: its structure, the rows of every table and a sum over their content. Two databases are equal when these are.
+"""What a PostgreSQL database holds, see `_content`.
 
 A materialized view that is restored from a dump is computed anew, so what it holds is compared in copies of a whole server alone.
 """
@@ -9,10 +9,11 @@ A materialized view that is restored from a dump is computed anew, so what it ho
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
-from typing import Any, Mapping
+from dataclasses import replace
+from typing import Mapping
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _postgresql_structure as structure
+from ansible_collections.alwayson.upgrade.plugins.module_utils._content import CONTENT, STRUCTURES, Content
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import Connection, identifier
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql_environment import PATIENCE
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql_structure import RELATIONS
@@ -31,9 +32,6 @@ TEXT_SETTINGS = {
     # Rows that a policy hides from this role are an error, not silently missing.
     "row_security": "off",
 }
-DIFFERENCES_TOLD = 5
-# How much is read: the structure alone, the rows of each table too, and a sum of their content.
-DEPTHS = STRUCTURES, ROWS, CONTENT = "structure", "rows", "content"
 
 # A row of a table that is partitioned by hash may be in another partition of a copy: an enumeration's values hash by numbers that the copy makes up.
 TABLES = f"""
@@ -61,29 +59,6 @@ LARGE_OBJECTS_AT_ONCE = 100
 LARGE_OBJECTS_NAME = "large objects"
 
 
-@dataclass(frozen=True)
-class Content:
-    """`tables`: qualified name to `{rows, sum}`; `structure`: a sentence per object; `sequences`: qualified name to where it stands."""
-
-    tables: Mapping[str, Mapping]
-    structure: frozenset[str]
-    sequences: Mapping[str, Any]
-
-    @property
-    def rows(self) -> int:
-        """The rows of all tables together."""
-        return sum(facts["rows"] for facts in self.tables.values())
-
-    def as_json(self) -> dict:
-        """The content as JSON can hold it, and `of_json` reads it again."""
-        return {"tables": dict(self.tables), "structure": sorted(self.structure), "sequences": dict(self.sequences)}
-
-    @classmethod
-    def of_json(cls, content: Mapping[str, Any]) -> Content:
-        """What `as_json` wrote; KeyError or TypeError when it did not write this."""
-        return cls(tables=content["tables"], structure=frozenset(content["structure"]), sequences=content["sequences"])
-
-
 def settle_session(connection: Connection) -> None:
     """Give a session the settings under which equal values are equal texts, on every server and for every role."""
     connection.rows(
@@ -106,13 +81,6 @@ def read_logged(connection: Connection, depth: str = CONTENT) -> Content:
     """
     found = _read(connection, "rm", "p", depth)
     return replace(found, tables={**found.tables, **_large_objects(connection)}) if depth == CONTENT else found
-
-
-def reduced(content: Content, depth: str) -> Content:
-    """The content without what is deeper: without the sums, or with the structure alone."""
-    if depth == CONTENT:
-        return content
-    return replace(content, tables={} if depth == STRUCTURES else {name: {"rows": facts["rows"], "sum": None} for name, facts in content.tables.items()})
 
 
 def _read(connection: Connection, kinds: str, persistences: str, depth: str = CONTENT) -> Content:
@@ -150,33 +118,6 @@ def _large_objects(connection: Connection) -> dict[str, dict]:
         some = numbers[place:place + LARGE_OBJECTS_AT_ONCE]
         total += int(connection.value(LARGE_OBJECTS, (some[0], some[-1])))
     return {LARGE_OBJECTS_NAME: {"rows": len(numbers), "sum": str(total)}} if numbers else {}
-
-
-def steady(content: Content, sequences_after: Mapping[str, Any]) -> Content:
-    """The content with those sequences only that still stand where they stood: the others moved while the backup was taken, and cannot be judged."""
-    return replace(content, sequences={name: value for name, value in content.sequences.items() if value == sequences_after.get(name, object())})
-
-
-def differences(original: Content, copy: Content) -> list[str]:
-    """What is not the same in the copy: one sentence each, none when all is equal. Only the sequences that `original` names are judged."""
-    found = [f"is missing: {thing}" for thing in sorted(original.structure - copy.structure)]
-    found += [f"is not in the original: {thing}" for thing in sorted(copy.structure - original.structure)]
-    for name in sorted(original.tables.keys() & copy.tables.keys()):
-        expected, got = original.tables[name], copy.tables[name]
-        if expected["rows"] != got["rows"]:
-            found.append(f"{name} has {got['rows']} rows instead of {expected['rows']}")
-        elif expected["sum"] != got["sum"]:
-            found.append(f"{name} has as many rows ({got['rows']}), but their content differs")
-    for name in sorted(original.sequences.keys() & copy.sequences.keys()):
-        if copy.sequences[name] != original.sequences[name]:
-            found.append(f"the sequence {name} stands at {copy.sequences[name]} instead of {original.sequences[name]}")
-    return found
-
-
-def told(found: list[str]) -> str:
-    """The first differences as one line, and how many more there are."""
-    more = len(found) - DIFFERENCES_TOLD
-    return "; ".join(found[:DIFFERENCES_TOLD]) + (f"; and {more} more" if more > 0 else "")
 
 
 def _table(connection: Connection, oid: int, schema: str, name: str) -> dict:

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The alwayson.upgrade maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The ledger of migrations in each database, table alwayson.migration: what was applied, and what thus is left to do.
+"""The ledger of migrations in each PostgreSQL database, table alwayson.migration: what was applied, and what thus is left to do.
 
 The row of a step in one transaction is written in that very transaction, so it is there exactly when the change is. A step that is more than one has
 the status `begun` until it is applied: a batch step its progress in the transaction of each batch, an index step what the catalog says.
@@ -10,15 +10,13 @@ the status `begun` until it is applied: a batch step its progress in the transac
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
-from typing import Any, Optional, Sequence
+from typing import Any, Optional
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_locks import require_only_runner
-from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_step import COMMAND, PHASES, TRANSACTION, Step
+from ansible_collections.alwayson.upgrade.plugins.module_utils._ledger import APPLIED, BEGUN, LedgerError, Row
+from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_step import PHASES, Step
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import Connection
 
-APPLIED = "applied"
-BEGUN = "begun"
 TABLE = "alwayson.migration"
 PHASE_CHECK = "CHECK (phase IN ({0}))".format(", ".join(f"'{phase}'" for phase in PHASES))
 CREATE = f"""
@@ -85,32 +83,6 @@ UPDATE alwayson.migration SET status = %s, applied = clock_timestamp(), error = 
 """
 
 
-class LedgerError(Exception):
-    """Ledger and steps contradict each other; the message names the step and says what to do."""
-
-
-@dataclass(frozen=True)
-class Row:
-    """A row of the ledger; `applied` is in epoch seconds.
-
-    `progress` of a batch step is `{batches, rows, after}`; `error` is why a step that was begun is not applied.
-    """
-
-    release: str
-    phase: str
-    step: str
-    status: str
-    checksum: str
-    applied: float
-    progress: Optional[dict] = None
-    error: Optional[str] = None
-    kind: str = TRANSACTION
-
-    def as_dict(self) -> dict:
-        """The row as a module returns it."""
-        return asdict(self)
-
-
 def read(database: Connection) -> list[Row]:
     """The ledger of the session's database in the order of time; empty when there is none."""
     if not exists(database):
@@ -175,41 +147,3 @@ def finish(database: Connection, step: Step) -> bool:
     """Mark a claimed or begun step as applied. False when its row is gone or changed. MigrationError when the lock of the session is lost."""
     require_only_runner(database)
     return bool(database.value(FINISH, (APPLIED, *step.key, BEGUN)))
-
-
-def pending(steps: Sequence[Step], rows: Sequence[Row], table: str = TABLE) -> list[Step]:
-    """The steps that are not applied, in their order; LedgerError names what contradicts the ledger.
-
-    :param steps: all the steps of one phase of one release.
-    :param table: the ledger as a message names it; each kind of database has its own.
-    """
-    if not steps:
-        return []
-    applied = {(row.release, row.phase, row.step): row for row in rows}
-    names = {step.name for step in steps}
-    for row in rows:
-        # A tool's command is no file: another phase does not know it.
-        if (row.release, row.phase) == (steps[0].release, steps[0].phase) and row.step not in names and row.kind != COMMAND:
-            raise LedgerError(
-                f"the ledger has {row.phase} step {row.step} of {row.release}, which is not among the steps given: "
-                "give all steps of that phase, under the names with which they were applied"
-            )
-    for step in steps:
-        if step.key in applied:
-            _check(step, applied[step.key], table)
-    return [step for step in steps if step.key not in applied or applied[step.key].status == BEGUN]
-
-
-def _check(step: Step, row: Row, table: str) -> None:
-    if row.status == BEGUN and step.kind != TRANSACTION:
-        return
-    if row.status != APPLIED:
-        raise LedgerError(
-            f"{step.title} has the status {row.status}: it ended its transaction by itself, so that nobody knows what it changed. "
-            f"Inspect the database, then either set the status in {table} to {APPLIED}, or undo the change and delete the row"
-        )
-    if row.checksum != step.checksum:
-        raise LedgerError(
-            f"{step.title} was applied with the checksum {row.checksum[:12]} and has {step.checksum[:12]} now: a step that was applied must not change. "
-            "Put it back as it was, and make the change in a new step"
-        )

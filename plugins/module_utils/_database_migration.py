@@ -12,9 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Callable, Mapping, Sequence
 
-from ansible_collections.alwayson.upgrade.plugins.module_utils import _database_ledger as ledger
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_error import DatabaseError
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_ledger import LedgerError
+from ansible_collections.alwayson.upgrade.plugins.module_utils._ledger import LedgerError, pending as left_to_do
 from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_attempts import MigrationError, Pace, Policy
 from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_engine import Engine
 from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_step import TRANSACTION, Step
@@ -66,10 +65,10 @@ def survey(
 def _survey_one(engine: Engine, name: str, steps: Sequence[Step], earlier: Sequence[Sequence[Step]]) -> list[Step]:
     with engine.open(name) as session:
         rows = engine.read_ledger(session)
-        missing = [step for phase in earlier for step in ledger.pending(phase, rows, engine.ledger_table)]
+        missing = [step for phase in earlier for step in left_to_do(phase, rows, engine.ledger_table)]
         if missing:
             raise MigrationError(f"not applied yet: {', '.join(step.title for step in missing)}; run the {missing[0].phase} phase before")
-        pending = ledger.pending(steps, rows, engine.ledger_table)
+        pending = left_to_do(steps, rows, engine.ledger_table)
         problems = engine.problems(session, pending)
     if problems:
         raise MigrationError("; ".join(problems))
@@ -109,7 +108,7 @@ class Migrator:
             with self.engine.open(name) as session:
                 self.engine.become_only_runner(session, self.pace)
                 self.engine.create_ledger(session, self.pace)
-                left = ledger.pending(self.steps, self.engine.read_ledger(session), self.engine.ledger_table)
+                left = left_to_do(self.steps, self.engine.read_ledger(session), self.engine.ledger_table)
                 for at, step in enumerate(self.steps):
                     outcome.rows[at] = self._apply(session, step) if step in left else _row(step, "already")
         except (MigrationError, LedgerError, DatabaseError) as error:

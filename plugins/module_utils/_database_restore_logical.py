@@ -15,10 +15,12 @@ from dataclasses import dataclass, field
 from typing import Callable, Iterator, Sequence
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _database_checks as checks
-from ansible_collections.alwayson.upgrade.plugins.module_utils import _database_content as content
+from ansible_collections.alwayson.upgrade.plugins.module_utils import _content as content
+from ansible_collections.alwayson.upgrade.plugins.module_utils import _database_content as postgresql_content
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _database_restore as restore
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _database_restore_properties as properties
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _database_scratch as scratch
+from ansible_collections.alwayson.upgrade.plugins.module_utils import _scratch_names as scratch_names
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup import FAILURES
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup_logical import NOT_RESTORED, RESTORE_OPTIONS, ROOM_FACTOR, exists_once, listed
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup_record import BackupError
@@ -158,7 +160,7 @@ class LogicalRestore:
     def _copy(self, name: str, clauses: str) -> Iterator[str]:
         """An empty database under a name that tells what it is; dropped on every way out, unless it got its own name by then."""
         with connect_patiently(self.login) as server:
-            copy = scratch.new_name(name, scratch.server_time(server), prefix=scratch.RESTORE)
+            copy = scratch_names.new_name(name, scratch.server_time(server), prefix=scratch_names.RESTORE)
             server.run(f"CREATE DATABASE {identifier(copy)} WITH TEMPLATE = template0 {clauses}")
         try:
             with connect_patiently(self.login) as server:
@@ -197,8 +199,8 @@ class LogicalRestore:
 
     def _compare(self, database: str, chosen: restore.Chosen) -> None:
         with connect_patiently(self.login, database) as session:
-            content.settle_session(session)
-            found = content.differences(chosen.record.contents[chosen.record.subject], content.read(session))
+            postgresql_content.settle_session(session)
+            found = content.differences(chosen.record.contents[chosen.record.subject], postgresql_content.read(session))
         if found:
             raise BackupError(f"the restored copy is not what was backed up: {content.told(found)}")
         with connect_patiently(self.login, database) as session:
@@ -206,7 +208,7 @@ class LogicalRestore:
 
     def _drop_left_behind(self, server: Connection) -> list[str]:
         """Whoever made them is gone: this run has the lock."""
-        names = sorted(name for name in _databases(server) if name.startswith(scratch.RESTORE) and scratch.is_scratch(name))
+        names = sorted(name for name in _databases(server) if name.startswith(scratch_names.RESTORE) and scratch_names.is_scratch(name))
         for name in names:
             scratch.drop(lambda database: connect_patiently(self.login, database), name, "")
         return names

@@ -17,7 +17,8 @@ from dataclasses import dataclass, field
 from typing import Any, Callable, Mapping, Sequence
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _database_checks as checks
-from ansible_collections.alwayson.upgrade.plugins.module_utils import _database_content as content
+from ansible_collections.alwayson.upgrade.plugins.module_utils import _content as content
+from ansible_collections.alwayson.upgrade.plugins.module_utils import _database_content as postgresql_content
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _database_restore as restore
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _database_restore_log as log
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _database_restore_place as places
@@ -47,7 +48,7 @@ SELECT datname FROM pg_database WHERE datallowconn AND datcollversion <> pg_data
 
 @dataclass
 class PhysicalRestore:
-    """Brings a server back at `place`, from `store`. `login` reaches it once it runs; `depth` is how much is compared, see `_database_content.DEPTHS`."""
+    """Brings a server back at `place`, from `store`. `login` reaches it once it runs; `depth` is how much is compared, see `_content.DEPTHS`."""
 
     store: Store
     wanted: restore.Wanted
@@ -261,9 +262,9 @@ class PhysicalRestore:
 
     def _look_at(self, database: str, original: content.Content, later: int) -> dict:
         with connect_patiently(self.login, database) as session:
-            content.settle_session(session)
+            postgresql_content.settle_session(session)
             session.run("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-            found = content.differences(content.reduced(original, self.depth), content.read_logged(session, self.depth))
+            found = content.differences(content.reduced(original, self.depth), postgresql_content.read_logged(session, self.depth))
             session.run("COMMIT")
         if found and not later:
             raise BackupError(f"the restored {database} is not what was backed up: {content.told(found)}")

@@ -11,11 +11,11 @@ from typing import Any, Iterator, Mapping, Sequence
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup import Method
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup_record import BackupError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_room import Room
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_scratch import is_scratch
 from ansible_collections.alwayson.upgrade.plugins.module_utils._mariadb import Connection, Login, MariadbError, connect
 from ansible_collections.alwayson.upgrade.plugins.module_utils._mariadb_backup import PROGRAMS, SIZE, MariadbDump
 from ansible_collections.alwayson.upgrade.plugins.module_utils._mariadb_scratch import drop_left_behind
 from ansible_collections.alwayson.upgrade.plugins.module_utils._programs import Runner, find_on_path
+from ansible_collections.alwayson.upgrade.plugins.module_utils._scratch_names import is_scratch
 
 OWN = ("information_schema", "mysql", "performance_schema", "sys")
 DATABASES = "SELECT schema_name FROM information_schema.schemata ORDER BY 1"

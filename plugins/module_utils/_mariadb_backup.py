@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 from typing import BinaryIO, Callable, Iterator, Mapping, Sequence
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _database_checks as checks
-from ansible_collections.alwayson.upgrade.plugins.module_utils import _database_content as content
+from ansible_collections.alwayson.upgrade.plugins.module_utils import _content as content
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _mariadb_content as mariadb_content
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup_record import BackupError, Record
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup_store import OneFileEach, sha256

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The alwayson.upgrade maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a MariaDB database holds, as `_database_content` compares it: read in a session's snapshot.
+"""What a MariaDB database holds, as `_content` compares it: read in a session's snapshot.
 
 Events are left out: a restored copy must not have them, since the server would run them there.
 Source: MariaDB's documentation of its information schema.
@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import re
 
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_content import Content
+from ansible_collections.alwayson.upgrade.plugins.module_utils._content import Content
 from ansible_collections.alwayson.upgrade.plugins.module_utils._mariadb import Connection, identifier
 
 # How values look as text depends on these.

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from typing import Any, NamedTuple, Optional
 
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_ledger import APPLIED, BEGUN, LedgerError, Row
+from ansible_collections.alwayson.upgrade.plugins.module_utils._ledger import APPLIED, BEGUN, LedgerError, Row
 from ansible_collections.alwayson.upgrade.plugins.module_utils._mariadb import Connection
 from ansible_collections.alwayson.upgrade.plugins.module_utils._mariadb_locks import require_only_runner
 from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_step import STATEMENT, Step

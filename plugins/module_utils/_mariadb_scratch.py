@@ -8,8 +8,8 @@ from __future__ import annotations
 import contextlib
 from typing import Iterator
 
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_scratch import drop_each, left_behind, new_name
 from ansible_collections.alwayson.upgrade.plugins.module_utils._mariadb import Connection, Login, MariadbError, connect_patiently, identifier
+from ansible_collections.alwayson.upgrade.plugins.module_utils._scratch_names import drop_each, left_behind, new_name
 
 CHARACTERS = "SELECT default_character_set_name, default_collation_name FROM information_schema.schemata WHERE schema_name = %s"
 UNUSED = """

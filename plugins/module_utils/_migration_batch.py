@@ -15,39 +15,16 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, Callable, NamedTuple, Optional, Sequence
 
-from ansible_collections.alwayson.upgrade.plugins.module_utils import _database_ledger as ledger
-from ansible_collections.alwayson.upgrade.plugins.module_utils import _postgresql_catalog as catalog
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_locks import READ_COMMITTED, REPEATABLE_READ, PostgresqlLocks, transaction
 from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_attempts import MigrationError, Pace
 from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_choice import LAST
-from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_hazards import changed_tables, way_out
+from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_hazards import way_out
 from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_step import BATCH, COMMAND, CURSOR_FORM, Step, constant, with_cursor
-from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import Connection, PostgresqlError, identifier
 from ansible_collections.alwayson.upgrade.plugins.module_utils._sql_script import MARIADB, statements
-from ansible_collections.alwayson.upgrade.plugins.module_utils._waiting import wait_for
 
-LAG_POLL_SECONDS = 0.2
 CURSOR_NOT_UNIQUE = "cursor-not-unique"
 UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-# What a row takes at least, its header and the pointer to it.
-ROW_BYTES = 28
 # Above what the tables can hold, twice: others write meanwhile.
 ROWS_TO_SPARE = 1000
-# Of a table that is not partitioned, the tree has no rows.
-SIZE = """
-SELECT coalesce(sum(pg_relation_size(relid)), 0)::bigint
-  FROM (SELECT relid FROM pg_partition_tree(to_regclass(%s)) UNION SELECT to_regclass(%s)) AS t
-"""
-# A number or a UUID; whether a unique index is about this column alone; whether it may be null. Of tables that inherit, each has an index of its own.
-COLUMN = """
-SELECT t.typcategory = 'N' OR t.typname = 'uuid', a.attnotnull,
-       EXISTS (SELECT FROM pg_index AS i WHERE i.indrelid = a.attrelid AND i.indisunique AND i.indisvalid AND i.indpred IS NULL
-                  AND i.indnkeyatts = 1 AND i.indkey[0] = a.attnum)
-       AND NOT EXISTS (SELECT FROM pg_inherits AS h JOIN pg_class AS c ON c.oid = h.inhparent WHERE c.oid = a.attrelid AND c.relkind = 'r'),
-       format_type(a.atttypid, a.atttypmod)
-  FROM pg_attribute AS a JOIN pg_type AS t ON t.oid = a.atttypid
- WHERE a.attrelid = to_regclass(%s) AND a.attname = %s::name AND NOT a.attisdropped
-"""
 
 
 class Column(NamedTuple):
@@ -83,18 +60,6 @@ class Batches:
     batches: int = 0
     rows: int = 0
     was_applied: bool = False
-
-
-def apply_batches(database: Connection, step: Step, pace: Pace) -> Batches:
-    """Run batches until nothing is left. MigrationError, PostgresqlError and LedgerError: the batches before stay, and the next run goes on after them."""
-    refuse_doubtful(step, cursor_column(database))
-    ledger.begin(database, step)
-
-    def batch(before: Optional[Batch]) -> Optional[Batch]:
-        _wait_for_replicas(database, pace)
-        return pace.until_it_gets_its_locks(PostgresqlLocks(database), step.title, lambda _attempt, timeout: _batch(database, step, timeout, before))[0]
-
-    return until_nothing_is_left(step, pace, _most_rows(database, step), batch)
 
 
 def until_nothing_is_left(step: Step, pace: Pace, limit: Optional[int], batch: Callable[[Optional[Batch]], Optional[Batch]]) -> Batches:
@@ -199,16 +164,6 @@ def refuse_doubtful(step: Step, column_of: Callable[[tuple, str], Optional[Colum
         raise MigrationError(why)
 
 
-def cursor_column(database: Connection) -> Callable[[tuple, str], Optional[Column]]:
-    """Looks for a column of a table, None when it is not there."""
-
-    def find(table: tuple, column: str) -> Optional[Column]:
-        found = database.rows(COLUMN, (identifier(*table), column))
-        return Column(*found[0]) if found else None
-
-    return find
-
-
 def _doubt(step: Step, column_of: Callable[[tuple, str], Optional[Column]], named: set[str]) -> str:
     """Why one step could, "" when it cannot; a table that a step before is about is looked at when that step is applied."""
     plan = step.batch
@@ -240,7 +195,7 @@ def _what_is_wrong(column: Optional[Column], is_range: bool) -> str:
 
 def _newest(step: Step, after: str) -> str:
     """The query for the largest value that the next batch chooses."""
-    column = "`{0}`".format(step.batch.choice.column) if step.dialect is MARIADB else identifier(step.batch.choice.column)
+    column = "`{0}`".format(step.batch.choice.column) if step.dialect is MARIADB else '"{0}"'.format(step.batch.choice.column.replace('"', '""'))
     return f"SELECT chosen.{column} FROM ({_placed(step, step.batch.choice.sql, after)}) AS chosen ORDER BY 1 DESC LIMIT 1"
 
 
@@ -248,40 +203,3 @@ def _placed(step: Step, sql: str, after: Optional[str], last: Optional[str] = No
     """SQL with the values of the cursor in it."""
     sql = sql if last is None else with_cursor(sql, constant(last), step.dialect, LAST)
     return sql if after is None else with_cursor(sql, constant(after), step.dialect)
-
-
-def _most_rows(database: Connection, step: Step) -> Optional[int]:
-    """More rows than an UPDATE can have to change; None where that cannot be told."""
-    tables = {identifier(*table) for table, _at in changed_tables(step.sql)}
-    held = sum(database.value(SIZE, (table, table)) for table in tables)
-    return 2 * held // ROW_BYTES + ROWS_TO_SPARE if held else None
-
-
-def _batch(database: Connection, step: Step, lock_timeout_ms: int, before: Optional[Batch]) -> Optional[Batch]:
-    """See `recorded_batch`.
-
-    A row that somebody else has committed since it was chosen makes the batch fail and be tried again, unless it is locked when it is chosen.
-    """
-    with transaction(database, lock_timeout_ms, READ_COMMITTED if step.batch.is_settled and step.directives.after is None else REPEATABLE_READ):
-        # Locked first: should another runner be at work, it waits here, and goes on where this one ends.
-        return recorded_batch(database, ledger, step, ledger.lock_progress(database, step), before)
-
-
-def _wait_for_replicas(database: Connection, pace: Pace) -> None:
-    """Wait while a replica lags; one whose lag the server does not tell is not waited for."""
-    limit = pace.policy.max_replica_lag_bytes
-
-    def lagging() -> list[str]:
-        return [f"{replica['name']} ({replica['lag_bytes']} bytes)" for replica in catalog.replicas(database) if (replica["lag_bytes"] or 0) > limit]
-
-    found: list[str] = []
-
-    def is_none_lagging() -> bool:
-        found[:] = lagging()
-        return not found
-
-    if not wait_for(is_none_lagging, pace.policy.wait_seconds, LAG_POLL_SECONDS, pace.clock, pace.sleep):
-        raise PostgresqlError(
-            f"a replica lags by more than {limit} bytes, still after {pace.policy.wait_seconds:g} s: {', '.join(found)}; "
-            "see why it does not follow, then run this again: it goes on from there"
-        )

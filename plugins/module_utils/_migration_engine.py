@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any, ContextManager, NamedTuple, Optional, Sequence
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_error import DatabaseError
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_ledger import Row
+from ansible_collections.alwayson.upgrade.plugins.module_utils._ledger import Row
 from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_attempts import MigrationError, Pace
 from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_batch import Batches
 from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_hazards import AUTO, OFF

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import ContextManager, Sequence
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _mariadb_ledger as ledger
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_ledger import Row
+from ansible_collections.alwayson.upgrade.plugins.module_utils._ledger import Row
 from ansible_collections.alwayson.upgrade.plugins.module_utils._engine_mariadb import MariadbServer
 from ansible_collections.alwayson.upgrade.plugins.module_utils._mariadb import Login, MariadbError, connect
 from ansible_collections.alwayson.upgrade.plugins.module_utils._mariadb_locks import (

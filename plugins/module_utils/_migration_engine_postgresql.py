@@ -14,19 +14,27 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._database_locks i
     READ_COMMITTED, REPEATABLE_READ, PostgresqlLocks, become_only_runner, require_only_runner, settle, transaction,
 )
 from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_attempts import MigrationError, Pace
-from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_batch import apply_batches, cursor_column, doubts
+from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_batch import doubts
 from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_choice import reads_what_it_changes
 from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_command import Surroundings, apply_command
 from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_engine import Applied, Engine
-from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_hazards import find_linter, unbatched_changes
+from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_hazards import (
+    LARGE_TABLE_ROWS, UNBATCHED, changed_tables, find_linter, unbatched_change,
+)
 from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_index import apply_index
 from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_step import BATCH, COMMAND, INDEX, TRANSACTION, Step
-from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import Connection, Login, PostgresqlError, connect, own_session
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import Connection, Login, PostgresqlError, connect, identifier, own_session
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql_batch import apply_batches, cursor_column
 from ansible_collections.alwayson.upgrade.plugins.module_utils._sql_script import line_of, lock_wish
 
 # How drivers tell that a statement gave way, as it is asked to.
 GAVE_WAY = ("lock timeout", "55P03", "LockNotAvailable")
 VARIABLES = {"host": "PGHOST", "port": "PGPORT", "user": "PGUSER", "dbname": "PGDATABASE", "sslmode": "PGSSLMODE", "sslrootcert": "PGSSLROOTCERT"}
+# An estimate: a table that was never analysed has reltuples -1, and may have counted changes.
+ROWS_OF = """
+SELECT greatest(c.reltuples, coalesce(s.n_live_tup, 0))::bigint
+  FROM pg_class AS c LEFT JOIN pg_stat_all_tables AS s ON s.relid = c.oid WHERE c.oid = to_regclass(%s)
+"""
 
 
 class PostgresqlEngine(Engine):
@@ -63,7 +71,7 @@ class PostgresqlEngine(Engine):
             pace.until_it_gets_its_locks(PostgresqlLocks(session), "the ledger of migrations", create)
 
     def problems(self, session: Connection, steps: Sequence[Step]) -> list[str]:
-        return [*unbatched_changes(session, steps), *doubts(steps, cursor_column(session))]
+        return [*_unbatched_changes(session, steps), *doubts(steps, cursor_column(session))]
 
     def apply(self, session: Connection, step: Step, pace: Pace) -> Applied:
         kinds = {TRANSACTION: _apply_transaction, BATCH: _apply_batches, INDEX: _apply_index, COMMAND: self._apply_command}
@@ -91,6 +99,19 @@ class PostgresqlEngine(Engine):
         options = f"{os.environ.get('PGOPTIONS', '')} -c lock_timeout={pace.policy.max_lock_timeout_ms}".strip()
         variables = {VARIABLES[key]: value for key, value in given.items() if key in VARIABLES}
         return Surroundings({**self.login.environment(), **variables, "PGOPTIONS": options}, GAVE_WAY)
+
+
+def _unbatched_changes(database: Connection, steps: Sequence[Step]) -> list[str]:
+    """A sentence for each UPDATE or DELETE that a transactional step makes in a large table of this database."""
+    told = []
+    for step in steps:
+        if step.kind != TRANSACTION or UNBATCHED in step.directives.accepted:
+            continue
+        for table, at in changed_tables(step.sql):
+            rows = database.value(ROWS_OF, (identifier(*table),)) or 0
+            if rows >= LARGE_TABLE_ROWS:
+                told.append(unbatched_change(step, at, f"about {rows:,} rows"))
+    return told
 
 
 def _apply_batches(database: Connection, step: Step, pace: Pace) -> Applied:

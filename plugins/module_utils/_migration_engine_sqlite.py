@@ -12,7 +12,7 @@ from typing import Callable, ContextManager, Iterator, Optional, Sequence, TypeV
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _sqlite_ledger as ledger
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_error import DatabaseError
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_ledger import Row
+from ansible_collections.alwayson.upgrade.plugins.module_utils._ledger import Row
 from ansible_collections.alwayson.upgrade.plugins.module_utils._engine_sqlite import SqliteFiles
 from ansible_collections.alwayson.upgrade.plugins.module_utils._flock import LockError, exclusive
 from ansible_collections.alwayson.upgrade.plugins.module_utils._index_statement import spelled, tolerant_index

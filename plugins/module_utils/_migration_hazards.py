@@ -19,7 +19,6 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._foreign_json imp
 from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_attempts import MigrationError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_choice import AFTER, LAST
 from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_step import COMMAND, TRANSACTION, Step, with_cursor
-from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import Connection, identifier, literal
 from ansible_collections.alwayson.upgrade.plugins.module_utils._sql_script import POSTGRESQL, Dialect, line_of, path_at, tokens
 
 SQUAWK = "squawk"
@@ -34,11 +33,6 @@ UNBATCHED, LOCK_TABLE = "unbatched-change", "lock-table"
 LARGE_TABLE_ROWS = 100_000
 # What may stand between UPDATE, or DELETE FROM, and the name of the table.
 BEFORE_THE_NAME = ("ONLY", "LOW_PRIORITY", "IGNORE")
-# An estimate: a table that was never analysed has reltuples -1, and may have counted changes.
-ROWS_OF = """
-SELECT greatest(c.reltuples, coalesce(s.n_live_tup, 0))::bigint
-  FROM pg_class AS c LEFT JOIN pg_stat_all_tables AS s ON s.relid = c.oid WHERE c.oid = to_regclass(%s)
-"""
 
 
 @dataclass(frozen=True)
@@ -76,19 +70,6 @@ def refuse_dangerous(steps: Sequence[Step], linter: Optional[str]) -> None:
             told.append(f"{step.title}: {'; '.join(map(str, found))}")
     if told:
         raise MigrationError(f"nothing was applied anywhere, for these statements are dangerous. {'. '.join(told)}. {way_out('<rule>')}")
-
-
-def unbatched_changes(database: Connection, steps: Sequence[Step]) -> list[str]:
-    """A sentence for each UPDATE or DELETE that a transactional step makes in a large table of this database."""
-    told = []
-    for step in steps:
-        if step.kind != TRANSACTION or UNBATCHED in step.directives.accepted:
-            continue
-        for table, at in changed_tables(step.sql):
-            rows = database.value(ROWS_OF, (identifier(*table),)) or 0
-            if rows >= LARGE_TABLE_ROWS:
-                told.append(unbatched_change(step, at, f"about {rows:,} rows"))
-    return told
 
 
 def unbatched_change(step: Step, at: int, rows: str) -> str:
@@ -136,7 +117,7 @@ def _linted(step: Step, linter: str) -> list[Finding]:
     # The linter knows no cursors.
     script = step.sql
     for name in (AFTER, LAST) if step.directives.after is not None else ():
-        script = with_cursor(script, literal(step.directives.after), POSTGRESQL, name)
+        script = with_cursor(script, "'{0}'".format(step.directives.after.replace("'", "''")), POSTGRESQL, name)
     try:
         done = subprocess.run(command, input=script.encode(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=SQUAWK_SECONDS, check=False)
         found = parse(done.stdout or b"[]") if done.returncode in (0, 1) else None

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Sequence
 
-from ansible_collections.alwayson.upgrade.plugins.module_utils import _database_scratch as scratch
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import Connection, PostgresqlError
+from ansible_collections.alwayson.upgrade.plugins.module_utils._scratch_names import is_scratch
 
 MAINTENANCE_DATABASE = "postgres"
 
@@ -58,7 +58,7 @@ def replicas(connection: Connection) -> list[dict]:
 def user_databases(connection: Connection) -> list[str]:
     """The databases that take sessions, in the order of their names: without templates, the server's own `postgres`, and scratch databases."""
     rows = connection.rows("SELECT datname FROM pg_database WHERE datallowconn AND NOT datistemplate ORDER BY datname")
-    return [name for (name,) in rows if name != MAINTENANCE_DATABASE and not scratch.is_scratch(name)]
+    return [name for (name,) in rows if name != MAINTENANCE_DATABASE and not is_scratch(name)]
 
 
 def choose_databases(connection: Connection, names: Sequence[str]) -> list[str]:

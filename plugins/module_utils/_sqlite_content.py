@@ -1,13 +1,13 @@
 # Copyright (c) 2026 The alwayson.upgrade maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a SQLite database holds, as `_database_content` compares it. Values are taken with their types: 1, 1.0 and '1' are three values."""
+"""What a SQLite database holds, as `_content` compares it. Values are taken with their types: 1, 1.0 and '1' are three values."""
 
 from __future__ import annotations
 
 import hashlib
 
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_content import Content
+from ansible_collections.alwayson.upgrade.plugins.module_utils._content import Content
 from ansible_collections.alwayson.upgrade.plugins.module_utils._sqlite import Connection, SqliteError, identifier
 
 OWN = "sqlite_"

@@ -12,7 +12,7 @@ import socket
 import time
 from typing import Any, Optional
 
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_ledger import APPLIED, BEGUN, LedgerError, Row
+from ansible_collections.alwayson.upgrade.plugins.module_utils._ledger import APPLIED, BEGUN, LedgerError, Row
 from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_step import Step
 from ansible_collections.alwayson.upgrade.plugins.module_utils._sqlite import Connection
 

@@ -313,7 +313,7 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils import _database_
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _fence
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _migration_engines as engines
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_error import DatabaseError
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_ledger import LedgerError
+from ansible_collections.alwayson.upgrade.plugins.module_utils._ledger import LedgerError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_migration import Migrator, planned, report, survey
 from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_attempts import MigrationError, Policy
 from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_command import command_step

@@ -217,7 +217,7 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup_
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup_physical import Physical
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup_record import BackupError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup_store import Store
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_content import DEPTHS
+from ansible_collections.alwayson.upgrade.plugins.module_utils._content import DEPTHS
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_restore import Wanted
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_restore_logical import LogicalRestore
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_restore_physical import PhysicalRestore

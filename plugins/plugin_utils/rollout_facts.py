@@ -6,13 +6,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .rollout_members import DONE, FAILED, FLIGHT, LOST, RETURNED, STANDBY, STAYS, TODO, Member, Pool
+from .rollout_view import View
 from .screen_text import one_line
-
-if TYPE_CHECKING:
-    from .rollout_view import View
 
 # The facts that are looked at; everything else of a set_fact stays unread.
 NAMES = ("alwayson_service", "alwayson_observed", "alwayson_plan", "alwayson_phases", "alwayson_outcome", "alwayson_flipped", "alwayson_problems")

@@ -14,9 +14,10 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from .journal_writer import JournalWriter
+from .rollout_events import fold
 from .rollout_outlet import SCREEN, Outlet
 from .rollout_results import kept_of
-from .rollout_view import View, fold
+from .rollout_view import View
 from .rollout_words import Told, tell
 from .screen_text import one_line
 

@@ -37,7 +37,7 @@ DATABASES = (
     Guard("migration, cursor", "a cursor passes by rows that share its value", (CHOICE,), (
         (f"{CORE}/_migration_batch.py", "if found is not None and found._replace(is_unique=found.is_unique or plan.is_range).is_key:", "if True:"),)),
     Guard("migration, concurrent writes", "a backfill overwrites what the application commits meanwhile", (f"{DATABASE}/test_migration_batches.py",), (
-        (f"{CORE}/_migration_batch.py", "is None else REPEATABLE_READ)", "is None else READ_COMMITTED)"),)),
+        (f"{CORE}/_postgresql_batch.py", "is None else REPEATABLE_READ)", "is None else READ_COMMITTED)"),)),
     Guard("migration, concurrent writes, MariaDB", "a backfill overwrites what the application commits meanwhile", (f"{DATABASE}/test_migration_batches.py",), (
         (f"{CORE}/_mariadb_locks.py", "if locks_what_it_reads else", "if locks_what_it_reads is None else"),)),
     Guard("migration, pooler", "a lock and settings of a session are set through a pooler of transactions", ("tests/unit/module_utils/test_own_session.py",), (

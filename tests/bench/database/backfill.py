@@ -32,7 +32,7 @@ import pymysql
 REPOSITORY = Path(__file__).resolve().parents[3]
 sys.path[:0] = [str(REPOSITORY / "tests"), str(REPOSITORY / "build" / "collections")]
 
-from ansible_collections.alwayson.upgrade.plugins.module_utils import _migration_batch, _migration_engines, _migration_mariadb  # noqa: E402
+from ansible_collections.alwayson.upgrade.plugins.module_utils import _migration_engines, _migration_mariadb, _postgresql_batch  # noqa: E402
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_engines import ARGUMENTS  # noqa: E402
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_migration import Migrator, report, survey  # noqa: E402
 from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_attempts import Policy  # noqa: E402
@@ -58,7 +58,7 @@ FORMS = {
     "sqlite": {"sub-select": WITHOUT_LOCK, "cursor": BY_CURSOR},
 }
 CONTROLS = {
-    "postgresql": (WITHOUT_LOCK, lambda: mock.patch.object(_migration_batch, "REPEATABLE_READ", "READ COMMITTED")),
+    "postgresql": (WITHOUT_LOCK, lambda: mock.patch.object(_postgresql_batch, "REPEATABLE_READ", "READ COMMITTED")),
     "mariadb": (DERIVED, lambda: mock.patch.object(_migration_mariadb, "reads_what_it_changes", lambda *_script: False)),
 }
 BUSY = (psycopg.errors.OperationalError, pymysql.err.OperationalError, sqlite3.OperationalError)

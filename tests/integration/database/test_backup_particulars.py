@@ -11,8 +11,8 @@ import time
 
 import pytest
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _mariadb_backup
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_content import differences
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_scratch import new_name
+from ansible_collections.alwayson.upgrade.plugins.module_utils._content import differences
+from ansible_collections.alwayson.upgrade.plugins.module_utils._scratch_names import new_name
 from ansible_collections.alwayson.upgrade.plugins.module_utils._sqlite import connect
 from ansible_collections.alwayson.upgrade.plugins.module_utils._sqlite_content import read
 from integration.database.kinds import back_up

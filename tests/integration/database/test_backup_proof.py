@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _database_scratch as scratch
+from ansible_collections.alwayson.upgrade.plugins.module_utils import _scratch_names as scratch_names
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _postgresql_catalog as catalog
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _postgresql_programs as programs
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup import BackupRun
@@ -230,7 +231,7 @@ def test_an_encoding_and_a_locale_of_its_own(backups, server):
 
 def test_what_killed_runs_left_is_dropped_and_nothing_else(server):
     now = int(time.time())
-    old, used, young = (scratch.new_name("shop", made) for made in (now - 3600, now - 3600, now))
+    old, used, young = (scratch_names.new_name("shop", made) for made in (now - 3600, now - 3600, now))
     users = ["alwayson_proof_of_concept", old[:-1] + ("0" if old[-1] != "0" else "1")]
     for name in (old, used, young, *users):
         server.run(f'CREATE DATABASE "{name}"')

@@ -14,6 +14,7 @@ import sys
 
 import pytest
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _database_ledger as ledger
+from ansible_collections.alwayson.upgrade.plugins.module_utils._ledger import LedgerError, Row, pending
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_migration import Migrator, report, survey
 from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_attempts import Policy
 from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_command import command_step
@@ -66,7 +67,7 @@ def test_the_command_runs_once_in_each_database_after_the_files(server, tenants,
         assert server.value("SELECT count(*) || who FROM tool WHERE runs > 0 GROUP BY who", name) == f"1in {name}!"
     with connect(server.login, names[0]) as session:
         # A later phase has files of its own, and does not know the command.
-        assert ledger.pending(steps_of("2.0.0", "expand", [file]), ledger.read(session)) == []
+        assert pending(steps_of("2.0.0", "expand", [file]), ledger.read(session)) == []
 
 
 @pytest.mark.parametrize("status", [True, False], ids=["with status", "without"])
@@ -106,7 +107,7 @@ def test_a_tool_that_is_not_there_is_named(server, tenant):
 
 def test_another_command_line_under_the_same_release_is_refused():
     done = command_step("2.0.0", "expand", ["tool", "up"], [], {}, None)
-    row = ledger.Row("2.0.0", "expand", "command", "applied", done.checksum, 1.0, kind="command")
-    assert ledger.pending([done], [row]) == [] and json.loads(json.dumps(row.as_dict()))["kind"] == "command"
-    with pytest.raises(ledger.LedgerError, match="a step that was applied must not change"):
-        ledger.pending([command_step("2.0.0", "expand", ["tool", "other"], [], {}, None)], [row])
+    row = Row("2.0.0", "expand", "command", "applied", done.checksum, 1.0, kind="command")
+    assert pending([done], [row]) == [] and json.loads(json.dumps(row.as_dict()))["kind"] == "command"
+    with pytest.raises(LedgerError, match="a step that was applied must not change"):
+        pending([command_step("2.0.0", "expand", ["tool", "other"], [], {}, None)], [row])

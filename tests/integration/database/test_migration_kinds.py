@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _database_ledger as ledger
-from ansible_collections.alwayson.upgrade.plugins.module_utils import _migration_batch
+from ansible_collections.alwayson.upgrade.plugins.module_utils import _migration_batch, _postgresql_batch
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_migration import Migrator, report, survey
 from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_attempts import MigrationError, Policy
 from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_step import steps_of
@@ -149,7 +149,7 @@ def test_rows_that_somebody_holds_are_waited_for(server, tenant):
 
 @pytest.mark.parametrize("lag", [1001, None], ids=["lags", "unknown"])
 def test_a_replica_that_lags_is_waited_for_and_named(server, tenant, monkeypatch, lag):
-    monkeypatch.setattr(_migration_batch.catalog, "replicas", lambda _database: [{"name": "standby1", "lag_bytes": lag}])
+    monkeypatch.setattr(_postgresql_batch.catalog, "replicas", lambda _database: [{"name": "standby1", "lag_bytes": lag}])
     policy = Policy(wait_seconds=0.5, max_replica_lag_bytes=1000, batch_pause_ms=0)
     message = report(migrate(server, [tenant], EVEN, policy=policy))
     if lag is None:

@@ -14,7 +14,7 @@ import pytest
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _mariadb_ledger as ledger
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _mariadb_locks, _migration_mariadb
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_migration import Migrator, report, survey
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_scratch import new_name
+from ansible_collections.alwayson.upgrade.plugins.module_utils._scratch_names import new_name
 from ansible_collections.alwayson.upgrade.plugins.module_utils._mariadb import MariadbError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._mariadb_fingerprint import fingerprint
 from ansible_collections.alwayson.upgrade.plugins.module_utils._mariadb_locks import open_session, settle, transaction

@@ -8,11 +8,11 @@ import os
 from types import SimpleNamespace
 
 import pytest
-from ansible_collections.alwayson.upgrade.plugins.module_utils import _database_scratch as scratch
+from ansible_collections.alwayson.upgrade.plugins.module_utils import _scratch_names as scratch
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup_logical import NOT_RESTORED, Logical, exists_once
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup_physical import PROGRAMS, Physical
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup_store import LOCK, PARTIAL, Store, StoreError, digests
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_content import Content, differences, steady, told
+from ansible_collections.alwayson.upgrade.plugins.module_utils._content import Content, differences, steady, told
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_room import Room
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import Login
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql_programs import Programs

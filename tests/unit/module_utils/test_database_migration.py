@@ -6,7 +6,7 @@ from __future__ import annotations
 import hashlib
 
 import pytest
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_ledger import LedgerError, Row, pending
+from ansible_collections.alwayson.upgrade.plugins.module_utils._ledger import LedgerError, Row, pending
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_migration import Migrator, Outcome, planned, report
 from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_attempts import Policy
 from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_step import StepError, steps_of

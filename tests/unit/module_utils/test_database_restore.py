@@ -10,7 +10,7 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils import _database_
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _database_restore_settings as settings
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup_record import BackupError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup_store import PARTIAL, Store, digests
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_content import CONTENT, ROWS, STRUCTURES, Content, differences, reduced
+from ansible_collections.alwayson.upgrade.plugins.module_utils._content import CONTENT, ROWS, STRUCTURES, Content, differences, reduced
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_restore import Steps, Wanted, choose, the_only_server
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_restore_place import COPYING, RECORD, Place
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_restore_properties import entries, properties

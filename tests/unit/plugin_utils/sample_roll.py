@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import random
 
-from ansible_collections.alwayson.upgrade.plugins.plugin_utils.rollout_view import View, fold
+from ansible_collections.alwayson.upgrade.plugins.plugin_utils.rollout_events import fold
+from ansible_collections.alwayson.upgrade.plugins.plugin_utils.rollout_view import View
 from ansible_collections.alwayson.upgrade.plugins.plugin_utils.rollout_words import tell
 
 T0 = 1_772_719_331.0  # 5 March 2026, 14:02:11 UTC

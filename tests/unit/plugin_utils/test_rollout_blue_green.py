@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 from ansible_collections.alwayson.upgrade.plugins.plugin_utils.rollout_members import DONE, STANDBY, STAYS
-from ansible_collections.alwayson.upgrade.plugins.plugin_utils.rollout_view import View, fold
+from ansible_collections.alwayson.upgrade.plugins.plugin_utils.rollout_events import fold
+from ansible_collections.alwayson.upgrade.plugins.plugin_utils.rollout_view import View
 from ansible_collections.alwayson.upgrade.plugins.plugin_utils.rollout_words import words_of
 from ansible_collections.alwayson.upgrade.plugins.plugin_utils.screen import render
 

@@ -9,7 +9,8 @@ import pytest
 from sample_roll import POOL, T0, Roll
 
 from ansible_collections.alwayson.upgrade.plugins.plugin_utils.rollout_members import DONE, FAILED, FLIGHT, LOST, RETURNED, STANDBY, STAYS, TODO
-from ansible_collections.alwayson.upgrade.plugins.plugin_utils.rollout_view import View, fold
+from ansible_collections.alwayson.upgrade.plugins.plugin_utils.rollout_events import fold
+from ansible_collections.alwayson.upgrade.plugins.plugin_utils.rollout_view import View
 from ansible_collections.alwayson.upgrade.plugins.plugin_utils.rollout_words import words_of
 
 

@@ -13,7 +13,8 @@ from sample_roll import POOL, STAGES, T0, Roll
 from ansible_collections.alwayson.upgrade.plugins.plugin_utils.rollout_outlet import JSON, PLAIN, SCREEN, Outlet
 from ansible_collections.alwayson.upgrade.plugins.plugin_utils.rollout_results import HIDDEN, details_of, facts_of, kept_of, message_of, why_of
 from ansible_collections.alwayson.upgrade.plugins.plugin_utils.rollout_teller import Teller
-from ansible_collections.alwayson.upgrade.plugins.plugin_utils.rollout_view import View, fold
+from ansible_collections.alwayson.upgrade.plugins.plugin_utils.rollout_events import fold
+from ansible_collections.alwayson.upgrade.plugins.plugin_utils.rollout_view import View
 from ansible_collections.alwayson.upgrade.plugins.plugin_utils.rollout_words import tell
 
 

@@ -11,7 +11,8 @@ import pytest
 from sample_roll import T0, Roll
 
 from ansible_collections.alwayson.upgrade.plugins.plugin_utils.rollout_members import Capacity
-from ansible_collections.alwayson.upgrade.plugins.plugin_utils.rollout_view import View, fold
+from ansible_collections.alwayson.upgrade.plugins.plugin_utils.rollout_events import fold
+from ansible_collections.alwayson.upgrade.plugins.plugin_utils.rollout_view import View
 from ansible_collections.alwayson.upgrade.plugins.plugin_utils.rollout_words import tell
 from ansible_collections.alwayson.upgrade.plugins.plugin_utils.screen import keeps_something, render
 from ansible_collections.alwayson.upgrade.plugins.plugin_utils.screen_figures import capacity_bar
