@@ -18,7 +18,7 @@ import yaml
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 HOSTS = [f"w{number}" for number in range(1, 7)]
-PATIENCE_S = 60
+PATIENCE_S = 120
 
 
 def say(word: str, **more: Any) -> dict:
@@ -44,7 +44,7 @@ def lose_on(*hosts: str) -> dict:
 def wait_for(line: str, **more: Any) -> dict:
     """A task that ends when the log has that line; a play in which it never comes fails."""
     return {"name": f"wait for {line}", **more,
-            "ansible.builtin.raw": f"for i in $(seq 400); do grep -q '{line}' {{{{ log }}}} && exit 0; sleep 0.05; done; exit 1"}
+            "ansible.builtin.raw": f"for i in $(seq 1200); do grep -q '{line}' {{{{ log }}}} && exit 0; sleep 0.05; done; exit 1"}
 
 
 def is_alive(pid: int) -> bool:

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import termios
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -84,8 +85,9 @@ class Bench:
                               check=False)
         return Run(done.returncode, done.stdout, self.directory, done.stderr)
 
-    def on_terminal(self, plays: list, *arguments: str, until: str = "", then=lambda pid: None, files: dict | None = None, **environment: str) -> Run:
-        """The same on a terminal; *then* is called with the process once the terminal has shown *until*."""
+    def on_terminal(self, plays: list, *arguments: str, script: tuple[tuple[str, Callable[[int], None]], ...] = (), files: dict | None = None,
+                    **environment: str) -> Run:
+        """The same on a terminal; *script*: words, one after the other, and what is done to the process once the terminal has shown them."""
         command, variables = self.prepare(plays, files or {}, environment, arguments)
         pid, handle = pty.fork()
         if pid == 0:
@@ -93,7 +95,7 @@ class Bench:
             os.execve(command[0], command, variables)
         fcntl.ioctl(handle, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
         try:
-            data, done, give_up = b"", not until, time.monotonic() + PATIENCE_S
+            data, seen, left, give_up = b"", 0, list(script), time.monotonic() + PATIENCE_S
             while time.monotonic() < give_up:
                 if not select.select([handle], [], [], 0.2)[0]:
                     continue
@@ -104,15 +106,16 @@ class Bench:
                 if not part:
                     break
                 data += part
-                if not done and until.encode() in data:
-                    done = True
-                    then(pid)
+                while left and left[0][0].encode() in data[seen:]:
+                    words, act = left.pop(0)
+                    seen = data.index(words.encode(), seen) + len(words.encode())
+                    act(pid)
             else:
                 os.kill(pid, signal.SIGKILL)
             _pid, status = os.waitpid(pid, 0)
         finally:
             os.close(handle)
-        assert done, data.decode("utf-8", "replace")
+        assert not left, data.decode("utf-8", "replace")
         terminal = TinyTerminal(COLUMNS, ROWS).feed(data.decode("utf-8"))
         return Run(os.waitstatus_to_exitcode(status), terminal.everything, self.directory, terminal=terminal, raw=data.decode("utf-8"))
 

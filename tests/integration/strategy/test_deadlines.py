@@ -14,16 +14,16 @@ def test_a_member_that_takes_too_long_is_ended_repaired_and_counts_as_failed(pla
     """The task ignores the request to end, and is killed then; nothing of it remains when the rescue begins."""
     gone = {"name": "gone", "ansible.builtin.raw": "grep -qs 'State:.[RSD]' /proc/$(cat {{ lost }}/hanging)/status || echo w1 gone >> {{ log }}"}
     mend = [gone, say("mend {{ ansible_failed_task.name }}")]
-    run = play([COME, {"block": [HANG], "rescue": mend}, GO], variables={"rolling_member_timeout": 2})
+    run = play([COME, {"block": [HANG], "rescue": mend}, GO], variables={"rolling_member_timeout": 5})
     assert run.code != 0 and not run.went_on
     assert run.came == run.who("gone") == run.who("mend hang") == run.went == ["w1"]
-    assert "w1 was in flight for more than 2 s (rolling_member_timeout) in task 'hang': w1 counts as failed" in run.words
+    assert "w1 was in flight for more than 5 s (rolling_member_timeout) in task 'hang': w1 counts as failed" in run.words
     assert "the roll stops: w1 failed" in run.words
     assert not is_alive(int((play.lost / "hanging").read_text(encoding="utf-8")))
 
 
 def test_without_progress_nobody_new_starts_and_those_in_flight_finish(play):
-    run = play([COME, {"ansible.builtin.raw": "sleep 2"}, GO], variables={"rolling_max_unavailable": 2, "rolling_progress_deadline": 1})
+    run = play([COME, {"ansible.builtin.raw": "sleep 5"}, GO], variables={"rolling_max_unavailable": 2, "rolling_progress_deadline": 1})
     assert run.code != 0 and not run.went_on
     assert sorted(run.came) == sorted(run.went) == ["w1", "w2"] and "rolling_progress_deadline allows 1" in run.words
 

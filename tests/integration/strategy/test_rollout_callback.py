@@ -9,7 +9,6 @@ import json
 import os
 import re
 import signal
-import time
 
 import pytest
 from integration.cores import CORES, EACH_CORE
@@ -196,12 +195,9 @@ def test_an_interrupt_leaves_the_terminal_as_it_was_and_names_who_is_under_way(b
     slow = [play([task("Take it out", "command", "sleep 20")], name="roll", strategy="alwayson.upgrade.rolling")]
 
     def interrupt(pid: int) -> None:
-        time.sleep(0.5)
-        os.kill(pid, signal.SIGINT)
-        time.sleep(1.5)
         os.kill(pid, signal.SIGINT)
 
-    run = bench.on_terminal(slow, until="Take it out", then=interrupt)
+    run = bench.on_terminal(slow, script=(("▶ Take it out", interrupt), ("a second Ctrl-C ends at once", interrupt)))
     assert run.code != 0 and run.terminal.is_as_before, run.output
     assert "the run broke off before its end; under way: w1" in run.output and "broke off after" in the_panel(run)[0]
     assert run.journal[-1]["event"] == "breaks_off"
@@ -210,7 +206,7 @@ def test_an_interrupt_leaves_the_terminal_as_it_was_and_names_who_is_under_way(b
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_a_killed_run_leaves_the_terminal_as_it_was(bench, number):
     slow = [play([task("Take it out", "command", "sleep 4")], name="roll", strategy="alwayson.upgrade.rolling")]
-    run = bench.on_terminal(slow, until="Take it out", then=lambda pid: os.kill(pid, number))
+    run = bench.on_terminal(slow, script=(("▶ Take it out", lambda pid: os.kill(pid, number)),))
     assert run.code == -number and run.terminal.is_as_before and "▶ Take it out" in run.output
     assert journal_problem((run.directory / "alwayson-report" / "journal.jsonl").read_bytes()) == ""
 

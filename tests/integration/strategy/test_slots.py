@@ -27,7 +27,8 @@ def test_e3_the_others_go_on_one_after_the_other_beside_a_slow_host(play, shape)
 
 
 def test_the_window_holds_over_includes_handlers_and_roles(play):
-    tasks = [COME, {"ansible.builtin.include_tasks": "more.yml"}, {"ansible.builtin.include_role": {"name": "small"}}, {**GO, "notify": "tell"}]
+    tasks = [COME, wait_for("w2 come"), {"ansible.builtin.include_tasks": "more.yml"}, {"ansible.builtin.include_role": {"name": "small"}},
+             {**GO, "notify": "tell"}]
     run = play(tasks, keywords={"handlers": [say("tell")]}, variables={"rolling_max_unavailable": 3},
                files={"more.yml": [{"ansible.builtin.debug": {"msg": "{{ [rolling.window, rolling.floor] }} {{ rolling.in_flight | length <= 3 }}"}}],
                       "roles/small/tasks/main.yml": [say("in the role")]})
