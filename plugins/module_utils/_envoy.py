@@ -33,6 +33,7 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer im
     READY,
     UNCHECKED,
     UP,
+    WATCH_SECONDS,
     Backend,
     Member,
     View,
@@ -271,6 +272,7 @@ def parse_host(host: Mapping, is_checked: bool) -> Member:
         weight=int(host.get("weight", 1)),
         backup=status.get("eds_health_status") == DEGRADED or status.get(DEGRADED_BY_ITSELF) is True,
         probed=is_checked,
+        watch_seconds=WATCH_SECONDS,
     )
 
 

@@ -14,12 +14,20 @@ from __future__ import annotations
 import dataclasses
 import re
 import shlex
-from typing import Mapping
+from typing import Mapping, NamedTuple
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _haproxy_words
 from ansible_collections.alwayson.upgrade.plugins.module_utils._config_file import one_writer, put
 from ansible_collections.alwayson.upgrade.plugins.module_utils._demands import looked_at
-from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy_demands import DEMANDS, UNSEEN, Facts, lines_of_process, persistence_of
+from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy_demands import (
+    BYPASS,
+    DEMANDS,
+    UNSEEN,
+    Facts,
+    agent_seconds,
+    lines_of_process,
+    persistence_of,
+)
 from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy_runtime import (
     ANSWER_SECONDS,
     CONNECT_SECONDS,
@@ -60,6 +68,14 @@ NO_STATE_FILE = "a reload forgets who is out: give the path of its server-state-
 _UNKNOWN_BACKEND = ("No such proxy", "Can't find backend")
 
 
+class _Configuration(NamedTuple):
+    """What the configuration of a `process` says: the lines about persistence of each backend, None where it is not seen, and how often agents are asked."""
+
+    process: int
+    persistence: Mapping[str, list[str]] | None
+    agent_seconds: float
+
+
 class Haproxy(Runtime):
     """One HAProxy. Its socket at `endpoint` needs ``level admin`` to change anything.
 
@@ -83,8 +99,7 @@ class Haproxy(Runtime):
         master = Master(f"the master process of {name}", master_endpoint, answer_seconds=answer_seconds) if master_endpoint else None
         self._old_workers = OldWorkers(master.ask_once, master.tell_once) if master else None
         self._state_file = state_file
-        # What the configuration says of persistence, by backend, and of which process; None where it is not seen.
-        self._persistence: tuple[int, dict[str, list[str]] | None] | None = None
+        self._configuration: _Configuration | None = None
 
     def read(self, backend: str | None = None) -> View:
         """See `LoadBalancer.read`."""
@@ -183,14 +198,16 @@ class Haproxy(Runtime):
 
     def _judged(self, name: str, pool: Backend, process: int) -> Backend:
         """The backend with what its configuration makes impossible, and with what is not seen."""
-        if self._persistence is None or self._persistence[0] != process:
+        if self._configuration is None or self._configuration.process != process:
             lines = lines_of_process(self.endpoint, process)
-            self._persistence = process, None if lines is None else persistence_of(lines)
-        known = self._persistence[1]
+            self._configuration = _Configuration(process, None if lines is None else persistence_of(lines), agent_seconds(lines or ()))
+        known = self._configuration.persistence
         found = looked_at(DEMANDS, Facts(name, tuple((known or {}).get(name, ()))))
         unproven = tuple(sentence for sentence, is_given in ((NO_MASTER, self._old_workers), (NO_STATE_FILE, self._state_file), (UNSEEN, known is not None))
                          if not is_given)
-        return dataclasses.replace(pool, refusals=found.refusals, warnings=found.notes, unproven=unproven)
+        members = {member: dataclasses.replace(facts, watch_seconds=max(facts.watch_seconds, self._configuration.agent_seconds)) if facts.agent else facts
+                   for member, facts in pool.members.items()}
+        return dataclasses.replace(pool, members=members, refusals=found.refusals, warnings=found.notes, unproven=unproven, bypass=BYPASS)
 
     def _commands(self, backend: str, changes: Mapping[str, str]) -> list[str]:
         self._require_name("backend", backend)

@@ -4,12 +4,17 @@
 """What HAProxy's configuration has to look like for the proof of a drain to hold: see `Demand`. HAProxy does not show it, so its files are read.
 
 ``option persist`` has clients that are bound to a server reach it in maintenance, too, and so does ``force-persist`` where its condition holds. Both were
-tried on HAProxy 2.8. Source: HAProxy's configuration manual, and its management guide on ``-f``.
+tried on HAProxy 2.8. The process may run with another text than its files have now, so what the files say is not all that is looked at: see `_arrivals`.
+
+An agent that answers ``ready`` ends maintenance, and one that answers ``drain`` makes a drain of it; ``up``, ``down`` and weights leave it alone. HAProxy does
+not tell whether the first two were in an answer. Source: HAProxy's configuration manual, ``agent-check``, and its management guide on ``-f``.
 """
 
 from __future__ import annotations
 
 import os
+import re
+import shlex
 from typing import Iterable, Iterator, Mapping, NamedTuple, Sequence
 from urllib.parse import urlsplit
 
@@ -20,6 +25,12 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._private_copy imp
 SECTIONS = ("global", "defaults", "frontend", "backend", "listen", "peers", "resolvers", "mailers", "userlist", "program", "http-errors", "ring", "cache",
             "fcgi-app", "log-forward", "crt-store", "traces", "acme")
 BACKENDS, FORCED, PERSIST = ("backend", "listen"), "force-persist", ["option", "persist"]
+BYPASS = ("the configuration that it runs with, which may be older than its file, lets bound clients in: take option persist and force-persist out of the "
+          "backend and its defaults, and reload HAProxy")
+# An agent is asked every 2 s by default, and with spread-checks up to half as long later; it takes a moment to answer.
+DEFAULT_AGENT_SECONDS, AGENT_SPREAD, AGENT_ANSWER_SECONDS = 2.0, 1.5, 0.5
+_INTERVAL = re.compile(r"\bagent-inter\s+(\d+)(us|ms|s|m|h|d)?")
+_UNITS = {"us": 0.000001, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 UNSEEN = "its configuration cannot be read here, so option persist and force-persist are not ruled out: with them, bound clients reach a member in maintenance"
 
 
@@ -95,6 +106,12 @@ def persistence_of(lines: Iterable[str]) -> dict[str, list[str]]:
     return found
 
 
+def agent_seconds(lines: Iterable[str]) -> float:
+    """After how many seconds each agent of a configuration has certainly been asked once more: the longest of its intervals counts."""
+    intervals = [int(number) * _UNITS[unit or "ms"] for line in lines for number, unit in _INTERVAL.findall(line)]
+    return max([DEFAULT_AGENT_SECONDS, *intervals]) * AGENT_SPREAD + AGENT_ANSWER_SECONDS
+
+
 def _inherited(words: list[str], defaults: Mapping[str, list[str]], latest: list[str]) -> list[str]:
     """What a section begins with: the lines of the defaults that it names, else of the latest ones before it; those themselves begin empty."""
     if "from" in words[:-1]:
@@ -103,9 +120,12 @@ def _inherited(words: list[str], defaults: Mapping[str, list[str]], latest: list
 
 
 def _words(lines: Iterable[str]) -> Iterator[list[str]]:
-    """The words of each line, without what may be a comment: the first ones, by which these settings are known, have no quotes."""
+    """The words of each line, without quotes, and without what is a comment."""
     for line in lines:
-        words = line.partition("#")[0].split()
+        try:
+            words = shlex.split(line, comments=True)
+        except ValueError:
+            words = line.partition("#")[0].split()
         if words:
             yield words
 

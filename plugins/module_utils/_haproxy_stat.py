@@ -24,6 +24,7 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer im
     STOPPING,
     UNCHECKED,
     UP,
+    WATCH_SECONDS,
     Backend,
     LoadBalancerError,
     Member,
@@ -133,6 +134,7 @@ def _member(row: Mapping[str, str], state: Mapping[str, str]) -> Member:
         probed=probed,
         confirmed=_is_confirmed(row),
         agent=_is_at_work(int(state["srv_agent_state"])),
+        watch_seconds=WATCH_SECONDS,
     )
 
 

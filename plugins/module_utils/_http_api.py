@@ -31,6 +31,7 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer im
     READY,
     UNCHECKED,
     UP,
+    WATCH_SECONDS,
     Backend,
     LoadBalancerError,
     Member,
@@ -51,6 +52,8 @@ SETTINGS: dict[str, object] = {
 }
 # An API that accepts a change may show it later, and what is read next may be older still.
 SHOWN_SECONDS, SHOWN_PAUSE_SECONDS = 30.0, 0.5
+BYPASS = ("find what sends to it whatever its state is. Where the API tells arrivals late, or counts its own health checks among them, leave arrivals out of "
+          "the JMESPath in members")
 FIELDS = {"name": str, "address": str, "admin": str, "health": str, "check": str, "sessions": int, "queued": int, "arrivals": int, "weight": int,
           "backup": bool}
 
@@ -125,7 +128,8 @@ class HttpApi:
         health = "its API does not tell the health of its members: they count as live while they are not out"
         unproven = [sentence for field, sentence in (("sessions", quiet), ("health", health)) if any(row.get(field) is None for row in rows)]
         found = looked_at(DEMANDS, Facts(rows, self._settings["quiet_seconds"]))
-        return Backend({row["name"]: self._member(backend, row) for row in rows}, None, found.notes, found.refusals, (*unproven, *self.unproven))
+        return Backend({row["name"]: self._member(backend, row) for row in rows}, None, found.notes, found.refusals, (*unproven, *self.unproven),
+                       bypass=BYPASS)
 
     def _change(self, backend: str, row: Mapping[str, Any], change: str) -> None:
         """A request that may have arrived without an answer is sent once more only when the member is not in the state that was asked for."""
@@ -199,7 +203,7 @@ class HttpApi:
             note = "" if admin == READY else f"requests in flight are not told: {quiet:g} s are waited for them instead"
         confirmed = health in HEALTHY and self._out.is_confirmed(backend, row["name"], self._settings["recheck_seconds"])
         return Member(**{"address": row["name"], **fields}, admin=admin, health=health, sessions=sessions, probed=health != UNCHECKED, confirmed=confirmed,
-                      note=note)
+                      note=note, watch_seconds=0.0 if row.get("arrivals") is None else WATCH_SECONDS)
 
 
 class NginxPlus(HttpApi):

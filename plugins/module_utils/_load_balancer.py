@@ -22,6 +22,9 @@ PROBATION, CUT = "probation", "cut"
 UP, DOWN, STOPPING, UNCHECKED, PAUSED = "up", "down", "stopping", "unchecked", "paused"
 HEALTHY = (UP, UNCHECKED)
 
+# For how long a member in maintenance is watched, in seconds, where its arrivals are told.
+WATCH_SECONDS = 1.0
+
 # The kinds of load balancers; each is a file of its own, see `_load_balancers`.
 HAPROXY = "haproxy"
 KINDS = (HAPROXY, "envoy", "caddy", "traefik", "nginx", "nginx_plus", "http", "none")
@@ -65,7 +68,8 @@ class Member:
     `probed` tells whether a health check of its own is at work, so that it can be put on `PROBATION`; `confirmed` whether a
     check passed and none failed since (without checks: True); `agent` whether the member itself can change its state through
     an agent check. `configured_weight` is what `weight` is without anybody's doing, None where that is not told. `note` says what
-    this kind of load balancer cannot prove, and `sessions_note` what else its `sessions` may be.
+    this kind of load balancer cannot prove, and `sessions_note` what else its `sessions` may be. For `watch_seconds` of maintenance its `arrivals` must not
+    rise and its state must not change before it is proven to be out; 0 where neither would be seen.
     """
 
     address: str
@@ -88,6 +92,7 @@ class Member:
     agent: bool = False
     note: str = ""
     sessions_note: str = ""
+    watch_seconds: float = 0.0
 
     @property
     def serving(self) -> bool:
@@ -105,9 +110,10 @@ class Backend:
     """A pool: its members by name, and the name of the cookie that binds clients to them, if there is one.
 
     The rest are sentences without the load balancer's name: `refusals` say why no drain can be proven with this configuration, and the cure; `warnings`
-    what the configuration puts at risk; `unproven` what this kind of load balancer cannot prove at all. With fewer live members than `panic_percent` of
-    those that are no backups, it sends to all of them. `drained_with` are the backends whose members go out and come back with these.
-    `unknown_for` is for how many seconds members may be told healthy that are not, because the load balancer has begun anew to check them.
+    what the configuration puts at risk; `unproven` what this kind of load balancer cannot prove at all; `bypass` is what lets requests reach a member in
+    maintenance, and the cure, empty where nothing is known of it. With fewer live members than `panic_percent` of those that are no backups, it sends to
+    all of them. `drained_with` are the backends whose members go out and come back with these. `unknown_for` is for how many seconds members may be told
+    healthy that are not, because the load balancer has begun anew to check them.
     """
 
     members: Mapping[str, Member]
@@ -118,6 +124,7 @@ class Backend:
     panic_percent: float = 0.0
     drained_with: tuple[str, ...] = ()
     unknown_for: float = 0.0
+    bypass: str = ""
 
     @property
     def live(self) -> int:

@@ -45,7 +45,7 @@ def view_as_data(endpoint: str, view: View) -> dict:
                 "cookie_name": backend.cookie_name,
                 "live": backend.live,
                 "refusals": list(backend.refusals),
-                "risks": list(backend.warnings),
+                "risks": [*backend.warnings, *_risks_of_agents(backend)],
                 "unproven": list(backend.unproven),
                 "drained_with": list(backend.drained_with),
                 "members": {server: _member_as_data(member) for server, member in backend.members.items()},
@@ -53,6 +53,12 @@ def view_as_data(endpoint: str, view: View) -> dict:
             for name, backend in view.backends.items()
         },
     }
+
+
+def _risks_of_agents(backend: Backend) -> list[str]:
+    names = ", ".join(name for name, member in backend.members.items() if member.agent)
+    return [f"{names} can be brought back into traffic by an agent check, also while it is out: have it answer neither ready nor drain, or stop it until the "
+            "run is over (disable agent)"] if names else []
 
 
 def _member_as_data(member: Member) -> dict:

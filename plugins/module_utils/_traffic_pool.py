@@ -57,7 +57,8 @@ class DrivenPool:
     """One backend on all load balancers; `members` are the ones that this run is about.
 
     `before` is the first look and `now` the last one, by load balancer. `changed_at` is the epoch of the first change, None
-    while nothing is changed. `settled` has the steady time since when the last wait held, by load balancer and member.
+    while nothing is changed. `settled` has the steady time since when the last wait held, by load balancer and member. `processes`
+    are those that answered last, by load balancer.
     """
 
     def __init__(self, balancers: Sequence[LoadBalancer], backend: str, members: Iterable[str], clock: Clock) -> None:
@@ -72,7 +73,7 @@ class DrivenPool:
         self._clock = clock
         self._wanted: dict[str, dict[str, str]] = {}
         self._asked: dict[str, dict[str, str]] = {}
-        self._processes: dict[str, int] = {}
+        self.processes: dict[str, int] = {}
         self._undo: dict[str, dict[str, str]] = {}
         self.now: Mapping[str, Backend] = self._read()
         self.before = self.now
@@ -91,14 +92,14 @@ class DrivenPool:
     def look(self) -> None:
         """Read all load balancers again, and ask again for what a reload has lost; raise DriftError when a member is not in the state that it was set to."""
         for _reload in range(MOST_RELOADS):
-            before = dict(self._processes)
+            before = dict(self.processes)
             self._settle()
             self.now = self._read()
             lost = self._lost()
             if not lost:
                 return
             for balancer, names in lost.items():
-                if self._processes[balancer] == before[balancer]:
+                if self.processes[balancer] == before[balancer]:
                     raise self._drift(balancer, names[0])
                 self._balancers[balancer].apply(self.backend, {name: self._asked[balancer][name] for name in names})
         raise self._drift(*next((balancer, names[0]) for balancer, names in lost.items()))
@@ -114,8 +115,11 @@ class DrivenPool:
         return {balancer: names for balancer, names in lost.items() if names}
 
     def _drift(self, balancer: str, name: str) -> DriftError:
-        return DriftError(f"{balancer} has {self.backend}/{name} in {self.member((balancer, name)).admin} although it was set to "
-                          f"{self._wanted[balancer][name]}: it was reloaded, or somebody else changes it")
+        member = self.member((balancer, name))
+        agent = (f"its agent check brings it there (have it answer neither ready nor drain, or stop it until the run is over: disable agent "
+                 f"{self.backend}/{name}), " if member.agent else "")
+        return DriftError(f"{balancer} has {self.backend}/{name} in {member.admin} although it was set to {self._wanted[balancer][name]}: "
+                          f"{agent}it was reloaded, or somebody else changes it")
 
     def change(self, changes: Changes) -> None:
         """Make one atomic step on each load balancer, right after one another, and look."""
@@ -153,17 +157,22 @@ class DrivenPool:
         self.changed_at = self.changed_at if self._wanted else None
 
     def wait(
-        self, members: Sequence[str], settled: Callable[[Member], bool], deadline: float, in_vain: Callable[[float], bool] = lambda now: False
+        self, members: Sequence[str], settled: Callable[[Member], bool], deadline: float, in_vain: Callable[[float], bool] = lambda now: False,
+        still_to_watch: Callable[[float], float] = lambda now: 0.0
     ) -> list[Place]:
-        """Look until `settled` is true of these members on every load balancer; return where it is not, at the deadline or when it is in vain."""
+        """Look until `settled` is true of these members on every load balancer; return where it is not, at the deadline or when it is in vain.
+
+        :param still_to_watch: called at each look, for how many seconds more to look when it is true of all, also after the deadline.
+        """
         pause = FIRST_POLL_SECONDS
         self.settled = {}
         while True:
             now = self._clock.steady()
             rest = self._unsettled(members, settled, now)
-            if not rest or now >= deadline or in_vain(now):
+            watched = still_to_watch(now)
+            if in_vain(now) or (now >= deadline if rest else not watched):
                 return rest
-            self._clock.sleep(min(pause, deadline - now))
+            self._clock.sleep(min(pause, deadline - now if rest else watched))
             pause = min(LONGEST_POLL_SECONDS, pause * POLL_GROWTH)
             self.look()
 
@@ -193,7 +202,7 @@ class DrivenPool:
         for balancer in self._balancers.values():
             view = balancer.read(self.backend)
             pool = view.backends[self.backend]
-            self._processes[balancer.name] = view.process
+            self.processes[balancer.name] = view.process
             require_members(f"{balancer.name} ({balancer.endpoint})", self.backend, pool.members, self._members)
             pools[balancer.name] = pool
         return pools

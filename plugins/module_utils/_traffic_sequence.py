@@ -4,7 +4,8 @@
 """Takes members of a pool out of traffic and back, on all load balancers in step, and proves it.
 
 Out: drain everywhere, wait until nothing is in flight anywhere, maintenance everywhere, and again nothing in flight and
-nothing queued. Drain alone still lets in clients that are bound to a member by a cookie.
+nothing queued. Drain alone still lets in clients that are bound to a member by a cookie. Whether maintenance keeps out
+everybody is looked at for a moment, see `_arrivals`.
 
 Back: drain on probation everywhere, wait until the health check has passed anew everywhere, then ready everywhere. From
 maintenance straight to ready, a load balancer would send users to an application that may be dead.
@@ -19,6 +20,7 @@ from dataclasses import dataclass
 from typing import Callable, Iterator, Sequence
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _traffic
+from ansible_collections.alwayson.upgrade.plugins.module_utils._arrivals import ArrivalsWatch
 from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import HEALTHY, READY, LoadBalancer, LoadBalancerError, Member
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic import CHECKED, DRAINED, DRAINING
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic_pool import Clock, DriftError, DrivenPool, Place
@@ -30,6 +32,7 @@ FIRST_RETREAT_SECONDS, LONGEST_RETREAT_SECONDS = 0.2, 5.0
 # How long sessions that were cut may take to be gone.
 CUT_SECONDS = 5.0
 
+_BYPASS = "find what sends to it whatever its state is"
 _UNCHECKED_NOTE = "the load balancer has no health check of its own for this member, so none was waited for"
 
 
@@ -107,6 +110,7 @@ class _Sequence:
         self._clock = clock
         self._began, self._started = clock.steady(), clock.epoch()
         self._cut: dict[Place, int] = {}
+        self._given_late: dict[Place, int] = {}
         if request.on_timeout == CUT_OFF:
             _require_cutters(balancers)
         self._pool = DrivenPool(balancers, request.backend, (*request.members, *request.out), clock)
@@ -164,12 +168,30 @@ class _Sequence:
         if busy and self._clock.steady() >= deadline:
             self._require_cutting(busy)
         self._pool.change(_traffic.maint_changes(self._pool.now, members))
-        busy = self._pool.wait(members, _is_out, deadline)
+        watch = ArrivalsWatch(members)
+        busy = self._watched(watch, deadline)
         if busy:
             self._require_cutting(busy)
             self._cut_off()
+            self._watched(watch, self._clock.steady())
+        self._given_late = watch.given()
         # Another program may have changed the configuration in the meantime.
         self._require_provable()
+
+    def _watched(self, watch: ArrivalsWatch, deadline: float) -> list[Place]:
+        """Wait until nothing is in flight, and nothing has come for as long as each member is watched; return where something is in flight."""
+        pool = self._pool
+
+        def in_vain(now: float) -> bool:
+            return watch.in_vain(now) or (now >= deadline and bool(watch.rising()))
+
+        busy = pool.wait(self._request.members, _is_out, deadline, in_vain, lambda now: watch.look(now, pool.now, pool.processes))
+        given = watch.given()
+        told = [f"{self._request.backend}/{name} was given {given[balancer, name]} more sessions on {balancer} after it was set to maintenance"
+                f": {pool.now[balancer].bypass or _BYPASS}" for balancer, name in watch.rising()]
+        if told:
+            raise TrafficError(". ".join(told))
+        return busy
 
     def _draining(self) -> None:
         """Drain what is ready, when that leaves enough live members; taken back, and tried again, when it did not after all."""
@@ -286,6 +308,8 @@ class _Sequence:
             for name in (*self._request.members, *self._request.out):
                 if pool.members[name].agent:
                     yield f"{self._request.backend}/{name} has an agent check on {balancer}, which can overrule what is asked for here"
+        for (balancer, name), count in self._given_late.items():
+            yield f"{self._request.backend}/{name} was given {count} more sessions on {balancer} after it was set to maintenance, and then none any more"
 
 
 def _require_cutters(balancers: Sequence[LoadBalancer]) -> None:

@@ -10,6 +10,7 @@ from guards.guard import Guard
 CORE, UNIT = "plugins/module_utils", "tests/unit/module_utils"
 NGINX, ENVOY, TRAEFIK, CADDY, HTTP, NONE = ((f"{UNIT}/test_{name}.py",) for name in ("nginx", "envoy", "traefik", "caddy", "http_api", "lame_duck"))
 TWINS = (f"{UNIT}/test_envoy_twins.py",)
+HAPROXY = (f"{UNIT}/test_haproxy.py",)
 CONFIGURATION, PROCESSES = (f"{UNIT}/test_nginx_configuration.py",), (f"{UNIT}/test_nginx_processes.py",)
 
 KINDS = (
@@ -19,12 +20,25 @@ KINDS = (
     Guard("kinds, demands, in between", "a configuration that changes in the drain is not looked at again", ENVOY, (
         (f"{CORE}/_traffic_sequence.py",
          "        # Another program may have changed the configuration in the meantime.\n        self._require_provable()\n", ""),)),
+    Guard("kinds, arrivals", "a member is proven out that gets requests in maintenance", (f"{UNIT}/test_arrivals.py",), (
+        (f"{CORE}/_traffic_sequence.py", "        if told:\n            raise TrafficError(\". \".join(told))",
+         "        if False:\n            raise TrafficError"),)),
+    Guard("kinds, arrivals, looked at", "what comes to a member in maintenance is not waited for", (f"{UNIT}/test_arrivals.py",), (
+        (f"{CORE}/_traffic_pool.py", "            watched = still_to_watch(now)\n", "            watched = 0 * still_to_watch(now)\n"),)),
+    Guard("kinds, arrivals, told", "where arrivals are told they are not looked at", (*HAPROXY, *ENVOY, *HTTP), (
+        (f"{CORE}/_load_balancer.py", "WATCH_SECONDS = 1.0", "WATCH_SECONDS = 0.0"),)),
+    Guard("kinds, agents", "the plan does not tell that an agent can bring a member back", (f"{UNIT}/test_traffic.py",), (
+        (f"{CORE}/_traffic.py", "[*backend.warnings, *_risks_of_agents(backend)]", "list(backend.warnings)"),)),
     Guard("kinds, plan", "the plan does not say that no drain can be proven", ("tests/unit/plugin_utils/test_plan.py",), (
         ("plugins/plugin_utils/refusals.py", "        *_unprovable(service, observed),\n", ""),)),
     Guard("haproxy, persistence", "bound clients reach a member in maintenance", (f"{UNIT}/test_haproxy_demands.py",), (
         (f"{CORE}/_haproxy_demands.py", "DEMANDS = (Demand(_shuts_bound_clients_out), ", "DEMANDS = ("),)),
     Guard("haproxy, ending", "a process that a reload has told to end refuses a change, and the drain fails", (f"{UNIT}/test_haproxy.py",), (
         (f"{CORE}/_haproxy_runtime.py", "        if _ENDING in answer:\n", "        if False:\n"),)),
+    Guard("haproxy, quotes", "a setting in quotes is another one", (f"{UNIT}/test_haproxy_demands.py",), (
+        (f"{CORE}/_haproxy_demands.py", "words = shlex.split(line, comments=True)", "words = line.partition('#')[0].split()"),)),
+    Guard("haproxy, agents", "a drain is proven before an agent is asked again that ends it", HAPROXY, (
+        (f"{CORE}/_haproxy.py", "max(facts.watch_seconds, self._configuration.agent_seconds)", "facts.watch_seconds"),)),
     Guard("kinds, backups", "a floor is waited for that only backups could make up for", (f"{UNIT}/test_traffic_out.py",), (
         (f"{CORE}/_traffic.py", "sum(not member.backup for name, member in", "sum(True for name, member in"),)),
     Guard("nginx, workers", "workers that no reload of ours began have read the file", NGINX, (

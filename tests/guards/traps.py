@@ -46,7 +46,7 @@ TRAPS = (
     Guard("reload, proof", "the process that a reload replaces proves a state", ("tests/unit/module_utils/test_haproxy_workers.py",), (
         (f"{CORE}/_haproxy_workers.py", "        if process and process not in workers.current:\n", "        if False:\n"),)),
     Guard("reload, lost changes", "what a reload has lost is not asked for again", ("tests/unit/module_utils/test_traffic_out.py",), (
-        (f"{CORE}/_traffic_pool.py", "                if self._processes[balancer] == before[balancer]:\n", "                if True:\n"),)),
+        (f"{CORE}/_traffic_pool.py", "                if self.processes[balancer] == before[balancer]:\n", "                if True:\n"),)),
     Guard("changes, twice", "a change that must not be made twice is asked for again", ("tests/unit/module_utils/test_json_api.py",), (
         (f"{CORE}/_patience.py", "                if error.may_be_done and not may_repeat:\n                    raise\n", ""),)),
     Guard("places", "every member that is drained takes a session", ("tests/unit/module_utils/test_session_places.py",), (

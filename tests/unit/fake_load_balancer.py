@@ -52,7 +52,8 @@ class Server:
     """A server as one load balancer knows it.
 
     `busy_until` is when its last request ends (simulated seconds). With `sticky` clients it is busy for as long as they get in, which
-    is everywhere but in maintenance. Without `alive` its health check fails. Until `confirmed_at` it is up without one check.
+    is everywhere but in maintenance. Until `leaks_until` requests reach it in maintenance, too, ten a second.
+    Without `alive` its health check fails. Until `confirmed_at` it is up without one check.
     """
 
     admin: str = READY
@@ -67,6 +68,8 @@ class Server:
     healthy_at: float = 0.0
     confirmed_at: float = 0.0
     survives_cuts: bool = False
+    leaks_until: float = 0.0
+    watch_seconds: float = 0.0
 
 
 class FakeLoadBalancer:
@@ -133,12 +136,13 @@ class FakeLoadBalancer:
             check="L7OK" if server.alive else "L4CON",
             sessions=int(sticky or self._time.now < server.busy_until),
             queued=int(self._time.now < server.queued_until),
-            arrivals=int(self._time.now * 10) if sticky else 0,
+            arrivals=int(self._time.now * 10) if sticky else int(min(self._time.now, server.leaks_until) * 10),
             weight=server.weight,
             backup=server.backup,
             probed=server.checked,
             confirmed=self._time.now >= server.confirmed_at,
             agent=server.agent,
+            watch_seconds=server.watch_seconds,
         )
 
     def _health(self, server: Server) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import socketserver
 import sys
 import threading
+import time
 import urllib.request
 from pathlib import Path
 
@@ -118,9 +119,48 @@ def test_an_agent_that_brings_its_server_back_is_noticed_and_nobody_is_told_that
     user.start()
     until(lambda: house.driven.read("app").backends["app"].members["s1"].sessions == 1)
     house.agent.words = "ready up"
-    with pytest.raises(TrafficError, match="lb has app/s1 in ready although it was set to drain: it was reloaded, or somebody else changes it"):
+    with pytest.raises(TrafficError, match="lb has app/s1 in ready although it was set to drain: its agent check brings it there .*disable agent app/s1.*, "
+                                           "it was reloaded, or somebody else changes it"):
         bring_about([house.driven], Request("app", ("s1",), "drained", timeout=10))
     assert house.admin("s1") == READY
     user.join(10)
     house.agent.words = "up"
     bring_about([house.driven], Request("app", ("s2",), "ready", timeout=5))
+
+
+@pytest.mark.parametrize(("words", "state"), [("ready 50%", "ready"), ("drain", "drain")])
+def test_an_agent_that_is_asked_later_than_a_second_is_waited_for(house, words, state):
+    """By default it is asked every 2 s."""
+    def say() -> None:
+        until(lambda: house.admin("s1") == MAINT)
+        time.sleep(1.5)
+        house.agent.words = words
+
+    speaker = threading.Thread(target=say, daemon=True)
+    speaker.start()
+    with pytest.raises(TrafficError, match=f"lb has app/s1 in {state} although it was set to maint: its agent check brings it there"):
+        bring_about([house.driven], Request("app", ("s1",), "drained", timeout=10))
+    speaker.join(10)
+    house.agent.words = "up 100%"
+    bring_about([house.driven], Request("app", ("s1",), "ready", timeout=5))
+
+
+def test_an_agent_that_speaks_of_health_and_weight_leaves_maintenance_alone(house):
+    """What HAProxy tells of an answer does not show whether `ready` was in it, so it is waited until the agent has been asked again."""
+    bring_about([house.driven], Request("app", ("s1",), "drained", timeout=5))
+    for words in ("up", "50%", "up 100% #ready", "maxconn:30", "down", "stopped", "maint", "up 100%"):
+        house.agent.words = words
+        asked = house.agent.asked + 3
+        until(lambda asked=asked: house.agent.asked >= asked)
+        assert house.admin("s1") == MAINT
+    bring_about([house.driven], Request("app", ("s1",), "ready", timeout=5))
+
+
+def test_an_agent_that_is_stopped_is_no_risk(house):
+    house.driven.ask("disable agent app/s1")
+    house.agent.words = "ready"
+    told = bring_about([house.driven], Request("app", ("s1",), "drained", timeout=5))
+    assert told.warnings == () and told.finished - told.started < 2.5 and house.admin("s1") == MAINT
+    house.driven.ask("enable agent app/s1")
+    until(lambda: house.admin("s1") == READY)
+    house.agent.words = "up"

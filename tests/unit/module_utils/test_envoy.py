@@ -45,6 +45,7 @@ def test_what_is_seen_of_the_members(admin):
     assert (s1.address, s1.admin, s1.health, s1.check, s1.sessions, s1.queued, s1.arrivals, s1.weight) == ("10.0.0.1:81", READY, UP, "", 3, 1, 99, 81)
     assert (second.admin, second.health, second.check) == (READY, DOWN, "failed_active_health_check, failed_outlier_check")
     assert (s3.admin, s3.health, s3.sessions, s3.probed, s3.confirmed) == (DRAIN, UP, 0, True, True)
+    assert {member.watch_seconds for member in view.backends["app"].members.values()} == {1.0}, "what is sent to it after a drain shows"
 
 
 @pytest.mark.parametrize(("status", "state"), [("HEALTHY", READY), ("UNKNOWN", READY), ("DEGRADED", READY), ("DRAINING", DRAIN), ("UNHEALTHY", MAINT),

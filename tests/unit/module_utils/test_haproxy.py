@@ -164,6 +164,12 @@ def test_a_view_is_read_by_one_line(runtime):
     assert view.version.startswith("2.8") and len(view.backends["app"].members) == 11
 
 
+def test_members_with_an_agent_are_watched_until_it_was_asked_again(runtime):
+    _server, balancer = runtime(says(RECORDED))
+    members = balancer.read("app").backends["app"].members
+    assert {name: member.watch_seconds for name, member in members.items() if member.watch_seconds != 1.0} == {"with-agent": 3.5}
+
+
 def test_all_backends_are_read_without_a_name(runtime):
     server, balancer = runtime(says(RECORDED))
     assert list(balancer.read().backends) == ["app"]

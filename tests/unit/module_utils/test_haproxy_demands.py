@@ -11,7 +11,15 @@ import sys
 
 import pytest
 from ansible_collections.alwayson.upgrade.plugins.module_utils._demands import looked_at
-from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy_demands import DEMANDS, Facts, files_of, is_local, lines_of_process, persistence_of
+from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy_demands import (
+    DEMANDS,
+    Facts,
+    agent_seconds,
+    files_of,
+    is_local,
+    lines_of_process,
+    persistence_of,
+)
 
 PERSIST = "option persist has clients that are bound to a member reach it in maintenance, too: write no option persist into backend app"
 
@@ -23,6 +31,9 @@ def found(text, name="app"):
 @pytest.mark.parametrize(("text", "is_refused"), [
     ("backend app\n  option persist\n", True),
     ("listen app\n\toption   persist # for carts\n", True),
+    ("backend app\n  option \"persist\"\n", True),
+    ("backend 'app'\n  option pers\\ist\n", True),
+    ("backend app\n  option \"persist # with no end\n", False),
     ("backend app\n  #option persist\n  option redispatch\n  cookie SRV insert\n", False),
     ("backend app\n  no option persist\n", False),
     ("backend app\n  option persist\n  no option persist\n", False),
@@ -44,6 +55,13 @@ def test_persistence_in_maintenance_is_refused(text, is_refused):
 def test_a_condition_that_forces_it_is_noted():
     refusals, notes = found("backend app\n  force-persist if { src 10.0.0.1 } # the crew\n")
     assert refusals == () and notes == ("force-persist if { src 10.0.0.1 }: clients that meet this condition reach a member in maintenance, too",)
+
+
+@pytest.mark.parametrize(("lines", "seconds"), [
+    ((), 3.5), (("  server s1 10.0.0.1:80 agent-check agent-inter 500",), 3.5), (("  default-server agent-inter 10s", "  server s1 agent-inter 4000"), 15.5),
+])
+def test_the_longest_interval_of_agents_is_waited_for(lines, seconds):
+    assert agent_seconds(lines) == seconds
 
 
 @pytest.mark.parametrize(("endpoint", "local"), [("unix:/run/haproxy.sock", True), ("tcp://127.0.0.9:1", True), ("tcp://10.0.0.1:9999", False),

@@ -61,6 +61,7 @@ def test_every_field_that_there_is_arrives(api):
     first, second = api.member(balancer), api.member(balancer, "s2")
     assert {field: getattr(first, field) for field in fields} == fields and (first.serving, first.live) == (True, False)
     assert (second.address, second.admin, second.health, second.weight, second.backup, second.sessions) == ("s2", READY, UNCHECKED, 1, False, 0)
+    assert (first.watch_seconds, second.watch_seconds) == (1.0, 0.0), "only where arrivals are told"
 
 
 @pytest.mark.parametrize(("backends", "lines"), [([], []), (["app"], ["GET /pools/app"])])

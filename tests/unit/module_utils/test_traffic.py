@@ -33,6 +33,12 @@ def test_a_view_is_plain_data():
     }
 
 
+def test_agents_are_among_the_risks():
+    data = view_as_data("tcp://lb1:1", View("2.8", {"app": Backend({"s1": member(agent=True), "s2": member(), "s3": member(agent=True)}, None, ("r",))}))
+    assert data["backends"]["app"]["risks"] == ["r", "s1, s3 can be brought back into traffic by an agent check, also while it is out: have it answer neither "
+                                                "ready nor drain, or stop it until the run is over (disable agent)"]
+
+
 def test_the_same_on_both_is_agreement():
     pool = {"app": {"s1": member(), "s2": member(admin=DRAIN)}}
     assert disagreements(seen(pool, pool)) == []
