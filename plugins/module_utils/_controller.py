@@ -81,14 +81,6 @@ def is_same_machine(recorded: Mapping[str, Any], here: Controller) -> bool:
     return bool(same) or _is_of_this_boot(former, here)
 
 
-def is_alive_here(recorded: Mapping[str, Any], here: Controller) -> bool:
-    """True when the recorded controller is a process of this machine that has not ended."""
-    former = known(recorded)
-    if former is None or not former.boot or (former.boot, former.namespace) != (here.boot, here.namespace):
-        return False
-    return not has_ended(former.pid, former.started)
-
-
 def _is_of_this_boot(former: Controller, here: Controller) -> bool:
     """Whether both ran since one start of one machine. A machine that was cloned while it ran has the boot id too, but not the name or the hardware.
 

@@ -49,7 +49,6 @@ class UnusableError(FleetLockError):
 class Claim(NamedTuple):
     """Who asks. `controller` tells processes apart, see _controller.
 
-    `coordination` names the coordination lock that the run has taken, `elsewhere` the one that somebody else has.
     `intent` is what the run is to do, once it knows: INTENT_TEXTS.
     """
 
@@ -58,8 +57,6 @@ class Claim(NamedTuple):
     run: str
     plan: str = ""
     controller: Mapping[str, Any] = {}
-    coordination: str = ""
-    elsewhere: str = ""
     intent: Mapping[str, str] = {}
 
 
@@ -78,7 +75,6 @@ class Lock(NamedTuple):
     run: str
     plan: str
     controller: Mapping[str, Any]
-    coordination: str
     intent: Mapping[str, str] = {}
 
     def as_dict(self) -> dict:
@@ -87,7 +83,7 @@ class Lock(NamedTuple):
 
     def is_of(self, claim: Claim) -> bool:
         """True for the same run in the same process. A run's name in another process is another holder: only one of the two may work."""
-        return self.run == claim.run and dict(self.controller) == dict(claim.controller) and not claim.elsewhere
+        return self.run == claim.run and dict(self.controller) == dict(claim.controller)
 
     @property
     def holder(self) -> str:
@@ -121,7 +117,7 @@ def require_text(name: str, text: str) -> str:
 
 def require_claim(claim: Claim) -> Claim:
     """Return the claim with its texts in one line each; raise FleetLockError when something is missing."""
-    texts = {name: require_text(name, getattr(claim, name)) for name in ("owner", "host", "run", "plan", "coordination", "elsewhere")}
+    texts = {name: require_text(name, getattr(claim, name)) for name in ("owner", "host", "run", "plan")}
     missing = [name for name in ("owner", "host", "run") if not texts[name]]
     if missing:
         raise FleetLockError(f"{' and '.join(missing)} missing: the action plugin alwayson.upgrade.fleet_lock fills in what is not given")
@@ -184,12 +180,6 @@ def require_takeover(current: Lock | None, claim: Claim, take_over: str, reason:
     if current is not None and current.id != take_over:
         vain = f"lock {take_over} is not the one that is held now, so it was not taken over: " if take_over else ""
         raise HeldError(vain + refusal(current), current)
-    if claim.elsewhere and current is None:
-        raise FleetLockError(
-            f"the coordination lock {claim.elsewhere} is held by somebody who has no lock on this host: a run that is just beginning or ending, "
-            "one that uses another directory, or one whose lock was released by its id. Wait until it has ended; "
-            "or, when you know that nobody is at work, leave coordination_url out"
-        )
 
 
 def require_releasable(current: Lock, lock_id: str, reason: str) -> None:
@@ -206,7 +196,7 @@ def _is_lock(content: Any, service: str) -> bool:
     # A lock of an older version of this collection has no intent.
     if not isinstance(content, dict) or not set(Lock._fields) - {"intent"} <= set(content):
         return False
-    texts = [content[name] for name in ("owner", "host", "run", "plan", "coordination")]
+    texts = [content[name] for name in ("owner", "host", "run", "plan")]
     since = content["since"]
     return (
         content["service"] == service

@@ -103,13 +103,13 @@ class FleetLock:
             token, new_id = self._next_token(), "" if check_mode else secrets.token_hex(8)
             last = self.last()
             lock = Lock(
-                new_id, self.service, token, claim.owner, claim.host, now, claim.run, claim.plan, dict(claim.controller), claim.coordination,
+                new_id, self.service, token, claim.owner, claim.host, now, claim.run, claim.plan, dict(claim.controller),
                 claim.intent or (last.intent if last else {}),
             )
             if not check_mode:
                 self._write(lock, current, reason, journal_head)
         interrupted = current or (last if last and last.is_interrupted else None)
-        return Outcome(changed=True, lock=lock, taken_over=current, interrupted=interrupted, warning=_told_of(current, claim, reason) if current else "",
+        return Outcome(changed=True, lock=lock, taken_over=current, interrupted=interrupted, warning=_told_of(current, reason) if current else "",
                        journal_heads=heads)
 
     def _keep_intent(self, lock: Lock, claim: Claim, check_mode: bool) -> Outcome:
@@ -190,10 +190,9 @@ class FleetLock:
         return os.path.join(self.directory, f"{self.service}.{end}")
 
 
-def _told_of(former: Lock, claim: Claim, reason: str) -> str:
+def _told_of(former: Lock, reason: str) -> str:
     """What everybody should see who looks at a take-over."""
-    still = f". The coordination lock {claim.elsewhere} is still held by somebody else, so this run goes on without it" if claim.elsewhere else ""
-    return f"the lock of {former.service} was taken over, for this reason: {reason}. Before, {former.holder} (lock {former.id}){still}"
+    return f"the lock of {former.service} was taken over, for this reason: {reason}. Before, {former.holder} (lock {former.id})"
 
 
 def _entry(event: str, at: float, lock: Lock, reason: str, journal_head: str) -> dict[str, Any]:

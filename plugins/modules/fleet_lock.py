@@ -15,15 +15,15 @@ description:
     No server is needed.
   - Somebody who comes second is refused, and told who has the lock, since when and from where, and the command that takes it over.
   - A lock is never taken over silently. It is taken over by its id with a reason, or by itself when its holder is proven dead. The proof is that its
-    controller was a process of the very machine that asks now, and has ended, or that its coordination lock is free. Machines that are clones of one
-    image are told apart by the id of their hardware, which root alone can read.
+    controller was a process of the very machine that asks now, and has ended. Machines that are clones of one image are told apart by the id of their
+    hardware, which root alone can read.
     The result and a warning tell of it.
   - Each time the lock is taken, it gives a token that is larger than every one before. Hosts that were given a token refuse older ones,
     see the option C(fence) of M(alwayson.upgrade.release) and others. So a run that was taken over cannot go on by mistake.
 attributes:
   check_mode:
     support: full
-    description: Tells what would happen. The lock that would be taken has no id yet. The coordination service is not asked.
+    description: Tells what would happen. The lock that would be taken has no id yet.
   diff_mode:
     support: none
     description: RV(lock), RV(taken_over) and RV(released) tell all.
@@ -114,13 +114,6 @@ options:
     description: Kept in the history in place of what O(journal) says.
     type: str
     default: ""
-  coordination_url:
-    description:
-      - A coordination service in which a second lock, C(alwayson-<service>), is held while the first one is. With it, the death of a holder is proven
-        from any machine, and not only from its own.
-      - A URL for the library C(tooz), such as V(postgresql://user:password@db1:5432/locks), V(etcd3+http://etcd1:2379) or V(file:///var/lib/locks).
-      - The same URL must mean the same service for every operator. C(file) and addresses of the machine itself prove a death on that machine only.
-    type: str
   controller:
     description: The controller's process. Filled in by the action plugin.
     type: dict
@@ -150,20 +143,6 @@ options:
         type: str
         default: ""
         version_added: 0.3.0
-  coordination:
-    description: What came of O(coordination_url). Filled in by the action plugin.
-    type: dict
-    suboptions:
-      held:
-        description: The coordination lock that this run has.
-        type: str
-        default: ""
-      elsewhere:
-        description: The coordination lock that somebody else has.
-        type: str
-        default: ""
-requirements:
-  - tooz and its driver on the controller, for O(coordination_url)
 seealso:
   - module: alwayson.upgrade.fleet_lock_info
 notes:
@@ -248,7 +227,6 @@ lock:
       pid: 4242
       started: "151234"
       hardware: 6b86b273ff34fce19d6b804eff5a3f57
-    coordination: ""
     intent:
       direction: upgrade
       method: half_pool
@@ -326,9 +304,7 @@ ARGUMENTS = {
     "reason": {"type": "str"},
     "journal": {"type": "path"},
     "journal_head": TEXT,
-    "coordination_url": {"type": "str", "no_log": True},
     "controller": {"type": "dict", "options": {**{name: TEXT for name in CONTROLLER_TEXTS}, "pid": {"type": "int", "required": True}}},
-    "coordination": {"type": "dict", "options": {"held": TEXT, "elsewhere": TEXT}},
 }
 
 
@@ -341,15 +317,12 @@ def do(params: dict, check_mode: bool, now: float) -> Outcome:
         return lock.release(params["run"] or "", now, lock_id=params["id"] or "", result=result, **said)
     if params["id"]:
         raise FleetLockError("id goes with state=released: name the lock to take over in take_over")
-    coordination = params["coordination"] or {}
     claim = Claim(
         owner=params["owner"] or "",
         host=params["host"] or "",
         run=params["run"] or "",
         plan=params["plan"],
         controller=params["controller"] or {},
-        coordination=coordination.get("held", ""),
-        elsewhere=coordination.get("elsewhere", ""),
         intent=params["intent"] or {},
     )
     return lock.hold(claim, now, take_over=params["take_over"] or "", **said)

@@ -57,7 +57,6 @@ lock:
       namespace: pid:[4026531836] time:[4026531834]
       pid: 4242
       started: "151234"
-    coordination: ""
     intent:
       direction: upgrade
       method: half_pool

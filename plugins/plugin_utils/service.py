@@ -79,7 +79,7 @@ DEFAULTS: dict[str, object] = {
     **error_budget.DEFAULTS,
 }
 # Read where they are used, because their values may speak of the release that the plan finds, or of a single host.
-READ_LATER = ("coordination_url", "migration_command", "migration_status_command", "migration_directory", "migration_environment",
+READ_LATER = ("migration_command", "migration_status_command", "migration_directory", "migration_environment",
               "artifact", "artifact_sha256", "artifact_signature", "artifact_keys", "smoke_tests", "smoke_timeout", "version_command", "gate_tasks",
               "probe_seconds")
 # Before and after each phase, and where a crew may look before users come in.

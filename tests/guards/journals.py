@@ -30,6 +30,4 @@ JOURNALS = (
          "    same = former.machine and former.machine == here.machine\n"),)),
     Guard("lock, running clone", "a clone of a running machine is that machine", ("tests/unit/module_utils/test_controller.py",), (
         ("plugins/module_utils/_controller.py", "former.boot == here.boot and not differs", "former.boot == here.boot"),)),
-    Guard("lock, clone's file", "a coordination lock in a file of a clone is that of the holder", LOCK, (
-        ("plugins/action/fleet_lock.py", "taken.is_local and not is_same_machine(recorded, self._controller)", "False"),)),
 )

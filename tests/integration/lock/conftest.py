@@ -11,11 +11,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from integration.cores import CORES, NEWEST_CORE  # noqa: E402
-from integration.database import conftest as of_the_database  # noqa: E402
 from operators import DEVELOPERS_OWN, Operators  # noqa: E402
-
-# The same PostgreSQL as for the database's tests.
-server = of_the_database.server
 
 
 @pytest.fixture(params=NEWEST_CORE, name="operators")
@@ -28,5 +24,5 @@ def _operators(request, tmp_path):
 
 @pytest.fixture(name="crew")
 def _crew(tmp_path):
-    """Operators on the ansible-core of these tests, whose Python has tooz."""
+    """Operators on the ansible-core that these tests run on."""
     return Operators(DEVELOPERS_OWN, tmp_path)

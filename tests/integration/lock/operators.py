@@ -19,7 +19,6 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 COLLECTIONS = REPOSITORY / "build" / "collections"
-# The one whose Python has tooz.
 DEVELOPERS_OWN = Path(sys.executable).with_name("ansible-playbook")
 SECONDS = 120
 # A variable that every process of an operator inherits.

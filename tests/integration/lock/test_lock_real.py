@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils._fleet_lock_store import FleetLock
 
@@ -111,14 +110,3 @@ def test_of_two_operators_at_the_same_time_exactly_one_wins_each_time(crew):
     for name, other in (("anna", "bob"), ("bob", "anna")):
         for won, result in zip(wins[name], results[name]):
             assert result["lock"]["owner"] == name if won else result["held_by"]["owner"] == other
-
-
-def test_without_the_library_the_message_says_what_to_install(operators):
-    python = operators.program.with_name("python")
-    if subprocess.run([str(python), "-c", "import tooz"], capture_output=True, check=False).returncode == 0:
-        run = operators.run(coordination_url=f"file://{operators.folder}/locks")
-        assert run.code == 0, run.output
-        return
-    run = operators.run(coordination_url="postgresql://user:s3cret@db1/locks")
-    assert run.code != 0 and "Failed to import the required Python library (tooz)" in run.words
-    assert "s3cret" not in run.output and not operators.directory.exists()

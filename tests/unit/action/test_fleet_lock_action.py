@@ -14,7 +14,6 @@ import pytest
 from ansible.errors import AnsibleActionFail
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.alwayson.upgrade.plugins.action import fleet_lock as action_plugin
-from ansible_collections.alwayson.upgrade.plugins.module_utils import _coordination
 from ansible_collections.alwayson.upgrade.plugins.module_utils._append_only import AppendOnlyFile, replace_privately
 from ansible_collections.alwayson.upgrade.plugins.module_utils._controller import started, this_controller
 from ansible_collections.alwayson.upgrade.plugins.module_utils._fleet_lock import FleetLockError, HeldError
@@ -22,21 +21,15 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._fleet_lock_store
 from ansible_collections.alwayson.upgrade.plugins.modules import fleet_lock as module
 from ansible_collections.alwayson.upgrade.plugins.plugin_utils.journal_writer import JournalWriter
 
-URL = "postgresql://user:secret@db1:5432/locks"
-PLACE = "alwayson-shop at postgresql://db1:5432/locks"
 ELSEWHERE = {"machine": "other", "boot": "other", "namespace": "other", "pid": 1, "started": "1"}
 
 
 class House:
-    """A lock's host, on which the module is called as a function, and a coordination service that lets `others` hold its lock."""
+    """A lock's host, on which the module is called as a function."""
 
-    def __init__(self, directory, monkeypatch):
+    def __init__(self, directory):
         self.directory = str(directory)
-        self.calls, self.others, self.ours, self.waits = [], False, False, []
-        monkeypatch.setattr(action_plugin._coordination, "take", self._take)
-        monkeypatch.setattr(action_plugin._coordination, "end", lambda name, folder: setattr(self, "ours", False))
-        monkeypatch.setattr(action_plugin.time, "sleep", self._sleep)
-        self.while_waiting = lambda: None
+        self.calls = []
 
     def lock_owner(self):
         return FleetLock(self.directory, "shop").history(1)[0]["owner"]
@@ -54,7 +47,7 @@ class House:
         return action.run(task_vars={})
 
     def _module(self, module_name, module_args, check_mode):
-        assert module_name == "alwayson.upgrade.fleet_lock" and "coordination_url" not in module_args
+        assert module_name == "alwayson.upgrade.fleet_lock"
         self.calls.append(module_args)
         validated = ArgumentSpecValidator(module.ARGUMENTS).validate(module_args)
         assert validated.error_messages == []
@@ -67,20 +60,10 @@ class House:
         locks = {name: lock and lock.as_dict() for name, lock in outcome._asdict().items() if name in ("lock", "taken_over", "released")}
         return {"changed": outcome.changed, "warnings": [outcome.warning] if outcome.warning else [], "journal_heads": list(outcome.journal_heads), **locks}
 
-    def _take(self, place, controller, folder):
-        assert f"{place.name} at {place.shown}" == PLACE and controller == this_controller() and os.path.isdir(folder)
-        self.ours = not self.others
-        return self.ours
-
-    def _sleep(self, seconds):
-        assert not self.ours, "nobody else could come back"
-        self.waits.append(seconds)
-        self.while_waiting()
-
 
 @pytest.fixture(name="house")
-def _house(tmp_path, monkeypatch):
-    return House(tmp_path / "state", monkeypatch)
+def _house(tmp_path):
+    return House(tmp_path / "state")
 
 
 @pytest.fixture(name="former")
@@ -151,9 +134,9 @@ def test_check_mode_tells_of_a_take_over_and_does_not_do_it(house, former):
     anna = held_by_anna(house, controller_of(former))
     former.kill()
     former.wait()
-    result = house.run(check_mode=True, coordination_url=URL)
+    result = house.run(check_mode=True)
     assert (result["changed"], result["taken_over"], result["lock"]["id"]) == (True, anna, "")
-    assert house.lock.as_dict() == anna and not house.ours
+    assert house.lock.as_dict() == anna
 
 
 def test_a_holder_elsewhere_is_never_taken_over_by_itself(house):
@@ -190,111 +173,7 @@ def test_a_lock_that_changes_hands_in_between_is_not_taken_over(house, former, m
 @pytest.mark.parametrize("service", ["../shop", "", None])
 def test_a_service_that_is_no_file_name_is_refused_before_anything_is_started(house, service):
     with pytest.raises(AnsibleActionFail, match="service"):
-        house.run(service=service, coordination_url=URL)
-    assert house.calls == [] and not house.ours
-
-
-# -- the coordination lock
-
-
-def test_the_coordination_lock_is_held_while_the_lock_is(house):
-    lock = house.run(coordination_url=URL)["lock"]
-    assert lock["coordination"] == PLACE and house.ours
-    house.run(state="released", check_mode=True)
-    assert house.ours
-    house.run(state="released")
-    assert not house.ours
-
-
-def test_a_refusal_gives_the_coordination_lock_back(house):
-    held_by_anna(house, ELSEWHERE)
-    assert house.run(coordination_url=URL)["failed"] and not house.ours and house.waits == []
-
-
-def test_a_lock_of_one_without_coordination_is_not_proven_dead_by_it(house):
-    held_by_anna(house, ELSEWHERE, coordination={"held": "alwayson-shop at postgresql://db2:5432/locks"})
-    assert house.run(coordination_url=URL)["failed"] and house.waits == []
-
-
-def test_a_free_coordination_lock_proves_a_holder_elsewhere_dead_after_a_while(house):
-    anna = held_by_anna(house, ELSEWHERE, coordination={"held": PLACE})
-    result = house.run(coordination_url=URL)
-    assert (result["taken_over"], house.waits, house.ours) == (anna, [_coordination.PATIENCE_SECONDS], True)
-    assert "its coordination lock alwayson-shop at postgresql://db1:5432/locks was free" in result["warnings"][0]
-
-
-@pytest.mark.parametrize(("changes", "is_taken"), [({}, False), ({"hardware": "of the clone"}, False), ({"boot": "the same"}, True)])
-def test_a_free_lock_in_a_file_of_a_clone_proves_nothing(house, monkeypatch, changes, is_taken):
-    """The same machine id and name, and so the same words for its file: but the holder lives on the machine that has the other file."""
-    here = this_controller()._replace(machine="m", hardware="h")
-    monkeypatch.setattr(action_plugin, "this_controller", lambda: here)
-    monkeypatch.setattr(action_plugin._coordination, "take", lambda place, controller, folder: True)
-    place = _coordination.place_of("file:///var/locks", "shop", here)
-    boot = here.boot if "boot" in changes else "before"
-    held_by_anna(house, {**here._asdict(), "pid": 1, "namespace": "other", "hardware": "", **changes, "boot": boot}, coordination={"held": place.identity})
-    result = house.run(coordination_url="file:///var/locks")
-    assert place.is_local and bool(result.get("failed")) != is_taken
-
-
-def test_a_holder_that_comes_back_in_that_while_keeps_its_lock(house):
-    anna = held_by_anna(house, ELSEWHERE, coordination={"held": PLACE})
-    house.while_waiting = lambda: setattr(house, "others", True)
-    result = house.run(coordination_url=URL)
-    assert result["failed"] and result["held_by"] == anna and house.waits == [_coordination.PATIENCE_SECONDS]
-    assert house.lock.as_dict() == anna and not house.ours
-
-
-def test_a_process_that_lives_here_is_not_proven_dead_by_a_free_coordination_lock(house, former):
-    held_by_anna(house, controller_of(former), coordination={"held": PLACE})
-    assert house.run(coordination_url=URL)["failed"] and house.waits == [] and house.lock.owner == "anna"
-
-
-def test_a_dead_controller_of_this_machine_whose_holder_is_about_to_end_is_waited_for(house, former):
-    anna = held_by_anna(house, controller_of(former), coordination={"held": PLACE})
-    former.kill()
-    former.wait()
-    house.others = True
-    assert house.run(coordination_url=URL)["failed"] and house.waits == [_coordination.PATIENCE_SECONDS]
-    house.while_waiting = lambda: setattr(house, "others", False)
-    result = house.run(coordination_url=URL)
-    assert result["taken_over"] == anna and result["lock"]["coordination"] == PLACE
-
-
-def test_a_coordination_lock_of_somebody_else_is_a_refusal_also_where_no_lock_is(house):
-    house.others = True
-    result = house.run(coordination_url=URL)
-    assert result["failed"] and f"the coordination lock {PLACE} is held by somebody" in result["msg"] and house.lock is None
-
-
-def test_the_user_may_take_over_while_the_coordination_lock_is_held(house):
-    anna = held_by_anna(house, ELSEWHERE, coordination={"held": PLACE})
-    house.others = True
-    result = house.run(coordination_url=URL, take_over=anna["id"], reason="why")
-    assert result["taken_over"] == anna and result["lock"]["coordination"] == "" and "still held by somebody else" in result["warnings"][0]
-
-
-def test_releasing_somebodys_lock_leaves_ones_own_coordination_lock(house):
-    house.run(coordination_url=URL)
-    own = house.lock.id
-    other = {"service": "shop", "directory": house.directory, "owner": "bob", "host": "ctl2", "run": "run-2"}
-    house._module("alwayson.upgrade.fleet_lock", {**other, "take_over": own, "reason": "why"}, False)
-    assert house.run(state="released", id=house.lock.id, reason="why")["released"]["owner"] == "bob"
-    assert house.ours
-    assert house.run(state="released")["changed"] is False
-    assert not house.ours, "a run that is over holds nothing"
-
-
-def test_what_is_wrong_with_the_coordination_is_a_failure_before_the_lock_is_asked_for(house, monkeypatch):
-    away = _coordination.CoordinationError("it is away")
-    for error, words in ((away, "it is away. The lock was not asked for"), (_coordination.MissingToozError("tooz"), "tooz")):
-        def take(*_arguments, error=error):
-            raise error
-
-        monkeypatch.setattr(action_plugin._coordination, "take", take)
-        with pytest.raises(AnsibleActionFail, match=words):
-            house.run(coordination_url=URL)
-    with pytest.raises(AnsibleActionFail, match="coordination_url is no URL"):
-        house.run(coordination_url="db1")
+        house.run(service=service)
     assert house.calls == []
 
 

@@ -166,17 +166,6 @@ def test_releasing_where_nothing_ever_was_makes_nothing(lock):
     assert not os.path.exists(lock.directory)
 
 
-def test_who_has_the_coordination_lock_elsewhere_is_not_passed_by(lock):
-    claim = BOB._replace(elsewhere="alwayson-shop at postgresql://db1/locks")
-    with pytest.raises(FleetLockError, match="alwayson-shop at postgresql://db1/locks is held by somebody who has no lock on this host"):
-        lock.hold(claim, NOON)
-    lock.hold(ANNA._replace(coordination="x"), NOON)
-    with pytest.raises(HeldError, match="anna has held it"):
-        lock.hold(ANNA._replace(elsewhere="x"), NOON)
-    outcome = lock.hold(claim, NOON, take_over=lock.read().id, reason="why")
-    assert outcome.lock.coordination == "" and "still held by somebody else, so this run goes on without it" in outcome.warning
-
-
 # -- check mode
 
 
@@ -249,7 +238,7 @@ def test_a_lock_file_that_is_none_is_refused_by_its_name_and_left_alone(held, co
         {"id": "x; rm -rf /"}, {"id": 7}, {"token": 0}, {"token": True}, {"token": 2**80}, {"token": "1"}, {"token": 1.0}, {"since": float("nan")},
         {"since": -1}, {"since": 1e300}, {"owner": "\x1b[2Janna"}, {"owner": None}, {"host": "a" * 501}, {"run": "a\nb"}, {"service": "other"},
         {"controller": []}, {"controller": {"pid": 1}}, {"controller": {**ANNA.controller, "pid": -1}}, {"controller": {**ANNA.controller, "boot": 1}},
-        {"plan": {"{{": "}}"}}, {"coordination": 1},
+        {"plan": {"{{": "}}"}},
     ],
     ids=str,
 )
@@ -263,7 +252,7 @@ def test_a_lock_with_hostile_content_is_refused(held, changes):
 
 def held_content(claim):
     return {"id": "0123456789abcdef", "service": "shop", "token": 1, "owner": claim.owner, "host": claim.host, "since": NOON, "run": claim.run,
-            "plan": claim.plan, "controller": dict(claim.controller), "coordination": ""}
+            "plan": claim.plan, "controller": dict(claim.controller)}
 
 
 def test_what_the_hostile_ones_were_made_of_is_a_lock(held):

@@ -118,7 +118,7 @@ def test_the_walk_sees_what_there_is(monkeypatch):
     seen = {(name, ".".join(path)) for name in MODULES for path in holders(spec_of(name, monkeypatch)[0])}
     assert len(MODULES) >= 26 and len(seen) > 250
     assert {("smoke_test", "tests.body"), ("traffic_member", "load_balancers.settings"), ("database_switchover", "poolers.password"),
-            ("availability_probe", "mix.path"), ("database_restore", "settings"), ("fleet_lock", "coordination_url")} <= seen
+            ("availability_probe", "mix.path"), ("database_restore", "settings")} <= seen
 
 
 def test_what_is_short_is_masked_only_where_it_is_a_password(monkeypatch, capsys):
