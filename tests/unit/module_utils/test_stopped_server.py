@@ -76,7 +76,7 @@ def test_a_crash_is_recovered_with_its_own_settings_and_it_is_fenced_afterwards(
     started, data = conf(place, "started"), place / "data"
     (data / "postmaster.opts").write_text(f'/bin/postgres "-D" "{data}" "-c" "config_file={started}" "-c" "max_connections=500"\n')
     (data / "standby.signal").touch()
-    for name, value in {"PGDATA": "/elsewhere", "PGSERVICE": "other", "LC_ALL": "de_DE.UTF-8", "LANGUAGE": "de"}.items():
+    for name, value in {"PGDATA": "/elsewhere", "PGSERVICE": "other", "LC_ALL": "de_DE.UTF-8", "LANGUAGE": "C"}.items():
         monkeypatch.setenv(name, value)
     server(place).recover(os.open(data, os.O_RDONLY))
     (name, argv, seen, had_signal), = runs(place)
