@@ -8,10 +8,12 @@ from __future__ import annotations
 import functools
 import os
 import traceback
+from dataclasses import replace
 from typing import Any, Callable, Mapping, Sequence
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils._credentials import shown_url
-from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import HAPROXY, LoadBalancer, LoadBalancerError, require_distinct
+from ansible_collections.alwayson.upgrade.plugins.module_utils._listeners import Listeners
+from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import HAPROXY, LoadBalancer, LoadBalancerError, View, require_distinct
 from ansible_collections.alwayson.upgrade.plugins.module_utils._patience import Patience
 
 # What comes of an answer that has another shape than its kind's: a list for a dictionary, a text for a number, a name that is missing, too deep.
@@ -27,7 +29,24 @@ def open_load_balancers(specs: Sequence[Mapping[str, Any]], patience_seconds: fl
     :param patience_seconds: for how long one that does not answer is asked again, see `Patience`.
     """
     require_distinct(specs)
-    return [open_load_balancer(spec, patience_seconds) for spec in specs]
+    balancers = [open_load_balancer(spec, patience_seconds) for spec in specs]
+    listeners = Listeners(balancer.endpoint for balancer in balancers)
+    for balancer in balancers:
+        balancer.read = _with_sharers(balancer, listeners)
+    return balancers
+
+
+def _with_sharers(balancer: LoadBalancer, listeners: Listeners) -> Callable[..., View]:
+    """What reads a load balancer, with a refusal for each of its ports at which another process takes requests, too."""
+    read = balancer.read
+
+    @functools.wraps(read)
+    def call(backend: str | None = None) -> View:
+        view = read(backend)
+        told = listeners.refusals(balancer.endpoint)
+        return replace(view, backends={name: replace(pool, refusals=(*pool.refusals, *told)) for name, pool in view.backends.items()}) if told else view
+
+    return call
 
 
 def open_load_balancer(spec: Mapping[str, Any], patience_seconds: float | None = None) -> LoadBalancer:

