@@ -11,7 +11,7 @@ counter has to stand still for longer.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Iterable, Mapping
+from typing import Collection, Iterable, Mapping
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import Backend, Member
 
@@ -39,10 +39,13 @@ class _Counter:
 
 
 class ArrivalsWatch:
-    """Watches `members` from the moment on in which they are in maintenance everywhere. Times are in seconds, of a steady clock."""
+    """Watches `members` from the moment on in which they are in maintenance everywhere. Times are in seconds, of a steady clock.
 
-    def __init__(self, members: Iterable[str]) -> None:
-        self._members = tuple(members)
+    :param out_before: where members were in maintenance before, so that what is known of that time counts.
+    """
+
+    def __init__(self, members: Iterable[str], out_before: Collection[Place] = ()) -> None:
+        self._members, self._out_before = tuple(members), out_before
         self._counters: dict[Place, _Counter] = {}
         self._rest: dict[Place, float] = {}
 
@@ -54,7 +57,8 @@ class ArrivalsWatch:
         for place in ((balancer, name) for balancer in pools for name in self._members):
             balancer, name = place
             member = pools[balancer].members[name]
-            before = self._counters.get(place) or _Counter(processes[balancer], member.arrivals, now)
+            idle = member.idle_seconds if place in self._out_before else 0.0
+            before = self._counters.get(place) or _Counter(processes[balancer], member.arrivals, now - idle)
             self._counters[place] = before.after(now, processes[balancer], member.arrivals)
             self._rest[place] = self._still_to_watch(self._counters[place], member, now)
         return max(self._rest.values(), default=0.0)

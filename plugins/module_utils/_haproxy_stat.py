@@ -60,10 +60,11 @@ def parse_view(info: str, states: str, stat: str) -> View:
     rows = parse_stat(stat)
     backends = {}
     try:
+        uptime = int(parse_info(info).get("Uptime_sec") or 0)
         for summary in (row for row in rows if row["type"] == _BACKEND):
             name = summary["pxname"]
             servers = [row for row in rows if row["pxname"] == name and row["type"] == _SERVER]
-            members = {row["svname"]: _member(row, asked[name, row["svname"]]) for row in servers}
+            members = {row["svname"]: _member(row, asked[name, row["svname"]], uptime) for row in servers}
             backends[name] = Backend(members=members, cookie_name=summary.get("cookie") or None)
     except (KeyError, ValueError) as error:
         raise AnswerError(f"it does not answer as HAProxy 2.6 and newer do: {error!r} in its statistics") from error
@@ -113,7 +114,7 @@ def parse_states(answer: str) -> dict[tuple[str, str], dict[str, str]]:
     return states
 
 
-def _member(row: Mapping[str, str], state: Mapping[str, str]) -> Member:
+def _member(row: Mapping[str, str], state: Mapping[str, str], uptime: int) -> Member:
     admin = _admin(int(state["srv_admin_state"]))
     probed = _is_at_work(int(state["srv_check_state"]))
     return Member(
@@ -135,7 +136,14 @@ def _member(row: Mapping[str, str], state: Mapping[str, str]) -> Member:
         confirmed=_is_confirmed(row),
         agent=_is_at_work(int(state["srv_agent_state"])),
         watch_seconds=WATCH_SECONDS,
+        idle_seconds=_idle_seconds(row, uptime),
     )
+
+
+def _idle_seconds(row: Mapping[str, str], uptime: int) -> float:
+    """For how long a server has had no new session, and the state that it has. HAProxy counts whole seconds, and -1 where there was no session."""
+    since_session, since_change = int(row.get("lastsess") or 0), int(row.get("lastchg") or 0)
+    return max(0.0, min(uptime if since_session < 0 else since_session, since_change) - 1.0)
 
 
 def _admin(bits: int) -> str:

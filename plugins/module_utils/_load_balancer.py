@@ -69,7 +69,7 @@ class Member:
     check passed and none failed since (without checks: True); `agent` whether the member itself can change its state through
     an agent check. `configured_weight` is what `weight` is without anybody's doing, None where that is not told. `note` says what
     this kind of load balancer cannot prove, and `sessions_note` what else its `sessions` may be. For `watch_seconds` of maintenance its `arrivals` must not
-    rise and its state must not change before it is proven to be out; 0 where neither would be seen.
+    rise and its state must not change before it is proven to be out; 0 where neither would be seen. For `idle_seconds` that has certainly been so already.
     """
 
     address: str
@@ -93,6 +93,7 @@ class Member:
     note: str = ""
     sessions_note: str = ""
     watch_seconds: float = 0.0
+    idle_seconds: float = 0.0
 
     @property
     def serving(self) -> bool:

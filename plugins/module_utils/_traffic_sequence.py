@@ -21,7 +21,7 @@ from typing import Callable, Iterator, Sequence
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _traffic
 from ansible_collections.alwayson.upgrade.plugins.module_utils._arrivals import ArrivalsWatch
-from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import HEALTHY, READY, LoadBalancer, LoadBalancerError, Member
+from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import HEALTHY, MAINT, READY, LoadBalancer, LoadBalancerError, Member
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic import CHECKED, DRAINED, DRAINING
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic_pool import Clock, DriftError, DrivenPool, Place
 
@@ -167,8 +167,9 @@ class _Sequence:
         busy = self._pool.wait(members, _is_idle, deadline, lambda now: sticky.in_vain(now, self._pool.now, members))
         if busy and self._clock.steady() >= deadline:
             self._require_cutting(busy)
+        states = _traffic.admin_states(self._pool.now, members)
         self._pool.change(_traffic.maint_changes(self._pool.now, members))
-        watch = ArrivalsWatch(members)
+        watch = ArrivalsWatch(members, {(balancer, name) for balancer, admins in states.items() for name, admin in admins.items() if admin == MAINT})
         busy = self._watched(watch, deadline)
         if busy:
             self._require_cutting(busy)

@@ -70,6 +70,7 @@ class Server:
     survives_cuts: bool = False
     leaks_until: float = 0.0
     watch_seconds: float = 0.0
+    idle_seconds: float = 0.0
 
 
 class FakeLoadBalancer:
@@ -143,6 +144,7 @@ class FakeLoadBalancer:
             confirmed=self._time.now >= server.confirmed_at,
             agent=server.agent,
             watch_seconds=server.watch_seconds,
+            idle_seconds=server.idle_seconds,
         )
 
     def _health(self, server: Server) -> str:

@@ -80,6 +80,14 @@ def test_a_member_that_was_in_maintenance_before_is_watched_too(house):
         house.do("drained", "s1", timeout=3)
 
 
+def test_what_has_long_been_out_and_idle_is_proven_at_once(house):
+    """A call that has nothing to do takes no time; one that changes something is watched whatever was before."""
+    house.set("s1", admin=MAINT, idle_seconds=1.0)
+    assert not house.do("drained", "s1").changed and house.time.now == 100
+    house.lb2.servers["s1"].admin = READY
+    assert house.do("drained", "s1").changed and house.time.now == pytest.approx(101)
+
+
 def test_an_agent_that_changes_a_state_is_named(house):
     def says_ready(balancer):
         if house.time.now > 101.5:

@@ -8,7 +8,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy_stat import AnswerError, parse_info, parse_stat, parse_states, parse_view
+from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy_stat import (
+    AnswerError,
+    _idle_seconds,
+    parse_info,
+    parse_stat,
+    parse_states,
+    parse_view,
+)
 from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import DOWN, DRAIN, MAINT, PAUSED, READY, UNCHECKED, UP
 
 DATA = Path(__file__).resolve().parents[1] / "data"
@@ -60,6 +67,13 @@ def test_leaving_maintenance_is_no_confirmation(pool):
     """HAProxy calls it up without one check. A check that fails leaves it unconfirmed, too, until one passes."""
     assert not pool.members["fresh-out-of-maintenance"].confirmed
     assert {name for name, member in pool.members.items() if not member.confirmed} == {"fresh-out-of-maintenance", "gone", "dead-in-drain"}
+
+
+@pytest.mark.parametrize(("session", "change", "uptime", "seconds"), [
+    ("-1", "9", 6, 5.0), ("-1", "4", 6, 3.0), ("3", "9", 60, 2.0), ("0", "9", 60, 0.0), ("1", "9", 60, 0.0), ("40", "2", 60, 1.0), ("", "9", 60, 0.0)])
+def test_for_how_long_a_server_was_certainly_idle(session, change, uptime, seconds):
+    """Whole seconds are counted, which may have just begun."""
+    assert _idle_seconds({"lastsess": session, "lastchg": change}, uptime) == seconds
 
 
 def test_what_the_census_needs_is_there(pool):
