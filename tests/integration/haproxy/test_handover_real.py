@@ -16,6 +16,7 @@ import pytest
 from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy import Haproxy
 from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy_master import running
 from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import MAINT, LoadBalancerError
+from ansible_collections.alwayson.upgrade.plugins.module_utils._patience import Patience
 from fleet.haproxy import find_binary
 from fleet.ports import Ports
 from integration.by_ansible import ansible
@@ -153,5 +154,5 @@ def test_states_that_it_forgets_are_named(installed):
 
 
 def test_one_that_is_not_there_is_named(tmp_path):
-    status, result, _shown = ansible("haproxy_handover", name="lb9", endpoint=f"unix:{tmp_path}/none")
-    assert status != 0 and "lb9" in result["msg"] and "cannot be reached" in result["msg"]
+    with pytest.raises(LoadBalancerError, match=rf"lb9 .*{tmp_path}/none.* cannot be reached"):
+        running(Haproxy("lb9", f"unix:{tmp_path}/none", patience=Patience(0.5)))

@@ -12,8 +12,8 @@ from integration.cores import CORES, EACH_CORE, OLDEST
 from integration.strategy.plays import Stage
 
 # What these show is decided before the engine of a core has a part in it: the oldest core is asked by make thorough.
-ON_THE_NEWEST = {"test_cleanup.py", "test_deadlines.py", "test_live_capacity.py", "test_on_failure.py", "test_operator.py", "test_order.py", "test_refusals.py",
-                 "test_rollout_callback.py", "test_without_the_strategy.py"}
+ON_THE_NEWEST = {"test_budget.py", "test_cleanup.py", "test_deadlines.py", "test_exactly_once.py", "test_live_capacity.py", "test_on_failure.py",
+                 "test_operator.py", "test_order.py", "test_refusals.py", "test_rollout_callback.py", "test_without_the_strategy.py"}
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -35,14 +35,6 @@ def test_a_budget_does_not_lower_the_floor_and_that_is_said_before_the_start(pla
     assert "after the first one the floor of 5 of 6 lets nobody of the pool start. Set rolling_min_live to at most 4" in run.words.split("TASK")[0]
 
 
-@pytest.mark.parametrize("including", ["include_tasks", "import_tasks"])
-def test_any_errors_fatal_of_a_task_is_a_budget_of_none(play, including):
-    tasks = [COME, {"name": "more", f"ansible.builtin.{including}": "more.yml"}, break_on("w2"), GO]
-    run = play(tasks, keywords={"max_fail_percentage": 50}, variables=ROOM, files={"more.yml": [say("fatal", any_errors_fatal=True)]})
-    assert run.code != 0 and run.came == ["w1", "w2"] and "rolling_max_failures allows 0" in run.words
-    assert "not supported" not in run.words
-
-
 def test_a_rescued_host_that_says_it_failed_counts_as_failed(play):
     soft = {"block": [break_on("w3")], "rescue": [{"ansible.builtin.set_fact": {"rolling_failed": "yes"}}], "always": [say("tidy")]}
     run = play([COME, soft, say("more"), GO])

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import pytest
-from integration.strategy.plays import COME, GO, is_alive, on, say, wait_for
+from integration.strategy.plays import COME, GO, break_on, is_alive, on, say, wait_for
 
 BESIDE = {"rolling_max_unavailable": 2}
 MISSING = {"name": "include", "ansible.builtin.include_tasks": "missing.yml", **on("w1")}
@@ -88,3 +88,11 @@ def test_results_that_do_not_arrive_any_more_are_followed_by_cleanup(play):
     run = play.start_plays([work, cleanup], environment=LOST).end()
     assert run.code != 0 and run.who("cleans up") == ["localhost"] and run.who("later") == [], run.output
     assert "takes the results of tasks has died" in run.words
+
+
+@pytest.mark.parametrize("including", ["include_tasks", "import_tasks"])
+def test_any_errors_fatal_of_a_task_is_a_budget_of_none(play, including):
+    tasks = [COME, {"name": "more", f"ansible.builtin.{including}": "more.yml"}, break_on("w2"), GO]
+    run = play(tasks, keywords={"max_fail_percentage": 50}, variables={"rolling_min_live": 3}, files={"more.yml": [say("fatal", any_errors_fatal=True)]})
+    assert run.code != 0 and run.came == ["w1", "w2"] and "rolling_max_failures allows 0" in run.words
+    assert "not supported" not in run.words
