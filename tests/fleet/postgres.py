@@ -160,7 +160,7 @@ class Postgres:
     def create(self) -> None:
         """Make the cluster, its roles and its empty databases."""
         self._make_directory()
-        self._run("initdb", "-D", str(self.data), "--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C", "--data-checksums")
+        self._run("initdb", "-D", str(self.data), "--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C", "--data-checksums", "--no-sync")
         with open(self.data / "postgresql.conf", "a", encoding="utf-8") as configuration:
             configuration.write(CONFIGURATION.format(endpoint=self.endpoint))
         access = ACCESS.format(owner=OWNER, shop=APPLICATION, replicator=REPLICATOR, databases=",".join(TENANTS.values()))
@@ -180,7 +180,7 @@ class Postgres:
         """Make it a copy of the server at `primary`, which it follows under this name."""
         self._make_directory()
         source = f"host={primary.address} port={primary.port} user={REPLICATOR} application_name={name} sslmode=disable gssencmode=disable"
-        self._run("pg_basebackup", "-D", str(self.data), "-d", source, "-R", "-X", "stream", "--checkpoint=fast")
+        self._run("pg_basebackup", "-D", str(self.data), "-d", source, "-R", "-X", "stream", "--checkpoint=fast", "--no-sync")
         with open(self.data / "postgresql.conf", "a", encoding="utf-8") as configuration:
             configuration.write(CONFIGURATION.format(endpoint=self.endpoint))
 

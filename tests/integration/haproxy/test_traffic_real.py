@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -14,7 +15,9 @@ import threading
 import time
 
 import pytest
+from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy import Haproxy
 from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import CUT, DRAIN, MAINT, READY, LoadBalancerError
+from ansible_collections.alwayson.upgrade.plugins.module_utils._patience import Patience
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic_sequence import Request, TrafficError, foresee
 from integration.by_ansible import REPOSITORY, SUBPROCESS_SECONDS, ansible
 from integration.haproxy.real_pool import BACKEND, MEMBERS, Client, load, until
@@ -157,19 +160,35 @@ def cut_off(pool, client):
 
 # -- load balancers that fail, and rivals
 
-def test_a_load_balancer_that_freezes_on_the_way(pool):
-    """Fault 15. It accepts connections and never answers."""
-    client = Client(pool.fronts["lb1"], path="/slow?ms=15000", pause=60, cookie="SRV=s1")
-    client.start()
-    until(lambda: any(view["s1"].sessions for view in pool.members()))
-    timer = threading.Timer(0.5, pool.processes["lb2"].send_signal, [signal.SIGSTOP])
+@contextlib.contextmanager
+def frozen(pool, after=0.0):
+    """lb2 accepts connections and never answers, from so many seconds on. It is asked again for 2 s, instead of the 20 s by default."""
+    patient = pool.balancers
+    pool.balancers = [Haproxy(spec["name"], spec["endpoint"], answer_seconds=1.0, patience=Patience(2.0)) for spec in pool.specs]
+    timer = threading.Timer(after, pool.processes["lb2"].send_signal, [signal.SIGSTOP])
     timer.start()
     try:
-        with pytest.raises(TrafficError) as failure:
-            pool.do("drained", "s1")
+        yield
     finally:
         timer.join()
         pool.processes["lb2"].send_signal(signal.SIGCONT)
+        pool.balancers = patient
+
+
+def is_stopped(pid):
+    with open(f"/proc/{pid}/stat", encoding="utf-8") as file:
+        return file.read().rpartition(")")[2].split()[0] == "T"
+
+
+def test_a_load_balancer_that_freezes_on_the_way(pool):
+    """Fault 15."""
+    client = Client(pool.fronts["lb1"], path="/slow?ms=15000", pause=60, cookie="SRV=s1")
+    client.start()
+    until(lambda: any(view["s1"].sessions for view in pool.members()))
+    try:
+        with frozen(pool, after=0.5), pytest.raises(TrafficError) as failure:
+            pool.do("drained", "s1")
+    finally:
         cut_off(pool, client)
     assert "lb2 (unix:" in str(failure.value) and "does not answer" in str(failure.value)
     assert "The state before is back on lb1. lb2 could NOT be put back" in str(failure.value)
@@ -178,12 +197,10 @@ def test_a_load_balancer_that_freezes_on_the_way(pool):
 
 
 def test_a_frozen_load_balancer_is_found_before_anything_is_changed(pool):
-    pool.processes["lb2"].send_signal(signal.SIGSTOP)
-    try:
+    with frozen(pool):
+        until(lambda: is_stopped(pool.processes["lb2"].pid))
         with pytest.raises(LoadBalancerError, match="lb2 .* does not answer"):
             pool.do("drained", "s1")
-    finally:
-        pool.processes["lb2"].send_signal(signal.SIGCONT)
     assert pool.admin("s1") == both(READY)
 
 
