@@ -12,7 +12,6 @@ import platform
 import time
 from typing import Any, Mapping
 
-from ansible import constants as C
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _private_copy, _small_file
