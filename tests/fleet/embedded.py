@@ -25,7 +25,7 @@ from fleet.processes import Process
 from fleet.record import Record
 
 KINDS = (HAPROXY, *balancers.KINDS, UNDRIVEN)
-IN_TRAFFIC_SECONDS = 30
+IN_TRAFFIC_SECONDS = 90
 STANDBY = "standby"
 DATABASE_PROCESSES = ("postgres", STANDBY, "pooler")
 # What had to be downloaded is kept for other fleets.

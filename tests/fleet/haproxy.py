@@ -18,7 +18,7 @@ from fleet import debian
 from fleet.layout import BACKEND, CREW_HEADER, CREW_KEY, ROUTE_KEY, Layout, LoadBalancer
 from fleet.ports import Endpoint
 
-ANSWER_SECONDS = 5
+ANSWER_SECONDS = 15
 # Of one load balancer, at most.
 CHECKS_A_SECOND = 60
 SHOW_SERVERS = "show stat -1 4 -1"

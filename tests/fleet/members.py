@@ -20,8 +20,8 @@ from fleet.processes import Process
 
 SUPERVISOR = Path(__file__).resolve().parent / "supervisor.py"
 CROWD = SUPERVISOR.with_name("crowd.py")
-ANSWER_SECONDS = 5
-HEALTHY_SECONDS = 30
+ANSWER_SECONDS = 15
+HEALTHY_SECONDS = 90
 
 
 class MemberError(Exception):

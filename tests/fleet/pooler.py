@@ -20,7 +20,7 @@ from fleet.ports import Endpoint
 from fleet.postgres import APPLICATION, NOBODY, OWNER, accepted_prefixes
 from fleet.processes import Process
 
-READY_SECONDS = 15
+READY_SECONDS = 60
 # Debian's place, which an ordinary user's PATH does not have.
 SYSTEM = "/usr/sbin/pgbouncer"
 CONFIGURATION = """\

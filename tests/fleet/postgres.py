@@ -36,7 +36,9 @@ APPLICATION = "shop"
 SCHEMA = Path(__file__).resolve().parent / "shop" / "schema.sql"
 NOBODY = 65534
 NEEDED = ("postgres", "initdb", "pg_dump", "pg_restore", "pg_basebackup")
-READY_SECONDS = 30
+READY_SECONDS = 90
+# For the processes of a server that was killed to notice it.
+ORPHAN_SECONDS = 20
 # PostgreSQL's fast shutdown: end the sessions, write a checkpoint, go.
 STOP_SIGNAL = signal.SIGINT
 
@@ -273,18 +275,29 @@ def running(directory: Path) -> Process | None:
 def remove_interlock(directory: Path) -> None:
     """Remove the shared memory segment by which a server that was killed would recognise its orphans; a stopped one leaves none.
 
-    It has 56 bytes, but it is the one thing of the fleet that lives outside the run folder (Linux).
+    It has 56 bytes, but it is the one thing of the fleet that lives outside the run folder (Linux). Its orphans are attached to it until they have ended.
     """
     try:
         # Line 7 of postmaster.pid: the segment's key and id.
         key, identifier = map(int, (directory / "data" / "postmaster.pid").read_text(encoding="utf-8").splitlines()[6].split())
-        segments = [list(map(int, line.split())) for line in Path("/proc/sysvipc/shm").read_text(encoding="ascii").splitlines()[1:]]
     except (FileNotFoundError, IndexError, ValueError):
         return
+    deadline = time.monotonic() + ORPHAN_SECONDS
+    while (attached := _attached(key, identifier)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    if attached == 0:
+        subprocess.run(["ipcrm", "-m", str(identifier)], capture_output=True, check=False)
+
+
+def _attached(key: int, identifier: int) -> int | None:
+    """How many processes are attached to a shared memory segment; None when there is none (or no /proc that lists them)."""
+    try:
+        segments = [list(map(int, line.split())) for line in Path("/proc/sysvipc/shm").read_text(encoding="ascii").splitlines()[1:]]
+    except (FileNotFoundError, ValueError):
+        return None
     # Key and id: after a reboot the id alone may be a stranger's. The key has 32 bits, shown with a sign or without.
     # Column 7 counts who is attached.
-    if any((segment[0] - key) % 2**32 == 0 and segment[1] == identifier and segment[6] == 0 for segment in segments):
-        subprocess.run(["ipcrm", "-m", str(identifier)], capture_output=True, check=False)
+    return next((segment[6] for segment in segments if (segment[0] - key) % 2**32 == 0 and segment[1] == identifier), None)
 
 
 def conninfo(endpoint: Endpoint, database: str, user: str, application: str) -> str:

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-SUBPROCESS_SECONDS = 60
+SUBPROCESS_SECONDS = 180
 
 
 def ansible(module: str, *flags: str, **arguments: object) -> tuple[int, dict, str]:

@@ -13,6 +13,7 @@ import pytest
 TESTS = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(TESTS), str(TESTS.parent / "build" / "collections")]
 
+import foreground  # noqa: E402, F401
 from integration.haproxy.real_pool import Pool  # noqa: E402
 
 

@@ -9,6 +9,7 @@ import os
 import sys
 from pathlib import Path
 
+import foreground  # noqa: F401
 import hypothesis
 import pytest
 

@@ -91,11 +91,16 @@ class _Reader(asyncio.Protocol):
         self._server.behave(call)
 
 
+_taken: list[socket.socket] = []
+
+
 def closed_port() -> int:
-    """A port of 127.0.0.1 where nobody listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A port of 127.0.0.1 where nobody listens, unless this test itself does later: it is taken as long as this process lives."""
+    probe = socket.socket()
+    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    _taken.append(probe)
+    probe.bind(("127.0.0.1", 0))
+    return probe.getsockname()[1]
 
 
 async def _serve_for_ever() -> None:

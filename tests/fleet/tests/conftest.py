@@ -11,5 +11,8 @@ from pathlib import Path
 FLEET = Path(__file__).resolve().parents[1]
 
 sys.path.insert(0, str(FLEET.parent))
+
+import foreground  # noqa: E402, F401
+
 # Last: the shop's short module names must not hide anybody else's.
 sys.path += [str(FLEET / "shop" / "common")]

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from fleet import layout, ports, processes
@@ -35,9 +36,9 @@ def launch(tmp_path):
 
 
 def wait_for(condition) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while not condition():
-        assert time.monotonic() < deadline, "it did not happen within 10 s"
+        assert time.monotonic() < deadline, "it did not happen within 60 s"
         time.sleep(0.01)
 
 
@@ -45,9 +46,9 @@ def test_a_process_has_a_session_of_its_own_and_ends_on_request(launch):
     process = launch("import time; time.sleep(60)")
     assert process.is_alive
     assert os.getsid(process.pid) == process.pid != os.getsid(0)
-    processes.end([process], grace=5)
+    processes.end([process], grace=30)
     assert not process.is_alive
-    processes.end([process], grace=5)
+    processes.end([process], grace=30)
 
 
 def test_a_stubborn_process_is_killed(launch, tmp_path):
@@ -66,8 +67,10 @@ def test_a_stranger_with_the_same_id_is_left_alone(launch):
 
 
 def test_a_dead_child_that_nobody_has_reaped_is_not_alive():
-    child = subprocess.Popen([sys.executable, "-c", ""])
+    # It ends when it is told to: a look at it must not come too late.
+    child = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE)
     mark = processes.start_mark(child.pid)
+    child.stdin.close()
     wait_for(lambda: processes.start_mark(child.pid) is None)
     assert mark is not None
     child.wait()
@@ -82,10 +85,26 @@ def test_an_interruption_waits_for_the_end_of_the_block():
     done = []
     with pytest.raises(KeyboardInterrupt):
         with processes.uninterrupted():
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
             done.append("to the end")
     assert done == ["to the end"]
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+BACKGROUND = """
+import runpy, signal, subprocess, sys
+for number in (signal.SIGINT, signal.SIGHUP):
+    signal.signal(number, signal.SIG_IGN)
+runpy.run_path(sys.argv[1])
+look = "import signal; print(signal.getsignal(signal.SIGINT) is signal.default_int_handler, signal.getsignal(signal.SIGHUP) is signal.SIG_DFL)"
+sys.exit(subprocess.run([sys.executable, "-c", look], capture_output=True, text=True).stdout != "True True\\n")
+"""
+
+
+def test_what_tests_start_is_interrupted_also_where_they_run_in_the_background():
+    """A shell has what it starts with & ignore Ctrl-C, and nohup has it ignore the end of the terminal."""
+    foreground = Path(__file__).resolve().parents[2] / "foreground.py"
+    assert subprocess.run([sys.executable, "-c", BACKGROUND, str(foreground)], check=False, timeout=60).returncode == 0
 
 
 def test_the_end_of_a_log(tmp_path):
@@ -119,6 +138,29 @@ def test_a_fleet_on_one_address_has_distinct_ports(tmp_path, monkeypatch):
     endpoints += [endpoint for balancer in fleet.load_balancers for endpoint in (balancer.front, balancer.runtime)]
     assert len(endpoints) == len(set(endpoints)) == 25
     assert {endpoint.address for endpoint in endpoints} == {"127.0.0.1"}
+
+
+def test_two_workers_of_the_tests_never_try_the_same_port(monkeypatch):
+    monkeypatch.setattr(ports, "_can_bind", lambda address, port: True)
+    monkeypatch.setattr(ports.Ports, "_given", set())
+    monkeypatch.setenv("PYTEST_XDIST_WORKER_COUNT", "3")
+    found = []
+    for worker in ("gw0", "gw1", "gw2"):
+        monkeypatch.setenv("PYTEST_XDIST_WORKER", worker)
+        found.append({endpoint.port for endpoint in (ports.Ports().endpoint("127.0.0.1") for _each in range(300))})
+    assert [len(those) for those in found] == [300] * 3, "none is handed out twice, whoever asks"
+    assert len(set.union(*found)) == 900 and all(ports.FIRST_PORT <= port <= ports.LAST_PORT for port in set.union(*found))
+
+
+def test_two_addresses_of_a_fleet_never_have_the_same_port(monkeypatch):
+    """Two Envoys would have the same shared memory, whose name is made of the port."""
+    monkeypatch.setattr(ports, "_can_bind", lambda address, port: True)
+    monkeypatch.setattr(ports.Ports, "_given", set())
+    numbers = iter([20_000, 20_000, 20_100])
+    monkeypatch.setattr(random.Random, "randint", lambda self, first, last: next(numbers))
+    handed_out = ports.Ports(random.Random())
+    first, second = handed_out.endpoint("127.0.0.11"), handed_out.endpoint("127.0.0.12")
+    assert second.port - first.port == 100
 
 
 def test_a_layout_survives_being_written_down(tmp_path):

@@ -42,7 +42,7 @@ ROLE = "upgrade"
 # What quoting could get wrong.
 PASSWORD = "s3cret ' \\ %s"
 ADMIN_PASSWORD = "admin"
-READY_SECONDS = 30
+READY_SECONDS = 90
 CHANGE = "UPDATE orders SET quantity = quantity + 1 WHERE id = 1 + (random() * 100)::int; INSERT INTO orders (product, quantity) VALUES (1, 1)"
 
 SHOP = """
@@ -102,7 +102,9 @@ def server(tmp_path_factory):
     _initialise(as_user, binaries, home)
     port = Ports().endpoint("127.0.0.1").port
     log = home / "log"
-    settings = {"port": port, "listen_addresses": "127.0.0.1", "unix_socket_directories": "", "fsync": "off", "dynamic_shared_memory_type": "mmap"}
+    settings = {"port": port, "listen_addresses": "127.0.0.1", "unix_socket_directories": "", "fsync": "off", "dynamic_shared_memory_type": "mmap",
+                # It would take locks at moments of its own, which migrations with few attempts would meet.
+                "autovacuum": "off"}
     command = [*as_user, str(binaries / "postgres"), "-D", str(home / "data"), *(f"--{name}={value}" for name, value in settings.items())]
     with open(log, "wb") as output:
         process = subprocess.Popen(command, stdout=output, stderr=output, cwd=home, start_new_session=True)
@@ -238,11 +240,12 @@ def run(server, tmp_path):
 
 
 class Writer:
-    """Changes every database as fast as it can; `changes` counts."""
+    """Changes every database as fast as it can, each at least once before the block begins; `changes` counts."""
 
     def __init__(self, server, databases):
         self.changes = 0
         self._ended = threading.Event()
+        self._begun = {name: threading.Event() for name in databases}
         self._threads = [threading.Thread(target=self._work, args=(server, name)) for name in databases]
 
     def _work(self, server, name):
@@ -250,10 +253,12 @@ class Writer:
             while not self._ended.wait(0.002):
                 session.run(CHANGE)
                 self.changes += 1
+                self._begun[name].set()
 
     def __enter__(self):
         for thread in self._threads:
             thread.start()
+        assert all(begun.wait(READY_SECONDS) for begun in self._begun.values())
         return self
 
     def __exit__(self, *_error):

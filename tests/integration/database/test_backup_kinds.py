@@ -9,6 +9,7 @@ import functools
 import json
 import os
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -54,13 +55,21 @@ def test_others_write_while_backups_are_taken(kind, back_up):
     writer = threading.Thread(target=write)
     writer.start()
     try:
-        results = [back_up(database) for _each in range(3)]
+        results, meanwhile = [], []
+        for _each in range(3):
+            before = len(written)
+            while len(written) < before + 2:
+                assert writer.is_alive()
+                time.sleep(0.01)
+            before = len(written)
+            results.append(back_up(database))
+            meanwhile.append(len(written) - before)
     finally:
         ended.set()
         writer.join()
     assert [message for message, _result in results] == ["", "", ""]
     rows = [result["backups"][database]["rows"] for _message, result in results]
-    assert 550 <= rows[0] < rows[1] < rows[2] and len(written) >= rows[2] - 550
+    assert 550 < rows[0] < rows[1] < rows[2] and len(written) >= rows[2] - 550 and sum(meanwhile) > 0
 
 
 @pytest.mark.parametrize("injury", ["flipped", "cut", "missing", "swapped"])

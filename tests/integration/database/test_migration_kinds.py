@@ -224,7 +224,7 @@ def killed_build(server, database, statement):
 
 
 def wait_for(look):
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not (found := look()):
         assert time.monotonic() < deadline
         time.sleep(0.02)

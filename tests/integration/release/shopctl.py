@@ -33,7 +33,7 @@ def start() -> None:
         server = subprocess.Popen(
             [sys.executable, SERVER, PORT, FOLDER], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
         )
-    for _attempt in range(200):
+    for _attempt in range(1000):
         if server.poll() is not None:
             sys.exit(f"the server ended with {server.returncode}")
         with socket.socket() as probe:

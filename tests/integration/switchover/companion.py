@@ -13,7 +13,7 @@ import os
 import signal
 import sys
 
-from controller import COMPANION_SECONDS, at, endpoint  # run by its path: the controller is beside it
+from controller import COMPANION_SECONDS, WINDOW_SECONDS, at, endpoint  # run by its path: the controller is beside it
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_companion import Companion
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_window import Limits, SwitchoverError
 from integration.switchover.pair import node_at, pooler_at
@@ -24,7 +24,7 @@ SIGNALS = {"kill": signal.SIGKILL, "stop": signal.SIGSTOP}
 def main() -> None:
     step, fate, first, second, pooler, databases, name = sys.argv[1:]
     companion = Companion(node_at("db1", endpoint(first)), node_at("db2", endpoint(second)), pooler_at(endpoint(pooler), databases, name),
-                          Limits(window_seconds=5.0), COMPANION_SECONDS)
+                          Limits(window_seconds=WINDOW_SECONDS), COMPANION_SECONDS)
     at(companion, step, lambda: os.kill(os.getpid(), SIGNALS[fate]))
     try:
         result = companion.bring_about()

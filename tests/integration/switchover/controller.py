@@ -25,7 +25,9 @@ from fleet.ports import Endpoint  # noqa: E402
 from integration.switchover.pair import node_at, pooler_at  # noqa: E402
 from integration.switchover.trio import failover_at  # noqa: E402
 
-COMPANION_SECONDS = 30.0
+COMPANION_SECONDS = 60.0
+# For so long clients may be held, and a busy machine has time for a switchover.
+WINDOW_SECONDS = 10.0
 # Between two steps: the standby was told to become a primary, and is none yet.
 PROMOTING = "promoting"
 WARM_LOG = "warm"

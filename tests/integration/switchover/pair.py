@@ -212,10 +212,10 @@ class Load:
 
 
 class Loading:
-    """Has a load run in a thread while the block does."""
+    """Has a load run in a thread while the block does, from its first writes on, and for a moment longer: until as many are acknowledged as tell something."""
 
-    def __init__(self, load: Load, settle_seconds: float = 1.0) -> None:
-        self.load, self.settle_seconds = load, settle_seconds
+    def __init__(self, load: Load, settle_seconds: float = 1.0, enough: int = 110) -> None:
+        self.load, self.settle_seconds, self.enough = load, settle_seconds, enough
         self._loop = asyncio.new_event_loop()
         self._over = asyncio.Event()
         self._thread = threading.Thread(target=lambda: self._loop.run_until_complete(load.run(self._over)), daemon=True)
@@ -223,13 +223,22 @@ class Loading:
     def __enter__(self) -> Load:
         self._thread.start()
         time.sleep(self.settle_seconds)
+        self._wait_for_writes(1)
         return self.load
 
-    def __exit__(self, *_exception: object) -> None:
+    def __exit__(self, *exception: object) -> None:
         time.sleep(self.settle_seconds)
+        if exception[0] is None:
+            self._wait_for_writes(self.enough)
         self._loop.call_soon_threadsafe(self._over.set)
         self._thread.join(60)
         self._loop.close()
+
+    def _wait_for_writes(self, count: int) -> None:
+        """The test says what it needs: this only gives a busy machine the time for it."""
+        deadline = time.monotonic() + WAIT_SECONDS
+        while len(self.load.acknowledged) < count and time.monotonic() < deadline:
+            time.sleep(0.05)
 
 
 def lost(pair: Pair, load: Load, server: str) -> set:

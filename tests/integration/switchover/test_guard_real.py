@@ -16,10 +16,12 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._database_fence i
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_window import Limits, SwitchoverError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._waiting import wait_for
 from integration.by_ansible import ansible
-from integration.switchover.guard import Direct, asked, fence_options, fenced, guard, override
+from integration.switchover import guard as guards
+from integration.switchover.guard import PROGRAM, Direct, asked, fence_options, fenced, guard, override
 from integration.switchover.pair import Pair
 
 TRYING_SECONDS = 1.0
+HOLD_SECONDS = 20
 
 
 @pytest.fixture
@@ -36,9 +38,10 @@ def failover(pair) -> Failover:
 
 
 def writes(pair, name: str) -> Direct:
+    """Clients that try for a moment, and often enough however busy the machine is."""
     with Direct(pair.servers[name].endpoint) as direct:
         time.sleep(TRYING_SECONDS)
-    assert direct.attempts > 20
+        assert wait_for(lambda: direct.attempts > 40, 60, 0.05)
     return direct
 
 
@@ -96,7 +99,12 @@ def test_without_guard_and_fence_it_does_until_the_failover_is_run_again_or_it_i
     assert done["changed"] and not done["running"] and not process.is_alive
 
 
-def test_a_guard_that_lets_it_start_keeps_the_standby_from_being_promoted_meanwhile(pair):
+def test_a_guard_that_lets_it_start_keeps_the_standby_from_being_promoted_meanwhile(pair, monkeypatch):
+    # As the program, with twice the time for a busy machine to do all this meanwhile.
+    program, text = pair.folder / "guard.py", PROGRAM.read_text(encoding="utf-8")
+    assert text.count("\nHOLD_SECONDS = 10\n") == 1
+    program.write_text(text.replace("\nHOLD_SECONDS = 10\n", f"\nHOLD_SECONDS = {HOLD_SECONDS}\n"), encoding="utf-8")
+    monkeypatch.setattr(guards, "PROGRAM", program)
     pair.kill("db1")
     began = time.monotonic()
     status, said = asked(pair, "db1")
@@ -106,7 +114,7 @@ def test_a_guard_that_lets_it_start_keeps_the_standby_from_being_promoted_meanwh
     with pytest.raises(SwitchoverError, match="db1 .* is being started at this moment: its guard has asked db2"):
         task.bring_about()
     # Another one that would start as a primary is not let, either.
-    assert asked(pair, "db1")[0] == 4 and time.monotonic() - began < 12
+    assert asked(pair, "db1")[0] == 4 and time.monotonic() - began < HOLD_SECONDS
     assert pair.restart_by_itself("db1") and pair.value("pooler", "SELECT 1") == 1
     with pytest.raises(SwitchoverError, match="db1 .* runs: relieve it by state=switched"):
         failover(pair).bring_about()
@@ -114,7 +122,7 @@ def test_a_guard_that_lets_it_start_keeps_the_standby_from_being_promoted_meanwh
     pair.kill("db1")
     with pair.node("db2").opened() as node:
         # From when the first guard's session has ended, which nothing but its time ends.
-        assert wait_for(node.claim_promotion, 20, 0.1)
+        assert wait_for(node.claim_promotion, HOLD_SECONDS + 30, 0.2)
         status, said = asked(pair, "db1")
         assert status == 4 and "db2 is being promoted in this moment, or another server starts (busy)" in said
     assert asked(pair, "db1")[0] == 0

@@ -21,7 +21,7 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._pgbouncer import
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import Login
 from fleet import processes
 from fleet.postgres import NOBODY, OWNER
-from integration.switchover.pair import Pair, pooler_at, wait_writable
+from integration.switchover.pair import WAIT_SECONDS, Pair, pooler_at, wait_writable
 
 PROCESSES = ("p1", "p2")
 
@@ -164,7 +164,7 @@ def _at(pooler, folder):
 
 
 def _wait_for(is_so) -> None:
-    deadline = time.monotonic() + 15
+    deadline = time.monotonic() + WAIT_SECONDS
     while not is_so():
         assert time.monotonic() < deadline
         time.sleep(0.05)

@@ -19,7 +19,7 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._database_meeting
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_switchover import Switchover
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_window import Limits, SwitchoverError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._waiting import wait_for
-from integration.switchover.controller import COMPANION_SECONDS, PROMOTING, at
+from integration.switchover.controller import COMPANION_SECONDS, PROMOTING, WINDOW_SECONDS, at
 from integration.switchover.pair import Load, Loading, Pair, lost, wait_writable
 
 HERE = Path(__file__).parent
@@ -33,7 +33,7 @@ def pair(tmp_path_factory):
 
 
 def leader(pair, kind=Switchover, patience: float = COMPANION_SECONDS):
-    return kind(pair.node("db1"), pair.node("db2"), pair.poolers(), Limits(window_seconds=5.0), Companions(["pooler2"], patience))
+    return kind(pair.node("db1"), pair.node("db2"), pair.poolers(), Limits(window_seconds=WINDOW_SECONDS), Companions(["pooler2"], patience))
 
 
 @contextlib.contextmanager
@@ -47,7 +47,7 @@ def companion(pair, step: str = NOWHERE, fate: str = "kill"):
             yield found
             if fate == "stop":
                 process.send_signal(signal.SIGCONT)
-            said, _none = process.communicate(timeout=60)
+            said, _none = process.communicate(timeout=120)
             found += [process.returncode, json.loads(said or "{}")]
         finally:
             process.kill()
@@ -107,7 +107,7 @@ def test_a_companion_is_told_that_nothing_is_begun(pair):
 def test_a_leader_that_is_killed_leaves_clients_of_both_that_go_on(pair, step):
     places = [str(endpoint) for endpoint in (*(server.endpoint for server in pair.servers.values()), pair.pooler.endpoint)]
     with loads(pair) as both, companion(pair) as found:
-        done = subprocess.run([sys.executable, str(HERE / "controller.py"), step, *places, str(pair.pooler.databases), "pooler2"], check=False, timeout=60)
+        done = subprocess.run([sys.executable, str(HERE / "controller.py"), step, *places, str(pair.pooler.databases), "pooler2"], check=False, timeout=120)
         assert done.returncode == -signal.SIGKILL
         on = where(pair)
     assert on == ["db2" if step in (PROMOTING, "promoted") else "db1"] * 2 and found[0] == 0

@@ -49,7 +49,7 @@ def test_a_controller_that_is_killed_in_the_window_leaves_clients_that_go_on(pai
     load = Load(pair.pooler.endpoint)
     with Loading(load):
         places = [str(endpoint) for endpoint in (*(server.endpoint for server in pair.servers.values()), pair.pooler.endpoint)]
-        done = subprocess.run([sys.executable, str(CONTROLLER), step, *places, str(pair.pooler.databases)], check=False, timeout=60)
+        done = subprocess.run([sys.executable, str(CONTROLLER), step, *places, str(pair.pooler.databases)], check=False, timeout=120)
         assert done.returncode == -signal.SIGKILL
         writable = wait_writable(pair)
     assert writable == ("db2" if step == "promoted" else "db1")

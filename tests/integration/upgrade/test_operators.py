@@ -41,7 +41,10 @@ def control(operator, word):
 
 def lock(operator):
     path = operator.fleet.directory / "state" / "shop.lock"
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
 
 
 def assert_nothing_is_left(operator):

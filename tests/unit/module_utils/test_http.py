@@ -138,7 +138,7 @@ def test_the_whole_answer_is_bounded_in_time(serve, answer):
     started = time.monotonic()
     with pytest.raises(HttpError, match="no whole answer within 0.4 s"):
         get(serve(answer).url, seconds=0.4)
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 9
 
 
 @pytest.mark.parametrize(

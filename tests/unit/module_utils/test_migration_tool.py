@@ -95,16 +95,24 @@ def test_a_tool_that_reports_success_and_leaves_something_has_failed(tool):
 def test_a_tool_that_does_not_end_is_ended_with_all_that_it_started(tool, monkeypatch):
     monkeypatch.setattr(_migration_tool, "GRACE_SECONDS", 1.0)
     child = f"import subprocess, sys; subprocess.run(['sh', '-c', 'echo $$ > {tool.directory}/pid; exec sleep 60'])"
-    with pytest.raises(MigrationToolError, match="has not ended within 1.5 s, and was ended"):
-        replace(tool, command=[sys.executable, "-c", child], status=[], timeout=1.5).migrate()
+    with pytest.raises(MigrationToolError, match="has not ended within 4 s, and was ended"):
+        replace(tool, command=[sys.executable, "-c", child], status=[], timeout=4).migrate()
     pid = int((Path(tool.directory) / "pid").read_text(encoding="ascii"))
-    give_up = time.monotonic() + 10
-    while Path(f"/proc/{pid}").exists() and "State:\tZ" not in Path(f"/proc/{pid}/status").read_text(encoding="ascii"):
+    give_up = time.monotonic() + 60
+    while runs_on(pid):
         assert time.monotonic() < give_up
         time.sleep(0.05)
     assert rows_of(tool.ledger)["2.0.0"] | {"ended": 0, "started": 0} == {
         "status": "failed", "exit_status": None, "attempts": 1, "ended": 0, "started": 0,
         "command": replace(tool, command=[sys.executable, "-c", child]).checksum}
+
+
+def runs_on(pid: int) -> bool:
+    """Whether a process is there that nobody needs only to collect."""
+    try:
+        return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 KILLED = """\
@@ -115,10 +123,10 @@ MigrationTool(**json.loads(sys.argv[1])).migrate()
 
 
 def test_a_tool_whose_runner_was_killed_is_waited_for_and_not_run_again(tool):
-    slow = with_environment(tool, SECONDS="3")
+    slow = with_environment(tool, SECONDS="5")
     options = {name: getattr(slow, name) for name in ("ledger", "release", "command", "status", "directory", "environment", "timeout")}
     with subprocess.Popen([sys.executable, "-c", KILLED, json.dumps(options)], env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}) as runner:
-        give_up = time.monotonic() + 15
+        give_up = time.monotonic() + 60
         while not runs(tool):
             assert time.monotonic() < give_up
             time.sleep(0.02)

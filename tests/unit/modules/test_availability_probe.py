@@ -23,7 +23,7 @@ from probe_servers import closed_port
 from run_module import run_module
 
 SERVER = Path(__file__).resolve().parents[1] / "probe_servers.py"
-PATIENCE_SECONDS = 30
+PATIENCE_SECONDS = 60
 
 
 @pytest.fixture(scope="module")
@@ -302,7 +302,7 @@ def test_it_outlives_the_folder_that_ansible_ran_the_module_from(prober, tmp_pat
                    "-e", f"ansible_python_interpreter={sys.executable}", "-m", "alwayson.upgrade.availability_probe", "-a", options]
         environment = {**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS), "ANSIBLE_REMOTE_TMP": str(tmp_path / "remote"),
                        "ANSIBLE_HOME": str(tmp_path / "home"), "ANSIBLE_LOAD_CALLBACK_PLUGINS": "1", "ANSIBLE_STDOUT_CALLBACK": "ansible.builtin.minimal"}
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=180, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
         return json.loads(done.stdout.partition("=>")[2])
 
