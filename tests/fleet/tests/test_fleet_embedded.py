@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
@@ -47,9 +48,9 @@ def ask_member(fleet: EmbeddedFleet, name: str, method: str, path: str, content:
 
 
 def eventually(condition) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not condition():
-        assert time.monotonic() < deadline, "it did not happen within 20 s"
+        assert time.monotonic() < deadline, "it did not happen within 60 s"
         time.sleep(0.05)
 
 
@@ -76,17 +77,18 @@ def migrate(fleet: EmbeddedFleet, phase: str) -> None:
 
 def test_all_members_are_in_traffic_on_both_load_balancers(fleet):
     expected = {f"app{number}": "UP L7OK" for number in range(1, 7)}
-    assert [fleet.server_states(name) for name in ("lb1", "lb2")] == [expected, expected]
+    eventually(lambda: [fleet.server_states(name) for name in ("lb1", "lb2")] == [expected, expected])
     assert [fleet.member_version(name) for name in expected] == ["1.0.0"] * 6
     assert len(fleet.running()) == 1 + 6 + 2 + 6
-    assert len({ask(fleet.layout.load_balancers[0].front_url[7:], "GET", "/version")[2]["host"] for _request in range(30)}) == 6
+    served: set[str] = set()
+    eventually(lambda: served.add(ask(fleet.layout.load_balancers[0].front_url[7:], "GET", "/version")[2]["host"]) or len(served) == 6)
 
 
 def test_the_runtime_socket_takes_commands(fleet):
     assert fleet.runtime("lb1", "show info").startswith("Name: HAProxy")
     fleet.runtime("lb2", "set server app/app3 state maint")
     assert fleet.server_states("lb2")["app3"].startswith("MAINT")
-    assert fleet.server_states("lb1")["app3"] == "UP L7OK"
+    assert fleet.server_states("lb1")["app3"].startswith("UP ")
     fleet.runtime("lb2", "set server app/app3 state ready")
     eventually(lambda: fleet.server_states("lb2")["app3"] == "UP L7OK")
 
@@ -189,13 +191,17 @@ def test_a_lost_database_session_costs_a_reader_nothing(fleet):
     children = [pid for pid in Path(f"/proc/{database.pid}/task/{database.pid}/children").read_text().split() if _is_session_of(pid, "shop")]
     assert children
     for pid in children:
-        os.kill(int(pid), signal.SIGTERM)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(int(pid), signal.SIGTERM)
     for _request in range(3):
         assert ask_member(fleet, "app3", "GET", "/products?tenant=a")[0] == 200
 
 
 def _is_session_of(pid: str, role: str) -> bool:
-    return f": {role} " in Path(f"/proc/{pid}/cmdline").read_text()
+    try:
+        return f": {role} " in Path(f"/proc/{pid}/cmdline").read_text()
+    except OSError:  # such as a worker of the server that has just come to its end
+        return False
 
 
 def test_which_release_lives_with_which_schema(fleet):

@@ -25,6 +25,7 @@ APPLICATIONS = {
     "broken": "import sys\nsys.exit('a missing module')\n",
     "slow": "import time\ntime.sleep(60)\n",
 }
+PATIENCE_S = 60
 # As the program, with a shorter patience.
 IMPATIENT = "import sys; sys.path.insert(0, {path!r}); from fleet import supervisor; supervisor.STOP_SECONDS = 0.3; sys.exit(supervisor.main())"
 
@@ -62,15 +63,15 @@ class Host:
         return self.files.read(self.files.state).get("state", "")
 
     def wait(self, state: str) -> processes.Process | None:
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + PATIENCE_S
         while self.state() != state:
-            assert time.monotonic() < deadline, f"not {state} within 10 s, but {self.state()}"
+            assert time.monotonic() < deadline, f"not {state} within {PATIENCE_S} s, but {self.state()}"
             time.sleep(0.01)
         return self.files.application()
 
     def clean_up(self) -> None:
         application = self.files.application()
-        processes.end([*self.supervisors, *([application] if application else [])], grace=5)
+        processes.end([*self.supervisors, *([application] if application else [])], grace=30)
 
 
 @pytest.fixture
@@ -112,7 +113,7 @@ def test_the_link_is_followed_at_each_start(host):
     host.wait("running")
     host.switch("stubborn")
     os.kill(host.files.application().pid, signal.SIGKILL)
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE_S
     while "release stubborn started" not in processes.tail(host.directory / "supervisor.log"):
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -122,7 +123,7 @@ def test_a_crashed_application_is_started_again(host):
     host.boot()
     first = host.wait("running")
     first.send(signal.SIGKILL)
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE_S
     while host.files.application() in (first, None) or host.state() != "running":
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -186,7 +187,7 @@ def test_a_stubborn_application_is_killed(host):
 def test_the_application_ends_with_its_supervisor(host):
     process = host.boot()
     application = host.wait("running")
-    processes.end([process], grace=5)
+    processes.end([process], grace=30)
     assert not application.is_alive
     assert host.state() == "stopped"
 
@@ -195,9 +196,9 @@ def test_a_stopped_application_stays_stopped_over_a_reboot(host):
     process = host.boot()
     host.wait("running")
     assert host.call("stop").returncode == 0
-    processes.end([process], grace=5)
+    processes.end([process], grace=30)
     host.boot()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE_S
     while not host.files.is_supervised():
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -210,7 +211,7 @@ def test_a_killed_supervisor_leaves_no_orphan(host):
     process = host.boot()
     application = host.wait("running")
     processes.end([process], first_signal=signal.SIGKILL)
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE_S
     while application.is_alive:
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -240,5 +241,5 @@ def test_a_later_command_overtakes_an_earlier_one(host):
     with subprocess.Popen([sys.executable, supervisor.__file__, "start", str(host.directory)], stderr=subprocess.PIPE, text=True) as start:
         host.wait("starting")
         assert host.call("stop").returncode == 0
-        assert "another command overtook this one" in start.communicate(timeout=10)[1]
+        assert "another command overtook this one" in start.communicate(timeout=PATIENCE_S)[1]
     assert start.returncode == supervisor.EXIT_FAILED

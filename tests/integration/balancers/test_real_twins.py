@@ -36,7 +36,7 @@ class TwinEnvoy(RealProcesses):
         clusters.append({**clusters[0], "name": "twin", "eds_cluster_config": source, "common_lb_config": {"healthy_panic_threshold": {"value": 100}}})
         (place / "envoy.json").write_text(json.dumps(configuration), encoding="utf-8")
         self.spawn("envoy", [*software.argv, "--disable-hot-restart"])
-        assert wait_for(self.is_up, 20, 0.1)
+        assert wait_for(self.is_up, 60, 0.1)
 
     def is_up(self) -> bool:
         try:
@@ -66,8 +66,9 @@ def test_clusters_of_one_resource_go_out_together_and_are_named_before(twins):
     with pytest.raises(TrafficError, match="with app1 out, 1 of 2 members on lb1 are healthy, fewer than its panic threshold of 100 %"):
         foresee([open_load_balancer(spec)], Request(BACKEND, ("app1",), "drained"))
     envoy.apply(BACKEND, {"app1": MAINT})
-    assert twins.statuses("twin") == twins.statuses(BACKEND) == ["UNHEALTHY", "HEALTHY"]
+    # Each cluster reads the file by itself.
+    assert wait_for(lambda: twins.statuses("twin") == twins.statuses(BACKEND) == ["UNHEALTHY", "HEALTHY"], 60, 0.1)
     assert [sentence.partition(", so ")[0] for sentence in envoy.read(BACKEND).backends[BACKEND].refusals] == [
         "twin, which has the same endpoints: 1 of 2 members of twin are healthy, fewer than its panic threshold of 100 %"]
     envoy.apply(BACKEND, {"app1": READY})
-    assert twins.statuses("twin") == ["HEALTHY", "HEALTHY"]
+    assert wait_for(lambda: twins.statuses("twin") == ["HEALTHY", "HEALTHY"], 60, 0.1)

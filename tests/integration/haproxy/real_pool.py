@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy import Haproxy, HaproxyError
@@ -24,7 +25,7 @@ HERE = Path(__file__).resolve().parent
 CELLAR = HERE.parents[2] / "build" / "cache" / "haproxy"
 BACKEND = "app"
 MEMBERS = ("s1", "s2", "s3", "s4")
-WAIT_SECONDS = 20
+WAIT_SECONDS = 60
 
 CONFIGURATION = """\
 global
@@ -71,7 +72,7 @@ class Pool(RealProcesses):
 
     def start(self) -> None:
         for name in MEMBERS:
-            self.start_member(name)
+            self._spawn_member(name)
         binary = None
         for name in self.fronts:
             configuration = self._write_configuration(name)
@@ -80,6 +81,11 @@ class Pool(RealProcesses):
         until(lambda: self._are_all(lambda member: member.live))
 
     def start_member(self, name: str, release: str = "1.0.0") -> None:
+        """It takes connections afterwards."""
+        self._spawn_member(name, release)
+        until(lambda: _listens(self._endpoints[name]))
+
+    def _spawn_member(self, name: str, release: str = "1.0.0") -> None:
         endpoint = self._endpoints[name]
         self.spawn(name, [sys.executable, str(HERE / "member.py"), endpoint.address, str(endpoint.port), release])
 
@@ -133,7 +139,7 @@ class Client(threading.Thread):
 
     def __init__(self, front: Endpoint, path: str = "/", sticky: bool = True, pause: float = 0.02, cookie: str | None = None) -> None:
         super().__init__(daemon=True)
-        self.answers: list[tuple[float, str, str]] = []  # when it came, who served, which release
+        self.answers: list[tuple[float, str, str]] = []  # when it was asked for, who served, which release
         self.failures: list[str] = []
         self.cookie = cookie
         self._front, self._path, self._sticky, self._pause = front, path, sticky, pause
@@ -152,17 +158,19 @@ class Client(threading.Thread):
 
     def stop(self) -> None:
         self._over.set()
-        self.join(20)
+        self.join(WAIT_SECONDS)
         assert not self.is_alive()
 
     def _ask(self, connection: http.client.HTTPConnection) -> None:
+        # When an answer is read says little on a busy machine; a request that was not sent yet has reached nobody.
+        asked = time.time()
         connection.request("GET", self._path, headers={"Cookie": self.cookie} if self.cookie else {})
         answer = connection.getresponse()
         answer.read()
         if answer.status != 200:
             self.failures.append(f"status {answer.status}")
             return
-        self.answers.append((time.time(), answer.headers["X-Served-By"], answer.headers["X-Release"]))
+        self.answers.append((asked, answer.headers["X-Served-By"], answer.headers["X-Release"]))
         if self._sticky and answer.headers["Set-Cookie"]:
             self.cookie = answer.headers["Set-Cookie"].partition(";")[0]
 
@@ -173,6 +181,16 @@ def until(condition: Callable[[], object]) -> None:
     while not condition():
         assert time.monotonic() < give_up, f"not within {WAIT_SECONDS} s"
         time.sleep(0.02)
+
+
+def total(clients: Iterable[Client]) -> int:
+    """How many answers they have together."""
+    return sum(len(client.answers) for client in clients)
+
+
+def _listens(endpoint: Endpoint) -> bool:
+    with socket.socket() as asking:
+        return asking.connect_ex((endpoint.address, endpoint.port)) == 0
 
 
 @contextlib.contextmanager

@@ -9,7 +9,6 @@ import os
 import shutil
 import socket
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -20,7 +19,7 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._patience import 
 from fleet.haproxy import find_binary
 from fleet.ports import Ports
 from integration.by_ansible import ansible
-from integration.haproxy.real_pool import CELLAR, HERE, Client, load, until
+from integration.haproxy.real_pool import CELLAR, HERE, Client, load, total, until
 from integration.haproxy.real_processes import RealProcesses
 
 MEMBERS = ("s1", "s2", "s3")
@@ -110,12 +109,12 @@ def test_the_new_binary_takes_over_under_load_and_a_member_in_maintenance_stays_
     assert status == 0 and foreseen["changed"] and foreseen["worker"]["before"] == foreseen["worker"]["after"]
     clients = [Client(installed.front, path=path, sticky=False) for path in ("/", "/", "/slow?ms=700")]
     with load(*clients):
-        time.sleep(1)
-        status, result, shown = installed.hand_over(settle=20)
+        until(lambda: total(clients) > 50)
+        status, result, shown = installed.hand_over(settle=60)
         assert status == 0 and result["changed"], shown
-        time.sleep(1)
+        before = [len(client.answers) for client in clients]
+        until(lambda: total(clients) > 100 and all(len(client.answers) > had + 1 for client, had in zip(clients, before)))
     assert result["worker"]["before"] != result["worker"]["after"] and result["old_workers"] == 0
-    assert sum(len(client.answers) for client in clients) > 100
     assert installed.driven.read("app").backends["app"].members["s3"].admin == MAINT
     status, again, _shown = installed.hand_over()
     assert status == 0 and not again["changed"]

@@ -106,9 +106,9 @@ class Started(RealProcesses):
 def test_however_it_was_started(tmp_path_factory, way):
     with Started(tmp_path_factory.mktemp("hw"), *WAYS[way]) as one:
         first = running(one.balancer)
-        second = hand_over(one.balancer, first, 10)
+        second = hand_over(one.balancer, first, 60)
         # The command line of the second one has what a reload adds.
-        third = hand_over(one.balancer, second, 10)
+        third = hand_over(one.balancer, second, 60)
         assert len({first.worker, second.worker, third.worker}) == 3 and first.master == third.master and first.is_current and third.is_current
 
 
@@ -130,13 +130,13 @@ def test_a_route_that_the_process_alone_has_is_not_lost(tmp_path_factory):
         assert running(one.balancer).worker == before.worker
         Rerouting(one.route(True), Request("active", "green", None)).bring_about()
         assert one.map.read_bytes() == b"# who serves\r\nactive\tgreen \r\n"
-        after = hand_over(one.balancer, before, 10)
+        after = hand_over(one.balancer, before, 60)
         assert one.route(False)[0].table.route("active") == "green"
         one.balancer.carry_out([f"add acl {one.folder}/bad.acl 10.0.0.2"])
         with pytest.raises(LoadBalancerError, match=r"bad\.acl: 10\.0\.0\.2 is present and would be absent"):
             hand_over(one.balancer, after, 5)
         lost: list[str] = []
-        hand_over(one.balancer, after, 10, loses=lost.append)
+        hand_over(one.balancer, after, 60, loses=lost.append)
         assert len(lost) == 1 and lost[0].endswith("bad.acl: 10.0.0.2 is present and would be absent")
 
 
@@ -145,7 +145,7 @@ def test_entries_of_stick_tables_that_nobody_hands_on_are_told(tmp_path_factory)
         one.balancer.carry_out(["set table shared key anna data.gpc0 1", "set table plain key anna"])
         [told] = forgotten_tables(one.balancer)
         assert "begins with an empty stick table plain, which has 1 entries" in told
-        hand_over(one.balancer, running(one.balancer), 10)
+        hand_over(one.balancer, running(one.balancer), 60)
         assert forgotten_tables(one.balancer) == []
 
 

@@ -107,8 +107,9 @@ def test_a_member_that_they_do_not_reach_is_proven_within_a_second_more(house):
     """Clients that keep their connections are sent to the other one, and checks are no arrivals."""
     bound, free = house.client("plain"), Client(house.front, "/plain/", sticky=False)
     with load(bound, free):
-        done = bring_about([house.driven()], Request("plain", ("s1",), "drained", timeout=2))
+        done = bring_about([house.driven()], Request("plain", ("s1",), "drained", timeout=30))
         assert house.admin("plain") == MAINT and done.warnings == ()
         last = max(when for when, address, _release in bound.answers + free.answers if address == house.endpoints["s1"].address)
+    # Where something had come meanwhile, it would be watched for five seconds. The bound leaves room for a busy machine.
     assert done.finished - last < 4, "what HAProxy counts was watched for a second behind the last request"
-    bring_about([house.driven()], Request("plain", ("s1",), "ready", timeout=5))
+    bring_about([house.driven()], Request("plain", ("s1",), "ready", timeout=30))

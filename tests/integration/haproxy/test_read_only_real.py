@@ -5,9 +5,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import sys
+import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,7 +20,7 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer im
 from fleet.haproxy import find_binary
 from fleet.ports import Ports
 from integration.by_ansible import ansible
-from integration.haproxy.real_pool import CELLAR, HERE, Client, load, until
+from integration.haproxy.real_pool import CELLAR, HERE, Client, load, total, until
 from integration.haproxy.real_processes import RealProcesses
 
 CONFIGURATION = """\
@@ -87,6 +90,25 @@ class Service(RealProcesses):
         finally:
             connection.close()
 
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[list[tuple[float, float, int]]]:
+        """Writes come in all the time: when each was sent through the first load balancer, when it was answered, and the status that it got."""
+        over, seen = threading.Event(), []
+
+        def write() -> None:
+            while not over.wait(0.02):
+                sent = time.time()
+                status = self._write(self.fronts["lb1"], "/orders")[0]
+                seen.append((sent, time.time(), status))
+
+        writer = threading.Thread(target=write)
+        writer.start()
+        try:
+            yield seen
+        finally:
+            over.set()
+            writer.join()
+
     def module(self, *flags: str, **options):
         specs = [{"name": name, "endpoint": f"unix:{self.folder}/{name}.sock"} for name in self.fronts]
         return ansible("traffic_read_only", *flags, load_balancers=specs, map="read_only.map", **{"key": "shop", **options})
@@ -113,14 +135,18 @@ def test_reads_go_on_while_writes_are_refused_politely(service):
         assert status == 0 and result["changed"] and service.answers() == [(200, None)] * 2
         status, again, _shown = service.module(state="open")
         assert status == 0 and again["changed"] is False
-    assert sum(len(client.answers) for client in clients) > 100
+        until(lambda: total(clients) > 100)
 
 
 def test_writing_is_let_in_again_by_the_clock_alone(service):
-    status, result, _shown = service.module(seconds=3)
-    assert status == 0 and service.answers()[0][0] == 503
-    until(lambda: service.answers() == [(200, None)] * 2)
-    assert 0 <= time.time() - result["until"] < 5
+    with service.writing() as seen:
+        status, result, _shown = service.module(seconds=3)
+        assert status == 0, result
+        until(lambda: time.time() > result["until"] and service.answers() == [(200, None)] * 2 and seen[-1][0] > result["until"])
+    first = min(sent for sent, _answered, code in seen if code == 503)
+    assert {code for sent, _answered, code in seen if sent >= result["until"]} == {200}
+    # HAProxy counts whole seconds.
+    assert {code for sent, answered, code in seen if first <= sent and answered < result["until"] - 1} == {503}
     status, opened, _shown = service.module(state="open")
     assert status == 0 and opened["changed"] is False, "the moment has passed: nothing is to be done"
 

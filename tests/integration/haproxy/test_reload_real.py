@@ -23,7 +23,8 @@ from integration.haproxy.real_pool import CELLAR, HERE, until
 from integration.haproxy.real_processes import RealProcesses
 
 MEMBERS = ("s1", "s2")
-SLOW_MS = 4000
+# Long enough for a reload on a busy machine to fall into it.
+SLOW_MS = 8000
 CONFIGURATION = """\
 global
   nbthread 1
@@ -96,7 +97,7 @@ class SlowRequest(threading.Thread):
 
     def run(self) -> None:
         try:
-            with urllib.request.urlopen(self.url, timeout=20) as answer:
+            with urllib.request.urlopen(self.url, timeout=60) as answer:
                 self.status = answer.status
         except urllib.error.HTTPError as error:
             self.status = error.code
@@ -130,8 +131,8 @@ def test_a_request_in_an_old_worker_is_in_flight(balancer):
     with pytest.raises(TrafficError, match="session"):
         bring_about([balancer.full], Request("app", (name,), "drained", timeout=0.5))
     assert member(balancer.full.read("app"), name).admin == READY
-    result = bring_about([balancer.full], Request("app", (name,), "drained", timeout=20))
-    user.join(20)
+    result = bring_about([balancer.full], Request("app", (name,), "drained", timeout=60))
+    user.join(60)
     assert user.status == 200 and result.proof["lb"][name]["sessions"] == 0
 
 
@@ -211,7 +212,7 @@ def test_a_connection_in_an_old_worker_may_bring_a_request_to_a_member_that_left
     with pytest.raises(TrafficError, match=r"app/s1 is not drained on lb \(in maint, 0 sessions, 0 queued, 8 connections of workers before a reload that may"):
         bring_about([balancer.full], Request("app", ("s1",), "drained", timeout=0.5))
     blind = Haproxy("lb", balancer.endpoint, state_file=balancer.state_file)
-    bring_about([blind], Request("app", ("s1",), "drained", timeout=5))
+    bring_about([blind], Request("app", ("s1",), "drained", timeout=30))
     served_by = {address for _status, address in users.ask_all()}
     assert balancer.endpoints["s1"].address in served_by
     result = bring_about([balancer.full], Request("app", ("s1",), "drained", timeout=20))
@@ -233,5 +234,5 @@ def test_what_does_not_end_in_an_old_worker_is_cut_off(balancer):
     name = busy_member(balancer)
     balancer.reload()
     result = bring_about([balancer.full], Request("app", (name,), "drained", timeout=0.5, on_timeout="cut"))
-    user.join(20)
+    user.join(60)
     assert result.proof["lb"][name]["cut"] == 1 and user.status == 502

@@ -108,7 +108,7 @@ def test_cutovers_and_returns_lose_nothing_and_mix_nothing(service):
         for number in range(CUTOVERS):
             seen = [len(client.answers) for client in clients]
             colour = ("green", "blue")[number % 2]
-            result = service.go(colour, min_live=2, settle=5)
+            result = service.go(colour, min_live=2, settle=60)
             assert result.changed and all(proof["after"] == colour and proof["sessions_before"] == 0 for proof in result.proof.values())
             until(lambda seen=seen: all(len(client.answers) > before + 2 for client, before in zip(clients, seen, strict=True)))
     wanted = ["1.0.0", *[RELEASES[("green", "blue")[number % 2]] for number in range(CUTOVERS)]]

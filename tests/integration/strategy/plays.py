@@ -19,6 +19,8 @@ import yaml
 REPOSITORY = Path(__file__).resolve().parents[3]
 HOSTS = [f"w{number}" for number in range(1, 7)]
 PATIENCE_S = 120
+# Much less than what is left to hang would hang.
+DEATH_S = 20
 
 
 def say(word: str, **more: Any) -> dict:
@@ -48,10 +50,19 @@ def wait_for(line: str, **more: Any) -> dict:
 
 
 def is_alive(pid: int) -> bool:
-    """Whether a process runs (one that nobody has waited for does not)."""
+    """Whether a process runs on (one that nobody has waited for does not). One that was killed may take a moment to die."""
+    deadline = time.monotonic() + DEATH_S
+    while _runs(pid):
+        if time.monotonic() > deadline:
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def _runs(pid: int) -> bool:
     try:
-        return Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
+        return Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0] not in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
         return False
 
 
