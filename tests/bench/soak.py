@@ -25,6 +25,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -87,14 +88,15 @@ def main() -> int:
     directory = REPOSITORY / "build" / "bench" / f"soak-{options.kind}-{options.method}"
     total, runs = Figures(), 0
     shape = {"members": options.members, "pools": COLOURS if description else (BACKEND,), "is_abrupt": True, "kind": options.kind}
-    with interruptible(), EmbeddedFleet(directory, **shape) as fleet:
+    # One thread for all of it: Envoy ends with the thread that has started it (prctl(2), PR_SET_PDEATHSIG).
+    with interruptible(), EmbeddedFleet(directory, **shape) as fleet, ThreadPoolExecutor(1) as reloader:
         try:
             rest = at_rest(fleet, mix, options.rate)
             print(f"at rest     {rest}", flush=True)
             # What was upgraded is taken back, too.
             while total.scheduled < options.requests or runs % 2:
                 playbook, release = (("upgrade", NEW), ("rollback", OLD))[runs % 2]
-                with reloading(fleet) as reloads:
+                with reloading(fleet, reloader) as reloads:
                     figures, seconds = measured_run(directory, playbook, {**variables, "upgrade_release": release}, options.forks)
                 runs += 1
                 total.add(figures)
@@ -117,7 +119,7 @@ def at_rest(fleet: EmbeddedFleet, mix: list, rate: int) -> Figures:
 
 
 @contextlib.contextmanager
-def reloading(fleet: EmbeddedFleet) -> Iterator[list[str]]:
+def reloading(fleet: EmbeddedFleet, reloader: ThreadPoolExecutor) -> Iterator[list[str]]:
     """Reload one load balancer after the other while the block runs; the list has a name for each time."""
     over, reloads = threading.Event(), []
 
@@ -127,13 +129,12 @@ def reloading(fleet: EmbeddedFleet) -> Iterator[list[str]]:
             fleet.reload(names[len(reloads) % len(names)])
             reloads.append(names[len(reloads) % len(names)])
 
-    thread = threading.Thread(target=reload_again_and_again, daemon=True)
-    thread.start()
+    done = reloader.submit(reload_again_and_again)
     try:
         yield reloads
     finally:
         over.set()
-        thread.join()
+        done.result()
 
 
 def measured_run(directory: Path, playbook: str, variables: dict, forks: int) -> tuple[Figures, float]:
