@@ -253,7 +253,9 @@ def test_a_server_frozen_for_a_second_shows_a_second_to_all_who_asked_in_it():
     assert figures["requests_failed"] == 0
     assert figures["latency_ms"]["p100"] >= 1000 or figures["void_windows"]
     assert max(record.latency) >= 0.999
-    assert sum(latency >= 0.499 for latency in record.latency) >= 50
+    # What a busy machine kept the prober from sending in time is in no latency.
+    waited = sum(latency >= 0.499 for latency in record.latency)
+    assert waited > 0 and waited + record.unmeasured >= 50
 
 
 def test_a_prober_that_was_late_itself_says_so():
