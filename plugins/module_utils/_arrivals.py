@@ -32,7 +32,7 @@ class _Counter:
     came: int = 0
 
     def after(self, now: float, process: int, arrivals: int) -> _Counter:
-        """The same after another look. Another process counts anew, and so does one that somebody has reset."""
+        """The same after another look. Another process counts anew, and so does one whose counters were reset."""
         if process != self.process or arrivals <= self.arrivals:
             return replace(self, process=process, arrivals=arrivals)
         return replace(self, arrivals=arrivals, since=now, risen_at=now if self.risen_at is None else self.risen_at, came=self.came + arrivals - self.arrivals)
