@@ -13,8 +13,10 @@ import pytest
 TESTS = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(TESTS), str(TESTS.parent / "build" / "collections")]
 
-import foreground  # noqa: E402, F401
+from foreground import hear_signals  # noqa: E402
 from integration.haproxy.real_pool import Pool  # noqa: E402
+
+hear_signals()
 
 
 @pytest.fixture(scope="module")

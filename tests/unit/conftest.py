@@ -9,9 +9,9 @@ import os
 import sys
 from pathlib import Path
 
-import foreground  # noqa: F401
 import hypothesis
 import pytest
+from foreground import hear_signals
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 COLLECTIONS = REPOSITORY / "build" / "collections"
@@ -25,6 +25,7 @@ def link_collection() -> None:
         link.symlink_to(os.path.relpath(REPOSITORY, link.parent), target_is_directory=True)
 
 
+hear_signals()
 link_collection()
 sys.path.insert(0, str(COLLECTIONS))
 # How long an example takes says nothing on a machine that does other work besides.

@@ -12,7 +12,9 @@ FLEET = Path(__file__).resolve().parents[1]
 
 sys.path.insert(0, str(FLEET.parent))
 
-import foreground  # noqa: E402, F401
+from foreground import hear_signals  # noqa: E402
+
+hear_signals()
 
 # Last: the shop's short module names must not hide anybody else's.
 sys.path += [str(FLEET / "shop" / "common")]

@@ -95,7 +95,7 @@ BACKGROUND = """
 import runpy, signal, subprocess, sys
 for number in (signal.SIGINT, signal.SIGHUP):
     signal.signal(number, signal.SIG_IGN)
-runpy.run_path(sys.argv[1])
+runpy.run_path(sys.argv[1])["hear_signals"]()
 look = "import signal; print(signal.getsignal(signal.SIGINT) is signal.default_int_handler, signal.getsignal(signal.SIGHUP) is signal.SIG_DFL)"
 sys.exit(subprocess.run([sys.executable, "-c", look], capture_output=True, text=True).stdout != "True True\\n")
 """
