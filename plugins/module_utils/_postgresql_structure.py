@@ -24,6 +24,8 @@ NOT_ONCE = f"""NOT EXISTS (SELECT FROM pg_depend AS x JOIN pg_extension AS e ON 
 FIRST_OF_USERS = 16384
 # Columns that older servers do not have are read through JSON.
 SORTED = "(SELECT string_agg(o, ', ' ORDER BY o) FROM unnest({options}) AS o)"
+# What the server writes there by itself differs in every database: PostgreSQL 15.20 keeps a `pg_attver`. No user can set an option of such a name.
+COLUMN_OPTIONS = SORTED.format(options="a.attoptions")[:-1] + " WHERE left(o, 3) <> 'pg_')"
 PROPERTIES = f"""
 concat_ws(', ', CASE WHEN c.relpersistence = 'u' THEN 'unlogged' END, CASE WHEN NOT c.relispopulated THEN 'not populated' END,
           CASE WHEN c.relrowsecurity THEN 'row security' END, CASE WHEN c.relforcerowsecurity THEN 'forced row security' END,
@@ -67,7 +69,7 @@ SELECT format('column %I.%I.%I %s', n.nspname, c.relname, a.attname,
                         CASE WHEN a.attcollation <> t.typcollation THEN 'collate ' || a.attcollation::regcollation END,
                         CASE WHEN a.attstorage <> t.typstorage THEN 'storage ' || a.attstorage::text END,
                         nullif('compression ' || coalesce(to_jsonb(a) ->> 'attcompression', ''), 'compression '),
-                        'statistics ' || nullif(to_jsonb(a) ->> 'attstattarget', '-1'), {SORTED.format(options='a.attoptions')},
+                        'statistics ' || nullif(to_jsonb(a) ->> 'attstattarget', '-1'), {COLUMN_OPTIONS},
                         {SORTED.format(options='a.attfdwoptions')}))
   FROM {RELATIONS} JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped JOIN pg_type AS t ON t.oid = a.atttypid
  WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'c') AND c.relpersistence <> 't'
