@@ -24,8 +24,8 @@ NOT_ONCE = f"""NOT EXISTS (SELECT FROM pg_depend AS x JOIN pg_extension AS e ON 
 FIRST_OF_USERS = 16384
 # Columns that older servers do not have are read through JSON.
 SORTED = "(SELECT string_agg(o, ', ' ORDER BY o) FROM unnest({options}) AS o)"
-# What the server writes there by itself differs in every database: PostgreSQL 15.20 keeps a `pg_attver`. No user can set an option of such a name.
-COLUMN_OPTIONS = SORTED.format(options="a.attoptions")[:-1] + " WHERE left(o, 3) <> 'pg_')"
+# PostgreSQL 15.20 keeps a `pg_attver` in each column, which differs in a copy: pg_dump leaves it out, and what a user sets it to is ignored.
+COLUMN_OPTIONS = SORTED.format(options="array(SELECT own FROM unnest(a.attoptions) AS own WHERE split_part(own, '=', 1) <> 'pg_attver')")
 PROPERTIES = f"""
 concat_ws(', ', CASE WHEN c.relpersistence = 'u' THEN 'unlogged' END, CASE WHEN NOT c.relispopulated THEN 'not populated' END,
           CASE WHEN c.relrowsecurity THEN 'row security' END, CASE WHEN c.relforcerowsecurity THEN 'forced row security' END,
