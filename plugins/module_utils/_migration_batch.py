@@ -19,7 +19,7 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_attemp
 from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_choice import LAST
 from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_hazards import way_out
 from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_step import BATCH, COMMAND, CURSOR_FORM, Step, constant, with_cursor
-from ansible_collections.alwayson.upgrade.plugins.module_utils._sql_script import MARIADB, statements
+from ansible_collections.alwayson.upgrade.plugins.module_utils._sql_script import statements
 
 CURSOR_NOT_UNIQUE = "cursor-not-unique"
 UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
@@ -195,7 +195,7 @@ def _what_is_wrong(column: Optional[Column], is_range: bool) -> str:
 
 def _newest(step: Step, after: str) -> str:
     """The query for the largest value that the next batch chooses."""
-    column = "`{0}`".format(step.batch.choice.column) if step.dialect is MARIADB else '"{0}"'.format(step.batch.choice.column.replace('"', '""'))
+    column = step.dialect.identifier(step.batch.choice.column)
     return f"SELECT chosen.{column} FROM ({_placed(step, step.batch.choice.sql, after)}) AS chosen ORDER BY 1 DESC LIMIT 1"
 
 

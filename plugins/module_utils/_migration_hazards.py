@@ -18,7 +18,7 @@ from typing import Optional, Sequence
 from ansible_collections.alwayson.upgrade.plugins.module_utils._foreign_json import parse
 from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_attempts import MigrationError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_choice import AFTER, LAST
-from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_step import COMMAND, TRANSACTION, Step, with_cursor
+from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_step import COMMAND, TRANSACTION, Step, quoted, with_cursor
 from ansible_collections.alwayson.upgrade.plugins.module_utils._sql_script import POSTGRESQL, Dialect, line_of, path_at, tokens
 
 SQUAWK = "squawk"
@@ -117,7 +117,7 @@ def _linted(step: Step, linter: str) -> list[Finding]:
     # The linter knows no cursors.
     script = step.sql
     for name in (AFTER, LAST) if step.directives.after is not None else ():
-        script = with_cursor(script, "'{0}'".format(step.directives.after.replace("'", "''")), POSTGRESQL, name)
+        script = with_cursor(script, quoted(step.directives.after), POSTGRESQL, name)
     try:
         done = subprocess.run(command, input=script.encode(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=SQUAWK_SECONDS, check=False)
         found = parse(done.stdout or b"[]") if done.returncode in (0, 1) else None

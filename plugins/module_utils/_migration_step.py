@@ -166,7 +166,12 @@ def with_cursor(script: str, value: str, dialect: Dialect = POSTGRESQL, name: st
 
 def constant(value: str) -> str:
     """A cursor's value as SQL text: a number as it is, for a text does not compare with numbers everywhere; all else in quotes."""
-    return value if NUMBER.fullmatch(value) else "'{0}'".format(value.replace("'", "''"))
+    return value if NUMBER.fullmatch(value) else quoted(value)
+
+
+def quoted(text: str) -> str:
+    """A text as SQL text, as long as it has no backslash, which not all databases read alike."""
+    return "'{0}'".format(text.replace("'", "''"))
 
 
 def cursor_positions(script: str, dialect: Dialect = POSTGRESQL, name: str = AFTER) -> list[int]:

@@ -35,11 +35,19 @@ ENDED_BY_NAME = {"IF", "LOOP", "WHILE", "REPEAT", "FOR"}
 
 @dataclass(frozen=True)
 class Dialect:
-    """How a kind of database reads a script. `nests`: a comment may hold another; `has_bodies`: a trigger or routine may be written BEGIN ... END."""
+    """How a kind of database reads a script. `nests`: a comment may hold another; `has_bodies`: a trigger or routine may be written BEGIN ... END.
+
+    `quote` stands around a name.
+    """
 
     token: re.Pattern
     nests: bool
     has_bodies: bool
+    quote: str = '"'
+
+    def identifier(self, name: str) -> str:
+        """A name, quoted for SQL."""
+        return self.quote + name.replace(self.quote, 2 * self.quote) + self.quote
 
 
 def _token(**parts: str) -> re.Pattern:
@@ -58,7 +66,7 @@ MARIADB = Dialect(_token(
     constant=r"""'(?:[^'\\]|''|\\(?s:.))*' | "(?:[^"\\]|""|\\(?s:.))*" """,
     name=r"`(?:[^`]|``)*`",
     word=r"[\w$]*[^\W\d][\w$]*",
-), nests=False, has_bodies=True)
+), nests=False, has_bodies=True, quote="`")
 SQLITE = Dialect(_token(
     comment=r"--[^\n]*",
     constant=r"'(?:[^']|'')*'",
