@@ -13,12 +13,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Collection, Iterable, Mapping
 
-from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import Backend, Member
+from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import Backend, Member, Place
 
 # How long a counter that has risen has to stand still; for how long it may rise.
 STILL_AFTER_RISE_SECONDS, RISING_SECONDS = 5.0, 10.0
-
-Place = tuple  # (load balancer, member)
 
 
 @dataclass(frozen=True)

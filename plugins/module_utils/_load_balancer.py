@@ -56,6 +56,9 @@ class UntouchedError(LoadBalancerError):
     """A change that was given up before anything was changed."""
 
 
+Place = tuple  # (load balancer, member)
+
+
 @dataclass(frozen=True)
 class Member:
     """A member of a backend as one load balancer sees it now.

@@ -22,6 +22,7 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer im
     LoadBalancer,
     LoadBalancerError,
     Member,
+    Place,
     Settling,
     UntouchedError,
     require_members,
@@ -36,9 +37,6 @@ MOST_RELOADS = 5
 
 # The administrative state in which a member is seen after a change that is none itself.
 _SEEN_AS = {PROBATION: DRAIN, CUT: MAINT}
-
-Place = tuple  # (load balancer, member)
-
 
 class DriftError(Exception):
     """A member is not in the state that it was set to: someone else changes it, or the load balancer forgets it again and again."""

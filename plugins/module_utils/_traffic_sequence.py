@@ -21,9 +21,11 @@ from typing import Callable, Iterator, Sequence
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _traffic
 from ansible_collections.alwayson.upgrade.plugins.module_utils._arrivals import ArrivalsWatch
-from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import HEALTHY, MAINT, READY, LoadBalancer, LoadBalancerError, Member
+from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import (
+    HEALTHY, MAINT, READY, LoadBalancer, LoadBalancerError, Member, Place,
+)
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic import CHECKED, DRAINED, DRAINING
-from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic_pool import Clock, DriftError, DrivenPool, Place
+from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic_pool import Clock, DriftError, DrivenPool
 
 ROLLBACK, FAIL, CUT_OFF = "rollback", "fail", "cut"
 
