@@ -80,8 +80,9 @@ class Traefik:
         """See `LoadBalancer.read`: the services of the file provider."""
         if self._version is None:
             self._version = self._api.get("/api/version").get("Version", "")
-        services = self._services() if backend is None else {backend: self._service(backend)}
-        others = self._others([f"{name}{PROVIDER}" for name in services])
+        listed = self._all(HTTP) if backend is None else None
+        services = own_services(listed) if listed is not None else {backend: self._service(backend)}
+        others = self._others([f"{name}{PROVIDER}" for name in services], listed)
         document, fault = document_of(self._file.path)
         return View(self._version, {name: self._pool(name, service, fault or self._fault_of(document, name), others) for name, service in services.items()})
 
@@ -99,10 +100,6 @@ class Traefik:
                            for name, change in changes.items())
         return f"jq {shlex.quote(steps)} {shlex.quote(self._file.path)} > new.json && mv new.json {shlex.quote(self._file.path)}"
 
-    def _services(self) -> dict[str, Mapping]:
-        return {service["name"][:-len(PROVIDER)]: service for service in self._all(HTTP)
-                if service["name"].endswith(PROVIDER) and service.get("loadBalancer", {}).get("servers")}
-
     def _all(self, path: str, is_needed: bool = True) -> list[Mapping]:
         """All entries of a list of the API, which comes in pages; none where the API does not give one that is not needed."""
         found, page = [], 1
@@ -118,10 +115,14 @@ class Traefik:
             if page <= before:
                 return found
 
-    def _others(self, seen: Collection[str]) -> dict[str, set[str]]:
-        """The addresses that services send to which are not among the pools that are `seen`, by the services' full names."""
+    def _others(self, seen: Collection[str], listed: list[Mapping] | None) -> dict[str, set[str]]:
+        """The addresses that services send to which are not among the pools that are `seen`, by the services' full names.
+
+        :param listed: all services of HTTP, where they are known already.
+        """
         if self._places is None:
-            self._places = {**addresses_by_service(self._all(HTTP, is_needed=False), ""), **addresses_by_service(self._all(TCP, is_needed=False), " (TCP)")}
+            http = self._all(HTTP, is_needed=False) if listed is None else listed
+            self._places = {**addresses_by_service(http, ""), **addresses_by_service(self._all(TCP, is_needed=False), " (TCP)")}
         return {name: places for name, places in self._places.items() if name not in seen}
 
     def _service(self, backend: str) -> Mapping:
@@ -268,6 +269,12 @@ def _is_known_to_be_alone(facts: Facts) -> str:
 
 # What a service has to look like: see `Demand`.
 DEMANDS = (Demand(_keeps_to_weights), Demand(_has_a_file), Demand(_is_alone, is_needed=False), Demand(_is_known_to_be_alone, is_needed=False))
+
+
+def own_services(services: Iterable[Mapping]) -> dict[str, Mapping]:
+    """Those of the file provider that have servers, by their names there."""
+    return {service["name"][:-len(PROVIDER)]: service for service in services
+            if service["name"].endswith(PROVIDER) and service.get("loadBalancer", {}).get("servers")}
 
 
 def addresses_by_service(services: Iterable[Mapping], suffix: str) -> dict[str, set[str]]:
