@@ -24,7 +24,6 @@ SETTINGS = (READ_ONLY, COMMIT, SYNCHRONOUS, DELAY, SENDERS, SLOTS, LEVEL, LIBRAR
 # A commit waits until the standby has it on its disk.
 DURABLE_LEVELS = ("on", "remote_apply")
 FALSE = ("off", "false", "no", "0", "f", "n", "of", "fa", "fal", "fals")
-IN_SYNC = ("sync", "quorum")
 # What a standby is called that was given no name, and what Debian calls every server's cluster.
 UNNAMED, GENERIC = "walreceiver", re.compile(r"\d+/\S+")
 # So many names of a kind are shown.

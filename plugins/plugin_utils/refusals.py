@@ -165,12 +165,12 @@ def _in_other_pools(service: Mapping, observed: Mapping) -> list[str]:
     """Members that are also live in other pools of the load balancers, where they are not drained."""
     found: dict[tuple[str, str], list[str]] = {}
     for name, balancer in sorted(observed["load_balancers"].items()):
-        ours = balancer["backends"].get(service["backend"], {"members": {}})["members"]
-        with_ours = (service["backend"], *balancer["backends"].get(service["backend"], {}).get("drained_with", ()))
-        by_address = {member["address"]: server for server, member in ours.items() if has_address(member)}
+        ours = balancer["backends"].get(service["backend"], {"members": {}})
+        drained = (service["backend"], *ours.get("drained_with", ()))
+        by_address = {member["address"]: server for server, member in ours["members"].items() if has_address(member)}
         for backend, pool in sorted(balancer["backends"].items()):
             shared = sorted({by_address[member["address"]] for member in pool["members"].values() if member["live"] and member.get("address") in by_address})
-            if shared and backend not in with_ours:
+            if shared and backend not in drained:
                 found.setdefault((backend, ", ".join(shared)), []).append(name)
     return [f"{', '.join(names)}: {servers} {'are' if ', ' in servers else 'is'} also in {backend}, where members are not drained: requests that reach a "
             f"member there while it is out fail" for (backend, servers), names in found.items()]
