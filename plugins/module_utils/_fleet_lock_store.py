@@ -191,7 +191,7 @@ class FleetLock:
 
 
 def _told_of(former: Lock, reason: str) -> str:
-    """What everybody should see who looks at a take-over."""
+    """The warning that a take-over prints."""
     return f"the lock of {former.service} was taken over, for this reason: {reason}. Before, {former.holder} (lock {former.id})"
 
 

@@ -71,7 +71,7 @@ def _most_rows(database: Connection, step: Step) -> Optional[int]:
 def _batch(database: Connection, step: Step, lock_timeout_ms: int, before: Optional[Batch]) -> Optional[Batch]:
     """See `recorded_batch`.
 
-    A row that somebody else has committed since it was chosen makes the batch fail and be tried again, unless it is locked when it is chosen.
+    A row that another session has committed since it was chosen makes the batch fail and be tried again, unless it is locked when it is chosen.
     """
     with transaction(database, lock_timeout_ms, READ_COMMITTED if step.batch.is_settled and step.directives.after is None else REPEATABLE_READ):
         # Locked first: should another runner be at work, it waits here, and goes on where this one ends.

@@ -149,7 +149,7 @@ class Rerouting:
                 break
         for side, found in routes.items():
             if found != wanted:
-                raise RouteError(f"{side.name} sends {key} to {found} although it was told {wanted}: it was reloaded, or somebody else changes it")
+                raise RouteError(f"{side.name} sends {key} to {found} although it was told {wanted}: it was reloaded, or another program changes it")
 
     def _undo(self) -> str:
         """Bring the routes before back wherever something was changed; a sentence that says where that worked, and what to do where it did not."""

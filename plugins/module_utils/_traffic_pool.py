@@ -39,7 +39,7 @@ MOST_RELOADS = 5
 _SEEN_AS = {PROBATION: DRAIN, CUT: MAINT}
 
 class DriftError(Exception):
-    """A member is not in the state that it was set to: someone else changes it, or the load balancer forgets it again and again."""
+    """A member is not in the state that it was set to: another program changes it, or the load balancer forgets it again and again."""
 
 
 class Clock(NamedTuple):
@@ -117,7 +117,7 @@ class DrivenPool:
         agent = (f"its agent check brings it there (have it answer neither ready nor drain, or stop it until the run is over: disable agent "
                  f"{self.backend}/{name}), " if member.agent else "")
         return DriftError(f"{balancer} has {self.backend}/{name} in {member.admin} although it was set to {self._wanted[balancer][name]}: "
-                          f"{agent}it was reloaded, or somebody else changes it")
+                          f"{agent}it was reloaded, or another program changes it")
 
     def change(self, changes: Changes) -> None:
         """Make one atomic step on each load balancer, right after one another, and look."""

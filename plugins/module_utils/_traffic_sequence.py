@@ -4,8 +4,8 @@
 """Takes members of a pool out of traffic and back, on all load balancers in step, and proves it.
 
 Out: drain everywhere, wait until nothing is in flight anywhere, maintenance everywhere, and again nothing in flight and
-nothing queued. Drain alone still lets in clients that are bound to a member by a cookie. Whether maintenance keeps out
-everybody is looked at for a moment, see `_arrivals`.
+nothing queued. Drain alone still lets in clients that are bound to a member by a cookie. For a moment the counters of
+requests are watched, to see that maintenance keeps all clients out: see `_arrivals`.
 
 Back: drain on probation everywhere, wait until the health check has passed anew everywhere, then ready everywhere. From
 maintenance straight to ready, a load balancer would send users to an application that may be dead.
@@ -182,7 +182,7 @@ class _Sequence:
         self._require_provable()
 
     def _watched(self, watch: ArrivalsWatch, deadline: float) -> list[Place]:
-        """Wait until nothing is in flight, and nothing has come for as long as each member is watched; return where something is in flight."""
+        """Wait until no request is in flight, and none has arrived for as long as each member is watched; return where requests are still in flight."""
         pool = self._pool
 
         def in_vain(now: float) -> bool:

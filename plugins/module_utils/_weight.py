@@ -86,7 +86,7 @@ def _require(balancer: Weighing, backend: str, weights: Mapping[str, int]) -> No
     found = balancer.read(backend).backends[backend].members
     wrong = [f"{backend}/{name} has the weight {found[name].weight}" for name, weight in weights.items() if found[name].weight != weight]
     if wrong:
-        raise WeightError(f"{'; '.join(wrong)} on {balancer.name} although it was given another: somebody else changes it")
+        raise WeightError(f"{'; '.join(wrong)} on {balancer.name} although it was given another: another program changes it")
 
 
 def _undone(touched: Sequence[Weighing], backend: str, wanted: Result) -> str:
