@@ -38,6 +38,7 @@ MOST_RELOADS = 5
 # The administrative state in which a member is seen after a change that is none itself.
 _SEEN_AS = {PROBATION: DRAIN, CUT: MAINT}
 
+
 class DriftError(Exception):
     """A member is not in the state that it was set to: another program changes it, or the load balancer forgets it again and again."""
 
