@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import http.client
 import socket
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -21,8 +20,7 @@ from fleet.haproxy import find_binary
 from fleet.ports import Endpoint, Ports
 from integration.haproxy.real_processes import RealProcesses
 
-HERE = Path(__file__).resolve().parent
-CELLAR = HERE.parents[2] / "build" / "cache" / "haproxy"
+CELLAR = Path(__file__).resolve().parents[3] / "build" / "cache" / "haproxy"
 BACKEND = "app"
 MEMBERS = ("s1", "s2", "s3", "s4")
 WAIT_SECONDS = 60
@@ -72,7 +70,7 @@ class Pool(RealProcesses):
 
     def start(self) -> None:
         for name in MEMBERS:
-            self._spawn_member(name)
+            self.spawn_member(name, self._endpoints[name])
         binary = None
         for name in self.fronts:
             configuration = self._write_configuration(name)
@@ -82,12 +80,8 @@ class Pool(RealProcesses):
 
     def start_member(self, name: str, release: str = "1.0.0") -> None:
         """It takes connections afterwards."""
-        self._spawn_member(name, release)
+        self.spawn_member(name, self._endpoints[name], release)
         until(lambda: _listens(self._endpoints[name]))
-
-    def _spawn_member(self, name: str, release: str = "1.0.0") -> None:
-        endpoint = self._endpoints[name]
-        self.spawn(name, [sys.executable, str(HERE / "member.py"), endpoint.address, str(endpoint.port), release])
 
     def kill_member(self, name: str) -> None:
         self.processes[name].kill()

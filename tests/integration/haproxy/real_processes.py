@@ -8,8 +8,12 @@ from __future__ import annotations
 import contextlib
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
+from fleet.ports import Endpoint
+
+MEMBER = Path(__file__).with_name("member.py")
 END_SECONDS = 20
 
 
@@ -40,6 +44,10 @@ class RealProcesses:
     def spawn(self, name: str, argv: list[str]) -> None:
         with open(self.folder / f"{name}.log", "ab") as log:
             self.processes[name] = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+
+    def spawn_member(self, name: str, endpoint: Endpoint, release: str = "1.0.0") -> None:
+        """A small application that answers with its release."""
+        self.spawn(name, [sys.executable, str(MEMBER), endpoint.address, str(endpoint.port), release])
 
     def stop(self) -> None:
         """End all, the newest first: asked, then killed. A process that a test has frozen is thawed for it."""

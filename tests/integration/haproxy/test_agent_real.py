@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import socketserver
-import sys
 import threading
 import time
 import urllib.request
@@ -18,7 +17,7 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer im
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic_sequence import Request, TrafficError, bring_about
 from fleet.haproxy import find_binary
 from fleet.ports import Ports
-from integration.haproxy.real_pool import CELLAR, HERE, until
+from integration.haproxy.real_pool import CELLAR, until
 from integration.haproxy.real_processes import RealProcesses
 
 MEMBERS = ("s1", "s2")
@@ -76,7 +75,7 @@ class WithAgent(RealProcesses):
     def start(self) -> None:
         threading.Thread(target=self.agent.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True).start()
         for name, endpoint in self.endpoints.items():
-            self.spawn(name, [sys.executable, str(HERE / "member.py"), endpoint.address, str(endpoint.port), "1.0.0"])
+            self.spawn_member(name, endpoint)
         configuration = self.folder / "haproxy.cfg"
         configuration.write_text(CONFIGURATION.format(folder=self.folder, agent_address=self.agent_endpoint.address, agent_port=self.agent_endpoint.port,
                                                       front=self.front, **self.endpoints), encoding="utf-8")

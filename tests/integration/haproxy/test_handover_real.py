@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import shutil
 import socket
-import sys
 from pathlib import Path
 
 import pytest
@@ -19,7 +18,7 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._patience import 
 from fleet.haproxy import find_binary
 from fleet.ports import Ports
 from integration.by_ansible import ansible
-from integration.haproxy.real_pool import CELLAR, HERE, Client, load, total, until
+from integration.haproxy.real_pool import CELLAR, Client, load, total, until
 from integration.haproxy.real_processes import RealProcesses
 
 MEMBERS = ("s1", "s2", "s3")
@@ -60,7 +59,7 @@ class Installed(RealProcesses):
 
     def start(self) -> None:
         for name, endpoint in self.endpoints.items():
-            self.spawn(name, [sys.executable, str(HERE / "member.py"), endpoint.address, str(endpoint.port), "1.0.0"])
+            self.spawn_member(name, endpoint)
         servers = "\n".join(f"  server {name} {endpoint}" for name, endpoint in self.endpoints.items())
         (self.folder / "state").write_text("1\n", encoding="ascii")
         self.configuration.write_text(CONFIGURATION.format(folder=self.folder, front=self.front, servers=servers), encoding="utf-8")

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,7 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer im
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic_sequence import Request, TrafficError, bring_about
 from fleet.haproxy import find_binary
 from fleet.ports import Ports
-from integration.haproxy.real_pool import CELLAR, HERE, Client, load, until
+from integration.haproxy.real_pool import CELLAR, Client, load, until
 from integration.haproxy.real_processes import RealProcesses
 
 MEMBERS = ("s1", "s2")
@@ -59,7 +58,7 @@ class Persisting(RealProcesses):
 
     def start(self) -> None:
         for name, endpoint in self.endpoints.items():
-            self.spawn(name, [sys.executable, str(HERE / "member.py"), endpoint.address, str(endpoint.port), "1.0.0"])
+            self.spawn_member(name, endpoint)
         configuration = self.folder / "haproxy.cfg"
         text = self._head + "".join(BACKEND.format(name=name, rule=rule, **self.endpoints) for name, rule in BACKENDS.items())
         configuration.write_text(text, encoding="utf-8")

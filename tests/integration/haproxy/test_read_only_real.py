@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import http.client
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -20,7 +19,7 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer im
 from fleet.haproxy import find_binary
 from fleet.ports import Ports
 from integration.by_ansible import ansible
-from integration.haproxy.real_pool import CELLAR, HERE, Client, load, total, until
+from integration.haproxy.real_pool import CELLAR, Client, load, total, until
 from integration.haproxy.real_processes import RealProcesses
 
 CONFIGURATION = """\
@@ -60,7 +59,7 @@ class Service(RealProcesses):
         self.balancers = {name: Haproxy(name, f"unix:{folder}/{name}.sock") for name in self.fronts}
 
     def start(self) -> None:
-        self.spawn("member", [sys.executable, str(HERE / "member.py"), self.member.address, str(self.member.port), "1.0.0"])
+        self.spawn_member("member", self.member)
         for name, front in self.fronts.items():
             table = self.folder / name / "read_only.map"
             table.parent.mkdir()

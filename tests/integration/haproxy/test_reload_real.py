@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import http.client
 import signal
-import sys
 import threading
 import urllib.error
 import urllib.request
@@ -19,7 +18,7 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer im
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic_sequence import Request, TrafficError, bring_about
 from fleet.haproxy import find_binary
 from fleet.ports import Ports
-from integration.haproxy.real_pool import CELLAR, HERE, until
+from integration.haproxy.real_pool import CELLAR, until
 from integration.haproxy.real_processes import RealProcesses
 
 MEMBERS = ("s1", "s2")
@@ -61,7 +60,7 @@ class Reloadable(RealProcesses):
 
     def start(self) -> None:
         for name, endpoint in self.endpoints.items():
-            self.spawn(name, [sys.executable, str(HERE / "member.py"), endpoint.address, str(endpoint.port), "1.0.0"])
+            self.spawn_member(name, endpoint)
         servers = "\n".join(f"  server {name} {endpoint}" for name, endpoint in self.endpoints.items())
         Path(self.state_file).write_text("1\n", encoding="ascii")
         configuration = self.folder / "haproxy.cfg"

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import signal
-import sys
 from pathlib import Path
 
 import pytest
@@ -17,7 +16,7 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._route import Req
 from fleet.haproxy import find_binary
 from fleet.ports import Ports
 from integration.by_ansible import ansible
-from integration.haproxy.real_pool import CELLAR, HERE, Client, load, until
+from integration.haproxy.real_pool import CELLAR, Client, load, until
 from integration.haproxy.real_processes import RealProcesses
 
 RELEASES = {"blue": "1.0.0", "green": "2.0.0"}
@@ -53,7 +52,7 @@ class BlueGreen(RealProcesses):
 
     def start(self) -> None:
         for name, endpoint in self.endpoints.items():
-            self.spawn(name, [sys.executable, str(HERE / "member.py"), endpoint.address, str(endpoint.port), RELEASES[MEMBERS[name]]])
+            self.spawn_member(name, endpoint, RELEASES[MEMBERS[name]])
         pools = "".join(f"backend {colour}\n  option httpchk GET /healthz\n  cookie {colour.upper()} insert indirect nocache\n"
                         + "".join(f"  server {name} {endpoint} cookie {name}\n" for name, endpoint in self.endpoints.items() if MEMBERS[name] == colour)
                         for colour in RELEASES)

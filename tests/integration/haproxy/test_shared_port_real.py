@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import signal
-import sys
 import time
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancers i
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic_sequence import Request, TrafficError, bring_about, foresee
 from fleet.haproxy import find_binary
 from fleet.ports import Ports
-from integration.haproxy.real_pool import CELLAR, HERE, Client, load, until
+from integration.haproxy.real_pool import CELLAR, Client, load, until
 from integration.haproxy.real_processes import RealProcesses
 
 MEMBERS = ("s1", "s2")
@@ -53,7 +52,7 @@ class Shared(RealProcesses):
 
     def start(self) -> None:
         for name, endpoint in self.endpoints.items():
-            self.spawn(name, [sys.executable, str(HERE / "member.py"), endpoint.address, str(endpoint.port), "1.0.0"])
+            self.spawn_member(name, endpoint)
         self.begin("lb1", "-W", "-S", str(self.folder / "master.sock"))
 
     @contextlib.contextmanager
