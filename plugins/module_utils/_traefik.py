@@ -129,7 +129,7 @@ class Traefik:
         path = f"/api/http/services/{quote(backend, safe='')}{PROVIDER}"
         answer = self._api.ask("GET", path)
         if answer.status == 404:
-            raise self._api.error(f"has no service {backend!r} of its file provider: it has {', '.join(sorted(self._services())) or 'none'}")
+            raise self._api.error(f"has no service {backend!r} of its file provider: it has {', '.join(sorted(own_services(self._all(HTTP)))) or 'none'}")
         service = self._api.parse(path, answer)
         if not service.get("loadBalancer", {}).get("servers"):
             raise self._api.error(f"has {backend} as a service without servers of its own: give a service of type loadBalancer")
