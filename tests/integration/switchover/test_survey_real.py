@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import signal
-import threading
 
 import psycopg
 import pytest
@@ -98,41 +98,47 @@ def test_what_is_in_the_way_is_named_and_nobody_is_held(pair, driver, monkeypatc
 
 
 def test_what_is_written_past_the_fence_is_on_the_new_primary_or_nothing_is_exchanged(pair):
-    switchover, is_fenced, over = pair.switchover(), threading.Event(), threading.Event()
-    at(switchover, "fenced", is_fenced.set)
     with pair.session("db1") as past:
         past.execute("SET default_transaction_read_only = off")
+        numbers = itertools.count()
 
-        def write() -> None:
-            number = 0
-            is_fenced.wait(WAIT_SECONDS)
-            while not over.is_set():
-                past.execute("INSERT INTO acknowledged VALUES (-1, %s)", (number,))
-                number += 1
+        def write(client: int) -> None:
+            past.execute("INSERT INTO acknowledged VALUES (%s, %s)", (client, next(numbers)))
 
-        writer = threading.Thread(target=write)
-        writer.start()
-        try:
-            # Seen when the end of the log was taken, or by the last look: that depends on where the writer was.
-            with pytest.raises(SwitchoverError, match="db1 .* (is|was) written to although it (is|was) read only.* Clients go on with db1"):
+        def refused(switchover, what: str) -> None:
+            with pytest.raises(SwitchoverError, match=f"db1 .* {what}.* Clients go on with db1"):
                 switchover.bring_about()
-        finally:
-            over.set()
-            is_fenced.set()
-            writer.join()
-        assert not pair.node_is_fenced("db1") and wait_writable(pair) == "db1"
-        switchover = pair.switchover()
-        has_replayed, written = switchover.new.has_replayed, []
+            assert not pair.node_is_fenced("db1") and wait_writable(pair) == "db1"
 
-        def write_once(lsn: str) -> bool:
-            """Behind what was taken for the end of the log."""
-            if switchover.result.steps.get("fenced") and not written:
-                written.append(past.execute("INSERT INTO acknowledged VALUES (-2, 0)"))
-            return has_replayed(lsn)
+        def behind_the_end(switchover, act) -> None:
+            """Have something happen whenever the end of the log was taken and the fence is there."""
+            has_replayed = switchover.new.has_replayed
 
-        switchover.new.has_replayed = write_once
-        assert switchover.bring_about().changed and written
-    assert pair.value("db2", "SELECT count(*) FROM acknowledged WHERE client = -2") == 1
+            def after(lsn: str) -> bool:
+                if switchover.result.steps.get("fenced"):
+                    act()
+                return has_replayed(lsn)
+
+            switchover.new.has_replayed = after
+
+        endless = pair.switchover()
+        behind_the_end(endless, lambda: write(-1))
+        refused(endless, "is written to although it is read only, by processes that end at once")
+        assert pair.value("db1", "SELECT count(*) FROM acknowledged WHERE client = -1") > 1
+
+        unended = pair.switchover()
+        at(unended, "fenced", lambda: (past.execute("BEGIN"), write(-2)))
+        refused(unended, "is written to although it is read only, by process .* of upgrade")
+        past.execute("ROLLBACK")
+
+        late = pair.switchover()
+        at(late, "replayed", lambda: write(-3))
+        refused(late, "was written to although it was read only")
+
+        once, written = pair.switchover(), []
+        behind_the_end(once, lambda: written or written.append(write(-4)))
+        assert once.bring_about().changed and written
+    assert pair.value("db2", "SELECT count(*) FROM acknowledged WHERE client IN (-3, -4)") == 2
 
 
 def test_a_primary_that_lets_nobody_in_any_more_takes_writes_again_when_the_switchover_is_taken_back(pair):
