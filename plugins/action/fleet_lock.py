@@ -14,11 +14,11 @@ from typing import Any, Mapping
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
-from ansible_collections.alwayson.upgrade.plugins.module_utils import _private_copy, _small_file
-from ansible_collections.alwayson.upgrade.plugins.module_utils._controller import Controller, proof_of_death, this_controller
-from ansible_collections.alwayson.upgrade.plugins.module_utils._fleet_lock import FleetLockError, require_service
-from ansible_collections.alwayson.upgrade.plugins.plugin_utils import journal
-from ansible_collections.alwayson.upgrade.plugins.plugin_utils.journal_writer import FILE, HEAD_FILE
+from ..module_utils._host import private_copy, small_files
+from ..module_utils._host.processes import Controller, proof_of_death, this_controller
+from ..module_utils._locking.lock import FleetLockError, require_service
+from ..plugin_utils._run import journal
+from ..plugin_utils._run.journal_writer import FILE, HEAD_FILE
 
 MODULE = "alwayson.upgrade.fleet_lock"
 # Of a journal; an entry has kilobytes.
@@ -59,7 +59,7 @@ class ActionModule(ActionBase):
         """The answer, with a warning when the journal at `path` lacks entries of the previous run on this machine. Another journal is only displayed."""
         kept = answer.get("journal_heads") or []
         try:
-            with _private_copy.open_regular(path) as file:
+            with private_copy.open_regular(path) as file:
                 content = file.read()
         except FileNotFoundError:
             content = b""
@@ -94,9 +94,9 @@ def _path_of(given: Any) -> str:
 
 def _head_of(path: str) -> str:
     """The head of the journal at `path`, as it is kept with the lock; empty when the journal has no head that can be read."""
-    with contextlib.suppress(_small_file.SmallFileError, OSError):
-        head = journal.head_from(_small_file.read_json(os.path.join(os.path.dirname(path), HEAD_FILE)))
-        with _private_copy.open_regular(path) as file:
+    with contextlib.suppress(small_files.SmallFileError, OSError):
+        head = journal.head_from(small_files.read_json(os.path.join(os.path.dirname(path), HEAD_FILE)))
+        with private_copy.open_regular(path) as file:
             first = journal.first_of(file.readline(LONGEST_LINE))
         return journal.head_text(head, path, first) if head else ""
     return ""

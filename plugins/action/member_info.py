@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.plugins.action import ActionBase
-from ansible_collections.alwayson.upgrade.plugins.module_utils._credentials import secrets_in
-from ansible_collections.alwayson.upgrade.plugins.module_utils._smoke_tests import ARGUMENTS, LEAST, SmokeTestError, require_tests
-from ansible_collections.alwayson.upgrade.plugins.plugin_utils import expectation, preflight
-from ansible_collections.alwayson.upgrade.plugins.plugin_utils.smoke_verdict import Judge
+from ..module_utils._host.credentials import secrets_in
+from ..module_utils._release.smoke_tests import ARGUMENTS, LEAST, SmokeTestError, require_tests
+from ..plugin_utils._plan import preflight
+from ..plugin_utils._smoke import expectation
+from ..plugin_utils._smoke.verdict import Judge
 
 MODULE = "alwayson.upgrade.member_info"
 TESTS = {"tests": ARGUMENTS["tests"]}

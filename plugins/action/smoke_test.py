@@ -9,14 +9,10 @@ import time
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
-from ansible_collections.alwayson.upgrade.plugins.module_utils._credentials import secrets_in
-from ansible_collections.alwayson.upgrade.plugins.module_utils._smoke_tests import (
-    ARGUMENTS,
-    SmokeTestError,
-    require_tests,
-)
-from ansible_collections.alwayson.upgrade.plugins.plugin_utils import expectation
-from ansible_collections.alwayson.upgrade.plugins.plugin_utils.smoke_verdict import Judge, failure_message
+from ..module_utils._host.credentials import secrets_in
+from ..module_utils._release.smoke_tests import ARGUMENTS, SmokeTestError, require_tests
+from ..plugin_utils._smoke import expectation
+from ..plugin_utils._smoke.verdict import Judge, failure_message
 
 MODULE = "alwayson.upgrade.smoke_test"
 FOR_THE_CONTROLLER = ("expect", "expect_answer")

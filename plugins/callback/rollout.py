@@ -71,14 +71,14 @@ from ansible.plugins.callback import CallbackBase
 from ansible.utils import color
 from ansible.utils.color import colorize, hostcolor
 
-from ansible_collections.alwayson.upgrade.plugins.module_utils._append_only import AppendOnlyFile, replace_privately
-from ansible_collections.alwayson.upgrade.plugins.module_utils._panel import Panel
-from ansible_collections.alwayson.upgrade.plugins.module_utils._probe_live import LiveFigures
-from ansible_collections.alwayson.upgrade.plugins.plugin_utils.journal_writer import JournalWriter
-from ansible_collections.alwayson.upgrade.plugins.plugin_utils.rollout_outlet import JSON, PLAIN, SCREEN, Outlet
-from ansible_collections.alwayson.upgrade.plugins.plugin_utils.rollout_results import delegate_of, facts_of, failure_of, inert_deeply, is_hidden, message_of
-from ansible_collections.alwayson.upgrade.plugins.plugin_utils.rollout_teller import Teller
-from ansible_collections.alwayson.upgrade.plugins.plugin_utils.screen_text import inert_lines
+from ..module_utils._probe.live_figures import LiveFigures
+from ..plugin_utils._controller.append_only import AppendOnlyFile, replace_privately
+from ..plugin_utils._controller.panel import Panel
+from ..plugin_utils._live.outlet import JSON, PLAIN, SCREEN, Outlet
+from ..plugin_utils._live.results import delegate_of, facts_of, failure_of, inert_deeply, is_hidden, message_of
+from ..plugin_utils._live.teller import Teller
+from ..plugin_utils._run.journal_writer import JournalWriter
+from ..plugin_utils._text.terminal import inert_lines
 
 DEBUG_ACTIONS = ("debug", "ansible.builtin.debug", "ansible.legacy.debug")
 PAUSE_ACTIONS = ("pause", "ansible.builtin.pause", "ansible.legacy.pause")

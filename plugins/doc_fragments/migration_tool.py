@@ -6,7 +6,7 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """The options that both modules of a team's migration tool share; their argument spec is ARGUMENTS in module_utils/_migration_tool.py."""
+    """The options that both modules of a team's migration tool share; their argument spec is ARGUMENTS in module_utils/_release/migration_tool.py."""
 
     DOCUMENTATION = r"""
 options:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """The options that select package updates; their argument spec is ARGUMENTS in module_utils/_package_managers.py."""
+    """The options that select package updates; their argument spec is ARGUMENTS in module_utils/_packages/managers.py."""
 
     DOCUMENTATION = r"""
 options:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """What a prober asks for, and where it counts live servers; their argument specs are MIX_SPEC and CAPACITY_SPEC in module_utils/_probe_plan.py."""
+    """What a prober asks for, and where it counts live servers; their argument specs are MIX_SPEC and CAPACITY_SPEC in module_utils/_probe/plan.py."""
 
     DOCUMENTATION = r"""
 options:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.alwayson.upgrade.plugins.plugin_utils import journal
+from ..plugin_utils._run import journal
 
 
 def journal_problem(text: str, head: Mapping | None = None) -> str:

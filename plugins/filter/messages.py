@@ -10,7 +10,8 @@ import shutil
 import sys
 from collections.abc import Mapping
 
-from ansible_collections.alwayson.upgrade.plugins.plugin_utils import closing, command_line
+from ..plugin_utils._run import closing
+from ..plugin_utils._text import command_line
 
 
 def complete_commands(text):

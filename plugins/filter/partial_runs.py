@@ -10,7 +10,7 @@ from ansible.errors import AnsibleFilterError
 from ansible.inventory.manager import InventoryManager, split_host_pattern
 from ansible.parsing.dataloader import DataLoader
 
-from ansible_collections.alwayson.upgrade.plugins.plugin_utils import partial_runs
+from ..plugin_utils._plan import partial_runs
 
 
 def whole_run(hosts, groups):

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.alwayson.upgrade.plugins.plugin_utils import report as core
-from ansible_collections.alwayson.upgrade.plugins.plugin_utils.report_facts import mapping, plain
+from ..plugin_utils._report import summary as core
+from ..plugin_utils._report.facts import mapping, plain
 
 
 def run_report(run: Mapping) -> dict:

@@ -7,29 +7,14 @@ from __future__ import annotations
 
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.alwayson.upgrade.plugins.module_utils import _address
-from ansible_collections.alwayson.upgrade.plugins.plugin_utils import (
-    clusters,
-    colours,
-    connections,
-    error_budget,
-    hooks,
-    installation,
-    migration_tool,
-    observation,
-    outcomes,
-    plan,
-    plan_file,
-    preflight,
-    probing,
-    refusals,
-    run_record,
-    running_release,
-    service,
-    serving,
-    tenants,
-    wording_of_plan,
+from ..module_utils._host import address
+from ..plugin_utils._plan import (
+    blue_green, connections, database_clusters, hooks, installation, migration_tool, observation, plan, plan_file, preflight, probing, refusals, service,
+    serving, tenants, text as plan_text,
 )
+from ..plugin_utils._run import outcomes, record as run_record
+from ..plugin_utils._schedule import error_budget
+from ..plugin_utils._smoke import running_release
 
 
 def _explained(function):
@@ -54,7 +39,7 @@ class FilterModule:
             "member_tests": _explained(observation.member_tests),
             "census_tests": _explained(observation.census_tests),
             "version_test": _explained(running_release.version_test),
-            "host_port": _explained(_address.host_port),
+            "host_port": _explained(address.host_port),
             "serving_hosts": _explained(preflight.serving_hosts),
             "front_tests": _explained(preflight.front_tests),
             "with_headers": _explained(observation.with_headers),
@@ -65,12 +50,12 @@ class FilterModule:
             "hook_paths": _explained(hooks.hook_paths),
             "migration_tool_outcome": _explained(migration_tool.tool_outcome),
             "migration_tool_hosts": _explained(migration_tool.tool_hosts),
-            "choose_side": _explained(colours.choose_side),
+            "choose_side": _explained(blue_green.choose_side),
             "rollout_plan": _explained(plan.make_plan),
-            "database_clusters": _explained(clusters.database_clusters),
+            "database_clusters": _explained(database_clusters.database_clusters),
             "redundancy_spent": _explained(refusals.redundancy_spent),
-            "plan_text": _explained(wording_of_plan.plan_text),
-            "status_text": _explained(wording_of_plan.status_text),
+            "plan_text": _explained(plan_text.plan_text),
+            "status_text": _explained(plan_text.status_text),
             "may_flip": _explained(outcomes.may_flip),
             "tenants_affected": _explained(tenants.tenants_affected),
             "serving_members": _explained(serving.serving_members),

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.alwayson.upgrade.plugins.plugin_utils import topology
-from ansible_collections.alwayson.upgrade.plugins.plugin_utils.limits import ScheduleError
+from ..plugin_utils._schedule import topology
+from ..plugin_utils._schedule.limits import ScheduleError
 
 
 def waves(hosts, hostvars):

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from typing import Any, Callable, ContextManager, Mapping, Protocol, Sequence
 
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup import Method
-from ansible_collections.alwayson.upgrade.plugins.module_utils._engine_mariadb import Mariadb
-from ansible_collections.alwayson.upgrade.plugins.module_utils._engine_postgresql import Postgresql
-from ansible_collections.alwayson.upgrade.plugins.module_utils._engine_sqlite import Sqlite
-from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import LOGIN_ARGUMENTS, LOGIN_EXCLUSIVE
+from ._database.backup.run import Method
+from ._mariadb.engine import Mariadb
+from ._postgresql.engine import Postgresql
+from ._postgresql.session import LOGIN_ARGUMENTS, LOGIN_EXCLUSIVE
+from ._sqlite.engine import Sqlite
 
 __all__ = ["ARGUMENTS", "LOGIN_EXCLUSIVE", "Engine", "Server", "of"]
 

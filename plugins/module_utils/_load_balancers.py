@@ -11,10 +11,10 @@ import traceback
 from dataclasses import replace
 from typing import Any, Callable, Mapping, Sequence
 
-from ansible_collections.alwayson.upgrade.plugins.module_utils._credentials import shown_url
-from ansible_collections.alwayson.upgrade.plugins.module_utils._listeners import Listeners
-from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import HAPROXY, LoadBalancer, LoadBalancerError, View, require_distinct
-from ansible_collections.alwayson.upgrade.plugins.module_utils._patience import Patience
+from ._host.credentials import shown_url
+from ._host.patience import Patience
+from ._traffic.interface import HAPROXY, LoadBalancer, LoadBalancerError, View, require_distinct
+from ._traffic.listeners import Listeners
 
 # What comes of an answer that has another shape than its kind's: a list for a dictionary, a text for a number, a name that is missing, too deep.
 SHAPES = (LookupError, TypeError, AttributeError, ValueError, ArithmeticError, RecursionError)
@@ -68,7 +68,7 @@ def _in_words(balancer: LoadBalancer, method: Callable[..., Any]) -> Callable[..
             place = traceback.extract_tb(error.__traceback__)[-1]
             raise LoadBalancerError(
                 f"{balancer.name} ({shown_url(balancer.endpoint)}) answers otherwise than a load balancer of its kind does: {type(error).__name__} "
-                f"{ascii(str(error))[:SHOWN_CHARACTERS]} ({os.path.basename(place.filename)}:{place.lineno}). "
+                f"{ascii(str(error))[:SHOWN_CHARACTERS]} ({'/'.join(place.filename.split(os.sep)[-2:])}:{place.lineno}). "
                 "Is this its own API, and of a release that docs/load_balancers.md names?"
             ) from error
 
@@ -89,49 +89,49 @@ def _open(spec: Mapping[str, Any], patience_seconds: float | None) -> LoadBalanc
 
 
 def _haproxy() -> type:
-    from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy import Haproxy
+    from ._traffic.kinds.haproxy.balancer import Haproxy
 
     return Haproxy
 
 
 def _envoy() -> type:
-    from ansible_collections.alwayson.upgrade.plugins.module_utils._envoy import Envoy
+    from ._traffic.kinds.envoy.balancer import Envoy
 
     return Envoy
 
 
 def _caddy() -> type:
-    from ansible_collections.alwayson.upgrade.plugins.module_utils._caddy import Caddy
+    from ._traffic.kinds.caddy.balancer import Caddy
 
     return Caddy
 
 
 def _traefik() -> type:
-    from ansible_collections.alwayson.upgrade.plugins.module_utils._traefik import Traefik
+    from ._traffic.kinds.traefik import Traefik
 
     return Traefik
 
 
 def _nginx() -> type:
-    from ansible_collections.alwayson.upgrade.plugins.module_utils._nginx import Nginx
+    from ._traffic.kinds.nginx.balancer import Nginx
 
     return Nginx
 
 
 def _nginx_plus() -> type:
-    from ansible_collections.alwayson.upgrade.plugins.module_utils._http_api import NginxPlus
+    from ._traffic.kinds.http_api import NginxPlus
 
     return NginxPlus
 
 
 def _http() -> type:
-    from ansible_collections.alwayson.upgrade.plugins.module_utils._http_api import HttpApi
+    from ._traffic.kinds.http_api import HttpApi
 
     return HttpApi
 
 
 def _none() -> type:
-    from ansible_collections.alwayson.upgrade.plugins.module_utils._lame_duck import LameDuck
+    from ._traffic.kinds.health_switch import LameDuck
 
     return LameDuck
 

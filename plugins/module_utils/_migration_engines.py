@@ -7,15 +7,16 @@ from __future__ import annotations
 
 from typing import Any, Callable, Mapping
 
-from ansible_collections.alwayson.upgrade.plugins.module_utils import _mariadb, _postgresql
-from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_engine import Engine
-from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_engine_mariadb import MariadbEngine
-from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_engine_postgresql import PostgresqlEngine
-from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_engine_sqlite import SqliteEngine
+from ._database.migration.interface import Engine
+from ._mariadb import session as mariadb_session
+from ._mariadb.migration.engine import MariadbEngine
+from ._postgresql import session as postgresql_session
+from ._postgresql.migration.engine import PostgresqlEngine
+from ._sqlite.migration.engine import SqliteEngine
 
 ENGINES: dict[str, Callable[[Mapping[str, Any]], Engine]] = {
-    "postgresql": lambda options: PostgresqlEngine(_postgresql.Login.of(options)),
-    "mariadb": lambda options: MariadbEngine(_mariadb.Login.of(options)),
+    "postgresql": lambda options: PostgresqlEngine(postgresql_session.Login.of(options)),
+    "mariadb": lambda options: MariadbEngine(mariadb_session.Login.of(options)),
     "sqlite": lambda _options: SqliteEngine(),
 }
 

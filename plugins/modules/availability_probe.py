@@ -390,9 +390,9 @@ result:
 import os
 from typing import Any
 
-from ansible_collections.alwayson.upgrade.plugins.module_utils import _probe_process as process
-from ansible_collections.alwayson.upgrade.plugins.module_utils._probe_plan import CAPACITY_SPEC, MAX_REQUESTS, MIX_SPEC, ProbeError, make_plan
-from ansible_collections.alwayson.upgrade.plugins.module_utils._secrets import AnsibleModule
+from ..module_utils._host.ansible_module import AnsibleModule
+from ..module_utils._probe import process
+from ..module_utils._probe.plan import CAPACITY_SPEC, MAX_REQUESTS, MIX_SPEC, ProbeError, make_plan
 
 ARGUMENT_SPEC = {
     "state": {"type": "str", "required": True, "choices": ["started", "stopped", "observed"]},

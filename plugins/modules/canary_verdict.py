@@ -101,10 +101,10 @@ others:
 
 import time
 
-from ansible_collections.alwayson.upgrade.plugins.module_utils._judge import GOOD, Limits, Watch, judged, sampled, uncounted
-from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import ARGUMENTS, Backend, LoadBalancerError, View, require_members
-from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancers import open_load_balancers
-from ansible_collections.alwayson.upgrade.plugins.module_utils._secrets import AnsibleModule
+from ..module_utils._host.ansible_module import AnsibleModule
+from ..module_utils._load_balancers import open_load_balancers
+from ..module_utils._traffic.interface import ARGUMENTS, Backend, LoadBalancerError, View, require_members
+from ..module_utils._traffic.verdict import GOOD, Limits, Watch, judged, sampled, uncounted
 
 # A reload of a load balancer begins its counters anew: so often they are looked at.
 LOOK_SECONDS = 1.0

@@ -239,13 +239,13 @@ directory:
 
 import signal
 
-from ansible_collections.alwayson.upgrade.plugins.module_utils import _database_engines as engines
-from ansible_collections.alwayson.upgrade.plugins.module_utils import _fence
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup import FAILURES, BackupRun, unproven
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup_record import BackupError
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup_store import Store
-from ansible_collections.alwayson.upgrade.plugins.module_utils._interruption import HANGING_UP, unwind_when_ended
-from ansible_collections.alwayson.upgrade.plugins.module_utils._secrets import AnsibleModule
+from ..module_utils import _database_engines as engines
+from ..module_utils._database.backup.record import BackupError
+from ..module_utils._database.backup.run import FAILURES, BackupRun, unproven
+from ..module_utils._database.backup.store import Store
+from ..module_utils._host.ansible_module import AnsibleModule
+from ..module_utils._host.signals import HANGING_UP, unwind_when_ended
+from ..module_utils._locking import fence
 
 ARGUMENTS = {
     "databases": {"type": "list", "elements": "str", "default": []},
@@ -323,13 +323,13 @@ def failure(result: dict) -> str:
 
 def main() -> None:
     module = AnsibleModule(
-        argument_spec={**engines.ARGUMENTS, **_fence.ARGUMENTS, **ARGUMENTS}, mutually_exclusive=engines.LOGIN_EXCLUSIVE, supports_check_mode=True
+        argument_spec={**engines.ARGUMENTS, **fence.ARGUMENTS, **ARGUMENTS}, mutually_exclusive=engines.LOGIN_EXCLUSIVE, supports_check_mode=True
     )
     unwind_when_ended(BackupError, STOPPING_SIGNALS, stopped_by)
     try:
-        with _fence.admitted(module.params["fence"], module.check_mode):
+        with fence.admitted(module.params["fence"], module.check_mode):
             result = prove(module, engines.of(module.params))
-    except (*FAILURES, _fence.FenceError) as error:
+    except (*FAILURES, fence.FenceError) as error:
         module.fail_json(msg=str(error), backups={}, dropped=[], created_meanwhile=[], directory=module.params["directory"])
     message = "" if module.check_mode else failure(result)
     if message:

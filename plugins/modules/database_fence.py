@@ -109,10 +109,10 @@ running:
   sample: false
 """
 
-from ansible_collections.alwayson.upgrade.plugins.module_utils import _fence
-from ansible_collections.alwayson.upgrade.plugins.module_utils._data_directory import DataDirectory, DataDirectoryError
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_fence import DatabaseFence, DatabaseFenceError, Wanted
-from ansible_collections.alwayson.upgrade.plugins.module_utils._secrets import AnsibleModule
+from ..module_utils._host.ansible_module import AnsibleModule
+from ..module_utils._locking import fence as locking_fence
+from ..module_utils._postgresql.data_directory import DataDirectory, DataDirectoryError
+from ..module_utils._postgresql.rejoin.demote import DatabaseFence, DatabaseFenceError, Wanted
 
 ARGUMENTS = {
     "data_directory": {"type": "path", "required": True},
@@ -126,11 +126,11 @@ ARGUMENTS = {
 
 
 def main() -> None:
-    module = AnsibleModule(argument_spec={**_fence.ARGUMENTS, **ARGUMENTS}, required_one_of=[("system_identifier", "port")], supports_check_mode=True)
+    module = AnsibleModule(argument_spec={**locking_fence.ARGUMENTS, **ARGUMENTS}, required_one_of=[("system_identifier", "port")], supports_check_mode=True)
     try:
-        with _fence.admitted(module.params["fence"], module.check_mode):
+        with locking_fence.admitted(module.params["fence"], module.check_mode):
             result = fence(module.params, module.check_mode)
-    except (DatabaseFenceError, DataDirectoryError, OSError, _fence.FenceError) as error:
+    except (DatabaseFenceError, DataDirectoryError, OSError, locking_fence.FenceError) as error:
         module.fail_json(msg=str(error))
     module.exit_json(**result)
 

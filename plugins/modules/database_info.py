@@ -139,12 +139,11 @@ databases:
           kind: transaction
 """
 
-from ansible_collections.alwayson.upgrade.plugins.module_utils import _database_engines as kinds
-from ansible_collections.alwayson.upgrade.plugins.module_utils import _migration_engines as engines
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_error import DatabaseError
-from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_engine import Engine
-from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql_privileges import PURPOSES
-from ansible_collections.alwayson.upgrade.plugins.module_utils._secrets import AnsibleModule
+from ..module_utils import _database_engines as kinds, _migration_engines as engines
+from ..module_utils._database.errors import DatabaseError
+from ..module_utils._database.migration.interface import Engine
+from ..module_utils._host.ansible_module import AnsibleModule
+from ..module_utils._postgresql.privileges import PURPOSES
 
 
 def describe(options: dict) -> dict:

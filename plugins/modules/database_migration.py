@@ -309,18 +309,17 @@ linter:
   sample: /usr/local/bin/squawk
 """
 
-from ansible_collections.alwayson.upgrade.plugins.module_utils import _database_engines as kinds
-from ansible_collections.alwayson.upgrade.plugins.module_utils import _fence
-from ansible_collections.alwayson.upgrade.plugins.module_utils import _migration_engines as engines
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_error import DatabaseError
-from ansible_collections.alwayson.upgrade.plugins.module_utils._ledger import LedgerError
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_migration import Migrator, planned, report, survey
-from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_attempts import MigrationError, Policy
-from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_command import command_step
-from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_engine import Engine
-from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_hazards import AUTO, refuse_dangerous
-from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_step import PHASES, Step, StepError, steps_of
-from ansible_collections.alwayson.upgrade.plugins.module_utils._secrets import AnsibleModule
+from ..module_utils import _database_engines as kinds, _migration_engines as engines
+from ..module_utils._database.errors import DatabaseError
+from ..module_utils._database.migration.command import command_step
+from ..module_utils._database.migration.hazards import AUTO, refuse_dangerous
+from ..module_utils._database.migration.interface import Engine
+from ..module_utils._database.migration.ledger import LedgerError
+from ..module_utils._database.migration.lock_retries import MigrationError, Policy
+from ..module_utils._database.migration.run import Migrator, planned, report, survey
+from ..module_utils._database.migration.step import PHASES, Step, StepError, steps_of
+from ..module_utils._host.ansible_module import AnsibleModule
+from ..module_utils._locking import fence
 
 STEP_ARGUMENTS = {"name": {"type": "str", "required": True}, "sql": {"type": "str", "required": True}}
 ARGUMENTS = {
@@ -415,15 +414,15 @@ def migrate(module: AnsibleModule) -> tuple[str, dict]:
 
 def main() -> None:
     module = AnsibleModule(
-        argument_spec={**kinds.ARGUMENTS, **_fence.ARGUMENTS, **ARGUMENTS},
+        argument_spec={**kinds.ARGUMENTS, **fence.ARGUMENTS, **ARGUMENTS},
         mutually_exclusive=kinds.LOGIN_EXCLUSIVE,
         required_if=[("phase", phase, [f"{before}_steps" for before in phases_before(phase)]) for phase in PHASES[1:]],
         supports_check_mode=True,
     )
     try:
-        with _fence.admitted(module.params["fence"], module.check_mode, module.params["wait_timeout"]):
+        with fence.admitted(module.params["fence"], module.check_mode, module.params["wait_timeout"]):
             message, result = migrate(module)
-    except (MigrationError, LedgerError, StepError, DatabaseError, _fence.FenceError) as error:
+    except (MigrationError, LedgerError, StepError, DatabaseError, fence.FenceError) as error:
         module.fail_json(msg=str(error), changed=False, migrations={})
     if message:
         module.fail_json(msg=message, **result)

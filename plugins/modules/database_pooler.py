@@ -152,36 +152,38 @@ steps:
   sample: {paused: 3.3, promoted: 46.3, resumed: 50.4}
 """
 
-from ansible_collections.alwayson.upgrade.plugins.module_utils import _database_options, _fence, _pgbouncer
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_companion import Companion
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_window import Result, SwitchoverError
-from ansible_collections.alwayson.upgrade.plugins.module_utils._interruption import unwind_when_ended
-from ansible_collections.alwayson.upgrade.plugins.module_utils._pgbouncer import PoolerError
-from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import PostgresqlError
-from ansible_collections.alwayson.upgrade.plugins.module_utils._secrets import AnsibleModule
+from ..module_utils._host.ansible_module import AnsibleModule
+from ..module_utils._host.signals import unwind_when_ended
+from ..module_utils._locking import fence
+from ..module_utils._postgresql.pooler import pgbouncer
+from ..module_utils._postgresql.pooler.agent import Companion
+from ..module_utils._postgresql.pooler.pgbouncer import PoolerError
+from ..module_utils._postgresql.session import PostgresqlError
+from ..module_utils._postgresql.switchover import options as switchover_options
+from ..module_utils._postgresql.switchover.window import Result, SwitchoverError
 
 ARGUMENTS = {
     "state": {"type": "str", "choices": ["switched", "failed_over"], "default": "switched"},
-    **_database_options.ARGUMENTS,
-    "pooler": {"type": "dict", "required": True, "options": _pgbouncer.POOLER},
+    **switchover_options.ARGUMENTS,
+    "pooler": {"type": "dict", "required": True, "options": pgbouncer.POOLER},
 }
 
 
 def main() -> None:
-    module = AnsibleModule(argument_spec={**_fence.ARGUMENTS, **ARGUMENTS}, supports_check_mode=True)
+    module = AnsibleModule(argument_spec={**fence.ARGUMENTS, **ARGUMENTS}, supports_check_mode=True)
     unwind_when_ended(SwitchoverError)
     try:
-        with _fence.admitted(module.params["fence"], module.check_mode):
+        with fence.admitted(module.params["fence"], module.check_mode):
             result = take_part(module.params, module.check_mode)
-    except (SwitchoverError, PoolerError, PostgresqlError, _fence.FenceError) as error:
+    except (SwitchoverError, PoolerError, PostgresqlError, fence.FenceError) as error:
         module.fail_json(msg=str(error))
     module.exit_json(changed=result.changed, primary=module.params["new_primary"]["name"], steps=result.steps)
 
 
 def take_part(options: dict, check_mode: bool) -> Result:
     """Have it done, or see whether it would be."""
-    old, new = _database_options.nodes(options)
-    companion = Companion(old, new, _pgbouncer.of([options["pooler"]])[0], _database_options.limits(options), options["companion_timeout"],
+    old, new = switchover_options.nodes(options)
+    companion = Companion(old, new, pgbouncer.of([options["pooler"]])[0], switchover_options.limits(options), options["companion_timeout"],
                           may_go_back=options["state"] == "switched")
     if not check_mode:
         return companion.bring_about()

@@ -96,13 +96,13 @@ said:
   sample: "pg_rewind: Done!"
 """
 
-from ansible_collections.alwayson.upgrade.plugins.module_utils import _fence
-from ansible_collections.alwayson.upgrade.plugins.module_utils._data_directory import DataDirectoryError
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_error import DatabaseError
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_rejoin import OldPrimary, Rejoin
-from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import LOGIN_ARGUMENTS, LOGIN_EXCLUSIVE, Login
-from ansible_collections.alwayson.upgrade.plugins.module_utils._secrets import AnsibleModule
-from ansible_collections.alwayson.upgrade.plugins.module_utils._small_file import SmallFileError
+from ..module_utils._database.errors import DatabaseError
+from ..module_utils._host.ansible_module import AnsibleModule
+from ..module_utils._host.small_files import SmallFileError
+from ..module_utils._locking import fence
+from ..module_utils._postgresql.data_directory import DataDirectoryError
+from ..module_utils._postgresql.rejoin.run import OldPrimary, Rejoin
+from ..module_utils._postgresql.session import LOGIN_ARGUMENTS, LOGIN_EXCLUSIVE, Login
 
 ARGUMENTS = {
     "name": {"type": "str", "required": True},
@@ -116,11 +116,11 @@ ARGUMENTS = {
 
 
 def main() -> None:
-    module = AnsibleModule(argument_spec={**LOGIN_ARGUMENTS, **_fence.ARGUMENTS, **ARGUMENTS}, mutually_exclusive=LOGIN_EXCLUSIVE, supports_check_mode=True)
+    module = AnsibleModule(argument_spec={**LOGIN_ARGUMENTS, **fence.ARGUMENTS, **ARGUMENTS}, mutually_exclusive=LOGIN_EXCLUSIVE, supports_check_mode=True)
     try:
-        with _fence.admitted(module.params["fence"], module.check_mode):
+        with fence.admitted(module.params["fence"], module.check_mode):
             changed, said = rejoin(module.params, module.check_mode)
-    except (DatabaseError, DataDirectoryError, SmallFileError, OSError, _fence.FenceError) as error:
+    except (DatabaseError, DataDirectoryError, SmallFileError, OSError, fence.FenceError) as error:
         module.fail_json(msg=str(error))
     module.exit_json(changed=changed, said=said)
 

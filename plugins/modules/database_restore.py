@@ -210,23 +210,23 @@ dropped:
 import signal
 import time
 
-from ansible_collections.alwayson.upgrade.plugins.module_utils import _database_restore_settings as settings
-from ansible_collections.alwayson.upgrade.plugins.module_utils import _fence
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup import FAILURES
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup_logical import Logical
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup_physical import Physical
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup_record import BackupError
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup_store import Store
-from ansible_collections.alwayson.upgrade.plugins.module_utils._content import DEPTHS
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_restore import Wanted
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_restore_logical import LogicalRestore
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_restore_physical import PhysicalRestore
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_restore_place import Place
-from ansible_collections.alwayson.upgrade.plugins.module_utils._interruption import HANGING_UP, unwind_when_ended
-from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import LOGIN_ARGUMENTS, LOGIN_EXCLUSIVE, Login
-from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql_scratch_server import Account
-from ansible_collections.alwayson.upgrade.plugins.module_utils._secrets import AnsibleModule
-from ansible_collections.alwayson.upgrade.plugins.module_utils._small_file import SmallFileError
+from ..module_utils._database.backup.record import BackupError
+from ..module_utils._database.backup.restore import Wanted
+from ..module_utils._database.backup.run import FAILURES
+from ..module_utils._database.backup.store import Store
+from ..module_utils._database.content import DEPTHS
+from ..module_utils._host.ansible_module import AnsibleModule
+from ..module_utils._host.signals import HANGING_UP, unwind_when_ended
+from ..module_utils._host.small_files import SmallFileError
+from ..module_utils._locking import fence
+from ..module_utils._postgresql.backup import restore_settings as settings
+from ..module_utils._postgresql.backup.logical import Logical
+from ..module_utils._postgresql.backup.physical import Physical
+from ..module_utils._postgresql.backup.restore_logical import LogicalRestore
+from ..module_utils._postgresql.backup.restore_physical import PhysicalRestore
+from ..module_utils._postgresql.backup.restore_target import Place
+from ..module_utils._postgresql.scratch_server import Account
+from ..module_utils._postgresql.session import LOGIN_ARGUMENTS, LOGIN_EXCLUSIVE, Login
 
 ARGUMENTS = {
     "directory": {"type": "path", "required": True},
@@ -319,16 +319,16 @@ def failure(result: dict) -> str:
 
 def main() -> None:
     module = AnsibleModule(
-        argument_spec={**LOGIN_ARGUMENTS, **_fence.ARGUMENTS, **ARGUMENTS},
+        argument_spec={**LOGIN_ARGUMENTS, **fence.ARGUMENTS, **ARGUMENTS},
         mutually_exclusive=LOGIN_EXCLUSIVE,
         required_if=[("method", "physical", ("data_directory", "start_command"))],
         supports_check_mode=True,
     )
     unwind_when_ended(BackupError, STOPPING_SIGNALS, stopped_by)
     try:
-        with _fence.admitted(module.params["fence"], module.check_mode):
+        with fence.admitted(module.params["fence"], module.check_mode):
             result = restore(module)
-    except (*FAILURES, SmallFileError, _fence.FenceError) as error:
+    except (*FAILURES, SmallFileError, fence.FenceError) as error:
         module.fail_json(msg=str(error), databases={})
     message = failure(result)
     if message:

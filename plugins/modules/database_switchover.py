@@ -352,19 +352,21 @@ system_identifier:
 
 import contextlib
 
-from ansible_collections.alwayson.upgrade.plugins.module_utils import _database_managers, _database_options, _database_patroni, _database_repmgr
-from ansible_collections.alwayson.upgrade.plugins.module_utils import _fence, _pgbouncer
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_companions import Companions
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_failover import Failover, Redirection
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_node import Node
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_switchover import Switchover
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_warm import WarmFailover, WarmNode
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_window import Limits, Result, SwitchoverError, Window
-from ansible_collections.alwayson.upgrade.plugins.module_utils._interruption import unwind_when_ended
-from ansible_collections.alwayson.upgrade.plugins.module_utils._pgbouncer import PoolerError
-from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import PostgresqlError
-from ansible_collections.alwayson.upgrade.plugins.module_utils._received_log import ReceivedLog
-from ansible_collections.alwayson.upgrade.plugins.module_utils._secrets import AnsibleModule
+from ..module_utils._host.ansible_module import AnsibleModule
+from ..module_utils._host.signals import unwind_when_ended
+from ..module_utils._locking import fence
+from ..module_utils._postgresql.managers import detection, patroni, repmgr as repmgr_manager
+from ..module_utils._postgresql.pooler import pgbouncer
+from ..module_utils._postgresql.pooler.coordinator import Companions
+from ..module_utils._postgresql.pooler.pgbouncer import PoolerError
+from ..module_utils._postgresql.session import PostgresqlError
+from ..module_utils._postgresql.switchover import options as switchover_options
+from ..module_utils._postgresql.switchover.failover import Failover, Redirection
+from ..module_utils._postgresql.switchover.node import Node
+from ..module_utils._postgresql.switchover.planned import Switchover
+from ..module_utils._postgresql.switchover.received_wal import ReceivedLog
+from ..module_utils._postgresql.switchover.wal_only_failover import WarmFailover, WarmNode
+from ..module_utils._postgresql.switchover.window import Limits, Result, SwitchoverError, Window
 
 WARM_LOG = {
     "directory": {"type": "path", "required": True},
@@ -378,10 +380,10 @@ ARGUMENTS = {
     "data_loss": {"type": "str", "choices": ["refuse", "accept"], "default": "refuse"},
     "old_is_lost": {"type": "bool", "default": False},
     "warm_log": {"type": "dict", "options": WARM_LOG},
-    **_database_options.ARGUMENTS,
-    **_pgbouncer.ARGUMENTS,
-    **_database_patroni.ARGUMENTS,
-    **_database_repmgr.ARGUMENTS,
+    **switchover_options.ARGUMENTS,
+    **pgbouncer.ARGUMENTS,
+    **patroni.ARGUMENTS,
+    **repmgr_manager.ARGUMENTS,
     "companions": {"type": "list", "elements": "str", "default": []},
     "max_lag_bytes": {"type": "int", "default": 10_000_000},
     "max_transaction_seconds": {"type": "float", "default": 15},
@@ -389,12 +391,12 @@ ARGUMENTS = {
 
 
 def main() -> None:
-    module = AnsibleModule(argument_spec={**_fence.ARGUMENTS, **ARGUMENTS}, mutually_exclusive=[("patroni", "repmgr")], supports_check_mode=True)
+    module = AnsibleModule(argument_spec={**fence.ARGUMENTS, **ARGUMENTS}, mutually_exclusive=[("patroni", "repmgr")], supports_check_mode=True)
     unwind_when_ended(SwitchoverError)
     try:
-        with _fence.admitted(module.params["fence"], module.check_mode):
+        with fence.admitted(module.params["fence"], module.check_mode):
             result = switch(module.params, module.check_mode)
-    except (SwitchoverError, PoolerError, PostgresqlError, _fence.FenceError) as error:
+    except (SwitchoverError, PoolerError, PostgresqlError, fence.FenceError) as error:
         module.fail_json(msg=str(error))
     for warning in result.warnings:
         module.warn(warning)
@@ -410,11 +412,11 @@ def primary_after(options: dict) -> str | None:
 
 def switch(options: dict, check_mode: bool) -> Result:
     """Have it done, or see whether it could be."""
-    limits = _database_options.limits(options)
-    old, new = _database_options.nodes(options)
+    limits = switchover_options.limits(options)
+    old, new = switchover_options.nodes(options)
     if options["warm_log"] and options["state"] != "failed_over":
         raise SwitchoverError("warm_log is for state=failed_over: a server in recovery from a received log takes over when its primary is dead")
-    if options["state"] in (_database_managers.SWITCHOVER, _database_managers.FAILOVER):
+    if options["state"] in (detection.SWITCHOVER, detection.FAILOVER):
         require_driven(options, old, new)
     window = window_for(options, old, new, limits)
     if not check_mode:
@@ -425,19 +427,19 @@ def switch(options: dict, check_mode: bool) -> Result:
 
 def require_driven(options: dict, old: Node, new: Node) -> None:
     """SwitchoverError when another program runs the cluster than the one that is driven. A server that does not answer tells nothing."""
-    driven = _database_managers.PATRONI if options["patroni"] else _database_managers.REPMGR if options["repmgr"] else None
-    for node in (new,) if options["state"] == _database_managers.FAILOVER else (new, old):
+    driven = detection.PATRONI if options["patroni"] else detection.REPMGR if options["repmgr"] else None
+    for node in (new,) if options["state"] == detection.FAILOVER else (new, old):
         found = []
         with contextlib.suppress(PostgresqlError), node.opened():
-            found = _database_managers.managers(_database_managers.read(node))
-        problem = _database_managers.refusal(found, options["state"], driven)
+            found = detection.managers(detection.read(node))
+        problem = detection.refusal(found, options["state"], driven)
         if problem:
             raise SwitchoverError(problem)
 
 
 def window_for(options: dict, old: Node, new: Node, limits: Limits) -> Window:
     """The exchange that a state is about."""
-    poolers = _pgbouncer.of(options["poolers"])
+    poolers = pgbouncer.of(options["poolers"])
     companions = Companions(options["companions"], options["companion_timeout"])
     if set(companions.names) & {pooler.name for pooler in poolers}:
         raise SwitchoverError(f"companions and poolers both have {', '.join(sorted(set(companions.names) & {pooler.name for pooler in poolers}))}: "
@@ -445,11 +447,11 @@ def window_for(options: dict, old: Node, new: Node, limits: Limits) -> Window:
     if options["patroni"]:
         if options["state"] != "switched" or companions.names:
             raise SwitchoverError("patroni is for state=switched without companions: after a crash Patroni has a standby take over by itself")
-        return _database_patroni.PatroniSwitchover(old, new, poolers, limits, _database_patroni.Patroni(options["patroni"]))
+        return patroni.PatroniSwitchover(old, new, poolers, limits, patroni.Patroni(options["patroni"]))
     if options["repmgr"] and (options["warm_log"] or options["state"] == "switched" and companions.names):
         raise SwitchoverError("repmgr is not for warm_log, nor for state=switched with companions")
     if options["repmgr"] and options["state"] == "switched":
-        return _database_repmgr.RepmgrSwitchover(old, new, poolers, limits, _database_repmgr.Repmgr(options["repmgr"]["command"]))
+        return repmgr_manager.RepmgrSwitchover(old, new, poolers, limits, repmgr_manager.Repmgr(options["repmgr"]["command"]))
     if options["state"] == "switched":
         return Switchover(old, new, poolers, limits, companions)
     if options["state"] == "failed_over":
@@ -467,10 +469,10 @@ def window_for(options: dict, old: Node, new: Node, limits: Limits) -> Window:
 
 def failover_of(options: dict, old: Node, new: Node, limits: Limits, companions: Companions) -> Failover:
     """To a standby, or to a server that lives from a received log."""
-    poolers, warm = _pgbouncer.of(options["poolers"]), options["warm_log"]
+    poolers, warm = pgbouncer.of(options["poolers"]), options["warm_log"]
     if options["repmgr"]:
-        repmgr = _database_repmgr.Repmgr(options["repmgr"]["command"])
-        return _database_repmgr.RepmgrFailover(old, _database_repmgr.RepmgrNode.driven_by(repmgr, new), poolers, limits, companions)
+        repmgr = repmgr_manager.Repmgr(options["repmgr"]["command"])
+        return repmgr_manager.RepmgrFailover(old, repmgr_manager.RepmgrNode.driven_by(repmgr, new), poolers, limits, companions)
     if not warm:
         return Failover(old, new, poolers, limits, companions)
     log = ReceivedLog(warm["directory"], warm["bin_dir"], warm["stop_command"])

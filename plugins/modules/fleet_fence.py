@@ -58,14 +58,14 @@ waited:
 import os
 import time
 
-from ansible_collections.alwayson.upgrade.plugins.module_utils import _fence
-from ansible_collections.alwayson.upgrade.plugins.module_utils._secrets import AnsibleModule
+from ..module_utils._host.ansible_module import AnsibleModule
+from ..module_utils._locking import fence as locking_fence
 
 
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
-            "fence": {**_fence.ARGUMENTS["fence"], "required": True},
+            "fence": {**locking_fence.ARGUMENTS["fence"], "required": True},
             "lock": {"type": "path"},
             "timeout": {"type": "float", "default": 300},
         },
@@ -74,7 +74,7 @@ def main() -> None:
     began = time.monotonic()
     try:
         _wait(module.params["fence"], module.params["lock"], module.params["timeout"], module.check_mode)
-    except _fence.FenceError as error:
+    except locking_fence.FenceError as error:
         module.fail_json(msg=str(error))
     # The token is no change that a user would look for, and the run before may have been at an end.
     module.exit_json(changed=False, waited=round(time.monotonic() - began, 3))
@@ -82,9 +82,9 @@ def main() -> None:
 
 def _wait(fence: dict, lock: str | None, timeout: float, check_mode: bool) -> None:
     if check_mode or lock is None or not os.path.isdir(os.path.dirname(lock)):
-        with _fence.admitted(fence, check_mode, timeout):
+        with locking_fence.admitted(fence, check_mode, timeout):
             return
-    with _fence.fenced(fence["path"], fence["token"], fence["owner"], timeout, lock):
+    with locking_fence.fenced(fence["path"], fence["token"], fence["owner"], timeout, lock):
         return
 
 

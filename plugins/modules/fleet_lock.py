@@ -275,12 +275,10 @@ unusable:
 
 import time
 
-from ansible_collections.alwayson.upgrade.plugins.module_utils._fleet_lock import (
-    CONTROLLER_TEXTS, DIRECTIONS, FAILED, SUCCEEDED, Claim, FleetLockError, HeldError, UnusableError,
-)
-from ansible_collections.alwayson.upgrade.plugins.module_utils._fleet_lock_store import FleetLock, Outcome
-from ansible_collections.alwayson.upgrade.plugins.module_utils._secrets import AnsibleModule
-from ansible_collections.alwayson.upgrade.plugins.module_utils._writers import warning_of_strangers
+from ..module_utils._host.ansible_module import AnsibleModule
+from ..module_utils._host.writers import warning_of_strangers
+from ..module_utils._locking.lock import CONTROLLER_TEXTS, DIRECTIONS, FAILED, SUCCEEDED, Claim, FleetLockError, HeldError, UnusableError
+from ..module_utils._locking.store import FleetLock, Outcome
 
 TEXT = {"type": "str", "default": ""}
 UNCHANGED = "unchanged"

@@ -99,9 +99,9 @@ history:
       owner: anna
 """
 
-from ansible_collections.alwayson.upgrade.plugins.module_utils._fleet_lock import FleetLockError
-from ansible_collections.alwayson.upgrade.plugins.module_utils._fleet_lock_store import FleetLock
-from ansible_collections.alwayson.upgrade.plugins.module_utils._secrets import AnsibleModule
+from ..module_utils._host.ansible_module import AnsibleModule
+from ..module_utils._locking.lock import FleetLockError
+from ..module_utils._locking.store import FleetLock
 
 HISTORY = 20
 

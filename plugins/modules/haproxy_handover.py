@@ -95,24 +95,18 @@ old_workers:
 
 from functools import partial
 
-from ansible_collections.alwayson.upgrade.plugins.module_utils import _fence
-from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy import Haproxy
-from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy_handover import (
-    children,
-    forgotten_tables,
-    hand_over,
-    require_possible,
-    wait_for_old_workers,
-)
-from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy_master import running
-from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import LoadBalancerError
-from ansible_collections.alwayson.upgrade.plugins.module_utils._secrets import AnsibleModule
+from ..module_utils._host.ansible_module import AnsibleModule
+from ..module_utils._locking import fence
+from ..module_utils._traffic.interface import LoadBalancerError
+from ..module_utils._traffic.kinds.haproxy.balancer import Haproxy
+from ..module_utils._traffic.kinds.haproxy.handover import children, forgotten_tables, hand_over, require_possible, wait_for_old_workers
+from ..module_utils._traffic.kinds.haproxy.master import running
 
 
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
-            **_fence.ARGUMENTS,
+            **fence.ARGUMENTS,
             "name": {"type": "str", "required": True},
             "endpoint": {"type": "str", "required": True},
             "force": {"type": "bool", "default": False},
@@ -123,7 +117,7 @@ def main() -> None:
     )
     params = module.params
     try:
-        with _fence.admitted(params["fence"], module.check_mode):
+        with fence.admitted(params["fence"], module.check_mode):
             balancer = Haproxy(params["name"], params["endpoint"])
             before = running(balancer)
             changed = params["force"] or not before.is_current
@@ -134,7 +128,7 @@ def main() -> None:
                 require_possible(balancer, before, loses)
             after = hand_over(balancer, before, params["timeout"], loses=loses) if changed and not module.check_mode else before
             left = wait_for_old_workers(lambda: len(children(after.master) - {after.worker}), params["settle"])
-    except (LoadBalancerError, _fence.FenceError) as error:
+    except (LoadBalancerError, fence.FenceError) as error:
         module.fail_json(msg=str(error))
     version = {"before": before.version, "after": after.version}
     module.exit_json(

@@ -175,10 +175,10 @@ asked:
       why: []
 """
 
-from ansible_collections.alwayson.upgrade.plugins.module_utils import _member_checks, _release, _smoke_tests
-from ansible_collections.alwayson.upgrade.plugins.module_utils._last_upgrade import read_seconds
-from ansible_collections.alwayson.upgrade.plugins.module_utils._secrets import AnsibleModule
-from ansible_collections.alwayson.upgrade.plugins.module_utils._service import CommandsError, Service, commands_for
+from ..module_utils._host.ansible_module import AnsibleModule
+from ..module_utils._release import member_checks, releases, smoke_tests
+from ..module_utils._release.last_upgrade import read_seconds
+from ..module_utils._release.service import CommandsError, Service, commands_for
 
 RELEASE = "release"
 COMMANDS = ("stop_command", "start_command", "status_command")
@@ -186,17 +186,17 @@ COMMANDS = ("stop_command", "start_command", "status_command")
 
 def look(params: dict) -> dict:
     """What runs here, and what would keep it from coming back."""
-    root, user, serving = _release.require_root(params["root"]), _member_checks.user_name(), params["serving"]
+    root, user, serving = releases.require_root(params["root"]), member_checks.user_name(), params["serving"]
     problems = []
     try:
-        state = _release.observe(root)
-    except (_release.ReleaseError, OSError) as error:
-        state = _release.State(None, None, {})
-        problems.append(_member_checks.Problem(_member_checks.ROOT if isinstance(error, _release.ReleaseError) else _member_checks.BECOME,
-                                               f"{user} reads {root}: {error}"))
+        state = releases.observe(root)
+    except (releases.ReleaseError, OSError) as error:
+        state = releases.State(None, None, {})
+        problems.append(member_checks.Problem(member_checks.ROOT if isinstance(error, releases.ReleaseError) else member_checks.BECOME,
+                                              f"{user} reads {root}: {error}"))
     running = None
     if params["preflight"]:
-        problems += [] if problems else _member_checks.root_problems(root, state.current, serving, user)
+        problems += [] if problems else member_checks.root_problems(root, state.current, serving, user)
         running, wrong = _service_of(params, user, root, is_first=not serving and state.current is None)
         problems += wrong
     return {"root": root, "user": user, "serving": serving, "running": running, "problems": [problem._asdict() for problem in problems],
@@ -207,13 +207,13 @@ def ask(params: dict) -> list[dict]:
     """What came back from the requests that change nothing, as data for the action plugin."""
     once = [test for test in params["tests"] if test["name"] in params["once"]]
     waited_for = [test for test in params["tests"] if test["name"] not in params["once"]]
-    parts = [{**_smoke_tests.LEAST, **params, "tests": waited_for}, {**_smoke_tests.LEAST, **params, "tests": once, "timeout": 0.0, "in_a_row": 1}]
-    return [outcome for part in parts if part["tests"] for outcome in _smoke_tests.ask_all(part, _may_send)]
+    parts = [{**smoke_tests.LEAST, **params, "tests": waited_for}, {**smoke_tests.LEAST, **params, "tests": once, "timeout": 0.0, "in_a_row": 1}]
+    return [outcome for part in parts if part["tests"] for outcome in smoke_tests.ask_all(part, _may_send)]
 
 
-def _may_send(test: _smoke_tests.SmokeTest) -> bool:
+def _may_send(test: smoke_tests.SmokeTest) -> bool:
     """What changes nothing: requests that only read, and the command that tells the release."""
-    return _smoke_tests.is_safe(test) or test.name == RELEASE
+    return smoke_tests.is_safe(test) or test.name == RELEASE
 
 
 def _service_of(params: dict, user: str, root: str, is_first: bool) -> tuple:
@@ -222,15 +222,15 @@ def _service_of(params: dict, user: str, root: str, is_first: bool) -> tuple:
     try:
         commands = commands_for(unit, *(params[name] for name in COMMANDS), prefix="release_")
     except CommandsError as error:
-        return None, [_member_checks.Problem(" and ".join(error.options), str(error))]
-    wrong = _member_checks.command_problems(commands, unit, params["command_timeout"], user, comes_later=root if is_first else None)
+        return None, [member_checks.Problem(" and ".join(error.options), str(error))]
+    wrong = member_checks.command_problems(commands, unit, params["command_timeout"], user, comes_later=root if is_first else None)
     if wrong or is_first:
         return None, wrong
-    return _member_checks.state_of(Service(commands, params["command_timeout"]), unit, params["serving"])
+    return member_checks.state_of(Service(commands, params["command_timeout"]), unit, params["serving"])
 
 
 def main() -> None:
-    arguments = _smoke_tests.ARGUMENTS
+    arguments = smoke_tests.ARGUMENTS
     module = AnsibleModule(
         argument_spec={
             "root": {"type": "path", "required": True},
@@ -253,8 +253,8 @@ def main() -> None:
     )
     try:
         seen = look(module.params)
-        seen["outcomes"] = _smoke_tests.told_by(ask(module.params), module.masked)
-    except (_release.ReleaseError, _smoke_tests.SmokeTestError, OSError) as error:
+        seen["outcomes"] = smoke_tests.told_by(ask(module.params), module.masked)
+    except (releases.ReleaseError, smoke_tests.SmokeTestError, OSError) as error:
         module.fail_json(msg=str(error))
     problems = seen.pop("problems")
     module.exit_for_judgement(seen, changed=False, problems=problems)

@@ -93,11 +93,9 @@ finished_at:
   sample: 1798761612.4
 """
 
-from ansible_collections.alwayson.upgrade.plugins.module_utils._fence import ARGUMENTS as FENCE_ARGUMENTS, FenceError, admitted
-from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_tool import (
-    ARGUMENTS, DONE, LOCKED, MigrationTool, MigrationToolError, rows_of, words_of,
-)
-from ansible_collections.alwayson.upgrade.plugins.module_utils._secrets import AnsibleModule
+from ..module_utils._host.ansible_module import AnsibleModule
+from ..module_utils._locking.fence import ARGUMENTS as FENCE_ARGUMENTS, FenceError, admitted
+from ..module_utils._release.migration_tool import ARGUMENTS, DONE, LOCKED, MigrationTool, MigrationToolError, rows_of, words_of
 
 
 def tool_of(params: dict) -> MigrationTool:

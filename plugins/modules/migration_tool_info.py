@@ -65,8 +65,8 @@ command:
 
 import re
 
-from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_tool import ARGUMENTS, LOCKED, MigrationTool, MigrationToolError, rows_of, words_of
-from ansible_collections.alwayson.upgrade.plugins.module_utils._secrets import AnsibleModule
+from ..module_utils._host.ansible_module import AnsibleModule
+from ..module_utils._release.migration_tool import ARGUMENTS, LOCKED, MigrationTool, MigrationToolError, rows_of, words_of
 
 PASSWORD = re.compile(r"(://[^/:@\s]*:)[^/@\s]+(?=@)")
 

@@ -157,11 +157,11 @@ waited:
 
 import time
 
-from ansible_collections.alwayson.upgrade.plugins.module_utils import _host_state
-from ansible_collections.alwayson.upgrade.plugins.module_utils._fence import ARGUMENTS as FENCE_ARGUMENTS, FenceError, admitted
-from ansible_collections.alwayson.upgrade.plugins.module_utils._package_managers import ARGUMENTS, manager_of
-from ansible_collections.alwayson.upgrade.plugins.module_utils._packages import PackageError, Selection, Update, brought, missing, wait_for_locks
-from ansible_collections.alwayson.upgrade.plugins.module_utils._secrets import AnsibleModule
+from ..module_utils._host.ansible_module import AnsibleModule
+from ..module_utils._locking.fence import ARGUMENTS as FENCE_ARGUMENTS, FenceError, admitted
+from ..module_utils._packages import reboot
+from ..module_utils._packages.manager import PackageError, Selection, Update, brought, missing, wait_for_locks
+from ..module_utils._packages.managers import ARGUMENTS, manager_of
 
 KEEP_RUNNING = ["dbus*.service", "systemd-logind.service", "systemd-journald.service", "getty@*.service", "NetworkManager.service"]
 
@@ -185,7 +185,7 @@ class Work:
             changed, more = getattr(self, f"_{self.params['state']}")()
             reboot_for = reboot_for if ends_hold else self.manager.reboot_reasons()
         facts = {"updates": [], "restarted": [], "waited": 0.0, "reboot_for": reboot_for,
-                 "outdated_services": _host_state.outdated_services(), "boot": _host_state.boot_of(), "held_by": self.manager.held_by()}
+                 "outdated_services": reboot.outdated_services(), "boot": reboot.boot_of(), "held_by": self.manager.held_by()}
         return {"changed": changed, "manager": self.manager.name, "started_at": started, "finished_at": time.time(), **facts, **more}
 
     def _held(self) -> tuple[bool, dict]:
@@ -241,7 +241,7 @@ class Work:
     def _restart_services(self) -> list[str]:
         if not self.params["restart_services"]:
             return []
-        restarted, failed = _host_state.restart(_host_state.outdated_services(), self.params["keep_running"])
+        restarted, failed = reboot.restart(reboot.outdated_services(), self.params["keep_running"])
         if failed:
             raise PackageError(f"{', '.join(failed)} did not start again after the update: see systemctl status {failed[0]}")
         return restarted

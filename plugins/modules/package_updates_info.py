@@ -95,10 +95,10 @@ held_by:
   sample: null
 """
 
-from ansible_collections.alwayson.upgrade.plugins.module_utils._host_state import boot_of, outdated_services
-from ansible_collections.alwayson.upgrade.plugins.module_utils._package_managers import ARGUMENTS, manager_of
-from ansible_collections.alwayson.upgrade.plugins.module_utils._packages import PackageError, wait_for_locks
-from ansible_collections.alwayson.upgrade.plugins.module_utils._secrets import AnsibleModule
+from ..module_utils._host.ansible_module import AnsibleModule
+from ..module_utils._packages.manager import PackageError, wait_for_locks
+from ..module_utils._packages.managers import ARGUMENTS, manager_of
+from ..module_utils._packages.reboot import boot_of, outdated_services
 
 
 def look(params: dict) -> dict:

@@ -265,11 +265,12 @@ import contextlib
 import os
 import time
 
-from ansible_collections.alwayson.upgrade.plugins.module_utils import _activation, _fence, _release
-from ansible_collections.alwayson.upgrade.plugins.module_utils._archive import Limits
-from ansible_collections.alwayson.upgrade.plugins.module_utils._secrets import AnsibleModule
-from ansible_collections.alwayson.upgrade.plugins.module_utils._service import Service, ServiceError, commands_for
-from ansible_collections.alwayson.upgrade.plugins.module_utils._version import VersionError, parse
+from ..module_utils._host.ansible_module import AnsibleModule
+from ..module_utils._host.version import VersionError, parse
+from ..module_utils._locking import fence as locking_fence
+from ..module_utils._release import activation, releases as release
+from ..module_utils._release.archive import Limits
+from ..module_utils._release.service import Service, ServiceError, commands_for
 
 ARGUMENTS = {
     "root": {"type": "path", "required": True},
@@ -295,7 +296,7 @@ ARGUMENTS = {
 
 LEAST = {"keep": 0, "command_timeout": 1, "lock_timeout": 0, "max_members": 1, "max_bytes": 1}
 
-FAMILIES = (_release.ReleaseError, _activation.ActivationError, ServiceError, _fence.FenceError, VersionError, OSError)
+FAMILIES = (release.ReleaseError, activation.ActivationError, ServiceError, locking_fence.FenceError, VersionError, OSError)
 
 
 class Work:
@@ -303,25 +304,25 @@ class Work:
 
     def __init__(self, params: dict, check_mode: bool) -> None:
         _require_least(params)
-        self.root = _release.require_root(params["root"])
+        self.root = release.require_root(params["root"])
         self.version = parse(params["version"]).text
-        self.sha256 = None if params["sha256"] is None else _release.require_sha256(params["sha256"])
+        self.sha256 = None if params["sha256"] is None else release.require_sha256(params["sha256"])
         self.limits = Limits(members=params["max_members"], size=params["max_bytes"])
         self.check_mode = check_mode
         self.params = params
         self.needs_artifact = False
         self.pruned: list[str] = []
         self.warnings: list[str] = []
-        self.before = _release.State(None, None, {})
+        self.before = release.State(None, None, {})
 
     def do(self) -> dict:
         """Bring about the wanted state; return the result of the module."""
         verbs = {"staged": self._stage, "current": self._activate, "absent": self._remove, "withdrawn": self._withdraw}
         with self._alone():
             started = time.time()
-            self.before = _release.observe(self.root)
+            self.before = release.observe(self.root)
             foreseen, changed = verbs[self.params["state"]]()
-            after = foreseen if self.check_mode else _release.observe(self.root)
+            after = foreseen if self.check_mode else release.observe(self.root)
             finished = time.time()
         return {
             "changed": changed,
@@ -344,8 +345,8 @@ class Work:
 
     def facts(self) -> dict:
         """What is current after a failure, as far as that can be seen."""
-        with contextlib.suppress(_release.ReleaseError, OSError):
-            now = _release.observe(self.root)
+        with contextlib.suppress(release.ReleaseError, OSError):
+            now = release.observe(self.root)
             return {"release": now.current, "release_before": self.before.current, "previous": now.previous}
         return {}
 
@@ -355,32 +356,32 @@ class Work:
         fence = {"path": None, "token": None, "owner": "", **(self.params["fence"] or {})}
         path = fence["path"] or os.path.join(self.root, ".fence")
         if fence["token"] is not None:
-            _fence.require_newest(path, fence["token"])
+            locking_fence.require_newest(path, fence["token"])
         if self.check_mode or (self.params["state"] != "staged" and not os.path.isdir(self.root)):
             yield
             return
         if self.params["state"] == "staged":
-            _release.prepare(self.root)
-        with _fence.fenced(path, fence["token"], fence["owner"], self.params["lock_timeout"], lock=os.path.join(self.root, ".lock")):
+            release.prepare(self.root)
+        with locking_fence.fenced(path, fence["token"], fence["owner"], self.params["lock_timeout"], lock=os.path.join(self.root, ".lock")):
             yield
 
-    def _stage(self) -> tuple[_release.State, bool]:
-        if not _release.needs_staging(self.before, self.version, self.sha256):
+    def _stage(self) -> tuple[release.State, bool]:
+        if not release.needs_staging(self.before, self.version, self.sha256):
             return self.before, False
         if self.params["artifact_src"]:
             self.needs_artifact = True
             return self.before, False
         artifact = self.params["artifact"]
         if self.check_mode:
-            _release.require_unmounted(self.root, self.version)
+            release.require_unmounted(self.root, self.version)
             # The private copy is as large as the artifact: where there is one, on the disk that has releases.
-            releases = os.path.join(self.root, _release.RELEASES)
+            releases = os.path.join(self.root, release.RELEASES)
             folder = releases if os.access(releases, os.W_OK | os.X_OK) else None
-            with _release.checked_artifact(artifact, self.version, self.sha256, self.limits, folder) as archive:
-                marker = _release.marker_of(archive, self.sha256, time.time())
+            with release.checked_artifact(artifact, self.version, self.sha256, self.limits, folder) as archive:
+                marker = release.marker_of(archive, self.sha256, time.time())
         else:
-            marker = _release.stage(self.root, self.version, artifact, self.sha256, self.limits, time.time())
-            self._tell(_release.sweep(self.root))
+            marker = release.stage(self.root, self.version, artifact, self.sha256, self.limits, time.time())
+            self._tell(release.sweep(self.root))
         return self.before._replace(available={**self.before.available, self.version: marker}), True
 
     def _tell(self, sentences: list[str]) -> None:
@@ -391,36 +392,36 @@ class Work:
         commands = commands_for(*(self.params[name] for name in ("service", "stop_command", "start_command", "status_command")))
         return Service(commands, self.params["command_timeout"])
 
-    def _withdraw(self) -> tuple[_release.State, bool]:
+    def _withdraw(self) -> tuple[release.State, bool]:
         if self.before.current != self.version:
             return self.before, False
         if not self.check_mode:
-            _activation.withdraw(self.root, self._service())
+            activation.withdraw(self.root, self._service())
         return self.before._replace(current=None), True
 
-    def _activate(self) -> tuple[_release.State, bool]:
+    def _activate(self) -> tuple[release.State, bool]:
         service = self._service()
-        steps = _activation.plan(self.before, service, self.version, self.sha256)
+        steps = activation.plan(self.before, service, self.version, self.sha256)
         if not self.check_mode:
-            _activation.carry_out(self.root, service, steps)
+            activation.carry_out(self.root, service, steps)
         previous = self.before.current if steps.switch and self.before.current else self.before.previous
         after = self.before._replace(current=self.version, previous=previous)
         after = self._prune(after)
         return after, steps.changes or bool(self.pruned)
 
-    def _prune(self, state: _release.State) -> _release.State:
+    def _prune(self, state: release.State) -> release.State:
         """Old releases go only when the new one runs, and what cannot be removed does not fail the switch."""
-        for version in _release.superfluous(state, self.params["keep"]):
+        for version in release.superfluous(state, self.params["keep"]):
             try:
                 self._remove_or_foresee(version)
                 self.pruned.append(version)
-            except (_release.ReleaseError, OSError) as error:
+            except (release.ReleaseError, OSError) as error:
                 self.warnings.append(f"release {version} could not be removed from {self.root}: {error}")
         kept = {version: marker for version, marker in state.available.items() if version not in self.pruned}
         return state._replace(available=kept)
 
-    def _remove(self) -> tuple[_release.State, bool]:
-        _release.require_removable(self.before, self.version)
+    def _remove(self) -> tuple[release.State, bool]:
+        release.require_removable(self.before, self.version)
         if self.version not in self.before.available:
             return self.before, False
         self._remove_or_foresee(self.version)
@@ -431,15 +432,15 @@ class Work:
     def _remove_or_foresee(self, version: str) -> None:
         """Remove a release; in check mode, only raise ReleaseError when that would be refused."""
         if self.check_mode:
-            _release.require_unmounted(self.root, version)
+            release.require_unmounted(self.root, version)
         else:
-            self._tell(_release.remove(self.root, version))
+            self._tell(release.remove(self.root, version))
 
 
 def _require_least(params: dict) -> None:
     for name, least in LEAST.items():
         if params[name] < least:
-            raise _release.ReleaseError(f"{name} is {params[name]}: it must be at least {least}")
+            raise release.ReleaseError(f"{name} is {params[name]}: it must be at least {least}")
 
 
 def main() -> None:

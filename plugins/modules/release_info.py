@@ -70,17 +70,17 @@ last_upgrade_seconds:
   sample: 4.2
 """
 
-from ansible_collections.alwayson.upgrade.plugins.module_utils import _release
-from ansible_collections.alwayson.upgrade.plugins.module_utils._last_upgrade import read_seconds
-from ansible_collections.alwayson.upgrade.plugins.module_utils._secrets import AnsibleModule
+from ..module_utils._host.ansible_module import AnsibleModule
+from ..module_utils._release import releases
+from ..module_utils._release.last_upgrade import read_seconds
 
 
 def main() -> None:
     module = AnsibleModule(argument_spec={"root": {"type": "path", "required": True}}, supports_check_mode=True)
     try:
-        root = _release.require_root(module.params["root"])
-        state = _release.observe(root)
-    except (_release.ReleaseError, OSError) as error:
+        root = releases.require_root(module.params["root"])
+        state = releases.observe(root)
+    except (releases.ReleaseError, OSError) as error:
         module.fail_json(msg=str(error))
     module.exit_json(changed=False, root=root, last_upgrade_seconds=read_seconds(root), **state.as_dict())
 

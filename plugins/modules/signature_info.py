@@ -80,8 +80,8 @@ sha256:
 
 from dataclasses import asdict
 
-from ansible_collections.alwayson.upgrade.plugins.module_utils._secrets import AnsibleModule
-from ansible_collections.alwayson.upgrade.plugins.module_utils._signature import SignatureError, require
+from ..module_utils._host.ansible_module import AnsibleModule
+from ..module_utils._release.signature import SignatureError, require
 
 
 def main() -> None:

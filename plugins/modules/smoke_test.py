@@ -149,17 +149,17 @@ finished_at:
   sample: 1798761600.4
 """
 
-from ansible_collections.alwayson.upgrade.plugins.module_utils import _smoke_tests
-from ansible_collections.alwayson.upgrade.plugins.module_utils._secrets import AnsibleModule
+from ..module_utils._host.ansible_module import AnsibleModule
+from ..module_utils._release import smoke_tests
 
 
 def main() -> None:
-    module = AnsibleModule(argument_spec=_smoke_tests.ARGUMENTS, supports_check_mode=True)
+    module = AnsibleModule(argument_spec=smoke_tests.ARGUMENTS, supports_check_mode=True)
     try:
-        outcomes = _smoke_tests.ask_all(module.params, _smoke_tests.is_safe if module.check_mode else lambda test: True)
-    except _smoke_tests.SmokeTestError as error:
+        outcomes = smoke_tests.ask_all(module.params, smoke_tests.is_safe if module.check_mode else lambda test: True)
+    except smoke_tests.SmokeTestError as error:
         module.fail_json(msg=str(error))
-    module.exit_for_judgement({"outcomes": _smoke_tests.told_by(outcomes, module.masked)}, changed=False)
+    module.exit_for_judgement({"outcomes": smoke_tests.told_by(outcomes, module.masked)}, changed=False)
 
 
 if __name__ == "__main__":

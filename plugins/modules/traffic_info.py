@@ -194,12 +194,12 @@ live:
 from functools import partial
 from typing import Callable
 
-from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancers import open_load_balancers
-from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy_map import sides_of
-from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import ARGUMENTS, LoadBalancerError
-from ansible_collections.alwayson.upgrade.plugins.module_utils._secrets import AnsibleModule
-from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic import disagreements, lowest_live, members_down, view_as_data
-from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic_pool import Clock
+from ..module_utils._host.ansible_module import AnsibleModule
+from ..module_utils._host.clock import Clock
+from ..module_utils._load_balancers import open_load_balancers
+from ..module_utils._traffic.interface import ARGUMENTS, LoadBalancerError
+from ..module_utils._traffic.kinds.haproxy.map import sides_of
+from ..module_utils._traffic.views import disagreements, lowest_live, members_down, view_as_data
 
 RECHECK_PAUSE_SECONDS = 0.5
 

@@ -163,19 +163,19 @@ finished_at:
   sample: 1798761601.2
 """
 
-from ansible_collections.alwayson.upgrade.plugins.module_utils import _fence
-from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancers import open_load_balancers
-from ansible_collections.alwayson.upgrade.plugins.module_utils._interruption import unwind_when_ended
-from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import ARGUMENTS, LoadBalancerError
-from ansible_collections.alwayson.upgrade.plugins.module_utils._secrets import AnsibleModule
-from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic_sequence import Request, TrafficError, bring_about, foresee
+from ..module_utils._host.ansible_module import AnsibleModule
+from ..module_utils._host.signals import unwind_when_ended
+from ..module_utils._load_balancers import open_load_balancers
+from ..module_utils._locking import fence
+from ..module_utils._traffic.drain import Request, TrafficError, bring_about, foresee
+from ..module_utils._traffic.interface import ARGUMENTS, LoadBalancerError
 
 
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
             **ARGUMENTS,
-            **_fence.ARGUMENTS,
+            **fence.ARGUMENTS,
             "backend": {"type": "str", "required": True},
             "members": {"type": "list", "elements": "str", "required": True, "aliases": ["member"]},
             "state": {"type": "str", "required": True, "choices": ["drained", "draining", "checked", "ready"]},
@@ -188,11 +188,11 @@ def main() -> None:
     )
     unwind_when_ended(TrafficError)
     try:
-        with _fence.admitted(module.params["fence"], module.check_mode, module.params["timeout"]):
+        with fence.admitted(module.params["fence"], module.check_mode, module.params["timeout"]):
             balancers = open_load_balancers(module.params["load_balancers"])
             request = request_from(module.params)
             result = foresee(balancers, request) if module.check_mode else bring_about(balancers, request)
-    except (LoadBalancerError, TrafficError, _fence.FenceError) as error:
+    except (LoadBalancerError, TrafficError, fence.FenceError) as error:
         module.fail_json(msg=str(error))
     for warning in result.warnings:
         module.warn(warning)

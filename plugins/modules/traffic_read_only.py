@@ -90,22 +90,23 @@ proof:
 import time
 from typing import Iterable
 
-from ansible_collections.alwayson.upgrade.plugins.module_utils import _fence, _haproxy_map
-from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancers import open_load_balancers
-from ansible_collections.alwayson.upgrade.plugins.module_utils._interruption import unwind_when_ended
-from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import ARGUMENTS, LoadBalancerError
-from ansible_collections.alwayson.upgrade.plugins.module_utils._route import Request, Rerouting, RouteError
-from ansible_collections.alwayson.upgrade.plugins.module_utils._secrets import AnsibleModule
+from ..module_utils._host.ansible_module import AnsibleModule
+from ..module_utils._host.signals import unwind_when_ended
+from ..module_utils._load_balancers import open_load_balancers
+from ..module_utils._locking import fence
+from ..module_utils._traffic.interface import ARGUMENTS, LoadBalancerError
+from ..module_utils._traffic.kinds.haproxy import map as haproxy_map
+from ..module_utils._traffic.route import Request, Rerouting, RouteError
 
 
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
             **ARGUMENTS,
-            **_fence.ARGUMENTS,
+            **fence.ARGUMENTS,
             "state": {"type": "str", "choices": ["read_only", "open"], "default": "read_only"},
             "seconds": {"type": "int", "default": 300},
-            **_haproxy_map.ARGUMENTS,
+            **haproxy_map.ARGUMENTS,
         },
         supports_check_mode=True,
     )
@@ -113,13 +114,13 @@ def main() -> None:
     params = module.params
     try:
         until = until_when(params["state"], params["seconds"], time.time())
-        with _fence.admitted(params["fence"], module.check_mode):
-            sides = _haproxy_map.sides_of(open_load_balancers(params["load_balancers"]), params["map"], params["persist"])
+        with fence.admitted(params["fence"], module.check_mode):
+            sides = haproxy_map.sides_of(open_load_balancers(params["load_balancers"]), params["map"], params["persist"])
             rerouting = Rerouting(sides, Request(params["key"], str(until), min_live=None))
             before = {name: moment(value) for name, value in rerouting.before.items()}
             changed = is_change(before.values(), until, time.time())
             result = rerouting.bring_about() if changed and not module.check_mode else rerouting.foresee()
-    except (LoadBalancerError, RouteError, _fence.FenceError) as error:
+    except (LoadBalancerError, RouteError, fence.FenceError) as error:
         module.fail_json(msg=str(error))
     after = {name: until if changed else value for name, value in before.items()}
     module.exit_json(

@@ -110,20 +110,21 @@ finished_at:
   sample: 1798761600.1
 """
 
-from ansible_collections.alwayson.upgrade.plugins.module_utils import _fence, _haproxy_map
-from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancers import open_load_balancers
-from ansible_collections.alwayson.upgrade.plugins.module_utils._interruption import unwind_when_ended
-from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import ARGUMENTS, LoadBalancerError
-from ansible_collections.alwayson.upgrade.plugins.module_utils._route import Request, Rerouting, RouteError
-from ansible_collections.alwayson.upgrade.plugins.module_utils._secrets import AnsibleModule
+from ..module_utils._host.ansible_module import AnsibleModule
+from ..module_utils._host.signals import unwind_when_ended
+from ..module_utils._load_balancers import open_load_balancers
+from ..module_utils._locking import fence
+from ..module_utils._traffic.interface import ARGUMENTS, LoadBalancerError
+from ..module_utils._traffic.kinds.haproxy import map as haproxy_map
+from ..module_utils._traffic.route import Request, Rerouting, RouteError
 
 
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
             **ARGUMENTS,
-            **_fence.ARGUMENTS,
-            **_haproxy_map.ARGUMENTS,
+            **fence.ARGUMENTS,
+            **haproxy_map.ARGUMENTS,
             "backend": {"type": "str", "required": True},
             "min_live": {"type": "int", "default": 1},
             "settle": {"type": "float", "default": 0},
@@ -134,11 +135,11 @@ def main() -> None:
     params = module.params
     request = Request(params["key"], params["backend"], params["min_live"], params["settle"])
     try:
-        with _fence.admitted(params["fence"], module.check_mode):
-            sides = _haproxy_map.sides_of(open_load_balancers(params["load_balancers"]), params["map"], params["persist"])
+        with fence.admitted(params["fence"], module.check_mode):
+            sides = haproxy_map.sides_of(open_load_balancers(params["load_balancers"]), params["map"], params["persist"])
             rerouting = Rerouting(sides, request)
             result = rerouting.foresee() if module.check_mode else rerouting.bring_about()
-    except (LoadBalancerError, RouteError, _fence.FenceError) as error:
+    except (LoadBalancerError, RouteError, fence.FenceError) as error:
         module.fail_json(msg=str(error))
     module.exit_json(
         changed=result.changed,

@@ -73,20 +73,20 @@ weights:
         after: 10
 """
 
-from ansible_collections.alwayson.upgrade.plugins.module_utils import _fence
-from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy import Haproxy
-from ansible_collections.alwayson.upgrade.plugins.module_utils._interruption import unwind_when_ended
-from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import ARGUMENTS, LoadBalancerError
-from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancers import open_load_balancers
-from ansible_collections.alwayson.upgrade.plugins.module_utils._secrets import AnsibleModule
-from ansible_collections.alwayson.upgrade.plugins.module_utils._weight import WeightError, bring_about, foresee
+from ..module_utils._host.ansible_module import AnsibleModule
+from ..module_utils._host.signals import unwind_when_ended
+from ..module_utils._load_balancers import open_load_balancers
+from ..module_utils._locking import fence
+from ..module_utils._traffic.interface import ARGUMENTS, LoadBalancerError
+from ..module_utils._traffic.kinds.haproxy.balancer import Haproxy
+from ..module_utils._traffic.weight import WeightError, bring_about, foresee
 
 
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
             **ARGUMENTS,
-            **_fence.ARGUMENTS,
+            **fence.ARGUMENTS,
             "backend": {"type": "str", "required": True},
             "members": {"type": "list", "elements": "str", "required": True, "aliases": ["member"]},
             "percent": {"type": "int", "required": True},
@@ -96,14 +96,14 @@ def main() -> None:
     unwind_when_ended(WeightError)
     params = module.params
     try:
-        with _fence.admitted(params["fence"], module.check_mode):
+        with fence.admitted(params["fence"], module.check_mode):
             balancers = open_load_balancers(params["load_balancers"])
             for balancer in balancers:
                 if not isinstance(balancer, Haproxy):
                     raise LoadBalancerError(f"{balancer.name} ({balancer.endpoint}) is no HAProxy, whose weights alone are set here")
             request = balancers, params["backend"], list(dict.fromkeys(params["members"])), params["percent"]
             result = foresee(*request) if module.check_mode else bring_about(*request)
-    except (LoadBalancerError, WeightError, _fence.FenceError) as error:
+    except (LoadBalancerError, WeightError, fence.FenceError) as error:
         module.fail_json(msg=str(error))
     module.exit_json(
         changed=result.changed,

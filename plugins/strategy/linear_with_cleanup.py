@@ -67,9 +67,9 @@ from ansible.plugins.strategy import results_thread_main
 from ansible.plugins.strategy.linear import StrategyModule as LinearStrategy
 from ansible.utils.display import Display
 
-from ansible_collections.alwayson.upgrade.plugins.module_utils import _first_interrupt
-from ansible_collections.alwayson.upgrade.plugins.plugin_utils import engine, outcomes
-from ansible_collections.alwayson.upgrade.plugins.plugin_utils.dead_results import ResultsLost, require_results
+from ..plugin_utils._controller import ansible_objects, interrupts
+from ..plugin_utils._controller.dead_results import ResultsLost, require_results
+from ..plugin_utils._run import outcomes
 
 display = Display()
 
@@ -95,14 +95,14 @@ class _Run:
         self.facts = facts
 
     def interrupt(self, number, frame) -> None:
-        if self.interrupted or _first_interrupt.ended_by_operator:
+        if self.interrupted or interrupts.ended_by_operator:
             signal.signal(signal.SIGINT, self.usual)
             if callable(self.usual):
                 self.usual(number, frame)
             raise KeyboardInterrupt
         self.interrupted = True
         reason = "interrupted by Ctrl-C; what is under way is finished or put back, a second Ctrl-C ends at once"
-        _first_interrupt.ended_by_operator.append(reason)
+        interrupts.ended_by_operator.append(reason)
         display.warning("Ctrl-C: the run is at its end, a second Ctrl-C ends at once" if self.finishing else reason)
 
     def say_last_words(self, pid: int) -> None:
@@ -147,7 +147,7 @@ class StrategyModule(LinearStrategy):
         if _run.interrupted and not self._completes and not self._broken:
             self._broken = True
             for host in super().get_hosts_left(iterator):
-                if not engine.has_failed(iterator.get_state_for_host(host.name)):
+                if not ansible_objects.has_failed(iterator.get_state_for_host(host.name)):
                     self._break_off(iterator, host)
         return super().get_hosts_left(iterator)
 
@@ -156,9 +156,10 @@ class StrategyModule(LinearStrategy):
         if not results:
             require_results(self, results_thread_main)
         for result in results:
-            data = engine.data_of(result)
+            data = ansible_objects.data_of(result)
             if data.get("failed") or data.get("unreachable"):
-                self._failures[engine.host_of(result).name] = f"{engine.task_of(result).get_name().rpartition(' : ')[2]}: {outcomes.failure_text(data)}"
+                task = ansible_objects.task_of(result).get_name().rpartition(" : ")[2]
+                self._failures[ansible_objects.host_of(result).name] = f"{task}: {outcomes.failure_text(data)}"
         return results
 
     def _break_off(self, iterator, host) -> None:

@@ -70,17 +70,17 @@ from ansible.plugins.strategy import results_thread_main
 from ansible.plugins.strategy.free import StrategyModule as FreeStrategy
 from ansible.template import Templar
 from ansible.utils.display import Display
-
-from ansible_collections.alwayson.upgrade.plugins.module_utils._control import ABORT, PAUSE, read_control
-from ansible_collections.alwayson.upgrade.plugins.module_utils._dead_workers import DeadWorkers
-from ansible_collections.alwayson.upgrade.plugins.module_utils._first_interrupt import FirstInterrupt, ended_by_operator
-from ansible_collections.alwayson.upgrade.plugins.module_utils._live import LiveView
-from ansible_collections.alwayson.upgrade.plugins.module_utils._probe_live import LiveFigures
-from ansible_collections.alwayson.upgrade.plugins.plugin_utils import engine, error_budget, meta_actions, policy, roll_words, rolling_checks
-from ansible_collections.alwayson.upgrade.plugins.plugin_utils.dead_results import ResultsLost, require_results
-from ansible_collections.alwayson.upgrade.plugins.plugin_utils.limits import ScheduleError
-from ansible_collections.alwayson.upgrade.plugins.plugin_utils.play_variables import templated
-from ansible_collections.alwayson.upgrade.plugins.plugin_utils.schedule import BACK
+from ..module_utils._probe.live_figures import LiveFigures
+from ..plugin_utils._controller import ansible_objects, meta_actions
+from ..plugin_utils._controller.dead_results import ResultsLost, require_results
+from ..plugin_utils._controller.dead_workers import DeadWorkers
+from ..plugin_utils._controller.interrupts import FirstInterrupt, ended_by_operator
+from ..plugin_utils._controller.live_view import LiveView
+from ..plugin_utils._controller.operator_control import ABORT, PAUSE, read_control
+from ..plugin_utils._controller.play_variables import templated
+from ..plugin_utils._schedule import checks as schedule_checks, error_budget, messages as schedule_messages, variables as schedule_variables
+from ..plugin_utils._schedule.limits import ScheduleError
+from ..plugin_utils._schedule.scheduler import BACK
 
 display = Display()
 
@@ -96,10 +96,10 @@ class StrategyModule(FreeStrategy):
 
     def run(self, iterator, play_context):
         self._iterator, self._started = iterator, False
-        self._slots = engine.Slots()
-        self._results = engine.Results()
+        self._slots = ansible_objects.Slots()
+        self._results = ansible_objects.Results()
         self._dead_workers = DeadWorkers(PATIENCE_S)
-        self._tasks = engine.Tasks(_runs_once)
+        self._tasks = ansible_objects.Tasks(_runs_once)
         self._started_at, self._failure_of = {}, {}
         self._told = self._told_live = self._figures = self._waiting_since = None
         self._probe = LiveFigures(0.0, INTERVAL_S)
@@ -110,7 +110,7 @@ class StrategyModule(FreeStrategy):
         self._set_hosts_cache(iterator._play)
         self._take_over([*iterator._blocks, *iterator._play.handlers])
         try:
-            rolling_checks.refuse_keywords(iterator._play)
+            schedule_checks.refuse_keywords(iterator._play)
             self._read_policy(iterator._play)
         except ScheduleError as error:
             raise AnsibleError(str(error)) from error
@@ -129,7 +129,7 @@ class StrategyModule(FreeStrategy):
     def _take_over(self, blocks) -> None:
         try:
             self._tasks.take_over(blocks)
-        except engine.TaskRefused as refused:
+        except ansible_objects.TaskRefused as refused:
             raise AnsibleError(str(refused), obj=refused.task._ds) from refused
 
     def _add_tasks(self, add_tasks, host, blocks) -> None:
@@ -143,15 +143,15 @@ class StrategyModule(FreeStrategy):
         """The scheduler for this play's hosts, with the policy as the hosts' variables give it."""
         unknown = set()
         by_host = {name: self._rolling_variables(play, name, unknown) for name in self._hosts_cache}
-        self._options = policy.strategy_options_from(by_host)
+        self._options = schedule_variables.strategy_options_from(by_host)
         pool = self._options.pool_hosts or [host.name for host in self._inventory.get_hosts(play.hosts, ignore_limits=True, ignore_restrictions=True)]
         others = {name: self._rolling_variables(play, name, unknown) for name in pool if name not in by_host}
-        rolling_checks.refuse_misspelt(unknown)
+        schedule_checks.refuse_misspelt(unknown)
         self._has_own_budget = any("rolling_max_failures" in variables for variables in by_host.values())
-        budget = rolling_checks.budget_of(play, self._tasks.errors_are_fatal, len(self._hosts_cache))
-        self._schedule = policy.schedule_from(by_host, others, play_budget=budget, max_in_flight=len(self._workers))
-        self._view = LiveView(*policy.live_sources({**others, **by_host}), INTERVAL_S)
-        rolling_checks.refuse_without_way_back(self._schedule, self._view.pools)
+        budget = schedule_checks.budget_of(play, self._tasks.errors_are_fatal, len(self._hosts_cache))
+        self._schedule = schedule_variables.schedule_from(by_host, others, play_budget=budget, max_in_flight=len(self._workers))
+        self._view = LiveView(*schedule_variables.live_sources({**others, **by_host}), INTERVAL_S)
+        schedule_checks.refuse_without_way_back(self._schedule, self._view.pools)
         # Honoured by the budget; free would warn that it cannot.
         play.max_fail_percentage = None
 
@@ -161,8 +161,8 @@ class StrategyModule(FreeStrategy):
         if host is None:
             raise AnsibleError(f"rolling_pool_hosts names {host_name}, which is not in the inventory")
         variables = self._variable_manager.get_vars(play=play, host=host, _hosts=self._hosts_cache, _hosts_all=self._hosts_cache_all)
-        given = {name for name in variables if name.startswith(policy.PREFIX)}
-        known = given.intersection(policy.known_variables())
+        given = {name for name in variables if name.startswith(schedule_variables.PREFIX)}
+        known = given.intersection(schedule_variables.known_variables())
         unknown |= given - known
         return templated(known, variables, Templar(loader=self._loader, variables=variables).template, host_name, AnsibleValueOmittedError, AnsibleError)
 
@@ -177,10 +177,10 @@ class StrategyModule(FreeStrategy):
             self._schedule.stop(reason)
 
     def _announce(self) -> None:
-        for warning in (roll_words.forks_warning(self._schedule, len(self._workers)), *rolling_checks.room_warnings(self._schedule, self._view.pools)):
+        for warning in (schedule_messages.forks_warning(self._schedule, len(self._workers)), *schedule_checks.room_warnings(self._schedule, self._view.pools)):
             if warning:
                 display.warning(warning)
-        self._emit("roll_begins", **roll_words.roll_begins(self._schedule, self._iterator._play.get_name()))
+        self._emit("roll_begins", **schedule_messages.roll_begins(self._schedule, self._iterator._play.get_name()))
 
     # -- the seams of free
 
@@ -207,17 +207,17 @@ class StrategyModule(FreeStrategy):
 
     def add_tqm_variables(self, vars, play):
         super().add_tqm_variables(vars, play)
-        vars["rolling"] = roll_words.state_for(self._schedule, vars.get("inventory_hostname"))
+        vars["rolling"] = schedule_messages.state_for(self._schedule, vars.get("inventory_hostname"))
 
     def _queue_task(self, host, task, task_vars, play_context):
         run_once = self._tasks.run_once(task)
         if run_once and boolean(Templar(loader=self._loader, variables=task_vars).template(run_once), strict=False):
-            raise AnsibleError(str(engine.once_refused(task)), obj=task._ds)
+            raise AnsibleError(str(ansible_objects.once_refused(task)), obj=task._ds)
         self._dead_workers.look(self._workers)
         queued = self._pending_results
         super()._queue_task(host, task, task_vars, play_context)
         if self._pending_results == queued and not self._tqm._terminated:
-            self._queued_task_cache.pop(engine.key_of(host, task), None)
+            self._queued_task_cache.pop(ansible_objects.key_of(host, task), None)
             raise AnsibleError(f"the controller could not start a process for task {task.get_name()!r}")
 
     def _take_step(self, task, host=None):
@@ -230,7 +230,7 @@ class StrategyModule(FreeStrategy):
     def _process_pending_results(self, iterator, one_pass=False, max_passes=None):
         """An include comes alone or last, so that an error of what it includes can be told to be that host's."""
         results = []
-        while not (results and engine.is_include(results[-1])):
+        while not (results and ansible_objects.is_include(results[-1])):
             answered = self._process_one_result(iterator)
             if not answered:
                 break
@@ -295,7 +295,7 @@ class StrategyModule(FreeStrategy):
             self._schedule.started(name, now)
             self._slots.put(self._inventory.get_host(name), self._schedule.in_flight)
             # Tasks get it anew each time; the engine's own conditions, those of meta, only see facts.
-            self._variable_manager.set_nonpersistent_facts(name, {"rolling": roll_words.state_for(self._schedule, name)})
+            self._variable_manager.set_nonpersistent_facts(name, {"rolling": schedule_messages.state_for(self._schedule, name)})
             self._emit("started", member=name, pool=self._schedule.pool_of(name).name, direction=decision.direction)
             self._changed, self._waiting_since = True, None
 
@@ -304,11 +304,11 @@ class StrategyModule(FreeStrategy):
         play = self._iterator._play
         self._iterator.set_state_for_host(name, self._first_states[name].copy())
         play._removed_hosts[:] = [removed for removed in play._removed_hosts if removed != name]
-        engine.forget_roles(play, name)
+        ansible_objects.forget_roles(play, name)
 
     def _may_be_failing(self, name: str) -> bool:
         """A member that has failed and repairs or tidies up: nobody starts beside it until its outcome is known."""
-        return name in self._dead_workers or engine.has_failed(self._iterator.get_state_for_host(name)) or self._outcome_of(name) != "ok"
+        return name in self._dead_workers or ansible_objects.has_failed(self._iterator.get_state_for_host(name)) or self._outcome_of(name) != "ok"
 
     def _reap(self) -> bool:
         """Take note of the members that have left; returns whether any has."""
@@ -406,7 +406,7 @@ class StrategyModule(FreeStrategy):
             except ResultsLost as lost:
                 return self._give_up(str(lost))
             except AnsibleError as error:
-                host = self._slots.at if self._results.last is None else engine.host_of(self._results.last)
+                host = self._slots.at if self._results.last is None else ansible_objects.host_of(self._results.last)
                 if host is None or host.name not in self._schedule.in_flight:
                     raise
                 display.error(error)
@@ -431,7 +431,7 @@ class StrategyModule(FreeStrategy):
         """A worker that was killed never answers, and free would wait for its host for ever: fail the host."""
         self._dead_workers.look(self._workers)
         for dead in self._dead_workers.gone():
-            name, key = dead.host.name, engine.key_of(dead.host, dead.task)
+            name, key = dead.host.name, ansible_objects.key_of(dead.host, dead.task)
             if not self._blocked_hosts.get(name) or key not in self._queued_task_cache:
                 continue  # it had answered
             self._results.given_up.add(key)
@@ -460,31 +460,31 @@ class StrategyModule(FreeStrategy):
         schedule, reason = self._schedule, decision.reason
         if schedule.goes_back and not decision.stopped and not self._turned:
             self._turned = True
-            display.warning(roll_words.turn_told(schedule))
+            display.warning(schedule_messages.turn_told(schedule))
             self._emit("turns_back", reason=schedule.stop_reason)
         if not reason or (reason, decision.stopped) == self._told or self._turned and reason == schedule.stop_reason:
             return
         self._told = (reason, decision.stopped)
         if decision.stopped:
-            display.warning(roll_words.stop_told(schedule, decision))
+            display.warning(schedule_messages.stop_told(schedule, decision))
         elif self._view.blind:
             display.warning(reason)
         self._emit("stopped" if decision.stopped else "waiting", reason=reason)
 
     def _emit(self, event: str, **facts) -> None:
-        engine.tell_callbacks(self._tqm._callback_plugins, display.warning, {"event": event, **facts})
+        ansible_objects.tell_callbacks(self._tqm._callback_plugins, display.warning, {"event": event, **facts})
 
     def _end_of_play(self, iterator, result):
         schedule = self._schedule
         last = schedule.decide()
         self._tell(last)
         self._emit("roll_ends", not_started=[name for name in self._hosts_cache if name not in schedule.outcome])
-        reason = roll_words.why_it_stopped(schedule, last)
+        reason = schedule_messages.why_it_stopped(schedule, last)
         on_purpose = iterator.end_play and schedule.stop_reason == _ENDED and len(schedule.unsuccessful) <= schedule.budget
         if on_purpose or not reason:
             return result
         if last.direction == BACK:
-            display.warning(roll_words.way_back_told(schedule, reason))
+            display.warning(schedule_messages.way_back_told(schedule, reason))
         for name in self._hosts_cache:
             self._variable_manager.set_nonpersistent_facts(name, {"rolling_stopped": reason})
         if not self._options.break_play:

@@ -96,7 +96,7 @@ def find_binaries() -> Path:
 def use_driver() -> None:
     """Have the project's code use psycopg2 where POSTGRESQL_DRIVER says so. What makes the load, and looks at the result, stays on psycopg 3."""
     named = os.environ.get("POSTGRESQL_DRIVER", "psycopg")
-    sessions = importlib.import_module("ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql")
+    sessions = importlib.import_module("ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.session")
     if named not in DRIVERS or getattr(sessions, named) is None:
         raise PostgresError(f"POSTGRESQL_DRIVER={named}: one of {', '.join(DRIVERS)} that is installed for {sys.executable}")
     if named == "psycopg2":

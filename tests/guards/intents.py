@@ -8,27 +8,31 @@ from __future__ import annotations
 from guards.guard import Guard
 
 UNIT = "tests/unit/plugin_utils"
-TARGET, RESUME = (f"{UNIT}/test_target.py",), (f"{UNIT}/test_resume_at_every_member.py",)
+TARGET = (f"{UNIT}/_plan/test_target.py",)
+RESUME = (f"{UNIT}/_schedule/test_resume_at_every_member.py",)
 
 INTENTS = (
     Guard("intent, forward", "a rollback may go to a release that is newer than one that runs", TARGET, (
-        ("plugins/plugin_utils/target.py", "            and not any(is_newer(release, now) for now, _before in pairs)\n", ""),)),
+        ("plugins/plugin_utils/_plan/target.py", "            and not any(is_newer(release, now) for now, _before in pairs)\n", ""),)),
     Guard("intent, unknown", "a fleet of which nobody knows a release before is back already", TARGET, (
-        ("plugins/plugin_utils/target.py", "            and any(now != release or is_newer(before, release) for now, before in pairs)]", "            ]"),)),
+        ("plugins/plugin_utils/_plan/target.py", "            and any(now != release or is_newer(before, release) for now, before in pairs)]",
+         "            ]"),)),
     Guard("intent, wrong way", "an explicit release that is newer is not refused", TARGET, (
-        ("plugins/plugin_utils/refusals.py", 'if plan["direction"] == ROLLBACK and is_newer(after, before):', "if False:"),)),
-    Guard("intent, lock", "the next run does not know what the last one was to do", ("tests/unit/module_utils/test_fleet_lock_intent.py",), (
-        ("plugins/module_utils/_fleet_lock_store.py", "claim.intent or (last.intent if last else {}),", "claim.intent,"),)),
-    Guard("intent, interrupted", "a run that changed nothing ends the interrupted one", ("tests/unit/module_utils/test_fleet_lock_intent.py",), (
-        ("plugins/module_utils/_fleet_lock_store.py", "interrupted = current or (last if last and last.is_interrupted else None)", "interrupted = current"),)),
-    Guard("intent, playbooks", "nobody writes down what the run is to do", (f"{UNIT}/test_target.py",), (
+        ("plugins/plugin_utils/_plan/refusals.py", 'if plan["direction"] == ROLLBACK and is_newer(after, before):', "if False:"),)),
+    Guard("intent, lock", "the next run does not know what the last one was to do", ("tests/unit/module_utils/_locking/test_lock_intent.py",), (
+        ("plugins/module_utils/_locking/store.py", "claim.intent or (last.intent if last else {}),", "claim.intent,"),)),
+    Guard("intent, interrupted", "a run that changed nothing ends the interrupted one", ("tests/unit/module_utils/_locking/test_lock_intent.py",), (
+        ("plugins/module_utils/_locking/store.py", "interrupted = current or (last if last and last.is_interrupted else None)", "interrupted = current"),)),
+    Guard("intent, playbooks", "nobody writes down what the run is to do", (f"{UNIT}/_plan/test_target.py",), (
         ("playbooks/phases/guard.yml", "      ansible.builtin.include_tasks: ../tasks/keep_the_intent.yml\n", "      ansible.builtin.debug:\n"),)),
-    Guard("intent, blue-green", "a return that is done is undone", (f"{UNIT}/test_colours.py",), (
-        ("plugins/plugin_utils/colours.py", "for colour in (*serving, *runs) if colour in known]", "for colour in (*runs,) if colour not in serving]"),)),
+    Guard("intent, blue-green", "a return that is done is undone", (f"{UNIT}/_plan/test_blue_green.py",), (
+        ("plugins/plugin_utils/_plan/blue_green.py", "for colour in (*serving, *runs) if colour in known]",
+         "for colour in (*runs,) if colour not in serving]"),)),
     Guard("partial, steps", "only pending members have a step", RESUME, (
-        ("plugins/plugin_utils/plan.py", '    plan["step_of"] = step_of\n', '    plan["step_of"] = {name: step_of[name] for name in plan["pending"]}\n'),)),
+        ("plugins/plugin_utils/_plan/plan.py", '    plan["step_of"] = step_of\n',
+         '    plan["step_of"] = {name: step_of[name] for name in plan["pending"]}\n'),)),
     Guard("stale, flip", "who was live before the flip counts after it", RESUME, (
         ("playbooks/vars/forward.yml", "hostvars['localhost']['alwayson_serving']['everywhere']", "plan.live"),)),
-    Guard("stale, put back", "members that serve are put back", (f"{UNIT}/test_run_record.py",), (
-        ("plugins/plugin_utils/outcomes.py", ' if name not in serving["anywhere"]]', "]"),)),
+    Guard("stale, put back", "members that serve are put back", (f"{UNIT}/_run/test_record.py",), (
+        ("plugins/plugin_utils/_run/outcomes.py", ' if name not in serving["anywhere"]]', "]"),)),
 )

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from guards.guard import Guard
 
-JOURNAL, LOCK = ("tests/unit/plugin_utils/test_journal.py",), ("tests/unit/action/test_fleet_lock_action.py",)
+JOURNAL = ("tests/unit/plugin_utils/_run/test_journal.py",)
+LOCK = ("tests/unit/action/test_fleet_lock_action.py",)
 
 JOURNALS = (
     Guard("journal, next run", "the next run does not compare the journal with what was kept of it", JOURNAL, (
-        ("plugins/plugin_utils/journal_writer.py", "        return told + self._compare(reading, now)\n", "        return told\n"),)),
+        ("plugins/plugin_utils/_run/journal_writer.py", "        return told + self._compare(reading, now)\n", "        return told\n"),)),
     Guard("journal, own folder", "who writes beside the journal also writes all that is kept of it", JOURNAL, (
-        ("plugins/plugin_utils/journal_writer.py", "                self._file.keep(self._head._asdict())\n", ""),)),
+        ("plugins/plugin_utils/_run/journal_writer.py", "                self._file.keep(self._head._asdict())\n", ""),)),
     Guard("journal, lock", "what is kept of the journal with the lock is not compared", LOCK, (
         ("plugins/action/fleet_lock.py", "        if not problem:\n            return answer\n", "        if True:\n            return answer\n"),)),
     Guard("journal, head", "the journal's head is not kept with the lock", LOCK, (
@@ -21,13 +22,13 @@ JOURNALS = (
     Guard("journal, another", "a journal that was begun anew is taken for one that was cut", LOCK, (
         ("plugins/action/fleet_lock.py", "        if journal.is_another(content, kept[number][\"journal_head\"]):\n", "        if False:\n"),)),
     Guard("journal, strangers", "nobody is told that others may write in the folder of the journal", JOURNAL, (
-        ("plugins/plugin_utils/journal_writer.py", "[*self._write(at), *self._strangers()]", "self._write(at)"),)),
+        ("plugins/plugin_utils/_run/journal_writer.py", "[*self._write(at), *self._strangers()]", "self._write(at)"),)),
     Guard("journal, pipe", "a pipe in the place of the head's temporary file is waited for", JOURNAL, (
-        ("plugins/module_utils/_small_file.py", "    with contextlib.suppress(FileNotFoundError):\n        os.unlink(partial)\n", ""),)),
-    Guard("lock, clone", "a clone of a machine is that machine after a restart", ("tests/unit/module_utils/test_controller.py",), (
-        ("plugins/module_utils/_controller.py",
+        ("plugins/module_utils/_host/small_files.py", "    with contextlib.suppress(FileNotFoundError):\n        os.unlink(partial)\n", ""),)),
+    Guard("lock, clone", "a clone of a machine is that machine after a restart", ("tests/unit/module_utils/_host/test_processes.py",), (
+        ("plugins/module_utils/_host/processes.py",
          "    same = former.machine and former.hardware and (former.machine, former.hardware) == (here.machine, here.hardware)\n",
          "    same = former.machine and former.machine == here.machine\n"),)),
-    Guard("lock, running clone", "a clone of a running machine is that machine", ("tests/unit/module_utils/test_controller.py",), (
-        ("plugins/module_utils/_controller.py", "former.boot == here.boot and not differs", "former.boot == here.boot"),)),
+    Guard("lock, running clone", "a clone of a running machine is that machine", ("tests/unit/module_utils/_host/test_processes.py",), (
+        ("plugins/module_utils/_host/processes.py", "former.boot == here.boot and not differs", "former.boot == here.boot"),)),
 )

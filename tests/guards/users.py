@@ -7,16 +7,19 @@ from __future__ import annotations
 
 from guards.guard import Guard
 
-BUDGET, REPORT, PLACES = ("tests/unit/plugin_utils/test_error_budget.py",), ("tests/unit/plugin_utils/test_report.py",), ("tests/unit/test_users_decide.py",)
-ENGINE, PROCESS = ("tests/unit/module_utils/test_probe_engine.py",), ("tests/unit/modules/test_availability_probe.py",)
+BUDGET = ("tests/unit/plugin_utils/_schedule/test_error_budget.py",)
+REPORT = ("tests/unit/plugin_utils/_report/test_summary.py",)
+PLACES = ("tests/unit/test_users_decide.py",)
+ENGINE = ("tests/unit/module_utils/_probe/test_engine.py",)
+PROCESS = ("tests/unit/modules/test_availability_probe.py",)
 
 USERS = (
     Guard("users, budget", "any number of requests may fail", BUDGET, (
-        ("plugins/plugin_utils/error_budget.py", "    if failed <= most:\n", "    if True:\n"),)),
+        ("plugins/plugin_utils/_schedule/error_budget.py", "    if failed <= most:\n", "    if True:\n"),)),
     Guard("users, unmeasured", "any number of requests may stay unmeasured", REPORT, (
-        ("plugins/plugin_utils/error_budget.py", "    if unknown <= most:\n", "    if True:\n"),)),
+        ("plugins/plugin_utils/_schedule/error_budget.py", "    if unknown <= most:\n", "    if True:\n"),)),
     Guard("users, incomplete", "a prober that was killed has measured all", REPORT, (
-        ("plugins/plugin_utils/report_verdict.py", '    if report["probe_problem"]:\n', "    if False:\n"),)),
+        ("plugins/plugin_utils/_report/verdict.py", '    if report["probe_problem"]:\n', "    if False:\n"),)),
     Guard("users, exit status", "the run's own word is the exit status, not the report's", PLACES, (
         ("playbooks/phases/end.yml", "report_result | default(alwayson_record)", "alwayson_record"),)),
     Guard("users, gate", "the roll goes on while users get errors", PLACES, (
@@ -24,13 +27,13 @@ USERS = (
     Guard("users, flip", "traffic is flipped while users get errors", PLACES, (
         ("playbooks/phases/roll.yml", "      when: alwayson_flips and alwayson_users_suffer | length > 0\n", "      when: false\n"),)),
     Guard("users, own fault", "what the prober could not send is the service's failure", ENGINE, (
-        ("plugins/module_utils/_probe.py", "            self.record.finish(index, outcomes.UNSENT, lag)\n",
+        ("plugins/module_utils/_probe/engine.py", "            self.record.finish(index, outcomes.UNSENT, lag)\n",
          "            self.record.finish(index, outcomes.TIMEOUT, lag)\n"),)),
     Guard("users, frozen", "a prober that is stopped is waited for without end", PROCESS, (
-        ("plugins/module_utils/_probe_process.py", "signal.SIGTERM, signal.SIGCONT), patience", "signal.SIGTERM,), 2.0"),)),
+        ("plugins/module_utils/_probe/process.py", "signal.SIGTERM, signal.SIGCONT), patience", "signal.SIGTERM,), 2.0"),)),
     Guard("users, secrets", "the prober's headers go into the system log", ("tests/unit/modules/test_availability_probe.py",), (
         # Either of the two is enough.
         ("plugins/modules/availability_probe.py", '"headers": {"type": "dict", "no_log": True}', '"headers": {"type": "dict"}'),
-        ("plugins/modules/availability_probe.py", "from ansible_collections.alwayson.upgrade.plugins.module_utils._secrets import AnsibleModule",
+        ("plugins/modules/availability_probe.py", "from ..module_utils._host.ansible_module import AnsibleModule",
          "from ansible.module_utils.basic import AnsibleModule"),)),
 )

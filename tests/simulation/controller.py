@@ -5,9 +5,9 @@
 
 from __future__ import annotations
 
-from ansible_collections.alwayson.upgrade.plugins.plugin_utils.limits import Limits, RunPolicy
-from ansible_collections.alwayson.upgrade.plugins.plugin_utils.schedule import BACK, Schedule
-from ansible_collections.alwayson.upgrade.plugins.plugin_utils.steps import Member, named_steps
+from ansible_collections.alwayson.upgrade.plugins.plugin_utils._schedule.limits import Limits, RunPolicy
+from ansible_collections.alwayson.upgrade.plugins.plugin_utils._schedule.scheduler import BACK, Schedule
+from ansible_collections.alwayson.upgrade.plugins.plugin_utils._schedule.steps import Member, named_steps
 
 from .checker import Checker
 from .fleet import NEW, OLD, Fleet, Host

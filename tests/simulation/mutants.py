@@ -14,11 +14,11 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from unittest.mock import patch
 
-from ansible_collections.alwayson.upgrade.plugins.plugin_utils import pool_queue, steps
-from ansible_collections.alwayson.upgrade.plugins.plugin_utils.choice import Choice, _Opening
-from ansible_collections.alwayson.upgrade.plugins.plugin_utils.limits import Limits, RunPolicy, resolve_count
-from ansible_collections.alwayson.upgrade.plugins.plugin_utils.pool_queue import PoolQueue
-from ansible_collections.alwayson.upgrade.plugins.plugin_utils.schedule import BACK, Schedule
+from ansible_collections.alwayson.upgrade.plugins.plugin_utils._schedule import pool_queue, steps
+from ansible_collections.alwayson.upgrade.plugins.plugin_utils._schedule.choice import Choice, _Opening
+from ansible_collections.alwayson.upgrade.plugins.plugin_utils._schedule.limits import Limits, RunPolicy, resolve_count
+from ansible_collections.alwayson.upgrade.plugins.plugin_utils._schedule.pool_queue import PoolQueue
+from ansible_collections.alwayson.upgrade.plugins.plugin_utils._schedule.scheduler import BACK, Schedule
 
 from . import controller
 from .fleet import NEW

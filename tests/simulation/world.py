@@ -12,7 +12,7 @@ import heapq
 import random
 from collections.abc import Callable
 
-from ansible_collections.alwayson.upgrade.plugins.plugin_utils.limits import ScheduleError
+from ansible_collections.alwayson.upgrade.plugins.plugin_utils._schedule.limits import ScheduleError
 
 from .controller import Controller, Killed
 from .fleet import NEW, Fleet, Host

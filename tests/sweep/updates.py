@@ -17,7 +17,7 @@ PACKAGE = "agent"
 PYTHON = """#!/bin/sh
 exec unshare --mount sh -c 'mount --bind {folder}/etc /etc/apt/apt.conf.d && PATH={folder}/bin:$PATH exec {python} "$@"' python "$@"
 """
-# What the collection asks of apt and dpkg, see plugins/module_utils/_packages_apt.py. Anything else ends in error.
+# What the collection asks of apt and dpkg, see plugins/module_utils/_packages/apt.py. Anything else ends in error.
 PROGRAM = """#!/bin/sh
 installed=$(cat {folder}/installed) candidate=$(cat {folder}/candidate)
 case "$(basename "$0") $*" in

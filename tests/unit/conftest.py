@@ -36,6 +36,6 @@ hypothesis.settings.load_profile("untimed")
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch):
     """No test waits for a load balancer that does not answer, unless it says for how long."""
-    from ansible_collections.alwayson.upgrade.plugins.module_utils import _patience
+    from ansible_collections.alwayson.upgrade.plugins.module_utils._host import patience
 
-    monkeypatch.setattr(_patience, "SECONDS", 0.0)
+    monkeypatch.setattr(patience, "SECONDS", 0.0)

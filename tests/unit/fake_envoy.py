@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 
-from ansible_collections.alwayson.upgrade.plugins.module_utils._envoy import PARENT, Envoy
+from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.kinds.envoy.balancer import PARENT, Envoy
 from fake_load_balancer import Time
 
 CHECK = {"timeout": "2s", "interval": "0.500s", "unhealthy_threshold": 3, "healthy_threshold": 2}

@@ -8,23 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import (
-    CUT,
-    DOWN,
-    DRAIN,
-    MAINT,
-    PAUSED,
-    PROBATION,
-    READY,
-    UNCHECKED,
-    UP,
-    Backend,
-    LoadBalancerError,
-    Member,
-    View,
+from ansible_collections.alwayson.upgrade.plugins.module_utils._host.clock import Clock
+from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.drain import Request, bring_about
+from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.interface import (
+    CUT, DOWN, DRAIN, MAINT, PAUSED, PROBATION, READY, UNCHECKED, UP, Backend, LoadBalancerError, Member, View,
 )
-from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic_pool import Clock
-from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic_sequence import Request, bring_about
 
 BACKEND = "app"
 CHECK_SECONDS = 2.0

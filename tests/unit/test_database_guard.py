@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 
 import pytest
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_node import PROMOTION_LOCK
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.switchover.node import PROMOTION_LOCK
 
 PROGRAM = Path(__file__).resolve().parents[2] / "roles" / "database_guard" / "files" / "database_guard.py"
 SPEC = importlib.util.spec_from_file_location("database_guard", PROGRAM)

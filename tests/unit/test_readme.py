@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(REPOSITORY / "tests"), str(Path(__file__).parent / "plugin_utils")]
+sys.path[:0] = [str(REPOSITORY / "tests"), str(Path(__file__).parent)]
 
 from bench import pictures  # noqa: E402
 from lab import inventory  # noqa: E402
@@ -21,7 +21,7 @@ from lab.keys import Keys  # noqa: E402
 from lab.layout import VIRTUAL_ADDRESS  # noqa: E402
 from sample_run import sample_run  # noqa: E402
 
-from ansible_collections.alwayson.upgrade.plugins.plugin_utils.report import summarise  # noqa: E402
+from ansible_collections.alwayson.upgrade.plugins.plugin_utils._report.summary import summarise  # noqa: E402
 
 
 def example(begin: str) -> dict:

@@ -11,8 +11,8 @@ from types import SimpleNamespace
 
 import pytest
 import yaml
-from ansible_collections.alwayson.upgrade.plugins.module_utils._probe_live import LiveFigures
-from ansible_collections.alwayson.upgrade.plugins.plugin_utils.policy import strategy_options_from
+from ansible_collections.alwayson.upgrade.plugins.module_utils._probe.live_figures import LiveFigures
+from ansible_collections.alwayson.upgrade.plugins.plugin_utils._schedule.variables import strategy_options_from
 from ansible_collections.alwayson.upgrade.plugins.strategy.rolling import StrategyModule
 from conftest import REPOSITORY
 

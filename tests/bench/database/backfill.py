@@ -32,11 +32,13 @@ import pymysql
 REPOSITORY = Path(__file__).resolve().parents[3]
 sys.path[:0] = [str(REPOSITORY / "tests"), str(REPOSITORY / "build" / "collections")]
 
-from ansible_collections.alwayson.upgrade.plugins.module_utils import _migration_engines, _migration_mariadb, _postgresql_batch  # noqa: E402
+from ansible_collections.alwayson.upgrade.plugins.module_utils import _migration_engines  # noqa: E402
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database.migration.lock_retries import Policy  # noqa: E402
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database.migration.run import Migrator, report, survey  # noqa: E402
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database.migration.step import steps_of  # noqa: E402
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_engines import ARGUMENTS  # noqa: E402
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_migration import Migrator, report, survey  # noqa: E402
-from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_attempts import Policy  # noqa: E402
-from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_step import steps_of  # noqa: E402
+from ansible_collections.alwayson.upgrade.plugins.module_utils._mariadb.migration import apply as migration_apply  # noqa: E402
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.migration import batch as migration_batch  # noqa: E402
 from bench.database.migrations import PLACES  # noqa: E402
 from bench.database.tenancy import BUSY_SECONDS, Tenancy  # noqa: E402
 
@@ -58,8 +60,8 @@ FORMS = {
     "sqlite": {"sub-select": WITHOUT_LOCK, "cursor": BY_CURSOR},
 }
 CONTROLS = {
-    "postgresql": (WITHOUT_LOCK, lambda: mock.patch.object(_postgresql_batch, "REPEATABLE_READ", "READ COMMITTED")),
-    "mariadb": (DERIVED, lambda: mock.patch.object(_migration_mariadb, "reads_what_it_changes", lambda *_script: False)),
+    "postgresql": (WITHOUT_LOCK, lambda: mock.patch.object(migration_batch, "REPEATABLE_READ", "READ COMMITTED")),
+    "mariadb": (DERIVED, lambda: mock.patch.object(migration_apply, "reads_what_it_changes", lambda *_script: False)),
 }
 BUSY = (psycopg.errors.OperationalError, pymysql.err.OperationalError, sqlite3.OperationalError)
 

@@ -17,8 +17,8 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[3]
 sys.path[:0] = [str(REPOSITORY / "tests"), str(REPOSITORY / "build" / "collections")]
 
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_failover import Failover  # noqa: E402
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_window import Limits, Result, Window  # noqa: E402
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.switchover.failover import Failover  # noqa: E402
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.switchover.window import Limits, Result, Window  # noqa: E402
 from integration.switchover.guard import Direct, fenced, guard  # noqa: E402
 from integration.switchover.pair import Load, Loading, Pair, lost  # noqa: E402
 from integration.switchover.trio import WARM, Trio  # noqa: E402

@@ -30,7 +30,7 @@ from kind_scenes import KindScene, mariadb_scene, sqlite_scene  # noqa: E402
 from losses import in_the_dump, subscription_of_the_copy  # noqa: E402
 from scene import Scene, load, scene  # noqa: E402
 
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup_store import digests  # noqa: E402
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database.backup.store import digests  # noqa: E402
 from fleet.postgres import use_driver  # noqa: E402
 
 ENDS = ("", ".json", ".sha256")

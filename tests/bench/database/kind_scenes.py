@@ -14,8 +14,8 @@ from pathlib import Path
 from scene import REPOSITORY
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _database_engines as engines
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup import BackupRun
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup_store import Store
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database.backup.run import BackupRun
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database.backup.store import Store
 from ansible_collections.alwayson.upgrade.plugins.modules.database_backup import ARGUMENTS
 from fleet import mariadb
 from fleet.ports import Ports

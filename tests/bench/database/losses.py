@@ -13,7 +13,7 @@ from typing import Any
 from kind_scenes import KindScene
 from scene import Scene
 
-from ansible_collections.alwayson.upgrade.plugins.module_utils._waiting import wait_for
+from ansible_collections.alwayson.upgrade.plugins.module_utils._host.waiting import wait_for
 
 # What is lost: an option that has pg_dump lose it, and what the refusal says.
 OF_POSTGRESQL = {

@@ -30,8 +30,8 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[3]
 sys.path[:0] = [str(REPOSITORY / "tests"), str(REPOSITORY / "build" / "collections")]
 
-from ansible_collections.alwayson.upgrade.plugins.module_utils import _mariadb as mariadb  # noqa: E402
-from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import Login  # noqa: E402
+from ansible_collections.alwayson.upgrade.plugins.module_utils._mariadb import session as mariadb  # noqa: E402
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.session import Login  # noqa: E402
 from bench.database import stall, stall_mariadb  # noqa: E402
 from bench.database.kills import KILL_AFTER, Load, Torture  # noqa: E402
 from bench.database.tenancy import MariadbTenancy, PostgresqlTenancy, SqliteTenancy, Tenancy  # noqa: E402

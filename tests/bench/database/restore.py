@@ -28,12 +28,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from scene import ORDERS, TENANTS, Scene, scene  # noqa: E402
 
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_restore import Wanted  # noqa: E402
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_restore_logical import LogicalRestore  # noqa: E402
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_restore_physical import PhysicalRestore  # noqa: E402
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_restore_place import Place  # noqa: E402
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_restore_settings import checked  # noqa: E402
-from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import Login, connect  # noqa: E402
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database.backup.restore import Wanted  # noqa: E402
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.backup.restore_logical import LogicalRestore  # noqa: E402
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.backup.restore_physical import PhysicalRestore  # noqa: E402
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.backup.restore_settings import checked  # noqa: E402
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.backup.restore_target import Place  # noqa: E402
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.session import Login, connect  # noqa: E402
 from fleet.ports import Ports  # noqa: E402
 from fleet.postgres import AS_NOBODY  # noqa: E402
 

@@ -20,17 +20,16 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[3]
 sys.path[:0] = [str(REPOSITORY / "tests"), str(REPOSITORY / "build" / "collections")]
 
-from ansible_collections.alwayson.upgrade.plugins.module_utils import _postgresql_catalog as catalog  # noqa: E402
-from ansible_collections.alwayson.upgrade.plugins.module_utils import _postgresql_programs as programs  # noqa: E402
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup import BackupRun  # noqa: E402
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup_logical import Logical  # noqa: E402
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup_physical import PROGRAMS, Physical  # noqa: E402
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup_store import Store  # noqa: E402
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_room import Room  # noqa: E402
-from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import Login, PostgresqlError, connect  # noqa: E402
-from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql_scratch_server import Account  # noqa: E402
-from ansible_collections.alwayson.upgrade.plugins.module_utils._programs import Runner  # noqa: E402
-from ansible_collections.alwayson.upgrade.plugins.module_utils._waiting import wait_for  # noqa: E402
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database.backup.disk_space import Room  # noqa: E402
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database.backup.run import BackupRun  # noqa: E402
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database.backup.store import Store  # noqa: E402
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database.programs import Runner  # noqa: E402
+from ansible_collections.alwayson.upgrade.plugins.module_utils._host.waiting import wait_for  # noqa: E402
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import catalog, programs  # noqa: E402
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.backup.logical import Logical  # noqa: E402
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.backup.physical import PROGRAMS, Physical  # noqa: E402
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.scratch_server import Account  # noqa: E402
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.session import Login, PostgresqlError, connect  # noqa: E402
 from fleet.ports import Ports  # noqa: E402
 from fleet.postgres import AS_NOBODY, NOBODY, open_binaries  # noqa: E402
 

@@ -35,12 +35,12 @@ from kind_scenes import KindScene, mariadb_scene, sqlite_scene  # noqa: E402
 from scene import Scene, scene  # noqa: E402
 from schema_makers import POSTGRESQL_TYPES  # noqa: E402
 
-from ansible_collections.alwayson.upgrade.plugins.module_utils import _mariadb as mariadb  # noqa: E402
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_restore import Wanted  # noqa: E402
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_restore_logical import LogicalRestore  # noqa: E402
-from ansible_collections.alwayson.upgrade.plugins.module_utils._mariadb_backup import HISTORY  # noqa: E402
-from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import PostgresqlError, connect, identifier, literal  # noqa: E402
-from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql_environment import patience  # noqa: E402
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database.backup.restore import Wanted  # noqa: E402
+from ansible_collections.alwayson.upgrade.plugins.module_utils._mariadb import session as mariadb  # noqa: E402
+from ansible_collections.alwayson.upgrade.plugins.module_utils._mariadb.backup import HISTORY  # noqa: E402
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.backup.restore_logical import LogicalRestore  # noqa: E402
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.environment import patience  # noqa: E402
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.session import PostgresqlError, connect, identifier, literal  # noqa: E402
 from fleet.postgres import use_driver  # noqa: E402
 
 ENGINES = ("postgresql", "mariadb", "sqlite")

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
-from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import Login
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.session import Login
 
 from .tenancy import PostgresqlTenancy
 from .tenants import session

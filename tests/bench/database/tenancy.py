@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import pymysql
-from ansible_collections.alwayson.upgrade.plugins.module_utils import _mariadb as mariadb
-from ansible_collections.alwayson.upgrade.plugins.module_utils import _postgresql as postgresql
+from ansible_collections.alwayson.upgrade.plugins.module_utils._mariadb import session as mariadb
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import session as postgresql
 
 from . import tenants
 from .tenants import BATCH, ORDERS, Release

@@ -9,7 +9,7 @@ import hashlib
 from dataclasses import dataclass
 
 import psycopg
-from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import Login
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.session import Login
 
 ORDERS = 300
 BATCH = 60

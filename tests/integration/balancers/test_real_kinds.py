@@ -15,11 +15,11 @@ from pathlib import Path
 
 import pytest
 import yaml
-from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import MAINT, READY, LoadBalancerError
+from ansible_collections.alwayson.upgrade.plugins.module_utils._host.waiting import wait_for
 from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancers import open_load_balancers
-from ansible_collections.alwayson.upgrade.plugins.module_utils._nginx_processes import workers_of
-from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic_sequence import Request, TrafficError, bring_about, foresee
-from ansible_collections.alwayson.upgrade.plugins.module_utils._waiting import wait_for
+from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.drain import Request, TrafficError, bring_about, foresee
+from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.interface import MAINT, READY, LoadBalancerError
+from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.kinds.nginx.processes import workers_of
 from fleet import members
 from fleet.balancers import KINDS, binary, member_name
 from fleet.embedded import UNDRIVEN, EmbeddedFleet

@@ -8,11 +8,11 @@ from __future__ import annotations
 import json
 
 import pytest
-from ansible_collections.alwayson.upgrade.plugins.module_utils._json_api import JsonApi
-from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import MAINT, READY, LoadBalancerError
+from ansible_collections.alwayson.upgrade.plugins.module_utils._host.json_api import JsonApi
+from ansible_collections.alwayson.upgrade.plugins.module_utils._host.waiting import wait_for
 from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancers import open_load_balancer
-from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic_sequence import Request, TrafficError, foresee
-from ansible_collections.alwayson.upgrade.plugins.module_utils._waiting import wait_for
+from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.drain import Request, TrafficError, foresee
+from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.interface import MAINT, READY, LoadBalancerError
 from fleet import balancers, layout
 from fleet.layout import BACKEND
 from fleet.ports import Ports

@@ -20,16 +20,15 @@ from pathlib import Path
 import psycopg
 import psycopg.sql
 import pytest
-from ansible_collections.alwayson.upgrade.plugins.module_utils import _postgresql_catalog as catalog
-from ansible_collections.alwayson.upgrade.plugins.module_utils import _postgresql_programs as programs
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup import BackupRun
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup_physical import PROGRAMS, Physical
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup_store import Store
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_room import Room
-from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_engine_postgresql import PostgresqlEngine
-from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import Login, connect
-from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql_scratch_server import Account
-from ansible_collections.alwayson.upgrade.plugins.module_utils._programs import Runner
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database.backup.disk_space import Room
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database.backup.run import BackupRun
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database.backup.store import Store
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database.programs import Runner
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import catalog, programs
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.backup.physical import PROGRAMS, Physical
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.migration.engine import PostgresqlEngine
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.scratch_server import Account
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.session import Login, connect
 from fleet import mariadb as mariadb_programs
 from fleet.ports import Ports
 from fleet.postgres import AS_NOBODY, NOBODY, open_binaries

@@ -14,11 +14,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from ansible_collections.alwayson.upgrade.plugins.module_utils import _database_ledger, _mariadb_ledger, _sqlite_ledger
-from ansible_collections.alwayson.upgrade.plugins.module_utils import _mariadb as mariadb
-from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_engine import Engine
-from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_engine_mariadb import MariadbEngine
-from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_engine_sqlite import SqliteEngine
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database.migration.interface import Engine
+from ansible_collections.alwayson.upgrade.plugins.module_utils._mariadb import session as mariadb
+from ansible_collections.alwayson.upgrade.plugins.module_utils._mariadb.migration import ledger as mariadb_ledger
+from ansible_collections.alwayson.upgrade.plugins.module_utils._mariadb.migration.engine import MariadbEngine
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.migration import ledger as migration_ledger
+from ansible_collections.alwayson.upgrade.plugins.module_utils._sqlite.migration import ledger as sqlite_ledger
+from ansible_collections.alwayson.upgrade.plugins.module_utils._sqlite.migration.engine import SqliteEngine
 from fleet.mariadb import ROLE, Mariadb
 
 ORDERS = 500
@@ -88,7 +90,7 @@ class PostgresqlPlace(Place):
         self.server = server
         options = {"engine": "postgresql", "login_host": "127.0.0.1", "login_port": server.port, "login_user": server.login.user,
                    "login_password": server.login.password}
-        super().__init__(server.engine, _database_ledger, options)
+        super().__init__(server.engine, migration_ledger, options)
 
     def name(self, number: int) -> str:
         return f"place_{number}"
@@ -122,7 +124,7 @@ class MariadbPlace(Place):
         fill = "-- alwayson: batch\nUPDATE orders SET channel = 'unknown' WHERE channel IS NULL ORDER BY id LIMIT 100"
         double = ("-- alwayson: batch after 0\nSELECT id FROM orders WHERE id > :after ORDER BY id LIMIT 40 FOR UPDATE;\n"
                   "UPDATE orders SET quantity = quantity * 2 WHERE id > :after AND id <= :last;")
-        super().__init__(MariadbEngine(login), _mariadb_ledger, options, fill, double, "ANALYZE TABLE large")
+        super().__init__(MariadbEngine(login), mariadb_ledger, options, fill, double, "ANALYZE TABLE large")
 
     def name(self, number: int) -> str:
         # What quoting could get wrong.
@@ -151,7 +153,7 @@ class SqlitePlace(Place):
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        super().__init__(SqliteEngine(), _sqlite_ledger, {"engine": "sqlite"})
+        super().__init__(SqliteEngine(), sqlite_ledger, {"engine": "sqlite"})
 
     def name(self, number: int) -> str:
         # What a URI could get wrong.

@@ -10,11 +10,11 @@ import sqlite3
 import time
 
 import pytest
-from ansible_collections.alwayson.upgrade.plugins.module_utils import _mariadb_backup
-from ansible_collections.alwayson.upgrade.plugins.module_utils._content import differences
-from ansible_collections.alwayson.upgrade.plugins.module_utils._scratch_names import new_name
-from ansible_collections.alwayson.upgrade.plugins.module_utils._sqlite import connect
-from ansible_collections.alwayson.upgrade.plugins.module_utils._sqlite_content import read
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database.content import differences
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database.scratch_names import new_name
+from ansible_collections.alwayson.upgrade.plugins.module_utils._mariadb import backup
+from ansible_collections.alwayson.upgrade.plugins.module_utils._sqlite.content import read
+from ansible_collections.alwayson.upgrade.plugins.module_utils._sqlite.session import connect
 from integration.database.kinds import back_up
 
 # Types whose text, bytes or order could come back otherwise.
@@ -93,7 +93,7 @@ def test_a_table_without_snapshots_is_refused(mariadb, tmp_path):
 
 
 def test_somebody_else_s_backup_is_waited_for_and_told(mariadb, tmp_path, monkeypatch):
-    monkeypatch.setattr(_mariadb_backup, "STAGE_SECONDS", 1)
+    monkeypatch.setattr(backup, "STAGE_SECONDS", 1)
     database = mariadb.make()
     with mariadb.server.connect() as other, other.cursor() as cursor:
         cursor.execute("BACKUP STAGE START")

@@ -8,8 +8,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup_store import LOCK
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_room import Room
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database.backup.disk_space import Room
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database.backup.store import LOCK
 
 from integration.database.conftest import Writer
 

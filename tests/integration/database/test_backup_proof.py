@@ -13,16 +13,14 @@ import time
 from pathlib import Path
 
 import pytest
-from ansible_collections.alwayson.upgrade.plugins.module_utils import _database_scratch as scratch
-from ansible_collections.alwayson.upgrade.plugins.module_utils import _scratch_names as scratch_names
-from ansible_collections.alwayson.upgrade.plugins.module_utils import _postgresql_catalog as catalog
-from ansible_collections.alwayson.upgrade.plugins.module_utils import _postgresql_programs as programs
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup import BackupRun
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup_logical import Logical
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup_store import LOCK, Store, StoreError
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_room import Room
-from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import PostgresqlError, connect
-from ansible_collections.alwayson.upgrade.plugins.module_utils._programs import Runner
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database import scratch_names
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database.backup.disk_space import Room
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database.backup.run import BackupRun
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database.backup.store import LOCK, Store, StoreError
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database.programs import Runner
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import catalog, programs, scratch_database as scratch
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.backup.logical import Logical
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.session import PostgresqlError, connect
 
 UNFRIENDLY = Path(__file__).with_name("unfriendly.sql")
 

@@ -13,13 +13,13 @@ import os
 import sys
 
 import pytest
-from ansible_collections.alwayson.upgrade.plugins.module_utils import _database_ledger as ledger
-from ansible_collections.alwayson.upgrade.plugins.module_utils._ledger import LedgerError, Row, pending
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_migration import Migrator, report, survey
-from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_attempts import Policy
-from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_command import command_step
-from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_step import StepError, steps_of
-from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import connect
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database.migration.command import command_step
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database.migration.ledger import LedgerError, Row, pending
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database.migration.lock_retries import Policy
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database.migration.run import Migrator, report, survey
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database.migration.step import StepError, steps_of
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.migration import ledger
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.session import connect
 
 TOOL = """
 import os, sys, psycopg

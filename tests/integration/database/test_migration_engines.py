@@ -10,10 +10,10 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_migration import Migrator, report, survey
-from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_attempts import MigrationError, Policy
-from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_command import command_step
-from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_step import steps_of
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database.migration.command import command_step
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database.migration.lock_retries import MigrationError, Policy
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database.migration.run import Migrator, report, survey
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database.migration.step import steps_of
 from integration.database.test_database_modules import tool
 
 QUICK = Policy(attempts=20, retry_delay_ms=20, batch_pause_ms=0, wait_seconds=10)

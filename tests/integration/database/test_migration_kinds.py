@@ -10,12 +10,12 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from ansible_collections.alwayson.upgrade.plugins.module_utils import _database_ledger as ledger
-from ansible_collections.alwayson.upgrade.plugins.module_utils import _migration_batch, _postgresql_batch
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_migration import Migrator, report, survey
-from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_attempts import MigrationError, Policy
-from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_step import steps_of
-from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import connect
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database.migration import batch as migration_batch
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database.migration.lock_retries import MigrationError, Policy
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database.migration.run import Migrator, report, survey
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database.migration.step import steps_of
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.migration import batch as postgresql_batch, ledger
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.session import connect
 
 QUICK = Policy(attempts=5, retry_delay_ms=20, batch_pause_ms=0, wait_seconds=5)
 DOUBLE = {"name": "001_double", "sql": "-- alwayson: batch after 0\nUPDATE orders SET quantity = quantity * 2\n"
@@ -78,7 +78,7 @@ def test_a_cursor_passes_every_row_once(server, tenant):
 
 def test_a_batch_step_goes_on_where_it_was_killed(server, tenant, monkeypatch):
     before, kills = server.value(SUM, tenant), 0
-    run = _migration_batch.next_batch
+    run = migration_batch.next_batch
     calls = iter(range(1000))
 
     def run_and_die(step, progress, rows, count, before):
@@ -88,7 +88,7 @@ def test_a_batch_step_goes_on_where_it_was_killed(server, tenant, monkeypatch):
                 admin.execute("SELECT pg_terminate_backend(%s, 5000)", (rows("SELECT pg_backend_pid()")[0][0],))
         return done
 
-    monkeypatch.setattr(_migration_batch, "next_batch", run_and_die)
+    monkeypatch.setattr(migration_batch, "next_batch", run_and_die)
     while "killed" in (message := report(migrate(server, [tenant], DOUBLE)).replace("terminat", "killed")):
         assert "the ledger knows whether the step is applied: run this again" in message
         assert ledger_of(server, tenant)["001_double"].status == "begun"
@@ -99,9 +99,8 @@ def test_a_batch_step_goes_on_where_it_was_killed(server, tenant, monkeypatch):
 
 def test_two_runners_without_a_lock_share_the_batches(server, tenant, monkeypatch):
     """As through a pooler, where both seem to have the lock on the database."""
-    for module, name in (("_migration_engine_postgresql", "become_only_runner"), ("_migration_engine_postgresql", "require_only_runner"),
-                         ("_database_ledger", "require_only_runner")):
-        monkeypatch.setattr(f"ansible_collections.alwayson.upgrade.plugins.module_utils.{module}.{name}", lambda *_arguments: None)
+    for module, name in (("engine", "become_only_runner"), ("engine", "require_only_runner"), ("ledger", "require_only_runner")):
+        monkeypatch.setattr(f"ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.migration.{module}.{name}", lambda *_arguments: None)
     before = server.value(SUM, tenant)
     migrate(server, [tenant], {"name": "000_ledger", "sql": "SELECT 1"}, phase="expand")
     patient = Policy(attempts=200, retry_delay_ms=5, batch_pause_ms=1)
@@ -149,7 +148,7 @@ def test_rows_that_somebody_holds_are_waited_for(server, tenant):
 
 @pytest.mark.parametrize("lag", [1001, None], ids=["lags", "unknown"])
 def test_a_replica_that_lags_is_waited_for_and_named(server, tenant, monkeypatch, lag):
-    monkeypatch.setattr(_postgresql_batch.catalog, "replicas", lambda _database: [{"name": "standby1", "lag_bytes": lag}])
+    monkeypatch.setattr(postgresql_batch.catalog, "replicas", lambda _database: [{"name": "standby1", "lag_bytes": lag}])
     policy = Policy(wait_seconds=0.5, max_replica_lag_bytes=1000, batch_pause_ms=0)
     message = report(migrate(server, [tenant], EVEN, policy=policy))
     if lag is None:

@@ -11,16 +11,15 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from ansible_collections.alwayson.upgrade.plugins.module_utils import _mariadb_ledger as ledger
-from ansible_collections.alwayson.upgrade.plugins.module_utils import _mariadb_locks, _migration_mariadb
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_migration import Migrator, report, survey
-from ansible_collections.alwayson.upgrade.plugins.module_utils._scratch_names import new_name
-from ansible_collections.alwayson.upgrade.plugins.module_utils._mariadb import MariadbError
-from ansible_collections.alwayson.upgrade.plugins.module_utils._mariadb_fingerprint import fingerprint
-from ansible_collections.alwayson.upgrade.plugins.module_utils._mariadb_locks import open_session, settle, transaction
-from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_attempts import MigrationError, Pace, Policy
-from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_step import steps_of
-from ansible_collections.alwayson.upgrade.plugins.module_utils._waiting import wait_for
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database.migration.lock_retries import MigrationError, Pace, Policy
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database.migration.run import Migrator, report, survey
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database.migration.step import steps_of
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database.scratch_names import new_name
+from ansible_collections.alwayson.upgrade.plugins.module_utils._host.waiting import wait_for
+from ansible_collections.alwayson.upgrade.plugins.module_utils._mariadb.migration import apply as migration_apply, ledger, locks
+from ansible_collections.alwayson.upgrade.plugins.module_utils._mariadb.migration.fingerprint import fingerprint
+from ansible_collections.alwayson.upgrade.plugins.module_utils._mariadb.migration.locks import open_session, settle, transaction
+from ansible_collections.alwayson.upgrade.plugins.module_utils._mariadb.session import MariadbError
 from integration.database.test_migration_engines import CURRENCY
 
 QUICK = Policy(attempts=5, retry_delay_ms=20, batch_pause_ms=0, wait_seconds=5)
@@ -133,7 +132,7 @@ def waited_for_a_row(place, name, sql, waits: bool) -> float:
 
 
 def test_a_watch_that_comes_too_late_ends_nothing_else(place, tenant, monkeypatch):
-    monkeypatch.setattr(_mariadb_locks, "IS_WAITING", "SELECT 1 FROM DUAL WHERE %s <> %s")
+    monkeypatch.setattr(locks, "IS_WAITING", "SELECT 1 FROM DUAL WHERE %s <> %s")
     with open_session(place.engine.login, tenant) as session:
         with session.watch.limit(1):
             assert wait_for(lambda: session.watch.has_ended_one, 60, 0.02)
@@ -153,7 +152,7 @@ def died(place, monkeypatch):
 
     def die(name, step, is_made=True):
         with monkeypatch.context() as patched:
-            patched.setattr(_migration_mariadb.ledger, "finish" if is_made else "begin", dying(place.ledger, is_made))
+            patched.setattr(migration_apply.ledger, "finish" if is_made else "begin", dying(place.ledger, is_made))
             assert "run this again" in report(migrate(place, name, step))
 
     def dying(module, is_made):

@@ -11,13 +11,12 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from ansible_collections.alwayson.upgrade.plugins.module_utils import _database_ledger as ledger
-from ansible_collections.alwayson.upgrade.plugins.module_utils import _migration_engine_postgresql as engine
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_locks import become_only_runner
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_migration import Migrator, report, survey
-from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_attempts import MigrationError, Policy
-from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_step import steps_of
-from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import PostgresqlError, connect
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database.migration.lock_retries import MigrationError, Policy
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database.migration.run import Migrator, report, survey
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database.migration.step import steps_of
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.migration import engine, ledger
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.migration.locks import become_only_runner
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.session import PostgresqlError, connect
 
 CURRENCY = {"name": "001_currency", "sql": "-- what 2.0.0 needs\nALTER TABLE orders ADD COLUMN currency char(3) NOT NULL DEFAULT 'EUR';\n"}
 TWICE_SEEN = {"name": "002_seen", "sql": "CREATE TABLE IF NOT EXISTS seen (n int); INSERT INTO seen VALUES (1); SELECT pg_sleep(0.3)"}

@@ -15,13 +15,13 @@ import time
 from pathlib import Path
 
 import pytest
-from ansible_collections.alwayson.upgrade.plugins.module_utils import _postgresql as own
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_migration import Migrator, report, survey
-from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_attempts import MigrationError, Policy
-from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_command import command_step
-from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_engine_postgresql import PostgresqlEngine
-from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_step import steps_of
-from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import Login
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database.migration.command import command_step
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database.migration.lock_retries import MigrationError, Policy
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database.migration.run import Migrator, report, survey
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database.migration.step import steps_of
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import session as own
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.migration.engine import PostgresqlEngine
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.session import Login
 from fleet import pooler
 from fleet.ports import Ports
 from fleet.postgres import NOBODY, accepted_prefixes

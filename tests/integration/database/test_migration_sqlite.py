@@ -13,11 +13,11 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_migration import Migrator, report, survey
-from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_attempts import Policy
-from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_command import command_step
-from ansible_collections.alwayson.upgrade.plugins.module_utils._migration_step import steps_of
-from ansible_collections.alwayson.upgrade.plugins.module_utils._sqlite import SqliteError
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database.migration.command import command_step
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database.migration.lock_retries import Policy
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database.migration.run import Migrator, report, survey
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database.migration.step import steps_of
+from ansible_collections.alwayson.upgrade.plugins.module_utils._sqlite.session import SqliteError
 
 QUICK = Policy(lock_timeout_ms=10, max_lock_timeout_ms=20, attempts=4, retry_delay_ms=10, batch_pause_ms=0)
 FAMILY = """

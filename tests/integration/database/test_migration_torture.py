@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 
 import pytest
-from ansible_collections.alwayson.upgrade.plugins.module_utils._mariadb import Login
+from ansible_collections.alwayson.upgrade.plugins.module_utils._mariadb.session import Login
 from bench.database import stall, stall_mariadb
 from bench.database.kills import Load, Torture
 from bench.database.tenancy import MariadbTenancy, PostgresqlTenancy, SqliteTenancy

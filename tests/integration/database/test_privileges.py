@@ -8,9 +8,9 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from ansible_collections.alwayson.upgrade.plugins.module_utils._engine_postgresql import Postgresql
-from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import LOGIN_ARGUMENTS
-from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql_privileges import PURPOSES
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.engine import Postgresql
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.privileges import PURPOSES
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.session import LOGIN_ARGUMENTS
 
 PASSWORD = "plain"
 NUMBERS = itertools.count(1)

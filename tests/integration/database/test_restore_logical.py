@@ -12,14 +12,13 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from ansible_collections.alwayson.upgrade.plugins.module_utils import _postgresql_catalog as catalog
-from ansible_collections.alwayson.upgrade.plugins.module_utils import _postgresql_programs as programs
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup import BackupRun
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup_logical import Logical
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_backup_store import Store
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_room import Room
-from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import connect
-from ansible_collections.alwayson.upgrade.plugins.module_utils._programs import Runner
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database.backup.disk_space import Room
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database.backup.run import BackupRun
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database.backup.store import Store
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database.programs import Runner
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import catalog, programs
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.backup.logical import Logical
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.session import connect
 
 from integration.database.restoring import begin, killed_when
 

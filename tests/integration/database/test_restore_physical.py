@@ -18,7 +18,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from ansible_collections.alwayson.upgrade.plugins.module_utils import _database_restore_place as places
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.backup import restore_target as places
 from fleet.ports import Ports
 from fleet.postgres import AS_NOBODY
 

@@ -13,9 +13,9 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy import Haproxy, HaproxyError
-from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import READY, Member
-from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic_sequence import Request, bring_about
+from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.drain import Request, bring_about
+from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.interface import READY, Member
+from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.kinds.haproxy.balancer import Haproxy, HaproxyError
 from fleet.haproxy import find_binary
 from fleet.ports import Endpoint, Ports
 from integration.haproxy.real_processes import RealProcesses

@@ -11,10 +11,10 @@ import socket
 from pathlib import Path
 
 import pytest
-from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy import Haproxy
-from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy_master import running
-from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import MAINT, LoadBalancerError
-from ansible_collections.alwayson.upgrade.plugins.module_utils._patience import Patience
+from ansible_collections.alwayson.upgrade.plugins.module_utils._host.patience import Patience
+from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.interface import MAINT, LoadBalancerError
+from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.kinds.haproxy.balancer import Haproxy
+from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.kinds.haproxy.master import running
 from fleet.haproxy import find_binary
 from fleet.ports import Ports
 from integration.by_ansible import ansible

@@ -10,13 +10,13 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy import Haproxy
-from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy_handover import forgotten_tables, hand_over
-from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy_map import sides_of
-from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy_master import running
-from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy_runtime import Master
-from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import LoadBalancerError
-from ansible_collections.alwayson.upgrade.plugins.module_utils._route import Request, Rerouting
+from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.interface import LoadBalancerError
+from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.kinds.haproxy.balancer import Haproxy
+from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.kinds.haproxy.handover import forgotten_tables, hand_over
+from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.kinds.haproxy.map import sides_of
+from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.kinds.haproxy.master import running
+from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.kinds.haproxy.runtime import Master
+from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.route import Request, Rerouting
 from fleet.haproxy import find_binary
 from fleet.ports import Ports
 from integration.haproxy.real_pool import CELLAR, until

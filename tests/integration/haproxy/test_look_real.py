@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancers import open_load_balancers
 from ansible_collections.alwayson.upgrade.plugins.modules.traffic_info import look, look_again
-from ansible_collections.alwayson.upgrade.plugins.plugin_utils.observation import merge_views
-from ansible_collections.alwayson.upgrade.plugins.plugin_utils.plan import make_plan
-from ansible_collections.alwayson.upgrade.plugins.plugin_utils.service import describe
+from ansible_collections.alwayson.upgrade.plugins.plugin_utils._plan.observation import merge_views
+from ansible_collections.alwayson.upgrade.plugins.plugin_utils._plan.plan import make_plan
+from ansible_collections.alwayson.upgrade.plugins.plugin_utils._plan.service import describe
 from fleet.haproxy import find_binary
 from fleet.ports import Ports
 from integration.haproxy.answering import Answering

@@ -9,11 +9,11 @@ import random
 from pathlib import Path
 
 import pytest
-from ansible_collections.alwayson.upgrade.plugins.module_utils import _haproxy_files as files
-from ansible_collections.alwayson.upgrade.plugins.module_utils._config_file import text_of
-from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy import Haproxy
-from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy_map import text_with
-from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import LoadBalancerError
+from ansible_collections.alwayson.upgrade.plugins.module_utils._host.config_file import text_of
+from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.interface import LoadBalancerError
+from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.kinds.haproxy import pattern_files as files
+from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.kinds.haproxy.balancer import Haproxy
+from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.kinds.haproxy.map import text_with
 from fleet.haproxy import find_binary
 from integration.haproxy.real_pool import CELLAR, until
 from integration.haproxy.real_processes import RealProcesses

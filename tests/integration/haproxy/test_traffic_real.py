@@ -15,10 +15,10 @@ import threading
 import time
 
 import pytest
-from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy import Haproxy
-from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import CUT, DRAIN, MAINT, READY, LoadBalancerError
-from ansible_collections.alwayson.upgrade.plugins.module_utils._patience import Patience
-from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic_sequence import Request, TrafficError, foresee
+from ansible_collections.alwayson.upgrade.plugins.module_utils._host.patience import Patience
+from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.drain import Request, TrafficError, foresee
+from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.interface import CUT, DRAIN, MAINT, READY, LoadBalancerError
+from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.kinds.haproxy.balancer import Haproxy
 from integration.by_ansible import REPOSITORY, SUBPROCESS_SECONDS, ansible
 from integration.haproxy.real_pool import BACKEND, MEMBERS, Client, load, total, until
 

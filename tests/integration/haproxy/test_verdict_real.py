@@ -9,7 +9,7 @@ import http.client
 import time
 
 import pytest
-from ansible_collections.alwayson.upgrade.plugins.module_utils._judge import Watch, sampled
+from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.verdict import Watch, sampled
 from integration.by_ansible import ansible
 from integration.haproxy.real_pool import BACKEND, MEMBERS, Client, Pool, load
 

@@ -26,7 +26,7 @@ ORPHAN = {
 PROGRAM = """
 import sys
 sys.path.insert(0, sys.argv[3])
-from ansible_collections.alwayson.upgrade.plugins.module_utils._fence import fenced, fenced_with_peers
+from ansible_collections.alwayson.upgrade.plugins.module_utils._locking.fence import fenced, fenced_with_peers
 path = sys.argv[1]
 {enter}
     print("at work", flush=True)

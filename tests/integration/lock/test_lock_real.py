@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 
-from ansible_collections.alwayson.upgrade.plugins.module_utils._fleet_lock_store import FleetLock
+from ansible_collections.alwayson.upgrade.plugins.module_utils._locking.store import FleetLock
 
 ROUNDS = 20
 

@@ -11,8 +11,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from ansible_collections.alwayson.upgrade.plugins.module_utils import _packages_apt
-from ansible_collections.alwayson.upgrade.plugins.module_utils._packages import PackageError, brought
+from ansible_collections.alwayson.upgrade.plugins.module_utils._packages import apt as packages_apt
+from ansible_collections.alwayson.upgrade.plugins.module_utils._packages.manager import PackageError, brought
 
 PROGRAMS = ("apt-get", "apt-mark", "dpkg", "dpkg-query", "dpkg-deb", "dpkg-scanpackages")
 pytestmark = pytest.mark.skipif(not all(map(shutil.which, PROGRAMS)), reason="needs apt and dpkg-dev")
@@ -30,7 +30,7 @@ class Host:
     """A private root with some packages installed, and repositories by suite."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self.root, self.apt = folder, folder / "root", _packages_apt.Apt()
+        self.folder, self.root, self.apt = folder, folder / "root", packages_apt.Apt()
         for name in ("var/lib/dpkg/info", "var/lib/dpkg/updates", "var/lib/apt/lists/partial", "var/cache/apt/archives/partial", "etc/apt/preferences.d",
                      "etc/apt/apt.conf.d", "var/log/apt"):
             (self.root / name).mkdir(parents=True)
@@ -48,7 +48,7 @@ class Host:
         configuration.write_text(CONFIGURATION.format(root=self.root, wrappers=wrappers), encoding="utf-8")
         monkeypatch.setenv("APT_CONFIG", str(configuration))
         monkeypatch.setenv("PATH", f"{wrappers}:{os.environ['PATH']}:/usr/sbin:/sbin")
-        monkeypatch.setattr(_packages_apt, "PREFERENCES", str(self.root / "etc/apt/preferences"))
+        monkeypatch.setattr(packages_apt, "PREFERENCES", str(self.root / "etc/apt/preferences"))
 
     def package(self, suite: str, name: str, version: str, depends: str = "") -> Path:
         """Build a package into a suite; returns its file."""

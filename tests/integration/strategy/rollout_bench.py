@@ -27,7 +27,7 @@ sys.path.insert(0, str(REPOSITORY / "tests" / "unit"))
 
 from tiny_terminal import TinyTerminal  # noqa: E402
 
-from ansible_collections.alwayson.upgrade.plugins.plugin_utils.journal import journal_problem, read  # noqa: E402
+from ansible_collections.alwayson.upgrade.plugins.plugin_utils._run.journal import journal_problem, read  # noqa: E402
 
 HOSTS = ["w1", "w2", "w3"]
 RECAP = re.compile(r"^(\S+)\s+: ok=(\d+)\s+changed=(\d+)\s+unreachable=(\d+)\s+failed=(\d+)\s+skipped=(\d+)\s+rescued=(\d+)\s+ignored=(\d+)\s*$", re.MULTILINE)

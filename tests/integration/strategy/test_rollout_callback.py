@@ -14,7 +14,7 @@ import pytest
 from integration.cores import CORES, EACH_CORE
 from integration.strategy.rollout_bench import RECAP, Bench, Run, play, task
 
-from ansible_collections.alwayson.upgrade.plugins.plugin_utils.journal import Head, journal_problem, next_line
+from ansible_collections.alwayson.upgrade.plugins.plugin_utils._run.journal import Head, journal_problem, next_line
 
 SECRET = "correct-horse-battery"
 

@@ -14,8 +14,8 @@ import signal
 import sys
 
 from controller import COMPANION_SECONDS, WINDOW_SECONDS, at, endpoint  # run by its path: the controller is beside it
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_companion import Companion
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_window import Limits, SwitchoverError
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.pooler.agent import Companion
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.switchover.window import Limits, SwitchoverError
 from integration.switchover.pair import node_at, pooler_at
 
 SIGNALS = {"kill": signal.SIGKILL, "stop": signal.SIGSTOP}

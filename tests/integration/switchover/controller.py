@@ -17,10 +17,10 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[3]
 sys.path[:0] = [str(REPOSITORY / "tests"), str(REPOSITORY / "build" / "collections")]
 
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_companions import Companions  # noqa: E402
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_switchover import Switchover  # noqa: E402
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_window import Limits, Window  # noqa: E402
-from ansible_collections.alwayson.upgrade.plugins.module_utils._received_log import ReceivedLog  # noqa: E402
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.pooler.coordinator import Companions  # noqa: E402
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.switchover.planned import Switchover  # noqa: E402
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.switchover.received_wal import ReceivedLog  # noqa: E402
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.switchover.window import Limits, Window  # noqa: E402
 from fleet.ports import Endpoint  # noqa: E402
 from integration.switchover.pair import node_at, pooler_at  # noqa: E402
 from integration.switchover.trio import failover_at  # noqa: E402

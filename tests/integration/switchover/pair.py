@@ -14,12 +14,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import psycopg
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_node import Node
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_switchover import Switchover
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_window import Limits
-from ansible_collections.alwayson.upgrade.plugins.module_utils._pgbouncer import PgBouncer
-from ansible_collections.alwayson.upgrade.plugins.module_utils._pgbouncer_file import Server
-from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import Login
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.pooler.pgbouncer import PgBouncer
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.pooler.pgbouncer_file import Server
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.session import Login
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.switchover.node import Node
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.switchover.planned import Switchover
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.switchover.window import Limits
 from fleet import postgresctl, processes
 from fleet.pooler import Pooler, find_binary
 from fleet.ports import Endpoint, Ports

@@ -14,8 +14,8 @@ import sys
 import threading
 
 from controller import endpoint  # run by its path: the controller is beside it
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_patroni import Patroni, PatroniSwitchover
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_window import Limits
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.managers.patroni import Patroni, PatroniSwitchover
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.switchover.window import Limits
 from integration.switchover.pair import node_at, pooler_at
 
 # Long enough for the request to be on its way, and far too short for Patroni.

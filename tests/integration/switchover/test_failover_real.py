@@ -6,9 +6,9 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_failover import Failover, Redirection
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_window import Limits, SwitchoverError
-from ansible_collections.alwayson.upgrade.plugins.module_utils._waiting import wait_for
+from ansible_collections.alwayson.upgrade.plugins.module_utils._host.waiting import wait_for
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.switchover.failover import Failover, Redirection
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.switchover.window import Limits, SwitchoverError
 from integration.by_ansible import ansible
 from integration.switchover.pair import Load, Loading, Pair, lost, wait_writable
 from integration.switchover.test_switchover_module import arguments

@@ -11,10 +11,10 @@ import time
 from pathlib import Path
 
 import pytest
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_failover import Failover
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_fence import DatabaseFenceError
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_window import Limits, SwitchoverError
-from ansible_collections.alwayson.upgrade.plugins.module_utils._waiting import wait_for
+from ansible_collections.alwayson.upgrade.plugins.module_utils._host.waiting import wait_for
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.rejoin.demote import DatabaseFenceError
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.switchover.failover import Failover
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.switchover.window import Limits, SwitchoverError
 from integration.by_ansible import ansible
 from integration.switchover import guard as guards
 from integration.switchover.guard import PROGRAM, Direct, asked, fence_options, fenced, guard, override

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from ansible_collections.alwayson.upgrade.plugins.module_utils import _postgresql
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_failover import Failover
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_switchover import Switchover
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_window import Limits, SwitchoverError
-from ansible_collections.alwayson.upgrade.plugins.module_utils._pgbouncer import PgBouncer
-from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import Login
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import session as postgresql_session
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.pooler.pgbouncer import PgBouncer
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.session import Login
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.switchover.failover import Failover
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.switchover.planned import Switchover
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.switchover.window import Limits, SwitchoverError
 from fleet import processes
 from fleet.postgres import NOBODY, OWNER
 from integration.switchover.pair import WAIT_SECONDS, Pair, pooler_at, wait_writable
@@ -108,7 +108,7 @@ def test_a_dead_pooler_does_not_keep_the_others_clients_from_a_failover(pair):
 @pytest.mark.thorough
 def test_the_older_driver_hears_the_same(pair, monkeypatch):
     pytest.importorskip("psycopg2")
-    monkeypatch.setattr(_postgresql, "psycopg", None)
+    monkeypatch.setattr(postgresql_session, "psycopg", None)
     console(pair, "SET server_login_retry = 2")
     result = pair.switchover().bring_about()
     assert result.changed and any("server_login_retry" in warning for warning in result.warnings) and wait_writable(pair) == "db2"

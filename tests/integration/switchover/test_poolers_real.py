@@ -13,12 +13,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_companions import Companions
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_failover import Failover
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_meeting import READY, of
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_switchover import Switchover
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_window import Limits, SwitchoverError
-from ansible_collections.alwayson.upgrade.plugins.module_utils._waiting import wait_for
+from ansible_collections.alwayson.upgrade.plugins.module_utils._host.waiting import wait_for
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.pooler.coordinator import Companions
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.switchover.advisory_signals import READY, of
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.switchover.failover import Failover
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.switchover.planned import Switchover
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.switchover.window import Limits, SwitchoverError
 from integration.switchover.controller import COMPANION_SECONDS, PROMOTING, WINDOW_SECONDS, at
 from integration.switchover.pair import Load, Loading, Pair, lost, wait_writable
 

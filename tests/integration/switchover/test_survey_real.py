@@ -11,10 +11,10 @@ import signal
 
 import psycopg
 import pytest
-from ansible_collections.alwayson.upgrade.plugins.module_utils import _postgresql
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_failover import Failover
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_window import Limits, SwitchoverError
-from ansible_collections.alwayson.upgrade.plugins.module_utils._waiting import wait_for
+from ansible_collections.alwayson.upgrade.plugins.module_utils._host.waiting import wait_for
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import session as postgresql_session
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.switchover.failover import Failover
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.switchover.window import Limits, SwitchoverError
 from fleet.postgres import OWNER
 from integration.switchover.controller import at
 from integration.switchover.pair import DATABASE, WAIT_SECONDS, Load, Loading, Pair, wait_writable
@@ -70,7 +70,7 @@ IN_THE_WAY = (
 @pytest.mark.parametrize("driver", ["psycopg", pytest.param("psycopg2", marks=pytest.mark.thorough)])
 def test_what_is_in_the_way_is_named_and_nobody_is_held(pair, driver, monkeypatch):
     pytest.importorskip(driver)
-    monkeypatch.setattr(_postgresql, "psycopg", None if driver == "psycopg2" else psycopg)
+    monkeypatch.setattr(postgresql_session, "psycopg", None if driver == "psycopg2" else psycopg)
     load, held = Load(pair.pooler.endpoint, clients=4, rate=50), []
 
     def refused(what: str) -> None:

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_window import SwitchoverError
-from ansible_collections.alwayson.upgrade.plugins.module_utils._pgbouncer_file import Server
-from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import PostgresqlError
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.pooler.pgbouncer_file import Server
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.session import PostgresqlError
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.switchover.window import SwitchoverError
 from integration.switchover.controller import at
 from integration.switchover.pair import Load, Loading, Pair, lost, wait_writable
 

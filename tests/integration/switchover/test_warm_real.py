@@ -11,8 +11,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_window import SwitchoverError
-from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import PostgresqlError
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.session import PostgresqlError
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.switchover.window import SwitchoverError
 from integration.by_ansible import ansible
 from integration.switchover.controller import PROMOTING, WARM_LOG
 from integration.switchover.pair import Load, Loading, lost, wait_writable

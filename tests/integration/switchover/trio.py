@@ -11,12 +11,12 @@ import subprocess
 import time
 from pathlib import Path
 
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_warm import WarmFailover, WarmNode
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_window import Limits
-from ansible_collections.alwayson.upgrade.plugins.module_utils._pgbouncer import PgBouncer
-from ansible_collections.alwayson.upgrade.plugins.module_utils._pgbouncer_file import Server
-from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import Login
-from ansible_collections.alwayson.upgrade.plugins.module_utils._received_log import ReceivedLog
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.pooler.pgbouncer import PgBouncer
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.pooler.pgbouncer_file import Server
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.session import Login
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.switchover.received_wal import ReceivedLog
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.switchover.wal_only_failover import WarmFailover, WarmNode
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.switchover.window import Limits
 from fleet import processes
 from fleet.ports import Endpoint, Ports
 from fleet.postgres import NOBODY, OWNER, REPLICATOR, Postgres, accepted_prefixes

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from ansible_collections.alwayson.upgrade.plugins.module_utils._probe_process import find_running
+from ansible_collections.alwayson.upgrade.plugins.module_utils._probe.process import find_running
 
 PLUGINS = Path(__file__).parent / "plugins"
 EVERYBODY = {f"app{number}" for number in range(1, 7)}

@@ -143,7 +143,7 @@ def test_09_a_crew_that_says_no_keeps_users_where_they_are(operator):
 
 
 @pytest.mark.parametrize(("variables", "words"), [
-    # What the load balancers answer. What the description alone shows is in tests/unit/plugin_utils/test_colours.py too.
+    # What the load balancers answer. What the description alone shows is in tests/unit/plugin_utils/_plan/test_blue_green.py too.
     ({"upgrade_colours": {"blue": "app_blue", "red": "app_green"}}, "has no backend 'red'"),
     ({"upgrade_route": {"map": "other.map", "key": ROUTE_KEY}}, "has no map 'other.map'"),
     *(pytest.param(*case, marks=pytest.mark.thorough) for case in (

@@ -15,9 +15,9 @@ from pathlib import Path
 import psycopg
 import pytest
 import yaml
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_restore_place import Place
-from ansible_collections.alwayson.upgrade.plugins.module_utils._fleet_lock import Claim
-from ansible_collections.alwayson.upgrade.plugins.module_utils._fleet_lock_store import FleetLock
+from ansible_collections.alwayson.upgrade.plugins.module_utils._locking.lock import Claim
+from ansible_collections.alwayson.upgrade.plugins.module_utils._locking.store import FleetLock
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.backup.restore_target import Place
 from fleet import postgres, processes
 from fleet.demo import probe, run_playbook, stop_probe
 from fleet.embedded import EmbeddedFleet

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from ansible_collections.alwayson.upgrade.plugins.module_utils._probe_process import find_running
+from ansible_collections.alwayson.upgrade.plugins.module_utils._probe.process import find_running
 
 
 def test_it_measures_reports_and_leaves_nothing_running(operator):

@@ -14,12 +14,12 @@ import pytest
 from ansible.errors import AnsibleActionFail
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.alwayson.upgrade.plugins.action import fleet_lock as action_plugin
-from ansible_collections.alwayson.upgrade.plugins.module_utils._append_only import AppendOnlyFile, replace_privately
-from ansible_collections.alwayson.upgrade.plugins.module_utils._controller import started, this_controller
-from ansible_collections.alwayson.upgrade.plugins.module_utils._fleet_lock import FleetLockError, HeldError
-from ansible_collections.alwayson.upgrade.plugins.module_utils._fleet_lock_store import FleetLock
+from ansible_collections.alwayson.upgrade.plugins.module_utils._host.processes import started, this_controller
+from ansible_collections.alwayson.upgrade.plugins.module_utils._locking.lock import FleetLockError, HeldError
+from ansible_collections.alwayson.upgrade.plugins.module_utils._locking.store import FleetLock
 from ansible_collections.alwayson.upgrade.plugins.modules import fleet_lock as module
-from ansible_collections.alwayson.upgrade.plugins.plugin_utils.journal_writer import JournalWriter
+from ansible_collections.alwayson.upgrade.plugins.plugin_utils._controller.append_only import AppendOnlyFile, replace_privately
+from ansible_collections.alwayson.upgrade.plugins.plugin_utils._run.journal_writer import JournalWriter
 
 ELSEWHERE = {"machine": "other", "boot": "other", "namespace": "other", "pid": 1, "started": "1"}
 

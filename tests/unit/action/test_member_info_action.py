@@ -8,7 +8,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 from ansible_collections.alwayson.upgrade.plugins.action import member_info
-from ansible_collections.alwayson.upgrade.plugins.plugin_utils import expectation
+from ansible_collections.alwayson.upgrade.plugins.plugin_utils._smoke import expectation
 
 SERVICE = {"health_path": "/healthz", "version_path": "/version", "version_query": "release", "version_header": None, "version_pattern": None,
            "has_version_command": False}

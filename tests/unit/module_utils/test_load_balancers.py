@@ -10,23 +10,15 @@ import json
 
 import pytest
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _load_balancers
-from ansible_collections.alwayson.upgrade.plugins.module_utils._caddy import Caddy
-from ansible_collections.alwayson.upgrade.plugins.module_utils._envoy import Envoy
-from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy import Haproxy
-from ansible_collections.alwayson.upgrade.plugins.module_utils._http_api import HttpApi, NginxPlus
-from ansible_collections.alwayson.upgrade.plugins.module_utils._lame_duck import LameDuck
-from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import (
-    ARGUMENTS,
-    KINDS,
-    READY,
-    Backend,
-    LoadBalancerError,
-    View,
-    settings_of,
-)
 from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancers import _CLASSES, open_load_balancer, open_load_balancers
-from ansible_collections.alwayson.upgrade.plugins.module_utils._nginx import Nginx
-from ansible_collections.alwayson.upgrade.plugins.module_utils._traefik import Traefik
+from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.interface import ARGUMENTS, KINDS, READY, Backend, LoadBalancerError, View, settings_of
+from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.kinds.caddy.balancer import Caddy
+from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.kinds.envoy.balancer import Envoy
+from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.kinds.haproxy.balancer import Haproxy
+from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.kinds.health_switch import LameDuck
+from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.kinds.http_api import HttpApi, NginxPlus
+from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.kinds.nginx.balancer import Nginx
+from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.kinds.traefik import Traefik
 from json_server import JsonServer, Reply
 
 URL = "http://127.0.0.1:1"
@@ -212,6 +204,6 @@ def test_an_answer_of_any_shape_is_an_error_in_words(kind, answer, tmp_path):
 def test_an_answer_of_another_shape_names_the_load_balancer_and_what_to_look_at():
     with JsonServer({"GET /config/": [], "GET /reverse_proxy/upstreams": {"a": 1}, "GET /id/app": {}}) as server:
         balancer = open_load_balancer(spec("caddy", endpoint=server.url), 0.0)
-        said = r"lb1 \(http://127.*answers otherwise than a load balancer of its kind does: \w+ .*_caddy\.py:\d+.*own API"
+        said = r"lb1 \(http://127.*answers otherwise than a load balancer of its kind does: \w+ .*balancer\.py:\d+.*own API"
         with pytest.raises(LoadBalancerError, match=said):
             balancer.read()

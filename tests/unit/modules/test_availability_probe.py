@@ -15,8 +15,8 @@ import time
 from pathlib import Path
 
 import pytest
-from ansible_collections.alwayson.upgrade.plugins.module_utils import _probe_process
-from ansible_collections.alwayson.upgrade.plugins.module_utils._probe_live import LiveFigures
+from ansible_collections.alwayson.upgrade.plugins.module_utils._probe import process as probe_process
+from ansible_collections.alwayson.upgrade.plugins.module_utils._probe.live_figures import LiveFigures
 from ansible_collections.alwayson.upgrade.plugins.modules import availability_probe
 from conftest import COLLECTIONS
 from probe_servers import closed_port
@@ -47,7 +47,7 @@ class Prober:
 
     @property
     def pid(self):
-        process = _probe_process.find_running(str(self.directory))
+        process = probe_process.find_running(str(self.directory))
         return process.pid if process else None
 
     def wait_until(self, condition):
@@ -155,7 +155,7 @@ def test_a_probe_that_is_stopped_by_a_signal_goes_on_to_its_end_and_says_what_it
 
 
 def test_a_probe_that_no_longer_writes_figures_is_not_waited_for(prober, monkeypatch):
-    monkeypatch.setattr(_probe_process, "SILENT_SECONDS", 2.0)
+    monkeypatch.setattr(probe_process, "SILENT_SECONDS", 2.0)
     pid = prober.start()["pid"]
     prober.wait_until(lambda: prober.run("observed")["live"]["requests_scheduled"] > 0)
     os.kill(pid, signal.SIGSTOP)
@@ -180,9 +180,9 @@ def test_a_probe_ends_with_the_process_that_it_is_to_end_with(prober):
 
 
 def test_a_probe_that_does_not_end_is_killed(prober, monkeypatch):
-    monkeypatch.setattr(_probe_process, "END_SECONDS", 2.0)
+    monkeypatch.setattr(probe_process, "END_SECONDS", 2.0)
     prober.start(objective_seconds=0.2)
-    monkeypatch.setattr(_probe_process.signal, "SIGTERM", signal.SIGCONT)  # as if it did not hear
+    monkeypatch.setattr(probe_process.signal, "SIGTERM", signal.SIGCONT)  # as if it did not hear
     stopped = prober.run("stopped")
     assert stopped["failed"] and "ended without a result" in stopped["msg"]
     assert prober.pid is None
@@ -242,13 +242,13 @@ def test_secrets_in_headers_are_not_written_to_disk(prober):
 def test_a_process_id_that_was_given_to_another_process_is_not_taken_for_the_probe(prober):
     prober.directory.mkdir()
     (prober.directory / "probe.pid").write_text(json.dumps({"pid": os.getpid(), "process_start": "1"}), encoding="utf-8")
-    assert _probe_process.find_running(str(prober.directory)) is None
+    assert probe_process.find_running(str(prober.directory)) is None
 
 
 def test_a_process_that_is_no_probe_is_not_ended_whoever_names_it(prober):
     prober.directory.mkdir()
     with subprocess.Popen(["sleep", "60"], stdout=subprocess.DEVNULL) as other:
-        began = _probe_process.process_start_of(other.pid)
+        began = probe_process.process_start_of(other.pid)
         (prober.directory / "probe.pid").write_text(json.dumps({"pid": other.pid, "process_start": began}), encoding="utf-8")
         assert "no probe runs in" in prober.run("stopped")["msg"] and other.poll() is None
         other.terminate()

@@ -18,9 +18,9 @@ import pytest
 import yaml
 from ansible.module_utils import basic
 from ansible.module_utils.testing import patch_module_args
-from ansible_collections.alwayson.upgrade.plugins.module_utils import _secrets
+from ansible_collections.alwayson.upgrade.plugins.module_utils._host import ansible_module
 
-FOLDER = Path(_secrets.__file__).parents[1] / "modules"
+FOLDER = Path(ansible_module.__file__).parents[2] / "modules"
 MODULES = sorted(path.stem for path in FOLDER.glob("*.py"))
 CANARY = "canary-4f1-secret"
 # How a secret stands in an option that is none as a whole.
@@ -89,7 +89,7 @@ def said_by(spec: dict, params: dict, monkeypatch, capsys) -> tuple[str, str]:
     monkeypatch.setattr(basic.AnsibleModule, "log", lambda self, msg, log_args=None: logged.append(f"{msg} {log_args}"))
     arguments = {**params, "_ansible_remote_tmp": "/tmp", "_ansible_keep_remote_files": False}
     with patch_module_args(arguments):
-        module = _secrets.AnsibleModule(argument_spec=copy.deepcopy(spec))
+        module = ansible_module.AnsibleModule(argument_spec=copy.deepcopy(spec))
         with pytest.raises(SystemExit):
             module.fail_json(msg=f"it was given {json.dumps(module.params)}", given=module.params, each=[str(module.params)])
     return "\n".join(logged), capsys.readouterr().out
@@ -111,7 +111,7 @@ def test_no_module_tells_a_secret(name, monkeypatch, capsys):
 @pytest.mark.parametrize("name", MODULES)
 def test_every_module_is_the_one_that_masks(name):
     module = importlib.import_module(f"ansible_collections.alwayson.upgrade.plugins.modules.{name}")
-    assert module.AnsibleModule is _secrets.AnsibleModule
+    assert module.AnsibleModule is ansible_module.AnsibleModule
 
 
 def test_the_walk_sees_what_there_is(monkeypatch):

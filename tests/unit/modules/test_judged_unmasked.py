@@ -11,8 +11,8 @@ import pytest
 from ansible.module_utils import basic
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.alwayson.upgrade.plugins.action import smoke_test as action
-from ansible_collections.alwayson.upgrade.plugins.module_utils import _smoke_tests
-from ansible_collections.alwayson.upgrade.plugins.module_utils._http import Answer
+from ansible_collections.alwayson.upgrade.plugins.module_utils._host.http import Answer
+from ansible_collections.alwayson.upgrade.plugins.module_utils._release import smoke_tests
 from ansible_collections.alwayson.upgrade.plugins.modules import member_info, smoke_test
 
 TOKEN = "canary-7f1-secret"
@@ -26,7 +26,7 @@ RIGHT = {"order.product": "running-shoes", "environment": "production", "state":
 def said_by(module, monkeypatch, capsys, **params) -> dict:
     """What the module answers when the service says SEEN."""
     monkeypatch.setattr(basic.AnsibleModule, "log", lambda self, msg, log_args=None: None)
-    monkeypatch.setattr(_smoke_tests, "fetch", lambda *args: Answer(200, [("X-Product", "running-shoes")], json.dumps(SEEN), False, 0.12345678))
+    monkeypatch.setattr(smoke_tests, "fetch", lambda *args: Answer(200, [("X-Product", "running-shoes")], json.dumps(SEEN), False, 0.12345678))
     arguments = {"tests": [TEST], **params, "_ansible_remote_tmp": "/tmp", "_ansible_keep_remote_files": False}
     with patch_module_args(arguments), pytest.raises(SystemExit):
         module.main()
@@ -35,10 +35,10 @@ def said_by(module, monkeypatch, capsys, **params) -> dict:
 
 def verdict_on(outcome: dict, **expect) -> dict:
     tests = [{**TEST, "expect": expect, "expect_answer": {'headers."x-product"': "running-shoes"}}]
-    arguments = {"tests": [{**{name: option.get("default") for name, option in _smoke_tests.TEST_ARGUMENTS.items()}, **test} for test in tests]}
-    judged = {**{name: option.get("default") for name, option in _smoke_tests.ARGUMENTS.items()}, **arguments}
+    arguments = {"tests": [{**{name: option.get("default") for name, option in smoke_tests.TEST_ARGUMENTS.items()}, **test} for test in tests]}
+    judged = {**{name: option.get("default") for name, option in smoke_tests.ARGUMENTS.items()}, **arguments}
     judges = action.ActionModule._judges(None, judged)
-    return judges["running-shoes"].verdict(outcome, action.secrets_in(judged, _smoke_tests.ARGUMENTS))
+    return judges["running-shoes"].verdict(outcome, action.secrets_in(judged, smoke_tests.ARGUMENTS))
 
 
 def test_write_and_read_back_passes(monkeypatch, capsys):

@@ -11,7 +11,8 @@ import sys
 import time
 
 import pytest
-from ansible_collections.alwayson.upgrade.plugins.module_utils import _release, _removal
+from ansible_collections.alwayson.upgrade.plugins.module_utils._host import removal
+from ansible_collections.alwayson.upgrade.plugins.module_utils._release import releases
 from ansible_collections.alwayson.upgrade.plugins.modules import release, release_info
 from archives import member, symlink, write_release
 from run_module import run_module
@@ -192,7 +193,7 @@ def test_a_release_that_cannot_be_removed_does_not_fail_the_switch(upgraded, mon
 
     warned = []
     monkeypatch.setattr(release.AnsibleModule, "warn", lambda self, text: warned.append(text))
-    monkeypatch.setattr(_release, "remove", fail)
+    monkeypatch.setattr(releases, "remove", fail)
     result = upgraded.activate("3.0.0", keep=1)
     assert (result["changed"], result["pruned"], result["release"]) == (True, [], "3.0.0")
     [warning] = warned
@@ -215,7 +216,7 @@ def _mounted(upgraded, monkeypatch):
         file.write("precious")
     mounts = upgraded.tmp_path / "mountinfo"
     mounts.write_text(f"36 35 8:1 /uploads {uploads} rw,relatime shared:1 - ext4 /dev/sda1 rw\n", encoding="utf-8")
-    monkeypatch.setattr(_removal, "MOUNTS", str(mounts))
+    monkeypatch.setattr(removal, "MOUNTS", str(mounts))
     return uploads
 
 
@@ -235,7 +236,7 @@ def test_what_is_mounted_in_what_is_swept_is_never_to_be_removed_by_hand(upgrade
     uploads = os.path.join(upgraded.root, "releases", ".staging-x", "uploads")
     os.makedirs(uploads)
     (tmp_path / "mounts").write_text(f"36 35 8:1 /uploads {uploads} rw,relatime shared:1 - ext4 /dev/sda1 rw\n", encoding="utf-8")
-    monkeypatch.setattr(_removal, "MOUNTS", str(tmp_path / "mounts"))
+    monkeypatch.setattr(removal, "MOUNTS", str(tmp_path / "mounts"))
     upgraded.stage("3.0.0")
     assert os.path.isdir(uploads) and uploads in warned[0] and "umount that first" in warned[0] and "rm " not in warned[0]
 

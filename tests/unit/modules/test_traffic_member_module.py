@@ -8,8 +8,8 @@ from __future__ import annotations
 import json
 
 import pytest
-from ansible_collections.alwayson.upgrade.plugins.module_utils import _fence
-from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic_sequence import bring_about, foresee
+from ansible_collections.alwayson.upgrade.plugins.module_utils._locking import fence as locking_fence
+from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.drain import bring_about, foresee
 from ansible_collections.alwayson.upgrade.plugins.modules import traffic_member
 from fake_load_balancer import BACKEND, House
 from run_module import run_module
@@ -45,7 +45,7 @@ def test_an_older_token_is_refused_before_a_load_balancer_is_asked(house, tmp_pa
 
 def test_members_leave_side_by_side_in_one_run(house, tmp_path, capsys):
     path = tmp_path / "shop.fence"
-    with _fence.fenced_with_peers(str(path), 5, "anna", 0):
+    with locking_fence.fenced_with_peers(str(path), 5, "anna", 0):
         assert drain(capsys, path, 5, "s1")["changed"] is True
 
 

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.alwayson.upgrade.plugins.module_utils._route import RouteError
+from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.route import RouteError
 from ansible_collections.alwayson.upgrade.plugins.modules.traffic_read_only import is_change, moment, until_when
 
 NOW = 1_800_000_000.9

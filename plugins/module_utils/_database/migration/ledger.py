@@ -1,0 +1,78 @@
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A ledger of migrations, whatever kind of database keeps it: its rows, and what they leave to do. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Optional, Sequence
+
+from .step import COMMAND, TRANSACTION, Step
+
+APPLIED = "applied"
+BEGUN = "begun"
+
+
+class LedgerError(Exception):
+    """Ledger and steps contradict each other; the message names the step and says what to do."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of the ledger; `applied` is in epoch seconds.
+
+    `progress` of a batch step is `{batches, rows, after}`; `error` is why a step that was begun is not applied.
+    """
+
+    release: str
+    phase: str
+    step: str
+    status: str
+    checksum: str
+    applied: float
+    progress: Optional[dict] = None
+    error: Optional[str] = None
+    kind: str = TRANSACTION
+
+    def as_dict(self) -> dict:
+        """The row as a module returns it."""
+        return asdict(self)
+
+
+def pending(steps: Sequence[Step], rows: Sequence[Row], table: str = "the ledger") -> list[Step]:
+    """The steps that are not applied, in their order; LedgerError names what contradicts the ledger.
+
+    :param steps: all the steps of one phase of one release.
+    :param table: the ledger as a message names it; each kind of database has its own.
+    """
+    if not steps:
+        return []
+    applied = {(row.release, row.phase, row.step): row for row in rows}
+    names = {step.name for step in steps}
+    for row in rows:
+        # A tool's command is no file: another phase does not know it.
+        if (row.release, row.phase) == (steps[0].release, steps[0].phase) and row.step not in names and row.kind != COMMAND:
+            raise LedgerError(
+                f"the ledger has {row.phase} step {row.step} of {row.release}, which is not among the steps given: "
+                "give all steps of that phase, under the names with which they were applied"
+            )
+    for step in steps:
+        if step.key in applied:
+            _check(step, applied[step.key], table)
+    return [step for step in steps if step.key not in applied or applied[step.key].status == BEGUN]
+
+
+def _check(step: Step, row: Row, table: str = "the ledger") -> None:
+    if row.status == BEGUN and step.kind != TRANSACTION:
+        return
+    if row.status != APPLIED:
+        raise LedgerError(
+            f"{step.title} has the status {row.status}: it ended its transaction by itself, so that nobody knows what it changed. "
+            f"Inspect the database, then either set the status in {table} to {APPLIED}, or undo the change and delete the row"
+        )
+    if row.checksum != step.checksum:
+        raise LedgerError(
+            f"{step.title} was applied with the checksum {row.checksum[:12]} and has {step.checksum[:12]} now: a step that was applied must not change. "
+            "Put it back as it was, and make the change in a new step"
+        )

@@ -1,0 +1,50 @@
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The AnsibleModule of every module of this collection. It masks secrets in its result and in the system log, and nothing else."""
+
+from __future__ import annotations
+
+from typing import Any, Iterator, Mapping
+
+from ansible.module_utils import basic
+from ansible.module_utils.common.parameters import remove_values
+from .credentials import SHORTEST, secrets_in
+
+
+class AnsibleModule(basic.AnsibleModule):
+    """Masks too what is a secret within an option that is none as a whole; leaves alone what is too short to be one.
+
+    A header may be "1". Ansible masks each value of an option with no_log wherever it comes up in the result, and "1" comes up in every figure.
+    """
+
+    def _log_invocation(self) -> None:
+        # Called at the end of Ansible's own constructor: before this, nothing of the options was written anywhere.
+        kept = set(_passwords(self.params, self.argument_spec))
+        self.no_log_values = {value for value in self.no_log_values if len(str(value)) >= SHORTEST or value in kept}
+        self.no_log_values |= secrets_in(self.params, self.argument_spec)
+        super()._log_invocation()
+
+    def masked(self, value: Any) -> Any:
+        """The value as Ansible would mask it in a result."""
+        return remove_values(value, self.no_log_values)
+
+    def exit_for_judgement(self, deciding: Mapping[str, Any], **told: Any) -> None:
+        """Return a result of which the values in `deciding` are as they were seen: what is judged on the controller must not change on the way there.
+
+        All other values are masked. The action plugin that judges these masks what it reports of them.
+        """
+        result = self.masked({**told, "invocation": {"module_args": self.params}})
+        self.no_log_values = set()
+        self.exit_json(**result, **deciding)
+
+
+def _passwords(params: Any, spec: Mapping[str, Mapping]) -> Iterator[str]:
+    """The values of options that are one secret each, however short; of a dictionary of headers or variables most are none."""
+    for row in params if isinstance(params, list) else [params]:
+        for name, option in spec.items():
+            value = row.get(name) if isinstance(row, Mapping) else None
+            if option.get("no_log") and isinstance(value, str):
+                yield value
+            elif value and option.get("options"):
+                yield from _passwords(value, option["options"])

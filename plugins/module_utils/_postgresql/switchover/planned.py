@@ -1,0 +1,115 @@
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A standby takes over from its primary while the poolers hold the clients: they wait for a moment, and lose nothing."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Sequence
+
+from ..._host.waiting import wait_for
+from .node import Node
+from .survey import switchover, why_not_everything
+from .window import POLL_SECONDS, SWITCHOVER, SwitchoverError, Window
+
+# A reader that is about to end is waited for before anybody is held, in the window, too, and so is who still writes past a fence.
+READERS_SECONDS, READERS_PAUSE, WRITERS_SECONDS = 2.0, 0.1, 2.0
+
+
+class Switchover(Window):
+    """`old` is the primary, `new` the standby that takes over."""
+
+    KIND = SWITCHOVER
+    _seen = ""
+    # Whether the old primary goes on as a server that is read only.
+    IS_FENCED = True
+
+    def survey(self) -> bool:
+        """See `Window.survey`."""
+        with self.old.opened(), self.new.opened():
+            return self._survey()
+
+    def _nodes(self) -> Sequence[Node]:
+        return self.old, self.new
+
+    def _look_again(self) -> None:
+        super()._look_again()
+        if self.IS_FENCED and (self.old.is_in_recovery() or not self.old.is_fenced() or self.old.snapshot() != self._seen):
+            raise SwitchoverError(f"{self.old} was written to although it was read only, or is not so any more: {self.new} may lack what it has acknowledged")
+
+    def _is_complete(self) -> bool:
+        return self.result.synchronous or "replayed" in self.result.steps
+
+    def _act(self) -> None:
+        self._hold()
+        self.old.fence()
+        self._reached("fenced")
+        give_up = self.clock.steady() + WRITERS_SECONDS
+        while not self._has_everything():
+            if self.clock.steady() > give_up:
+                who = "; ".join(self.old.writers()) or "processes that end at once"
+                raise SwitchoverError(f"{self.old} is written to although it is read only, by {who}: stop them first")
+        self._reached("replayed")
+        self._promote()
+
+    def _has_everything(self) -> bool:
+        """Whether the new one has replayed the log up to its end, and nobody has written behind that meanwhile."""
+        self.result.lsn = self.old.end_of_log()
+        self._seen = self.old.snapshot()
+        self._wait(self._has_replayed, f"{self.new} does not get to {self.result.lsn}, where the log of {self.old} ends")
+        return not self.old.writers() and self.old.snapshot() == self._seen
+
+    def _has_replayed(self) -> bool:
+        if self.new.has_replayed(self.result.lsn):
+            return True
+        if self.clock.steady() - self._began > READERS_SECONDS and (readers := self.new.readers_in_the_way()):
+            raise SwitchoverError(f"replay on {self.new} waits for readers: {'; '.join(readers)}. Wait for their end, or end them")
+        return False
+
+    def _survey(self) -> bool:
+        was, follows = self.old.position(), self.new.position()
+        if was.system_identifier != follows.system_identifier:
+            raise SwitchoverError(f"{self.new} is no copy of {self.old}: their system identifiers differ. Give a standby of it")
+        if was.in_recovery and not follows.in_recovery:
+            self._require_followed()
+            return False
+        if not was.in_recovery and not follows.in_recovery:
+            return self._require_fenced()
+        if was.in_recovery:
+            raise SwitchoverError(f"both are standbys: {self.old} and {self.new}. Give the primary, and a standby of it")
+        self._require_pointed(self.old, self.new)
+        self._require_ready()
+        return True
+
+    def _require_fenced(self) -> bool:
+        """Both are primaries: it was done, and the old one follows nobody yet."""
+        if not self.old.is_fenced() and self.new.is_fenced():
+            raise SwitchoverError(f"{self.new} was relieved by {self.old} and follows nobody: have it follow (alwayson.upgrade.database_rejoin), then it can "
+                                  "take over again")
+        if not self.old.is_fenced():
+            raise SwitchoverError(f"both take writes: {self.old} and {self.new}. Stop one of them before more goes its own way")
+        self._require_followed()
+        self.result.warnings.append(f"{self.old} takes no writes and follows nobody: have it follow {self.new}")
+        return False
+
+    def _require_ready(self) -> None:
+        was, follows = self.old.facts(self.limits.transaction_seconds), self.new.facts()
+        was = replace(was, unlogged=self.old.unlogged_tables())
+        follows = replace(follows, behind=self.new.bytes_behind(self.old.position().lsn), readers=self._readers())
+        self._judge(switchover(was, follows, self.limits.lag_bytes, self.IS_FENCED))
+        self.result.synchronous = not why_not_everything(was, follows.streams_as, follows.has_own_name)
+
+    def _readers(self) -> list[str]:
+        """Whom replay waits for, and has waited for a while."""
+        wait_for(lambda: not self.new.readers_in_the_way(), READERS_SECONDS, READERS_PAUSE, self.clock.steady, self.clock.sleep)
+        return self.new.readers_in_the_way()
+
+    def _prepare(self) -> None:
+        """What both have in common is as young as can be, for the old one to follow later. And what is written now gets there in a moment."""
+        self.old.checkpoint()
+        lsn = self.old.end_of_log()
+        if not wait_for(lambda: self.new.has_replayed(lsn), self.limits.pause_seconds, POLL_SECONDS, self.clock.steady, self.clock.sleep):
+            raise SwitchoverError(f"{self.new} has not replayed within {self.limits.pause_seconds:g} s what {self.old} has written before: nobody was held. "
+                                  f"See pg_stat_replication on {self.old}, and the log of {self.new}")
+        self._wait_for_nobody()

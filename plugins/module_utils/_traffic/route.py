@@ -1,0 +1,220 @@
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Sends a service's traffic to another pool, on all load balancers in step, and proves it: blue-green.
+
+What a reload would read is written first, on every load balancer; then the running processes are told, right after one another, each by one command.
+Whatever fails on the way, the route before comes back on every load balancer; what cannot be put back is named with the command that does it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Callable, Mapping, Protocol, Sequence
+
+from .._host.waiting import wait_for
+from .interface import Backend, LoadBalancerError
+from .pool import FIRST_POLL_SECONDS, LONGEST_POLL_SECONDS, POLL_GROWTH, PUT_BACK_ATTEMPTS, PUT_BACK_PAUSE_SECONDS, Clock
+
+# How long the pool to go to is looked at again when it has too few live members: a health check may fail for a moment.
+LIVE_SECONDS = 10.0
+# How often a route is set that is not seen: a process that takes over at a reload has read the map's file before it was written.
+ATTEMPTS = 3
+
+
+class RouteError(Exception):
+    """The traffic does not go where it should. The message says why, and where it goes now."""
+
+
+class Table(Protocol):
+    """Where one load balancer looks up the pool of a key. Every method raises LoadBalancerError."""
+
+    name: str
+    path: str
+
+    def route(self, key: str) -> str | None:
+        """The pool that the process sends the key's requests to; None when only its configuration decides."""
+
+    def kept(self, key: str) -> str | None:
+        """The same, as a reload would read it."""
+
+    def set_route(self, key: str, value: str | None) -> None:
+        """Send them elsewhere, in one atomic step."""
+
+    def keep(self, key: str, value: str | None) -> None:
+        """Have a reload read that."""
+
+    def command(self, key: str, value: str | None) -> str:
+        """What a person types in a shell to send them there."""
+
+
+@dataclass(frozen=True)
+class Side:
+    """One load balancer: its table, and a way to see one of its pools, which raises LoadBalancerError when there is none such."""
+
+    table: Table
+    pool: Callable[[str], Backend]
+
+    @property
+    def name(self) -> str:
+        return self.table.name
+
+
+@dataclass(frozen=True)
+class Request:
+    """`key` is to lead to `value`: a pool, which must have `min_live` live members on every load balancer; anything else when that is None.
+
+    `settle` is for how many seconds at most the pools before are watched until nothing is in flight there.
+    """
+
+    key: str
+    value: str
+    min_live: int | None = 1
+    settle: float = 0.0
+
+
+@dataclass(frozen=True)
+class Result:
+    """What was done; `before` and `after` are the routes by load balancer, `proof` is `RETURN` of the module. Times are epoch seconds."""
+
+    changed: bool
+    before: dict[str, str | None]
+    after: dict[str, str | None]
+    proof: dict[str, dict]
+    started: float
+    finished: float
+
+
+class Rerouting:
+    """One request under way. Raises LoadBalancerError or RouteError when a pool is not there, or has too few live members.
+
+    :ivar before: where the key led at first, by load balancer.
+    """
+
+    def __init__(self, sides: Sequence[Side], request: Request, clock: Clock = Clock()) -> None:
+        self._sides, self._request, self._clock = sides, request, clock
+        self._started = clock.epoch()
+        self._live = {} if request.min_live is None else {side.name: self._require_live(side) for side in sides}
+        self.before = {side.name: side.table.route(request.key) for side in sides}
+        self._kept_before = {side.name: side.table.kept(request.key) for side in sides}
+        self._left = [side.name for side in sides if self._is_left(side)]
+        self._touched: list[Side] = []
+
+    def foresee(self) -> Result:
+        """What `bring_about` would end in. Only reads."""
+        return self._result(self._is_due(), {side.name: self._request.value for side in self._sides}, {})
+
+    def bring_about(self) -> Result:
+        """Send the traffic there and prove it. Raises RouteError when it did not work out."""
+        changed = self._is_due()
+        try:
+            self._reroute()
+        except (RouteError, LoadBalancerError) as error:
+            raise RouteError(f"{error}. {self._undo()}") from error
+        except BaseException:
+            # Interrupted: not even then do some load balancers send the traffic elsewhere than the others.
+            self._undo()
+            raise
+        try:
+            sessions = self._settle()
+        except LoadBalancerError as error:
+            raise RouteError(f"{error}. The route has moved to {self._request.value} everywhere, and stays") from error
+        return self._result(changed, {side.name: self._request.value for side in self._sides}, sessions)
+
+    def _is_due(self) -> bool:
+        wanted = self._request.value
+        return any(route != wanted for routes in (self.before, self._kept_before) for route in routes.values())
+
+    def _reroute(self) -> None:
+        key, wanted = self._request.key, self._request.value
+        due = [side for side in self._sides if {self.before[side.name], self._kept_before[side.name]} != {wanted}]
+        for side in due:
+            # Written down first: when the answer is lost, the change may have been made.
+            self._touched.append(side)
+            side.table.keep(key, wanted)
+        for attempt in range(ATTEMPTS):
+            for side in due:
+                side.table.set_route(key, wanted)
+            routes = {side: side.table.route(key) for side in self._sides}
+            due = [side for side in due if routes[side] != wanted]
+            if not due:
+                break
+        for side, found in routes.items():
+            if found != wanted:
+                raise RouteError(f"{side.name} sends {key} to {found} although it was told {wanted}: it was reloaded, or another program changes it")
+
+    def _undo(self) -> str:
+        """Bring the routes before back wherever something was changed; a sentence that says where that worked, and what to do where it did not."""
+        if not self._touched:
+            return "Nothing was changed"
+        left = {side.name: problem for side in self._touched if (problem := self._restore(side))}
+        back = [side.name for side in self._touched if side.name not in left]
+        told = [f"{side.name} could NOT be put back ({left[side.name]}); do it there: {side.table.command(self._request.key, self.before[side.name])}"
+                for side in self._touched if side.name in left]
+        return ". ".join([*([f"The route before is back on {', '.join(back)}"] if back else []), *told])
+
+    def _restore(self, side: Side) -> str:
+        """Set and read back; return what is wrong, or an empty string."""
+        key, before = self._request.key, self.before[side.name]
+        problem = ""
+        for attempt in range(PUT_BACK_ATTEMPTS):
+            if attempt:
+                self._clock.sleep(PUT_BACK_PAUSE_SECONDS)
+            try:
+                side.table.keep(key, self._kept_before[side.name])
+                if side.table.route(key) != before:
+                    side.table.set_route(key, before)
+                found = side.table.route(key)
+                problem = "" if found == before else f"it sends {key} to {found}"
+            except LoadBalancerError as error:
+                problem = str(error)
+            if not problem:
+                break
+        return problem
+
+    def _settle(self) -> dict[str, int]:
+        """Watch the pools before until nothing is in flight there, or for as long as was asked for; the sessions left, by load balancer."""
+        deadline, pause = self._clock.steady() + self._request.settle, FIRST_POLL_SECONDS
+        while True:
+            sessions = {side.name: self._sessions(side) for side in self._sides if side.name in self._left}
+            now = self._clock.steady()
+            if not any(sessions.values()) or now >= deadline:
+                return sessions
+            self._clock.sleep(min(pause, deadline - now))
+            pause = min(LONGEST_POLL_SECONDS, pause * POLL_GROWTH)
+
+    def _is_left(self, side: Side) -> bool:
+        """Whether the route leads away from a pool that can be watched."""
+        before = self.before[side.name]
+        if before in (None, self._request.value) or self._request.min_live is None:
+            return False
+        try:
+            side.pool(before)
+        except LoadBalancerError:
+            return False
+        return True
+
+    def _sessions(self, side: Side) -> int:
+        members = side.pool(self.before[side.name]).members.values()
+        return sum(member.sessions + member.queued for member in members)
+
+    def _require_live(self, side: Side) -> int:
+        """A health check that fails for a moment is looked at again."""
+        found: list[int] = []
+        look = partial(self._look_for_live, side, found)
+        is_enough = wait_for(look, LIVE_SECONDS, LONGEST_POLL_SECONDS, self._clock.steady, self._clock.sleep)
+        live = found[-1]
+        if not is_enough:
+            raise RouteError(f"{self._request.value} has {live} live members on {side.name}, and {self._request.min_live} are required. Nothing was changed: "
+                             "alwayson.upgrade.traffic_info shows why, min_live says how many are enough")
+        return live
+
+    def _look_for_live(self, side: Side, found: list[int]) -> bool:
+        found.append(side.pool(self._request.value).live)
+        return found[-1] >= self._request.min_live
+
+    def _result(self, changed: bool, after: Mapping[str, str | None], sessions: Mapping[str, int]) -> Result:
+        proof = {side.name: {"before": self.before[side.name], "after": after[side.name], "map": side.table.path, "live": self._live.get(side.name),
+                             "sessions_before": sessions.get(side.name, 0)} for side in self._sides}
+        return Result(changed, dict(self.before), dict(after), proof, self._started, self._clock.epoch())

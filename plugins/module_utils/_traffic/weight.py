@@ -1,0 +1,105 @@
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Gives members of a pool a share of their configured weight on all load balancers, reads it back, and puts the weights before back when it fails."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Mapping, Protocol, Sequence
+
+from .interface import LoadBalancerError, View, require_members
+
+WHOLE = 100
+
+
+class WeightError(Exception):
+    """The members have not the weight that was asked for. The message says why, and what they have now."""
+
+
+class Weighing(Protocol):
+    """A load balancer whose members' weights can be set. Every method raises LoadBalancerError."""
+
+    name: str
+
+    def read(self, backend: str | None = None) -> View:
+        """See `LoadBalancer.read`; each member has its `configured_weight`."""
+
+    def weigh(self, backend: str, weights: Mapping[str, int]) -> None:
+        """Give these members these weights."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What was done: the weights before and after, by load balancer and member."""
+
+    changed: bool
+    before: dict[str, dict[str, int]]
+    after: dict[str, dict[str, int]]
+
+
+def foresee(balancers: Sequence[Weighing], backend: str, members: Sequence[str], percent: int) -> Result:
+    """What `bring_about` would end in. Only reads; raises LoadBalancerError or WeightError when that cannot be."""
+    if not 1 <= percent <= WHOLE:
+        raise WeightError(f"percent is {percent}: give 1 to {WHOLE}, of the weight that the configuration gives; "
+                          "none at all is state=drained of alwayson.upgrade.traffic_member")
+    if not members:
+        raise WeightError("members is empty: name at least one")
+    before, after = {}, {}
+    for balancer in balancers:
+        pool = balancer.read(backend).backends[backend].members
+        require_members(balancer.name, backend, pool, members)
+        before[balancer.name] = {name: pool[name].weight for name in members}
+        after[balancer.name] = {name: _share(balancer.name, backend, name, pool[name].configured_weight, percent) for name in members}
+    return Result(before != after, before, after)
+
+
+def bring_about(balancers: Sequence[Weighing], backend: str, members: Sequence[str], percent: int) -> Result:
+    """Have it so on every load balancer. Raise WeightError when it did not work out."""
+    wanted = foresee(balancers, backend, members, percent)
+    touched: list[Weighing] = []
+    try:
+        for balancer in balancers:
+            if wanted.before[balancer.name] != wanted.after[balancer.name]:
+                touched.append(balancer)
+                balancer.weigh(backend, wanted.after[balancer.name])
+                _require(balancer, backend, wanted.after[balancer.name])
+    except (LoadBalancerError, WeightError) as error:
+        raise WeightError(f"{error}. {_undone(touched, backend, wanted)}") from error
+    except BaseException:
+        _undone(touched, backend, wanted)
+        raise
+    return wanted
+
+
+def _share(balancer: str, backend: str, name: str, configured: int | None, percent: int) -> int:
+    if configured is None:
+        raise WeightError(f"{balancer} does not tell the weight that {backend}/{name} is configured with: weights are set on HAProxy")
+    share = configured * percent // WHOLE
+    if not share:
+        raise WeightError(f"{backend}/{name} is configured with the weight {configured} on {balancer}, of which {percent} % is none: "
+                          f"give the servers weight {WHOLE}")
+    return share
+
+
+def _require(balancer: Weighing, backend: str, weights: Mapping[str, int]) -> None:
+    found = balancer.read(backend).backends[backend].members
+    wrong = [f"{backend}/{name} has the weight {found[name].weight}" for name, weight in weights.items() if found[name].weight != weight]
+    if wrong:
+        raise WeightError(f"{'; '.join(wrong)} on {balancer.name} although it was given another: another program changes it")
+
+
+def _undone(touched: Sequence[Weighing], backend: str, wanted: Result) -> str:
+    if not touched:
+        return "Nothing was changed"
+    told = []
+    for balancer in touched:
+        before = wanted.before[balancer.name]
+        try:
+            balancer.weigh(backend, before)
+            _require(balancer, backend, before)
+            told.append(f"The weights before are back on {balancer.name}")
+        except (LoadBalancerError, WeightError) as error:
+            weights = ", ".join(f"{backend}/{name} to {weight}" for name, weight in before.items())
+            told.append(f"{balancer.name} could NOT be put back ({error}): set {weights} there")
+    return ". ".join(told)
