@@ -49,7 +49,7 @@ class ActionModule(ActionBase):
         return self._finish(result, [verdicts[test["name"]] for test in arguments["tests"]])
 
     def _judges(self, arguments: dict) -> dict[str, Judge]:
-        """One judge per test by its name; whatever is wrong with a test is said before any request is sent."""
+        """One evaluator per test by its name. Every invalid test is reported before any request is sent."""
         try:
             require_tests(arguments)
         except SmokeTestError as error:

@@ -14,7 +14,7 @@ description:
     Failures, warnings and messages are written above it and stay in the terminal's history. The terminal is never put into a mode that a killed run
     could leave behind.
   - Elsewhere each notable event is one line. Tasks that changed nothing are not shown; C(-v) shows them with their results.
-  - It serves any playbook. The more it is told (by P(alwayson.upgrade.rolling#strategy) and the plays of this collection), the more it shows.
+  - It serves any playbook. With P(alwayson.upgrade.rolling#strategy) and the plays of this collection, which report more to it, it shows more.
   - The journal C(journal.jsonl) is a chain of hashes, so that a changed line is found. It keeps names, outcomes and sentences, and nothing that is
     marked C(no_log). C(journal.head) beside it holds the number and the hash of the newest entry.
     The same is kept in C(alwayson/journals) in this user's C(ANSIBLE_HOME), and with the service's lock. A run that finds another journal gives a warning.
@@ -123,7 +123,7 @@ class CallbackModule(CallbackBase):
         asks = context.CLIARGS.get("step") or C.ENABLE_TASK_DEBUGGER
         style = SCREEN if wanted in ("auto", "screen") and terminal and not asks else JSON if wanted == "json" else PLAIN
         if wanted == "screen" and style != SCREEN:
-            self._write("the screen needs a terminal on which nothing else asks questions: the run is told in lines", "warning")
+            self._write("the screen needs a terminal on which nothing else asks questions: the run is shown in lines", "warning")
         return Outlet(style, self._write, verbosity=self._display.verbosity, colour=color.ANSIBLE_COLOR,
                       panel=Panel(sys.stdout.fileno()) if style == SCREEN else None, control=_control)
 

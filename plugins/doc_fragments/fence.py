@@ -29,7 +29,7 @@ options:
         type: path
         required: true
       owner:
-        description: Whose token it is. A run that is refused is told.
+        description: The owner of the token, for the error of a run that is refused.
         type: str
         default: ""
 """

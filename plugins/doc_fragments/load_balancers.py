@@ -23,7 +23,7 @@ options:
         required: true
       kind:
         description:
-          - What the load balancer is. What each kind needs and what it can prove is told in C(docs/load_balancers.md).
+          - What the load balancer is. C(docs/load_balancers.md) has what each kind needs and what it can prove.
           - V(haproxy) is driven through its runtime API.
           - V(envoy) through its file of endpoints (EDS), and proven by its admin interface.
           - V(caddy) through its administrative API, with weights.

@@ -83,7 +83,7 @@ options:
     description:
       - Variable of the run.
       - >-
-        What happens when the budget is spent. V(skip) means that the budget is everybody. After V(rollback) the hosts that were done run the play once
+        What happens when the budget is spent. V(skip) means that all hosts may fail. After V(rollback) the hosts that were done run the play once
         more, the last one first, with C(rolling.direction) being V(back): the tasks choose the release by it. A failed host is not live, so the way back
         needs a floor that leaves room for it: O(min_live) at most the pool's size, less the budget, less 2.
     type: str

@@ -65,7 +65,7 @@ options:
     type: float
     default: 15
   companion_timeout:
-    description: Seconds that whoever takes part on another host may take to come.
+    description: Seconds to wait for the processes on the other hosts to join.
     type: float
     default: 60
     version_added: 0.3.0

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: database_fence
-short_description: Have an old PostgreSQL primary take no write again, whoever starts it
+short_description: Keep an old PostgreSQL primary from taking writes when it is started again
 version_added: 0.3.0
 author: The alwayson.upgrade maintainers (@alwayson)
 description:
-  - After a standby has taken the place of a primary that died, its service manager, or somebody, may start the old one as it was. Two servers take writes then.
-  - Puts C(standby.signal) into the old primary's data directory, so that whatever starts it, it comes up in recovery and takes no write. A target of recovery
-    that was left in its configuration does not make it a primary either.
+  - After a standby has replaced a primary that died, a service manager or an operator may start the old primary again. Then two servers take writes.
+  - Puts C(standby.signal) into the old primary's data directory. However the server is started afterwards, it comes up in recovery and takes no write. A
+    recovery target that was left in its configuration does not make it a primary either.
   - M(alwayson.upgrade.database_rejoin) makes it a real standby later.
   - A server that runs as a primary is left alone, unless O(stop_command) is given. Nothing is changed when it is fenced, or a standby, already.
   - Run it on the old primary's host. It needs no session with any server.

@@ -7,16 +7,17 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: database_pooler
-short_description: Have a PgBouncer on a host of its own take part in a switchover that is led from another host
+short_description: Have a PgBouncer on another host take part in a switchover
 version_added: 0.3.0
 author: The alwayson.upgrade maintainers (@alwayson)
 description:
   - Runs on the host of a PgBouncer at the same time as M(alwayson.upgrade.database_switchover) on another host, which has the pooler among its C(companions).
-    It says on O(new_primary) that it is there, holds the pooler's clients when it is told to, and has them go on with O(new_primary) as soon as that takes
-    writes.
-  - Whatever becomes of it, or of whoever leads, clients go on with the server that takes writes. A second process sees to that, which outlives the first one.
-  - A pooler whose host was away during a switchover still sends to the old primary. It is led to the new one without a leader, when the old primary says that
-    it takes no writes.
+    It signals on O(new_primary) that it is ready, holds the pooler's clients when the coordinator asks for it, and sends them to O(new_primary) as soon as
+    that takes writes.
+  - Clients go on with the server that takes writes even when this module or the coordinator fails or is killed. A second process, which outlives the first
+    one, sees to that.
+  - A pooler whose host was away during a switchover still sends to the old primary. It is sent to the new one without a coordinator when the old primary
+    takes no writes.
   - Nothing is changed when it is done already.
 extends_documentation_fragment:
   - alwayson.upgrade.switchover
@@ -30,7 +31,7 @@ attributes:
     description: The role of two servers is no text.
 options:
   state:
-    description: What M(alwayson.upgrade.database_switchover) is told.
+    description: The state that M(alwayson.upgrade.database_switchover) runs with at the same time.
     type: str
     choices: [switched, failed_over]
     default: switched
@@ -40,7 +41,7 @@ options:
     required: true
     suboptions:
       name:
-        description: Its name, under which the leader has it among its C(companions).
+        description: Its name, as the coordinator has it among its C(companions).
         type: str
         required: true
       host:
@@ -76,8 +77,8 @@ requirements:
 notes:
   - Begin it in the background (C(async), C(poll=0)) on each of these hosts, run M(alwayson.upgrade.database_switchover), and fetch the results. So the number
     of forks does not matter. C(playbooks/tasks/switch_database.yml) does so.
-  - It needs the same O(login_user) and O(login_db) as the leader, and with O(state=switched) the right to execute C(pg_reload_conf) and C(ALTER SYSTEM) on
-    C(default_transaction_read_only), in case that the leader's whole host is lost.
+  - It needs the same O(login_user) and O(login_db) as the coordinator. With O(state=switched) it also needs the right to execute C(pg_reload_conf), and to set
+    C(default_transaction_read_only) by C(ALTER SYSTEM), in case the coordinator's host is lost.
 seealso:
   - module: alwayson.upgrade.database_switchover
 """

@@ -15,7 +15,7 @@ description:
     primary says that it streams. Nothing else counts as a proof.
   - Both servers are looked at before anything is stopped. It refuses when the server in O(data_directory) is the primary, or newer than O(login_host), or
     no old primary of it, and when O(primary_conninfo) does not reach that primary.
-  - Whatever in the data directory belongs to the host stays as it is, such as configuration, certificates, server logs. The configuration may be elsewhere.
+  - Files of the host in the data directory stay as they are, such as configuration, certificates, server logs. The configuration may be elsewhere.
   - A server that crashed is recovered first. When it fails, no server starts from data that are rewound in part, and the next run goes on.
   - Nothing is changed when it follows already.
   - Run it on the host of the old primary. O(login_host) is the new one.

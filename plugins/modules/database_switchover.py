@@ -13,14 +13,14 @@ author: The alwayson.upgrade maintainers (@alwayson)
 description:
   - Pauses all poolers at once, has the old primary take no more writes, waits until the standby has replayed everything that was acknowledged, promotes it,
     sends the poolers there, and resumes them. Clients wait for a moment and get no error.
-  - Whatever becomes of it, clients go on. When the module fails, or is killed, or a server does not answer any more, the poolers are sent to the server that
-    takes writes, and resumed. A second process sees to that, which outlives the first one.
+  - Clients always go on. When the module fails or is killed, or when a server stops answering, the poolers are sent to the server that takes writes, and
+    resumed. A second process, which outlives the first one, sees to that.
   - Nothing is begun when the standby lags or does not stream, when a transaction has lasted so long that a pause would wait for it, or when something would
     write past the fence of the old primary, such as a subscription or a prepared transaction. What does not come along, logical replication slots and the
     rows of unlogged tables, is named as a warning, in check mode, too.
   - After a crash the standby is promoted and the clients go on there. The old primary must not come back as it was. If it has done so by the end, or when this
     is run again, it is made read only. See M(alwayson.upgrade.database_fence), the role database_guard and M(alwayson.upgrade.database_rejoin).
-  - One run at a time changes the same servers and poolers. Another one is refused before it changes anything, and is told which run is at work.
+  - One run at a time changes the same servers and poolers. A second run is refused before it changes anything, and its error names the run that is at work.
   - Where another program runs the cluster (Patroni, repmgr, pg_auto_failover, Stolon, CloudNativePG), it is refused with the way to do it there, unless that
     program is driven (O(patroni), O(repmgr)).
   - Nothing is changed when it is done already.
@@ -39,7 +39,7 @@ options:
     description:
       - V(switched) has a standby take over from a primary that runs.
       - V(failed_over) has it take over from one that is dead. The standby has to be a synchronous one, or a loss to be accepted. When O(new_primary) takes
-        writes already, because it was restored from a backup or promoted by somebody else, the poolers are sent there, which is a loss to be accepted, too.
+        writes already, because it was restored from a backup or promoted by another program, the poolers are sent there; that, too, is a loss to be accepted.
       - V(read_only) sends the clients of a primary that is away, or is about to be, to its standby. They read there, and writes are refused
         (SQLSTATE 25006).
       - V(read_write) sends them back to the primary.
@@ -79,22 +79,22 @@ options:
         required: true
       stop_command:
         description:
-          - What ends the receiver's service, as a list of words. Without it, the receiver is told to end by a signal, and the module fails when something
+          - What ends the receiver's service, as a list of words. Without it, the receiver is ended by a signal, and the module fails when something
             starts it again.
         type: list
         elements: str
         default: []
   old_is_lost:
     description:
-      - That somebody has made sure that the old primary does not run. It is needed where its host does not say so by refusing connections. Two servers that
-        take writes go their own ways.
+      - Whether you have made sure that the old primary does not run. It is needed where its host does not refuse connections. Two servers that take writes
+        diverge.
     type: bool
     default: false
   poolers:
     description:
       - Every PgBouncer that sends to these servers and whose file is here. Those on other hosts are O(companions).
       - One that is left out goes on sending to the old one, which takes no writes any more.
-      - Before anybody is held, each one is asked what it does, and refused by name when it could not be led. Right before the standby is promoted, each one
+      - Before clients are held, each one is examined, and refused by name when it could not be switched. Right before the standby is promoted, each one
         has to say that it will send there.
       - One that does not run is refused, except after a crash and with O(state=read_only). Nobody uses it then, and its file is changed for when it is
         started.

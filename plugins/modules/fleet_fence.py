@@ -27,7 +27,7 @@ options:
   fence:
     required: true
   lock:
-    description: A file that whoever is at work here holds locked, as M(alwayson.upgrade.release) holds C(.lock) in its root. It is waited for too.
+    description: A file that tasks lock while they change this host, as M(alwayson.upgrade.release) locks C(.lock) in its root. It is waited for, too.
     type: path
   timeout:
     description: Seconds to wait for what the run before has begun.

@@ -13,9 +13,9 @@ author: The alwayson.upgrade maintainers (@alwayson)
 description:
   - Takes and releases the lock of a service. It is a file on the host that this runs on, which every operator uses for that service.
     No server is needed.
-  - Somebody who comes second is refused, and told who has the lock, since when and from where, and the command that takes it over.
+  - A second run is refused. The error names the holder of the lock, since when and from where it is held, and the command that takes it over.
   - A lock is never taken over silently. It is taken over by its id with a reason, or by itself when its holder is proven dead. The proof is that its
-    controller was a process of the very machine that asks now, and has ended. Machines that are clones of one image are told apart by the id of their
+    controller was a process of the very machine that asks now, and has ended. Machines that are clones of one image are distinguished by the id of their
     hardware, which root alone can read.
     The result and a warning tell of it.
   - Each time the lock is taken, it gives a token that is larger than every one before. Hosts that were given a token refuse older ones,
@@ -57,7 +57,7 @@ options:
       - Another process with the same name is another holder.
     type: str
   plan:
-    description: Id of the plan that is carried out, which those who come second are told.
+    description: Id of the plan that is carried out, which the error of a second run names.
     type: str
     default: ""
   intent:
@@ -97,10 +97,10 @@ options:
       - When nobody has the lock any more, it is simply taken.
     type: str
   id:
-    description: With O(state=released), the lock to release, whoever has it. Needs a O(reason).
+    description: With O(state=released), the id of the lock to release, also of one that another run holds. Needs a O(reason).
     type: str
   reason:
-    description: Why somebody's lock is taken over or released. Kept in the history.
+    description: Why the lock of another run is taken over or released. Kept in the history.
     type: str
   journal:
     description:
@@ -234,7 +234,7 @@ lock:
       release_to: 2.0.0
       state: under_way
 taken_over:
-  description: The lock that somebody else had before, V(null) when nobody had.
+  description: The lock that another run held before, V(null) when there was none.
   returned: success
   type: dict
   sample: *lock
@@ -251,8 +251,8 @@ released:
   type: dict
   sample: *lock
 held_by:
-  description: The lock that is in the way, which somebody else has.
-  returned: failure, when somebody else has it
+  description: The lock of the run that holds it.
+  returned: failure, when another run holds it
   type: dict
   sample: *lock
 journal_heads:

@@ -38,7 +38,7 @@ options:
   force:
     description:
       - Hand over although the installed binary runs already, for example after a change of the configuration.
-      - Where a file of a map or an ACL says something else than the process, the file counts, and a warning says what changes by that.
+      - Where the file of a map or an ACL differs from the process, the file counts, and a warning says what changes.
     type: bool
     default: false
   timeout:
@@ -141,7 +141,7 @@ def main() -> None:
 
 
 def _warn_of_lost_entries(module: AnsibleModule, lost: str) -> None:
-    module.warn(f"the hand-over of {module.params['name']} reads a file anew that says something else than the process was told: {lost}")
+    module.warn(f"the hand-over of {module.params['name']} reads a file again that differs from what was set in the process: {lost}")
 
 
 if __name__ == "__main__":

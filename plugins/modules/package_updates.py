@@ -129,7 +129,7 @@ outdated_services:
   elements: str
   sample: [dbus.service]
 boot:
-  description: A word that is another one after every boot.
+  description: Boot identifier, which is another one after every boot.
   returned: success
   type: str
   sample: 9e8b27e6-64cb-4e5f-8a29-0e9b2f3c1d11 12

@@ -124,7 +124,7 @@ options:
           - Its folder is made when it is missing.
         type: path
       owner:
-        description: Whose token it is. A run that is refused is told.
+        description: The owner of the token, for the error of a run that is refused.
         type: str
         default: ""
   max_members:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: signature_info
-short_description: Tell who signed an artifact, and fail when nobody whose word counts did
+short_description: Verify the signature of an artifact, and report its signer
 version_added: 0.2.0
 author: The alwayson.upgrade maintainers (@alwayson)
 description:

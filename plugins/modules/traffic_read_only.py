@@ -141,7 +141,7 @@ def until_when(state: str, seconds: int, now: float) -> int:
 
 
 def is_change(before: Iterable[int | None], until: int, now: float) -> bool:
-    """Whether anybody's writes are treated otherwise than before: a moment that has passed is as good as none."""
+    """Whether the change has an effect on any client's writes: a deadline that has passed equals none."""
     return until > 0 or any((moment_before or 0) > now for moment_before in before)
 
 

@@ -52,7 +52,7 @@ notes:
 EXAMPLES = r"""
 # In haproxy.cfg, with a line "active blue" in the file:
 #   use_backend %[str(active),map(/etc/haproxy/active.map,blue)]
-- name: Everybody to the green pool, when at least three of its members are live
+- name: Send all users to the green pool when at least three of its members are live
   alwayson.upgrade.traffic_route:
     load_balancers: &load_balancers
       - name: "{{ inventory_hostname }}"

@@ -197,7 +197,7 @@ class StrategyModule(FreeStrategy):
             self._wait_a_little()
 
     def _set_hosts_cache(self, play, refresh=True):
-        """Who takes part is decided at the start, whatever becomes of the inventory."""
+        """The participating hosts are fixed at the start; later changes of the inventory do not count."""
         if not self._started:
             super()._set_hosts_cache(play, refresh)
 
@@ -228,7 +228,7 @@ class StrategyModule(FreeStrategy):
         return wanted
 
     def _process_pending_results(self, iterator, one_pass=False, max_passes=None):
-        """An include comes alone or last, so that an error of what it includes can be told to be that host's."""
+        """An include comes alone or last, so that an error of what it includes can be attributed to that host."""
         results = []
         while not (results and ansible_objects.is_include(results[-1])):
             answered = self._process_one_result(iterator)
@@ -454,7 +454,7 @@ class StrategyModule(FreeStrategy):
         elif self._iterator.is_failed(host):
             self._tqm._failed_hosts[host.name] = True
 
-    # -- what the user is told, and the end
+    # -- messages for the user, and the end
 
     def _tell(self, decision) -> None:
         schedule, reason = self._schedule, decision.reason

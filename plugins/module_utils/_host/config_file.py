@@ -155,7 +155,7 @@ def _renew_link(path: str) -> None:
 
 
 def put(path: str, text: str) -> None:
-    """The same, and make a file that everybody may read where there is none."""
+    """The same, and create a file that all accounts may read where there is none."""
     path = os.path.realpath(path)
     if os.path.exists(path):
         replace_alike(path, text)

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The alwayson.upgrade maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Files that others may write, read once into a copy of our own: what is judged and what is used are the same bytes, whatever becomes of the file meanwhile.
+"""Files that others may write, read once into a copy of our own: the bytes that are checked are the bytes that are used, even when the file changes meanwhile.
 
 A named pipe or a device in the place of a file is an error, and not something to wait for.
 """

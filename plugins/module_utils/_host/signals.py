@@ -20,7 +20,7 @@ def unwind_when_ended(
 
     def unwind(received: int, _frame: object) -> None:
         for number in numbers:
-            # Not SIG_IGN, which a program that another thread is just starting would inherit: it could not be told to end any more.
+            # Not SIG_IGN: a program that another thread is just starting would inherit it, and could not be ended by a signal any more.
             signal.signal(number, lambda _number, _frame: None)
         raise error(said(signal.Signals(received)))
 

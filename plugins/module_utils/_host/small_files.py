@@ -24,7 +24,7 @@ ACCESS_LIST = "system.posix_acl_access"
 
 
 class SmallFileError(Exception):
-    """The file is not one that was written here; the message names it and says what it is."""
+    """The file was not written by this collection. The message names it and says what it is."""
 
 
 class NotAFolderError(SmallFileError, NotADirectoryError):
@@ -191,7 +191,7 @@ def _regular_size(handle: int, path: str) -> int:
 def _write(path: str, content: bytes, mode: int, owner: tuple[int, int] | None, attributes: Mapping[str, bytes] | None, durable: bool) -> None:
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, PRIVATE)
     try:
-        # Before anybody finds it under its name: whoever reads it then must be allowed to.
+        # Before the file gets its name: its readers need these rights from the first moment.
         made = os.fstat(handle)
         if owner is not None and any(wanted not in (-1, given) for wanted, given in zip(owner, (made.st_uid, made.st_gid))):
             os.fchown(handle, *owner)

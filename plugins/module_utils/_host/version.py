@@ -26,7 +26,7 @@ _EXAMPLES = "for example 2.0.0 or 2.0.0-rc.1"
 
 
 class VersionError(Exception):
-    """Something that was given as a version is not one; the message says why and shows what is."""
+    """Invalid version. The message says why, and shows a valid one."""
 
 
 class Version(NamedTuple):

@@ -52,7 +52,7 @@ def dead_man(act: Callable[[], None], seconds: float) -> Iterator[Callable[[floa
     try:
         yield within
     finally:
-        # An exception that leaves the block was handled by whoever raised it: only who does not get here is dead.
+        # An exception that leaves the block is the caller's to handle: only a process that does not get here is dead.
         with contextlib.suppress(OSError):
             os.write(writing, _SAFE)
         os.close(writing)
@@ -65,12 +65,12 @@ def _watch(reading: int, act: Callable[[], None], seconds: float) -> None:
         os.setsid()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
-        # Whoever reads what the first process says waits until nobody can say more.
+        # A reader of the first process's output waits until every writer has closed it.
         nothing = os.open(os.devnull, os.O_RDWR)
         for number in range(3):
             os.dup2(nothing, number)
         if not _is_safe(reading, seconds):
-            # Who is late and asks for more time is told that it is too late.
+            # A request for more time that comes too late is refused.
             os.close(reading)
             act()
     finally:
@@ -78,7 +78,7 @@ def _watch(reading: int, act: Callable[[], None], seconds: float) -> None:
 
 
 def _is_safe(reading: int, seconds: float) -> bool:
-    """Whether the first process says so, in the time that it has."""
+    """True if the parent reports success before the timeout."""
     due = time.monotonic() + seconds
     while select.select([reading], [], [], max(0.0, due - time.monotonic()))[0]:
         # Shorter messages than a pipe takes at once arrive as they were sent, unless two are there: the last bytes count.

@@ -35,7 +35,7 @@ def other_writers(path: str) -> str:
     if not is_trusted(found.st_uid):
         return f"belongs to {_user(found.st_uid)}"
     if found.st_mode & _BY_EVERYBODY:
-        return f"may be written by everybody (mode {stat.S_IMODE(found.st_mode):04o})"
+        return f"may be written by every account (mode {stat.S_IMODE(found.st_mode):04o})"
     # Where there is an access control list, the mode has its mask in the group's place.
     if not found.st_mode & _BY_GROUP:
         return ""
@@ -50,7 +50,7 @@ def other_writers(path: str) -> str:
 
 
 def strangers(path: str) -> str:
-    """As `other_writers`, without groups, which an administrator may have meant: another account that owns the folder, or everybody.
+    """As `other_writers`, without groups, which an administrator may have meant: another account that owns the folder, or all accounts.
 
     Empty when there is no folder.
     """

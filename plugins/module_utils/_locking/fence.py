@@ -5,7 +5,7 @@
 
     <path>            {"token": 5, "owner": "anna", "at": 1798761600.0}, the newest token that this host has seen; it only grows
     <path>.lock       held while that is read and written
-    <path>.5          held, together with others, by whoever works with token 5
+    <path>.5          locked, shared, by each task that works with token 5
 
 A newer token counts from the moment it is written, so the run that was taken over begins nothing any more. What it had begun is
 waited for, because it may be a process whose controller is dead.
@@ -62,7 +62,7 @@ def admitted(fence: Mapping | None, check_mode: bool, timeout: float = OLDER_SEC
 def fenced(path: str, token: int | None, owner: str, timeout: float, lock: str) -> Iterator[None]:
     """Be the only one at work, with a token that is not older than any before. Others are waited for up to `timeout` seconds.
 
-    :param path: the fence; `lock` the file that is locked by everybody at work, with a token or without.
+    :param path: the fence; `lock` the file that each task locks while it works, with a token or without.
     :param token: without one, any run may work, one at a time.
     :raises FenceError: before anything is changed.
     """

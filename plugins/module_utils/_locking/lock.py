@@ -31,7 +31,7 @@ class FleetLockError(Exception):
 
 
 class HeldError(FleetLockError):
-    """Somebody else has the lock, which is `lock`; the message says who, and the ways on."""
+    """Another run holds the lock, which is `lock`. The message names the holder, and how to go on."""
 
     def __init__(self, message: str, lock: Lock) -> None:
         super().__init__(message)
@@ -156,7 +156,7 @@ def _lock_of(content: Mapping) -> Lock:
 
 
 def refusal(lock: Lock) -> str:
-    """What somebody is told who cannot have the lock."""
+    """The error message of a run that cannot get the lock."""
     plan = f", for plan {lock.plan}" if lock.plan else ""
     intent = f", for {intent_in_words(lock.intent)}" if lock.is_interrupted else ""
     return (

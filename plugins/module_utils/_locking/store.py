@@ -65,7 +65,7 @@ class FleetLock:
         return None if content is None else rules.lock_from(content, self.service, path)
 
     def last_token(self) -> int:
-        """The largest token that was ever given, as far as anything here knows of it."""
+        """The largest token that was ever given, as far as the files here have it."""
         path = self._path("token")
         with _told(path):
             content = small_files.read_json(path)
@@ -89,7 +89,7 @@ class FleetLock:
         return self.read() or rules.last_lock(self.history(1), self.service)
 
     def hold(self, claim: Claim, now: float, take_over: str = "", reason: str = "", journal_head: str = "", check_mode: bool = False) -> Outcome:
-        """Take the lock when it is free or the one with the id `take_over`; raise HeldError when somebody else has it.
+        """Take the lock when it is free or the one with the id `take_over`; raise HeldError when another run has it.
 
         The same run in the same process gets the lock that it has, with the claim's intent if that has one. In check mode the lock has no id.
         """

@@ -4,7 +4,7 @@
 """Backups of MariaDB databases: a compressed dump of one snapshot, proven in a scratch database on the same server.
 
 MariaDB cannot hand a snapshot on to another session. So commits are held for the moment in which both open theirs, the one that sums up and the dump's:
-they see the same, and the proof is exact while others write. If somebody else's transaction was taken for the dump's, they would not, and the backup is
+they see the same, and the proof is exact while others write. If the transaction of another session was taken for the dump's, they would not, and the backup is
 refused.
 Source: MariaDB's documentation of ``BACKUP STAGE``, which its own tool for copies uses the same way.
 """
@@ -51,7 +51,7 @@ HEADER = ("ALTER DATABASE CHARACTER SET {0} COLLATE {1};\n"
 LONGEST_INSERT = 1_000_000
 # Commits are held no longer than this; a dump that takes longer to begin is ended.
 HOLD_SECONDS, POLL_SECONDS = 5.0, 0.002
-# Whoever else holds a stage of a backup, or a long statement that writes, is waited for so long.
+# How long to wait for another backup's stage, or for a long statement that writes.
 STAGE_SECONDS = 10
 ROOM_FACTOR = 2
 SIZE = "SELECT coalesce(sum(data_length + index_length), 0) FROM information_schema.tables WHERE table_schema = %s"
@@ -168,7 +168,7 @@ class MariadbDump(OneFileEach):
 
 @contextlib.contextmanager
 def commits_held(holder: Connection) -> Iterator[None]:
-    """Have commits of everybody wait while the block runs; they go on on every way out, since the hold ends with its session."""
+    """Block all commits while the block runs. They go on however the block ends, because the lock ends with its session."""
     holder.run(f"SET SESSION lock_wait_timeout = {STAGE_SECONDS}")
     try:
         for stage in ("START", "FLUSH", "BLOCK_DDL", "BLOCK_COMMIT"):
@@ -185,8 +185,8 @@ def _begin_stage(holder: Connection, stage: str) -> None:
     except MariadbError as error:
         if error.number != LOCK_WAIT_TIMEOUT:
             raise
-        raise MariadbError(f"commits cannot be held, still after {STAGE_SECONDS} s ({error}): somebody else backs the server up, or a statement that writes "
-                           "lasts as long; wait for it, run this again", error.number) from error
+        raise MariadbError(f"commits could not be held within {STAGE_SECONDS} s ({error}): another backup is running, or a statement that writes lasts "
+                           "that long. Wait for it, then run this again", error.number) from error
 
 
 def require_transactional(session: Connection) -> None:

@@ -71,7 +71,7 @@ def read(session: Connection) -> Content:
 
 
 def read_sequences(session: Connection) -> dict[str, int | None]:
-    """Where every table's next number, and every sequence, stands: as of now, a snapshot does not hold them."""
+    """Where every table's next number, and every sequence, stands: these are current values, because a snapshot does not hold them."""
     found = dict(session.rows(COUNTERS, (session.database,)))
     for (name,) in session.rows(SEQUENCES, (session.database,)):
         found[name] = session.value(f"SELECT next_not_cached_value FROM {identifier(session.database, name)}")

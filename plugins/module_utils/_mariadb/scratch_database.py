@@ -46,7 +46,7 @@ def now(server: Connection) -> int:
 
 
 def _drop(login: Login, name: str, before: str) -> None:
-    """Drop a scratch database; `before` is what went wrong earlier, and is told again if this fails too."""
+    """Drop a scratch database; `before` is an earlier error, which the message repeats if this fails too."""
     statement = f"DROP DATABASE IF EXISTS {identifier(name)}"
     try:
         # A session of its own: that of the restore may be lost, or wait for the end of what it was doing.

@@ -91,7 +91,7 @@ class Login:
         return context
 
     def options(self) -> list[str]:
-        """The options of MariaDB's programs. The password is not among them: everybody on the host can read a command line."""
+        """The options of MariaDB's programs. The password is not among them: every account on the host can read a command line."""
         way = [f"--socket={self.socket}"] if self.socket else ["--protocol=TCP", f"--host={self.host or '127.0.0.1'}", f"--port={self.port}"]
         authorities = [f"--ssl-ca={self.ca_cert}"] if self.ca_cert else []
         # They know no verification of the certificate without one of the name: what is asked for is done, and more.

@@ -151,7 +151,7 @@ def _database() -> list[tuple[str, str, str]]:
 def parse_simulation(text: str, held: set[str]) -> list[Update]:
     """The updates in what ``apt-get --simulate upgrade`` prints: ``Inst name [old] (new origin:suite/codename, ... [architecture])``.
 
-    The name of a package of a foreign architecture has that behind a colon, here as in everything that apt is told.
+    The name of a package of a foreign architecture has that behind a colon, as in all of apt's arguments.
     """
     return [Update(name=found["name"], installed=found["installed"], candidate=found["candidate"], source=found["origins"],
                    security="security" in found["origins"].lower(), held=found["name"] in held)

@@ -150,7 +150,7 @@ def matches(name: str, patterns: Iterable[str]) -> bool:
 
 
 def selection_of(chosen: Iterable[Update], pending: Iterable[Update]) -> Selection:
-    """The selection of these updates; whatever else is pending is left."""
+    """The selection of these updates; other pending updates are left."""
     chosen = sorted(chosen, key=lambda update: update.name)
     names = {update.name for update in chosen}
     left = {update.name: update for update in pending if update.installed is not None and update.name not in names}

@@ -41,7 +41,7 @@ def outdated_services(proc: str = "/proc") -> list[str]:
                 with open(os.path.join(proc, pid, "cgroup"), encoding="utf-8") as file:
                     found.add(unit_of(file.read()))
         except OSError:
-            continue  # it has ended, or belongs to somebody else
+            continue  # it has ended, or belongs to another account
     return sorted(filter(None, found))
 
 
@@ -60,7 +60,7 @@ def restart(units: Iterable[str], leave: Sequence[str]) -> tuple[list[str], list
 
 
 def boot_of(proc: str = "/proc") -> str:
-    """A word that is another one after every boot: the kernel's own, with the start of process 1, because a container shares the kernel's with its host."""
+    """Boot identifier: the kernel's, with the start of process 1, because a container shares the kernel's with its host."""
     with open(os.path.join(proc, "sys/kernel/random/boot_id"), encoding="ascii") as file:
         kernel = file.read().strip()
     with open(os.path.join(proc, "1/stat"), encoding="utf-8", errors="replace") as file:

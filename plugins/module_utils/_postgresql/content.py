@@ -98,7 +98,7 @@ def _together(one: Mapping, other: Mapping) -> dict:
 
 
 def read_sequences(connection: Connection) -> dict[str, str]:
-    """Where every sequence stands: as of now, a snapshot does not hold them. Each is read as a table, which waits for nobody who alters it."""
+    """The current value of every sequence: a snapshot does not hold them. Each is read as a table, which does not wait for ALTER SEQUENCE."""
     names = connection.rows(SEQUENCES)
     found: dict[str, str] = {}
     for place in range(0, len(names), SEQUENCES_AT_ONCE):

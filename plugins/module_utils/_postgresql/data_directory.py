@@ -109,7 +109,7 @@ class DataDirectory:
             raise DataDirectoryError(f"{self._pg_controldata} does not tell whose {self.path} is: {(done.stdout + done.stderr).strip()[-300:]}") from error
 
     def server(self) -> int | None:
-        """The process id of its server, None when it does not run. A lock file that was left names nobody, or somebody who is not at work here."""
+        """The process id of its server, None when it does not run. A stale lock file names no process, or one that does not serve this directory."""
         try:
             pid = int(self._lines(PID)[0])
             os.kill(pid, 0)
@@ -147,7 +147,7 @@ class DataDirectory:
         return int(named[-1]) if named else None
 
     def is_standby(self) -> bool:
-        """Whether its server comes up in recovery, whoever starts it."""
+        """Whether its server comes up in recovery, however it is started."""
         return os.path.exists(self.file(STANDBY))
 
     def _lines(self, name: str) -> list[str]:

@@ -19,7 +19,7 @@ UNUSED = "SELECT datname FROM pg_database AS d WHERE NOT EXISTS (SELECT FROM pg_
 
 @contextlib.contextmanager
 def scratch_database(open_session: Callable[[Optional[str]], Connection], original: Connection) -> Iterator[Connection]:
-    """A session with an empty database that has the encoding and the locale of `original`'s; dropped on every way out, whoever is connected to it.
+    """A session with an empty database that has the encoding and the locale of `original`'s; dropped on every way out, even when sessions are connected to it.
 
     The session is open from beginning to end, which keeps others from taking the database for one that was left behind.
 
@@ -39,7 +39,7 @@ def scratch_database(open_session: Callable[[Optional[str]], Connection], origin
 
 
 def drop(open_session: Callable[[Optional[str]], Connection], name: str, before: str) -> None:
-    """Drop a scratch database and end its sessions; `before` is what went wrong earlier, and is told again if this fails too."""
+    """Drop a scratch database and end its sessions; `before` is an earlier error, which the message repeats if this fails too."""
     statement = f"DROP DATABASE IF EXISTS {identifier(name)}"
     forced = f"{statement} WITH (FORCE)"
     try:
@@ -59,7 +59,7 @@ def drop(open_session: Callable[[Optional[str]], Connection], name: str, before:
 
 def drop_left_behind(server: Connection) -> tuple[list[str], list[str]]:
     """Drop what killed runs left on the server: the names of what was dropped, and a sentence for each that stays."""
-    # Without FORCE: whoever has connected in the meantime keeps it.
+    # Without FORCE: a session that has connected in the meantime keeps it.
     return drop_each(server.run, {name: identifier(name) for name in left_behind([name for (name,) in server.rows(UNUSED)], server_time(server))})
 
 

@@ -29,7 +29,7 @@ LOG_TAIL = 1500
 # What a standby must have at least as much of as its primary had, by the name in pg_controldata.
 AT_LEAST = {"max_connections": "max_connections", "max_worker_processes": "max_worker_processes", "max_wal_senders": "max_wal_senders",
             "max_prepared_xacts": "max_prepared_transactions", "max_locks_per_xact": "max_locks_per_transaction"}
-# All that the copy is told. Nothing in it works on its own or reaches out: no applier of subscriptions, no archiver, no vacuum, no library that a server
+# All settings of the copy. Nothing in it works on its own or reaches out: no applier of subscriptions, no archiver, no vacuum, no library that a server
 # loads at its start (schedulers are such) but those without which tables cannot be read, each with what keeps it quiet.
 SETTINGS = {
     "listen_addresses": "", "port": "5432", "hot_standby": "on", "archive_mode": "off", "fsync": "off", "autovacuum": "off", "shared_buffers": "32MB",
@@ -170,7 +170,7 @@ class ScratchServer:
             "hba_file": f"{self.folder}/pg_hba.conf", "ident_file": f"{self.folder}/pg_ident.conf", "recovery_target_lsn": target,
         }
         lines = "".join(f"{name} = {quoted(value)}\n" for name, value in settings.items())
-        # What the original was told by ALTER SYSTEM would come before all this.
+        # What ALTER SYSTEM set on the original would override all this.
         emptied = dict.fromkeys(("pg_ident.conf", "data/recovery.signal", f"data/{FILE}"), "")
         files = {"postgresql.conf": lines, "pg_hba.conf": "local all all trust\n", **emptied}
         with contextlib.suppress(FileNotFoundError):
@@ -228,7 +228,7 @@ def remove_left_behind(directory: str) -> None:
         if name.startswith(PREFIX) and os.path.isdir(folder):
             with contextlib.suppress(OSError, ValueError, IndexError), open(os.path.join(folder, "data", "postmaster.pid"), encoding="ascii") as file:
                 number = int(file.readline())
-                # Its working folder is its data: the number may be a stranger's by now. A link in its place would lead to another server's.
+                # The process id may be another program's by now, so its working folder is compared with this folder, with links resolved.
                 if os.readlink(f"/proc/{number}/cwd") == os.path.join(os.path.realpath(directory), name, "data"):
                     os.kill(number, signal.SIGQUIT)
                     waiting.wait_for(lambda: not os.path.exists(f"/proc/{number}"), STOP_SECONDS, POLL_SECONDS)

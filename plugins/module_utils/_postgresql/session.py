@@ -112,7 +112,7 @@ class Login:
         return {key: value for key, value in given.items() if value}
 
     def conninfo(self, database: str) -> str:
-        """The keywords as one string for a program's command line: everybody on the host can read that, so the password is not in it."""
+        """The keywords as one string for a program's command line. Every account on the host can read that, so the password is not in it."""
         return " ".join(f"{key}={_conninfo_value(value)}" for key, value in self.keywords(database).items())
 
     def environment(self, settings: Mapping[str, str] = MappingProxyType({})) -> dict[str, str]:
@@ -247,7 +247,7 @@ def _require_own(database: Connection, login: Login) -> bool:
                     own.add(database.value(PID))
                     others.add(other.value(PID))
         except PostgresqlError as error:
-            raise PostgresqlError(f"{pooler}, and whether it leaves each session a process of the server of its own cannot be told: {error}. "
+            raise PostgresqlError(f"{pooler}, and whether it gives each session a server process of its own is unknown: {error}. "
                                   f"{POOLER_WAY_OUT}") from error
     if is_shared(own, others):
         raise PostgresqlError(f"{pooler}, which pools transactions or statements: a lock or a setting of this session would be another session's, and stay "
@@ -309,7 +309,7 @@ def identify_system(conninfo: str) -> tuple[str, int]:
 
 
 def conninfo_parameters(conninfo: str) -> dict[str, str]:
-    """The parameters of a connection string, keywords and values or a URI; none when it is not one."""
+    """The parameters of a connection string, keywords and values or a URI; none for other text."""
     driver = _driver()
     try:
         return dict(driver.conninfo.conninfo_to_dict(conninfo) if driver is psycopg else driver.extensions.parse_dsn(conninfo))

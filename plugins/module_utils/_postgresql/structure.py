@@ -38,7 +38,7 @@ concat_ws(', ', CASE WHEN c.relpersistence = 'u' THEN 'unlogged' END, CASE WHEN 
           (SELECT concat_ws(' ', 'of server', s.srvname, array_to_string(f.ftoptions, ', '))
              FROM pg_foreign_table AS f JOIN pg_foreign_server AS s ON s.oid = f.ftserver WHERE f.ftrelid = c.oid))
 """
-# What has no sentence of its own below: by the catalog, with what else is told of it. `o` is its row.
+# Objects that have no statement of their own below: by the catalog, with their other properties. `o` is the catalog's row.
 OTHERS = {
     "pg_am": "NULL", "pg_cast": "o.castcontext::text || o.castmethod::text", "pg_collation": "o.collprovider::text || o.collisdeterministic::text",
     "pg_conversion": "NULL", "pg_extension": "NULL", "pg_foreign_data_wrapper": "md5(o.fdwoptions::text)", "pg_foreign_server": "md5(o.srvoptions::text)",

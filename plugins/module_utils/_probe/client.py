@@ -47,7 +47,7 @@ class Exchange:
 
 
 class Listener(Protocol):
-    """Who is told how an exchange ended; told once for each."""
+    """Receives the outcome of each exchange, once for each."""
 
     def answered(self, exchange: Exchange) -> None:
         """The answer is complete, in the exchange's parser."""

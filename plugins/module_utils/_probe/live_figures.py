@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The alwayson.upgrade maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The figures that a running prober leaves each second, read by somebody who only looks on."""
+"""The figures that a running prober writes each second, for a reader that only watches."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What the availability prober sends, to whom and when: decided before the first request, and pure.
 
-Request number i is meant for i / rate seconds after the start, whatever became of the requests before it. That is
+Request number i is scheduled for i / rate seconds after the start, regardless of the requests before it. That is
 what makes the prober open loop: a service that stalls cannot slow down those who ask it.
 """
 

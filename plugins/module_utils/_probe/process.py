@@ -303,7 +303,7 @@ def _raise_handle_limit() -> None:
 
 
 def _raise_priority() -> None:
-    """Whoever measures must not queue behind what is measured: where this user may, go first. It takes little."""
+    """The prober must not queue behind what it measures: raise its priority where this user may. It needs little CPU time."""
     with contextlib.suppress(PermissionError):
         os.setpriority(os.PRIO_PROCESS, 0, PRIORITY)
 

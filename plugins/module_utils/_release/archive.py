@@ -33,7 +33,7 @@ _MALFORMED = (tarfile.TarError, zlib.error, EOFError, ValueError, OverflowError,
 
 
 class ArchiveError(Exception):
-    """The archive is not one that may be unpacked; the message names the member and the reason."""
+    """The archive is refused. The message names its member and the reason."""
 
 
 class Limits(NamedTuple):

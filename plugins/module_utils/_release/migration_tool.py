@@ -112,7 +112,7 @@ class MigrationTool:
 
     @property
     def checksum(self) -> str:
-        """Of the command line: what the tool finds in its files is its own affair."""
+        """The fingerprint of the command line. The tool itself keeps track of its files."""
         return hashlib.sha256(json.dumps(list(self.command)).encode()).hexdigest()
 
     def _migrate(self, row: Mapping, lock: int) -> Outcome:

@@ -7,7 +7,7 @@
     <root>/releases/.staging-<random>/       a release on its way in or out; swept away by the next one
     <root>/current -> releases/<version>     what runs; switched by renaming a symlink, so it is never missing
     <root>/previous -> releases/<version>    what ran before
-    <root>/.lock                             held by whoever changes something
+    <root>/.lock                             locked while a task changes something
     <root>/.fence                            the newest token of a fleet lock that was used here
 
 A version folder appears by one rename after all of it is on the disk, so a folder with its marker is always whole.

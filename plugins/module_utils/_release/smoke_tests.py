@@ -49,7 +49,7 @@ LEAST = {"timeout": 0, "in_a_row": 1, "retries": 0, "delay": 0, "max_body_bytes"
 
 
 class SmokeTestError(Exception):
-    """A smoke test is not one; the message names the test and what to correct."""
+    """Invalid smoke test definition. The message names the test and what to correct."""
 
 
 class Command(NamedTuple):

@@ -23,7 +23,7 @@ DIGEST_BYTES = 8
 
 def read(session: Connection) -> Content:
     """The content of a database, in the session's transaction."""
-    # Text that is not Unicode is kept too, and can be told from all other.
+    # Text that is not Unicode is kept, too, and differs from all other text.
     session.raw.text_factory = lambda value: value.decode("utf-8", "surrogateescape")
     schema = session.rows(SCHEMA)
     structure = [f"{kind} {name}: {sql}" for kind, name, sql in schema if not name.startswith(OWN)]

@@ -23,7 +23,7 @@ OWN_FUNCTION = re.compile(r"(?:unknown|no such) function: (.+?)(?:\(\))?$")
 
 
 class SqliteError(DatabaseError):
-    """What SQLite answered, or why there is no session. `is_busy`: somebody else holds the lock that was needed."""
+    """What SQLite answered, or why there is no session. `is_busy`: another connection holds the lock that was needed."""
 
     def __init__(self, message: str, is_busy: bool = False) -> None:
         super().__init__(message)
@@ -94,7 +94,7 @@ def _open(path: str, is_immutable: bool, busy_seconds: float) -> sqlite3.Connect
 
 
 def connect_with_stand_ins(path: str, is_immutable: bool = False) -> tuple[Connection, list[str]]:
-    """A session in which whatever the schema uses of its application's own is there, if only by name: collations and functions, in indexes and checks.
+    """A session in which the collations and functions of the application that indexes and checks of the schema use exist, if only by name.
 
     It can read tables and look at pages. What depends on the order of a collation or on a function's result is not what the application would see.
 

@@ -33,7 +33,7 @@ FIRST_RETREAT_SECONDS, LONGEST_RETREAT_SECONDS = 0.2, 5.0
 # How long sessions that were cut may take to be gone.
 CUT_SECONDS = 5.0
 
-_BYPASS = "find what sends to it whatever its state is"
+_BYPASS = "find what sends to it regardless of its state"
 _UNCHECKED_NOTE = "the load balancer has no health check of its own for this member, so none was waited for"
 
 
@@ -247,7 +247,7 @@ class _Sequence:
         self._pool.change(changes)
         busy = self._pool.wait(self._request.members, _is_cut_off, self._clock.steady() + CUT_SECONDS)
         if busy:
-            raise TrafficError(self._told(busy, "keeps what was cut", _left))
+            raise TrafficError(self._told(busy, "still has sessions after they were closed", _left))
 
     # -- back into traffic
 

@@ -48,12 +48,12 @@ class OutMembers:
         return (backend, name) in self._out
 
     def is_confirmed(self, backend: str, name: str, recheck_seconds: float) -> bool:
-        """Whether the health that is told is news: a member on probation has been so for as long as a dead one needs to be noticed."""
+        """Whether the reported health is current: a member on recheck has reported it for as long as a dead one needs to be noticed."""
         probed = self.probed_for(backend, name)
         return probed is None or probed >= recheck_seconds
 
     def assumed_sessions(self, backend: str, name: str, admin: str, quiet_seconds: float) -> int:
-        """Where sessions in flight are not told: one stands for whatever may be, for so many seconds after a member has left."""
+        """For load balancers that do not report sessions in flight: one session is assumed for so many seconds after a member has left."""
         return int(admin != READY and self.gone_for(backend, name) < quiet_seconds)
 
     def gone_for(self, backend: str, name: str) -> float:

@@ -24,7 +24,7 @@ PROBATION, CUT = "probation", "cut"
 UP, DOWN, STOPPING, UNCHECKED, PAUSED = "up", "down", "stopping", "unchecked", "paused"
 HEALTHY = (UP, UNCHECKED)
 
-# For how long a member in maintenance is watched, in seconds, where its arrivals are told.
+# For how long a member in maintenance is watched, in seconds, where its arrivals are counted.
 WATCH_SECONDS = 1.0
 
 # The kinds of load balancers; each is a file of its own, see `_load_balancers`.
@@ -62,13 +62,13 @@ class Member:
     """A member of a backend as one load balancer sees it now.
 
     `address` is empty for one that has none yet. `admin` is `READY`, `DRAIN` or `MAINT`; `health` one of the words above; `check` how the last health check
-    ended (``L7OK``), and `check_code` the status that it was answered with, None where that is not told.
+    ended (``L7OK``), and `check_code` the status of its answer, None where that is not reported.
     `sessions` are in flight and `queued` wait for it; `latecomers` are connections whose next request may come to it whatever its
     state; `arrivals` counts every session it was ever given,
-    `errors` those that failed, and `response_ms` is how long the last ones took on average; None where that is not told.
+    `errors` those that failed, and `response_ms` is how long the last ones took on average; None where that is not reported.
     `probed` tells whether a health check of its own is at work, so that it can be put on `PROBATION`; `confirmed` whether a
     check passed and none failed since (without checks: True); `agent` whether the member itself can change its state through
-    an agent check. `configured_weight` is what `weight` is without anybody's doing, None where that is not told. `note` says what
+    an agent check. `configured_weight` is the weight of the configuration, None where that is not known. `note` says what
     this kind of load balancer cannot prove, and `sessions_note` what else its `sessions` may be. For `watch_seconds` of maintenance its `arrivals` must not
     rise and its state must not change before it is proven to be out; 0 where neither would be seen. For `idle_seconds` that has certainly been so already.
     """
@@ -114,8 +114,8 @@ class Backend:
     The rest are sentences without the load balancer's name: `refusals` say why no drain can be proven with this configuration, and the cure; `warnings`
     what the configuration puts at risk; `unproven` what this kind of load balancer cannot prove at all; `bypass` is what lets requests reach a member in
     maintenance, and the cure, empty where nothing is known of it. With fewer live members than `panic_percent` of those that are no backups, it sends to
-    all of them. `drained_with` are the backends whose members go out and come back with these. `unknown_for` is for how many seconds members may be told
-    healthy that are not, because the load balancer has begun anew to check them.
+    all of them. `drained_with` are the backends whose members go out and come back with these. `unknown_for` is for how many seconds members may be reported
+    healthy that are not, because the load balancer has restarted its checks.
     """
 
     members: Mapping[str, Member]

@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Sends a service's traffic to another pool, on all load balancers in step, and proves it: blue-green.
 
-What a reload would read is written first, on every load balancer; then the running processes are told, right after one another, each by one command.
-Whatever fails on the way, the route before comes back on every load balancer; what cannot be put back is named with the command that does it.
+What a reload would read is written first, on every load balancer. Then the running processes are changed, right after one another, each by one command.
+When a step fails, the previous route is restored on every load balancer. What could not be restored is named, with the command that does it.
 """
 
 from __future__ import annotations
@@ -142,7 +142,7 @@ class Rerouting:
                 break
         for side, found in routes.items():
             if found != wanted:
-                raise RouteError(f"{side.name} sends {key} to {found} although it was told {wanted}: it was reloaded, or another program changes it")
+                raise RouteError(f"{side.name} sends {key} to {found} although it was set to {wanted}: it was reloaded, or another program changes it")
 
     def _undo(self) -> str:
         """Bring the routes before back wherever something was changed; a sentence that says where that worked, and what to do where it did not."""

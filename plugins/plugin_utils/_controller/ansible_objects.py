@@ -34,7 +34,7 @@ def tell_callbacks(callbacks: Iterable[Any], warn: Callable[[str], None], event:
 
 
 class Slots(list):
-    """The hosts that free may look at; remembers which one it looks at, so that an error can be told to be that host's."""
+    """The hosts that free may look at. It remembers the one that is looked at, so that an error can be attributed to that host."""
 
     at = None
 

@@ -41,7 +41,7 @@ class DeadWorkers:
         return any(dead.host.name == host_name for dead in self._dead)
 
     def end(self, worker: Any) -> None:
-        """Ask the worker to end, and with it whatever it waits for on this machine."""
+        """Ask the worker to end, and the programs that it waits for on this machine with it."""
         self._asked_to_end[worker.pid] = self._clock()
         worker.terminate()
 

@@ -55,7 +55,7 @@ class LiveView:
         self._read_at = self._clock()
 
     def forget(self) -> None:
-        """Somebody has just left: the next look must be a fresh one."""
+        """A member has just left traffic: the next reading must be a new one."""
         self._read_at = None
 
 

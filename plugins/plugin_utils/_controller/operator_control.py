@@ -16,7 +16,7 @@ GO, PAUSE, ABORT = "go", "pause", "abort"
 def read_control(path: str | None) -> str:
     """The operator's command; ``go`` when there is no such file, or an empty one. Any other text is a pause, because it was meant to be a command.
 
-    A file of another account in a folder where everybody may write is a pause, too: it neither lets a paused roll go on nor ends one.
+    A file of another account in a folder where all accounts may write is a pause, too: it neither lets a paused roll go on nor ends one.
     """
     if not path:
         return GO

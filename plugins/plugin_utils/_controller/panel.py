@@ -4,7 +4,7 @@
 """A panel at the bottom of a terminal that is drawn again in place, below everything else that is written.
 
 The terminal is put into no special mode between two writes, so there is nothing to restore: also after kill -9 it works as before, and every line that
-was written above the panel is in the terminal's own history. Whoever writes to sys.stdout or sys.stderr meanwhile writes above the panel.
+was written above the panel is in the terminal's own history. What is written to sys.stdout or sys.stderr meanwhile appears above the panel.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The events of a run, folded into its view. Pure: every event carries its time.
 
-``fold`` takes one event, changes the view, and returns what people are told of it: the event itself, and others that follow from it
+``fold`` takes one event, changes the view, and returns what is reported of it: the event itself, and others that follow from it
 (a set_fact makes a phase begin, a task makes a member enter its next stage). Unknown events are passed on and change nothing.
 """
 

@@ -73,7 +73,7 @@ class Member:
             self.stage, self.stage_since = self.stage_before
 
     def ends(self, state: str, at: float, seconds: float | None = None) -> None:
-        """It is at its end: *seconds* as somebody else measured them, else since its start."""
+        """It has ended: *seconds* as given, else since its start."""
         self._leaves_stage(at)
         self.state, self.stage, self.in_traffic = state, "", state in (DONE, RETURNED)
         self.seconds = seconds if seconds is not None else at - self.started if self.started is not None else None

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """How a run is shown: lines of a log, lines of JSON, or a panel with the important lines above it. The terminal is given from outside.
 
-Whatever the panel does, lines are lines: when it fails, it is taken away, that is said once, and the run is shown as a log from there on.
+When the panel fails, it is removed, one line says so, and the run is shown as a log from there on.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Terminal(Protocol):
 
 
 class Outlet:
-    """Shows events as they are told.
+    """Shows events as they are reported.
 
     :param write: writes one line or several of a level, ``write(text, level)``.
     :param verbosity: how often ``-v`` was given.
@@ -74,7 +74,7 @@ class Outlet:
         return told.level not in (_QUIET_ON_SCREEN if self.style == SCREEN else ("detail",))
 
     def _head_of_play(self, view: View, event: Mapping[str, Any]) -> None:
-        """The play's name before the first line from it; the plays of an upgrade are told by its phases."""
+        """The play's name before the first line from it; the plays of an upgrade are named by its phases."""
         if not view.phases and not view.service and view.play not in ("", self._play_told) and event["event"] != "no_hosts":
             self._play_told = view.play
             self._write(f"{offset(max(0.0, event['at'] - view.begun)):>7}  play {inert(view.play, narrow=False)}", "heading")
@@ -102,7 +102,7 @@ class Outlet:
         return True
 
     def suspend(self) -> None:
-        """Somebody else needs the terminal, to ask a question for example."""
+        """Another part of Ansible needs the terminal, for example to ask a question."""
         self._suspended = True
         if self._panel is not None and self._panel.is_open:
             self._panel.close(keep=False)
@@ -116,7 +116,7 @@ class Outlet:
         if self.style == SCREEN:
             self.suspend()
             self.style = PLAIN
-            self._write(f"the screen ends here: {inert(why, narrow=False)}; the run goes on and is told in lines", "warning")
+            self._write(f"the screen ends here: {inert(why, narrow=False)}; the run goes on and is shown in lines", "warning")
 
     def close(self, view: View, *, now: float) -> None:
         """The last picture stays on the terminal when it says something."""

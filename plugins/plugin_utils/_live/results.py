@@ -103,7 +103,7 @@ def message_of(result: Mapping[str, Any]) -> list[str]:
 
 
 def kept_of(event: Mapping[str, Any]) -> dict[str, Any] | None:
-    """What the journal keeps of an event that was told; None when it keeps nothing."""
+    """What the journal keeps of an event; None when it keeps nothing."""
     name = event["event"]
     if name == "result":
         if event["outcome"] not in _KEPT_OUTCOMES:

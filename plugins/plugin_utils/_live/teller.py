@@ -33,7 +33,7 @@ class Teller:
 
     :param clock: the time now, in epoch seconds.
     :param journal: where the run is kept; None when it is not.
-    :param directory: where the journal goes when no service says otherwise, and whether somebody has asked for that; without that, only a run that
+    :param directory: where the journal goes when no service says otherwise, and whether the user has asked for that; without that, only a run that
         rolls is kept there.
     """
 

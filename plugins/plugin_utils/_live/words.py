@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The alwayson.upgrade maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is told of each event, in a sentence that a person understands in a log. Pure.
+"""The sentence for each event in a log. Pure.
 
 Levels: ``detail`` (only with -v), ``step`` (in a log; on the screen its picture says it), ``info``, ``good``, ``warning`` and ``bad``.
 """
@@ -18,7 +18,7 @@ from .members import DONE, FAILED, LOST, RETURNED, STANDBY
 from .view import View, note
 
 MOST_STAGES = 6
-MOST_REPEATED = 200  # characters of a reason that was told in full when it happened
+MOST_REPEATED = 200  # characters of a reason that was shown in full when it happened
 # These stay on the screen as its last sentences; what the picture itself says (a member's end, why nobody starts) does not.
 NOTABLE = ("warning", "bad")
 PICTURED = ("finished", "stopped", "paused")
@@ -144,7 +144,7 @@ def _flipped(event: Mapping, view: View) -> Told:
 
 def _holds(event: Mapping, view: View) -> Told:
     kind, reason = event["event"], one_line(event.get("reason", ""))
-    # A full window is told once: it is full again with every start.
+    # A full window is reported once: it is full again with every start.
     level, words = {"waiting": ("detail" if event.get("again") else "step", "waiting"), "stopped": ("bad", "the roll stops"), "paused": ("warning", "paused"),
                     "turns_back": ("warning", "the roll turns back")}[kind]
     return Told(level, f"{words}: {reason}" if reason else words)

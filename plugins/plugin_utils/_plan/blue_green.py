@@ -20,7 +20,7 @@ from .target import ROLLBACK, goal_of, intent_before, is_newer
 METHOD = "blue_green"
 # A side without traffic has no floor: all its members may be out at once.
 NO_FLOOR = {"max_unavailable": "100%", "min_live": 0, "max_per_domain": None}
-# What a team may say of the map: whose requests go where by which key, whether its file is written, and how the crew's requests are told from others.
+# What a team may say of the map: whose requests go where by which key, whether its file is written, and how the testers' requests are recognised.
 ROUTE_KEYS = ("map", "key", "persist", "crew_key", "crew_headers")
 
 

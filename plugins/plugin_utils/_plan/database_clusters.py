@@ -12,7 +12,7 @@ def database_clusters(servers: Mapping[str, Mapping], switch_back: bool = False)
     """Which servers belong together, and in which order they are patched.
 
     :param servers: host to ``{system_identifier, primary, read_only, waiting}`` (``waiting``: what is to be installed there), or to ``{problem}``.
-    :param switch_back: whether the primary of now is to be the primary again.
+    :param switch_back: whether the current primary becomes the primary again.
     :returns: ``{clusters, problems}``; a cluster is ``{primary, hosts, relieved, first, successor, last, returns}``: ``relieved`` are to follow the primary
         before anything else, ``first`` are patched while they are standbys, ``successor`` takes over from a primary that waits (None when it does not),
         which is ``last``.

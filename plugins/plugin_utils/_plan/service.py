@@ -211,7 +211,7 @@ def _release_problems(service: Mapping) -> list[str]:
     if not isinstance(release, str):
         return [f"upgrade_release is {release!r}, which YAML read as {type(release).__name__}: quote it, for example -e upgrade_release='\"2.0\"'"]
     if not is_valid(release):
-        return [f"upgrade_release is {release!r}, which is not a version: give one like 2.0.0 (never 'latest': a release must be told from the next)"]
+        return [f"upgrade_release is {release!r}, which is not a version: give one like 2.0.0 (never 'latest': each release needs a version of its own)"]
     return []
 
 

@@ -17,7 +17,7 @@ def is_live_everywhere(facts: Mapping, observed: Mapping, service: Mapping) -> b
 def serving_members(results: Iterable[Mapping], service: Mapping, observed: Mapping) -> dict:
     """Who serves now, for decisions in the middle of a roll: what was observed before it is old by then.
 
-    A load balancer that could not be read may send traffic to anybody, and proves nobody live.
+    A load balancer that could not be read may send traffic to every member, and is no proof that a member is live.
 
     :param results: of a looped traffic_info task, of which some may have failed.
     :param observed: see ``plan.make_plan``: the members, and the load balancers that there are.

@@ -132,7 +132,7 @@ def went_out(member: Mapping) -> bool:
 
 
 def _headline(report: Mapping, *, run_ok: bool, found: list[str]) -> str:
-    """The answer to the first question, in one line: did anybody notice?"""
+    """One line that says whether users noticed the run."""
     failed, scheduled = report["requests_failed"], report["requests_scheduled"]
     known = report["measured"] and failed is not None
     figures = f"{count(failed)} of {plural(scheduled, 'request')} failed"
@@ -153,7 +153,7 @@ def _headline(report: Mapping, *, run_ok: bool, found: list[str]) -> str:
     if known:
         return figures
     done = f"{done_word(report['direction']).capitalize()} {'on' if report['direction'] == 'patch' else 'to'}"
-    return f"{done} {report['release_to'] or 'the release'}; whether anybody noticed was not measured"
+    return f"{done} {report['release_to'] or 'the release'}; whether users noticed was not measured"
 
 
 def nothing_to_do(report: Mapping) -> bool:

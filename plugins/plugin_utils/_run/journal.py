@@ -5,7 +5,7 @@
 
 An entry is one line of JSON, ``{"seq": 1, "at": 1772719331.25, "event": ..., "prev": ..., "hash": ...}``. ``hash`` is the SHA-256 of the canonical JSON
 of the entry without it (keys sorted, no spaces, ASCII), ``prev`` the hash of the entry before. The chain cannot tell when its newest entries are cut
-off; somebody who kept the head, ``(seq, hash)``, elsewhere can.
+off; a reader who kept the head, ``(seq, hash)``, elsewhere can.
 
 A last line without its end is *torn*: its writer was killed. The journal goes on after it with an entry that names the fragment's hash. The same
 fragment with a line end, and nothing that goes on after it, was edited.
@@ -54,7 +54,7 @@ class Reading:
 def head_text(head: Head, path: str, first: str = "") -> str:
     """The head of the journal at `path`, as it is kept with the lock of a fleet: a line of JSON in which the path is a checksum.
 
-    `first` is the hash of the journal's first entry, by which one journal is told from another at the same path.
+    `first` is the hash of the journal's first entry, which distinguishes it from another journal at the same path.
     """
     return json.dumps({**head._asdict(), "journal": _name_of(path), **({"first": first} if first else {})}, sort_keys=True)
 

@@ -36,7 +36,7 @@ class JournalFile(Protocol):
 
 
 class JournalWriter:
-    """Call ``opens`` once the directory is known; ``adds`` before and after. Both return sentences that people must be told.
+    """Call ``opens`` once the directory is known; ``adds`` before and after. Both return warnings for the user.
 
     :param file_at: makes the journal file of a path.
     :param put: replaces a small file, ``put(path, content)``.
@@ -83,7 +83,7 @@ class JournalWriter:
                 while self._waiting:
                     self._append(*self._waiting[0])
                     self._waiting.pop(0)
-                # Before anybody else reads the journal: a head that is older than it is one that it holds, a newer one is not.
+                # Before the journal is read by others: it contains every head that is older than itself, and no newer one.
                 self._put(os.path.join(self.directory, HEAD_FILE), json.dumps(self._head._asdict()).encode("ascii") + b"\n")
                 self._file.keep(self._head._asdict())
         except OSError as error:

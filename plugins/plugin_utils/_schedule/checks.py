@@ -16,7 +16,7 @@ from .variables import PREFIX, known_variables
 
 # Facts that the strategy leaves on the hosts.
 FACTS = ("rolling_seconds", "rolling_stopped")
-# So alike, behind the prefix, that it is a slip of the keyboard and not a variable of somebody else.
+# So similar, behind the prefix, that it is a typing error and not a variable of the user's own.
 ALIKE = 0.8
 
 

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """One decision: members are chosen one by one, each pool in turn, as long as every limit allows one more. Pure.
 
-The limits only get tighter while a decision is made, so whoever was refused once is not looked at again.
+The limits only get tighter while a decision is made, so a host that was refused once is not looked at again.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class _Opening:
         self._queue: Iterator[str] | None = None
 
     def _look(self) -> None:
-        """Only when somebody may start at all, because it goes through everybody who is live or waits."""
+        """Only when a host may start at all, because it goes through all hosts that are live or waiting."""
         self._busy_in = dict(self._pool.domains_in_flight)
         self._remaining = len(self._live) - len(self._live.intersection(self._pool.in_flight))
         self._queue = self._pool.candidates(self._live, self._full_domains)
@@ -100,7 +100,7 @@ class _Opening:
                 self._full_domains.add(domain)
             elif self._would_go_under_the_floor(name):
                 self.reason = self.reason or self._floor_refusal(name)
-                return None  # those out of traffic went first: everybody left is live
+                return None  # those out of traffic went first: all others are live
             else:
                 return name
         return None

@@ -106,7 +106,7 @@ def why_to_stop(figures: Mapping | None, limits: Mapping, now: float) -> str:
 
 
 def reached_nothing(figures: Mapping) -> bool:
-    """Whether no request has found anybody who listens: where the prober asks is wrong, or nothing serves at all."""
+    """Whether every connection was refused: the prober's target is wrong, or nothing serves at all."""
     failed, scheduled, unknown = (int(figures.get(f"requests_{name}") or 0) for name in ("failed", "scheduled", "unmeasured"))
     pending = int(figures.get("requests_pending") or 0)
     return failed > 0 and failed == ((figures.get("failures_by_class") or {}).get("refused") or 0) and failed + pending + unknown >= scheduled

@@ -4,7 +4,7 @@
 """Who may leave traffic now, or why nobody may.
 
 The same scheduler runs the fleet, predicts the plan and is simulated in tests. It reads no clock and does no I/O:
-what happened is told to it (``started``, ``finished``), what is observed and what time it is are arguments, and it answers
+its caller reports what happened (``started``, ``finished``), observations and the time are arguments, and it answers
 with a ``Decision``. The live capacity it protects counts a member once it is *seen* in traffic on the load balancers
 and not in flight, so a member that was admitted but has not left yet is never counted on.
 """
@@ -222,7 +222,7 @@ class Schedule:
         return bool(self.in_flight) or "ok" in self.outcome.values()
 
     def _turn_back(self) -> None:
-        """The upgraded members return to the release before, the last one first; whoever waited keeps it."""
+        """The upgraded members return to the release before, the last one first. Members that were waiting keep it."""
         self.direction = BACK
         upgraded = [name for name, outcome in reversed(self.outcome.items()) if outcome == "ok"]
         for pool in self.pools.values():

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Where a service tells the release that runs, and the smoke test that proves it. Pure.
 
-It is told by JSON, by a header or by the text of an answer, or by what a command on the member prints. What is read is compared exactly with the
+It is read from JSON, from a header or from the text of an answer, or from what a command on the member prints. What is read is compared exactly with the
 release, after ``upgrade_version_pattern`` has cut it out where one is given.
 """
 

@@ -80,7 +80,7 @@ def percent(share: float | None) -> str:
 
 
 def moment(epoch: float | None, *, date: bool = True) -> str:
-    """``5 March 2026, 14:02:11 UTC``: always UTC, so that the page reads the same for everybody."""
+    """``5 March 2026, 14:02:11 UTC``: always UTC, so that the page is the same for all readers."""
     if epoch is None:
         return UNKNOWN
     try:

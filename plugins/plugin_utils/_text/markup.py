@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The alwayson.upgrade maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Markup that is escaped unless somebody says otherwise.
+"""Markup that is escaped unless it is marked as safe.
 
 ``element("p", "1 < 2")`` is ``<p>1 &lt; 2</p>``: a plain string is data and is escaped; only a ``Markup`` passes as it is.
 What comes out is well-formed XML and valid inside an HTML page.

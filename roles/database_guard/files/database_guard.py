@@ -33,7 +33,7 @@ from concurrent.futures import ThreadPoolExecutor
 MAY_START, UNUSABLE, REFUSED, UNKNOWN = 0, 2, 3, 4
 KEYS = {"data_directory", "bin_dir", "user", "database", "sslmode", "peers", "answers", "unknown", "override", "wait_seconds"}
 ASK_SECONDS, PAUSE_SECONDS = 5, 0.5
-# For so long no peer that let this server start is promoted. Its port is bound well before that, and whoever wants to promote a standby sees it then.
+# How long a peer that let this server start is not promoted. The server binds its port well before that, and a failover sees it then.
 HOLD_SECONDS = 10
 # A promotion whose process has died a moment ago is over within this time: the lock is held by nobody, and the standby is one still.
 CERTAIN_SECONDS = 2

@@ -261,7 +261,7 @@ def test_a_directory_in_which_others_may_write_is_not_trusted(prober, state):
     (prober.directory / "live.json").write_text(json.dumps({"now": time.time()}), encoding="utf-8")
     prober.directory.chmod(0o777)
     answer = prober.run(state, **({"targets": [prober.url]} if state == "started" else {}))
-    assert f"{prober.directory} may be written by everybody (mode 0777), so nothing in it is trusted: name a folder" in answer["msg"]
+    assert f"{prober.directory} may be written by every account (mode 0777), so nothing in it is trusted: name a folder" in answer["msg"]
     assert LiveFigures(0.0, 0.0).newer(str(prober.directory), time.time()) is None
     prober.directory.chmod(0o755)
     assert LiveFigures(0.0, 0.0).newer(str(prober.directory), time.time())

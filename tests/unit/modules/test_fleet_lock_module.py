@@ -90,5 +90,5 @@ def test_a_folder_in_which_everybody_may_write_is_told(ask, tmp_path, monkeypatc
     (tmp_path / "state").mkdir()
     (tmp_path / "state").chmod(mode)
     ask(**ANNA)
-    words = f"{tmp_path}/state, where the lock and its tokens are, may be written by everybody (mode 1777)"
+    words = f"{tmp_path}/state, where the lock and its tokens are, may be written by every account (mode 1777)"
     assert len(told) == warnings and all(words in text for text in told)

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The alwayson.upgrade maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which backup is brought back, and what is told of it: alike for every method."""
+"""Which backup is restored, and what is reported about it: the same for every method."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def _require_young(chosen: Chosen, now: float, max_age: float) -> None:
     if max_age and age > max_age:
         raise BackupError(f"{chosen.path} is {age:.0f} seconds old, and max_age is {max_age:g}: accept its age, or find a newer one")
     if max_age and age < -CLOCK_TOLERANCE_SECONDS:
-        raise BackupError(f"{chosen.path} was taken {-age:.0f} seconds in the future, so its age cannot be told: correct this host's clock")
+        raise BackupError(f"{chosen.path} was taken {-age:.0f} seconds in the future, so its age is unknown: correct this host's clock")
 
 
 def _older(paths: Sequence[str]) -> str:

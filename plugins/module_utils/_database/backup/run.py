@@ -126,7 +126,7 @@ class BackupRun:
         if max_age and age > max_age:
             raise BackupError(f"{path} is {age:.0f} seconds old, and max_age is {max_age:g}: take a new backup")
         if max_age and age < -CLOCK_TOLERANCE_SECONDS:
-            raise BackupError(f"{path} was taken {-age:.0f} seconds in the future, so its age cannot be told: correct this host's clock, or take a new backup")
+            raise BackupError(f"{path} was taken {-age:.0f} seconds in the future, so its age is unknown: correct this host's clock, or take a new backup")
 
     def _about_the_run(self, seconds_restore: float) -> dict:
         return {

@@ -117,14 +117,14 @@ class Store:
             removal.remove(path + end)
 
     def newest(self, subject: str) -> str:
-        """Where the newest backup of `subject` is, or was: by its name, whatever became of its files. StoreError when there never was one."""
+        """The path of the newest backup of `subject`, by its name, even when its files are missing. StoreError when there never was one."""
         finished = self.finished(subject)
         if not finished:
             raise StoreError(f"there is no backup of {subject} in {self.directory}: take one with state=proven")
         return finished[-1]
 
     def finished(self, subject: str) -> list[str]:
-        """Where the backups of `subject` are, or were, the oldest first: by their names, whatever became of their files."""
+        """The paths of the backups of `subject`, the oldest first, by their names, even when their files are missing."""
         wanted = self._names_of(subject)
         return [os.path.join(self.directory, name) for name in self._finished_names() if wanted.fullmatch(name)]
 
@@ -152,7 +152,7 @@ class Store:
         return manifest
 
     def manifest(self, path: str) -> dict:
-        """What is written about the backup at `path`; nothing when that is missing, torn or somebody else's."""
+        """The manifest of the backup at `path`; empty when it is missing, truncated or of another program."""
         try:
             with open(path + MANIFEST, encoding="utf-8") as file:
                 manifest = parse(file.read())

@@ -65,7 +65,7 @@ class Batches:
 def until_nothing_is_left(step: Step, pace: Pace, limit: Optional[int], batch: Callable[[Optional[Batch]], Optional[Batch]]) -> Batches:
     """Run `batch` until nothing is left to choose. It gets the batch before, None at first, and returns the next one, None when the step was applied already.
 
-    :param limit: more rows than there can be to change, None where that cannot be told.
+    :param limit: more rows than there can be to change, None where that is unknown.
     :raises MigrationError: the step would never come to an end.
     """
     batches = rows = 0
@@ -91,7 +91,7 @@ def next_batch(
     """
     plan, after = step.batch, progress.get("after", step.directives.after)
     if before is None:
-        # Should it not be a query by itself, that is told before anything is changed.
+        # If it is no query by itself, this fails before anything is changed.
         rows(f"EXPLAIN {_placed(step, plan.choice.sql, after)}")
     if after is not None:
         found = [row[0] for row in rows(_newest(step, after))]
@@ -168,7 +168,7 @@ def _doubt(step: Step, column_of: Callable[[tuple, str], Optional[Column]], name
     """Why one step could, "" when it cannot; a table that a step before is about is looked at when that step is applied."""
     plan = step.batch
     if plan is None:
-        return f"it cannot be told which query chooses the rows of a batch: have one sub-select with a LIMIT in it; or go on by a cursor: {CURSOR_FORM}"
+        return f"which query chooses the rows of a batch is not clear: have one sub-select with a LIMIT in it; or go on by a cursor: {CURSOR_FORM}"
     if plan.objection:
         return plan.objection
     choice = plan.choice

@@ -106,7 +106,7 @@ class Text:
 
 
 def plan_of(script: str, dialect: Dialect = POSTGRESQL, has_cursor: bool = False) -> Optional[BatchPlan]:
-    """How a batch step goes on; None when it cannot be told what chooses its rows."""
+    """How a batch step goes on; None when it is not clear which query chooses its rows."""
     found = [script[statement.begin:statement.end] for statement in statements(script, dialect)]
     if len(found) == 2 and has_cursor:
         choice = query_choice(found[0], dialect, True)
@@ -121,7 +121,7 @@ def plan_of(script: str, dialect: Dialect = POSTGRESQL, has_cursor: bool = False
 
 
 def choice_of(statement: str, dialect: Dialect = POSTGRESQL, has_cursor: bool = False) -> Optional[Choice]:
-    """What chooses the rows of one statement that changes some; None when that cannot be told."""
+    """The query that chooses the rows of one statement that changes some; None when that is not clear."""
     text = Text(statement, dialect)
     groups = {text.opening(at) for at, word in enumerate(text.words) if word in BOUNDS}
     chosen = sorted((group for group in groups if _chooses(text, group)), key=lambda group: -1 if group < 0 else text.depths[group])
@@ -319,7 +319,7 @@ def _cursor(text: Text) -> tuple[tuple, str]:
 def _why_a_row_could_be_cut(text: Text, column: tuple, table: tuple, is_alone: bool, is_key: bool, target: tuple) -> str:
     """Why what belongs to one value of the cursor could be in two batches, or in none."""
     if not table:
-        return f"it cannot be told of which table the column {'.'.join(column)} is: write its table's alias before it"
+        return f"the table of the column {'.'.join(column)} is not clear: write its table's alias before it"
     items = _selected(text)
     if column[-1] not in items and "*" not in items:
         return f"the query that chooses a batch has to select its cursor, the column {column[-1]}"

@@ -45,7 +45,7 @@ class CommandStep(Step):
 
     @property
     def checksum(self) -> str:
-        """Of the command lines: what the tool finds in its files is its own affair."""
+        """The fingerprint of the command lines. The tool itself keeps track of its files."""
         return Step(*self.key, json.dumps([self.command, self.status])).checksum
 
     @cached_property

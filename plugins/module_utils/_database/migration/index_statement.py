@@ -32,7 +32,7 @@ class IndexStatement:
 
 
 def index_objection(script: str) -> Optional[str]:
-    """Why a script is not one index statement; None when it is."""
+    """Why a script is no single index statement; None when it is one."""
     if len(statements(script)) != 1:
         return "a step with the directive concurrently is one statement: make a step of each"
     return None if index_statement(script) else f"a step with the directive concurrently has one of the forms: {FORMS}"

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """How a migration gets its locks without making others wait: a few milliseconds at a time, again and again.
 
-A statement that waits for a lock makes everybody wait who comes after it and wants one that conflicts.
+While a statement waits for a lock, later statements that need a conflicting lock queue up behind it.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Policy:
 
 
 class Locks:
-    """What a kind of database knows of the locks that a step wants."""
+    """What a kind of database can report about the locks that a step needs."""
 
     def settle(self) -> None:
         """Put the session into the state in which each attempt begins."""
@@ -59,7 +59,7 @@ class Locks:
         raise NotImplementedError
 
     def is_conflict(self, error: DatabaseError) -> bool:
-        """Whether it may well succeed at once: somebody has changed the same rows, and is done."""
+        """Whether a retry may succeed at once: another session changed the same rows, and has committed."""
         return False
 
 

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The alwayson.upgrade maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a script of SQL says, as far as that can be told without a server: its statements, what must not be in a migration, what it will lock."""
+"""What an SQL script says, as far as that is known without a server: its statements, what must not be in a migration, and the locks that it will take."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LOCKS_EVERYBODY_OUT = {"ALTER", "DROP", "TRUNCATE", "LOCK", "CLUSTER", "REINDEX"
 # These wait for writers only.
 LOCKS_WRITERS_OUT = {"CREATE"}
 NOT_IN_A_TRANSACTION = {"VACUUM"}
-# What has a body, and what has none whatever its name is.
+# Statements that have a body, and statements that have none regardless of the object's name.
 ROUTINES = {"TRIGGER", "PROCEDURE", "FUNCTION", "EVENT", "PACKAGE"}
 NO_ROUTINES = {"TABLE", "INDEX", "VIEW", "SEQUENCE", "VIRTUAL"}
 # What a routine ends by END and its name.
@@ -103,7 +103,7 @@ class Statement:
 
 @dataclass(frozen=True)
 class LockWish:
-    """The names on which a script wants locks that conflict with everybody's, and those where with writers' only."""
+    """The names on which a script takes locks that conflict with all others, and those whose locks conflict with writers' only."""
 
     everybody: frozenset[str]
     writers: frozenset[str]

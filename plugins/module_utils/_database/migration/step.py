@@ -34,8 +34,8 @@ CHANGES_ROWS = ("UPDATE", "DELETE", "INSERT", "MERGE", "WITH")
 # What does for every batch.
 CURSOR_FORM = ("-- alwayson: batch after 0, and two statements: SELECT id FROM t WHERE id > :after ORDER BY id LIMIT 1000; and the change "
                "WHERE id > :after AND id <= :last;")
-SKIPS = ("SKIP LOCKED is in it: its cursor would pass by the rows that somebody holds, and the step would end without them. Take it out; locked rows are "
-         "tried again")
+SKIPS = ("SKIP LOCKED is in it: its cursor would skip the rows that another session has locked, and the step would end without them. Take it out; "
+         "locked rows are tried again")
 
 
 class StepError(Exception):
@@ -89,7 +89,7 @@ class Step:
 
     @cached_property
     def batch(self) -> Optional[BatchPlan]:
-        """How a batch step goes on; None when it cannot be told what chooses its rows."""
+        """How a batch step goes on; None when it is not clear which query chooses its rows."""
         return plan_of(self.sql, self.dialect, self.directives.after is not None)
 
     def objection(self) -> Optional[str]:

@@ -182,7 +182,7 @@ def _cursor_column(database: Connection) -> Callable[[tuple, str], Optional[Colu
 
 
 def _most_rows(database: Connection, step: MariadbStep) -> Optional[int]:
-    """More rows than an UPDATE or DELETE can have to change; None where that cannot be told."""
+    """More rows than an UPDATE or DELETE can have to change; None where that is unknown."""
     found = {table.name for table, _at in _changed(database, step)}
     return 2 * sum(database.value(f"SELECT count(*) FROM {identifier(name)}") for name in found) + ROWS_TO_SPARE if found else None
 

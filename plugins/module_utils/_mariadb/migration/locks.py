@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Locks around migrations in MariaDB: one runner at a time in a database, a look at who would make a statement wait, and no wait of more than milliseconds.
 
-A statement that waits for a table makes everybody wait who comes after it. The server's own limits are whole seconds, so a second session looks at the first,
+While a statement waits for a table, later ones queue up behind it. The server's own limits are whole seconds, so a second session watches the first,
 and ends the statement that waits for longer. Rows are not waited for at all, and at last for a second: the server does not tell in time who waits for one.
 """
 
@@ -99,7 +99,7 @@ class Session(NamedTuple):
 
 @contextlib.contextmanager
 def open_session(login: Login, name: str) -> Iterator[Session]:
-    """A session and its watch, for the block. MariadbError when the server knows the session by another number: the watch would end somebody else's."""
+    """A session and its watch, for the block. MariadbError when the server knows the session by another number: the watch would end another one."""
     with connect(login, name) as database, contextlib.ExitStack() as own:
         number = database.value("SELECT CONNECTION_ID()")
         if number != database.id:

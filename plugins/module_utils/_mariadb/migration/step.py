@@ -46,7 +46,7 @@ class MariadbStep(Step):
             return "a comment in it, /*! ... */, is run by the server: write it out"
         found = statements(self.sql, MARIADB)
         if any(statement.verb == "DELIMITER" for statement in found):
-            return "DELIMITER is a word of the client mariadb, and not of the server: take it out; a trigger or routine is a step of its own without it"
+            return "DELIMITER is a command of the client mariadb, and not of the server: take it out; a trigger or routine is a step of its own without it"
         kinds = {TRANSACTION: _script_objection, STATEMENT: self._schema_objection, BATCH: self._batch_objection, INDEX: _index_objection}
         return kinds[self.kind](found)
 
@@ -103,7 +103,7 @@ def _script_objection(found: list[Statement]) -> Optional[str]:
             return (f"{statement.verb} is in it, a change of the schema, which MariaDB commits by itself, and what comes before with it: "
                     "make it a step of its own")
         if statement.verb == "TRUNCATE":
-            return "TRUNCATE leaves no trace by which a killed run can be told from one that was not begun: delete in batches, or drop and create the table"
+            return "TRUNCATE leaves no trace that shows whether a killed run has done it: delete in batches, or drop and create the table"
         if statement.verb not in CHANGES_ROWS + HARMLESS:
             return (f"{' '.join(statement.words[:2])} is in it, but a step is either one change of the schema ({', '.join(CHANGES_SCHEMA)}), or a script that "
                     "changes rows (INSERT, UPDATE, DELETE, REPLACE): take it out")

@@ -40,7 +40,7 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class Commit:
-    """A transaction's commit record at `position`; `database` is the oid of where it changed something, None when that cannot be told."""
+    """A transaction's commit record at `position`; `database` is the oid of the database that it changed, None when that is unknown."""
 
     number: int
     position: int

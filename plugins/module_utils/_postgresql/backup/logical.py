@@ -29,7 +29,7 @@ from ..scratch_database import scratch_database
 from ..session import Connection, Login, PostgresqlError, connect_patiently
 from ..structure import EXISTING_ONCE
 
-# Whatever waits longer for a table than this meets a change of its structure, which a backup must not hold up.
+# A longer wait for a table means that its structure is being changed, which a backup must not block.
 LOCK_WAIT_MS = 30_000
 # The cheapest level: it is the checksum in the compressed stream that counts, and the server's processors have other work.
 COMPRESSION = 1

@@ -212,7 +212,7 @@ def snapshots_with_moments(server: Connection, sessions: Mapping[str, Connection
 
 
 def _mark(server: Connection) -> str:
-    """Have a commit written that no snapshot sees yet, and one behind it, since pg_receivewal ends only beyond where it is told; a position between the two."""
+    """Write a commit that no snapshot sees yet, and one behind it; a position between the two. pg_receivewal ends only beyond its end position."""
     server.run("SET synchronous_commit = local")
     server.run("SELECT pg_logical_emit_message(true, 'alwayson.upgrade', 'a backup was taken')")
     end = server.value("SELECT pg_current_wal_flush_lsn()::text")

@@ -204,7 +204,7 @@ class LogicalRestore:
             checks.require_true(session, self.check_queries)
 
     def _drop_left_behind(self, server: Connection) -> list[str]:
-        """Whoever made them is gone: this run has the lock."""
+        """The run that made them has ended: this run has the lock."""
         names = sorted(name for name in _databases(server) if name.startswith(scratch_names.RESTORE) and scratch_names.is_scratch(name))
         for name in names:
             scratch.drop(lambda database: connect_patiently(self.login, database), name, "")

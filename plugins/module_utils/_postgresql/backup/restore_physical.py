@@ -169,7 +169,7 @@ class PhysicalRestore:
         if not self._histories():
             self.place.write("recovery.signal", "")
         with tempfile.TemporaryFile() as said:
-            # Into a file: a server that keeps what it was started with open would never end a pipe.
+            # Into a file, not a pipe: the server keeps its output open, so a pipe would never reach its end.
             done = subprocess.run(list(self.start_command), stdin=subprocess.DEVNULL, stdout=said, stderr=said, cwd="/", check=False)
             said.seek(0)
             text = said.read()[-MESSAGE_BYTES:].decode("utf-8", "replace").strip()

@@ -13,7 +13,7 @@ from ..auto_conf import TARGETS, with_settings
 
 NAME = re.compile(r"[a-z_][a-z0-9_]*(\.[a-z_][a-z0-9_]*)?")
 # It would archive beside the server that it was, wait for standbys that it does not have, follow that server, stay read only, or stop before the log ends.
-# A file in the data directory, or the configuration of another host, may still say so: hence each is said here.
+# A file in the data directory, or the configuration of another host, may still set these: so each is set here.
 HARMLESS = {
     "archive_mode": "off", "default_transaction_read_only": "off", "primary_conninfo": "", "primary_slot_name": "", "synchronous_standby_names": "",
     "restore_command": "", "archive_cleanup_command": "", "recovery_end_command": "", "recovery_min_apply_delay": "0", **dict.fromkeys(TARGETS, ""),

@@ -26,7 +26,7 @@ COPYING, COPIED, RUNNING = "copying", "copied", "running"
 PID = "postmaster.pid"
 STOP_SECONDS, POLL_SECONDS = 60, 0.05
 NAMES_SHOWN = 3
-# What was compared is told of each database, and there may be thousands.
+# The result of the comparison is reported for each database, and there may be thousands.
 RECORD_BYTES = 1 << 24
 
 
@@ -96,7 +96,7 @@ class Place:
         try:
             with open(self.path(PID), encoding="ascii") as file:
                 number = int(file.readline())
-            # Its working folder is its data: the number may be a stranger's by now.
+            # The working folder of a server is its data directory: the process id may be another program's by now.
             is_here = os.path.realpath(os.readlink(f"/proc/{number}/cwd")) == os.path.realpath(self.directory)
         except (OSError, ValueError):
             return None

@@ -38,7 +38,7 @@ INCOMPLETE = 22
 ACTIVE = 0
 # How long a check may take; and the whole exchange with the old primary's return, which repmgr's own timeouts end before.
 CHECK_SECONDS, WHOLE_SECONDS, PAUSE_SECONDS = 60.0, 300.0, 0.05
-# The state of the promotion that was refused, as SQL calls it: the server was told nothing.
+# The SQLSTATE of a promotion that was refused: nothing was sent to the server.
 NOT_READY = "55000"
 MESSAGE_BYTES = 1500
 

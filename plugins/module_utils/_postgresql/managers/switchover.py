@@ -35,7 +35,7 @@ class ManagedSwitchover(Switchover):
         self._require_manager_ready()
 
     def _prepare(self) -> None:
-        """What the program has to write when it stops the old one is as little as can be. Who is synchronous is its affair."""
+        """Run CHECKPOINT, so that the program's shutdown of the old primary is short. The program manages synchronous_standby_names."""
         self.old.checkpoint()
 
     def _act(self) -> None:

@@ -69,7 +69,7 @@ def apply_index(database: Connection, step: Step, pace: Pace) -> bool:
     :raises MigrationError, PostgresqlError: the step is not applied; nothing dead is left behind where the session still lives.
     """
     statement = index_statement(step.sql)
-    # Before the step is begun: what somebody else is building must not pass for this step's own.
+    # Before the step is begun: an index that another session is building must not pass for this step's own.
     for index in _dead(database, statement):
         _wait_for_builders(database, index, pace)
     was_done = _is_done(database, step, statement)
@@ -99,7 +99,7 @@ def _is_done(database: Connection, step: Step, statement: IndexStatement) -> boo
 
 
 def _require_same(database: Connection, step: Step, statement: IndexStatement, found: Index) -> None:
-    """MigrationError unless the index is what the statement would build: somebody else may have given another one its name."""
+    """MigrationError unless the index is what the statement would build: another session may have created a different index of that name."""
     # Of the same name, for expressions may name the table; and never committed.
     clone = identifier("pg_temp", statement.table[-1])
     database.run("BEGIN")

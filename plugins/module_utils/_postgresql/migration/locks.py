@@ -31,7 +31,7 @@ CLIENT_CHECK = "1s"
 AS_OPENED = """
 RESET SESSION AUTHORIZATION; RESET ALL; CLOSE ALL; UNLISTEN *; DEALLOCATE ALL; DISCARD PLANS; DISCARD SEQUENCES; DISCARD TEMP;
 """
-# The session holds the lock for as long as it lasts, so whatever the server, the database or the role says, no time ends it; and a firewall sees it alive.
+# The session holds the lock until it ends. So no timeout of the server, the database or the role may end it, and keepalives show a firewall that it lives.
 ENVIRONMENT = setting_statement({**UNLIMITED, "tcp_keepalives_idle": "60"})
 NOTHING = LockWish(frozenset(), frozenset())
 
@@ -93,7 +93,7 @@ def transaction(database: Connection, lock_timeout_ms: int, isolation: str = REA
 
 
 def settle(database: Connection) -> None:
-    """A session as it was opened, whatever a step did to it, which no time ends, with the client watched where the server can do that."""
+    """A session with the settings that it was opened with, without timeouts, and with the client watched where the server supports that."""
     database.run(AS_OPENED + ENVIRONMENT)
     if database.server_version >= 140000:
         # Some systems cannot watch a connection; the server then refuses the setting.

@@ -51,7 +51,7 @@ ARGUMENTS = {"poolers": {"type": "list", "elements": "dict", "default": [], "opt
 
 
 class PoolerError(Exception):
-    """A pooler cannot be reached, or does not do what it is told. The message names it."""
+    """A pooler cannot be reached, or does not carry out a command. The message names it."""
 
 
 class PgBouncer:
@@ -139,7 +139,7 @@ class PgBouncer:
             self._tell(self._commanding, f"SET {name} = 1")
 
     def shut_down(self) -> None:
-        """End whatever waits for it."""
+        """End the sessions that wait for it."""
         for session in (self._pausing, self._commanding):
             if session is not None:
                 session.shut_down()
@@ -178,7 +178,7 @@ class PgBouncer:
     def resume(self) -> None:
         """Let the clients go on; one that was not paused goes on as well."""
         if self._is_anothers_pause:
-            raise self.error("was paused before, by somebody else or by a run that was killed, and is left so: RESUME it")
+            raise self.error("was already paused, by another session or by a run that was killed, and stays paused: RESUME it")
         for name, value in self._before_cut_off.items():
             self._tell(self._commanding, f"SET {name} = {value}")
         self._before_cut_off = {}
@@ -254,7 +254,7 @@ class PgBouncer:
         return replace(login, host=self._login.host, port=self._login.port, ssl_mode=self._login.ssl_mode, ca_cert=self._login.ca_cert)
 
     def _is_one(self) -> bool:
-        """Whether several sessions reach the process that the commands are told."""
+        """Whether several sessions reach the process that carries out the commands."""
         with contextlib.ExitStack() as stack:
             names = [f"looking {secrets.token_hex(8)}" for _number in range(SESSIONS - 1)]
             for name in names:
@@ -262,7 +262,7 @@ class PgBouncer:
             return self._sees(names)
 
     def _sees(self, names: Sequence[str]) -> bool:
-        """Whether the process that the commands are told has the sessions with these names. One before 1.18 does not say so: then it is believed."""
+        """Whether the process that carries out the commands has the sessions with these names. Assumed before 1.18, which does not report names."""
         clients = self._rows("CLIENTS")
         if not clients or "application_name" not in clients[0]:
             return True
@@ -368,7 +368,7 @@ def pause_all(poolers: Sequence[PgBouncer], seconds: float, is_server_dead: bool
 
 
 def resume_all(poolers: Iterable[PgBouncer]) -> list[str]:
-    """Resume all of them, whatever becomes of the others; a sentence for each that could not be."""
+    """Resume all poolers, also after an error with one of them; a sentence for each that could not be resumed."""
     problems = []
     for pooler in poolers:
         try:

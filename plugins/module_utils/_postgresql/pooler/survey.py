@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The alwayson.upgrade maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a pooler has to be like for its server to be exchanged behind it: decided from what it and its file say, before anybody is held.
+"""What a pooler has to be like for its server to be exchanged behind it: decided from its configuration and its file, before any client is held.
 
 Source: PgBouncer's documentation of its configuration file and of its console (`SHOW DATABASES`, `SHOW CONFIG`, `SHOW POOLS`, `SHOW STATE` since 1.19).
 """

@@ -1,10 +1,10 @@
 # Copyright (c) 2026 The alwayson.upgrade maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""An old primary that another server has taken the place of: whoever starts it from now on, it comes up in recovery and takes no write.
+"""An old primary that another server has replaced: however it is started from now on, it comes up in recovery and takes no write.
 
 ``standby.signal`` in its data directory does that. A target of recovery that was left in its configuration, by a restore perhaps, could end the recovery:
-the server is told to shut down there.
+the server is shut down there.
 """
 
 from __future__ import annotations
@@ -101,11 +101,12 @@ class DatabaseFence:
             raise DatabaseFenceError(f"stop_command ended with {done.returncode}: {done.stdout.strip()[-MESSAGE_BYTES:]}. {named} runs on as a primary, "
                                      "and is a standby when it is started the next time. Stop it")
         if not wait_for(lambda: not self._takes_writes(self.directory.control()), self.timeout, PAUSE_SECONDS, self.clock.steady, self.clock.sleep):
-            raise DatabaseFenceError(f"{named} still runs {self.timeout:g} s after it was told to stop: end it. When it is started again it takes no writes")
+            raise DatabaseFenceError(f"{named} did not stop within {self.timeout:g} s: end it. When it is started again it takes no writes")
 
     def _require_proof(self) -> None:
         if not self._is_fenced() or self._takes_writes(self.directory.control()):
-            raise DatabaseFenceError(f"{self._named()} has lost {STANDBY} while it was being fenced: somebody else is at work on it. Keep its server stopped")
+            raise DatabaseFenceError(f"{self._named()} has lost {STANDBY} while it was being fenced: another program or account works on it. "
+                                     "Keep its server stopped")
 
     def _is_fenced(self) -> bool:
         actions = [line for line in self.directory.read_text(AUTO).splitlines(keepends=True) if ACTION.match(line)]

@@ -4,7 +4,7 @@
 """The entries of a PostgreSQL data directory that belong to the host: set aside while ``pg_rewind`` copies those of another host, and put back.
 
 ``pg_rewind`` makes the whole directory like the one of its source, configuration, certificates and server logs too, and deletes what the source has not.
-Only the entries of `OF_POSTGRESQL` are data. All others are the host's, whatever they are called: nobody has to know what a configuration includes.
+Only the entries of `OF_POSTGRESQL` are data. All others belong to the host, whatever their names: so the files that a configuration includes need not be known.
 Source: PostgreSQL's documentation, "Database File Layout", and of ``pg_rewind``.
 """
 
@@ -72,7 +72,7 @@ class HostFiles:
             removal.remove(self.store)
 
     def close(self) -> None:
-        """Have PostgreSQL start no server here, whoever asks it to: it refuses a data directory that others may enter. What is in it is closed to them."""
+        """Keep PostgreSQL from starting a server here: it refuses a data directory that others may enter. The files in it stay closed to them."""
         os.chmod(self.path, os.stat(self.path).st_mode & 0o7777 | OTHERS_MAY_ENTER)
 
     def reopen(self) -> None:

@@ -210,7 +210,7 @@ class Rejoin:
             return
         self._run(self.old.stop_command, "stop")
         if not wait_for(lambda: self.directory.server() is None, self.timeout, PAUSE_SECONDS, self.clock.steady, self.clock.sleep):
-            raise RejoinError(f"{self.old.name} still runs {self.timeout:g} s after it was told to stop: end it, then run this again")
+            raise RejoinError(f"{self.old.name} did not stop within {self.timeout:g} s: end it, then run this again")
 
     def _rewind(self, primary: Connection, lock: int) -> str:
         try:
@@ -223,7 +223,7 @@ class Rejoin:
         self.files.close()
         if self.directory.server() is not None:
             self.files.reopen()
-            raise RejoinError(f"{self.old.name} was started by somebody else after it was stopped: have its service manager leave it stopped")
+            raise RejoinError(f"{self.old.name} was started again by another program after it was stopped: have its service manager leave it stopped")
         try:
             self.files.set_aside([*(row[0] for row in primary.rows("SELECT pg_ls_dir('.', true, false)")), CONFIGURATION])
             self.directory.write_text(CONFIGURATION, stub(restore_command))

@@ -22,7 +22,7 @@ class Failover(Window):
     """`old` is the primary that is dead, `new` its standby.
 
     :param accept_loss: whether it may be promoted although writes may have been acknowledged that it never got.
-    :param is_lost: whether somebody has made sure that the old one does not run, where its host does not say so.
+    :param is_lost: whether an operator has made sure that the old primary does not run, where its host does not refuse connections.
     """
 
     KIND = FAILOVER
@@ -94,7 +94,7 @@ class Failover(Window):
         return any(node.address in self._told(pooler) and self.new.address not in self._told(pooler) for pooler in self.poolers)
 
     def _require_accepted(self) -> bool:
-        """Somebody else made it a primary, of a standby or of a backup: nobody here can tell what it lacks."""
+        """Another program promoted it from a standby or a backup, so what it lacks is unknown."""
         if not self.accept_loss:
             raise SwitchoverError(f"{self.new} takes writes already, so it may lack what {self.old} acknowledged: bring {self.old} back, or accept that loss "
                                   "(data_loss=accept) to send the poolers to it")
@@ -123,7 +123,7 @@ class Failover(Window):
 
     def _prepare(self) -> None:
         if not self.new.claim_promotion():
-            raise SwitchoverError(f"{self.old} is being started at this moment: its guard has asked {self.new} and was told that it may. "
+            raise SwitchoverError(f"{self.old} is being started at this moment: its guard has asked {self.new}, which let it start. "
                                   "See what becomes of it, and try again in some seconds")
         self._wait_for_nobody()
         self.result.warnings.append(f"{self.old} must not come back as it was: have it follow {self.new}")

@@ -23,12 +23,12 @@ from .survey import READ_ONLY, Facts
 
 KNOCK_SECONDS, FENCE_SECONDS = 1.0, 5.0
 REFUSES, LISTENS, SILENT = "refuses", "listens", "silent"
-# Held by whoever is about to promote a standby, shared; and for some seconds, alone, by the guard of a server that this standby lets start as a primary:
-# roles/database_guard. It counts in one database, which is login_db.
+# A run that is about to promote a standby holds it, shared. The guard of a server (roles/database_guard) that this standby lets start as a primary holds it
+# exclusively for some seconds. An advisory lock counts in one database, which is login_db.
 PROMOTION_LOCK = 4_909_207_133_501
 MESSAGE_PREFIX = "alwayson.upgrade"
 FENCE = READ_ONLY
-# Its own statements go on when everybody else's are read only, are not ended by a limit, and wait for this server's disk and no other one.
+# Its own statements may write while those of others are read only, have no timeout, and wait for this server's disk only.
 OWN_SETTINGS = setting_statement({FENCE: "off", "synchronous_commit": "local", "lock_timeout": "0", **UNLIMITED})
 END_TRANSACTIONS = """
 SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
@@ -134,7 +134,7 @@ class Node:
         advisory_signals.unsay(self._session, what)
 
     def said(self, words: Iterable[str]) -> set[str]:
-        """Those of the words that somebody says here."""
+        """The signals that are set now."""
         return advisory_signals.said(self._session, words)
 
     def knock(self) -> str:
@@ -209,15 +209,15 @@ class Node:
         self._session.run("SELECT pg_reload_conf()")
 
     def checkpoint(self) -> None:
-        """Have everything of now on the disk, and in the log that it is."""
+        """Run CHECKPOINT."""
         self._session.run("CHECKPOINT")
 
     def is_fenced(self) -> bool:
-        """Whether new transactions are read only, for whoever does not ask for another kind."""
+        """Whether new transactions are read only by default."""
         return self._session.value("SELECT reset_val FROM pg_settings WHERE name = %s", (FENCE,)) == "on"
 
     def fence(self) -> None:
-        """Have everybody's next transaction be read only, and end those that are under way, of clients that come past the poolers."""
+        """Make new transactions read only by default, and end those under way of clients that bypass the poolers."""
         self.configure(FENCE, "on")
         if not wait_for(self.is_fenced, FENCE_SECONDS, 0.001):
             raise PostgresqlError(f"{self} does not take {FENCE}=on: see its log")

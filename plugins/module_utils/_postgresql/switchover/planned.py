@@ -13,7 +13,7 @@ from .node import Node
 from .survey import switchover, why_not_everything
 from .window import POLL_SECONDS, SWITCHOVER, SwitchoverError, Window
 
-# A reader that is about to end is waited for before anybody is held, in the window, too, and so is who still writes past a fence.
+# How long to wait for a reader that is about to end, before clients are held and in the window, and for a session that still writes past a fence.
 READERS_SECONDS, READERS_PAUSE, WRITERS_SECONDS = 2.0, 0.1, 2.0
 
 

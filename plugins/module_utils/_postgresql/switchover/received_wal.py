@@ -43,7 +43,7 @@ class Segment(NamedTuple):
 
 
 class ReceivedLog:
-    """:param stop_command: what ends the receiver's service; without it the receiver itself is told to end."""
+    """:param stop_command: what ends the receiver's service; without it the receiver is ended by a signal."""
 
     def __init__(self, directory: str, bin_dir: str, stop_command: Sequence[str] = ()) -> None:
         self.directory = os.path.realpath(directory)
@@ -77,7 +77,7 @@ class ReceivedLog:
             return [int(entry) for entry in os.listdir("/proc") if entry.isdigit() and self._is_receiver(entry)]
 
     def end_receiver(self, seconds: float) -> None:
-        """Have nobody write to the folder any more. ReceivedLogError when somebody still does after so many seconds."""
+        """End all writers of the folder. ReceivedLogError when a process still writes to it after so many seconds."""
         if self._stop_command:
             self._run_stop_command(seconds)
         else:
@@ -121,7 +121,7 @@ class ReceivedLog:
 
     @contextlib.contextmanager
     def _told(self) -> Iterator[None]:
-        """What the system refuses is an error of the log: whoever waits for that goes on."""
+        """Turn an OSError into an error of the log, which callers handle."""
         try:
             yield
         except OSError as error:

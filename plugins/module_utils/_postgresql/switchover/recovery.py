@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The alwayson.upgrade maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What ends a switchover that did not get to its end: clients go on, wherever they can, and nobody has to know how far it had come.
+"""The end of a switchover that was interrupted: clients go on with the server that takes writes, regardless of how far the switchover had come.
 
 Everything is read anew, over sessions of its own, so that another process can do it when the first one is dead.
 """
@@ -28,7 +28,7 @@ def settle(old: Node, new: Node, poolers: Sequence[PgBouncer], may_promote: bool
     """Have every client go on; returns with whom (`OLD`, `NEW`, or `READ_ONLY` on the new one), and a sentence for each pooler that did not do so.
 
     :param may_promote: whether the new one is known to have everything that was acknowledged, so that it follows a primary that died.
-    :param is_promoted: whether it was told to be a primary: it becomes one then, and nobody goes back to the old one.
+    :param is_promoted: whether its promotion was requested: it becomes a primary then, and no client goes back to the old one.
     :param may_unfence: whether nobody else can be about to fence the old one.
     """
     give_up = steady() + patience

@@ -4,7 +4,7 @@
 """One switchover or failover at a time: each run holds an advisory lock on the servers that it changes, in a session of its own.
 
 The process that outlives a run inherits that session, so the lock lasts until both have ended. A standby has such locks too, and keeps them when it is
-promoted. An advisory lock counts in one database: whoever has it looks for others in every database, so two runs with different databases refuse each other.
+promoted. An advisory lock counts in one database: its holder looks for others in every database, so two runs with different databases refuse each other.
 Source: PostgreSQL's documentation of advisory locks and of ``pg_locks``.
 """
 

@@ -4,7 +4,7 @@
 """After the primary and its standby have died: a third server takes over that lives from the log that ``pg_receivewal --synchronous`` has received for it.
 
 Its recovery copies finished segments only, so it lacks what is in the last one. The receiver is ended, that segment is shown to recovery, and the server is
-promoted when it has replayed the last record in it; not before, whoever promotes it: see `WarmNode.promote`.
+promoted when it has replayed the last record in it, and never before: see `WarmNode.promote`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from .recovery import NEW
 from .window import Limits
 
 END_SECONDS = 5.0
-# The state of the promotion that was not asked for, as SQL calls it: the server was told nothing.
+# The SQLSTATE of a promotion that was not asked for: nothing was sent to the server.
 NOT_READY = "55000"
 
 

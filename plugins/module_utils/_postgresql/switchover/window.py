@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The window in which poolers hold their clients while the server behind them is exchanged.
 
-It is one process with all sessions opened beforehand. Whatever becomes of it, clients go on: see `_postgresql.switchover.recovery`.
+It is one process with all sessions opened beforehand. Even when it is killed, clients go on: see `_postgresql.switchover.recovery`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from .run_lock import PATIENCE_SECONDS, RunLock
 from .survey import SYNCHRONOUS
 
 POLL_SECONDS = 0.002
-# What has to be done before anybody is held, a checkpoint of a large server above all, may take this long.
+# What is done before clients are held, a checkpoint of a large server above all, may take this long.
 PREPARATION_SECONDS = 600.0
 # What is added to the window before the dead man's switch takes over: this process has seen by then that it is late.
 GRACE_SECONDS = 1.0
@@ -103,7 +103,7 @@ class Window:
         raise NotImplementedError
 
     def _prepare(self) -> None:
-        """What can be done before anybody is held."""
+        """What can be done before clients are held."""
 
     def _act(self) -> None:
         """What is done while clients are held, up to their new server."""
@@ -219,7 +219,7 @@ class Window:
             self.result.warnings.append(f"{SYNCHRONOUS} is empty on {self.new} until a standby follows it; it was {self._names!r}: set it again then")
 
     def _promote(self) -> None:
-        # Whoever does not hold its clients any more has them go on with the old one.
+        # The clients of a pooler that no longer holds them go on with the old primary.
         if not self.companions.are_holding(self.new):
             raise SwitchoverError(f"not all of the poolers {', '.join(self.companions.names)} hold their clients any more")
         self._look_again()
@@ -268,7 +268,7 @@ class Window:
             self._require_time(otherwise)
 
     def _require_time(self, otherwise: str) -> None:
-        """Whoever was stopped for a while must not go on: another process has taken over then."""
+        """A process that was suspended must not go on: the watchdog has taken over then."""
         if self._is_blown or self.clock.steady() - self._began > self.limits.window_seconds:
             raise SwitchoverError(f"{otherwise}, within the {self.limits.window_seconds:g} s that clients may be held")
 

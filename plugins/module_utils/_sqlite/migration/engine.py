@@ -25,7 +25,7 @@ from ..session import Connection, SqliteError, connect, identifier
 from . import ledger
 from .step import FOREIGN_KEYS, SqliteStep
 
-# Beside the database: while a tool of somebody else is at work, there is no transaction that keeps other runners out.
+# Beside the database: while an external tool is at work, no transaction keeps other runners out.
 LOCK_SUFFIX = "-alwayson.lock"
 GAVE_WAY = ("database is locked",)
 ROW_NUMBERS = ("rowid", "oid", "_rowid_")
@@ -192,7 +192,7 @@ def _cursor_column(database: Connection) -> Callable[[tuple, str], Optional[Colu
         found = database.rows(COLUMN, (table[-1], column.lower()))
         if column.lower() in ROW_NUMBERS and not found:
             return Column(True, True, True)
-        # Any type may stand there; a clock is told by its name, a text when it is found.
+        # Any type may stand there: a time is recognised by its type's name, a text by its value.
         return Column(not CLOCK.search(found[0][0]), *map(bool, found[0][1:]), found[0][0]) if found else None
 
     return find

@@ -38,7 +38,7 @@ SETTINGS: dict[str, object] = {
 }
 # An API that accepts a change may show it later, and what is read next may be older still.
 SHOWN_SECONDS, SHOWN_PAUSE_SECONDS = 30.0, 0.5
-BYPASS = ("find what sends to it whatever its state is. Where the API tells arrivals late, or counts its own health checks among them, leave arrivals out of "
+BYPASS = ("find what sends to it regardless of its state. Where the API tells arrivals late, or counts its own health checks among them, leave arrivals out of "
           "the JMESPath in members")
 FIELDS = {"name": str, "address": str, "admin": str, "health": str, "check": str, "sessions": int, "queued": int, "arrivals": int, "weight": int,
           "backup": bool}

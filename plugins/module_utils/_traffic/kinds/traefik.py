@@ -5,7 +5,7 @@
 
 Which strategies keep to that was tried on Traefik 3.6; `p2c` has no weights.
 
-The file has only the service, in JSON, which is YAML, too: ``{"http": {"services": {"app": {"loadBalancer": {"servers": [...]}}}}}``, and whatever else.
+The file has only the service, in JSON, which is YAML, too: ``{"http": {"services": {"app": {"loadBalancer": {"servers": [...]}}}}}``, and other keys.
 Source: Traefik's file provider, and its API, ``/api/http/services/NAME@file``, ``/api/http/services`` and ``/api/tcp/services``.
 """
 

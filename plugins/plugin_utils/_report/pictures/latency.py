@@ -120,7 +120,7 @@ def _last_labels(frame: Frame, rows: Sequence[Mapping], y) -> Markup:
 
 
 def _hover(frame: Frame, row: Mapping, width: float) -> Markup:
-    """An invisible column that tells its second's figures to whoever points at it."""
+    """An invisible column that shows the figures of its second when the pointer is on it."""
     title = (
         f"{frame.since(row['t'])}: {plural(row['scheduled'], 'request')}, {count(row['failed'])} failed; "
         f"p50 {milliseconds(row['p50'])}, p99 {milliseconds(row['p99'])}, longest {milliseconds(row['p100'])}"

@@ -136,7 +136,7 @@ def test_on_timeout_cut_closes_what_is_open_and_says_so(house):
 
 def test_sessions_that_survive_a_cut_are_a_failure(house):
     house.set("s1", busy_until=house.time.now + 1000, survives_cuts=True)
-    with pytest.raises(TrafficError, match="keeps what was cut.*The state before is back"):
+    with pytest.raises(TrafficError, match="still has sessions after they were closed.*The state before is back"):
         house.do("drained", "s1", on_timeout="cut")
     assert house.admin("s1") == all_of(READY)
 

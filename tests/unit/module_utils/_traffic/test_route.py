@@ -167,7 +167,7 @@ def test_a_pool_that_stays_short_is_refused_in_bounded_time(house):
 
 def test_a_load_balancer_that_sends_the_traffic_elsewhere_after_all_is_found(house):
     house.tables[1].lies = True
-    with pytest.raises(RouteError, match="lb2 sends active to red although it was told green: it was reloaded, or another program changes it. "
+    with pytest.raises(RouteError, match="lb2 sends active to red although it was set to green: it was reloaded, or another program changes it. "
                                          "The route before"):
         house.do()
     assert house.routes == [("blue", "blue")] * 2

@@ -264,7 +264,7 @@ def test_without_a_prober_the_verdict_stands_on_the_run_and_says_so():
     run["probe"] = None
     report = summarise(run)
     assert report["ok"] and report["tone"] == "warning"
-    assert report["headline"] == f"Upgraded to {NEW}; whether anybody noticed was not measured"
+    assert report["headline"] == f"Upgraded to {NEW}; whether users noticed was not measured"
     assert "Availability was not measured: no prober's result was given." in report["not_proven"]
     assert "Latency" not in "".join(node.text for node in page(report).iter("h2"))
 

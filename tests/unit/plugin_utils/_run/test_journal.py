@@ -170,7 +170,7 @@ def test_a_folder_in_which_everybody_may_write_is_warned_of_once_a_run(writer, t
     for _run in range(2):
         journal = writer()
         [told] = journal.opens(str(tmp_path / "j"), 1.0)
-        assert told.startswith(f"{tmp_path}/j, where the journal, the plan and the reports are, may be written by everybody (mode 0777): ")
+        assert told.startswith(f"{tmp_path}/j, where the journal, the plan and the reports are, may be written by every account (mode 0777): ")
         assert told.endswith(f"chmod o-w {tmp_path}/j") and journal.adds(EVENTS[0], 2.0) == []
     (tmp_path / "j").chmod(0o775)
     assert writer().opens(str(tmp_path / "j"), 3.0) == []

@@ -90,7 +90,7 @@ class Caddy:
         self._health.take(parse_metrics(text, dict(answer.headers).get("date", "")), out | self._returned)
 
     def apply(self, backend: str, changes: Mapping[str, str]) -> None:
-        """See `LoadBalancer.apply`: all weights in one change of the configuration, unless somebody else has changed it since it was read."""
+        """See `LoadBalancer.apply`: all weights in one change of the configuration, unless another program has changed it since it was read."""
         for attempt in range(ATTEMPTS):
             answer, proxy = self._proxy(backend)
             path, policy = f"/id/{backend}/load_balancing/selection_policy", proxy["load_balancing"]["selection_policy"]

@@ -22,7 +22,7 @@ _ESCAPED = re.compile(r"\\(.)")
 
 
 class Metrics(NamedTuple):
-    """Which addresses are healthy, and how many seconds before that was told the configuration was loaded, None where that is not known."""
+    """Which addresses are healthy, and how many seconds before that report the configuration was loaded, None where that is not known."""
 
     healthy: Mapping[str, bool]
     age: float | None

@@ -219,7 +219,7 @@ def parse_version(server_info: Mapping) -> str:
 
 
 def parse_process(server_info: Mapping, sockets: Callable[[], Collection[str]]) -> Process:
-    """What ``/server_info`` tells of the process. After a hot restart the one before ends what it has, for as long as it was told.
+    """What ``/server_info`` tells of the process. After a hot restart the process before it finishes its requests, for the time of its option.
 
     :param sockets: the names of this host's sockets, by which the two talk; where that of this process is not among them, both are elsewhere.
     """

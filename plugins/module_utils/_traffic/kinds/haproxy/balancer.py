@@ -157,7 +157,7 @@ class Haproxy(Runtime):
                 put(self._state_file, states)
         except OSError as error:
             raise self.error(
-                f"keeps its state in {self._state_file}, which cannot be written here: {error.strerror}. A reload would bring everybody back into traffic: "
+                f"keeps its state in {self._state_file}, which cannot be written here: {error.strerror}. A reload would bring all members back into traffic: "
                 "let this account write in that folder, or drive the load balancer from itself"
             ) from error
 

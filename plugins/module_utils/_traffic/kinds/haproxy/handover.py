@@ -40,7 +40,7 @@ def hand_over(balancer: Haproxy, before: Running, timeout: float, clock: Clock =
     try:
         os.kill(before.master, signal.SIGUSR2)
     except OSError as error:
-        raise balancer.error(f"cannot be told by this account to start anew: {error.strerror}") from error
+        raise balancer.error(f"cannot be restarted by this account: {error.strerror}") from error
     after = _wait_for_another(balancer, before, clock, timeout)
     changed = changed_states(views, balancer.read())
     if changed:

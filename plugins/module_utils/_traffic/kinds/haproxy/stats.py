@@ -146,7 +146,7 @@ def _is_at_work(check_state: int) -> bool:
 def _health(admin: str, operation: str, checked: bool) -> str:
     if checked:
         return PAUSED if admin == MAINT else operation
-    # Nobody checks it, so it counts as usable, unless somebody set its health down by hand.
+    # It has no health check, so it counts as usable, unless an operator set its health to down.
     return DOWN if admin != MAINT and operation == DOWN else UNCHECKED
 
 

@@ -25,7 +25,7 @@ def word(text: str) -> str:
     :raises ValueError: when it cannot be one; the message says so.
     """
     if _IMPOSSIBLE.search(text) or not _is_unicode(text):
-        raise ValueError(f"{text!r} cannot be a word of HAProxy's command line")
+        raise ValueError(f"{text!r} cannot be an argument of a HAProxy command")
     return _SPECIAL.sub(r"\\\g<0>", text)
 
 

@@ -102,7 +102,7 @@ class Nginx:
         self._was_down: dict[str, set[str]] = {}
         self._there: set[tuple[int, int]] = set()
         self._old: list[Worker] = []
-        # Which file is to be read; whether the master was told to, and its answer is not known; whether the workers that came have read it.
+        # The file to be read; whether the master was signalled, and its answer is not known; whether the new workers have read it.
         self._asked: Origin | None = None
         self._is_told = self._is_taken = False
         self._steady_seconds = STEADY_SECONDS

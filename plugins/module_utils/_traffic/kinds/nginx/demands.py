@@ -27,7 +27,7 @@ class Facts(NamedTuple):
     """An upstream `name` with what is in it, the file in which it stands, and its text.
 
     `command` is nginx' own, as a shell has it; `output` what it says to -T, `problem` why it says nothing. `title` is the master's; `elders` are masters whose
-    workers take requests beside the master's, `orphans` workers that do so without one, `strangers` other masters on this network.
+    workers take requests beside the master's, `orphans` workers that do so without one, `strangers` are other masters on this network.
     """
 
     name: str
@@ -76,7 +76,7 @@ def _started_with(title: str) -> str:
 
 
 def _is_path(told: str, path: str) -> bool:
-    """Whether a path may be the one that was told: from nginx' own folder, or cut at its first blank."""
+    """Whether a path may be the reported one: relative to nginx's own folder, or cut at its first blank."""
     if ".." not in told:
         told, path = (os.path.normpath(re.sub("/+", "/", each)) for each in (told, path))
     return path == told or path.startswith(f"{told} ") or ".." in told or (not told.startswith("/") and path.endswith(f"/{told}"))

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """nginx's processes on this host, from ``/proc``: every worker that may have requests, also of an older binary's master, and of one that is dead.
 
-An upgrade of the binary (USR2) has a master begin another one, which gets the process id's file: both take requests until the older one is told to leave,
+An upgrade of the binary (USR2) has a master begin another one, which gets the process id's file: both take requests until the older one is ended,
 and its workers end what they have. Source: nginx's documentation on controlling nginx.
 """
 
@@ -51,7 +51,7 @@ def workers_of(master: int) -> list[Worker]:
 
 
 def is_idle(master: int) -> bool | None:
-    """Whether a master waits for a signal; None where that is not told. It blocks them while it does what it was told, such as to read its configuration."""
+    """Whether a master waits for a signal; None where that is unknown. It blocks signals while it handles one, such as while it reads its configuration."""
     status = _read(f"/proc/{master}/status")
     masks = [int(mask, 16) for mask in re.findall(r"^(?:SigBlk|SigPnd|ShdPnd):\s*([0-9a-f]+)$", status, re.MULTILINE)]
     return not any(mask >> (signal.SIGHUP - 1) & 1 for mask in masks) if masks else None

@@ -21,7 +21,7 @@ def test_a_word_is_one(text, sent):
 
 @pytest.mark.parametrize("text", ["", "a\nb", "a\r", "a\x00", "<<", "<<end", "gr\udcfcn", "gr\ufffdn"])
 def test_what_cannot_be_one_is_refused(text):
-    with pytest.raises(ValueError, match="cannot be a word of HAProxy's command line"):
+    with pytest.raises(ValueError, match="cannot be an argument of a HAProxy command"):
         word(text)
 
 
