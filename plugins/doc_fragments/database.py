@@ -34,7 +34,7 @@ options:
   login_password:
     description:
       - Password of O(login_user).
-      - Programs get it through their environment, never on their command line. Without it, libpq's own ways apply with PostgreSQL, such as
+      - Programs get it through their environment, never on their command line. Without it, libpq's defaults apply with PostgreSQL, such as
         V(~/.pgpass).
     type: str
   login_db:
@@ -47,7 +47,7 @@ options:
     choices: [disable, allow, prefer, require, verify-ca, verify-full]
     default: prefer
   ca_cert:
-    description: File with the certificates of the authorities that vouch for the server, for O(ssl_mode=verify-ca) and O(ssl_mode=verify-full).
+    description: File with the CA certificates that verify the server, for O(ssl_mode=verify-ca) and O(ssl_mode=verify-full).
     type: path
 requirements:
   - psycopg (version 3) or psycopg2 on the host that the module runs on, for PostgreSQL

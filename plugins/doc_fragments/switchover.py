@@ -42,7 +42,7 @@ options:
     type: str
     default: postgres
   login_password:
-    description: Its password. Without it, libpq's own ways apply, such as V(~/.pgpass).
+    description: Its password. Without it, libpq's defaults apply, such as V(~/.pgpass).
     type: str
   login_db:
     description: A database for the sessions.
@@ -54,7 +54,7 @@ options:
     choices: [disable, allow, prefer, require, verify-ca, verify-full]
     default: prefer
   ca_cert:
-    description: File with the certificates of the authorities that vouch for the servers.
+    description: File with the CA certificates that verify the server.
     type: path
   pause_timeout:
     description: Seconds that the poolers may take to come to rest.

@@ -18,9 +18,9 @@ description:
   - Beside the requests the number of servers that take new traffic is sampled from the runtime API of every HAProxy in O(capacity), four times per second.
 notes:
   - "The classes of failure: V(http_5xx), V(http_4xx) and V(http_other), a whole answer with another status than expected;
-    V(refused), no connection came about (refused, unreachable, or the name not resolved);
+    V(refused), the connection failed (refused, unreachable, or the name not resolved);
     V(reset_new) and V(reset_on_reused), the connection ended before the first byte of the answer, a new one or one that had carried an answer before;
-    V(truncated), it ended within the answer; V(malformed), what came is no HTTP; V(tls), no TLS session came about, such as for a wrong certificate;
+    V(truncated), it ended within the answer; V(malformed), the answer is no HTTP; V(tls), the TLS handshake failed, for example because of a wrong certificate;
     V(timeout), no whole answer within O(objective_seconds) of the intended time;
     V(wrong_answer), a whole answer with an expected status that does not say what O(mix) expects."
   - "What the prober itself could not do is no failure of the service, and counts as unmeasured: V(unsent), a request that could not be sent within a second of

@@ -15,8 +15,8 @@ description:
     own, so they are about what users got.
   - Fails when too many requests failed or answers took too long, and also when too few requests came for a verdict. A step of a roll that follows it is
     not taken then.
-  - Failed are answers of 500 and above, connections that did not come about, and answers that broke off.
-  - The load balancers are asked every second, because a reload begins their counters anew. Of a process that is replaced, the requests since the last look
+  - Failures are answers of 500 and above, failed connections, and truncated answers.
+  - The load balancers are asked every second, because a reload resets their counters. Of a process that is replaced, the requests since the last look
     at it are not seen.
 extends_documentation_fragment:
   - alwayson.upgrade.read_only
@@ -54,7 +54,7 @@ options:
     type: int
     default: 10
 notes:
-  - In check mode it looks once, waits for nothing and judges nothing.
+  - In check mode it reads once, does not wait, and gives no verdict.
   - HAProxy tells both numbers, Envoy (RV(canary)) the failed requests. Others do not tell.
 seealso:
   - module: alwayson.upgrade.traffic_member
@@ -106,7 +106,7 @@ from ..module_utils._load_balancers import open_load_balancers
 from ..module_utils._traffic.interface import ARGUMENTS, Backend, LoadBalancerError, View, require_members
 from ..module_utils._traffic.verdict import GOOD, Limits, Watch, judged, sampled, uncounted
 
-# A reload of a load balancer begins its counters anew: so often they are looked at.
+# A reload of a load balancer resets its counters: so often they are read.
 LOOK_SECONDS = 1.0
 LIMITS = {
     "max_error_percent": {"type": "float", "default": 1},

@@ -65,7 +65,7 @@ options:
         choices: [disable, allow, prefer, require, verify-ca, verify-full]
         default: prefer
       ca_cert:
-        description: File with the certificates of the authorities that vouch for it, for V(verify-ca) and V(verify-full).
+        description: File with the CA certificates that verify the pooler, for V(verify-ca) and V(verify-full).
         type: path
         version_added: 0.3.0
       file:
@@ -105,7 +105,7 @@ EXAMPLES = r"""
   delegate_to: pooler2
   async: 300
   poll: 0
-  register: companion
+  register: pooler_agent
 
 - name: Have db2 take over from db1
   alwayson.upgrade.database_switchover:
@@ -130,7 +130,7 @@ EXAMPLES = r"""
 
 - name: See how pooler2 did
   ansible.builtin.async_status:
-    jid: "{{ companion.ansible_job_id }}"
+    jid: "{{ pooler_agent.ansible_job_id }}"
   become: true
   become_user: postgres
   delegate_to: pooler2
@@ -157,7 +157,7 @@ from ..module_utils._host.ansible_module import AnsibleModule
 from ..module_utils._host.signals import unwind_when_ended
 from ..module_utils._locking import fence
 from ..module_utils._postgresql.pooler import pgbouncer
-from ..module_utils._postgresql.pooler.agent import Companion
+from ..module_utils._postgresql.pooler.agent import PoolerAgent
 from ..module_utils._postgresql.pooler.pgbouncer import PoolerError
 from ..module_utils._postgresql.session import PostgresqlError
 from ..module_utils._postgresql.switchover import options as switchover_options
@@ -182,14 +182,14 @@ def main() -> None:
 
 
 def take_part(options: dict, check_mode: bool) -> Result:
-    """Have it done, or see whether it would be."""
+    """Take part in the switchover, or in check mode say whether it would."""
     old, new = switchover_options.nodes(options)
-    companion = Companion(old, new, pgbouncer.of([options["pooler"]])[0], switchover_options.limits(options), options["companion_timeout"],
-                          may_go_back=options["state"] == "switched")
+    agent = PoolerAgent(old, new, pgbouncer.of([options["pooler"]])[0], switchover_options.limits(options), options["companion_timeout"],
+                        may_go_back=options["state"] == "switched")
     if not check_mode:
-        return companion.bring_about()
-    companion.result.changed = companion.foresee()
-    return companion.result
+        return agent.bring_about()
+    agent.result.changed = agent.foresee()
+    return agent.result
 
 
 if __name__ == "__main__":

@@ -111,7 +111,7 @@ options:
     default: true
 notes:
   - With O(method=physical), run it as root or as O(owner), on the host that the server is to run on. The login is one of the restored server's, which has the
-    roles and passwords of before. It needs the right to read every table.
+    previous roles and passwords. It needs the right to read every table.
   - Where C(pg_hba.conf) and C(postgresql.conf) are not in the data directory (Debian), they are this host's own, and must be there.
   - The new server has the system identifier of the old one. The old one must not come back as it was.
   - Unlogged tables come back empty, and sequences may come back ahead, so both are left out of the comparison with O(method=physical).
@@ -250,7 +250,7 @@ STOPPING_SIGNALS = (*HANGING_UP, signal.SIGINT)
 
 
 def stopped_by(number: signal.Signals) -> str:
-    """What is said of a signal that ended the module: what is half done is cleared up, or gone on with."""
+    """The message when a signal ends the module: what is half done is removed, or continued by the next run."""
     return f"stopped by {number.name}; run this again"
 
 

@@ -127,7 +127,7 @@ options:
         choices: [disable, allow, prefer, require, verify-ca, verify-full]
         default: prefer
       ca_cert:
-        description: File with the certificates of the authorities that vouch for it, for V(verify-ca) and V(verify-full).
+        description: File with the CA certificates that verify the pooler, for V(verify-ca) and V(verify-full).
         type: path
         version_added: 0.3.0
       file:
@@ -357,7 +357,7 @@ from ..module_utils._host.signals import unwind_when_ended
 from ..module_utils._locking import fence
 from ..module_utils._postgresql.managers import detection, patroni, repmgr as repmgr_manager
 from ..module_utils._postgresql.pooler import pgbouncer
-from ..module_utils._postgresql.pooler.coordinator import Companions
+from ..module_utils._postgresql.pooler.coordinator import PoolerAgents
 from ..module_utils._postgresql.pooler.pgbouncer import PoolerError
 from ..module_utils._postgresql.session import PostgresqlError
 from ..module_utils._postgresql.switchover import options as switchover_options
@@ -440,25 +440,25 @@ def require_driven(options: dict, old: Node, new: Node) -> None:
 def window_for(options: dict, old: Node, new: Node, limits: Limits) -> Window:
     """The exchange that a state is about."""
     poolers = pgbouncer.of(options["poolers"])
-    companions = Companions(options["companions"], options["companion_timeout"])
-    if set(companions.names) & {pooler.name for pooler in poolers}:
-        raise SwitchoverError(f"companions and poolers both have {', '.join(sorted(set(companions.names) & {pooler.name for pooler in poolers}))}: "
+    agents = PoolerAgents(options["companions"], options["companion_timeout"])
+    if set(agents.names) & {pooler.name for pooler in poolers}:
+        raise SwitchoverError(f"companions and poolers both have {', '.join(sorted(set(agents.names) & {pooler.name for pooler in poolers}))}: "
                               "a pooler's file is here, or on another host")
     if options["patroni"]:
-        if options["state"] != "switched" or companions.names:
+        if options["state"] != "switched" or agents.names:
             raise SwitchoverError("patroni is for state=switched without companions: after a crash Patroni has a standby take over by itself")
         return patroni.PatroniSwitchover(old, new, poolers, limits, patroni.Patroni(options["patroni"]))
-    if options["repmgr"] and (options["warm_log"] or options["state"] == "switched" and companions.names):
+    if options["repmgr"] and (options["warm_log"] or options["state"] == "switched" and agents.names):
         raise SwitchoverError("repmgr is not for warm_log, nor for state=switched with companions")
     if options["repmgr"] and options["state"] == "switched":
         return repmgr_manager.RepmgrSwitchover(old, new, poolers, limits, repmgr_manager.Repmgr(options["repmgr"]["command"]))
     if options["state"] == "switched":
-        return Switchover(old, new, poolers, limits, companions)
+        return Switchover(old, new, poolers, limits, agents)
     if options["state"] == "failed_over":
-        failover = failover_of(options, old, new, limits, companions)
+        failover = failover_of(options, old, new, limits, agents)
         failover.accept_loss, failover.is_lost = options["data_loss"] == "accept", options["old_is_lost"]
         return failover
-    if companions.names:
+    if agents.names:
         raise SwitchoverError(f"state={options['state']} needs no companions, because no pooler has to wait for others: run it on the host of each one")
     if not poolers:
         raise SwitchoverError(f"state={options['state']} is about clients of poolers: name at least one")
@@ -467,16 +467,16 @@ def window_for(options: dict, old: Node, new: Node, limits: Limits) -> Window:
     return redirection
 
 
-def failover_of(options: dict, old: Node, new: Node, limits: Limits, companions: Companions) -> Failover:
+def failover_of(options: dict, old: Node, new: Node, limits: Limits, agents: PoolerAgents) -> Failover:
     """To a standby, or to a server that lives from a received log."""
     poolers, warm = pgbouncer.of(options["poolers"]), options["warm_log"]
     if options["repmgr"]:
         repmgr = repmgr_manager.Repmgr(options["repmgr"]["command"])
-        return repmgr_manager.RepmgrFailover(old, repmgr_manager.RepmgrNode.driven_by(repmgr, new), poolers, limits, companions)
+        return repmgr_manager.RepmgrFailover(old, repmgr_manager.RepmgrNode.driven_by(repmgr, new), poolers, limits, agents)
     if not warm:
-        return Failover(old, new, poolers, limits, companions)
+        return Failover(old, new, poolers, limits, agents)
     log = ReceivedLog(warm["directory"], warm["bin_dir"], warm["stop_command"])
-    return WarmFailover(old, WarmNode.living_from(log, new), poolers, limits, warm["name"], companions)
+    return WarmFailover(old, WarmNode.living_from(log, new), poolers, limits, warm["name"], agents)
 
 
 if __name__ == "__main__":

@@ -87,7 +87,7 @@ options:
   result:
     description:
       - With O(state=released), how the run ended. It is kept as the C(state) of the lock's C(intent).
-      - V(unchanged) is for a run that changed nothing. What the run before left half done is still to be gone on with then.
+      - V(unchanged) is for a run that changed nothing. The work of an interrupted run before it then still has to be continued.
     type: str
     choices: [succeeded, failed, unchanged]
     default: unchanged
@@ -240,7 +240,7 @@ taken_over:
   sample: *lock
 interrupted:
   description:
-    - The lock of the run whose work is to be gone on with, V(null) when there is none.
+    - The lock of the run that this one has to continue, V(null) when there is none.
     - It is the one that was taken over, or one that was released although what its C(intent) says was neither done nor given up.
   returned: success
   type: dict

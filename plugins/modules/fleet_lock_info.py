@@ -64,7 +64,7 @@ lock:
       release_to: 2.0.0
       state: under_way
 interrupted:
-  description: The lock of a run whose work is to be gone on with although its lock was released, V(null) when there is none.
+  description: The lock of a run that has to be continued although its lock was released, V(null) when there is none.
   returned: success
   type: dict
 intent:
@@ -87,7 +87,7 @@ history:
     - The last 20 times that the lock was taken, taken over and released, oldest first.
     - C(event) is V(taken), V(taken_over) or V(released), C(at) its time in epoch seconds, the others are those of the lock.
       With them are C(reason) and C(journal_head) if they were given, and C(former), the lock that was taken over.
-    - A line is written before what it tells. A run that was killed in between leaves a line for what did not come about.
+    - A line is written before the event that it describes. A run that was killed in between leaves a line for an event that did not happen.
   returned: success
   type: list
   elements: dict

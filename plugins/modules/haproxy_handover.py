@@ -11,11 +11,11 @@ short_description: Have a running HAProxy go on as the binary that is installed 
 version_added: 0.2.0
 author: The alwayson.upgrade maintainers (@alwayson)
 description:
-  - An upgraded package changes the file, and the process that runs goes on as before. This has the master process start itself anew, as the new
+  - An upgraded package changes the file, and the process that runs goes on as before. This has the master process re-execute itself, as the new
     binary, and hand its listening sockets to a new worker. The old worker ends what is in flight.
   - The new binary has to accept the configuration before anything is changed. It is asked with the master's own command line, working directory, environment
-    and account. The files of maps and ACLs have to say what the process has been told, such as a route of M(alwayson.upgrade.traffic_route), because they are
-    read anew. Afterwards the new worker has to answer, and every member has to be in the state that it was in, with its weight.
+    and account. The files of maps and ACLs must have the process's entries, such as a route of M(alwayson.upgrade.traffic_route), because they are
+    read again. Afterwards the new worker has to answer, and every member has to be in the state that it was in, with its weight.
   - Nothing is changed when the process runs the installed binary already.
 extends_documentation_fragment:
   - alwayson.upgrade.fence
@@ -87,7 +87,7 @@ worker:
   type: dict
   sample: {before: 811, after: 2932}
 old_workers:
-  description: How many workers of before are still ending what they have.
+  description: How many old workers are still finishing their requests.
   returned: success
   type: int
   sample: 0

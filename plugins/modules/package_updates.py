@@ -37,7 +37,7 @@ options:
     description: For whom unattended updates are held. With O(state=released), only a hold of this owner is ended; without it, any.
     type: str
   refresh:
-    description: Whether to read the indexes of the repositories anew before.
+    description: Whether to update the indexes of the repositories first.
     type: bool
     default: true
   restart_services:

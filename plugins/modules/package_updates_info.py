@@ -17,7 +17,7 @@ description:
   - Needs root for O(refresh), for the locks, and to see the services of other accounts. Set C(become).
 options:
   refresh:
-    description: Whether to read the indexes of the repositories anew before.
+    description: Whether to update the indexes of the repositories first.
     type: bool
     default: true
 extends_documentation_fragment:

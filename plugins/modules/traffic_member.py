@@ -46,7 +46,7 @@ options:
         When bound clients keep coming, the drain is given half of O(timeout), because it would wait for ever. One that is in maintenance is not
         changed, but has to prove the same.
       - V(draining) starts to drain the members that are ready, and does not wait for their sessions. One in maintenance stays there.
-      - V(checked) brings the members out of maintenance into drain, and waits until they pass their health check anew. They take no new clients
+      - V(checked) brings the members out of maintenance into drain, and waits until they pass their health check again. They take no new clients
         yet. While they have not passed it, not even bound clients reach them.
       - V(ready) does the same and then brings the members into traffic, and waits until they take it. A member that does not pass its health
         check goes back to where it was.

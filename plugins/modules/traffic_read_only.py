@@ -14,7 +14,7 @@ description:
   - Content stays readable while what is behind it is worked on. Writes are refused politely, for the whole service or for one tenant.
   - O(key) says whose writes are meant, the service's or a tenant's, as the configuration looks it up.
   - A key of a map leads to the moment until which nothing is written. The load balancers compare it with their clock, so writing is let in again by
-    itself when that moment comes, whatever becomes of the run, of the controller, or of this host.
+    itself at that time, even when the run, the controller or this host has failed.
   - The key is changed on all load balancers right after one another and read back. When it fails on the way, the moment before is put back on every
     load balancer, and what could not be put back is named with the command that does it.
 extends_documentation_fragment:
@@ -31,7 +31,7 @@ attributes:
 options:
   state:
     description:
-      - V(read_only) refuses writes for O(seconds) from now. Given again, the time begins anew.
+      - V(read_only) refuses writes for O(seconds) from now. When it is given again, the time starts again.
       - V(open) lets writes in at once.
     type: str
     choices: [read_only, open]

@@ -10,7 +10,7 @@ version_added: 0.1.0
 short_description: Takes a pool's members through a play in a window that never goes under a floor
 description:
   - Each host runs the whole play on its own, as with P(ansible.builtin.free#strategy). How many hosts are in flight at the same time is decided
-    anew whenever one is done, by limits on unavailable members, on failure domains and on live capacity. There are slots, no batches.
+    again whenever one is done, by limits on unavailable members, on failure domains and on live capacity. There are slots, no batches.
   - The roll stops at the first failed or lost (unreachable) host, or when the budget O(max_failures) is spent. Hosts in flight are finished,
     nobody new starts, and the playbook ends.
   - A host that repaired its own failure in a C(rescue) counts as failed when it sets the fact C(rolling_failed) to V(true). While a host that failed
@@ -294,7 +294,7 @@ class StrategyModule(FreeStrategy):
             self._started_at[name] = now
             self._schedule.started(name, now)
             self._slots.put(self._inventory.get_host(name), self._schedule.in_flight)
-            # Tasks get it anew each time; the engine's own conditions, those of meta, only see facts.
+            # Tasks get it again each time; the engine's own conditions, those of meta, only see facts.
             self._variable_manager.set_nonpersistent_facts(name, {"rolling": schedule_messages.state_for(self._schedule, name)})
             self._emit("started", member=name, pool=self._schedule.pool_of(name).name, direction=decision.direction)
             self._changed, self._waiting_since = True, None

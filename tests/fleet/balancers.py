@@ -85,7 +85,7 @@ def member_name(kind: str, member: Member) -> str:
 
 
 def reload(kind: str, layout: Layout, balancer: LoadBalancer, process: Process, relaunch: Callable[[list[str]], None]) -> None:
-    """Have a load balancer take its configuration anew, as after a change by somebody else: a signal, a change that concerns no member, or a hot restart.
+    """Have a load balancer take its configuration again, as after a change by somebody else: a signal, a change that concerns no member, or a hot restart.
 
     :param relaunch: starts a second process of it by these words, beside the first one.
     """

@@ -130,7 +130,7 @@ class EmbeddedFleet:
         processes.end([process for process in victims if process], first_signal=signal.SIGKILL)
 
     def reload(self, load_balancer: str) -> None:
-        """Have a load balancer take its configuration anew, as after a change by somebody else; what it has under way it ends as before."""
+        """Have a load balancer take its configuration again, as after a change by somebody else; what it has under way it ends as before."""
         former = self.record.processes[load_balancer]
 
         def relaunch(argv: list[str]) -> None:

@@ -85,7 +85,7 @@ class HaproxyError(Exception):
 def write_configurations(layout: Layout, health_path: str = "/healthz", holds: bool = False) -> dict[str, Path]:
     """Write each load balancer's configuration into its own folder; return the files by load balancer.
 
-    :param holds: whether requests wait for a server that is started anew, as docs/haproxy.md has it for one without a second.
+    :param holds: whether requests wait for a server that is started again, as docs/haproxy.md has it for one without a second.
     """
     written = {}
     for balancer in layout.load_balancers:

@@ -19,7 +19,7 @@ JOURNALS = (
         ("plugins/action/fleet_lock.py", "        if not problem:\n            return answer\n", "        if True:\n            return answer\n"),)),
     Guard("journal, head", "the journal's head is not kept with the lock", LOCK, (
         ("plugins/action/fleet_lock.py", "        return journal.head_text(head, path, first) if head else \"\"\n", "        return \"\"\n"),)),
-    Guard("journal, another", "a journal that was begun anew is taken for one that was cut", LOCK, (
+    Guard("journal, another", "a journal that was restarted is taken for one that was cut", LOCK, (
         ("plugins/action/fleet_lock.py", "        if journal.is_another(content, kept[number][\"journal_head\"]):\n", "        if False:\n"),)),
     Guard("journal, strangers", "nobody is told that others may write in the folder of the journal", JOURNAL, (
         ("plugins/plugin_utils/_run/journal_writer.py", "[*self._write(at), *self._strangers()]", "self._write(at)"),)),

@@ -62,7 +62,7 @@ KINDS = (
         (f"{CORE}/_traffic/kinds/nginx/balancer.py", "return now - seen[0][0] >= self._steady_seconds", "return True"),)),
     Guard("nginx, reload by others", "a reload is asked for while the master reads what stood there before", NGINX, (
         (f"{CORE}/_traffic/kinds/nginx/balancer.py", "is_idle(self._master()) is not False and self", "True and self"),)),
-    Guard("nginx, failed reload", "a worker that is begun anew counts as one with the new configuration", NGINX, (
+    Guard("nginx, failed reload", "a worker that is restarted counts as one with the new configuration", NGINX, (
         (f"{CORE}/_traffic/kinds/nginx/balancer.py", "self._master(), self._steady(), False\n", "self._master(), self._steady(), True\n"),)),
     Guard("nginx, before", "workers of before a member's way out do not count", NGINX, (
         (f"{CORE}/_traffic/kinds/nginx/loaded.py", "return self.unknown | self.out.get(upstream, {}).get(member, frozenset())", "return self.unknown"),)),
@@ -118,7 +118,7 @@ KINDS = (
         (f"{CORE}/_traffic/pool.py", "                self._note_again(balancer, noted)\n", ""),)),
     Guard("kinds, another writer", "what another program writes meanwhile is lost", (f"{UNIT}/_host/test_config_file.py",), (
         (f"{CORE}/_host/config_file.py", "        if self.read() != after:\n            return False\n", ""),)),
-    Guard("kinds, as it is written", "a user's JSON is indented anew by a change", (f"{UNIT}/_traffic/test_json_text.py",), (
+    Guard("kinds, as it is written", "a user's JSON is indented again by a change", (f"{UNIT}/_traffic/test_json_text.py",), (
         (f"{CORE}/_traffic/json_text.py", "        if found == wanted:\n            return text[start:end], end\n", ""),)),
     Guard("kinds, as it was written", "what a change adds to a user's JSON leaves its blanks behind", (f"{UNIT}/_traffic/test_json_text.py",), (
         (f"{CORE}/_traffic/json_text.py", "    kept[-1] = kept[-1]._replace(after=last_blanks)\n", ""),)),

@@ -40,7 +40,7 @@ TRAPS = (
          "    if False:\n        raise LoadBalancerError(f\"{balancer} has no member"),)),
     Guard("two load balancers", "the proof of the first one counts for all", ("tests/unit/module_utils", f"{REAL}/test_traffic_real.py"), (
         (f"{CORE}/_traffic/pool.py", "for balancer in self.now for name in members):", "for balancer in list(self.now)[:1] for name in members):"),)),
-    Guard("reload, reads", "HAProxy's master starts itself anew: what it did not answer is not asked again",
+    Guard("reload, reads", "HAProxy's master re-executes itself: what it did not answer is not asked again",
           ("tests/unit/module_utils/_traffic/kinds/haproxy/test_balancer.py",), (
               (f"{CORE}/_host/patience.py", "                if error.may_be_done and not may_repeat:\n", "                if True:\n"),)),
     Guard("reload, cut short", "an answer that is cut short counts as one", ("tests/unit/module_utils/_traffic/kinds/haproxy/test_balancer.py",), (

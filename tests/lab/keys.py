@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The alwayson.upgrade maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The lab's secrets, made anew with each lab: an authority for the hosts' SSH keys, the operator's key, the release engineers', the databases' passwords."""
+"""The lab's secrets, recreated with each lab: an authority for the hosts' SSH keys, the operator's key, the release engineers', the databases' passwords."""
 
 from __future__ import annotations
 

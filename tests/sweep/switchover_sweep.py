@@ -14,7 +14,7 @@ Each trial has new servers, a PgBouncer and clients that write. The kinds:
     crashed     the primary is killed, the failover is started twice
     killed      the primary is killed, the first failover is killed at a step, the second one is started meanwhile
 
-The offset is between the beginnings of the two, drawn anew for each trial; half of them are short, so that both look before either has changed anything.
+The offset is between the beginnings of the two, drawn again for each trial; half of them are short, so that both look before either has changed anything.
 For the first three, replay stands still in half of the trials, so that the first one waits in its window.
 """
 

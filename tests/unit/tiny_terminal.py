@@ -45,7 +45,7 @@ class TinyTerminal:
         return self
 
     def resize(self, columns: int, rows: int) -> None:
-        """As a terminal does that wraps nothing anew: it keeps the bottom."""
+        """As a terminal does that wraps nothing again: it keeps the bottom."""
         while len(self.screen) > rows:
             self.history.append("".join(self.screen.pop(0)).rstrip())
             self.row = max(0, self.row - 1)

@@ -61,7 +61,7 @@ class ConfigFile:
                 is_back = self._put_back(before, after, times)
                 taken_back()
                 if not is_back and isinstance(error, ControlError):
-                    raise ControlError(f"{error}. Another program has changed {self.path} meanwhile, so its text of before was not put back") from error
+                    raise ControlError(f"{error}. Another program has changed {self.path} meanwhile, so its previous text was not restored") from error
                 raise
             then()
 
@@ -98,7 +98,7 @@ class ConfigFile:
 
 
 def _with_ends_of(before: str, after: str) -> str:
-    """A text that was written anew as a whole, with the line ends that the file has."""
+    """A new text of the whole file, with the line ends that the file has."""
     is_dos = "\r\n" in before and not re.search(r"(?<!\r)\n", before)
     return re.sub(r"(?<!\r)\n", "\r\n", after) if is_dos else after
 

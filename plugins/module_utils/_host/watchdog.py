@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The alwayson.upgrade maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A dead man's switch: what has to be done when a process does not get to its end, by another process that outlives it."""
+"""A watchdog: a second process that acts when the first one is killed, or does not finish in time."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SECONDS = "=d"
 
 
 class Mark:
-    """Something that a process notes down for the one that outlives it. It is made before that one begins."""
+    """A flag that a process sets for its watchdog. It is created before the watchdog starts."""
 
     def __init__(self) -> None:
         self._byte = mmap.mmap(-1, 1)
@@ -28,16 +28,16 @@ class Mark:
         return self._byte[0] > 0
 
     def set(self, is_so: bool) -> None:
-        """Note it down, or that it is not so."""
+        """Set the flag, or clear it."""
         self._byte[0] = int(is_so)
 
 
 @contextlib.contextmanager
 def dead_man(act: Callable[[], None], seconds: float) -> Iterator[Callable[[float], None]]:
-    """Have `act` called by another process when this one dies inside the block, however that happens, or is not through after so many seconds.
+    """Have `act` called by another process when this one dies inside the block, or has not left it after so many seconds.
 
-    What the block gets gives another number of seconds, from then on; OSError when that process is not there any more.
-    That process begins as a copy of this one: whatever connection was opened before would be shared, so open them inside.
+    The block gets a function that sets a new number of seconds, from the time of its call. It raises OSError when the watchdog has ended.
+    The watchdog starts as a copy of this process and would share its connections: open them inside the block.
     """
     reading, writing = os.pipe()
     pid = os.fork()
@@ -60,7 +60,7 @@ def dead_man(act: Callable[[], None], seconds: float) -> Iterator[Callable[[floa
 
 
 def _watch(reading: int, act: Callable[[], None], seconds: float) -> None:
-    """The other process; never returns."""
+    """The watchdog process; never returns."""
     try:
         os.setsid()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):

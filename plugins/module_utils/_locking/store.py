@@ -9,7 +9,7 @@
     <service>.guard          held while the others are read and written
 
 Each step leaves what a crash after it can go on from: first the token, then the line in the history, then the lock. So a run that was
-killed in between may have left a token that nobody uses and a line for what did not come about, never a lock without both.
+killed in between may have left a token that nobody uses and a line for something that did not happen, but never a lock without both.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ TAKEN, TAKEN_OVER, RELEASED = "taken", "taken_over", "released"
 class Outcome(NamedTuple):
     """What came of it: the caller's lock, if it has one now, and the one that was taken over or released.
 
-    `interrupted` is the lock of the run whose work is to be gone on with: the one that was taken over, or one that ended without having gone on.
+    `interrupted` is the lock of the run that this one has to continue: one that was taken over, or one that ended without finishing its work.
     `journal_heads` are the heads of the journals of earlier runs from the caller's host, oldest first: `owner`, `at` and `journal_head`.
     """
 

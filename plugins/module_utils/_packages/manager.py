@@ -114,7 +114,7 @@ class PackageManager(Protocol):
     locks: Sequence[str]
 
     def refresh(self) -> None:
-        """Read the indexes of the repositories anew."""
+        """Update the indexes of the repositories."""
 
     def select(self, security_only: bool, exclude: Sequence[str]) -> Selection:
         """The largest transaction that leaves held and excluded packages as they are, also where others need them. Nothing is installed."""
@@ -195,7 +195,7 @@ def lock_holder(paths: Sequence[str]) -> Holder | None:
         except OSError as error:
             raise PackageError(f"the lock {path} cannot be looked at: {error}. Package updates need root: set become") from error
         try:
-            # struct flock: type, whence, start, length, pid; only the question who would be in the way, nothing is locked.
+            # The fields l_type, l_whence, l_start, l_len and l_pid of struct flock. F_GETLK only asks for the process that holds the lock.
             answer = fcntl.fcntl(handle, fcntl.F_GETLK, struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0))
         finally:
             os.close(handle)

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What a PostgreSQL database holds, see `_database.content`.
 
-A materialized view that is restored from a dump is computed anew, so what it holds is compared in copies of a whole server alone.
+A materialized view that is restored from a dump is computed again, so what it holds is compared in copies of a whole server alone.
 """
 
 from __future__ import annotations

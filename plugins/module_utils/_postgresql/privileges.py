@@ -16,7 +16,7 @@ PURPOSES = LOGICAL, PHYSICAL, MIGRATIONS, STANDBYS, SWITCHOVER = "logical", "phy
 ALTER_SYSTEM_IS_GRANTED = CHECKPOINT_IS_GRANTED = 150000
 READS_ALL_DATA = 140000
 ROLE = "SELECT rolname, rolsuper, rolcreatedb, rolreplication, rolbypassrls FROM pg_roles WHERE rolname = current_user"
-# Those of extensions are made anew by their extensions.
+# Those of extensions are recreated by their extensions.
 OWN = """
 FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
 WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' AND NOT EXISTS (

@@ -5,7 +5,7 @@
 
 Expressions (of defaults, checks, views, index predicates) are compared by where they are, not by their text, which PostgreSQL words differently after a
 restore. Left out is what the proof of a dump does not restore: owners, privileges, security labels, publications, subscriptions, event triggers, comments on
-extensions, and `EXISTING_ONCE`. Objects of extensions are left out too: a dump does not hold them, it creates the extension anew.
+extensions, and `EXISTING_ONCE`. Objects of extensions are left out too: a dump does not hold them, it creates the extension again.
 """
 
 from __future__ import annotations

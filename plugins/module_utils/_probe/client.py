@@ -4,7 +4,7 @@
 """The prober's users: logical clients with their connections and cookies, on asyncio.Protocol. They never retry.
 
 Like a browser, a client opens another connection when its connections are busy. So a request is sent at its time, and
-a slow answer delays nobody but the one who waits for it.
+a slow answer delays only its own request.
 """
 
 from __future__ import annotations
@@ -189,7 +189,7 @@ def give_up(exchange: Exchange) -> None:
 
 
 def outcome_of_connect(error: OSError) -> int:
-    """Name the class of a connection that did not come about."""
+    """The class of the error of a connection that failed."""
     if isinstance(error, ssl.SSLError):
         return outcomes.TLS
     if _OWN_FAULTS & {error.errno, *(int(number) for number in _ERRNO.findall(str(error)))}:

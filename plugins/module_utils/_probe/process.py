@@ -101,7 +101,7 @@ def start(plan: Plan, directory: str, ends_with: int | None = None) -> ProbeProc
 def stop(directory: str, min_requests: int, sleep: Callable[[float], None] = time.sleep) -> dict[str, Any]:
     """Let the probe go on until `min_requests` were scheduled, end it, and return its result. All of it takes a bounded time.
 
-    A probe that has ended by itself gave its result already. Raise ProbeIncomplete when there is no result to be had.
+    A probe that has ended by itself gave its result already. Raises ProbeIncomplete when no result can be read.
     """
     running = find_running(directory)
     if running is not None:

@@ -69,10 +69,10 @@ def _require_activatable(state: releases.State, version: str, sha256: str | None
         raise releases.ReleaseError(f"release {version} is not staged on this host (staged: {staged}): stage it first, with state=staged")
     found = state.available[version].sha256
     if sha256 is not None and found != sha256:
-        raise releases.ReleaseError(f"release {version} is staged with sha256 {found or '(no marker)'}, but {sha256} is wanted: stage it anew")
+        raise releases.ReleaseError(f"release {version} is staged with sha256 {found or '(no marker)'}, but {sha256} is wanted: stage it again")
     # What ran before may have been put there by other means; anything else without a marker may be half a release.
     if found is None and version not in (state.current, state.previous):
-        raise releases.ReleaseError(f"release {version} has no readable marker, so it may be incomplete: stage it anew, with state=staged")
+        raise releases.ReleaseError(f"release {version} has no readable marker, so it may be incomplete: stage it again, with state=staged")
 
 
 def _stop(service: Service, steps: Plan) -> None:

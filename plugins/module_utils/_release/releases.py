@@ -246,7 +246,7 @@ def _read_link(root: str, name: str) -> str | None:
     # By their real paths: folders above may be links.
     target = os.path.normpath(os.path.join(os.path.realpath(root), os.readlink(path)))
     if os.path.realpath(os.path.dirname(target)) != os.path.realpath(os.path.join(root, RELEASES)):
-        raise ReleaseError(f"{path} points to {target}, which is no release in {root}/{RELEASES}: move it there and link it anew")
+        raise ReleaseError(f"{path} points to {target}, which is no release in {root}/{RELEASES}: move it there and link it again")
     return os.path.basename(target)
 
 

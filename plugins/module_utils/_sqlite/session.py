@@ -103,7 +103,7 @@ def connect_with_stand_ins(path: str, is_immutable: bool = False) -> tuple[Conne
     collations: list[str] = []
     functions: list[str] = []
     while True:
-        # Opened anew: a schema that was read without a collation is not read again.
+        # Opened again: a schema that was read without a collation is not read again.
         session = connect(path, is_immutable)
         for name in collations:
             session.raw.create_collation(name, _by_bytes)

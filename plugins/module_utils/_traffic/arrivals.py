@@ -4,7 +4,7 @@
 """Whether members that are in maintenance are still given requests, as the load balancers count them. Pure.
 
 A rule of the configuration may send to a member whatever its state is, and the configuration that runs may be another than its file. The counters show what
-happens. A rise may still be one of before: a request whose connection failed is tried again, and an API may tell its numbers late. So after a rise the
+happens. A rise may have an earlier cause: a request whose connection failed is retried, and an API may report its numbers late. So after a rise the
 counter has to stand still for longer.
 """
 
@@ -30,7 +30,7 @@ class _Counter:
     came: int = 0
 
     def after(self, now: float, process: int, arrivals: int) -> _Counter:
-        """The same after another look. Another process counts anew, and so does one whose counters were reset."""
+        """The same after another look. Another process counts again, and so does one whose counters were reset."""
         if process != self.process or arrivals <= self.arrivals:
             return replace(self, process=process, arrivals=arrivals)
         return replace(self, arrivals=arrivals, since=now, risen_at=now if self.risen_at is None else self.risen_at, came=self.came + arrivals - self.arrivals)

@@ -7,7 +7,7 @@ Out: drain everywhere, wait until nothing is in flight anywhere, maintenance eve
 nothing queued. Drain alone still lets in clients that are bound to a member by a cookie. For a moment the counters of
 requests are watched, to see that maintenance keeps all clients out: see `_traffic.arrivals`.
 
-Back: drain on probation everywhere, wait until the health check has passed anew everywhere, then ready everywhere. From
+Back: drain on probation everywhere, wait until the health check has passed again everywhere, then ready everywhere. From
 maintenance straight to ready, a load balancer would send users to an application that may be dead.
 
 Whatever fails on the way, the state before comes back on every load balancer that was touched; what cannot be put back is
@@ -211,7 +211,7 @@ class _Sequence:
             self._pool.look()
 
     def _know_the_health(self) -> None:
-        """Where a floor has to be kept, wait until load balancers that have begun anew to check their members know which ones are healthy."""
+        """Where a floor has to be kept, wait until load balancers that have restarted their checks know which members are healthy."""
         seconds = max(pool.unknown_for for pool in self._pool.now.values()) if self._request.min_live else 0.0
         if seconds:
             self._clock.sleep(seconds)

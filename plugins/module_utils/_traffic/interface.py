@@ -17,7 +17,7 @@ from .._host.control_error import ControlError
 # The administrative state of a member: all traffic, none but the clients that are bound to it, none.
 READY, DRAIN, MAINT = "ready", "drain", "maint"
 
-# What can be asked for besides: drain, and unusable until the health check has passed anew; close the sessions that are open.
+# What can be asked for besides: drain, and unusable until the health check has passed again; close the sessions that are open.
 PROBATION, CUT = "probation", "cut"
 
 # The health of a member. It is not checked at all, or not while it is in maintenance.

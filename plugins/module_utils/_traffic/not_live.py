@@ -21,7 +21,7 @@ _CHECKS = {
     "L6RSP": ("{balancer} reached {address}, and TLS failed there", "see whether the member speaks TLS, and with which certificate"),
     "L6TOUT": ("{balancer} reached {address}, and TLS was not answered in time", "see whether the member speaks TLS"),
     "L7STS": ("{balancer} reached {address}, and its health check was answered with status {code}", _LOOK_AT_THE_MEMBER),
-    "L7RSP": ("{balancer} reached {address}, and the answer to its health check is not one of its protocol", _LOOK_AT_THE_MEMBER),
+    "L7RSP": ("{balancer} reached {address}, and the answer to its health check does not follow the protocol", _LOOK_AT_THE_MEMBER),
     "L7TOUT": ("{balancer} reached {address}, and its health check was not answered in time", _LOOK_AT_THE_MEMBER),
     "SOCKERR": ("{balancer} could not open a socket for its health check", "see the load balancer's log and its limits"),
     "HANA": ("{balancer} got too many failed answers from {address}", _LOOK_AT_THE_MEMBER),

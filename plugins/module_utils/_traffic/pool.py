@@ -137,7 +137,7 @@ class DrivenPool:
         self, members: Sequence[str], settled: Callable[[Member], bool], deadline: float, in_vain: Callable[[float], bool] = lambda now: False,
         still_to_watch: Callable[[float], float] = lambda now: 0.0
     ) -> list[Place]:
-        """Look until `settled` is true of these members on every load balancer; return where it is not, at the deadline or when it is in vain.
+        """Look until `settled` is true of these members on every load balancer. Return where it is not at the deadline, or when it can no longer be.
 
         :param still_to_watch: called at each look, for how many seconds more to look when it is true of all, also after the deadline.
         """

@@ -67,7 +67,7 @@ def judged(canary: Sample, others: Sample, limits: Limits) -> tuple[str, list[st
 class Watch:
     """What one load balancer counts from its first look on.
 
-    A reload or a restart begins the counters anew, so each process is a part of its own: what came between the last look at a process and its end is not seen.
+    A reload or a restart resets the counters, so each process is a part of its own: what came between the last look at a process and its end is not seen.
     """
 
     def __init__(self, view: View, backend: str) -> None:
@@ -100,7 +100,7 @@ class Watch:
 
 
 def _went_down(before: Backend, after: Backend) -> bool:
-    """Whether counters were begun anew; not every load balancer tells which process counts."""
+    """Whether counters were reset; not every load balancer reports which process counts."""
     return any(member.arrivals < before.members[name].arrivals for name, member in after.members.items() if name in before.members)
 
 

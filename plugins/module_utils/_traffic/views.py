@@ -207,7 +207,7 @@ def ends_in_panic(pools: Pools, coming: Iterable[str], going: Iterable[str]) -> 
 
 
 def never_above_floor(pools: Pools, leaving: Mapping[str, Sequence[str]], floor: int) -> str:
-    """Why waiting is in vain: the pool without `leaving` is smaller than the floor, as backups are never live. Or an empty string."""
+    """Why waiting cannot help: the pool without `leaving` is smaller than the floor, since backups are never live. Or an empty string."""
     for balancer, names in leaving.items():
         others = sum(not member.backup for name, member in pools[balancer].members.items() if name not in names)
         if others < floor:
@@ -218,7 +218,7 @@ def never_above_floor(pools: Pools, leaving: Mapping[str, Sequence[str]], floor:
 # -- clients that are bound to a member
 
 class StickyWatch:
-    """Tells when a drain waits in vain, because clients that are bound to a member by a cookie keep coming.
+    """Tells when a drain cannot end, because clients that are bound to a member by a cookie keep coming.
 
     Drain lets them in, so under load their sessions may never be seen at zero; only maintenance ends that. One long
     session without new ones is different: that one is waited for.

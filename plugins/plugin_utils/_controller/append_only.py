@@ -106,7 +106,7 @@ class AppendOnlyFile:
         return warning_of_strangers(os.path.dirname(self.path), content)
 
     def close(self) -> None:
-        """Let go of the file; the next use opens it anew."""
+        """Let go of the file; the next use opens it again."""
         if self._handle is not None:
             os.close(self._handle)
         self._handle, self._known_size = None, None

@@ -107,7 +107,7 @@ class Panel:
         self._write(_HIDE + begin + text + _CUT + "".join(f"{_CLEAR_LINE}{line}\r\n" for line in lines) + _WRAP + _CLEAR_REST + _SHOW)
 
     def _anew(self, size: tuple[int, int]) -> str:
-        """Lines may have been wrapped anew, or moved by a line end that was typed: nobody knows where they are now, so all are written again.
+        """Lines may have been wrapped, or moved by a line end that was typed. Where they are now is unknown, so all are written again.
 
         The first time, what others have left on the terminal is moved into its history; later there is nothing but what is written again.
         """

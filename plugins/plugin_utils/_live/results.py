@@ -69,7 +69,7 @@ def details_of(result: Mapping[str, Any]) -> list[str]:
 
 
 def failure_of(result: Mapping[str, Any], *, told: bool, path: str | None) -> dict[str, Any]:
-    """``{why, details}`` of a failure; *told* when its items have been told already, *path* is where the task stands."""
+    """``{why, details}`` of a failure. *told* is true when its items have been shown already, *path* is the task's place."""
     if told:
         return {"why": "its items failed, see above", "details": []}
     return {"why": why_of(result), "details": [*details_of(result), *([f"at {path}"] if path else [])]}

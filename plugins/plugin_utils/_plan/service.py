@@ -88,7 +88,7 @@ READ_LATER = ("migration_command", "migration_status_command", "migration_direct
 HOOKS = (*(f"{moment}_{phase}" for phase in PHASES for moment in ("before", "after")), "before_cutover")
 # What a team may set of the verdict between the steps of a canary; see the module canary_verdict.
 GATE_KEYS = ("max_error_percent", "max_latency_factor", "latency_slack_ms", "min_requests")
-# Where a team's own way to patch a database server is: task files that tell what waits, and install it.
+# A team's own task files for patching a database server: one reports the pending updates, the other installs them.
 PATCH_TASKS = ("waiting", "apply")
 # Groups that a service need not have.
 OPTIONAL_PARTS = ("databases", "database_servers", "poolers")
@@ -166,7 +166,7 @@ def describe(variables: Mapping, names: Sequence[str], groups: Mapping[str, Sequ
 
 
 def _without_secrets(service: Mapping) -> tuple[dict, object]:
-    """The probe and the route without what may be a secret: the description is a fact, and -v prints facts. Tasks read that anew from the variables."""
+    """The probe and the route without what may be a secret: the description is a fact, and -v prints facts. Tasks read that again from the variables."""
     probe, route = service["probe"], service["route"]
     if isinstance(probe, Mapping):
         mix = probe.get("mix")

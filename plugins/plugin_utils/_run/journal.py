@@ -172,7 +172,7 @@ def missing_from(reading: Reading, kept: Head) -> str:
     if kept.seq > reading.head.seq:
         return f"the journal ends with entry {reading.head.seq}, but entry {kept.seq} was kept elsewhere: its newest entries were cut off"
     if not any(entry["seq"] == kept.seq and entry["hash"] == kept.hash for entry in reading.entries):
-        return f"entry {kept.seq} is not the one whose hash was kept elsewhere: the journal was written anew"
+        return f"entry {kept.seq} is not the one whose hash was kept elsewhere: the journal was rewritten"
     return ""
 
 

@@ -68,7 +68,7 @@ def may_flip(plan: Mapping, hostvars: Mapping) -> bool:
 def to_put_back(plan: Mapping, hostvars: Mapping, serving: Mapping) -> list[str]:
     """The hosts that a stopped half-pool roll left out of traffic although nothing is wrong with them.
 
-    Before the flip these are upgraded hosts that stand by; after it, hosts that the flip drained and nobody started. Nobody who serves anywhere is among
+    Before the flip these are upgraded hosts that stand by; after it, hosts that the flip drained and no run started. No host that serves anywhere is among
     them: where a flip reached only some of the load balancers, both halves do.
 
     :param serving: see ``serving.serving_members``, read after the roll.

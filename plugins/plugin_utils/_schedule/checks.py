@@ -21,7 +21,7 @@ ALIKE = 0.8
 
 
 def refuse_keywords(play: Any) -> None:
-    """The play's own ways of saying who goes when.
+    """Refuse keywords of the play that set an order or limits themselves.
 
     :raises ScheduleError: for the first that the play has.
     """

@@ -70,7 +70,7 @@ def failed_too_many(figures: Mapping, limits: Mapping) -> str:
     if failed <= most:
         return ""
     if reached_nothing(figures):
-        return (f"{count(failed)} of {plural(asked, 'request')} failed, because no connection came about: correct upgrade_probe.targets, "
+        return (f"{count(failed)} of {plural(asked, 'request')} failed, because every connection failed: correct upgrade_probe.targets, "
                 "or see why nothing listens there")
     classes = listed([f"{number} {name}" for name, number in worst_first(figures.get("failures_by_class") or {})])
     budget = f", and upgrade_max_failed allows {count(most)}" if most else ""

@@ -97,7 +97,7 @@ class Schedule:
             self._judge_failure(name)
 
     def extended(self, name: str, now: float) -> None:
-        """A member in flight gets its time anew, for the repair after its deadline."""
+        """A member in flight gets its time again, for the repair after its deadline."""
         self.in_flight[name] = now
 
     def stop(self, reason: str) -> None:

@@ -299,7 +299,7 @@ def invalid_index(maker: Maker) -> Iterator[str]:
 
 
 def schema_public(maker: Maker) -> Iterator[str]:
-    """Made anew, or with a comment and an owner of its own."""
+    """Made again, or with a comment and an owner of its own."""
     yield "COMMENT ON SCHEMA public IS 'ours'"
     yield f'ALTER SCHEMA public OWNER TO "{OWNER}"'
 

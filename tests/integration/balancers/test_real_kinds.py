@@ -128,7 +128,7 @@ def test_what_nginx_has_not_read_proves_nothing(driven):
 
 @pytest.mark.parametrize("driven", ["traefik", "envoy"], indirect=True)
 def test_a_member_comes_back_as_it_was(driven):
-    """With another run: each call opens the load balancers anew. And of the file nothing else changes, however it is written."""
+    """With another run: each call opens the load balancers again. And of the file nothing else changes, however it is written."""
     name = driven.names[1]
     with changed(driven, lambda pool, server: server.update({"weight": 3} if driven.kind == "traefik" else {"health_status": "DEGRADED"}),
                  lambda view: view.members[name].weight == 3 or view.members[name].backup) as files:

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The alwayson.upgrade maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The load balancer's own binary is replaced under load: its master starts anew as the new one, and nobody notices."""
+"""The load balancer's own binary is replaced under load: its master starts again as the new one, and nobody notices."""
 
 from __future__ import annotations
 

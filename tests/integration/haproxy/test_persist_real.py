@@ -73,7 +73,7 @@ class Persisting(RealProcesses):
             return False
 
     def driven(self, way: str = "unix") -> Haproxy:
-        """As another run sees it, which reads the files anew."""
+        """As another run sees it, which reads the files again."""
         return Haproxy("lb", self._ways[way])
 
     def client(self, backend: str) -> Client:

@@ -137,7 +137,7 @@ def test_a_request_in_an_old_worker_is_in_flight(balancer):
 
 @pytest.mark.parametrize("keeps_states", [True, False])
 def test_a_reload_forgets_nothing_that_the_state_file_has(balancer, keeps_states):
-    """Trap 8: without the file it brings everybody back into traffic."""
+    """Trap 8: without the file it brings all members back into traffic."""
     driven = balancer.full if keeps_states else Haproxy("lb", balancer.endpoint)
     bring_about([driven], Request("app", ("s1",), "drained", timeout=20))
     bring_about([driven], Request("app", ("s2",), "draining", timeout=20))

@@ -69,7 +69,7 @@ class Host:
             (folder / "Packages").write_text(run("dpkg-scanpackages", "--multiversion", ".", cwd=folder), encoding="ascii")
             (folder / "Release").write_text(f"Origin: Test\nLabel: Test\nSuite: {suite}\nCodename: {suite}\n", encoding="ascii")
         (self.root / "etc/apt/sources.list").write_text("".join(f"deb [trusted=yes] file:{self.folder}/{suite} ./\n" for suite in suites), encoding="ascii")
-        # Read anew: apt compares by the second.
+        # Read again: apt compares by the second.
         shutil.rmtree(self.root / "var/lib/apt/lists")
         (self.root / "var/lib/apt/lists/partial").mkdir(parents=True)
         run("apt-get", "update")

@@ -17,7 +17,7 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[3]
 sys.path[:0] = [str(REPOSITORY / "tests"), str(REPOSITORY / "build" / "collections")]
 
-from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.pooler.coordinator import Companions  # noqa: E402
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.pooler.coordinator import PoolerAgents  # noqa: E402
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.switchover.planned import Switchover  # noqa: E402
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.switchover.received_wal import ReceivedLog  # noqa: E402
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.switchover.window import Limits, Window  # noqa: E402
@@ -38,7 +38,7 @@ def main() -> None:
     poolers = [pooler_at(endpoint(pooler), databases)]
     switchover = (
         failover_at(endpoint(first), endpoint(second), poolers, ReceivedLog(*companions[1:])) if companions[:1] == [WARM_LOG] else
-        Switchover(node_at("db1", endpoint(first)), node_at("db2", endpoint(second)), poolers, Limits(), Companions(companions, COMPANION_SECONDS))
+        Switchover(node_at("db1", endpoint(first)), node_at("db2", endpoint(second)), poolers, Limits(), PoolerAgents(companions, COMPANION_SECONDS))
     )
     at(switchover, step, die)
     if step == PROMOTING:

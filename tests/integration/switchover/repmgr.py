@@ -74,7 +74,7 @@ class Cluster(Pair):
         raise AssertionError(found)
 
     def kill_server(self, name: str) -> None:
-        """The server's processes: repmgr has started it anew meanwhile."""
+        """The server's processes: repmgr has started it again meanwhile."""
         server = running(self.servers[name].directory)
         processes.end([server], first_signal=signal.SIGKILL)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.alwayson.upgrade.plugins.module_utils._host.waiting import wait_for
-from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.pooler.coordinator import Companions
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.pooler.coordinator import PoolerAgents
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.switchover.advisory_signals import READY, of
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.switchover.failover import Failover
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.switchover.planned import Switchover
@@ -33,7 +33,7 @@ def pair(tmp_path_factory):
 
 
 def leader(pair, kind=Switchover, patience: float = COMPANION_SECONDS):
-    return kind(pair.node("db1"), pair.node("db2"), pair.poolers(), Limits(window_seconds=WINDOW_SECONDS), Companions(["pooler2"], patience))
+    return kind(pair.node("db1"), pair.node("db2"), pair.poolers(), Limits(window_seconds=WINDOW_SECONDS), PoolerAgents(["pooler2"], patience))
 
 
 @contextlib.contextmanager
@@ -71,7 +71,7 @@ def assert_quiet(pair, both, primary: str) -> None:
 def wait_ready(pair) -> None:
     """Wait until the companion is there: its start takes long beside a load."""
     with pair.node("db2").opened() as node:
-        assert wait_for(lambda: node.said([of(READY, "pooler2")]), COMPANION_SECONDS, 0.01)
+        assert wait_for(lambda: node.signals([of(READY, "pooler2")]), COMPANION_SECONDS, 0.01)
 
 
 def where(pair) -> list[str]:
@@ -91,7 +91,7 @@ def test_clients_of_both_poolers_wait_for_a_moment_and_nothing_is_lost(pair):
 
 def test_nothing_is_begun_before_all_are_there(pair):
     with loads(pair) as both:
-        with pytest.raises(SwitchoverError, match=r"nobody has come for the poolers pooler2 within 0.5 s: run alwayson.upgrade.database_pooler on their hosts"):
+        with pytest.raises(SwitchoverError, match=r"no database_pooler joined for the poolers pooler2 within 0.5 s: run alwayson.upgrade.database_pooler on their hosts"):
             leader(pair, patience=0.5).bring_about()
     assert_quiet(pair, both, "db1")
 
@@ -100,7 +100,7 @@ def test_a_companion_is_told_that_nothing_is_begun(pair):
     with companion(pair) as found:
         with pytest.raises(SwitchoverError, match="db1 .* runs"):
             leader(pair, Failover).bring_about()
-    assert found[0] == 0 and "has given up before anybody was held" in found[1]["error"]
+    assert found[0] == 0 and "has given up before clients were held" in found[1]["error"]
 
 
 @pytest.mark.parametrize("step", ["fenced", PROMOTING, *(pytest.param(name, marks=pytest.mark.thorough) for name in ("paused", "replayed", "promoted"))])

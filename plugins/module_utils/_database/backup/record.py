@@ -22,7 +22,7 @@ class BackupError(Exception):
 class Record:
     """A backup of `subject`: a database, or all of a server.
 
-    `contents` is by database. `taken` is in epoch seconds, `sha256` that of the file that vouches for the backup, `details` what the method itself needs.
+    `contents` is by database. `taken` is in epoch seconds, `sha256` that of the file whose checksum covers the backup, `details` what the method itself needs.
     """
 
     subject: str

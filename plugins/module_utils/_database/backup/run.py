@@ -32,7 +32,7 @@ class Method(Protocol):
         """What is backed up in one piece: its name to the databases in it."""
 
     def sealed(self, path: str) -> list[str]:
-        """The files whose checksums are kept beside the backup at `path`, the one that vouches for it first."""
+        """The files whose checksums are kept beside the backup at `path`, the one that covers it first."""
 
     def take(self, subject: str, databases: Sequence[str], path: str, taken: float) -> Record:
         """Take a backup to `path`."""

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The folder of proven backups. One with its final name is there only if it was proven, with its `.sha256` and its `.json` beside it.
 
-A backup is a file or, for a method that copies a whole server, a folder. The `.sha256` vouches for the manifest too, and `sha256sum -c` understands it.
+A backup is a file or, for a method that copies a whole server, a folder. The `.sha256` covers the manifest, too, and `sha256sum -c` understands it.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ class Store:
     def keep(self, path: str, checksums: Sequence[tuple[str, str]], manifest: Mapping[str, Any]) -> None:
         """Give the proven backup at `path + PARTIAL` its final name, after checksums and manifest are beside it and all is on the disk.
 
-        :param checksums: the files that are vouched for, while they still have the partial name, each with its SHA-256.
+        :param checksums: the files with checksums, while they still have the partial name, each with its SHA-256.
         """
         name = os.path.basename(path)
         try:
@@ -136,7 +136,7 @@ class Store:
     def manifest_of_unharmed(self, path: str, sealed: Callable[[str], Sequence[str]]) -> dict:
         """The manifest of the backup at `path`, after every checksum was found right. StoreError names the file that is missing or has changed.
 
-        :param sealed: gives the files of a backup that are vouched for.
+        :param sealed: gives the files of a backup that are covered by checksums.
         """
         for file in (path, path + CHECKSUM, path + MANIFEST):
             if not os.path.lexists(file):
@@ -214,7 +214,7 @@ class OneFileEach:
         return {database: [database] for database in databases}
 
     def sealed(self, path: str) -> list[str]:
-        """The files whose checksums are kept beside the backup at `path`, the one that vouches for it first."""
+        """The files whose checksums are kept beside the backup at `path`, the one that covers it first."""
         return [path]
 
 

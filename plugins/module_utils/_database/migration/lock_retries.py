@@ -80,7 +80,7 @@ class Pace:
             holders = locks.holders()
             if not holders or attempt % ATTEMPT_NEVERTHELESS == 0 or attempt == self.policy.attempts:
                 try:
-                    # Where it is likely to be in vain, it costs others half as much.
+                    # An attempt that is likely to fail costs others half as much.
                     share = 2 if holders and attempt < self.policy.attempts else 1
                     return act(attempt, max(1, self.policy.timeout_ms(lost) // share)), attempt
                 except DatabaseError as error:

@@ -164,7 +164,7 @@ def _batch(session: Session, step: MariadbStep, lock_timeout_ms: int, pace: Pace
 
 
 def _is_at_last(lock_timeout_ms: int, pace: Pace) -> bool:
-    """Whether shorter waits were in vain although nobody has been in the way for long."""
+    """Whether shorter waits have failed although no session has held the lock for long."""
     return lock_timeout_ms >= pace.policy.max_lock_timeout_ms
 
 

@@ -36,7 +36,7 @@ LOG = "pg_wal"
 SEGMENT_NAME_LENGTH = 24
 # Each database's snapshot is a session that is held while all are summed up.
 SESSIONS = 20
-# Snapshots that no moment of the log equals, because two transactions ended in another order than they were written, are taken anew.
+# Snapshots that no moment of the log equals, because two transactions ended in another order than they were written, are taken again.
 ATTEMPTS = 5
 
 
@@ -61,7 +61,7 @@ class Physical:
         return {SUBJECT: list(databases)}
 
     def sealed(self, path: str) -> list[str]:
-        """The files whose checksums are kept beside the backup at `path`, the one that vouches for it first."""
+        """The files whose checksums are kept beside the backup at `path`, the one that covers it first."""
         return sealed(path)
 
     def take(self, subject: str, databases: Sequence[str], path: str, taken: float) -> Record:
@@ -236,7 +236,7 @@ def require_fit(server: Connection) -> None:
 
 
 def sealed(path: str) -> list[str]:
-    """The files of a backup whose checksums are kept beside it: its own manifest, which vouches for the data, and the log, which that does not list."""
+    """The files of a backup whose checksums are kept beside it: its own manifest, which covers the data, and the log, which that does not list."""
     log = os.path.join(path, LOG)
     return [os.path.join(path, MANIFEST), *(os.path.join(log, name) for name in segments(log))]
 

@@ -220,7 +220,7 @@ class PhysicalRestore:
         if self.wanted.system_identifier not in (None, result["system_identifier"]):
             raise BackupError(f"{where}, which is {result['system_identifier']}, not {self.wanted.system_identifier}: give another data_directory")
         if not self.place.server():
-            raise BackupError(f"{where}, and it does not run. It may have taken writes: start it, or move the folder away to restore anew")
+            raise BackupError(f"{where}, and it does not run. It may have taken writes: start it, or move the folder away to restore again")
         with connect(self.login) as session:
             self._require_that_one(session, result["system_identifier"])
             if session.value("SELECT pg_is_in_recovery()"):

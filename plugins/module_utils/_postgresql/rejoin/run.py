@@ -99,7 +99,7 @@ class Rejoin:
             self._run(self.old.start_command, "start")
             if not wait_for(lambda: self._streaming(primary) - known, self.timeout, PAUSE_SECONDS, self.clock.steady, self.clock.sleep):
                 raise RejoinError(f"{self.old.name} was rewound and started, and does not stream from the primary within {self.timeout:g} s: see its log. "
-                                  "If its log asks for a segment that is gone, make it anew with pg_basebackup")
+                                  "If its log asks for a segment that is gone, recreate it with pg_basebackup")
         return said
 
     def _no_exchange(self) -> ContextManager[None]:
@@ -219,7 +219,7 @@ class Rejoin:
                 self.server.recover(lock)
             self.directory.write_text(STANDBY, "")
         except ProgramFailed as error:
-            raise RejoinError(f"{self.old.name} crashed, and cannot be recovered to be rewound: {error}. Make it anew with pg_basebackup") from error
+            raise RejoinError(f"{self.old.name} crashed, and cannot be recovered to be rewound: {error}. Recreate it with pg_basebackup") from error
         self.files.close()
         if self.directory.server() is not None:
             self.files.reopen()
@@ -231,7 +231,7 @@ class Rejoin:
             return self.server.rewind(self.primary, lock)
         except ProgramFailed as error:
             raise RejoinError(f"{error}. {self.old.name} is stopped, its data are rewound in part, and PostgreSQL starts no server from them (permissions of "
-                              f"{self.directory.path}). Remove the cause and run this again, or make it anew with pg_basebackup") from error
+                              f"{self.directory.path}). Remove the cause and run this again, or recreate it with pg_basebackup") from error
         except OSError:
             self.files.reopen()
             raise
@@ -244,7 +244,7 @@ class Rejoin:
             self.server.rewind(self.primary, lock, "--dry-run")
         except ProgramFailed as error:
             self.files.reopen()
-            raise RejoinError(f"{error}. {self.old.name} is stopped, and its data are as they were. Remove the cause and run this again, or make it anew with "
+            raise RejoinError(f"{error}. {self.old.name} is stopped, and its data are as they were. Remove the cause and run this again, or recreate it with "
                               "pg_basebackup") from error
 
     # -- told whom to follow, started

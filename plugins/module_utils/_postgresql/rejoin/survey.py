@@ -66,7 +66,7 @@ def problem(target: Target, source: Source, name: str) -> str | None:
     if not (name.isascii() and name.isprintable() and 0 < len(name) <= LONGEST_NAME):
         return f"name is {name!r}, and PostgreSQL shows an application_name of up to {LONGEST_NAME} ASCII characters only: choose another one"
     if target.version != source.version:
-        return f"{target.named} is of version {target.version}, and {source.named} of {source.version}: make it anew with pg_basebackup"
+        return f"{target.named} is of version {target.version}, and {source.named} of {source.version}: recreate it with pg_basebackup"
     if target.system_identifier != source.system_identifier:
         return (f"{target.named} has the system identifier {target.system_identifier}, and {source.named} {source.system_identifier}: they are two clusters. "
                 "Correct data_directory or login_host")
@@ -77,7 +77,7 @@ def problem(target: Target, source: Source, name: str) -> str | None:
                 "Run this on the host of the old primary, with the address of the new one as login_host")
     if target.timeline == source.timeline and not target.is_standby:
         return (f"{target.named} is on timeline {target.timeline}, as {source.named} is, and is no standby: it is the primary itself, or took writes beside "
-                "it. Run this on the host of the old primary. If this is the old primary, make it anew with pg_basebackup")
+                "it. Run this on the host of the old primary. If this is the old primary, recreate it with pg_basebackup")
     if target.receives:
         return (f"{target.named} is a standby that receives the log already, not as {name} from {source.named}: correct name or data_directory. "
                 "If it is to follow another server, stop it first")
@@ -88,7 +88,7 @@ def problem(target: Target, source: Source, name: str) -> str | None:
 
 def _problem_of_rewinding(target: Target, source: Source) -> str | None:
     if not target.has_hints:
-        return (f"{target.named} has neither data_checksums nor wal_log_hints=on, which pg_rewind needs: make it anew with pg_basebackup, and set "
+        return (f"{target.named} has neither data_checksums nor wal_log_hints=on, which pg_rewind needs: recreate it with pg_basebackup, and set "
                 "wal_log_hints=on on all servers")
     if source.lacks:
         return (f"role {source.role} may not read the data directory of {source.named}, as pg_rewind does: "

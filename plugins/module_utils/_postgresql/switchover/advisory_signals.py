@@ -1,9 +1,9 @@
 # Copyright (c) 2026 The alwayson.upgrade maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Processes on several hosts that exchange a server behind poolers meet on that server: each says what it does, for as long as it lives.
+"""Signals between the processes on several hosts that take part in a switchover, on the server that takes over.
 
-What is said is an advisory lock of a session, so it ends with its process, however that ends. A standby has such locks too, and keeps them when it is promoted.
+A signal is an advisory lock of a session, so it ends with its process, however that ends. A standby has such locks, too, and keeps them when it is promoted.
 Source: PostgreSQL's documentation of advisory locks and of hot standby.
 """
 
@@ -14,36 +14,36 @@ from typing import Iterable
 
 from ..session import Connection
 
-# What the leader says: that it is there, and that everybody is to be held now.
-LEADER, HOLD = "leader", "hold"
-# What each companion says of its pooler, whose name follows.
+# Signals of the coordinator: it is there; all poolers are to hold their clients now. The texts are those of earlier versions.
+COORDINATOR, HOLD = "leader", "hold"
+# Signals of each agent about its pooler, whose name follows.
 READY, HELD, LED = "ready", "held", "led"
 LOOK_SECONDS = 0.005
 
-SAID = """
+SIGNALS = """
 SELECT (classid::bigint << 32) | objid::bigint FROM pg_locks
  WHERE locktype = 'advisory' AND granted AND objsubid = 1 AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
 """
 
 
-def say(session: Connection, what: str) -> bool:
-    """Say it from now on; False when somebody else does so already."""
+def signal(session: Connection, what: str) -> bool:
+    """Set a signal until the session ends; False when another session has set it already."""
     return bool(session.value("SELECT pg_try_advisory_lock(%s)", (_key(what),)))
 
 
-def unsay(session: Connection, what: str) -> None:
-    """Say it no longer."""
+def clear(session: Connection, what: str) -> None:
+    """Clear a signal of this session."""
     session.rows("SELECT pg_advisory_unlock(%s)", (_key(what),))
 
 
-def said(session: Connection, words: Iterable[str]) -> set[str]:
-    """Those of the words that anybody says now."""
-    keys = {key for (key,) in session.rows(SAID)}
-    return {word for word in words if _key(word) in keys}
+def signals(session: Connection, names: Iterable[str]) -> set[str]:
+    """Those of the signals that any session has set now."""
+    keys = {key for (key,) in session.rows(SIGNALS)}
+    return {name for name in names if _key(name) in keys}
 
 
 def of(what: str, pooler: str) -> str:
-    """What a companion says of its pooler."""
+    """The signal of a pooler's agent."""
     return f"{what} {pooler}"
 
 

@@ -113,7 +113,7 @@ class Failover(Window):
                 raise SwitchoverError(f"{self.old} runs: relieve it by state=switched")
         except PostgresqlError as error:
             raise SwitchoverError(f"{self.old} does not answer, and its host does not say that it is dead ({error}). Make sure that it does not run: "
-                                  "two servers that take writes go their own ways. Then say so (old_is_lost=true)") from error
+                                  "two servers that take writes diverge. Then say so (old_is_lost=true)") from error
 
     def _nodes(self) -> Sequence[Node]:
         return (self.new,)

@@ -125,17 +125,17 @@ class Node:
         """The rows of a statement."""
         return self._session.rows(statement)
 
-    def say(self, what: str) -> bool:
-        """Say something to others who look at this server, see `_postgresql.switchover.advisory_signals`."""
-        return advisory_signals.say(self._session, what)
+    def signal(self, what: str) -> bool:
+        """Set a signal on this server, see `_postgresql.switchover.advisory_signals`."""
+        return advisory_signals.signal(self._session, what)
 
-    def unsay(self, what: str) -> None:
-        """Say it no longer."""
-        advisory_signals.unsay(self._session, what)
+    def clear(self, what: str) -> None:
+        """Clear a signal."""
+        advisory_signals.clear(self._session, what)
 
-    def said(self, words: Iterable[str]) -> set[str]:
-        """The signals that are set now."""
-        return advisory_signals.said(self._session, words)
+    def signals(self, names: Iterable[str]) -> set[str]:
+        """Those of the signals that are set now."""
+        return advisory_signals.signals(self._session, names)
 
     def knock(self) -> str:
         """Whether something listens there, or its host says that nothing does, or nobody answers: `LISTENS`, `REFUSES`, `SILENT`."""

@@ -88,7 +88,7 @@ class Switchover(Window):
             raise SwitchoverError(f"{self.new} was relieved by {self.old} and follows nobody: have it follow (alwayson.upgrade.database_rejoin), then it can "
                                   "take over again")
         if not self.old.is_fenced():
-            raise SwitchoverError(f"both take writes: {self.old} and {self.new}. Stop one of them before more goes its own way")
+            raise SwitchoverError(f"both take writes: {self.old} and {self.new}. Stop one of them before they diverge further")
         self._require_followed()
         self.result.warnings.append(f"{self.old} takes no writes and follows nobody: have it follow {self.new}")
         return False

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The end of a switchover that was interrupted: clients go on with the server that takes writes, regardless of how far the switchover had come.
 
-Everything is read anew, over sessions of its own, so that another process can do it when the first one is dead.
+Everything is read again, over sessions of its own, so that another process can do it when the first one is dead.
 """
 
 from __future__ import annotations

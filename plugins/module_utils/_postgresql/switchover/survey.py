@@ -208,7 +208,7 @@ def _stays_behind(old: Facts, new: Facts) -> Iterator[Finding]:
     logical = [f"{slot.name} in {slot.database}" for slot in old.slots if slot.database and slot.name not in there]
     if logical:
         yield Finding(f"logical replication slots of {old} do not come along ({_shown(logical)}): their consumers lose their places. Stop the consumers, "
-                      f"and create the slots on {new} before clients write there, or have them copy anew", False)
+                      f"and create the slots on {new} before clients write there, or have them copy again", False)
     if old.unlogged:
         yield Finding(f"unlogged tables are empty on {new} ({_shown(old.unlogged)}): fill them again there", False)
 

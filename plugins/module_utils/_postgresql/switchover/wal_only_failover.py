@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Sequence
 
-from ..pooler.coordinator import Companions
+from ..pooler.coordinator import PoolerAgents
 from ..pooler.pgbouncer import PgBouncer
 from ..pooler.pgbouncer_file import Server
 from ..session import Login, PostgresqlError
@@ -61,8 +61,8 @@ class WarmFailover(Failover):
     :param receiver: the name under which its receiver is known to the primary.
     """
 
-    def __init__(self, old: Node, new: WarmNode, poolers: Sequence[PgBouncer], limits: Limits, receiver: str, companions: Companions = Companions()) -> None:
-        super().__init__(old, new, poolers, limits, companions)
+    def __init__(self, old: Node, new: WarmNode, poolers: Sequence[PgBouncer], limits: Limits, receiver: str, agents: PoolerAgents = PoolerAgents()) -> None:
+        super().__init__(old, new, poolers, limits, agents)
         self._receiver = receiver
 
     def _survey_new(self) -> None:

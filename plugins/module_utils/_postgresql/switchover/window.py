@@ -18,7 +18,7 @@ from ..._host.clock import Clock
 from ..._host.flock import LockError, exclusive
 from ..._host.waiting import limited, wait_for
 from ..._host.watchdog import Mark, dead_man
-from ..pooler.coordinator import Companions
+from ..pooler.coordinator import PoolerAgents
 from ..pooler.pgbouncer import PgBouncer, PoolerError, pause_all, resume_all
 from ..pooler.pgbouncer_file import Server
 from ..pooler.proof import written
@@ -33,7 +33,7 @@ from .survey import SYNCHRONOUS
 POLL_SECONDS = 0.002
 # What is done before clients are held, a checkpoint of a large server above all, may take this long.
 PREPARATION_SECONDS = 600.0
-# What is added to the window before the dead man's switch takes over: this process has seen by then that it is late.
+# Added to the window before the watchdog takes over: by then this process has seen that it is late.
 GRACE_SECONDS = 1.0
 SWITCHOVER, FAILOVER, REDIRECTION = "switchover", "failover", "redirection"
 
@@ -71,7 +71,7 @@ class Result:
 class Window:
     """`old` is the server that clients were sent to, `new` the one that they are sent to afterwards. A kind of exchange is a subclass.
 
-    :param companions: who does the same for poolers on other hosts.
+    :param agents: those of the poolers on other hosts.
     """
 
     KIND = ""
@@ -80,9 +80,9 @@ class Window:
     # Whether the old server is dead, so that it ends no transaction that a pooler waits for.
     is_old_dead = False
 
-    def __init__(self, old: Node, new: Node, poolers: Sequence[PgBouncer], limits: Limits, companions: Companions = Companions(),
+    def __init__(self, old: Node, new: Node, poolers: Sequence[PgBouncer], limits: Limits, agents: PoolerAgents = PoolerAgents(),
                  clock: Clock = Clock()) -> None:
-        self.old, self.new, self.poolers, self.limits, self.companions, self.clock = old, new, poolers, limits, companions, clock
+        self.old, self.new, self.poolers, self.limits, self.agents, self.clock = old, new, poolers, limits, agents, clock
         self.result = Result(changed=True)
         # Poolers that missed what is done already.
         self.stragglers: list[PgBouncer] = []
@@ -145,7 +145,7 @@ class Window:
             # So that the process which outlives this one knows what this one knew, and inherits its lock.
             is_to_do = self._foreseen(alone)
             if is_to_do:
-                with dead_man(self._settle, self.companions.patience + PREPARATION_SECONDS) as within:
+                with dead_man(self._settle, self.agents.patience + PREPARATION_SECONDS) as within:
                     try:
                         self._with_everything_open(within)
                     except (PostgresqlError, PoolerError) as error:
@@ -161,7 +161,7 @@ class Window:
         return self.result
 
     def _foreseen(self, alone: contextlib.ExitStack) -> bool:
-        """What `survey` says, when no other run is at work until `alone` is closed; nobody on another host waits in vain."""
+        """The result of `survey`, with the run's lock held until `alone` is closed. On an error, the agents on other hosts are released."""
         try:
             alone.enter_context(self._alone())
             if not self.is_old_dead:
@@ -172,14 +172,14 @@ class Window:
             return True
         except (SwitchoverError, PostgresqlError, PoolerError):
             with contextlib.suppress(PostgresqlError), self.new.opened():
-                self.companions.send_away(self.new)
+                self.agents.send_away(self.new)
             raise
 
     def _with_everything_open(self, within: Callable[[float], None]) -> None:
         with contextlib.ExitStack() as stack:
             for one in (*self._nodes(), *self.poolers):
                 stack.enter_context(one.opened())
-            self.companions.gather(self.new)
+            self.agents.gather(self.new)
             self._prepare()
             try:
                 with self._fuse():
@@ -192,11 +192,11 @@ class Window:
 
     def _hold(self) -> None:
         """Have every pooler hold its clients, here and on other hosts."""
-        self.companions.hold(self.new)
+        self.agents.hold(self.new)
         self._pause_and_point()
         left = self.limits.pause_seconds - (self.clock.steady() - self._began)
-        if not wait_for(lambda: self.companions.are_holding(self.new), left, POLL_SECONDS, self.clock.steady, self.clock.sleep):
-            raise SwitchoverError(f"the poolers {', '.join(self.companions.names)} did not all come to rest within {self.limits.pause_seconds:g} s")
+        if not wait_for(lambda: self.agents.are_holding(self.new), left, POLL_SECONDS, self.clock.steady, self.clock.sleep):
+            raise SwitchoverError(f"the poolers {', '.join(self.agents.names)} did not all come to rest within {self.limits.pause_seconds:g} s")
         self._reached("paused")
 
     def _pause_and_point(self) -> None:
@@ -220,8 +220,8 @@ class Window:
 
     def _promote(self) -> None:
         # The clients of a pooler that no longer holds them go on with the old primary.
-        if not self.companions.are_holding(self.new):
-            raise SwitchoverError(f"not all of the poolers {', '.join(self.companions.names)} hold their clients any more")
+        if not self.agents.are_holding(self.new):
+            raise SwitchoverError(f"not all of the poolers {', '.join(self.agents.names)} hold their clients any more")
         self._look_again()
         self._is_promoted.set(True)
         try:
@@ -253,7 +253,7 @@ class Window:
         problems = resume_all(self.poolers)
         left = self.limits.window_seconds - (self.clock.steady() - self._began)
         problems += [f"pooler {name} was not led to {self.new} in time: see the result of alwayson.upgrade.database_pooler there"
-                     for name in self.companions.not_led(self.new, left)]
+                     for name in self.agents.not_led(self.new, left)]
         if problems:
             raise SwitchoverError("; ".join(problems))
         self._reached("resumed")

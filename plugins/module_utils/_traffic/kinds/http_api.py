@@ -45,7 +45,7 @@ FIELDS = {"name": str, "address": str, "admin": str, "health": str, "check": str
 
 
 class _Asked(NamedTuple):
-    """The state that a member was asked for last, and those of before, which may still be shown until then."""
+    """The last state that was requested for a member, and the earlier ones, which the API may show for a while."""
 
     state: str
     before: frozenset
@@ -105,7 +105,7 @@ class HttpApi:
         return found
 
     def _late(self, backend: str, rows: list[Mapping[str, Any]]) -> list[str]:
-        """The members that show a state of before the last change, and not the one that was asked for."""
+        """The members that still show a state from before the last change, and not the requested one."""
         asked = {row["name"]: self._asked[backend, row["name"]] for row in rows if (backend, row["name"]) in self._asked}
         return [row["name"] for row in rows if row["name"] in asked and row.get("admin") in asked[row["name"]].before - {asked[row["name"]].state}]
 

@@ -90,7 +90,7 @@ def test_a_pooler_of_transactions_is_refused_with_the_cure(opened, session, othe
 
 def test_what_cannot_be_told_is_refused(opened):
     opened(Session(41), Session(42, fails=True))
-    with pytest.raises(PostgresqlError, match="cannot be told: the session was lost. Give the address"):
+    with pytest.raises(PostgresqlError, match="is unknown: the session was lost. Give the address"):
         with own.own_session(Login(), "shop"):
             raise AssertionError("nothing is done")
 

@@ -131,7 +131,7 @@ def test_what_another_program_has_written_since_is_not_lost(file, path, failure)
         file.rewrite(taken_out, applied, taken_back=lambda: told.append(file.read()))
     assert told == [file.read()] == [f"{AFTER}s3 in\n"] and not isinstance(raised.value, UntouchedError)
     if isinstance(failure, LoadBalancerError):
-        assert str(raised.value) == f"lb1 did not take it. Another program has changed {path} meanwhile, so its text of before was not put back"
+        assert str(raised.value) == f"lb1 did not take it. Another program has changed {path} meanwhile, so its previous text was not restored"
 
 
 def test_a_change_that_cannot_be_made_leaves_the_file_alone(file, path):

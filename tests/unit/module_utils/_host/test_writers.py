@@ -27,7 +27,7 @@ def umask(request):
 
 
 @pytest.mark.parametrize(("mode", "words"), [
-    (0o700, ""), (0o755, ""), (0o707, "may be written by every account (mode 0707)"), (0o1777, "may be written by everybody (mode 1777)"),
+    (0o700, ""), (0o755, ""), (0o707, "may be written by every account (mode 0707)"), (0o1777, "may be written by every account (mode 1777)"),
 ])
 def test_everybody(tmp_path, mode, words):
     tmp_path.chmod(mode)

@@ -21,7 +21,7 @@ def member(**facts):
     ({"check": "L4TOUT"}, "lb1 could not connect to 10.0.0.21:8080 in time (L4TOUT)"),
     ({"check": "L6RSP"}, "TLS failed there (L6RSP)"),
     ({"check": "L7TOUT"}, "lb1 reached 10.0.0.21:8080, and its health check was not answered in time (L7TOUT)"),
-    ({"check": "L7RSP"}, "is not one of its protocol (L7RSP)"),
+    ({"check": "L7RSP"}, "does not follow the protocol (L7RSP)"),
     ({"check": "SOCKERR"}, "lb1 could not open a socket"),
     ({"check": "failed_active_health_check"}, "lb1 has it as down failed_active_health_check; see the load balancer's log"),
     ({"check": ""}, "lb1 has it as down; see"),

@@ -47,7 +47,7 @@ class Device:
         return self.terminal.feed(self.raw())
 
     def opened(self) -> Panel:
-        """An open panel, with sys.stdout on the terminal: here and not in a fixture, because pytest sets sys.stdout anew before each test."""
+        """An open panel, with sys.stdout on the terminal: here and not in a fixture, because pytest sets sys.stdout again before each test."""
         sys.stdout = self.stream
         self.panel = Panel(self.slave)
         self.panel.open()

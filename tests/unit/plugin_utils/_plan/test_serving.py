@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The alwayson.upgrade maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Who serves in the middle of a roll, by load balancers that were read anew, or could not be."""
+"""Who serves in the middle of a roll, by load balancers that were read again, or could not be."""
 
 from __future__ import annotations
 

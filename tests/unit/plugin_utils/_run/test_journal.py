@@ -74,10 +74,10 @@ def test_removed_inserted_and_moved_lines_are_found_and_named():
 def test_a_head_that_was_kept_elsewhere_finds_what_the_chain_cannot():
     content, heads = journal_of()
     cut = b"".join(content.splitlines(keepends=True)[:2])
-    anew, _heads = journal_of([{**event, "who": "somebody else"} for event in EVENTS])
+    again, _heads = journal_of([{**event, "who": "somebody else"} for event in EVENTS])
     assert journal_problem(content, heads[1]) == journal_problem(content, heads[3]) == journal_problem(b"", Head()) == ""
     assert journal_problem(cut) == "" and "newest entries were cut off" in journal_problem(cut, heads[3])
-    assert journal_problem(anew) == "" and "written anew" in journal_problem(anew, heads[1])
+    assert journal_problem(again) == "" and "rewritten" in journal_problem(again, heads[1])
     assert "cut off" in journal_problem(b"", heads[0])
 
 
@@ -317,7 +317,7 @@ def test_a_journal_as_long_as_it_was_and_written_anew_is_told(writer, tmp_path):
         journal.adds(event, 1.0)
     journal.opens(str(tmp_path / "j"), 1.0)
     forge(tmp_path)
-    assert "the journal was written anew" in writer().opens(str(tmp_path / "j"), 2.0)[0]
+    assert "the journal was rewritten" in writer().opens(str(tmp_path / "j"), 2.0)[0]
 
 
 def test_where_nothing_can_be_kept_elsewhere_the_head_beside_the_journal_counts(writer, tmp_path, monkeypatch):

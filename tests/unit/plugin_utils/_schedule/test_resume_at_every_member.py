@@ -76,7 +76,7 @@ def gone_on_with(plan, given, seen):
     for name in plan["steps"][0]:
         hostvars[name]["alwayson_outcome"] = {"outcome": "upgraded"}
     if outcomes.may_flip(plan, hostvars):
-        # Read anew after the flip: the half that it brought in, or the whole pool that all traffic moved to.
+        # Read again after the flip: the half that it brought in, or the whole pool that all traffic moved to.
         hostvars["localhost"]["alwayson_serving"] = {"everywhere": plan["halves"][0] or given["hosts"]["members"]}
         found += rolled(plan["steps"][1], hostvars, FORWARD)
     for name in plan["steps"][1]:

@@ -29,7 +29,7 @@ ATTEMPTS = 10
 NOTE = "Caddy does not tell the health of this member: test it directly before it comes in"
 _BACK = "they count as live while they have a weight, and come back after their smoke test"
 TOLD = ("Caddy tells the health of its members up to 10 s late, and of those that come back not at all, so they come back after their smoke test. "
-        "Its checks begin anew with each change, so a drain that has to keep members live waits up to 11 s for their results")
+        "Its checks begin again with each change, so a drain that has to keep members live waits up to 11 s for their results")
 UNCHECKED_BY_IT = f"Caddy does not check the health of its members (health_checks): {_BACK}"
 UNTOLD = f"Caddy does not tell the health of its members, because its API does not give their metrics (/metrics): {_BACK}"
 LOADED = "a configuration that Caddy loads from a file (caddy reload) brings all members back into traffic: load none during a run"
@@ -179,7 +179,7 @@ def _has_others(facts: Facts) -> str:
 
 
 def _has_upstreams_of_its_own(facts: Facts) -> str:
-    return "its upstreams are looked up anew all the time (dynamic_upstreams), and have no weights: remove that" if facts.proxy.get("dynamic_upstreams") else ""
+    return "its upstreams are looked up all the time (dynamic_upstreams), and have no weights: remove that" if facts.proxy.get("dynamic_upstreams") else ""
 
 
 def _can_be_put_back(facts: Facts) -> str:

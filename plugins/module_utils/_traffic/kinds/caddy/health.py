@@ -53,7 +53,7 @@ class KnownHealth:
         before = {} if is_news else self._healthy
         self._has_news = self._has_news or is_news
         self._unknown_for = 0.0 if self._has_news else NEWS_SECONDS - max(0.0, metrics.age)
-        # Caddy empties the metric before it writes it anew.
+        # Caddy empties the metric before it writes it again.
         self._told = {*metrics.healthy, *before}
         self._healthy = {name: metrics.healthy.get(name, True) and before.get(name, True) for name in self._told.difference(out)}
 

@@ -39,7 +39,7 @@ _COMMANDS = {
     CUT: ("shutdown sessions server {server}",),
 }
 
-NO_MASTER = "what is in flight in workers of before a reload is not seen: where HAProxy has a master process, give its endpoint in traffic_master_endpoint"
+NO_MASTER = "requests in workers from before a reload are not counted: where HAProxy has a master process, give its endpoint in traffic_master_endpoint"
 NO_STATE_FILE = "a reload forgets who is out: give the path of its server-state-file in traffic_state_file"
 
 _UNKNOWN_BACKEND = ("No such proxy", "Can't find backend")
@@ -86,7 +86,7 @@ class Haproxy(Runtime):
         return self.patience.call(lambda: self._read_once(backend))
 
     def _read_once(self, backend: str) -> View:
-        """Worker and master, one after the other. At a reload, when they are not those of one moment, all is read anew."""
+        """Worker and master, one after the other. When a reload came between the two, all is read again."""
         answer = self.ask_once(f"show info;show servers state {backend};show stat {backend} 6 -1")
         # A frontend has statistics, and no servers.
         if f"\n\n{STATES_HEADING}" not in answer and any(line.startswith(_UNKNOWN_BACKEND) for line in answer.split("\n")):
@@ -101,7 +101,7 @@ class Haproxy(Runtime):
         except UnavailableError as error:
             raise self.unavailable(f"cannot be looked at as a whole: {error}") from error
         except AnswerError as error:
-            raise self.error(f"has workers of before a reload that cannot be looked at: {error}") from error
+            raise self.error(f"has workers from before a reload that cannot be read: {error}") from error
 
     def ask_current(self, line: str) -> str:
         """The answer to a line that only reads of the process that takes new connections, where the master is there to tell which one that is."""

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The alwayson.upgrade maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A running HAProxy goes on as the binary that is installed now: its master starts itself anew and hands the listening sockets to a new worker.
+"""A running HAProxy goes on as the binary that is installed now: its master re-executes itself and hands the listening sockets to a new worker.
 
 What is in flight stays with the old worker until it ends. Source: HAProxy's management guide on the master-worker mode and SIGUSR2.
 """
@@ -33,7 +33,7 @@ _FILES = (("map", pattern_files.parse_map, pattern_files.entries_of_map), ("acl"
 def hand_over(balancer: Haproxy, before: Running, timeout: float, clock: Clock = Clock(), loses: Callable[[str], None] | None = None) -> Running:
     """Have it done, and prove it; returns what runs then. Raise LoadBalancerError with what was there still at work, or with what has changed by it.
 
-    :param loses: called with a sentence for each file whose entries differ from the process's, because a hand-over reads it anew; without it, that is an error.
+    :param loses: called with a sentence for each file whose entries differ from the process's, because a hand-over reads it; without it, that is an error.
     """
     require_possible(balancer, before, loses)
     views = balancer.read()
@@ -54,7 +54,7 @@ def require_possible(balancer: Haproxy, before: Running, loses: Callable[[str], 
     require_accepted(balancer, before)
     lost = lost_entries(balancer, before.folder)
     if lost and loses is None:
-        raise balancer.error(f"is not handed over, because that would read files anew whose entries it has otherwise: {'; '.join(lost)}. Nothing was changed. "
+        raise balancer.error(f"is not handed over, because that reads files whose entries differ from the process's: {'; '.join(lost)}. Nothing was changed. "
                              "Have both say the same: alwayson.upgrade.traffic_route with persist=true, on this load balancer, writes a route into its file; "
                              "force=true goes where the files say")
     for sentence in lost:
@@ -104,7 +104,7 @@ def changed_states(before: View, after: View) -> list[str]:
 
 
 def wait_for_old_workers(count: Callable[[], int], timeout: float, clock: Clock = Clock()) -> int:
-    """How many workers of before are still ending what they have after so many seconds at most."""
+    """How many old workers are still finishing their requests after so many seconds at most."""
     wait_for(lambda: not count(), timeout, PAUSE_SECONDS, clock.steady, clock.sleep)
     return count()
 

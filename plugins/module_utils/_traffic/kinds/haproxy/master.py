@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The alwayson.upgrade maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The master process of an HAProxy on this host: found, and described as it has to be to start itself anew.
+"""The master process of an HAProxy on this host: found, and described as it has to be to re-execute itself.
 
 At a reload it executes its own command line, in its own working directory and with its own environment. So that is how the installed binary is asked whether
 it accepts the configuration. Source: HAProxy's management guide, ``-W``, ``-c``, ``-sf``, ``-x``, and ``mworker_reexec`` of its haproxy.c.
@@ -58,7 +58,7 @@ class Running:
 
     @property
     def program(self) -> str:
-        """The file that the master executes when it starts itself anew."""
+        """The file that the master re-executes."""
         name = self.argv[0]
         if os.sep in name:
             return os.path.join(self.folder, name)

@@ -180,7 +180,7 @@ class Runtime:
 
 
 class Master(Runtime):
-    """The master process, which hangs up when nothing more comes, and starts itself anew at a reload: then it drops the sessions that it has."""
+    """The master process, which hangs up when nothing more comes, and re-executes itself at a reload: then it drops the sessions that it has."""
 
     def _is_whole(self, answer: str) -> bool:
         return super()._is_whole(answer) or answer.startswith(_NO_WORKER)

@@ -59,7 +59,7 @@ def _taken(stem: str, give_up: float, steady: Callable[[], float], sleep: Callab
 
 
 def _folder() -> str | None:
-    """A folder of this account alone; None when there is none to be had, or another account has put something in its place."""
+    """A folder that belongs to this account alone; None when it cannot be created, or another account has created it."""
     path = os.path.join(tempfile.gettempdir(), f"alwayson-upgrade-{os.geteuid()}")
     try:
         with contextlib.suppress(FileExistsError):

@@ -30,7 +30,7 @@ _STATES_VERSION = "1"
 STATES_HEADING = f"{_STATES_VERSION}\n# be_id be_name "
 # srv_addr of a server whose name is not resolved, and of a place that a template has left free.
 _NO_ADDRESS = "-"
-# Of a server: answers of 500 and above, connections that did not come about, answers that broke off.
+# Of a server: answers of 500 and above, failed connections, truncated answers.
 _ERRORS = ("hrsp_5xx", "econ", "eresp")
 # The type column of `show stat`.
 _BACKEND, _SERVER = "1", "2"

@@ -5,7 +5,7 @@
 
 The runtime API of the new worker knows nothing of them; the master process does, and passes commands on to each of them. What they refuse is to have the
 state of a server changed ("Proxy is disabled"). So a connection that a client keeps open there can bring one more request, and to a member that has left
-since: as long as there are such connections, nobody who left after the reload is out of traffic.
+since: as long as there are such connections, no member that left after the reload is out of traffic.
 Source: HAProxy's management guide, "Master CLI", ``show stat``, ``show sess``.
 """
 

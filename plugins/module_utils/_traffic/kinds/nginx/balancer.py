@@ -6,7 +6,7 @@
 A reload leaves the requests in flight to the old workers, which end when they are through: as long as one is there, a member that went out may have requests.
 nginx does not tell what workers have read: it is known from a reload of ours on, when ``nginx -T`` showed the file's text, see `loaded`. So nginx is
 reloaded at each change, and before the first one where nothing is known. A reload is asked for while the master does nothing else, and counts only when more
-workers were seen than before, or all old ones leaving: one that dies is begun anew with what the master has read last. Clients that reuse a connection in the
+workers were seen than before, or all old ones leaving: one that dies is restarted with what the master has read last. Clients that reuse a connection in the
 moment of a reload can meet its end. Source: nginx's documentation on controlling nginx, and of the directive ``server`` of ``ngx_http_upstream_module``.
 """
 
@@ -36,7 +36,7 @@ from .processes import Worker, began_of, is_idle, other_masters, title_of, worke
 # What nginx is called as, with which options; where its master writes its process id.
 SETTINGS: dict[str, object] = {"command": ["nginx"], "pid_file": "/run/nginx.pid"}
 TEST_SECONDS, RELOAD_SECONDS, RELOAD_PAUSE_SECONDS = 30, 20.0, 0.02
-# A master that waits again for so long, with the workers of before, has not taken its configuration.
+# A master that waits for signals again for so long, with the same workers, has not taken its configuration.
 REFUSED_SECONDS = 2.0
 # The workers of a reload that another program began a moment before are replaced by ours when nginx has read its configuration once more: for so long, or
 # twice as long as it took to test that, new ones have to be seen alike.
@@ -284,7 +284,7 @@ class Nginx:
                 at_work = now
             elif now - at_work >= REFUSED_SECONDS:
                 self._is_told = False
-                raise self._error("has not taken its configuration at a reload, and goes on with the one of before: see its error log")
+                raise self._error("has not taken its configuration at a reload, and still runs with the previous one: see its error log")
             if not begun or begun & old:
                 seen.clear()
                 return False

@@ -51,7 +51,7 @@ def _reads_the_file(facts: Facts) -> str:
     if facts.problem or is_in_dump(facts.output, facts.text):
         return ""
     return (f"nginx does not read {facts.path} as it stands there: {facts.command} -T shows no file with that text. Give the file that it includes; where "
-            "it runs in a container, mount the file's folder, as a file that is mounted by itself stays the one of before")
+            "it runs in a container, mount the file's folder, because a file that is mounted by itself stays the old one")
 
 
 def _is_the_same_nginx(facts: Facts) -> str:
@@ -96,7 +96,7 @@ def _is_known(facts: Facts) -> str:
 def _has_one_master(facts: Facts) -> str:
     if facts.elders:
         told = ", ".join(map(str, facts.elders))
-        return f"an older master process ({told}) takes requests, too, with a configuration of before: end the upgrade of its binary (kill -QUIT {told})"
+        return f"an older master process ({told}) takes requests, too, with an earlier configuration: end the upgrade of its binary (kill -QUIT {told})"
     return ""
 
 

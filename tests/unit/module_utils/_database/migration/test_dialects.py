@@ -73,7 +73,7 @@ def test_what_a_step_is_in_mariadb(script, kind):
         ("SET sql_mode = ''", "SET SQL_MODE is in it"),
         ("TRUNCATE t", "TRUNCATE leaves no trace"),
         ("LOCK TABLES t WRITE", "LOCK TABLES is in it"),
-        ("DELIMITER //\nCREATE TRIGGER t", "DELIMITER is a word of the client"),
+        ("DELIMITER //\nCREATE TRIGGER t", "DELIMITER is a command of the client"),
         ("/*! COMMIT */; SELECT 1", "is run by the server"),
         ("/*M!100100 COMMIT */; SELECT 1", "is run by the server"),
         ("CREATE OR REPLACE TABLE t (a int)", "drops the old one first"),

@@ -133,7 +133,7 @@ def test_a_pause_of_somebody_else_is_left_to_them(pooler):
     with one.opened():
         with pytest.raises(PoolerError, match="refuses PAUSE"):
             pause_all([one], 1.0)
-        with pytest.raises(PoolerError, match="was paused before, .* and is left so: RESUME it"):
+        with pytest.raises(PoolerError, match="was already paused, .* and stays paused: RESUME it"):
             one.resume()
     assert "RESUME" not in process.told
 

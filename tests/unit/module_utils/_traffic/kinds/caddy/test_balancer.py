@@ -402,7 +402,7 @@ def test_a_weight_of_before_is_back_whatever_the_settings_say(api):
     (lambda app: (app["upstreams"].__delitem__(slice(1, 3)), app["load_balancing"]["selection_policy"].update(weights=[1])),
      "it has one upstream, which Caddy keeps in traffic whatever its weight is: add another one"),
     (lambda app: (app.update(dynamic_upstreams={"source": "srv"}), app["load_balancing"]["selection_policy"].update(weights=[1, 1, 0])),
-     "its upstreams are looked up anew all the time (dynamic_upstreams), and have no weights: remove that"),
+     "its upstreams are looked up all the time (dynamic_upstreams), and have no weights: remove that"),
 ])
 def test_a_proxy_with_which_nothing_is_proven_is_refused_before_anything_is_changed(api, change, reason):
     change(api.app)

@@ -114,7 +114,7 @@ def test_an_unknown_upstream_is_an_error_that_names_those_there_are(master, ask)
 
 
 def test_of_workers_that_no_reload_of_ours_began_nothing_is_known_until_there_is_one(master):
-    """Nothing tells what they have read: a file may come with any time, and a worker that died is begun anew with what the master has read."""
+    """Nothing tells what they have read: a file may come with any time, and a worker that died is restarted with what the master has read."""
     pool = master.opened().read("app").backends["app"]
     assert pool.members["10.0.0.3:80"].sessions == 2 and pool.live == 2
     assert pool.warnings == (f"whether its workers have read {master.file} as it stands is not known: nginx is reloaded before a member is changed",)
@@ -331,7 +331,7 @@ def test_a_reload_whose_end_was_not_seen_is_followed_by_another_one(master, monk
 def test_a_reload_that_fails_is_told_soon_and_leaves_what_is_known(master, monkeypatch):
     master.loaded()
     monkeypatch.setattr(nginx_balancer.os, "kill", lambda pid, number: None)
-    with pytest.raises(TrafficError, match="has not taken its configuration at a reload, and goes on with the one of before.* The state before is back on lb1"):
+    with pytest.raises(TrafficError, match="has not taken its configuration at a reload, and still runs with the previous one.* The state before is back on lb1"):
         master.drained()
     assert master.text() == TEXT and master.time.now == pytest.approx(Time().now + 2.0, abs=0.3)
     assert master.opened().read("app").backends["app"].warnings == ()
@@ -406,7 +406,7 @@ def test_workers_of_an_older_binary_s_master_count_and_one_that_takes_requests_i
     pool = master.opened().read("app").backends["app"]
     assert pool.members["10.0.0.3:80"].sessions == 1
     assert pool.refusals == (() if is_leaving else (
-        f"an older master process ({OLDER}) takes requests, too, with a configuration of before: end the upgrade of its binary (kill -QUIT {OLDER})",))
+        f"an older master process ({OLDER}) takes requests, too, with an earlier configuration: end the upgrade of its binary (kill -QUIT {OLDER})",))
 
 
 def test_a_worker_without_a_master_is_refused(master):
