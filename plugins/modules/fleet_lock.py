@@ -151,7 +151,7 @@ notes:
 """
 
 EXAMPLES = r"""
-- name: Be the only one who changes the shop
+- name: Take the lock of the shop
   alwayson.upgrade.fleet_lock:
     service: shop
     take_over: "{{ upgrade_take_over | default(omit) }}"
@@ -161,7 +161,7 @@ EXAMPLES = r"""
   become: true
   register: fleet_lock
 
-- name: Keep what this run is to do
+- name: Record the intent of this run
   alwayson.upgrade.fleet_lock:
     service: shop
     intent:

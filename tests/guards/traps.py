@@ -15,9 +15,9 @@ TRAPS = (
         (f"{CORE}/_traffic/drain.py", "        self._pool.change(views.maint_changes(self._pool.now, members))\n", ""),)),
     Guard("trap 2", "a reload hides requests in flight: old workers are not asked", (f"{REAL}/test_reload_real.py",), (
         (f"{CORE}/_traffic/kinds/haproxy/balancer.py", "return self._old_workers.added_to(view, backend) if self._old_workers else view", "return view"),)),
-    Guard("latecomers", "a connection in an old worker brings a request to a member that left: such connections do not count", (
+    Guard("lingering", "a connection in an old worker brings a request to a member that left: such connections do not count", (
         f"{REAL}/test_reload_real.py",), (
-        (f"{CORE}/_traffic/drain.py", "return _is_cut_off(member) and member.latecomers == 0", "return _is_cut_off(member)"),)),
+        (f"{CORE}/_traffic/drain.py", "return _is_cut_off(member) and member.lingering == 0", "return _is_cut_off(member)"),)),
     Guard("trap 3", "out of maintenance a server is up at once: its health is not set down", (f"{REAL}/test_traffic_real.py",), (
         (f"{CORE}/_traffic/kinds/haproxy/balancer.py", '"set server {server} state drain", "set server {server} health down"',
          '"set server {server} state drain",'),

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from ansible_collections.alwayson.upgrade.plugins.module_utils._host.clock import Clock
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.drain import Request, bring_about
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.interface import (
-    CUT, DOWN, DRAIN, MAINT, PAUSED, PROBATION, READY, UNCHECKED, UP, Backend, LoadBalancerError, Member, View,
+    CUT, DOWN, DRAIN, MAINT, PAUSED, RECHECK, READY, UNCHECKED, UP, Backend, LoadBalancerError, Member, View,
 )
 
 BACKEND = "app"
@@ -111,10 +111,10 @@ class FakeLoadBalancer:
         if change == CUT:
             server.busy_until = server.busy_until if server.survives_cuts else 0.0
         elif not self.forgetful:
-            if change == PROBATION:
+            if change == RECHECK:
                 assert server.checked, "without a check it would stay down for ever"
                 server.healthy_at = self._time.now + CHECK_SECONDS if server.alive else float("inf")
-            server.admin = DRAIN if change == PROBATION else change
+            server.admin = DRAIN if change == RECHECK else change
 
     def _member(self, server: Server) -> Member:
         sticky = server.sticky and server.admin != MAINT

@@ -61,4 +61,5 @@ def test_every_path_that_a_document_names_is_there():
 
 
 def test_a_missing_path_is_found():
-    assert paths("see `tests/unit/none.py`, and `build/venv/bin/python tests/bench/none.py --x`, not https://x/tests/y.py") == {"tests/unit/none.py", "tests/bench/none.py"}
+    text = "see `tests/unit/none.py`, and `build/venv/bin/python tests/bench/none.py --x`, not https://x/tests/y.py"
+    assert paths(text) == {"tests/unit/none.py", "tests/bench/none.py"}

@@ -29,7 +29,6 @@ WORDS = {
     r"dead man": "watchdog",
     r"latecomers?": "lingering connections",
     r"probation": "recheck",
-    r"foreseen?|foresees?": "dry run, expected",
     r"to be had|be had": "is available",
     r"in peace": "undisturbed, without load",
     r"in vain|for nothing": "without success, needlessly",

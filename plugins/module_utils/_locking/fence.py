@@ -60,7 +60,7 @@ def admitted(fence: Mapping | None, check_mode: bool, timeout: float = OLDER_SEC
 
 @contextlib.contextmanager
 def fenced(path: str, token: int | None, owner: str, timeout: float, lock: str) -> Iterator[None]:
-    """Be the only one at work, with a token that is not older than any before. Others are waited for up to `timeout` seconds.
+    """Hold the fence exclusively, with a token that is not older than any before. Waits for other holders up to `timeout` seconds.
 
     :param path: the fence; `lock` the file that each task locks while it works, with a token or without.
     :param token: without one, any run may work, one at a time.

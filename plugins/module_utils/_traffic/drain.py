@@ -7,7 +7,7 @@ Out: drain everywhere, wait until nothing is in flight anywhere, maintenance eve
 nothing queued. Drain alone still lets in clients that are bound to a member by a cookie. For a moment the counters of
 requests are watched, to see that maintenance keeps all clients out: see `_traffic.arrivals`.
 
-Back: drain on probation everywhere, wait until the health check has passed again everywhere, then ready everywhere. From
+Back: drain with a recheck everywhere, wait until the health check has passed everywhere, then ready everywhere. From
 maintenance straight to ready, a load balancer would send users to an application that may be dead.
 
 Whatever fails on the way, the state before comes back on every load balancer that was touched; what cannot be put back is
@@ -329,11 +329,11 @@ def _is_cut_off(member: Member) -> bool:
 
 
 def _is_out(member: Member) -> bool:
-    return _is_cut_off(member) and member.latecomers == 0
+    return _is_cut_off(member) and member.lingering == 0
 
 
 def _left(member: Member) -> str:
-    late = f", {member.latecomers} connections of workers before a reload that may bring it another" if member.latecomers else ""
+    late = f", {member.lingering} connections from before a reload that may bring it another request" if member.lingering else ""
     what = f": {member.sessions_note}" if member.sessions and member.sessions_note else ""
     return f"{member.sessions} sessions, {member.queued} queued{late}{what}"
 

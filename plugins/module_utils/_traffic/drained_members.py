@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from typing import Callable, Mapping
 
-from .interface import DRAIN, MAINT, PROBATION, READY
+from .interface import DRAIN, MAINT, READY, RECHECK
 
 
 class OutMembers:
@@ -41,14 +41,14 @@ class OutMembers:
             self._left.pop(place, None)
             return READY
         asked = self._out.setdefault(place, (MAINT, self._clock()))[0]
-        return DRAIN if asked in (DRAIN, PROBATION) else MAINT
+        return DRAIN if asked in (DRAIN, RECHECK) else MAINT
 
     def is_asked(self, backend: str, name: str) -> bool:
         """Whether a member was taken out here."""
         return (backend, name) in self._out
 
     def is_confirmed(self, backend: str, name: str, recheck_seconds: float) -> bool:
-        """Whether the reported health is current: a member on recheck has reported it for as long as a dead one needs to be noticed."""
+        """Whether the reported health is current: during a recheck it has been reported for as long as a dead member needs to be noticed."""
         probed = self.probed_for(backend, name)
         return probed is None or probed >= recheck_seconds
 
@@ -61,6 +61,6 @@ class OutMembers:
         return self._clock() - self._left.setdefault((backend, name), self._clock())
 
     def probed_for(self, backend: str, name: str) -> float | None:
-        """For how many seconds a member has been on probation; None when it is not."""
+        """For how many seconds a member has been rechecked; None when it is not."""
         asked, at = self._out.get((backend, name), (READY, 0.0))
-        return self._clock() - at if asked == PROBATION else None
+        return self._clock() - at if asked == RECHECK else None

@@ -18,7 +18,7 @@ from .._host.control_error import ControlError
 READY, DRAIN, MAINT = "ready", "drain", "maint"
 
 # What can be asked for besides: drain, and unusable until the health check has passed again; close the sessions that are open.
-PROBATION, CUT = "probation", "cut"
+RECHECK, CUT = "recheck", "cut"
 
 # The health of a member. It is not checked at all, or not while it is in maintenance.
 UP, DOWN, STOPPING, UNCHECKED, PAUSED = "up", "down", "stopping", "unchecked", "paused"
@@ -63,10 +63,10 @@ class Member:
 
     `address` is empty for one that has none yet. `admin` is `READY`, `DRAIN` or `MAINT`; `health` one of the words above; `check` how the last health check
     ended (``L7OK``), and `check_code` the status of its answer, None where that is not reported.
-    `sessions` are in flight and `queued` wait for it; `latecomers` are connections whose next request may come to it whatever its
+    `sessions` are in flight and `queued` wait for it; `lingering` are open connections whose next request may come to it regardless of its
     state; `arrivals` counts every session it was ever given,
     `errors` those that failed, and `response_ms` is how long the last ones took on average; None where that is not reported.
-    `probed` tells whether a health check of its own is at work, so that it can be put on `PROBATION`; `confirmed` whether a
+    `probed` tells whether a health check of its own is at work, so that `RECHECK` is possible; `confirmed` whether a
     check passed and none failed since (without checks: True); `agent` whether the member itself can change its state through
     an agent check. `configured_weight` is the weight of the configuration, None where that is not known. `note` says what
     this kind of load balancer cannot prove, and `sessions_note` what else its `sessions` may be. For `watch_seconds` of maintenance its `arrivals` must not
@@ -80,7 +80,7 @@ class Member:
     check_code: int | None = None
     sessions: int = 0
     queued: int = 0
-    latecomers: int = 0
+    lingering: int = 0
     arrivals: int = 0
     errors: int | None = None
     response_ms: float | None = None
@@ -155,7 +155,7 @@ class LoadBalancer(Protocol):
         """See all backends, or only `backend`; one that is not there is an error."""
 
     def apply(self, backend: str, changes: Mapping[str, str]) -> None:
-        """Make these changes, member to `READY`, `DRAIN`, `MAINT`, `PROBATION` or `CUT`, in one step where that can be. `CUT` only comes when `can_cut`."""
+        """Make these changes, member to `READY`, `DRAIN`, `MAINT`, `RECHECK` or `CUT`, in one step where that can be. `CUT` only comes when `can_cut`."""
 
     def command(self, backend: str, changes: Mapping[str, str]) -> str:
         """What a person types in a shell to make the same changes."""

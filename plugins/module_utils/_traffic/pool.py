@@ -13,7 +13,7 @@ from typing import Callable, Iterable, Mapping, Sequence
 
 from .._host.clock import Clock
 from .._host.control_error import UntouchedError
-from .interface import CUT, DRAIN, MAINT, PROBATION, Backend, LoadBalancer, LoadBalancerError, Member, Place, Settling, require_members
+from .interface import CUT, DRAIN, MAINT, RECHECK, Backend, LoadBalancer, LoadBalancerError, Member, Place, Settling, require_members
 from .views import Changes
 
 FIRST_POLL_SECONDS, LONGEST_POLL_SECONDS, POLL_GROWTH = 0.05, 0.5, 1.3
@@ -23,7 +23,7 @@ PUT_BACK_ATTEMPTS, PUT_BACK_PAUSE_SECONDS = 2, 1.0
 MOST_RELOADS = 5
 
 # The administrative state in which a member is seen after a change that is none itself.
-_SEEN_AS = {PROBATION: DRAIN, CUT: MAINT}
+_SEEN_AS = {RECHECK: DRAIN, CUT: MAINT}
 
 
 class DriftError(Exception):

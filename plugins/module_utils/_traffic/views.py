@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Iterable, Mapping, Sequence
 
-from .interface import CUT, DRAIN, MAINT, PROBATION, READY, Backend, Member, View
+from .interface import CUT, DRAIN, MAINT, READY, RECHECK, Backend, Member, View
 from .not_live import has_address, is_down, is_spare, why_not_live
 
 Pools = Mapping[str, Backend]
@@ -136,9 +136,9 @@ def maint_changes(pools: Pools, members: Iterable[str]) -> Changes:
 
 
 def check_changes(pools: Pools, members: Iterable[str]) -> Changes:
-    """Out of maintenance, on probation where there is a health check to pass."""
+    """Out of maintenance, with a recheck where there is a health check to pass."""
     return {
-        balancer: {name: PROBATION if pools[balancer].members[name].probed else DRAIN for name in names}
+        balancer: {name: RECHECK if pools[balancer].members[name].probed else DRAIN for name in names}
         for balancer, names in _changes(pools, members, {MAINT: DRAIN}).items()
     }
 

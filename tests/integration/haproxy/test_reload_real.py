@@ -199,15 +199,15 @@ class IdleUsers:
         return answer.status, answer.headers["X-Served-By"]
 
 
-def latecomers(balancer) -> dict[str, int]:
-    return {name: member(balancer.full.read("app"), name).latecomers for name in MEMBERS}
+def lingering(balancer) -> dict[str, int]:
+    return {name: member(balancer.full.read("app"), name).lingering for name in MEMBERS}
 
 
 def test_a_connection_in_an_old_worker_may_bring_a_request_to_a_member_that_left_after_the_reload(balancer):
     """The old worker does not know that it left, and cannot be told: it is out when there is no such connection any more."""
     users = IdleUsers(balancer.front, 8)
     balancer.reload()
-    assert latecomers(balancer) == {"s1": 8, "s2": 8}
+    assert lingering(balancer) == {"s1": 8, "s2": 8}
     with pytest.raises(TrafficError, match=r"app/s1 is not drained on lb \(in maint, 0 sessions, 0 queued, 8 connections of workers before a reload that may"):
         bring_about([balancer.full], Request("app", ("s1",), "drained", timeout=0.5))
     blind = Haproxy("lb", balancer.endpoint, state_file=balancer.state_file)
@@ -215,14 +215,14 @@ def test_a_connection_in_an_old_worker_may_bring_a_request_to_a_member_that_left
     served_by = {address for _status, address in users.ask_all()}
     assert balancer.endpoints["s1"].address in served_by
     result = bring_about([balancer.full], Request("app", ("s1",), "drained", timeout=20))
-    assert latecomers(balancer) == {"s1": 0, "s2": 0} and not result.changed
+    assert lingering(balancer) == {"s1": 0, "s2": 0} and not result.changed
 
 
 def test_a_member_that_was_out_before_the_reload_has_no_latecomers(balancer):
     bring_about([balancer.full], Request("app", ("s1",), "drained", timeout=20))
     users = IdleUsers(balancer.front, 4)
     balancer.reload()
-    assert latecomers(balancer) == {"s1": 0, "s2": 4}
+    assert lingering(balancer) == {"s1": 0, "s2": 4}
     assert users.ask_all() == [(200, balancer.endpoints["s2"].address)] * 4
 
 

@@ -7,7 +7,7 @@ import itertools
 
 import pytest
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.drain import Request, TrafficError, foresee
-from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.interface import DRAIN, MAINT, PROBATION, READY, LoadBalancerError
+from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.interface import DRAIN, MAINT, READY, RECHECK, LoadBalancerError
 from fake_load_balancer import BACKEND, CHECK_SECONDS, SIX, House, Server
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -28,7 +28,7 @@ def test_a_member_returns_through_probation(house):
     """Trap 3: straight from maintenance to ready, users reach an application that may be dead."""
     house.set("s1", admin=MAINT)
     result = house.do("ready", "s1")
-    assert [balancer.lines for balancer in house.balancers] == [[{"s1": PROBATION}, {"s1": READY}]] * 2
+    assert [balancer.lines for balancer in house.balancers] == [[{"s1": RECHECK}, {"s1": READY}]] * 2
     assert house.time.now >= 100 + CHECK_SECONDS
     assert result.changed and result.live == {"lb1": 6, "lb2": 6}
     assert "note" not in result.proof["lb1"]["s1"] and result.proof["lb1"]["s1"]["check"] == "L7OK"
@@ -46,7 +46,7 @@ def test_nobody_is_ready_before_the_check_passed_everywhere(house):
 def test_checked_stops_before_traffic(house):
     house.set("s1", admin=MAINT)
     result = house.do("checked", "s1", "s2")
-    assert house.lines == [{"s1": PROBATION}] * 2 and result.live == {"lb1": 5, "lb2": 5}
+    assert house.lines == [{"s1": RECHECK}] * 2 and result.live == {"lb1": 5, "lb2": 5}
     assert not house.do("checked", "s1", "s2").changed
 
 
@@ -107,7 +107,7 @@ def test_a_flip_is_one_line_on_each_load_balancer(house):
         house.set(name, admin=MAINT)
     result = flip(house)
     expected = {**dict.fromkeys(("s1", "s2", "s3"), READY), **dict.fromkeys(("s4", "s5", "s6"), DRAIN)}
-    assert [balancer.lines for balancer in house.balancers] == [[dict.fromkeys(("s1", "s2", "s3"), PROBATION), expected]] * 2
+    assert [balancer.lines for balancer in house.balancers] == [[dict.fromkeys(("s1", "s2", "s3"), RECHECK), expected]] * 2
     assert result.live == {"lb1": 3, "lb2": 3}
     assert result.after["lb2"] == expected
     assert not flip(house).changed

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.drained_members import OutMembers
-from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.interface import DRAIN, MAINT, PROBATION, READY
+from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.interface import DRAIN, MAINT, READY, RECHECK
 from fake_load_balancer import Time
 
 
@@ -21,7 +21,7 @@ def _out(time):
     return OutMembers(time.clock.steady)
 
 
-@pytest.mark.parametrize(("change", "admin"), [(DRAIN, DRAIN), (PROBATION, DRAIN), (MAINT, MAINT)])
+@pytest.mark.parametrize(("change", "admin"), [(DRAIN, DRAIN), (RECHECK, DRAIN), (MAINT, MAINT)])
 def test_a_member_that_is_out_is_in_the_state_that_was_asked_for(out, change, admin):
     out.ask("app", {"s1": change})
     assert out.admin("app", "s1", is_in=False) == admin and out.is_asked("app", "s1")
@@ -34,7 +34,7 @@ def test_a_member_that_is_in_is_ready_whatever_was_asked_for(out):
 
 def test_the_last_change_counts(out):
     seen = []
-    for change in (DRAIN, MAINT, PROBATION, DRAIN):
+    for change in (DRAIN, MAINT, RECHECK, DRAIN):
         out.ask("app", {"s1": change})
         seen.append(out.admin("app", "s1", is_in=False))
     assert seen == [DRAIN, MAINT, DRAIN, DRAIN]
@@ -68,7 +68,7 @@ def test_one_that_comes_in_is_forgotten(out, time):
 @pytest.mark.parametrize("change", [READY, DRAIN, MAINT])
 def test_nobody_is_on_probation_who_was_not_asked_to_be(out, change):
     assert out.probed_for("app", "s1") is None
-    out.ask("app", {"s1": PROBATION})
+    out.ask("app", {"s1": RECHECK})
     out.ask("app", {"s1": change})
     assert out.probed_for("app", "s1") is None
 
@@ -76,10 +76,10 @@ def test_nobody_is_on_probation_who_was_not_asked_to_be(out, change):
 def test_probation_begins_anew_each_time(out, time):
     out.ask("app", {"s1": MAINT})
     time.sleep(10)
-    out.ask("app", {"s1": PROBATION})
+    out.ask("app", {"s1": RECHECK})
     time.sleep(3)
     assert out.probed_for("app", "s1") == 3.0
-    out.ask("app", {"s1": PROBATION})
+    out.ask("app", {"s1": RECHECK})
     time.sleep(1)
     assert (out.probed_for("app", "s1"), out.gone_for("app", "s1")) == (1.0, 14.0)
 
@@ -91,7 +91,7 @@ def test_a_change_of_several_members_is_remembered_of_each(out):
 
 
 def test_members_of_the_same_name_in_other_pools_are_others(out, time):
-    out.ask("app", {"s1": PROBATION})
+    out.ask("app", {"s1": RECHECK})
     time.sleep(4)
     assert not out.is_asked("web", "s1") and out.probed_for("web", "s1") is None and out.gone_for("web", "s1") == 0.0
     assert out.admin("web", "s1", is_in=False) == MAINT and out.admin("app", "s1", is_in=False) == DRAIN

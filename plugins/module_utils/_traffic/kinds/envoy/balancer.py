@@ -26,7 +26,7 @@ from ...._host.waiting import wait_for
 from ...demands import looked_at
 from ...drained_members import OutMembers
 from ...former_states import ABSENT, FormerStates, put_back
-from ...interface import DOWN, DRAIN, MAINT, PROBATION, READY, UNCHECKED, UP, WATCH_SECONDS, Backend, Member, View, repeated, settings_of
+from ...interface import DOWN, DRAIN, MAINT, READY, RECHECK, UNCHECKED, UP, WATCH_SECONDS, Backend, Member, View, repeated, settings_of
 from ...json_text import with_values_of
 from .demands import DEMANDS, Cluster, Facts, parse_cluster, seconds
 
@@ -40,7 +40,7 @@ BASE_IDS, MOST_PROCESSES = 10, 3
 SPREAD_SECONDS = 0.1
 SETTINGS: dict[str, object] = {}
 
-_STATUS = {READY: "HEALTHY", DRAIN: "DRAINING", PROBATION: "DRAINING", MAINT: "UNHEALTHY"}
+_STATUS = {READY: "HEALTHY", DRAIN: "DRAINING", RECHECK: "DRAINING", MAINT: "UNHEALTHY"}
 _ADMIN = {"DRAINING": DRAIN, "UNHEALTHY": MAINT, "TIMEOUT": MAINT}
 _FROM_IN_TO_OUT = (READY, DRAIN, MAINT)
 DEGRADED, DEGRADED_BY_ITSELF = "DEGRADED", "failed_active_degraded_check"
@@ -174,7 +174,7 @@ class Envoy:
 
     def _member(self, backend: str, name: str, member: Member, left_behind: int) -> Member:
         return replace(member, confirmed=self._out.is_confirmed(backend, name, self._known[backend].recheck_seconds),
-                       latecomers=0 if member.admin == READY else left_behind)
+                       lingering=0 if member.admin == READY else left_behind)
 
     def _with_statuses(self, text: str, backend: str, changes: Mapping[str, str], former: FormerStates) -> str:
         try:

@@ -19,7 +19,7 @@ from typing import Mapping, NamedTuple
 from ...._host.config_file import one_writer, put
 from ...._host.patience import Patience, UnavailableError
 from ...demands import looked_at
-from ...interface import CUT, DRAIN, MAINT, PROBATION, READY, Backend, View
+from ...interface import CUT, DRAIN, MAINT, READY, RECHECK, Backend, View
 from . import words
 from .demands import BYPASS, DEMANDS, UNSEEN, Facts, agent_seconds, lines_of_process, persistence_of
 from .runtime import ANSWER_SECONDS, CONNECT_SECONDS, HaproxyError, HaproxyUnavailableError, Master, Runtime
@@ -35,7 +35,7 @@ _COMMANDS = {
     READY: ("set server {server} state ready",),
     DRAIN: ("set server {server} state drain",),
     MAINT: ("set server {server} state maint",),
-    PROBATION: ("set server {server} state drain", "set server {server} health down"),
+    RECHECK: ("set server {server} state drain", "set server {server} health down"),
     CUT: ("shutdown sessions server {server}",),
 }
 

@@ -98,10 +98,10 @@ class OldWorkers:
         members = dict(view.backends[backend].members)
         for pid in workers.old:
             rows = self._rows(pid)
-            latecomers = unbound(rows, partial(self._streams, pid))
+            lingering = unbound(rows, partial(self._streams, pid))
             for row in rows:
                 if row["type"] == _SERVER and row["pxname"] == backend and row["svname"] in members:
-                    members[row["svname"]] = _with_more(members[row["svname"]], row, latecomers)
+                    members[row["svname"]] = _with_more(members[row["svname"]], row, lingering)
         return replace(view, backends={**view.backends, backend: replace(view.backends[backend], members=members)})
 
     def require_current(self, process: int) -> Workers:
@@ -145,8 +145,8 @@ def _shown(workers: Workers) -> str:
     return f"process {', '.join(map(str, workers.current)) or 'none'} at work"
 
 
-def _with_more(member: Member, row: Mapping[str, str], latecomers: int) -> Member:
+def _with_more(member: Member, row: Mapping[str, str], lingering: int) -> Member:
     """One that was in maintenance before the reload has nothing to expect."""
     is_out = row["status"].startswith("MAINT")
     return replace(member, sessions=member.sessions + int(row["scur"]), queued=member.queued + int(row["qcur"] or 0),
-                   latecomers=member.latecomers + (0 if is_out else latecomers))
+                   lingering=member.lingering + (0 if is_out else lingering))

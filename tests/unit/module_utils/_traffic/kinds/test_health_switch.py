@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.drain import Request, TrafficError, bring_about
-from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.interface import DOWN, DRAIN, MAINT, PROBATION, READY, UP, LoadBalancerError
+from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.interface import DOWN, DRAIN, MAINT, READY, RECHECK, UP, LoadBalancerError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.kinds.health_switch import LameDuck
 from fake_load_balancer import Time
 from json_server import JsonServer, Reply
@@ -69,7 +69,7 @@ def test_only_the_pool_that_is_asked_for_is_looked_at(house):
     assert [duck.is_out for duck in house.ducks.values()] == [False, True] and house.seen(balancer) == (READY, UP, 0)
 
 
-@pytest.mark.parametrize(("change", "method", "admin"), [(DRAIN, "PUT", DRAIN), (PROBATION, "PUT", DRAIN), (MAINT, "PUT", MAINT), (READY, "DELETE", READY)])
+@pytest.mark.parametrize(("change", "method", "admin"), [(DRAIN, "PUT", DRAIN), (RECHECK, "PUT", DRAIN), (MAINT, "PUT", MAINT), (READY, "DELETE", READY)])
 def test_a_change_turns_the_switch_of_the_member(house, change, method, admin):
     balancer = house.opened({"Authorization": "Bearer x"})
     balancer.apply("app", {"s1": change})

@@ -9,7 +9,7 @@ import shlex
 
 import pytest
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.drain import Request, TrafficError, bring_about
-from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.interface import DOWN, DRAIN, MAINT, PROBATION, READY, UNCHECKED, UP, LoadBalancerError
+from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.interface import DOWN, DRAIN, MAINT, READY, RECHECK, UNCHECKED, UP, LoadBalancerError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.kinds import http_api
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.kinds.http_api import HttpApi, NginxPlus, fill
 from fake_load_balancer import Time
@@ -72,7 +72,7 @@ def test_all_pools_are_those_that_were_set(api, backends, lines):
 @pytest.mark.parametrize(("change", "line", "body"), [
     (READY, "POST /pools/app/a%20b%2F1/on", ""),
     (DRAIN, "PUT /pools/app/a%20b%2F1", '{"mode": "drain"}'),
-    (PROBATION, "PUT /pools/app/a%20b%2F1", '{"mode": "drain"}'),
+    (RECHECK, "PUT /pools/app/a%20b%2F1", '{"mode": "drain"}'),
     (MAINT, "DELETE /pools/app/a%20b%2F1", ""),
 ])
 def test_a_change_is_one_request_with_percent_encoded_words(api, change, line, body):
@@ -104,7 +104,7 @@ def test_members_are_changed_one_after_the_other_and_the_first_that_fails_ends_i
     assert len(api.server.changes) == 3
 
 
-@pytest.mark.parametrize("change", [DRAIN, PROBATION, MAINT])
+@pytest.mark.parametrize("change", [DRAIN, RECHECK, MAINT])
 def test_without_a_request_for_drain_maintenance_is_asked_for_right_away(api, change):
     balancer = api.opened(change={state: CHANGE[state] for state in (READY, MAINT)})
     balancer.apply("app", {"s1": change})
@@ -200,7 +200,7 @@ def test_what_may_be_in_flight_is_waited_for_where_it_is_not_told(api):
 
 def test_probation_is_confirmed_after_the_recheck_seconds_by_a_member_that_is_healthy(api):
     balancer, seen = api.opened(recheck_seconds=6), []
-    balancer.apply("app", {"s1": PROBATION, "s2": PROBATION})
+    balancer.apply("app", {"s1": RECHECK, "s2": RECHECK})
     api.rows[0]["admin"] = "drain"
     for pause in (0, 5.9, 0.2):
         api.time.sleep(pause)
@@ -219,7 +219,7 @@ def test_the_peers_of_nginx_plus(api, state, admin, health):
     assert (told.admin, told.health, told.check, told.address, told.sessions, told.arrivals, told.weight) == (admin, health, state, "10.0.0.1:80", 3, 50, 2)
 
 
-@pytest.mark.parametrize(("change", "flag"), [(READY, ("down", False)), (DRAIN, ("drain", True)), (PROBATION, ("drain", True)), (MAINT, ("down", True))])
+@pytest.mark.parametrize(("change", "flag"), [(READY, ("down", False)), (DRAIN, ("drain", True)), (RECHECK, ("drain", True)), (MAINT, ("down", True))])
 def test_the_changes_of_nginx_plus_go_to_the_servers_by_their_number(api, change, flag):
     api.server.routes.update({f"GET {PEERS}": {"peers": [{"id": 4, "server": "10.0.0.1:80", "name": "app1:80", "state": "up"}]},
                               f"PATCH {PEERS}/servers/4": {}})

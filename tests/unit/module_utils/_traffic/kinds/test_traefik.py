@@ -11,7 +11,7 @@ import pytest
 from ansible_collections.alwayson.upgrade.plugins.module_utils._host.config_file import text_of
 from ansible_collections.alwayson.upgrade.plugins.module_utils._host.patience import Patience
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.drain import Request, TrafficError, bring_about, foresee
-from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.interface import DOWN, DRAIN, MAINT, PROBATION, READY, UNCHECKED, UP, LoadBalancerError
+from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.interface import DOWN, DRAIN, MAINT, READY, RECHECK, UNCHECKED, UP, LoadBalancerError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.kinds import traefik as traefik_kind
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.kinds.traefik import Traefik, member_name, seconds
 from fake_load_balancer import Time
@@ -154,7 +154,7 @@ def test_the_name_of_a_service_is_percent_encoded(api):
 
 @pytest.mark.parametrize(("changes", "weights"), [
     ({"10.0.0.2:80": DRAIN}, [3, 0, 0]),
-    ({"10.0.0.1:80": MAINT, "10.0.0.2:80": PROBATION}, [0, 0, 0]),
+    ({"10.0.0.1:80": MAINT, "10.0.0.2:80": RECHECK}, [0, 0, 0]),
     ({"10.0.0.3:80": READY, "10.0.0.1:80": DRAIN}, [0, None, 4]),
     ({"10.0.0.2:80": READY}, [3, None, 0]),
 ])
@@ -233,7 +233,7 @@ def test_a_member_that_another_run_took_out_may_have_just_left(api):
 def test_probation_is_confirmed_after_two_whole_checks(api):
     """Each 0.5 s after the other, and up to 2 s long."""
     traefik = api.opened()
-    traefik.apply("app", {"10.0.0.2:80": PROBATION})
+    traefik.apply("app", {"10.0.0.2:80": RECHECK})
     seen = [api.member(traefik).confirmed]
     for pause in (4.9, 0.2):
         api.time.sleep(pause)
@@ -247,7 +247,7 @@ def test_a_check_without_times_has_those_of_traefik(api):
     api.document["http"]["services"]["app"]["loadBalancer"]["healthCheck"] = {"path": "/"}
     api.write(api.document)
     traefik, seen = api.opened(), []
-    traefik.apply("app", {"10.0.0.2:80": PROBATION})
+    traefik.apply("app", {"10.0.0.2:80": RECHECK})
     for pause in (69.9, 0.2):
         api.time.sleep(pause)
         seen.append(api.member(traefik).confirmed)

@@ -11,7 +11,7 @@ import json
 import pytest
 from ansible_collections.alwayson.upgrade.plugins.module_utils._host.patience import Patience
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.drain import Request, TrafficError, bring_about
-from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.interface import DOWN, DRAIN, MAINT, PROBATION, READY, UNCHECKED, UP, LoadBalancerError
+from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.interface import DOWN, DRAIN, MAINT, READY, RECHECK, UNCHECKED, UP, LoadBalancerError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.kinds.caddy.balancer import (
     NOTE, TOLD, UNCHECKED_BY_IT, UNTOLD, Caddy, find_proxies, member_name,
 )
@@ -278,7 +278,7 @@ def test_a_pool_without_a_weight_for_each_upstream_is_refused(api, broken):
 @pytest.mark.parametrize(("changes", "weights"), [
     ({"s2": DRAIN}, [3, 0, 0]),
     ({"s2": MAINT}, [3, 0, 0]),
-    ({"10.0.0.1:80": PROBATION}, [0, 1, 0]),
+    ({"10.0.0.1:80": RECHECK}, [0, 1, 0]),
     ({"10.0.0.3:80": READY, "s2": DRAIN}, [3, 0, 5]),
     ({"10.0.0.3:80": READY, "10.0.0.1:80": READY}, [3, 1, 5]),
 ])
@@ -297,7 +297,7 @@ def test_a_member_comes_in_with_the_weight_1_when_no_other_is_set(api):
 
 def test_what_was_asked_of_a_member_that_is_out_is_remembered_without_a_reload(api):
     caddy, seen = api.opened(), []
-    for change in (DRAIN, MAINT, PROBATION, READY):
+    for change in (DRAIN, MAINT, READY, RECHECK):
         caddy.apply("app", {"s2": change})
         seen.append(caddy.read("app").backends["app"].members["s2"].admin)
     assert seen == [DRAIN, MAINT, DRAIN, READY] and [asked.json["weights"] for asked in api.server.changes] == [[3, 0, 0], [3, 1, 0]]

@@ -12,7 +12,7 @@ import socket
 import pytest
 from ansible_collections.alwayson.upgrade.plugins.module_utils._host.control_error import UntouchedError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.drain import Request, TrafficError, bring_about, foresee
-from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.interface import DOWN, DRAIN, MAINT, PROBATION, READY, UNCHECKED, UP, LoadBalancerError
+from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.interface import DOWN, DRAIN, MAINT, READY, RECHECK, UNCHECKED, UP, LoadBalancerError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.kinds.envoy.balancer import Envoy, local_sockets, parse_version
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.kinds.envoy.demands import Cluster, parse_cluster
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.pool import DrivenPool
@@ -67,7 +67,7 @@ def test_a_cluster_that_cannot_be_driven_is_refused(admin, name, reason, ask):
     assert str(error.value).startswith(f"lb1 ({admin.server.url}) {reason}") and admin.written() == admin.document
 
 
-@pytest.mark.parametrize(("change", "status", "state"), [(READY, "HEALTHY", READY), (DRAIN, "DRAINING", DRAIN), (PROBATION, "DRAINING", DRAIN),
+@pytest.mark.parametrize(("change", "status", "state"), [(READY, "HEALTHY", READY), (DRAIN, "DRAINING", DRAIN), (RECHECK, "DRAINING", DRAIN),
                                                          (MAINT, "UNHEALTHY", MAINT)])
 def test_only_the_health_status_of_the_member_is_changed(admin, change, status, state):
     envoy = admin.opened()
@@ -116,7 +116,7 @@ def test_a_file_that_is_something_else_is_refused(admin, text):
 def test_probation_is_confirmed_when_a_dead_member_would_have_been_noticed(admin):
     envoy = admin.opened()
     recheck = parse_cluster(admin.clusters[0]).recheck_seconds
-    envoy.apply("app", {"s1": PROBATION})
+    envoy.apply("app", {"s1": RECHECK})
 
     def confirmed():
         return [member.confirmed for member in envoy.read("app").backends["app"].members.values()]
@@ -125,7 +125,7 @@ def test_probation_is_confirmed_when_a_dead_member_would_have_been_noticed(admin
     assert confirmed() == [False, True, True]
     admin.time.sleep(0.02)
     assert confirmed() == [True, True, True]
-    envoy.apply("app", {"s1": PROBATION})
+    envoy.apply("app", {"s1": RECHECK})
     assert confirmed() == [False, True, True]
     envoy.apply("app", {"s1": READY})
     assert confirmed() == [True, True, True]
@@ -150,7 +150,7 @@ def test_the_configuration_is_asked_for_once(admin):
 def test_what_the_process_before_a_hot_restart_still_has_counts_for_members_that_are_out(admin, epoch, age, parent, left):
     admin.process(epoch, age, parent)
     members = admin.opened().read("app").backends["app"].members
-    assert [members[name].latecomers for name in ("s1", "10.0.0.1:82", "s3")] == [0, 0, left]
+    assert [members[name].lingering for name in ("s1", "10.0.0.1:82", "s3")] == [0, 0, left]
 
 
 @pytest.mark.parametrize(("epoch", "sockets", "left"), [
@@ -163,7 +163,7 @@ def test_what_the_process_before_a_hot_restart_still_has_counts_for_members_that
 def test_the_process_before_a_hot_restart_has_gone_with_its_socket(admin, epoch, sockets, left):
     admin.process(epoch, 3)
     admin.sockets = sockets
-    assert admin.opened().read("app").backends["app"].members["s3"].latecomers == left
+    assert admin.opened().read("app").backends["app"].members["s3"].lingering == left
 
 
 def test_a_socket_of_this_host_is_seen():

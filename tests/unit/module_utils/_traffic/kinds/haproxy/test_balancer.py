@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.alwayson.upgrade.plugins.module_utils._host.patience import Patience
 from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancers import open_load_balancers
-from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.interface import CUT, DRAIN, MAINT, PROBATION, READY, LoadBalancerError
+from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.interface import CUT, DRAIN, MAINT, READY, RECHECK, LoadBalancerError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.kinds.haproxy import runtime as haproxy_runtime
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.kinds.haproxy.balancer import NO_MASTER, NO_STATE_FILE, Haproxy, HaproxyError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.kinds.haproxy.demands import UNSEEN
@@ -28,7 +28,7 @@ LINES_OF_CHANGES = [
     ({"s1": DRAIN, "s2": DRAIN}, "set server app/s1 state drain;set server app/s2 state drain"),
     ({"s1": READY, "s4": DRAIN}, "set server app/s1 state ready;set server app/s4 state drain"),
     ({"s1": MAINT}, "set server app/s1 state maint"),
-    ({"s1": PROBATION}, "set server app/s1 state drain;set server app/s1 health down"),
+    ({"s1": RECHECK}, "set server app/s1 state drain;set server app/s1 health down"),
     ({"s1": CUT}, "shutdown sessions server app/s1"),
 ]
 

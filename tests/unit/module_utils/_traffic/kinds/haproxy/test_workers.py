@@ -73,7 +73,7 @@ def test_their_sessions_are_added_and_foreign_servers_do_not_count():
         "@!1233 show sess": "\n".join(STREAM.format(number=1000 + number, server="s1") for number in range(4)),
         "@!1240 show stat -1 7 -1": stat(),
     })
-    assert {name: (member.sessions, member.queued, member.latecomers) for name, member in members_of(workers).items()} == {"s1": (4, 2, 0), "s2": (1, 0, 0)}
+    assert {name: (member.sessions, member.queued, member.lingering) for name, member in members_of(workers).items()} == {"s1": (4, 2, 0), "s2": (1, 0, 0)}
     assert asked == ["show proc", "@!1233 show stat -1 7 -1", "@!1233 show sess", "@!1240 show stat -1 7 -1"]
 
 
@@ -83,7 +83,7 @@ def test_connections_that_are_busy_with_nobody_may_bring_a_member_more_unless_it
         "@!1233 show stat -1 7 -1": stat(("s1", 1), ("s2", 0, 0, "MAINT"), clients=4),
         "@!1240 show stat -1 7 -1": stat(("s1", 0, 0, "DRAIN"), ("s2", 0), clients=2),
     })
-    assert {name: member.latecomers for name, member in members_of(workers).items()} == {"s1": 5, "s2": 2}
+    assert {name: member.lingering for name, member in members_of(workers).items()} == {"s1": 5, "s2": 2}
 
 
 def test_where_one_connection_has_several_requests_the_streams_are_counted():
@@ -94,7 +94,7 @@ def test_where_one_connection_has_several_requests_the_streams_are_counted():
         "@!1233 show sess": "\n".join(streams) + "\n\n",
         "@!1240 show stat -1 7 -1": stat(clients=0),
     })
-    assert members_of(workers)["s2"].latecomers == 2 and asked.count("@!1233 show sess") == 1
+    assert members_of(workers)["s2"].lingering == 2 and asked.count("@!1233 show sess") == 1
     assert [(stream.source, stream.server) for stream in parse_streams("\n".join(streams))] == [
         *[("127.0.0.1:1001", "s1")] * 3, ("127.0.0.1:1002", "<none>"), ("unix:2", "<none>")]
 
