@@ -297,7 +297,7 @@ def test_a_member_comes_in_with_the_weight_1_when_no_other_is_set(api):
 
 def test_what_was_asked_of_a_member_that_is_out_is_remembered_without_a_reload(api):
     caddy, seen = api.opened(), []
-    for change in (DRAIN, MAINT, READY, RECHECK):
+    for change in (DRAIN, MAINT, RECHECK, READY):
         caddy.apply("app", {"s2": change})
         seen.append(caddy.read("app").backends["app"].members["s2"].admin)
     assert seen == [DRAIN, MAINT, DRAIN, READY] and [asked.json["weights"] for asked in api.server.changes] == [[3, 0, 0], [3, 1, 0]]
