@@ -1,7 +1,10 @@
 # Copyright (c) 2026 The alwayson.upgrade maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Opens the load balancers of the option `load_balancers`, each by its kind. A kind is loaded when it is asked for."""
+"""The registry of the kinds of load balancers, and what opens those of the option `load_balancers`.
+
+A new kind is one file, which implements `_traffic.interface.LoadBalancer`, and one entry in `KINDS`.
+"""
 
 from __future__ import annotations
 
@@ -13,13 +16,97 @@ from typing import Any, Callable, Mapping, Sequence
 
 from ._host.credentials import shown_url
 from ._host.patience import Patience
-from ._traffic.interface import HAPROXY, LoadBalancer, LoadBalancerError, View, require_distinct
+from ._traffic.interface import LoadBalancer, LoadBalancerError, View, require_distinct
 from ._traffic.listeners import Listeners
+
+
+def _haproxy() -> type[LoadBalancer]:
+    from ._traffic.kinds.haproxy.balancer import Haproxy
+
+    return Haproxy
+
+
+def _envoy() -> type[LoadBalancer]:
+    from ._traffic.kinds.envoy.balancer import Envoy
+
+    return Envoy
+
+
+def _caddy() -> type[LoadBalancer]:
+    from ._traffic.kinds.caddy.balancer import Caddy
+
+    return Caddy
+
+
+def _traefik() -> type[LoadBalancer]:
+    from ._traffic.kinds.traefik import Traefik
+
+    return Traefik
+
+
+def _nginx() -> type[LoadBalancer]:
+    from ._traffic.kinds.nginx.balancer import Nginx
+
+    return Nginx
+
+
+def _nginx_plus() -> type[LoadBalancer]:
+    from ._traffic.kinds.http_api import NginxPlus
+
+    return NginxPlus
+
+
+def _http() -> type[LoadBalancer]:
+    from ._traffic.kinds.http_api import HttpApi
+
+    return HttpApi
+
+
+def _none() -> type[LoadBalancer]:
+    from ._traffic.kinds.health_switch import LameDuck
+
+    return LameDuck
+
+
+# Each kind by its name, the default first. The imports are in functions so that a module compiles the kinds that it drives and no other;
+# they are spelt out because Ansible copies the files to a host that it finds in import statements.
+KINDS: dict[str, Callable[[], type[LoadBalancer]]] = {
+    "haproxy": _haproxy,
+    "envoy": _envoy,
+    "caddy": _caddy,
+    "traefik": _traefik,
+    "nginx": _nginx,
+    "nginx_plus": _nginx_plus,
+    "http": _http,
+    "none": _none,
+}
+DEFAULT_KIND = next(iter(KINDS))
+
+# What an entry of `load_balancers` may have besides its name, kind and endpoint: each kind names those that it has, see `LoadBalancer.options`.
+OPTIONS: dict[str, dict[str, Any]] = {
+    "settings": {"type": "dict", "default": {}},
+    "headers": {"type": "dict", "default": {}, "no_log": True},
+    "master_endpoint": {"type": "str"},
+    "state_file": {"type": "path"},
+}
+# The options of the doc fragment `load_balancers`.
+ARGUMENTS = {
+    "load_balancers": {
+        "type": "list",
+        "elements": "dict",
+        "required": True,
+        "options": {
+            "name": {"type": "str", "required": True},
+            "kind": {"type": "str", "choices": list(KINDS), "default": DEFAULT_KIND},
+            "endpoint": {"type": "str", "required": True},
+            **OPTIONS,
+        },
+    },
+}
 
 # What comes of an answer that has another shape than its kind's: a list for a dictionary, a text for a number, a name that is missing, too deep.
 SHAPES = (LookupError, TypeError, AttributeError, ValueError, ArithmeticError, RecursionError)
 SHOWN_CHARACTERS = 200
-HAPROXY_ONLY = ("master_endpoint", "state_file")
 
 
 def open_load_balancers(specs: Sequence[Mapping[str, Any]], patience_seconds: float | None = None) -> list[LoadBalancer]:
@@ -76,67 +163,12 @@ def _in_words(balancer: LoadBalancer, method: Callable[..., Any]) -> Callable[..
 
 
 def _open(spec: Mapping[str, Any], patience_seconds: float | None) -> LoadBalancer:
-    kind = spec.get("kind") or HAPROXY
-    if kind not in _CLASSES:
-        raise LoadBalancerError(f"{spec['name']} is of kind {kind!r}: choose one of {', '.join(_CLASSES)}")
-    foreign = [key for key in (("settings", "headers") if kind == HAPROXY else HAPROXY_ONLY) if spec.get(key)]
+    name = spec.get("kind") or DEFAULT_KIND
+    if name not in KINDS:
+        raise LoadBalancerError(f"{spec['name']} is of kind {name!r}: choose one of {', '.join(KINDS)}")
+    kind = KINDS[name]()
+    foreign = [option for option in OPTIONS if spec.get(option) and option not in kind.options]
     if foreign:
-        raise LoadBalancerError(f"{spec['name']} has {', '.join(foreign)}, which kind={kind} has not")
-    patience = Patience(patience_seconds)
-    if kind == HAPROXY:
-        return _haproxy()(spec["name"], spec["endpoint"], spec.get("master_endpoint"), spec.get("state_file"), patience=patience)
-    return _CLASSES[kind]()(spec["name"], spec["endpoint"], spec.get("settings") or {}, spec.get("headers") or {}, patience=patience)
-
-
-def _haproxy() -> type:
-    from ._traffic.kinds.haproxy.balancer import Haproxy
-
-    return Haproxy
-
-
-def _envoy() -> type:
-    from ._traffic.kinds.envoy.balancer import Envoy
-
-    return Envoy
-
-
-def _caddy() -> type:
-    from ._traffic.kinds.caddy.balancer import Caddy
-
-    return Caddy
-
-
-def _traefik() -> type:
-    from ._traffic.kinds.traefik import Traefik
-
-    return Traefik
-
-
-def _nginx() -> type:
-    from ._traffic.kinds.nginx.balancer import Nginx
-
-    return Nginx
-
-
-def _nginx_plus() -> type:
-    from ._traffic.kinds.http_api import NginxPlus
-
-    return NginxPlus
-
-
-def _http() -> type:
-    from ._traffic.kinds.http_api import HttpApi
-
-    return HttpApi
-
-
-def _none() -> type:
-    from ._traffic.kinds.health_switch import LameDuck
-
-    return LameDuck
-
-
-# The imports are in functions so that a module compiles what its load balancers need; they are spelt out so that Ansible ships the files.
-_CLASSES: dict[str, Callable[[], type]] = {
-    HAPROXY: _haproxy, "envoy": _envoy, "caddy": _caddy, "traefik": _traefik, "nginx": _nginx, "nginx_plus": _nginx_plus, "http": _http, "none": _none,
-}
+        raise LoadBalancerError(f"{spec['name']} has {', '.join(foreign)}, which kind={name} has not")
+    given = {option: spec.get(option) or OPTIONS[option].get("default") for option in kind.options}
+    return kind(spec["name"], spec["endpoint"], **given, patience=Patience(patience_seconds))

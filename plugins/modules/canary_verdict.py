@@ -102,8 +102,8 @@ others:
 import time
 
 from ..module_utils._host.ansible_module import AnsibleModule
-from ..module_utils._load_balancers import open_load_balancers
-from ..module_utils._traffic.interface import ARGUMENTS, Backend, LoadBalancerError, View, require_members
+from ..module_utils._load_balancers import ARGUMENTS, open_load_balancers
+from ..module_utils._traffic.interface import Backend, LoadBalancerError, View, require_members
 from ..module_utils._traffic.verdict import GOOD, Limits, Watch, judged, sampled, uncounted
 
 # A reload of a load balancer resets its counters: so often they are read.

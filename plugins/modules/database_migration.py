@@ -309,7 +309,7 @@ linter:
   sample: /usr/local/bin/squawk
 """
 
-from ..module_utils import _database_engines as kinds, _migration_engines as engines
+from ..module_utils import _database_engines as engines
 from ..module_utils._database.errors import DatabaseError
 from ..module_utils._database.migration.command import command_step
 from ..module_utils._database.migration.hazards import AUTO, refuse_dangerous
@@ -393,7 +393,7 @@ def differences(pending: dict[str, list[Step]]) -> list[dict]:
 def migrate(module: AnsibleModule) -> tuple[str, dict]:
     """What failed (empty when nothing did), and the module's result."""
     options = module.params
-    engine = engines.of(options)
+    engine = engines.of(options).migrations()
     policy, steps = policy_of(options), steps_given(options, engine)
     earlier = [steps_of(options["release"], phase, options[f"{phase}_steps"], engine.step) for phase in phases_before(options["phase"])]
     linter = engine.find_linter(options["linter"])
@@ -414,8 +414,8 @@ def migrate(module: AnsibleModule) -> tuple[str, dict]:
 
 def main() -> None:
     module = AnsibleModule(
-        argument_spec={**kinds.ARGUMENTS, **fence.ARGUMENTS, **ARGUMENTS},
-        mutually_exclusive=kinds.LOGIN_EXCLUSIVE,
+        argument_spec={**engines.ARGUMENTS, **fence.ARGUMENTS, **ARGUMENTS},
+        mutually_exclusive=engines.LOGIN_EXCLUSIVE,
         required_if=[("phase", phase, [f"{before}_steps" for before in phases_before(phase)]) for phase in PHASES[1:]],
         supports_check_mode=True,
     )

@@ -97,12 +97,13 @@ said:
 """
 
 from ..module_utils._database.errors import DatabaseError
+from ..module_utils._database.interface import LOGIN_EXCLUSIVE
 from ..module_utils._host.ansible_module import AnsibleModule
 from ..module_utils._host.small_files import SmallFileError
 from ..module_utils._locking import fence
 from ..module_utils._postgresql.data_directory import DataDirectoryError
 from ..module_utils._postgresql.rejoin.run import OldPrimary, Rejoin
-from ..module_utils._postgresql.session import LOGIN_ARGUMENTS, LOGIN_EXCLUSIVE, Login
+from ..module_utils._postgresql.session import LOGIN_ARGUMENTS, Login
 
 ARGUMENTS = {
     "name": {"type": "str", "required": True},

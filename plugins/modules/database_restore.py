@@ -215,6 +215,7 @@ from ..module_utils._database.backup.restore import Wanted
 from ..module_utils._database.backup.run import FAILURES
 from ..module_utils._database.backup.store import Store
 from ..module_utils._database.content import DEPTHS
+from ..module_utils._database.interface import LOGIN_EXCLUSIVE
 from ..module_utils._host.ansible_module import AnsibleModule
 from ..module_utils._host.signals import HANGING_UP, unwind_when_ended
 from ..module_utils._host.small_files import SmallFileError
@@ -226,7 +227,7 @@ from ..module_utils._postgresql.backup.restore_logical import LogicalRestore
 from ..module_utils._postgresql.backup.restore_physical import PhysicalRestore
 from ..module_utils._postgresql.backup.restore_target import Place
 from ..module_utils._postgresql.scratch_server import Account
-from ..module_utils._postgresql.session import LOGIN_ARGUMENTS, LOGIN_EXCLUSIVE, Login
+from ..module_utils._postgresql.session import LOGIN_ARGUMENTS, Login
 
 ARGUMENTS = {
     "directory": {"type": "path", "required": True},

@@ -196,8 +196,8 @@ from typing import Callable
 
 from ..module_utils._host.ansible_module import AnsibleModule
 from ..module_utils._host.clock import Clock
-from ..module_utils._load_balancers import open_load_balancers
-from ..module_utils._traffic.interface import ARGUMENTS, LoadBalancerError
+from ..module_utils._load_balancers import ARGUMENTS, open_load_balancers
+from ..module_utils._traffic.interface import LoadBalancerError
 from ..module_utils._traffic.kinds.haproxy.map import sides_of
 from ..module_utils._traffic.views import disagreements, lowest_live, members_down, view_as_data
 

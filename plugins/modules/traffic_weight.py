@@ -75,9 +75,9 @@ weights:
 
 from ..module_utils._host.ansible_module import AnsibleModule
 from ..module_utils._host.signals import unwind_when_ended
-from ..module_utils._load_balancers import open_load_balancers
+from ..module_utils._load_balancers import ARGUMENTS, open_load_balancers
 from ..module_utils._locking import fence
-from ..module_utils._traffic.interface import ARGUMENTS, LoadBalancerError
+from ..module_utils._traffic.interface import LoadBalancerError
 from ..module_utils._traffic.kinds.haproxy.balancer import Haproxy
 from ..module_utils._traffic.weight import WeightError, bring_about, foresee
 

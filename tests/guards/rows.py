@@ -42,7 +42,7 @@ ROWS = (
     row(44, "links may lead out of the archive", (
         ("plugins/module_utils/_release/archive_names.py", '    if target.startswith("/"):\n', "    if False:\n"),)),
     row(46, "the password is an option like any other", (
-        ("plugins/module_utils/_postgresql/session.py", '"login_password": {"type": "str", "no_log": True}',
+        ("plugins/module_utils/_database/interface.py", '"login_password": {"type": "str", "no_log": True}',
          '"login_password": {"type": "str", "no_log": False}'),)),
     Guard("preflight", "what members answer before an upgrade is not looked at", (
         "tests/unit/plugin_utils/_plan/test_preflight.py", "tests/integration/upgrade/test_preflight.py"), (

@@ -26,7 +26,7 @@ ROOMS = {
     "_sqlite": {"_host", "_database"},
 }
 # Front doors at the root of module_utils: each knows all kinds of one thing. Rooms do not import them.
-REGISTRIES = {"_load_balancers", "_database_engines", "_migration_engines"}
+REGISTRIES = {"_load_balancers", "_database_engines"}
 # Rooms of plugin_utils, each of which imports itself and those before it. The last one does I/O, and is imported by plugins only.
 PURE_ROOMS = ("_text", "_smoke", "_schedule", "_plan", "_run", "_report", "_live")
 CONTROLLER = "_controller"

@@ -19,17 +19,18 @@ import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import BinaryIO, Callable, Iterator, Mapping, Sequence
+from typing import Any, BinaryIO, Callable, Iterator, Mapping, Sequence
 
 from .._database import check_queries as checks, content
 from .._database.backup.disk_space import Room, free_bytes
 from .._database.backup.record import BackupError, Record
+from .._database.backup.run import Method
 from .._database.backup.store import OneFileEach, sha256
-from .._database.programs import Runner
+from .._database.programs import Runner, find_on_path
 from .._host.waiting import wait_for
 from . import content as mariadb_content
 from .scratch_database import CHARACTERS, scratch_database
-from .session import LOCK_WAIT_TIMEOUT, Connection, Login, MariadbError, connect_patiently
+from .session import LOCK_WAIT_TIMEOUT, Connection, Login, MariadbError, connect_patiently, size_bytes
 
 SUFFIX = ".sql.gz"
 PROGRAMS = ("mariadb-dump", "mariadb")
@@ -54,7 +55,6 @@ HOLD_SECONDS, POLL_SECONDS = 5.0, 0.002
 # How long to wait for another backup's stage, or for a long statement that writes.
 STAGE_SECONDS = 10
 ROOM_FACTOR = 2
-SIZE = "SELECT coalesce(sum(data_length + index_length), 0) FROM information_schema.tables WHERE table_schema = %s"
 NOT_TRANSACTIONAL = """
 SELECT table_name FROM information_schema.tables
  WHERE table_schema = %s AND table_type IN ('BASE TABLE', 'SYSTEM VERSIONED') AND engine <> 'InnoDB' ORDER BY 1
@@ -65,6 +65,16 @@ BEGUN_AFTER = """
 SELECT count(*) FROM information_schema.innodb_trx AS t JOIN information_schema.processlist AS p ON p.id = t.trx_mysql_thread_id
  WHERE p.id > %s AND p.user = substring_index(session_user(), '@', 1) AND coalesce(p.info, '') NOT LIKE 'START TRANSACTION%%'
 """
+
+
+def method_of(login: Login, session: Connection, options: Mapping[str, Any]) -> Method:
+    """How a server is backed up, by the options of database_backup. An error of this server or this host says what is missing for that."""
+    if options["method"] != "logical":
+        raise BackupError("method=physical copies servers of PostgreSQL only: use method=logical")
+    if session.value("SELECT @@read_only"):
+        raise MariadbError("the server takes no writes, and the proof by a restore needs one that does: give the primary's address as login_host")
+    found = find_on_path(PROGRAMS, options["bin_dir"], "mariadb-client")
+    return MariadbDump(login, found, Runner(), Room(options["directory"]), options["check_queries"])
 
 
 @dataclass
@@ -88,7 +98,7 @@ class MariadbDump(OneFileEach):
     def take(self, subject: str, databases: Sequence[str], path: str, taken: float) -> Record:
         """Read the content of a database and dump it to `path`, both in one snapshot."""
         events = f"-- events {secrets.token_hex(16)}\n"
-        with connect_patiently(self.login, subject) as session, self.room.claimed(int(session.value(SIZE, (subject,))), f"a dump of {subject}"):
+        with connect_patiently(self.login, subject) as session, self.room.claimed(size_bytes(session, subject), f"a dump of {subject}"):
             require_transactional(session)
             mariadb_content.settle_session(session)
             options = [*OPTIONS, *self._options_of(session)]
@@ -208,7 +218,7 @@ def _remark_on_floats(original: Connection, found: Sequence[str]) -> str:
 
 def require_room(session: Connection, login: Login) -> None:
     """Raise BackupError when the server's disk has no room for a copy of the session's database, as far as that can be seen from this host."""
-    folder, size = session.value("SELECT @@datadir"), ROOM_FACTOR * int(session.value(SIZE, (session.database,)))
+    folder, size = session.value("SELECT @@datadir"), ROOM_FACTOR * size_bytes(session, session.database)
     try:
         free = free_bytes(folder) if login.is_local else None
     except OSError:

@@ -1,27 +1,18 @@
 # Copyright (c) 2026 The alwayson.upgrade maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""MariaDB as a kind of database, see `_database_engines`."""
+"""MariaDB as a database engine, see `_database.interface.Engine`."""
 
 from __future__ import annotations
 
 import contextlib
-from typing import Any, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Iterator, Mapping
 
-from .._database.backup.disk_space import Room
-from .._database.backup.record import BackupError
-from .._database.backup.run import Method
-from .._database.programs import Runner, find_on_path
-from .._database.scratch_names import is_scratch
-from .backup import PROGRAMS, SIZE, MariadbDump
-from .scratch_database import drop_left_behind
-from .session import Connection, Login, MariadbError, connect
+from .server import MariadbServer
+from .session import Login, connect
 
-OWN = ("information_schema", "mysql", "performance_schema", "sys")
-DATABASES = "SELECT schema_name FROM information_schema.schemata ORDER BY 1"
-TABLES = "SELECT count(*) FROM information_schema.tables WHERE table_schema = %s AND table_type IN ('BASE TABLE', 'SYSTEM VERSIONED')"
-FOLLOWS = "SELECT count(*) FROM information_schema.processlist WHERE command = 'Slave_SQL' OR user = 'system user' AND command LIKE 'Slave%'"
-FOLLOWERS = "SELECT user, host, state FROM information_schema.processlist WHERE command = 'Binlog Dump' ORDER BY host"
+if TYPE_CHECKING:
+    from .migration.engine import MariadbEngine
 
 
 class Mariadb:
@@ -36,51 +27,8 @@ class Mariadb:
         with connect(self.login) as session:
             yield MariadbServer(self.login, session)
 
+    def migrations(self) -> MariadbEngine:
+        """See `Engine`."""
+        from .migration.engine import MariadbEngine
 
-class MariadbServer:
-    """See `Server`."""
-
-    def __init__(self, login: Login, session: Connection) -> None:
-        self.login, self.session = login, session
-
-    def identity(self) -> dict:
-        version, identifier, read_only = self.session.rows("SELECT version(), @@server_uid, @@read_only")[0]
-        primary = not read_only and not self.session.value(FOLLOWS)
-        return {"version": version.split("-")[0], "version_number": self.session.server_version, "system_identifier": identifier, "primary": primary}
-
-    def is_read_only(self) -> bool:
-        return bool(self.session.value("SELECT @@read_only"))
-
-    def replicas(self) -> list[dict]:
-        """How far they are is known to themselves only."""
-        unknown = {"sync_state": None, "lag_bytes": None, "lag_seconds": None}
-        return [{"name": user, "address": host.rpartition(":")[0] or host, "state": state, **unknown} for user, host, state in self.session.rows(FOLLOWERS)]
-
-    def user_databases(self) -> list[str]:
-        return [name for (name,) in self.session.rows(DATABASES) if name not in OWN and not is_scratch(name)]
-
-    def choose_databases(self, names: Sequence[str]) -> list[str]:
-        there = self.user_databases()
-        missing = [name for name in names if name not in there]
-        if missing:
-            raise MariadbError(f"no such database, or one of the server's own: {', '.join(missing)}; there are: {', '.join(there) or 'none'}. "
-                               "Correct the names, or create the database")
-        return list(dict.fromkeys(names)) or there
-
-    def describe(self, database: str) -> dict:
-        return {"size_bytes": int(self.session.value(SIZE, (database,))), "tables": self.session.value(TABLES, (database,))}
-
-    def missing_privileges(self, _purposes: Sequence[str], _databases: Sequence[str]) -> list:
-        """Not asked for: see docs/database_role.md."""
-        return []
-
-    def drop_left_behind(self) -> tuple[list[str], list[str]]:
-        return drop_left_behind(self.session)
-
-    def method(self, options: Mapping[str, Any]) -> Method:
-        if options["method"] != "logical":
-            raise BackupError("method=physical copies servers of PostgreSQL only: use method=logical")
-        if self.session.value("SELECT @@read_only"):
-            raise MariadbError("the server takes no writes, and the proof by a restore needs one that does: give the primary's address as login_host")
-        found = find_on_path(PROGRAMS, options["bin_dir"], "mariadb-client")
-        return MariadbDump(self.login, found, Runner(), Room(options["directory"]), options["check_queries"])
+        return MariadbEngine(self.login)

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from typing import Callable, ContextManager, Iterator, NamedTuple, Sequence
 
+from .._database.interface import LOGICAL, MIGRATIONS, PHYSICAL, STANDBYS, SWITCHOVER
 from .session import Connection, identifier
 
-PURPOSES = LOGICAL, PHYSICAL, MIGRATIONS, STANDBYS, SWITCHOVER = "logical", "physical", "migrations", "standbys", "switchover"
 ALTER_SYSTEM_IS_GRANTED = CHECKPOINT_IS_GRANTED = 150000
 READS_ALL_DATA = 140000
 ROLE = "SELECT rolname, rolsuper, rolcreatedb, rolreplication, rolbypassrls FROM pg_roles WHERE rolname = current_user"

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType, ModuleType
 from typing import Any, ContextManager, Iterator, Mapping, Sequence
 
-from .._database import messages
+from .._database import interface, messages
 from .._database.errors import DatabaseError
 from .._host import waiting
 from . import environment as surroundings
@@ -42,20 +42,9 @@ ROUNDS = 20
 # How long the second session waits for a process of the server: a pool may be exhausted.
 OTHER_SECONDS = 5.0
 POOLER_WAY_OUT = "Give the address and the port of the PostgreSQL server itself as login_host and login_port"
-SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 
 # The options of the doc fragment alwayson.upgrade.postgresql.
-LOGIN_ARGUMENTS = {
-    "login_host": {"type": "str"},
-    "login_port": {"type": "int", "default": PORT},
-    "login_unix_socket": {"type": "path"},
-    "login_user": {"type": "str", "default": USER},
-    "login_password": {"type": "str", "no_log": True},
-    "login_db": {"type": "str", "default": "postgres"},
-    "ssl_mode": {"type": "str", "default": "prefer", "choices": list(SSL_MODES)},
-    "ca_cert": {"type": "path"},
-}
-LOGIN_EXCLUSIVE = [("login_host", "login_unix_socket")]
+LOGIN_ARGUMENTS = {**interface.LOGIN_ARGUMENTS, "login_port": {"type": "int", "default": PORT}, "login_user": {"type": "str", "default": USER}}
 
 
 class PostgresqlError(DatabaseError):

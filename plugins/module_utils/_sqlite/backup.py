@@ -13,17 +13,25 @@ import os
 import sqlite3
 import time
 from dataclasses import dataclass
-from typing import Callable, Sequence
+from typing import Any, Callable, Mapping, Sequence
 
 from .._database import check_queries as checks, content
 from .._database.backup.disk_space import Room
 from .._database.backup.record import BackupError, Record
+from .._database.backup.run import Method
 from .._database.backup.store import OneFileEach, sha256
 from .._database.programs import Runner
 from . import content as sqlite_content
-from .session import SqliteError, connect, connect_with_stand_ins
+from .session import SqliteError, connect, connect_with_stand_ins, size_bytes
 
 SUFFIX = ".sqlite"
+
+
+def method_of(options: Mapping[str, Any]) -> Method:
+    """How databases are backed up, by the options of database_backup."""
+    if options["method"] != "logical":
+        raise BackupError("method=physical copies a server, and SQLite has none: use method=logical")
+    return SqliteBackup(Runner(), Room(options["directory"]), options["check_queries"])
 
 
 @dataclass
@@ -66,12 +74,6 @@ class SqliteBackup(OneFileEach):
                 checks.require_true(copy, self.check_queries, checks.Dialect("BEGIN", 1))
         what = ", ".join(stand_ins)
         return f"{self.equal}; {what} of its application's own is not known here, so the order of indexes was not checked" if what else self.equal
-
-
-def size_bytes(database: str) -> int:
-    """What a database takes at most: what is in its log is not in its file yet."""
-    log = f"{database}-wal"
-    return os.path.getsize(database) + (os.path.getsize(log) if os.path.exists(log) else 0)
 
 
 def _copy(original: sqlite3.Connection, path: str) -> None:

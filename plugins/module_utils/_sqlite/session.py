@@ -142,6 +142,12 @@ def require_database(path: str) -> None:
         raise SqliteError(f"{path} is no SQLite database: its first bytes are others; give the path of one as one of databases")
 
 
+def size_bytes(database: str) -> int:
+    """What a database takes at most: what is in its log is not in its file yet."""
+    log = f"{database}-wal"
+    return os.path.getsize(database) + (os.path.getsize(log) if os.path.exists(log) else 0)
+
+
 def identifier(name: str) -> str:
     """A name, quoted for SQL."""
     return '"{0}"'.format(name.replace('"', '""'))

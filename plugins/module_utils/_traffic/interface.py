@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import Collection, Iterable, Mapping, Protocol, Sequence
+from typing import Any, ClassVar, Collection, Iterable, Mapping, Protocol, Sequence
 
 from .._host.control_error import ControlError
 
@@ -26,29 +26,6 @@ HEALTHY = (UP, UNCHECKED)
 
 # For how long a member in maintenance is watched, in seconds, where its arrivals are counted.
 WATCH_SECONDS = 1.0
-
-# The kinds of load balancers; each is a file of its own, see `_load_balancers`.
-HAPROXY = "haproxy"
-KINDS = (HAPROXY, "envoy", "caddy", "traefik", "nginx", "nginx_plus", "http", "none")
-
-# The options of the doc fragment `load_balancers`.
-ARGUMENTS = {
-    "load_balancers": {
-        "type": "list",
-        "elements": "dict",
-        "required": True,
-        "options": {
-            "name": {"type": "str", "required": True},
-            "kind": {"type": "str", "choices": list(KINDS), "default": HAPROXY},
-            "endpoint": {"type": "str", "required": True},
-            "settings": {"type": "dict", "default": {}},
-            "headers": {"type": "dict", "default": {}, "no_log": True},
-            "master_endpoint": {"type": "str"},
-            "state_file": {"type": "path"},
-        },
-    },
-}
-
 
 # A load balancer could not be asked, or did not answer as it should. The message names it and its endpoint.
 LoadBalancerError = ControlError
@@ -146,10 +123,15 @@ class View:
 class LoadBalancer(Protocol):
     """What a kind of load balancer implements. Every method raises LoadBalancerError."""
 
+    # What an entry of the option load_balancers may have for this kind besides name, kind and endpoint. The constructor gets each by its name.
+    options: ClassVar[tuple[str, ...]]
     name: str
     endpoint: str
     # Whether it can close the sessions of one member.
     can_cut: bool
+
+    def __init__(self, name: str, endpoint: str, **given: Any) -> None:
+        """:param given: each of `options`, and `patience`, see `_host.patience`."""
 
     def read(self, backend: str | None = None) -> View:
         """See all backends, or only `backend`; one that is not there is an error."""

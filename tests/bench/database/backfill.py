@@ -32,13 +32,15 @@ import pymysql
 REPOSITORY = Path(__file__).resolve().parents[3]
 sys.path[:0] = [str(REPOSITORY / "tests"), str(REPOSITORY / "build" / "collections")]
 
-from ansible_collections.alwayson.upgrade.plugins.module_utils import _migration_engines  # noqa: E402
+from ansible_collections.alwayson.upgrade.plugins.module_utils import _database_engines  # noqa: E402
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database.migration.lock_retries import Policy  # noqa: E402
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database.migration.run import Migrator, report, survey  # noqa: E402
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database.migration.step import steps_of  # noqa: E402
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database_engines import ARGUMENTS  # noqa: E402
 from ansible_collections.alwayson.upgrade.plugins.module_utils._mariadb.migration import apply as migration_apply  # noqa: E402
+from ansible_collections.alwayson.upgrade.plugins.module_utils._mariadb.migration.engine import MariadbEngine  # noqa: E402
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.migration import batch as migration_batch  # noqa: E402
+from ansible_collections.alwayson.upgrade.plugins.module_utils._sqlite.migration.engine import SqliteEngine  # noqa: E402
 from bench.database.migrations import PLACES  # noqa: E402
 from bench.database.tenancy import BUSY_SECONDS, Tenancy  # noqa: E402
 
@@ -106,7 +108,7 @@ class Scene:
     def __init__(self, tenancy: Tenancy, engine: str, name: str, chance: random.Random) -> None:
         self.tenancy, self.name, self.chance, self.rounds = tenancy, name, chance, 0
         options = {key: value.get("default") for key, value in ARGUMENTS.items()}
-        self.engine = _migration_engines.of({**options, "engine": engine, **tenancy.login_options()})
+        self.engine = _database_engines.of({**options, "engine": engine, **tenancy.login_options()}).migrations()
 
     def measure(self, sql: str, writes: int) -> Count:
         """Rounds until there were so many writes."""
@@ -150,9 +152,9 @@ class Scene:
     def _session(self) -> Callable[[], Any]:
         """Opens a session that commits when it is told to."""
         login = getattr(self.tenancy, "login", None)
-        if isinstance(self.engine, _migration_engines.SqliteEngine):
+        if isinstance(self.engine, SqliteEngine):
             return lambda: sqlite3.connect(self.name, isolation_level=None, timeout=BUSY_SECONDS)
-        if isinstance(self.engine, _migration_engines.MariadbEngine):
+        if isinstance(self.engine, MariadbEngine):
             return lambda: pymysql.connect(**login.keywords(), database=self.name, autocommit=True)
         return lambda: psycopg.connect(**login.keywords(self.name), password=login.password, autocommit=True)
 

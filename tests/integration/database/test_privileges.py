@@ -9,7 +9,7 @@ import itertools
 
 import pytest
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.engine import Postgresql
-from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.privileges import PURPOSES
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database.interface import PURPOSES
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.session import LOGIN_ARGUMENTS
 
 PASSWORD = "plain"

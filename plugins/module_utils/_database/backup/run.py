@@ -45,7 +45,7 @@ class BackupRun:
     """Backs up the databases of one server into one folder, or proves the backups that are there."""
 
     def __init__(self, method: Method, server: Mapping[str, Any], store: Store, clock: Callable[[], float] = time.time) -> None:
-        """:param server: the server's identity, see `_database_engines.Server`."""
+        """:param server: the server's identity, see `_database.interface.Server`."""
         self.method = method
         self.server = server
         self.store = store

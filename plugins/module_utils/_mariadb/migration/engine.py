@@ -12,7 +12,7 @@ from ..._database.migration.interface import Applied, Engine
 from ..._database.migration.ledger import Row
 from ..._database.migration.lock_retries import Pace
 from ..._database.migration.step import BATCH, COMMAND, STATEMENT, TRANSACTION
-from ..engine import MariadbServer
+from ..server import MariadbServer
 from ..session import Login, MariadbError, connect
 from . import ledger
 from .apply import apply_batches, apply_statement, apply_transaction, problems

@@ -20,8 +20,9 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
 from typing import Callable, Iterable, Iterator, Mapping, Sequence
 
+from ..._database.interface import SSL_MODES
 from ..._host.config_file import ConfigFile
-from ..session import APPLICATION, SSL_MODES, Connection, Login, PostgresqlError, connect_console, server_name
+from ..session import APPLICATION, Connection, Login, PostgresqlError, connect_console, server_name
 from .pgbouncer_file import Server, servers, with_server
 from .survey import NOBODYS_DATABASE, PoolerFacts, astray, listeners, server_of, shares_port, to_move
 

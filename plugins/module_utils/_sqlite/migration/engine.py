@@ -20,7 +20,7 @@ from ..._database.migration.ledger import Row
 from ..._database.migration.lock_retries import Locks, MigrationError, Pace
 from ..._database.migration.step import BATCH, COMMAND, TRANSACTION
 from ..._host.flock import LockError, exclusive
-from ..engine import SqliteFiles
+from ..server import SqliteFiles
 from ..session import Connection, SqliteError, connect, identifier
 from . import ledger
 from .step import FOREIGN_KEYS, SqliteStep

@@ -60,6 +60,7 @@ class Haproxy(Runtime):
     :param state_file: what `server-state-file` names, kept so that a reload forgets nothing.
     """
 
+    options = ("master_endpoint", "state_file")
     can_cut = True
 
     def __init__(

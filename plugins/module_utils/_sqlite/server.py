@@ -1,0 +1,62 @@
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""SQLite's databases, which are files and are named by their paths, see `_database.interface.Server`: there is no server."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from typing import TYPE_CHECKING, Any, Mapping, Sequence
+
+from .session import SqliteError, connect, require_database, size_bytes
+
+if TYPE_CHECKING:
+    from .._database.backup.run import Method
+
+# Backups tell servers apart by this. Here the path of a database is all that does.
+IDENTIFIER = "sqlite"
+
+
+class SqliteFiles:
+    """See `Server`."""
+
+    def identity(self) -> dict:
+        weights = zip(sqlite3.sqlite_version.split("."), (1000000, 1000, 1))
+        number = sum(int(part) * weight for part, weight in weights)
+        return {"version": sqlite3.sqlite_version, "version_number": number, "system_identifier": IDENTIFIER, "primary": True}
+
+    def is_read_only(self) -> bool:
+        return False
+
+    def replicas(self) -> list[dict]:
+        return []
+
+    def user_databases(self) -> list[str]:
+        raise SqliteError("nobody knows all SQLite databases of a host: name their files as databases")
+
+    def choose_databases(self, names: Sequence[str]) -> list[str]:
+        if not names:
+            return self.user_databases()
+        for name in names:
+            if not os.path.isabs(name):
+                raise SqliteError(f"{name} is no absolute path: give the whole path of the database's file")
+            require_database(name)
+        return list(dict.fromkeys(map(os.path.normpath, names)))
+
+    def describe(self, database: str) -> dict:
+        with connect(database) as session:
+            tables = session.value("SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'")
+            return {"size_bytes": size_bytes(database), "tables": tables}
+
+    def missing_privileges(self, _purposes: Sequence[str], _databases: Sequence[str]) -> list:
+        """Not asked for: see docs/database_role.md."""
+        return []
+
+    def drop_left_behind(self) -> tuple[list[str], list[str]]:
+        return [], []
+
+    def method(self, options: Mapping[str, Any]) -> Method:
+        from .backup import method_of
+
+        return method_of(options)
