@@ -198,7 +198,7 @@ from ..module_utils._host.ansible_module import AnsibleModule
 from ..module_utils._host.clock import Clock
 from ..module_utils._load_balancers import ARGUMENTS, open_load_balancers
 from ..module_utils._traffic.interface import LoadBalancerError
-from ..module_utils._traffic.kinds.haproxy.map import sides_of
+from ..module_utils._traffic.route import sides_of
 from ..module_utils._traffic.views import disagreements, lowest_live, members_down, view_as_data
 
 RECHECK_PAUSE_SECONDS = 0.5

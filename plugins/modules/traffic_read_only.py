@@ -95,8 +95,7 @@ from ..module_utils._host.signals import unwind_when_ended
 from ..module_utils._load_balancers import ARGUMENTS, open_load_balancers
 from ..module_utils._locking import fence
 from ..module_utils._traffic.interface import LoadBalancerError
-from ..module_utils._traffic.kinds.haproxy import map as haproxy_map
-from ..module_utils._traffic.route import Request, Rerouting, RouteError
+from ..module_utils._traffic.route import MAP_ARGUMENTS, Request, Rerouting, RouteError, sides_of
 
 
 def main() -> None:
@@ -106,7 +105,7 @@ def main() -> None:
             **fence.ARGUMENTS,
             "state": {"type": "str", "choices": ["read_only", "open"], "default": "read_only"},
             "seconds": {"type": "int", "default": 300},
-            **haproxy_map.ARGUMENTS,
+            **MAP_ARGUMENTS,
         },
         supports_check_mode=True,
     )
@@ -115,7 +114,7 @@ def main() -> None:
     try:
         until = until_when(params["state"], params["seconds"], time.time())
         with fence.admitted(params["fence"], module.check_mode):
-            sides = haproxy_map.sides_of(open_load_balancers(params["load_balancers"]), params["map"], params["persist"])
+            sides = sides_of(open_load_balancers(params["load_balancers"]), params["map"], params["persist"])
             rerouting = Rerouting(sides, Request(params["key"], str(until), min_live=None))
             before = {name: moment(value) for name, value in rerouting.before.items()}
             changed = is_change(before.values(), until, time.time())

@@ -115,8 +115,7 @@ from ..module_utils._host.signals import unwind_when_ended
 from ..module_utils._load_balancers import ARGUMENTS, open_load_balancers
 from ..module_utils._locking import fence
 from ..module_utils._traffic.interface import LoadBalancerError
-from ..module_utils._traffic.kinds.haproxy import map as haproxy_map
-from ..module_utils._traffic.route import Request, Rerouting, RouteError
+from ..module_utils._traffic.route import MAP_ARGUMENTS, Request, Rerouting, RouteError, sides_of
 
 
 def main() -> None:
@@ -124,7 +123,7 @@ def main() -> None:
         argument_spec={
             **ARGUMENTS,
             **fence.ARGUMENTS,
-            **haproxy_map.ARGUMENTS,
+            **MAP_ARGUMENTS,
             "backend": {"type": "str", "required": True},
             "min_live": {"type": "int", "default": 1},
             "settle": {"type": "float", "default": 0},
@@ -136,7 +135,7 @@ def main() -> None:
     request = Request(params["key"], params["backend"], params["min_live"], params["settle"])
     try:
         with fence.admitted(params["fence"], module.check_mode):
-            sides = haproxy_map.sides_of(open_load_balancers(params["load_balancers"]), params["map"], params["persist"])
+            sides = sides_of(open_load_balancers(params["load_balancers"]), params["map"], params["persist"])
             rerouting = Rerouting(sides, request)
             result = rerouting.foresee() if module.check_mode else rerouting.bring_about()
     except (LoadBalancerError, RouteError, fence.FenceError) as error:

@@ -78,7 +78,6 @@ from ..module_utils._host.signals import unwind_when_ended
 from ..module_utils._load_balancers import ARGUMENTS, open_load_balancers
 from ..module_utils._locking import fence
 from ..module_utils._traffic.interface import LoadBalancerError
-from ..module_utils._traffic.kinds.haproxy.balancer import Haproxy
 from ..module_utils._traffic.weight import WeightError, bring_about, foresee
 
 
@@ -98,9 +97,6 @@ def main() -> None:
     try:
         with fence.admitted(params["fence"], module.check_mode):
             balancers = open_load_balancers(params["load_balancers"])
-            for balancer in balancers:
-                if not isinstance(balancer, Haproxy):
-                    raise LoadBalancerError(f"{balancer.name} ({balancer.endpoint}) is no HAProxy, whose weights alone are set here")
             request = balancers, params["backend"], list(dict.fromkeys(params["members"])), params["percent"]
             result = foresee(*request) if module.check_mode else bring_about(*request)
     except (LoadBalancerError, WeightError, fence.FenceError) as error:

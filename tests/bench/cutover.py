@@ -22,7 +22,7 @@ sys.path[:0] = [str(REPOSITORY / "tests"), str(REPOSITORY / "build" / "collectio
 
 import yaml  # noqa: E402
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.kinds.haproxy.balancer import Haproxy  # noqa: E402
-from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.kinds.haproxy.map import sides_of  # noqa: E402
+from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.route import sides_of  # noqa: E402
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.route import Request, Rerouting  # noqa: E402
 from fleet.demo import interruptible, probe, stop_probe  # noqa: E402
 from fleet.embedded import EmbeddedFleet  # noqa: E402

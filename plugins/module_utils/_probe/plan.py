@@ -89,6 +89,11 @@ class CapacitySource(NamedTuple):
     optional: bool = False
 
 
+def has_runtime_api(endpoint: str) -> bool:
+    """Whether live servers can be counted at an endpoint: by HAProxy's runtime API, at ``tcp://host:port`` or ``unix:/path``."""
+    return endpoint.startswith(("tcp://", "unix:/"))
+
+
 class Seat(NamedTuple):
     """Which logical client sends a request: the entry of the mix, and the client's number within that entry."""
 

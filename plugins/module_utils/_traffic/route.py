@@ -14,7 +14,7 @@ from functools import partial
 from typing import Callable, Mapping, Protocol, Sequence
 
 from .._host.waiting import wait_for
-from .interface import Backend, LoadBalancerError
+from .interface import Backend, LoadBalancer, LoadBalancerError
 from .pool import FIRST_POLL_SECONDS, LONGEST_POLL_SECONDS, POLL_GROWTH, PUT_BACK_ATTEMPTS, PUT_BACK_PAUSE_SECONDS, Clock
 
 # How long the pool to go to is looked at again when it has too few live members: a health check may fail for a moment.
@@ -27,11 +27,22 @@ class RouteError(Exception):
     """The traffic does not go where it should. The message says why, and where it goes now."""
 
 
+# The options of the doc fragment `map_key`.
+MAP_ARGUMENTS = {
+    "map": {"type": "str", "required": True},
+    "key": {"type": "str", "required": True, "no_log": False},
+    "persist": {"type": "bool", "default": True},
+}
+
+
 class Table(Protocol):
     """Where one load balancer looks up the pool of a key. Every method raises LoadBalancerError."""
 
     name: str
     path: str
+
+    def routes(self) -> dict[str, str]:
+        """The pool of each key, as the process has them."""
 
     def route(self, key: str) -> str | None:
         """The pool that the process sends the key's requests to; None when only its configuration decides."""
@@ -47,6 +58,16 @@ class Table(Protocol):
 
     def command(self, key: str, value: str | None) -> str:
         """What a person types in a shell to send them there."""
+
+
+class Routing(LoadBalancer, Protocol):
+    """A kind of load balancer that looks up in a table where a request goes."""
+
+    def table(self, name: str, is_kept: bool) -> Table:
+        """The table of this name.
+
+        :param is_kept: whether what a reload reads is on this host, and is to say the same as the process.
+        """
 
 
 @dataclass(frozen=True)
@@ -84,6 +105,19 @@ class Result:
     proof: dict[str, dict]
     started: float
     finished: float
+
+
+def sides_of(balancers: Sequence[LoadBalancer], name: str, is_kept: bool) -> list[Side]:
+    """Each load balancer with its table of this name, see `Routing.table`. Raise LoadBalancerError for one whose kind has none."""
+    for balancer in balancers:
+        if not hasattr(balancer, "table"):
+            raise LoadBalancerError(f"{balancer.name} ({balancer.endpoint}) has no map in which it looks up a route: its kind has none. "
+                                    "Move its members by alwayson.upgrade.traffic_member")
+    return [Side(balancer.table(name, is_kept), partial(_pool, balancer)) for balancer in balancers]
+
+
+def _pool(balancer: LoadBalancer, backend: str) -> Backend:
+    return balancer.read(backend).backends[backend]
 
 
 class Rerouting:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Mapping, Protocol, Sequence
 
-from .interface import LoadBalancerError, View, require_members
+from .interface import LoadBalancer, LoadBalancerError, require_members
 
 WHOLE = 100
 
@@ -17,13 +17,8 @@ class WeightError(Exception):
     """The members have not the weight that was asked for. The message says why, and what they have now."""
 
 
-class Weighing(Protocol):
-    """A load balancer whose members' weights can be set. Every method raises LoadBalancerError."""
-
-    name: str
-
-    def read(self, backend: str | None = None) -> View:
-        """See `LoadBalancer.read`; each member has its `configured_weight`."""
+class Weighing(LoadBalancer, Protocol):
+    """A kind of load balancer whose members' weights can be set: each member that it reads has its `configured_weight`."""
 
     def weigh(self, backend: str, weights: Mapping[str, int]) -> None:
         """Give these members these weights."""
@@ -47,6 +42,9 @@ def foresee(balancers: Sequence[Weighing], backend: str, members: Sequence[str],
         raise WeightError("members is empty: name at least one")
     before, after = {}, {}
     for balancer in balancers:
+        if not hasattr(balancer, "weigh"):
+            raise WeightError(f"{balancer.name} ({balancer.endpoint}) is of a kind whose weights are not set here: ansible-doc alwayson.upgrade.traffic_weight "
+                              "names those that are")
         pool = balancer.read(backend).backends[backend].members
         require_members(balancer.name, backend, pool, members)
         before[balancer.name] = {name: pool[name].weight for name in members}
@@ -74,7 +72,7 @@ def bring_about(balancers: Sequence[Weighing], backend: str, members: Sequence[s
 
 def _share(balancer: str, backend: str, name: str, configured: int | None, percent: int) -> int:
     if configured is None:
-        raise WeightError(f"{balancer} does not tell the weight that {backend}/{name} is configured with: weights are set on HAProxy")
+        raise WeightError(f"{balancer} does not tell the weight that {backend}/{name} is configured with")
     share = configured * percent // WHOLE
     if not share:
         raise WeightError(f"{backend}/{name} is configured with the weight {configured} on {balancer}, of which {percent} % is none: "

@@ -8,13 +8,12 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
 
-from ...module_utils._probe.plan import DEFAULT_MIX, MIX_SPEC, ProbeError, parse_mix_entry, parse_target
+from ...module_utils._probe.plan import DEFAULT_MIX, MIX_SPEC, ProbeError, has_runtime_api, parse_mix_entry, parse_target
 
 # What the module has by default; the plan says it.
 DEFAULT_RATE = 200.0
 # A run may take long; the prober ends with it.
 LONGEST_SECONDS = 86_400
-HAPROXY = "haproxy"
 VARIABLE = "upgrade_probe"
 # What a user may give; playbooks/tasks/start_probe.yml passes all but the last on.
 OPTIONS = ("targets", "rate", "mix", "clients_per_target", "objective_seconds", "max_seconds", "max_requests", "headers", "version_header", "version_key",
@@ -87,7 +86,7 @@ def target_tests(probe: Mapping, service: Mapping) -> list[dict]:
 def probe_options(probe: Mapping, service: Mapping, calls: Iterable[Mapping] = ()) -> dict:
     """The options of ``availability_probe`` for this service.
 
-    The health path is asked where the mix names no path, and live capacity is read from the service's HAProxies unless ``capacity`` is given.
+    The health path is asked where the mix names no path, and live servers are counted at the load balancers with a runtime API unless ``capacity`` is given.
 
     :param probe: ``upgrade_probe``.
     :param calls: the load balancers as ``traffic_calls`` has them.
@@ -98,7 +97,7 @@ def probe_options(probe: Mapping, service: Mapping, calls: Iterable[Mapping] = (
     asked = {"max_seconds": LONGEST_SECONDS, **probe, "mix": [_entry(entry, service["health_path"]) for entry in probe.get("mix") or DEFAULT_MIX]}
     if "capacity" not in probe:
         balancers = [balancer for call in calls for balancer in call["load_balancers"]]
-        asked["capacity"] = [source for balancer in balancers if (balancer.get("kind") or HAPROXY) == HAPROXY for source in _sources(balancer, service)]
+        asked["capacity"] = [source for balancer in balancers if has_runtime_api(balancer["endpoint"]) for source in _sources(balancer, service)]
     return asked
 
 

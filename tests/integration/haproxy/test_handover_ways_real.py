@@ -13,7 +13,7 @@ import pytest
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.interface import LoadBalancerError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.kinds.haproxy.balancer import Haproxy
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.kinds.haproxy.handover import forgotten_tables, hand_over
-from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.kinds.haproxy.map import sides_of
+from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.route import sides_of
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.kinds.haproxy.master import running
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.kinds.haproxy.runtime import Master
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.route import Request, Rerouting

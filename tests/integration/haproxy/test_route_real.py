@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.interface import LoadBalancerError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.kinds.haproxy.balancer import Haproxy
-from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.kinds.haproxy.map import HaproxyMap, sides_of
-from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.route import Request, Rerouting, RouteError
+from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.kinds.haproxy.map import HaproxyMap
+from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.route import Request, Rerouting, RouteError, sides_of
 from fleet.haproxy import find_binary
 from fleet.ports import Ports
 from integration.by_ansible import ansible

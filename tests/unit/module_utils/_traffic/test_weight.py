@@ -18,6 +18,8 @@ class Balancer:
         self.weights = {"s1": configured or 1, "s2": configured or 1}
         self.calls, self.fails, self.deaf = [], 0, False
 
+        self.endpoint = f"test:{name}"
+
     def read(self, backend=None):
         members = {name: Member("", READY, UP, weight=weight, configured_weight=self.configured) for name, weight in self.weights.items()}
         return View("", {"app": Backend(members)})
@@ -42,6 +44,13 @@ def test_a_share_is_given_everywhere_and_only_where_it_is_due(pair):
     pair[0].weights["s1"] = 50
     assert bring_about(pair, "app", ["s1"], 10).changed and [len(balancer.calls) for balancer in pair] == [2, 1]
     assert not bring_about(pair, "app", ["s1"], 10).changed and [len(balancer.calls) for balancer in pair] == [2, 1]
+
+
+def test_a_kind_that_sets_no_weights_is_refused_before_anything_is_changed(pair):
+    other = type("Other", (), {"name": "lb3", "endpoint": "test:lb3", "read": pair[0].read})()
+    with pytest.raises(WeightError, match=r"lb3 \(test:lb3\) is of a kind whose weights are not set here: ansible-doc"):
+        bring_about([*pair, other], "app", ["s1"], 10)
+    assert pair[0].calls == []
 
 
 def test_a_check_tells_and_changes_nothing(pair):

@@ -20,11 +20,12 @@ from ...._host.config_file import one_writer, put
 from ...._host.patience import Patience, UnavailableError
 from ...demands import looked_at
 from ...interface import CUT, DRAIN, MAINT, READY, RECHECK, Backend, View
+from ...route import Table
 from . import words
 from .demands import BYPASS, DEMANDS, UNSEEN, Facts, agent_seconds, lines_of_process, persistence_of
-from .runtime import ANSWER_SECONDS, CONNECT_SECONDS, HaproxyError, HaproxyUnavailableError, Master, Runtime
-from .stats import STATES_HEADING, AnswerError, parse_view, process_of
-from .workers import OldWorkers
+from .process import Process
+from .runtime import ANSWER_SECONDS, CONNECT_SECONDS, HaproxyError, HaproxyUnavailableError
+from .stats import STATES_HEADING, AnswerError, parse_view
 
 # What HAProxy itself allows in the name of a proxy or a server. Neither `;` nor white space can get into a line of commands.
 _NAME = re.compile(r"[A-Za-z0-9_.:-]+")
@@ -53,7 +54,7 @@ class _Configuration(NamedTuple):
     agent_seconds: float
 
 
-class Haproxy(Runtime):
+class Haproxy(Process):
     """One HAProxy. Its socket at `endpoint` needs ``level admin`` to change anything.
 
     :param master_endpoint: the master process's socket, where reloads leave old workers.
@@ -73,9 +74,7 @@ class Haproxy(Runtime):
         answer_seconds: float = ANSWER_SECONDS,
         patience: Patience | None = None,
     ) -> None:
-        super().__init__(name, endpoint, connect_seconds, answer_seconds, patience)
-        master = Master(f"the master process of {name}", master_endpoint, answer_seconds=answer_seconds) if master_endpoint else None
-        self._old_workers = OldWorkers(master.ask_once, master.tell_once) if master else None
+        super().__init__(name, endpoint, master_endpoint, connect_seconds, answer_seconds, patience)
         self._state_file = state_file
         self._configuration: _Configuration | None = None
 
@@ -104,22 +103,6 @@ class Haproxy(Runtime):
         except AnswerError as error:
             raise self.error(f"has workers from before a reload that cannot be read: {error}") from error
 
-    def ask_current(self, line: str) -> str:
-        """The answer to a line that only reads of the process that takes new connections, where the master is there to tell which one that is."""
-        if self._old_workers is None:
-            return self.ask(line)
-        return self.patience.call(lambda: self._ask_current_once(line))
-
-    def _ask_current_once(self, line: str) -> str:
-        answer, info = words.first_answer(self.ask_once(f"{line};show info"))
-        try:
-            self._old_workers.require_current(process_of(info))
-        except HaproxyUnavailableError:
-            raise
-        except UnavailableError as error:
-            raise self.unavailable(str(error)) from error
-        return answer
-
     def apply(self, backend: str, changes: Mapping[str, str]) -> None:
         """See `LoadBalancer.apply`: all changes in one line of commands (several for very many), each of which may be carried out twice."""
         self.carry_out(self._commands(backend, changes))
@@ -136,10 +119,11 @@ class Haproxy(Runtime):
         self.carry_out([f"set server {backend}/{name} weight {weight}" for name, weight in weights.items()])
         self._keep_states()
 
-    def tell_old_workers(self, line: str) -> None:
-        """Have the workers that a reload left carry out a command on a map: each connection that they keep open may bring a last request."""
-        if self._old_workers:
-            self.patience.call(lambda: self._old_workers.tell(line))
+    def table(self, name: str, is_kept: bool) -> Table:
+        """See `_traffic.route.Routing`: the map that a file of this name fills."""
+        from .map import HaproxyMap
+
+        return HaproxyMap(self, name, is_kept)
 
     def command(self, backend: str, changes: Mapping[str, str]) -> str:
         """See `LoadBalancer.command`."""

@@ -11,22 +11,11 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from functools import partial
-from typing import Sequence
 
 from ...._host.config_file import cure_of, one_writer, replace_alike, text_of
-from ...interface import Backend, LoadBalancer, LoadBalancerError
-from ...route import Side
-from .balancer import Haproxy
 from .pattern_files import Entry, entries_of_map, entry_of, lines_of, parse_files, parse_map
+from .process import Process
 from .words import readable
-
-# The options of the doc fragment `map_key`.
-ARGUMENTS = {
-    "map": {"type": "str", "required": True},
-    "key": {"type": "str", "required": True, "no_log": False},
-    "persist": {"type": "bool", "default": True},
-}
 
 # What a key or a value may be made of.
 _WORD = re.compile(r"[A-Za-z0-9_.:/@+-]+")
@@ -70,7 +59,7 @@ class HaproxyMap:
     :param is_kept: whether its file is on this host, and is to say the same as the process.
     """
 
-    def __init__(self, runtime: Haproxy, name: str, is_kept: bool) -> None:
+    def __init__(self, runtime: Process, name: str, is_kept: bool) -> None:
         self.name = runtime.name
         self._runtime = runtime
         self._is_kept = is_kept
@@ -170,16 +159,3 @@ def _is_same_file(path: str, name: str) -> bool:
         return os.path.isabs(path) and os.path.isabs(name) and os.path.samefile(path, name)
     except OSError:
         return False
-
-
-def sides_of(balancers: Sequence[LoadBalancer], name: str, is_kept: bool) -> list[Side]:
-    """The load balancers as a route's sequence drives them: each with its map of this name. Raise LoadBalancerError for one that is no HAProxy."""
-    for balancer in balancers:
-        if not isinstance(balancer, Haproxy):
-            raise LoadBalancerError(f"{balancer.name} ({balancer.endpoint}) has no maps: they are HAProxy's. "
-                                    "With others, move members by alwayson.upgrade.traffic_member")
-    return [Side(HaproxyMap(balancer, name, is_kept), partial(_pool, balancer)) for balancer in balancers]
-
-
-def _pool(balancer: Haproxy, backend: str) -> Backend:
-    return balancer.read(backend).backends[backend]
