@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from ansible.errors import AnsibleFilterError
 
+from ..module_utils import _database_engines
 from ..module_utils._host import address
 from ..plugin_utils._plan import (
     blue_green, connections, database_clusters, hooks, installation, migration_tool, observation, plan, plan_file, preflight, probing, refusals, service,
@@ -27,6 +28,11 @@ def _explained(function):
     return explain
 
 
+def unverified_connections(databases, poolers, hostvars):
+    """See `connections.unverified`; which engines have a server, their registry knows."""
+    return connections.unverified(databases, poolers, hostvars, _database_engines.has_server)
+
+
 class FilterModule:
     """The filters of a roll."""
 
@@ -43,7 +49,7 @@ class FilterModule:
             "serving_hosts": _explained(preflight.serving_hosts),
             "front_tests": _explained(preflight.front_tests),
             "with_headers": _explained(observation.with_headers),
-            "unverified_connections": _explained(connections.unverified),
+            "unverified_connections": _explained(unverified_connections),
             "merge_views": _explained(observation.merge_views),
             "service_names": _explained(service.described_names),
             "service_description": _explained(service.describe),

@@ -12,7 +12,7 @@ from typing import Any, Callable, Mapping
 
 from ._database.interface import LOGIN_ARGUMENTS, LOGIN_EXCLUSIVE, Engine
 
-__all__ = ["ARGUMENTS", "ENGINES", "LOGIN_EXCLUSIVE", "Engine", "of"]
+__all__ = ["ARGUMENTS", "ENGINES", "LOGIN_EXCLUSIVE", "Engine", "has_server", "of"]
 
 
 def _postgresql() -> type[Engine]:
@@ -42,6 +42,11 @@ ENGINES: dict[str, Callable[[], type[Engine]]] = {
 }
 # The options of the doc fragment alwayson.upgrade.database.
 ARGUMENTS = {**LOGIN_ARGUMENTS, "engine": {"type": "str", "choices": list(ENGINES), "default": next(iter(ENGINES))}}
+
+
+def has_server(name: Any) -> bool:
+    """Whether an engine has a server, to which one logs in over a network. One that is not known counts as one that has."""
+    return name not in ENGINES or ENGINES[name]().has_server
 
 
 def of(options: Mapping[str, Any]) -> Engine:

@@ -309,6 +309,8 @@ linter:
   sample: /usr/local/bin/squawk
 """
 
+from functools import partial
+
 from ..module_utils import _database_engines as engines
 from ..module_utils._database.errors import DatabaseError
 from ..module_utils._database.migration.command import command_step
@@ -401,7 +403,7 @@ def migrate(module: AnsibleModule) -> tuple[str, dict]:
     if not databases:
         raise MigrationError("the server has no database to migrate: look at login_host and login_port")
     pending = survey(engine, databases, steps, earlier, options["parallel"])
-    refuse_dangerous([step for step in steps if any(step in left for left in pending.values())], linter)
+    refuse_dangerous([step for step in steps if any(step in left for left in pending.values())], partial(engine.lint, linter=linter))
     result = {"linter": linter or "", **({"diff": differences(pending)} if module._diff else {})}
     if module.check_mode or not any(pending.values()):
         migrations = {database: planned(steps, pending[database]) for database in databases}

@@ -26,16 +26,13 @@ class Session(Protocol):
 
 
 class Dialect(NamedTuple):
-    """How a kind of database begins a transaction in which nothing is to be changed, and what it answers for true."""
+    """How an engine begins a transaction in which nothing is to be changed, and what it answers for true."""
 
-    begin: str
-    true: Any
-
-
-POSTGRESQL = Dialect("BEGIN READ ONLY", True)
+    begin: str = "BEGIN READ ONLY"
+    true: Any = True
 
 
-def require_true(copy: Session, queries: Sequence[str], dialect: Dialect = POSTGRESQL) -> None:
+def require_true(copy: Session, queries: Sequence[str], dialect: Dialect = Dialect()) -> None:
     """Raise BackupError for the first query whose answer is anything but one true."""
     for query in queries:
         try:

@@ -1,10 +1,7 @@
 # Copyright (c) 2026 The alwayson.upgrade maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What database servers and their programs say, without the values of rows: these messages reach logs, reports and screens. Pure: text in, text out.
-
-Sources: PostgreSQL's appendix "Error Codes", and MariaDB's list of its error codes.
-"""
+"""What database servers and their programs say, without the values of rows: these messages reach logs, reports and screens. Pure."""
 
 from __future__ import annotations
 
@@ -12,10 +9,6 @@ import re
 
 HIDDEN = "(hidden)"
 LINE_LENGTH = 300
-# Classes of SQLSTATE: data exceptions, broken constraints, a row that a view's check refuses.
-OF_DATA = ("22", "23", "44")
-# Those whose detail speaks of the server's own things: sessions, dependencies, privileges, resources, states.
-OF_SERVERS = ("08", "0A", "25", "28", "2B", "3D", "40", "42", "53", "54", "55", "57", "58")
 # PostgreSQL ends such a message with the value; MariaDB quotes it before the place that it was meant for.
 VALUES = (
     (re.compile(r'(?s): (?:".*"|0x[0-9a-f ]+)$'), f": {HIDDEN}"),
@@ -25,25 +18,10 @@ VALUES = (
     (re.compile(r"(?s)\bout of range in '.*'"), f"out of range in {HIDDEN}"),
 )
 NEAR = re.compile(r"(?s) near '.*' at line")
-# Of MariaDB: duplicate entry (also by a foreign key), wrong, truncated, illegal or unreadable value.
-MARIADB_OF_DATA = frozenset({1062, 1292, 1300, 1366, 1367, 1411, 1525, 1557, 1690, 1761})
 # In what a program wrote to its standard error: from here on it is a row, or a statement that may hold one; and here it speaks itself again.
 SPEAKS = re.compile(r"[\w./-]+: (?:error|warning|fatal|hint|info|notice): |(?:ERROR|FATAL|PANIC|HINT|WARNING|NOTICE):  |ERROR \d+ \(|"
                     r"(?:pg_|mariadb|mysql)[\w-]*: (?!detail)|pg_\w+: detail: Error message from server: ")
 SHOWS = re.compile(r"(?:[\w./-]+: )?(?:detail: *)?(?:DETAIL|CONTEXT|STATEMENT|QUERY|LINE \d+|Command was)\b|-{6,}$|(?:[\w./-]+: )detail:")
-
-
-def of_postgresql(sqlstate: str | None, primary: str, detail: str | None) -> str:
-    """An error of PostgreSQL's: its primary message, and the detail where that holds no row."""
-    family = (sqlstate or "")[:2]
-    if family in OF_DATA:
-        return without_values(primary)
-    return f"{primary} ({_one_line(detail)})" if detail and family in OF_SERVERS else primary
-
-
-def of_mariadb(number: int | None, text: str) -> str:
-    """An error of MariaDB's."""
-    return without_values(text) if number in MARIADB_OF_DATA else text
 
 
 def of_program(text: str) -> str:
@@ -52,7 +30,7 @@ def of_program(text: str) -> str:
     for line in text.splitlines():
         is_shown = SPEAKS.match(line) is not None or (is_shown and SHOWS.match(line) is None)
         if is_shown and line.strip():
-            told.append(NEAR.sub(f" near {HIDDEN} at line", without_values(_one_line(line)))[:LINE_LENGTH])
+            told.append(NEAR.sub(f" near {HIDDEN} at line", without_values(one_line(line)))[:LINE_LENGTH])
     return "; ".join(told)
 
 
@@ -63,5 +41,6 @@ def without_values(text: str) -> str:
     return text
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
+    """A text without line ends, and with one space where there is white space."""
     return re.sub(r"\s+", " ", text).strip()

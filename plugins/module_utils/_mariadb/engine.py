@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 class Mariadb:
     """The server that a module's options name."""
 
+    has_server = True
+
     def __init__(self, options: Mapping[str, Any]) -> None:
         self.login = Login.of(options)
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any, Iterator, Mapping, Sequence
 
 from .._database.errors import DatabaseError
-from .._database.messages import of_mariadb
+from .._database.messages import one_line, without_values
 
 try:
     import pymysql
@@ -31,6 +31,8 @@ CONNECT_SECONDS = 10
 APPLICATION = "alwayson.upgrade"
 # Numbers of the server's errors.
 LOCK_WAIT_TIMEOUT, DEADLOCK = 1205, 1213
+# Of data: duplicate entry (also by a foreign key), wrong, truncated, illegal or unreadable value.
+OF_DATA = frozenset({1062, 1292, 1300, 1366, 1367, 1411, 1525, 1557, 1690, 1761})
 # Server shutdown in progress, connection was killed.
 ENDED = (1053, 1927)
 VERIFYING = ("verify-ca", "verify-full")
@@ -209,7 +211,7 @@ def _translated(connection: Connection) -> Iterator[None]:
         number = _number(error)
         if number is None or 2000 <= number < 3000 or number in ENDED:
             raise MariadbError(f"the session with database {connection.database} was lost: {_said(error)}") from error
-        raise MariadbError(f"{of_mariadb(number, _said(error))} [{number}]", number) from error
+        raise MariadbError(f"{without_rows(number, _said(error))} [{number}]", number) from error
 
 
 def size_bytes(session: Connection, database: str) -> int:
@@ -224,13 +226,18 @@ def identifier(*parts: str) -> str:
     return ".".join("`{0}`".format(part.replace("`", "``")) for part in parts)
 
 
+def without_rows(number: int | None, text: str) -> str:
+    """An error's message without the values that it quotes."""
+    return without_values(text) if number in OF_DATA else text
+
+
 def _number(error: BaseException) -> int | None:
     found = error.args[0] if error.args else None
     return found if isinstance(found, int) and found else None
 
 
 def _said(error: BaseException) -> str:
-    return re.sub(r"\s+", " ", str(error.args[-1] if error.args else error)).strip()
+    return one_line(str(error.args[-1] if error.args else error))
 
 
 def _version_number(text: str) -> int:

@@ -1,7 +1,10 @@
 # Copyright (c) 2026 The alwayson.upgrade maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Sessions with PostgreSQL through the driver that is on the host: psycopg 3, else psycopg2. One behaviour, one family of errors."""
+"""Sessions with PostgreSQL through the driver that is on the host: psycopg 3, else psycopg2. One behaviour, one family of errors.
+
+Source: PostgreSQL's appendix "Error Codes".
+"""
 
 from __future__ import annotations
 
@@ -14,8 +17,9 @@ from dataclasses import dataclass, field
 from types import MappingProxyType, ModuleType
 from typing import Any, ContextManager, Iterator, Mapping, Sequence
 
-from .._database import interface, messages
+from .._database import interface
 from .._database.errors import DatabaseError
+from .._database.messages import one_line, without_values
 from .._host import waiting
 from . import environment as surroundings
 
@@ -32,6 +36,10 @@ except ImportError:
     psycopg2 = None
 
 OLDEST_SERVER = 130000
+# Classes of SQLSTATE: data exceptions, broken constraints, a row that a view's check refuses.
+OF_DATA = ("22", "23", "44")
+# Those whose detail speaks of the server's own things: sessions, dependencies, privileges, resources, states.
+OF_SERVERS = ("08", "0A", "25", "28", "2B", "3D", "40", "42", "53", "54", "55", "57", "58")
 PORT, USER = 5432, "postgres"
 CONNECT_SECONDS = 10
 APPLICATION = "alwayson.upgrade"
@@ -266,7 +274,7 @@ def _open(login: Login, name: str, application: str = APPLICATION) -> Connection
         if driver is not psycopg:
             raw.autocommit = True
     except driver.Error as error:
-        reason = _one_line(str(error))
+        reason = one_line(str(error))
         raise PostgresqlError(f"no session with database {name} on {server_name(login)} as {login.user}: {reason}", _sqlstate(error)) from error
     return Connection(driver, raw, name)
 
@@ -278,7 +286,7 @@ def conninfo_with(conninfo: str, **keywords: str) -> str:
     try:
         return make(conninfo, **keywords)
     except driver.Error as error:
-        raise PostgresqlError(f"no connection string of libpq: {_one_line(str(error))}") from error
+        raise PostgresqlError(f"no connection string of libpq: {one_line(str(error))}") from error
 
 
 def identify_system(conninfo: str) -> tuple[str, int]:
@@ -292,7 +300,7 @@ def identify_system(conninfo: str) -> tuple[str, int]:
         system_identifier, timeline = cursor.fetchone()[:2]
         raw.close()
     except driver.Error as error:
-        raise PostgresqlError(_one_line(str(error)), _sqlstate(error)) from error
+        raise PostgresqlError(one_line(str(error)), _sqlstate(error)) from error
     # A session without a database has no encoding of its own: psycopg 3 gives bytes.
     return system_identifier.decode("ascii") if isinstance(system_identifier, bytes) else system_identifier, int(timeline)
 
@@ -343,20 +351,23 @@ def _translated(error: Exception, database: str) -> PostgresqlError:
     diagnosis = getattr(error, "diag", None)
     primary = getattr(diagnosis, "message_primary", None)
     if primary is None:
-        return PostgresqlError(f"the session with database {database} was lost: {_one_line(str(error))}")
+        return PostgresqlError(f"the session with database {database} was lost: {one_line(str(error))}")
     sqlstate = _sqlstate(error)
     detail = getattr(diagnosis, "message_detail", None)
     position = getattr(diagnosis, "statement_position", None)
-    text = messages.of_postgresql(sqlstate, primary, detail)
-    return PostgresqlError(f"{text} [SQLSTATE {sqlstate}]", sqlstate, int(position) if position else None)
+    return PostgresqlError(f"{without_rows(sqlstate, primary, detail)} [SQLSTATE {sqlstate}]", sqlstate, int(position) if position else None)
+
+
+def without_rows(sqlstate: str | None, primary: str, detail: str | None) -> str:
+    """An error's primary message, and its detail where that holds no row."""
+    family = (sqlstate or "")[:2]
+    if family in OF_DATA:
+        return without_values(primary)
+    return f"{primary} ({one_line(detail)})" if detail and family in OF_SERVERS else primary
 
 
 def _sqlstate(error: Exception) -> str | None:
     return getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
-
-
-def _one_line(text: str) -> str:
-    return re.sub(r"\s+", " ", text).strip()
 
 
 def _conninfo_value(value: str) -> str:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 class Sqlite:
     """The files that a module names; there is nothing to log in to."""
 
+    has_server = False
+
     def __init__(self, _options: Mapping[str, Any]) -> None:
         """See `Engine`."""
 

@@ -5,13 +5,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from .._text.figures import listed
 
 VERIFYING = ("verify-ca", "verify-full")
 DEFAULT = "prefer"
-SQLITE = "sqlite"
 HERE = ("localhost", "::1")
 CONSEQUENCE = {
     "disable": "is not encrypted",
@@ -21,16 +20,17 @@ CONSEQUENCE = {
 }
 
 
-def unverified(databases: Sequence[str], poolers: Sequence[str], hostvars: Mapping) -> list[str]:
+def unverified(databases: Sequence[str], poolers: Sequence[str], hostvars: Mapping, has_server: Callable[[object], bool]) -> list[str]:
     """A sentence for each way in which sessions go to a server that is not verified, with the variables that have it verified.
 
     :param databases: the hosts with databases. One whose server is reached on the host itself is verified by that.
     :param poolers: the hosts with poolers, which are reached as their variable ``pooler`` has it.
+    :param has_server: whether there is a server to log in to, by ``database_engine``.
     """
     by_sentence: dict[tuple[str, str, str], list[str]] = {}
     for name in databases:
         known = hostvars[name]
-        if known.get("database_engine") != SQLITE and not _is_here(known.get("database_login_host") or known.get("postgresql_login_host")):
+        if has_server(known.get("database_engine")) and not _is_here(known.get("database_login_host") or known.get("postgresql_login_host")):
             prefix = "database" if known.get("database_ssl_mode") or not known.get("postgresql_login_host") else "postgresql"
             mode = str(known.get("database_ssl_mode") or known.get("postgresql_ssl_mode") or DEFAULT)
             by_sentence.setdefault((mode, "the session with its databases", f"{prefix}_ssl_mode: verify-full and {prefix}_ca_cert"), []).append(name)

@@ -30,7 +30,7 @@ def backups(server, tmp_path):
     """Makes a run with a class of Logical into an empty folder. Afterwards no scratch database is left on the server, whatever the test did."""
 
     def make(kind: type[Logical] = Logical, **options) -> BackupRun:
-        store = Store(str(tmp_path / "backups"))
+        store = Store(str(tmp_path / "backups"), ".dump")
         store.prepare()
         with connect(server.login) as session:
             identity = catalog.identity(session)

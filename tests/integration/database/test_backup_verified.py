@@ -25,7 +25,7 @@ def run(server, tmp_path):
     """Makes a run into one folder; afterwards no scratch database is left on the server."""
 
     def make(free=None, clock=None, **options) -> BackupRun:
-        store = Store(str(tmp_path / "backups"))
+        store = Store(str(tmp_path / "backups"), ".dump")
         store.prepare()
         with connect(server.login) as session:
             identity = catalog.identity(session)

@@ -19,6 +19,7 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._database.migrati
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database.migration.run import Migrator, report, survey
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database.migration.step import StepError, steps_of
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.migration import ledger
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.migration.step import PostgresqlStep
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.session import connect
 
 TOOL = """
@@ -45,7 +46,7 @@ def migrate(server, tmp_path):
     def run(databases, environment=None, policy=QUICK, status=True, files=()):
         step = command_step("2.0.0", "expand", [sys.executable, "tool.py", "up", "in {database}"],
                             [sys.executable, "tool.py", "status"] if status else [], environment or {}, os.fspath(tmp_path))
-        steps = [*steps_of("2.0.0", "expand", files), step]
+        steps = [*steps_of("2.0.0", "expand", files, PostgresqlStep), step]
         return Migrator(server.engine, steps, policy).migrate_all(survey(server.engine, databases, steps), 2)
 
     return run
@@ -67,7 +68,7 @@ def test_the_command_runs_once_in_each_database_after_the_files(server, tenants,
         assert server.value("SELECT count(*) || who FROM tool WHERE runs > 0 GROUP BY who", name) == f"1in {name}!"
     with connect(server.login, names[0]) as session:
         # A later phase has files of its own, and does not know the command.
-        assert pending(steps_of("2.0.0", "expand", [file]), ledger.read(session)) == []
+        assert pending(steps_of("2.0.0", "expand", [file], PostgresqlStep), ledger.read(session)) == []
 
 
 @pytest.mark.parametrize("status", [True, False], ids=["with status", "without"])

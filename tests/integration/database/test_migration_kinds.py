@@ -15,6 +15,7 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._database.migrati
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database.migration.run import Migrator, report, survey
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database.migration.step import steps_of
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.migration import batch as postgresql_batch, ledger
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.migration.step import PostgresqlStep
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.session import connect
 
 QUICK = Policy(attempts=5, retry_delay_ms=20, batch_pause_ms=0, wait_seconds=5)
@@ -38,7 +39,7 @@ INSERT INTO alwayson.migration VALUES ('1.0.0', 'expand', '001_old', 'x', 'appli
 
 
 def migrate(server, databases, *steps, phase="backfill", policy=QUICK, parallel=1):
-    planned = steps_of("2.0.0", phase, steps)
+    planned = steps_of("2.0.0", phase, steps, PostgresqlStep)
     return Migrator(server.engine, planned, policy).migrate_all(survey(server.engine, databases, planned, parallel=parallel), parallel)
 
 

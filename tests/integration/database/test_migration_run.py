@@ -16,6 +16,7 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._database.migrati
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database.migration.step import steps_of
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.migration import engine, ledger
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.migration.locks import become_only_runner
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.migration.step import PostgresqlStep
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.session import PostgresqlError, connect
 
 CURRENCY = {"name": "001_currency", "sql": "-- what 2.0.0 needs\nALTER TABLE orders ADD COLUMN currency char(3) NOT NULL DEFAULT 'EUR';\n"}
@@ -27,7 +28,7 @@ LONG_SECONDS = 0.3
 
 def migrate(server, databases, *steps, phase="expand", policy=IMPATIENT, parallel=1):
     """As the module does: the outcomes by database."""
-    planned = steps_of("2.0.0", phase, steps)
+    planned = steps_of("2.0.0", phase, steps, PostgresqlStep)
     return Migrator(server.engine, planned, policy).migrate_all(survey(server.engine, databases, planned), parallel)
 
 
@@ -207,8 +208,8 @@ def test_a_syntax_error_is_told_with_its_line(server, tenant):
 def test_contract_comes_only_after_expand(server, tenants):
     names = tenants(2)
     migrate(server, names[:1], CURRENCY)
-    expand = steps_of("2.0.0", "expand", [CURRENCY])
-    contract = steps_of("2.0.0", "contract", [{"name": "001_drop", "sql": "DROP TABLE orders"}])
+    expand = steps_of("2.0.0", "expand", [CURRENCY], PostgresqlStep)
+    contract = steps_of("2.0.0", "contract", [{"name": "001_drop", "sql": "DROP TABLE orders"}], PostgresqlStep)
     with pytest.raises(MigrationError, match=rf"anywhere. {names[1]}: not applied yet: expand step 001_currency of 2.0.0; run the expand phase"):
         survey(server.engine, names, contract, [expand])
     assert survey(server.engine, names[:1], contract, [expand]) == {names[0]: contract}

@@ -29,10 +29,10 @@ PARTIAL = ".partial"
 CHECKSUM = ".sha256"
 MANIFEST = ".json"
 STAMP = r"\d{8}T\d{6}\.\d{3}Z"
-SUFFIXES = (".dump", ".base", ".sql.gz", ".sqlite")
-ENDS = "|".join(map(re.escape, SUFFIXES))
+# Every method ends its names in one of its own; the folder is for backups alone.
+SUFFIX = r"(?:\.[a-z]+)+?"
 OWN_NAME = re.compile(
-    rf"(?P<backup>[^/]+-{STAMP}(?:{ENDS}))(?P<rest>{re.escape(CHECKSUM)}|{re.escape(MANIFEST)})?(?P<partial>{re.escape(PARTIAL)})?"
+    rf"(?P<backup>[^/]+-{STAMP}{SUFFIX})(?P<rest>{re.escape(CHECKSUM)}|{re.escape(MANIFEST)})?(?P<partial>{re.escape(PARTIAL)})?"
 )
 CHUNK = 1 << 20
 
@@ -53,7 +53,7 @@ class Backup:
 class Store:
     """The folder at `directory`, for backups whose names end with `suffix`."""
 
-    def __init__(self, directory: str, suffix: str = SUFFIXES[0]) -> None:
+    def __init__(self, directory: str, suffix: str) -> None:
         self.directory = os.path.abspath(directory)
         self.suffix = suffix
         self.left: list[str] = []  # what could not be cleared up, in sentences

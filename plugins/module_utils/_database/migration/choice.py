@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Optional
 
-from .sql import POSTGRESQL, Dialect, Token, name_of, path_at, statements, tokens
+from .sql import Dialect, Token, name_of, path_at, statements, tokens
 
 BOUNDS = ("LIMIT", "FETCH")
 QUERIES = ("SELECT", "WITH", "VALUES", "TABLE")
@@ -61,7 +61,7 @@ class BatchPlan:
 class Text:
     """SQL text by its tokens. `words` has them in capitals, "" for a name in quotes; `depths` in how many parentheses each is."""
 
-    def __init__(self, sql: str, dialect: Dialect = POSTGRESQL) -> None:
+    def __init__(self, sql: str, dialect: Dialect) -> None:
         self.sql = sql
         self.tokens: list[Token] = [token for token in tokens(sql, dialect) if token.text != ";"]
         self.words = ["" if token.kind == "name" else token.text.upper() for token in self.tokens]
@@ -105,7 +105,7 @@ class Text:
         return [at for at in found if not (at and self.words[at - 1] == ":" and self.tokens[at - 1].at == self.tokens[at].at - 1)]
 
 
-def plan_of(script: str, dialect: Dialect = POSTGRESQL, has_cursor: bool = False) -> Optional[BatchPlan]:
+def plan_of(script: str, dialect: Dialect, has_cursor: bool = False) -> Optional[BatchPlan]:
     """How a batch step goes on; None when it is not clear which query chooses its rows."""
     found = [script[statement.begin:statement.end] for statement in statements(script, dialect)]
     if len(found) == 2 and has_cursor:
@@ -120,7 +120,7 @@ def plan_of(script: str, dialect: Dialect = POSTGRESQL, has_cursor: bool = False
     return BatchPlan(choice, script, choice.objection, main < len(text.words) and text.words[main] in CHANGES, is_settled)
 
 
-def choice_of(statement: str, dialect: Dialect = POSTGRESQL, has_cursor: bool = False) -> Optional[Choice]:
+def choice_of(statement: str, dialect: Dialect, has_cursor: bool = False) -> Optional[Choice]:
     """The query that chooses the rows of one statement that changes some; None when that is not clear."""
     text = Text(statement, dialect)
     groups = {text.opening(at) for at, word in enumerate(text.words) if word in BOUNDS}
@@ -134,7 +134,7 @@ def choice_of(statement: str, dialect: Dialect = POSTGRESQL, has_cursor: bool = 
     return sql and query_choice(sql, dialect, has_cursor, _is_key(text, group), _target(text)) or None
 
 
-def reads_what_it_changes(script: str, dialect: Dialect = POSTGRESQL) -> bool:
+def reads_what_it_changes(script: str, dialect: Dialect) -> bool:
     """Whether a statement of a script changes rows of a table by what a query in it has found in that table, without a lock on what it finds.
 
     What others commit between would be overwritten, unless the transaction sees to it that it is as it was found.

@@ -1,34 +1,21 @@
 # Copyright (c) 2026 The alwayson.upgrade maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Statements that are dangerous in a database with users: what squawk finds where it is installed, and what it does not know.
+"""Statements that are dangerous in a database with users: what is known of any engine, besides what its linter finds.
 
 Each finding has the name of a rule; a file that says `-- alwayson: accept <rule>` in its first comments is run nevertheless.
 """
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
-import sys
 from dataclasses import dataclass
-from typing import Optional, Sequence
+from typing import Callable, Sequence
 
-from ..._host.foreign_json import parse
-from .choice import AFTER, LAST
 from .lock_retries import MigrationError
-from .sql import POSTGRESQL, Dialect, line_of, path_at, tokens
-from .step import COMMAND, TRANSACTION, Step, quoted, with_cursor
+from .sql import Dialect, line_of, path_at, tokens
+from .step import COMMAND, Step
 
-SQUAWK = "squawk"
-SQUAWK_SECONDS = 60
 AUTO, OFF = "auto", "off"
-# Rules of taste, and rules about what the runner itself takes care of: lock_timeout, one transaction, each step once.
-NOT_ABOUT_DANGER = ("ban-char-field", "prefer-bigint-over-int", "prefer-bigint-over-smallint", "prefer-identity", "prefer-robust-stmts", "prefer-text-field",
-                    "prefer-timestamptz", "require-lock-timeout", "require-statement-timeout", "require-timeout-settings", "transaction-nesting")
-# From the contract phase on, no release needs what is taken away.
-MEANT_LATER = ("ban-drop-column", "ban-drop-table", "ban-drop-not-null")
 UNBATCHED, LOCK_TABLE = "unbatched-change", "lock-table"
 LARGE_TABLE_ROWS = 100_000
 # What may stand between UPDATE, or DELETE FROM, and the name of the table.
@@ -47,25 +34,16 @@ class Finding:
         return f"{self.rule} in line {self.line} ({self.message})"
 
 
-def find_linter(wanted: str) -> Optional[str]:
-    """The path of squawk; None when it is not wanted, or `auto` finds none. MigrationError when a path that was given is no program."""
-    if wanted == OFF:
-        return None
-    if wanted == AUTO:
-        beside = os.path.join(os.path.dirname(sys.executable), SQUAWK)
-        return shutil.which(SQUAWK) or (beside if os.access(beside, os.X_OK) else None)
-    if not (os.path.isfile(wanted) and os.access(wanted, os.X_OK)):
-        raise MigrationError(f"linter: {wanted} is no program on this host: install squawk-cli from PyPI there, or say auto or off")
-    return wanted
+def refuse_dangerous(steps: Sequence[Step], lint: Callable[[Step], Sequence[Finding]] = lambda _step: ()) -> None:
+    """MigrationError names every finding in steps that are pending, and how to accept it.
 
-
-def refuse_dangerous(steps: Sequence[Step], linter: Optional[str]) -> None:
-    """MigrationError names every finding in steps that are pending, and how to accept it."""
+    :param lint: what the engine's linter finds in a step.
+    """
     told = []
     for step in steps:
         if step.kind == COMMAND:
             continue
-        found = [finding for finding in [*_locked_tables(step), *(_linted(step, linter) if linter else [])] if finding.rule not in step.directives.accepted]
+        found = [finding for finding in [*_locked_tables(step), *lint(step)] if finding.rule not in step.directives.accepted]
         if found:
             told.append(f"{step.title}: {'; '.join(map(str, found))}")
     if told:
@@ -78,7 +56,7 @@ def unbatched_change(step: Step, at: int, rows: str) -> str:
     return f"{step.title}: {finding}: make it a batch step. {way_out(UNBATCHED)}"
 
 
-def changed_tables(script: str, dialect: Dialect = POSTGRESQL) -> list[tuple[tuple, int]]:
+def changed_tables(script: str, dialect: Dialect) -> list[tuple[tuple, int]]:
     """Each table that an UPDATE or DELETE changes, as the parts of its name, and where the statement's word stands."""
     seen = tokens(script, dialect)
     found = []
@@ -107,25 +85,6 @@ def _locked_tables(step: Step) -> list[Finding]:
         for before, token in zip([None, *seen], seen)
         if token.kind == "word" and token.text.upper() == "LOCK" and (before is None or before.text == ";")
     ]
-
-
-def _linted(step: Step, linter: str) -> list[Finding]:
-    """What squawk finds in a step; MigrationError when it cannot be run or understood."""
-    ignored = NOT_ABOUT_DANGER + (MEANT_LATER if step.phase in ("contract", "optimise") else ())
-    # Left out here and not by --exclude: a version that does not know one of the rules would refuse to start.
-    command = [linter, "--reporter", "Json", *["--assume-in-transaction"] * (step.kind == TRANSACTION)]
-    # The linter knows no cursors.
-    script = step.sql
-    for name in (AFTER, LAST) if step.directives.after is not None else ():
-        script = with_cursor(script, quoted(step.directives.after), POSTGRESQL, name)
-    try:
-        done = subprocess.run(command, input=script.encode(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=SQUAWK_SECONDS, check=False)
-        found = parse(done.stdout or b"[]") if done.returncode in (0, 1) else None
-    except (OSError, subprocess.TimeoutExpired, ValueError) as error:
-        raise MigrationError(f"{linter} did not check {step.title}: {error}; give linter=off to do without it") from error
-    if found is None:
-        raise MigrationError(f"{linter} did not check {step.title}: {done.stderr.decode(errors='replace').strip()}; give linter=off to do without it")
-    return [Finding(entry["rule_name"], entry["line"] + 1, entry["message"]) for entry in found if entry["rule_name"] not in ignored]
 
 
 def way_out(rule: str) -> str:

@@ -1,16 +1,14 @@
 # Copyright (c) 2026 The alwayson.upgrade maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a statement does that builds, rebuilds or drops an index concurrently. Pure."""
+"""What a statement says of an index that it builds, rebuilds or drops. Pure."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Optional
 
-from .sql import Dialect, Token, path_at, pieces, statements, tokens, unquoted
-
-FORMS = "CREATE [UNIQUE] INDEX CONCURRENTLY name ON table ..., DROP INDEX CONCURRENTLY name, REINDEX {INDEX | TABLE} CONCURRENTLY name"
+from .sql import Dialect, Token, path_at, pieces, tokens, unquoted
 
 
 @dataclass(frozen=True)
@@ -31,54 +29,9 @@ class IndexStatement:
         return f"CREATE {self.properties[0]} INDEX ON {table} {self.properties[1]}"
 
 
-def index_objection(script: str) -> Optional[str]:
-    """Why a script is no single index statement; None when it is one."""
-    if len(statements(script)) != 1:
-        return "a step with the directive concurrently is one statement: make a step of each"
-    return None if index_statement(script) else f"a step with the directive concurrently has one of the forms: {FORMS}"
-
-
-def index_statement(script: str) -> Optional[IndexStatement]:
-    """The index statement that a script is, None when it is none."""
-    reader = _Reader([token for token in tokens(script) if token.text != ";"])
-    if reader.take("CREATE"):
-        unique = "UNIQUE" if reader.take("UNIQUE") else ""
-        return _create(reader, script, unique) if reader.take("INDEX", "CONCURRENTLY") else None
-    if reader.take("DROP", "INDEX", "CONCURRENTLY"):
-        is_tolerant, path = reader.take("IF", "EXISTS"), reader.path()
-        reader.take("RESTRICT")
-        return IndexStatement("DROP", path, (), is_tolerant) if path and reader.is_at_end else None
-    if reader.take("REINDEX"):
-        return _reindex(reader)
-    return None
-
-
-def _create(reader: _Reader, script: str, unique: str) -> Optional[IndexStatement]:
-    is_tolerant = reader.take("IF", "NOT", "EXISTS")
-    # Without a name, the next word is ON: there is no telling which index it was, after a crash.
-    index = () if reader.take("ON") else reader.path()
-    if len(index) != 1 or not reader.take("ON"):
-        return None
-    reader.take("ONLY")
-    table = reader.path()
-    return IndexStatement("CREATE", index, table, is_tolerant, (unique, script[reader.end:].rstrip().rstrip(";"))) if table else None
-
-
-def _reindex(reader: _Reader) -> Optional[IndexStatement]:
-    if reader.take("("):
-        while not reader.is_at_end and not reader.take(")"):
-            reader.next()
-    for kind in ("INDEX", "TABLE"):
-        if reader.take(kind, "CONCURRENTLY"):
-            path = reader.path()
-            if path and reader.is_at_end:
-                return IndexStatement("REINDEX", *((path, ()) if kind == "INDEX" else ((), path)))
-    return None
-
-
 def tolerant_index(statement: str, dialect: Dialect) -> Optional[IndexStatement]:
-    """The statement when it is CREATE INDEX IF NOT EXISTS of another kind of database than PostgreSQL, None when it is not."""
-    reader = _Reader(tokens(statement, dialect))
+    """The statement when it is CREATE INDEX IF NOT EXISTS, without a word that builds it concurrently; None when it is not."""
+    reader = Reader(tokens(statement, dialect))
     if not reader.take("CREATE"):
         return None
     kind = next((word for word in ("UNIQUE", "FULLTEXT", "SPATIAL") if reader.take(word)), "")
@@ -100,7 +53,7 @@ def spelled(statement: str, dialect: Dialect) -> list[str]:
     return found[:at] + (rest[2:] if rest[1:2] == ["."] else rest)
 
 
-class _Reader:
+class Reader:
     """Tokens, read one after the other."""
 
     def __init__(self, found: list[Token]) -> None:
@@ -109,6 +62,7 @@ class _Reader:
 
     @property
     def is_at_end(self) -> bool:
+        """Whether all are read."""
         return self._at >= len(self._found)
 
     @property
@@ -118,6 +72,7 @@ class _Reader:
         return token.at + len(token.text)
 
     def next(self) -> Token:
+        """The next token, which is read then."""
         self._at += 1
         return self._found[self._at - 1]
 

@@ -9,7 +9,7 @@ from typing import Any, ContextManager, NamedTuple, Optional, Sequence
 
 from ..errors import DatabaseError
 from .batch import Batches
-from .hazards import AUTO, OFF
+from .hazards import AUTO, OFF, Finding
 from .ledger import Row
 from .lock_retries import MigrationError, Pace
 from .step import Step
@@ -29,13 +29,18 @@ class Engine:
     `step`: the class of its steps. `ledger_table`: the ledger as messages name it. Every method may raise the database's DatabaseError.
     """
 
-    step: type[Step] = Step
+    step: type[Step]
     ledger_table: str
 
     def find_linter(self, wanted: str) -> Optional[str]:
-        """The program that checks steps; MigrationError when there is none that was asked for. None knows any SQL but PostgreSQL's."""
+        """The program that checks steps; MigrationError when there is none that was asked for. An engine has none unless it says so."""
         if wanted not in (AUTO, OFF):
-            raise MigrationError(f"linter: {wanted} checks steps for PostgreSQL, and these are for another kind of database: leave linter out")
+            raise MigrationError(f"linter: {wanted} does not check steps for this engine, which has no linter: leave linter out")
+        return None
+
+    def lint(self, _step: Step, _linter: Optional[str]) -> Sequence[Finding]:
+        """What the program that `find_linter` gave finds in a step; MigrationError when it cannot be run or understood."""
+        return ()
 
     def choose_databases(self, names: Sequence[str]) -> list[str]:
         """`names` when every one of them exists and takes writes; all that a server holds when there are none."""

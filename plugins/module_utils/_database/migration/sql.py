@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The alwayson.upgrade maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What an SQL script says, as far as that is known without a server: its statements, what must not be in a migration, and the locks that it will take."""
+"""What an SQL script says, as far as that is known without a server: its tokens and its statements, in the dialect of an engine."""
 
 from __future__ import annotations
 
@@ -20,12 +20,6 @@ TOKEN = r"""
 """
 COMMENT_EDGE = re.compile(r"/\*|\*/")
 
-TRANSACTION_CONTROL = {"BEGIN", "START", "COMMIT", "END", "ROLLBACK", "ABORT"}
-# Locks that these take conflict with readers, too.
-LOCKS_EVERYBODY_OUT = {"ALTER", "DROP", "TRUNCATE", "LOCK", "CLUSTER", "REINDEX", "REFRESH"}
-# These wait for writers only.
-LOCKS_WRITERS_OUT = {"CREATE"}
-NOT_IN_A_TRANSACTION = {"VACUUM"}
 # Statements that have a body, and statements that have none regardless of the object's name.
 ROUTINES = {"TRIGGER", "PROCEDURE", "FUNCTION", "EVENT", "PACKAGE"}
 NO_ROUTINES = {"TABLE", "INDEX", "VIEW", "SEQUENCE", "VIRTUAL"}
@@ -50,29 +44,9 @@ class Dialect:
         return self.quote + name.replace(self.quote, 2 * self.quote) + self.quote
 
 
-def _token(**parts: str) -> re.Pattern:
+def token_pattern(**parts: str) -> re.Pattern:
+    """The pattern of a dialect's tokens, of the patterns of its comments, constants, names and words."""
     return re.compile(TOKEN.format(**parts), re.VERBOSE)
-
-
-POSTGRESQL = Dialect(_token(
-    comment=r"--[^\n]*",
-    constant=r"[eE]'(?:[^'\\]|''|\\.)*' | '(?:[^']|'')*' | (?P<dollar>\$(?:[^\W\d]\w*)?\$)(?s:.*?)(?P=dollar)",
-    name=r'"(?:[^"]|"")*"',
-    word=r"[^\W\d][\w$]*",
-), nests=True, has_bodies=False)
-# Of a session whose sql_mode has neither ANSI_QUOTES nor NO_BACKSLASH_ESCAPES.
-MARIADB = Dialect(_token(
-    comment=r"--(?=\s|\Z)[^\n]* | \#[^\n]*",
-    constant=r"""'(?:[^'\\]|''|\\(?s:.))*' | "(?:[^"\\]|""|\\(?s:.))*" """,
-    name=r"`(?:[^`]|``)*`",
-    word=r"[\w$]*[^\W\d][\w$]*",
-), nests=False, has_bodies=True, quote="`")
-SQLITE = Dialect(_token(
-    comment=r"--[^\n]*",
-    constant=r"'(?:[^']|'')*'",
-    name=r'"(?:[^"]|"")*" | `(?:[^`]|``)*` | \[[^\]]*\]',
-    word=r"[^\W\d][\w$]*",
-), nests=False, has_bodies=True)
 
 
 class Token(NamedTuple):
@@ -101,15 +75,7 @@ class Statement:
         return self.words[0] if self.words else ""
 
 
-@dataclass(frozen=True)
-class LockWish:
-    """The names on which a script takes locks that conflict with all others, and those whose locks conflict with writers' only."""
-
-    everybody: frozenset[str]
-    writers: frozenset[str]
-
-
-def statements(script: str, dialect: Dialect = POSTGRESQL) -> list[Statement]:
+def statements(script: str, dialect: Dialect) -> list[Statement]:
     """The statements of a script, without comments and constants; an empty one does not count."""
     found: list[Statement] = []
     words: list[str] = []
@@ -140,35 +106,6 @@ def statements(script: str, dialect: Dialect = POSTGRESQL) -> list[Statement]:
             names.add(unquoted(text))
     finish()
     return found
-
-
-def transaction_objection(script: str) -> str | None:
-    """Why a script cannot be a step that is applied as one transaction, exactly once and without a stall; None when it can."""
-    found = statements(script)
-    if not found:
-        return "it has no statement"
-    for statement in found:
-        head = " ".join(statement.words[:2])
-        if statement.verb in TRANSACTION_CONTROL and not _only_to_savepoint(statement) or head == "PREPARE TRANSACTION":
-            return f"{statement.verb} is in it, but a step is one transaction together with its ledger row: take the statement out"
-        if statement.verb in NOT_IN_A_TRANSACTION or _is_concurrent(statement):
-            return (f"{head} cannot run in a transaction, which a step is: take it out"
-                    + (", into a step of its own that begins with the line: -- alwayson: concurrently" if _is_concurrent(statement) else ""))
-        if _takes_lock_timeout_away(statement):
-            return f"{statement.verb} takes the lock_timeout away, which keeps others from stalling: take the statement out"
-    return None
-
-
-def lock_wish(script: str) -> LockWish:
-    """What a script is likely to lock. Names that are no tables are in it, too: the server knows which are."""
-    everybody: set[str] = set()
-    writers: set[str] = set()
-    for statement in statements(script):
-        if statement.verb in LOCKS_EVERYBODY_OUT:
-            everybody |= statement.names
-        elif statement.verb in LOCKS_WRITERS_OUT:
-            writers |= statement.names
-    return LockWish(frozenset(everybody), frozenset(writers - everybody))
 
 
 def line_of(script: str, position: int) -> int:
@@ -203,12 +140,12 @@ def path_at(found: Sequence[Token], at: int) -> tuple[tuple[str, ...], int]:
     return tuple(parts), at
 
 
-def tokens(script: str, dialect: Dialect = POSTGRESQL) -> list[Token]:
+def tokens(script: str, dialect: Dialect) -> list[Token]:
     """What counts in a script: words, names in quotes, and single characters."""
     return [token for token in pieces(script, dialect) if token.kind in ("word", "name", "other")]
 
 
-def pieces(script: str, dialect: Dialect = POSTGRESQL) -> Iterator[Token]:
+def pieces(script: str, dialect: Dialect) -> Iterator[Token]:
     """All of a script but its white space; a comment is one piece."""
     at = 0
     while at < len(script):
@@ -257,17 +194,3 @@ def _routine_depth(depth: int, before: list[str], word: str) -> int:
 def _makes_routine(words: list[str]) -> bool:
     kind = next((word for word in words if word in ROUTINES or word in NO_ROUTINES), "")
     return words[:1] == ["CREATE"] and kind in ROUTINES
-
-
-def _only_to_savepoint(statement: Statement) -> bool:
-    return statement.verb == "ROLLBACK" and "TO" in statement.words
-
-
-def _takes_lock_timeout_away(statement: Statement) -> bool:
-    setting = next((word for word in statement.words[1:] if word not in ("LOCAL", "SESSION")), "")
-    return statement.verb == "SET" and setting == "LOCK_TIMEOUT" or statement.verb == "RESET" and setting in ("LOCK_TIMEOUT", "ALL")
-
-
-def _is_concurrent(statement: Statement) -> bool:
-    """Whether an index is built, rebuilt or dropped without a lock on its table."""
-    return statement.verb in ("CREATE", "DROP", "REINDEX") and "CONCURRENTLY" in statement.words[:5]

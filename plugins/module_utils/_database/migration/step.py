@@ -20,8 +20,7 @@ from functools import cached_property
 from typing import ClassVar, Optional, Sequence
 
 from .choice import AFTER, BOUNDS, LAST, BatchPlan, Text, plan_of
-from .index_statement import index_objection
-from .sql import POSTGRESQL, Dialect, line_of, pieces, statements, transaction_objection
+from .sql import Dialect, line_of, pieces, statements
 
 PHASES = ("expand", "backfill", "contract", "optimise")
 TRANSACTION, BATCH, INDEX, COMMAND = "transaction", "batch", "index", "command"
@@ -54,9 +53,9 @@ class Directives:
 
 @dataclass(frozen=True)
 class Step:
-    """One step of a phase of a release, for PostgreSQL; other kinds of database have a class of their own."""
+    """One step of a phase of a release; each engine has a class of its own, with its dialect and its objections."""
 
-    dialect: ClassVar[Dialect] = POSTGRESQL
+    dialect: ClassVar[Dialect]
     release: str
     phase: str
     name: str
@@ -94,13 +93,13 @@ class Step:
 
     def objection(self) -> Optional[str]:
         """Why the script cannot be a step that is applied exactly once and without a stall; None when it can."""
-        return objection(self.sql)
+        return self.directives.objection or None
 
 
-def steps_of(release: str, phase: str, given: Sequence[dict], make: type[Step] = Step) -> list[Step]:
+def steps_of(release: str, phase: str, given: Sequence[dict], make: type[Step]) -> list[Step]:
     """The steps of `[{name, sql}]`, in their order; StepError names one that cannot be a step.
 
-    :param make: the class of step of the kind of database.
+    :param make: the engine's class of step.
     """
     found: list[Step] = []
     for entry in given:
@@ -120,17 +119,7 @@ def steps_of(release: str, phase: str, given: Sequence[dict], make: type[Step] =
     return found
 
 
-def objection(script: str) -> Optional[str]:
-    """Why a script cannot be a step in PostgreSQL; None when it can."""
-    directives = directives_of(script)
-    if directives.objection:
-        return directives.objection
-    if directives.kind == INDEX:
-        return index_objection(script)
-    return batch_objection(script, directives) if directives.kind == BATCH else transaction_objection(script)
-
-
-def directives_of(script: str, dialect: Dialect = POSTGRESQL) -> Directives:
+def directives_of(script: str, dialect: Dialect) -> Directives:
     """What the first comments of a script say about it."""
     kinds, accepted, after, begun = [], [], None, False
     for piece in pieces(script, dialect):
@@ -156,7 +145,7 @@ def directives_of(script: str, dialect: Dialect = POSTGRESQL) -> Directives:
     return Directives(kinds[0] if kinds else TRANSACTION, after, frozenset(accepted))
 
 
-def with_cursor(script: str, value: str, dialect: Dialect = POSTGRESQL, name: str = AFTER) -> str:
+def with_cursor(script: str, value: str, dialect: Dialect, name: str = AFTER) -> str:
     """The script with `:after`, or another name, replaced by SQL text."""
     found = script
     for at in reversed(cursor_positions(script, dialect, name)):
@@ -174,13 +163,13 @@ def quoted(text: str) -> str:
     return "'{0}'".format(text.replace("'", "''"))
 
 
-def cursor_positions(script: str, dialect: Dialect = POSTGRESQL, name: str = AFTER) -> list[int]:
+def cursor_positions(script: str, dialect: Dialect, name: str = AFTER) -> list[int]:
     """Where `:after`, or another name, stands, outside of comments and constants."""
     text = Text(script, dialect)
     return [text.tokens[at].at for at in text.cursors(name)]
 
 
-def batch_objection(script: str, directives: Directives, dialect: Dialect = POSTGRESQL) -> Optional[str]:
+def batch_objection(script: str, directives: Directives, dialect: Dialect) -> Optional[str]:
     """Why a script cannot be run batch by batch; None when it can."""
     found, has_cursor = statements(script, dialect), directives.after is not None
     is_pair = has_cursor and chooses_and_changes(script, dialect)
@@ -197,7 +186,7 @@ def batch_objection(script: str, directives: Directives, dialect: Dialect = POST
     return None
 
 
-def chooses_and_changes(script: str, dialect: Dialect = POSTGRESQL) -> bool:
+def chooses_and_changes(script: str, dialect: Dialect) -> bool:
     """Whether a script is two statements, of which one chooses rows, and the other one changes them up to `:last`."""
     found = statements(script, dialect)
     return len(found) == 2 and found[0].verb in ("SELECT", "WITH") and found[1].verb in (*CHANGES_ROWS, "REPLACE") and bool(

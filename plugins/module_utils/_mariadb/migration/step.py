@@ -11,8 +11,9 @@ from __future__ import annotations
 import re
 from typing import Optional
 
-from ..._database.migration.sql import MARIADB, Statement, pieces, statements, tokens
+from ..._database.migration.sql import Statement, pieces, statements, tokens
 from ..._database.migration.step import BATCH, INDEX, SKIPS, STATEMENT, TRANSACTION, Step, chooses_and_changes, cursor_positions
+from .dialect import MARIADB
 
 CHANGES_SCHEMA = ("CREATE", "ALTER", "DROP", "RENAME")
 CHANGES_ROWS = ("INSERT", "UPDATE", "DELETE", "REPLACE", "WITH")

@@ -14,6 +14,7 @@ from typing import Iterable
 
 from ..._database.backup.record import BackupError
 from ..._database.migration.sql import statements
+from ..migration.dialect import POSTGRESQL
 
 # An entry of a dump's list that is about the database.
 OF_THE_DATABASE = re.compile(r"\d+; \d+ \d+ (?:DATABASE(?: PROPERTIES)? - |(?:ACL|COMMENT) - DATABASE )")
@@ -48,7 +49,7 @@ def properties(script: str) -> Properties:
     clauses: list[str] = []
     of_itself: list[str] = []
     of_roles: list[str] = []
-    for found in statements(text):
+    for found in statements(text, POSTGRESQL):
         statement = text[found.begin:found.end]
         created = CREATE.match(statement)
         if created:

@@ -61,7 +61,7 @@ def cursor_column(database: Connection) -> Callable[[tuple, str], Optional[Colum
 
 def _most_rows(database: Connection, step: Step) -> Optional[int]:
     """More rows than an UPDATE can have to change; None where that is unknown."""
-    tables = {identifier(*table) for table, _at in changed_tables(step.sql)}
+    tables = {identifier(*table) for table, _at in changed_tables(step.sql, step.dialect)}
     held = sum(database.value(SIZE, (table, table)) for table in tables)
     return 2 * held // ROW_BYTES + ROWS_TO_SPARE if held else None
 

@@ -11,17 +11,20 @@ from typing import ContextManager, Optional, Sequence
 from ..._database.migration.batch import doubts
 from ..._database.migration.choice import reads_what_it_changes
 from ..._database.migration.command import Surroundings, apply_command
-from ..._database.migration.hazards import LARGE_TABLE_ROWS, UNBATCHED, changed_tables, find_linter, unbatched_change
+from ..._database.migration.hazards import LARGE_TABLE_ROWS, UNBATCHED, Finding, changed_tables, unbatched_change
 from ..._database.migration.interface import Applied, Engine
 from ..._database.migration.lock_retries import MigrationError, Pace
-from ..._database.migration.sql import line_of, lock_wish
+from ..._database.migration.sql import line_of
 from ..._database.migration.step import BATCH, COMMAND, INDEX, TRANSACTION, Step
 from .. import catalog
 from ..session import Connection, Login, PostgresqlError, connect, identifier, own_session
 from . import ledger
 from .batch import apply_batches, cursor_column
 from .index import apply_index
+from .linter import find_linter, lint
+from .lock_wish import lock_wish
 from .locks import READ_COMMITTED, REPEATABLE_READ, PostgresqlLocks, become_only_runner, require_only_runner, settle, transaction
+from .step import PostgresqlStep
 
 # How drivers tell that a statement gave way, as it is asked to.
 GAVE_WAY = ("lock timeout", "55P03", "LockNotAvailable")
@@ -36,6 +39,7 @@ SELECT greatest(c.reltuples, coalesce(s.n_live_tup, 0))::bigint
 class PostgresqlEngine(Engine):
     """The databases of one server."""
 
+    step = PostgresqlStep
     ledger_table = ledger.TABLE
 
     def __init__(self, login: Login) -> None:
@@ -43,6 +47,9 @@ class PostgresqlEngine(Engine):
 
     def find_linter(self, wanted: str) -> Optional[str]:
         return find_linter(wanted)
+
+    def lint(self, step: Step, linter: Optional[str]) -> Sequence[Finding]:
+        return lint(step, linter) if linter else ()
 
     def choose_databases(self, names: Sequence[str]) -> list[str]:
         with connect(self.login) as server:
@@ -103,7 +110,7 @@ def _unbatched_changes(database: Connection, steps: Sequence[Step]) -> list[str]
     for step in steps:
         if step.kind != TRANSACTION or UNBATCHED in step.directives.accepted:
             continue
-        for table, at in changed_tables(step.sql):
+        for table, at in changed_tables(step.sql, step.dialect):
             rows = database.value(ROWS_OF, (identifier(*table),)) or 0
             if rows >= LARGE_TABLE_ROWS:
                 told.append(unbatched_change(step, at, f"about {rows:,} rows"))
@@ -128,7 +135,7 @@ def _apply_transaction(database: Connection, step: Step, pace: Pace) -> Applied:
 
 def _attempt(database: Connection, step: Step, attempt: int, lock_timeout_ms: int) -> bool:
     """One transaction. False when the step turns out to be applied already."""
-    with transaction(database, lock_timeout_ms, REPEATABLE_READ if reads_what_it_changes(step.sql) else READ_COMMITTED):
+    with transaction(database, lock_timeout_ms, REPEATABLE_READ if reads_what_it_changes(step.sql, step.dialect) else READ_COMMITTED):
         if not ledger.claim(database, step, attempt):
             return False
         before = database.value("SELECT pg_current_xact_id()::text")

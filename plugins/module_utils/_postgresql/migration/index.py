@@ -11,12 +11,13 @@ from __future__ import annotations
 import contextlib
 from typing import NamedTuple, Optional
 
-from ..._database.migration.index_statement import IndexStatement, index_statement
+from ..._database.migration.index_statement import IndexStatement
 from ..._database.migration.lock_retries import MigrationError, Pace
 from ..._database.migration.step import Step
 from ..._host.waiting import wait_for
 from ..session import Connection, PostgresqlError, identifier
 from . import ledger
+from .index_statement import index_statement
 from .locks import DEADLOCK, settle
 
 POLL_SECONDS = 0.5

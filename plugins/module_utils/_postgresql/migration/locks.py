@@ -12,9 +12,9 @@ from typing import Callable
 
 from ..._database.errors import DatabaseError
 from ..._database.migration.lock_retries import Locks, MigrationError
-from ..._database.migration.sql import LockWish
 from ..environment import UNLIMITED, setting_statement
 from ..session import Connection, PostgresqlError
+from .lock_wish import LockWish
 
 # One key for all runners; advisory locks are a database's own.
 RUNNER_KEY = int.from_bytes(hashlib.sha256(b"alwayson.upgrade migration").digest()[:8], "big", signed=True)

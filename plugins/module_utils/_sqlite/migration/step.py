@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from typing import Optional
 
-from ..._database.migration.sql import SQLITE, line_of, statements
+from ..._database.migration.sql import line_of, statements
 from ..._database.migration.step import BATCH, INDEX, Step, batch_objection
+from .dialect import SQLITE
 
 TRANSACTION_CONTROL = ("BEGIN", "COMMIT", "END", "ROLLBACK")
 CHANGES_SCHEMA = ("CREATE", "ALTER", "DROP")

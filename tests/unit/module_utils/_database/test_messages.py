@@ -6,6 +6,8 @@ from __future__ import annotations
 import pytest
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database import messages
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database.programs import ProgramError, Runner
+from ansible_collections.alwayson.upgrade.plugins.module_utils._mariadb import session as mariadb
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import session as postgresql
 
 SECRET = "anna@example.com"
 # As PostgreSQL's and MariaDB's programs write them.
@@ -56,7 +58,7 @@ def test_a_program_that_fails_is_told_without_rows():
     (None, "no code", "a detail", "no code"),
 ])
 def test_an_error_of_postgresql_is_told_without_rows(sqlstate, primary, detail, told):
-    assert messages.of_postgresql(sqlstate, primary, detail) == told
+    assert postgresql.without_rows(sqlstate, primary, detail) == told
 
 
 @pytest.mark.parametrize(("number", "text", "told"), [
@@ -66,4 +68,4 @@ def test_an_error_of_postgresql_is_told_without_rows(sqlstate, primary, detail, 
     (1146, "Table 'shop.t' doesn't exist", "Table 'shop.t' doesn't exist"),
 ])
 def test_an_error_of_mariadb_is_told_without_rows(number, text, told):
-    assert messages.of_mariadb(number, text) == told
+    assert mariadb.without_rows(number, text) == told

@@ -26,7 +26,7 @@ rmgr: Transaction len (rec/tot):     34/    34, tx:        741, lsn: 0/03000188,
 
 @pytest.fixture
 def store(tmp_path):
-    store = Store(str(tmp_path / "backups"))
+    store = Store(str(tmp_path / "backups"), ".dump")
     store.prepare()
     return store
 

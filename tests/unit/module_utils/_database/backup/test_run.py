@@ -68,7 +68,7 @@ def test_a_sequence_that_moved_meanwhile_is_not_judged():
 
 @pytest.fixture
 def store(tmp_path):
-    store = Store(str(tmp_path / "below" / "backups"))
+    store = Store(str(tmp_path / "below" / "backups"), ".dump")
     store.prepare()
     return store
 
@@ -122,10 +122,10 @@ def test_the_manifest_names_its_file(store):
 def test_a_folder_that_others_can_read_is_refused(tmp_path):
     tmp_path.chmod(0o750)
     with pytest.raises(StoreError, match="open to others.*0750"):
-        Store(str(tmp_path)).prepare()
+        Store(str(tmp_path), ".dump").prepare()
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match="not a folder"):
-        Store(str(tmp_path / "file")).prepare()
+        Store(str(tmp_path / "file"), ".dump").prepare()
 
 
 @pytest.mark.parametrize(("major", "remark"), [(18, "; pg_restore is of version 18 and the server of 15: install postgresql-client-15"), (15, "")])

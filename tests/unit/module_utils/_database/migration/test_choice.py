@@ -11,10 +11,12 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._database.migrati
 )
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database.migration.choice import plan_of, reads_what_it_changes
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database.migration.lock_retries import Locks, MigrationError, Pace, Policy
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database.migration.sql import MARIADB, POSTGRESQL, SQLITE
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database.migration.step import Step
+from ansible_collections.alwayson.upgrade.plugins.module_utils._mariadb.migration.dialect import MARIADB
 from ansible_collections.alwayson.upgrade.plugins.module_utils._mariadb.migration.step import MariadbStep
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.migration.dialect import POSTGRESQL
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.migration.step import PostgresqlStep
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.session import PostgresqlError
+from ansible_collections.alwayson.upgrade.plugins.module_utils._sqlite.migration.dialect import SQLITE
 from ansible_collections.alwayson.upgrade.plugins.module_utils._sqlite.migration.step import SqliteStep
 
 SOME = "UPDATE t SET a = 1 WHERE id IN (SELECT id FROM t WHERE a IS NULL LIMIT 10)"
@@ -63,17 +65,17 @@ def test_what_chooses_the_rows_of_a_batch(script, dialect, query):
     ],
 )
 def test_what_cannot_be_told_is_said_with_the_cure(script):
-    assert plan_of(script) is None
-    (why,) = doubts([Step("2.0.0", "backfill", "001_a", f"-- alwayson: batch\n{script}")], None)
+    assert plan_of(script, POSTGRESQL) is None
+    (why,) = doubts([PostgresqlStep("2.0.0", "backfill", "001_a", f"-- alwayson: batch\n{script}")], None)
     assert "which query chooses the rows of a batch is not clear" in why and "-- alwayson: batch after 0, and two statements" in why
 
 
 def test_rows_are_settled_when_they_are_locked_as_they_are_chosen():
     locked = SOME.replace("10)", "10 FOR NO KEY UPDATE)")
-    assert plan_of(locked).is_settled and not plan_of(SOME).is_settled
+    assert plan_of(locked, POSTGRESQL).is_settled and not plan_of(SOME, POSTGRESQL).is_settled
     for other in (locked.replace("NO KEY UPDATE", "SHARE"), locked.replace("UPDATE)", "UPDATE OF u)"), locked.replace("FROM t WHERE", "FROM u AS t WHERE"),
                   locked.replace("FROM t WHERE", "FROM t, u WHERE")):
-        assert not plan_of(other).is_settled
+        assert not plan_of(other, POSTGRESQL).is_settled
 
 
 @pytest.mark.parametrize(
@@ -90,7 +92,7 @@ def test_rows_are_settled_when_they_are_locked_as_they_are_chosen():
     ],
 )
 def test_a_statement_that_changes_what_it_has_read(script, is_so):
-    assert reads_what_it_changes(script) is is_so
+    assert reads_what_it_changes(script, POSTGRESQL) is is_so
 
 
 @pytest.mark.parametrize(
@@ -116,7 +118,7 @@ def test_a_statement_that_changes_what_it_has_read(script, is_so):
         (PAIR.replace("> :after", "> :after AND a IS NULL"), ""),
     ],
 )
-@pytest.mark.parametrize("kind", [Step, SqliteStep])
+@pytest.mark.parametrize("kind", [PostgresqlStep, SqliteStep])
 def test_a_cursor_that_could_pass_rows_by_is_refused(kind, script, why):
     told = doubts([kind("2.0.0", "backfill", "001_a", f"-- alwayson: batch after 0\n{script}")], lambda _table, _column: KEY)
     assert [why in text and text.startswith("backfill step 001_a of 2.0.0: ") for text in told] == ([True] if why else [])
@@ -132,7 +134,7 @@ def test_a_cursor_that_could_pass_rows_by_is_refused(kind, script, why):
         (KEY._replace(is_ordered=False, type="timestamp"), "is timestamp, which a clock sets"),
     ],
 )
-@pytest.mark.parametrize("kind", [Step, SqliteStep, MariadbStep])
+@pytest.mark.parametrize("kind", [PostgresqlStep, SqliteStep, MariadbStep])
 def test_a_cursor_is_a_unique_column(kind, column, why):
     script = PAIR if kind is MariadbStep else SOME.replace("a IS NULL", "id > :after ORDER BY id")
     step = kind("2.0.0", "backfill", "001_a", f"-- alwayson: batch after 0\n{script}")
@@ -164,7 +166,7 @@ class Rows:
     def run(self, script, after=None):
         """Batches until nothing is left: what they are."""
         directive = "batch" if after is None else f"batch after {after}"
-        step, done, progress = Step("2.0.0", "backfill", "001_a", f"-- alwayson: {directive}\n{script}"), [], {}
+        step, done, progress = PostgresqlStep("2.0.0", "backfill", "001_a", f"-- alwayson: {directive}\n{script}"), [], {}
 
         def batch(before):
             done.append(next_batch(step, progress, self.rows, self.count, before))
@@ -202,7 +204,7 @@ def test_a_cursor_goes_on_by_what_was_chosen():
 
 
 def test_what_a_cursor_goes_on_by():
-    step = Step("2.0.0", "backfill", "001_a", "x")
+    step = PostgresqlStep("2.0.0", "backfill", "001_a", "x")
     uuid = "0b5a5f0e-5c1b-4f5e-9d7a-0123456789ab"
     assert cursor_after(step, [7]) == "7" and cursor_after(step, [uuid]) == uuid
     for value in (None, "a", b"b"):

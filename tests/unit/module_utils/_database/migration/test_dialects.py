@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database.migration.sql import MARIADB, SQLITE, statements
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database.migration.sql import statements
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database.migration.step import StepError, constant, steps_of
+from ansible_collections.alwayson.upgrade.plugins.module_utils._mariadb.migration.dialect import MARIADB
 from ansible_collections.alwayson.upgrade.plugins.module_utils._mariadb.migration.step import MariadbStep
+from ansible_collections.alwayson.upgrade.plugins.module_utils._sqlite.migration.dialect import SQLITE
 from ansible_collections.alwayson.upgrade.plugins.module_utils._sqlite.migration.step import SqliteStep
 
 CURSOR = "-- alwayson: batch after 0\nSELECT id FROM t WHERE id > :after LIMIT 5 FOR UPDATE;\nUPDATE t SET a = 1 WHERE id > :after AND id <= :last;"

@@ -10,9 +10,10 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._database.migrati
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database.migration.lock_retries import Policy
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database.migration.run import Migrator, Outcome, planned, report
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database.migration.step import StepError, steps_of
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.migration.step import PostgresqlStep
 
 GIVEN = [{"name": "001_a", "sql": "SELECT 1"}, {"name": "002_b", "sql": "SELECT 2\n"}]
-STEPS = steps_of("2.0.0", "expand", GIVEN)
+STEPS = steps_of("2.0.0", "expand", GIVEN, PostgresqlStep)
 
 
 def row(step, release="2.0.0", phase="expand", status="applied", checksum=None):
@@ -60,7 +61,7 @@ def test_a_ledger_that_contradicts_the_steps_is_an_error(rows, why):
 )
 def test_what_cannot_be_a_step_is_refused(given, why):
     with pytest.raises(StepError, match=why):
-        steps_of("2.0.0", "expand", given)
+        steps_of("2.0.0", "expand", given, PostgresqlStep)
 
 
 def test_the_lock_timeout_grows_to_its_maximum_and_never_goes_away():

@@ -4,7 +4,10 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database.migration.sql import line_of, lock_wish, statements, transaction_objection
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database.migration.sql import line_of, statements
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.migration.dialect import POSTGRESQL
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.migration.lock_wish import lock_wish
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.migration.step import transaction_objection
 
 ALLOWED = [
     "ALTER TABLE orders ADD COLUMN currency text",
@@ -66,7 +69,7 @@ def test_a_script_that_is_not_is_refused(script, why):
     ],
 )
 def test_statements_are_told_apart(script, verbs):
-    assert [statement.verb for statement in statements(script)] == verbs
+    assert [statement.verb for statement in statements(script, POSTGRESQL)] == verbs
 
 
 def test_who_is_locked_out():

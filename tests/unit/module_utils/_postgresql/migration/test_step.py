@@ -4,13 +4,18 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database.migration.index_statement import IndexStatement, index_statement
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database.migration.step import (
-    BATCH, INDEX, TRANSACTION, cursor_positions, directives_of, objection, with_cursor,
-)
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database.migration.index_statement import IndexStatement
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database.migration.step import BATCH, INDEX, TRANSACTION, cursor_positions, with_cursor
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.migration.dialect import POSTGRESQL
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.migration.index_statement import index_statement
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.migration.step import PostgresqlStep
 
 SOME = "UPDATE t SET a = 1 WHERE id IN (SELECT id FROM t WHERE a IS NULL LIMIT 10)"
 NEXT = "UPDATE t SET a = 1 WHERE id IN (SELECT id FROM t WHERE id > :after ORDER BY id LIMIT 10) RETURNING id"
+
+
+def step(script):
+    return PostgresqlStep("2.0.0", "expand", "001_a", script)
 
 
 @pytest.mark.parametrize(
@@ -30,9 +35,9 @@ NEXT = "UPDATE t SET a = 1 WHERE id IN (SELECT id FROM t WHERE id > :after ORDER
     ],
 )
 def test_a_script_says_how_it_is_applied(script, kind, after, accepted):
-    found = directives_of(script)
+    found = step(script).directives
     assert (found.kind, found.after, found.accepted, found.objection) == (kind, after, accepted, "")
-    assert objection(script) is None
+    assert step(script).objection() is None
 
 
 @pytest.mark.parametrize(
@@ -59,7 +64,7 @@ def test_a_script_says_how_it_is_applied(script, kind, after, accepted):
     ],
 )
 def test_misuse_is_told(script, why):
-    assert why in objection(script)
+    assert why in step(script).objection()
 
 
 @pytest.mark.parametrize(
@@ -88,5 +93,5 @@ def test_the_same_index_can_be_built_elsewhere():
 
 def test_the_cursor_is_replaced_where_it_is_one():
     script = "SELECT ':after', x::after -- :after\n FROM t WHERE a > :after AND b > :AFTER AND c = :afterwards"
-    assert len(cursor_positions(script)) == 2
-    assert with_cursor(script, "'7'") == script.replace("> :after", "> '7'").replace("> :AFTER", "> '7'")
+    assert len(cursor_positions(script, POSTGRESQL)) == 2
+    assert with_cursor(script, "'7'", POSTGRESQL) == script.replace("> :after", "> '7'").replace("> :AFTER", "> '7'")

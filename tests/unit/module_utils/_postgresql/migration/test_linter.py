@@ -6,15 +6,23 @@ from __future__ import annotations
 import json
 import os
 import stat
+from functools import partial
 
 import pytest
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database.migration.hazards import changed_tables, find_linter, refuse_dangerous
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database.migration.hazards import changed_tables, refuse_dangerous
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database.migration.lock_retries import MigrationError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database.migration.step import steps_of
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.migration.dialect import POSTGRESQL
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.migration.linter import find_linter, lint
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.migration.step import PostgresqlStep
 
 
 def step(sql, phase="expand"):
-    return steps_of("2.0.0", phase, [{"name": "001_a", "sql": sql}])
+    return steps_of("2.0.0", phase, [{"name": "001_a", "sql": sql}], PostgresqlStep)
+
+
+def refuse(steps, linter=None):
+    refuse_dangerous(steps, partial(lint, linter=linter) if linter else lambda _step: ())
 
 
 @pytest.fixture
@@ -42,45 +50,45 @@ def linter(tmp_path):
     ],
 )
 def test_the_tables_that_a_script_changes(script, tables):
-    assert [table for table, _at in changed_tables(script)] == tables
+    assert [table for table, _at in changed_tables(script, POSTGRESQL)] == tables
 
 
 def test_lock_table_is_refused_unless_it_is_accepted():
     with pytest.raises(MigrationError, match=r"expand step 001_a of 2.0.0: lock-table in line 2 \(.*-- alwayson: accept <rule>"):
-        refuse_dangerous(step("SELECT 1;\nLOCK t"), None)
-    refuse_dangerous(step("-- alwayson: accept lock-table\nLOCK t"), None)
-    refuse_dangerous(step("SELECT 1 AS lock"), None)
+        refuse(step("SELECT 1;\nLOCK t"))
+    refuse(step("-- alwayson: accept lock-table\nLOCK t"))
+    refuse(step("SELECT 1 AS lock"))
 
 
 def test_the_findings_of_the_linter_are_refused_with_their_lines(linter, tmp_path):
     program = linter([{"rule_name": "renaming-column", "line": 2, "message": "Renaming may break clients."}])
     with pytest.raises(MigrationError, match=r"001_a of 2.0.0: renaming-column in line 3 \(Renaming may break clients.\)"):
-        refuse_dangerous(step("SELECT 1"), program)
+        refuse(step("SELECT 1"), program)
     command = (tmp_path / "command").read_text()
     assert "--reporter Json" in command and "--assume-in-transaction" in command
-    refuse_dangerous(step("-- alwayson: accept renaming-column\nSELECT 1"), program)
+    refuse(step("-- alwayson: accept renaming-column\nSELECT 1"), program)
 
 
 def test_matters_of_taste_are_no_finding_and_what_is_meant_to_be_dropped_is_none_later(linter):
     program = linter([{"rule_name": "prefer-text-field", "line": 0, "message": "x"}, {"rule_name": "ban-drop-column", "line": 0, "message": "Dropping."}])
-    refuse_dangerous(step("SELECT 1", "contract"), program)
+    refuse(step("SELECT 1", "contract"), program)
     with pytest.raises(MigrationError) as refused:
-        refuse_dangerous(step("SELECT 1"), program)
+        refuse(step("SELECT 1"), program)
     assert "ban-drop-column in line 1" in str(refused.value) and "prefer" not in str(refused.value)
 
 
 def test_the_linter_sees_a_value_for_a_cursor(linter, tmp_path):
     sql = "-- alwayson: batch after 0\nDELETE FROM t WHERE id IN (SELECT id FROM t WHERE id > :after LIMIT 5) RETURNING id"
-    refuse_dangerous(step("-- alwayson: batch after 0\nSELECT id FROM t WHERE id > :after LIMIT 5; DELETE FROM t WHERE id <= :last"), linter([], 0))
+    refuse(step("-- alwayson: batch after 0\nSELECT id FROM t WHERE id > :after LIMIT 5; DELETE FROM t WHERE id <= :last"), linter([], 0))
     assert "id <= '0'" in (tmp_path / "input").read_text()
-    refuse_dangerous(step(sql), linter([], 0))
+    refuse(step(sql), linter([], 0))
     assert "id > '0' LIMIT" in (tmp_path / "input").read_text() and "--assume-in-transaction" not in (tmp_path / "command").read_text()
 
 
 @pytest.mark.parametrize(("answer", "status"), [("no JSON", 1), ("[]", 2)])
 def test_a_linter_that_does_not_work_is_an_error(linter, answer, status):
     with pytest.raises(MigrationError, match=r"did not check expand step 001_a of 2.0.0.*give linter=off"):
-        refuse_dangerous(step("SELECT 1"), linter(answer, status))
+        refuse(step("SELECT 1"), linter(answer, status))
 
 
 def test_which_linter_is_taken(linter, tmp_path, monkeypatch):
