@@ -18,6 +18,7 @@ TWINS = (f"{UNIT}/_traffic/kinds/envoy/test_balancer_twins.py",)
 HAPROXY = (f"{UNIT}/_traffic/kinds/haproxy/test_balancer.py",)
 CONFIGURATION = (f"{UNIT}/_traffic/kinds/nginx/test_configuration.py",)
 PROCESSES = (f"{UNIT}/_traffic/kinds/nginx/test_processes.py",)
+TOYS = ("tests/unit/modules/test_toys.py",)
 
 KINDS = (
     Guard("kinds, demands", "a drain begins with a configuration that makes its proof impossible", (*NGINX, *ENVOY, *TRAEFIK, *CADDY), (
@@ -167,4 +168,15 @@ KINDS = (
         (f"{CORE}/_traffic/kinds/health_switch.py", "            self._wait_shown(self._apis[backend, member], is_in=change == READY)\n", ""),)),
     Guard("none, own fault", "one whose health check fails by itself counts as switched out", NONE, (
         (f"{CORE}/_traffic/kinds/health_switch.py", "                self._switch(place, OUT)\n                told", "                told"),)),
+    Guard("registry, options", "a kind takes an option that it does not know, and ignores it", TOYS, (
+        (f"{CORE}/_load_balancers.py", "    if foreign:\n", "    if False:\n"),)),
+    Guard("registry, weights", "weights are set on a kind that has none", TOYS, (
+        (f"{CORE}/_traffic/weight.py", "        if not hasattr(balancer, \"weigh\"):\n", "        if False:\n"),)),
+    Guard("registry, routes", "a route is set on a kind that has none", TOYS, (
+        (f"{CORE}/_traffic/route.py", "        if not hasattr(balancer, \"table\"):\n", "        if False:\n"),)),
+    Guard("registry, suffix", "what a killed backup of a new engine left stays", TOYS, (
+        (f"{CORE}/_database/backup/store.py", 'SUFFIX = r"(?:\\.[a-z]+)+?"', 'SUFFIX = r"\\.dump"'),)),
+    Guard("registry, at once", "a module compiles every engine", (f"{UNIT}/test_registries.py",), (
+        (f"{CORE}/_database_engines.py", "from typing import Any, Callable, Mapping\n",
+         "from typing import Any, Callable, Mapping\n\nfrom ._mariadb import engine as _unused\n"),)),
 )

@@ -34,7 +34,7 @@ class Finding:
         return f"{self.rule} in line {self.line} ({self.message})"
 
 
-def refuse_dangerous(steps: Sequence[Step], lint: Callable[[Step], Sequence[Finding]] = lambda _step: ()) -> None:
+def refuse_dangerous(steps: Sequence[Step], lint: Callable[[Step], Sequence[Finding]]) -> None:
     """MigrationError names every finding in steps that are pending, and how to accept it.
 
     :param lint: what the engine's linter finds in a step.

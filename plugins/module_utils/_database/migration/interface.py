@@ -38,7 +38,7 @@ class Engine:
             raise MigrationError(f"linter: {wanted} does not check steps for this engine, which has no linter: leave linter out")
         return None
 
-    def lint(self, _step: Step, _linter: Optional[str]) -> Sequence[Finding]:
+    def lint(self, step: Step, linter: Optional[str]) -> Sequence[Finding]:
         """What the program that `find_linter` gave finds in a step; MigrationError when it cannot be run or understood."""
         return ()
 

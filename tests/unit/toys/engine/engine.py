@@ -1,0 +1,70 @@
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The engine, see `_database.interface`."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+from .backup import ToyBackup
+from .files import Session, ToyError
+from .migrations import ToyMigrations
+
+
+class Toy:
+    """The folders below the one that `login_unix_socket` names."""
+
+    has_server = False
+
+    def __init__(self, options):
+        self._root = Path(options["login_unix_socket"])
+
+    @contextlib.contextmanager
+    def opened(self):
+        """See `Engine`."""
+        yield ToyServer(self._root)
+
+    def migrations(self):
+        """See `Engine`."""
+        return ToyMigrations(ToyServer(self._root))
+
+
+class ToyServer:
+    """See `Server`."""
+
+    def __init__(self, root):
+        self._root = root
+
+    def identity(self):
+        return {"version": "1.0", "version_number": 10000, "system_identifier": f"toy at {self._root}", "primary": True}
+
+    def is_read_only(self):
+        return False
+
+    def replicas(self):
+        return []
+
+    def user_databases(self):
+        return sorted(str(folder) for folder in self._root.iterdir() if folder.is_dir())
+
+    def choose_databases(self, names):
+        there = self.user_databases()
+        missing = [name for name in names if name not in there]
+        if missing:
+            raise ToyError(f"no such database: {', '.join(missing)}; there are: {', '.join(there) or 'none'}")
+        return list(names) or there
+
+    def describe(self, database):
+        session = Session(database)
+        return {"size_bytes": session.size_bytes(), "tables": len(session.tables())}
+
+    def missing_privileges(self, _purposes, _databases):
+        return []
+
+    def drop_left_behind(self):
+        return [], []
+
+    def method(self, options):
+        return ToyBackup(options["directory"])
