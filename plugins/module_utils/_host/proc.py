@@ -6,11 +6,21 @@
 from __future__ import annotations
 
 import os
+from typing import NamedTuple
 
 
-def read(pid: int | str, name: str) -> str:
+class Stat(NamedTuple):
+    """`name` is that of the command, which may have parentheses and blanks in it; `state` a letter; `began` ticks of the kernel since the boot."""
+
+    name: str
+    state: str
+    parent: int
+    began: str
+
+
+def read(pid: int | str, name: str, root: str = "/proc") -> str:
     """The content of the file ``/proc/PID/NAME``. A process that is dead and that nobody has reaped has no command line."""
-    with open(f"/proc/{pid}/{name}", "rb") as file:
+    with open(f"{root}/{pid}/{name}", "rb") as file:
         return os.fsdecode(file.read())
 
 
@@ -20,7 +30,8 @@ def words(pid: int | str, name: str) -> list[str]:
     return text.removesuffix("\0").split("\0") if text else []
 
 
-def name_and_parent(pid: int | str) -> tuple[str, int]:
-    """The name of its command, which may have parentheses and blanks in it, and the number of its parent process."""
-    stat = read(pid, "stat")
-    return stat.partition("(")[2].rpartition(")")[0], int(stat.rpartition(")")[2].split()[1])
+def stat(pid: int | str, root: str = "/proc") -> Stat:
+    """What the file ``stat`` tells."""
+    name, _parenthesis, rest = read(pid, "stat", root).partition("(")[2].rpartition(")")
+    fields = rest.split()
+    return Stat(name, fields[0], int(fields[1]), fields[19])

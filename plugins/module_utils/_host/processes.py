@@ -16,6 +16,8 @@ import platform
 import subprocess
 from typing import Any, Mapping, NamedTuple
 
+from . import proc
+
 MACHINE_IDS = ("/etc/machine-id", "/var/lib/dbus/machine-id")
 # The id that a hypervisor or a maker gave the machine, which root alone can read. Where the maker gave none, it has few different digits, or is one of these.
 HARDWARE_ID = "/sys/class/dmi/id/product_uuid"
@@ -25,6 +27,8 @@ NO_IDS = ("03000200-0400-0500-0006-000700080009", "00020003-0004-0005-0006-00070
 BOOT_ID = "/proc/sys/kernel/random/boot_id"
 PROCESS_NAMESPACE, TIME_NAMESPACE = "/proc/self/ns/pid", "/proc/self/ns/time"
 # What Linux calls the process namespace of a machine itself. In any other one, /etc/machine-id may be an image's.
+# What is said of a process that has ended and that its parent has not looked after.
+ENDED = "ended"
 OF_THE_MACHINE = "pid:[4026531836]"
 
 
@@ -114,13 +118,12 @@ def has_ended(pid: int, began: str) -> bool:
 
 
 def started(pid: int) -> str:
-    """When the process began, in whatever form this system tells it; "ended" for a zombie, empty when that cannot be read."""
+    """When the process began, in whatever form this system tells it; `ENDED` for a zombie, empty when that cannot be read."""
     try:
-        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as handle:
-            fields = handle.read().rpartition(")")[2].split()
+        stat = proc.stat(pid)
     except OSError:
         return "" if os.path.exists("/proc/self/stat") else _started_by_ps(pid)
-    return "ended" if fields[0] in ("Z", "X") else fields[19]
+    return ENDED if stat.state in ("Z", "X") else stat.began
 
 
 def _started_by_ps(pid: int) -> str:

@@ -58,16 +58,17 @@ def json_line(content: Any) -> bytes:
 
 
 def replace(path: str, content: bytes, mode: int, owner: tuple[int, int] | None = None, attributes: Mapping[str, bytes] | None = None,
-            durable: bool = True) -> None:
+            durable: bool = True, partial: str | None = None) -> None:
     """Put `content` at `path` by one rename, after all of it is on the disk, with exactly this mode.
 
     :param owner: and group; -1 is whatever the system gives to a new file there.
     :param attributes: as `attributes_of` gives them; no other access control list then.
     :param durable: whether it is on the disk when the call returns. Without that, a crash of the machine may leave an empty file.
+    :param partial: where it is until then, in the same folder; what stands there is replaced.
     :raises OSError: with what was there unchanged.
     """
     folder, name = os.path.split(os.path.abspath(path))
-    partial = os.path.join(folder, f".{name}.new")
+    partial = partial or os.path.join(folder, f".{name}.new")
     with contextlib.suppress(FileNotFoundError):
         os.unlink(partial)
     try:
@@ -78,13 +79,13 @@ def replace(path: str, content: bytes, mode: int, owner: tuple[int, int] | None 
             os.unlink(partial)
         raise
     if durable:
-        flush_folder(folder)
+        flush(folder)
 
 
 def remove(path: str) -> None:
     """Remove a file, also from the disk."""
     os.unlink(path)
-    flush_folder(os.path.dirname(path))
+    flush(os.path.dirname(path))
 
 
 def append_line(path: str, content: Any) -> None:
@@ -132,7 +133,7 @@ def make_folder(path: str, mode: int = OPEN_FOLDER, for_others: bool = False) ->
         os.mkdir(path, mode)
         if for_others:
             os.chmod(path, mode)
-    flush_folder(above)
+    flush(above)
     if not os.path.isdir(path):
         raise NotAFolderError(errno.ENOTDIR, "is not a folder", path)
 
@@ -157,9 +158,9 @@ def set_attributes(handle: int, attributes: Mapping[str, bytes]) -> None:
             os.setxattr(handle, name, value)
 
 
-def flush_folder(path: str) -> None:
-    """Wait until the names in the folder are on the disk."""
-    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+def flush(path: str | bytes) -> None:
+    """Wait until a file, or the names in a folder, are on the disk."""
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(handle)
     finally:

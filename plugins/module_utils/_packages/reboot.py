@@ -10,6 +10,7 @@ import re
 from fnmatch import fnmatchcase
 from typing import Iterable, Sequence
 
+from .._host.proc import stat
 from .manager import PackageError, run
 
 # Files of packages; what a program unlinks in /tmp or /run on purpose is not outdated.
@@ -63,7 +64,4 @@ def boot_of(proc: str = "/proc") -> str:
     """Boot identifier: the kernel's, with the start of process 1, because a container shares the kernel's with its host."""
     with open(os.path.join(proc, "sys/kernel/random/boot_id"), encoding="ascii") as file:
         kernel = file.read().strip()
-    with open(os.path.join(proc, "1/stat"), encoding="utf-8", errors="replace") as file:
-        # The name in parentheses may hold spaces; the 22nd field is the start, in ticks since the kernel's boot.
-        started = file.read().rpartition(")")[2].split()[19]
-    return f"{kernel} {started}"
+    return f"{kernel} {stat(1, proc).began}"

@@ -16,12 +16,12 @@ import os
 import resource
 import select
 import signal
-import subprocess
 import sys
 import time
 import traceback
 from typing import Any, Callable, NamedTuple
 
+from .._host import processes
 from .._host.flock import LockError, exclusive
 from .._host.small_files import PRIVATE, PRIVATE_FOLDER, SmallFileError, make_folder, replace
 from .._host.writers import open_own, other_writers
@@ -64,7 +64,9 @@ def find_running(directory: str) -> ProbeProcess | None:
     if not isinstance(noted, dict) or set(noted) != set(ProbeProcess._fields):
         raise ProbeError(f"{path} does not name a probe: it was not written by one; remove it")
     process = ProbeProcess(noted["pid"], noted["process_start"])
-    return process if process_start_of(process.pid) == process.process_start and _writes_here(process.pid, directory) else None
+    began = processes.started(process.pid)
+    is_running = began == process.process_start and began not in ("", processes.ENDED)
+    return process if is_running and _writes_here(process.pid, directory) else None
 
 
 def require_none_running(directory: str) -> None:
@@ -163,21 +165,6 @@ def _last_figures(directory: str) -> dict[str, Any]:
         return {}
     capacity = live.pop("capacity", None)
     return {**live, "finished": live.pop("now", None), "capacity": [capacity] if capacity else []}
-
-
-def process_start_of(pid: int) -> str | None:
-    """When the process started, in whatever form this system tells it; None when it does not run (any more)."""
-    try:
-        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as handle:
-            fields = handle.read().rpartition(")")[2].split()
-    except (FileNotFoundError, ProcessLookupError):
-        return None if os.path.exists("/proc/self/stat") else _process_start_by_ps(pid)
-    return None if fields[0] in ("Z", "X") else fields[19]
-
-
-def _process_start_by_ps(pid: int) -> str | None:
-    found = subprocess.run(["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, check=False)
-    return found.stdout.strip() or None
 
 
 def _wait_for_requests(directory: str, running: ProbeProcess, min_requests: int, sleep: Callable[[float], None]) -> None:
@@ -322,7 +309,7 @@ def _run(plan: Plan, directory: str, speak: int, ends_with: int | None) -> None:
     except ProbeError as error:
         _say(speak, {"error": str(error)})
         raise
-    me = ProbeProcess(os.getpid(), process_start_of(os.getpid()))
+    me = ProbeProcess(os.getpid(), processes.started(os.getpid()))
     write_json(os.path.join(directory, PID_FILE), me._asdict())
     publish = _publisher(os.path.join(directory, LIVE_FILE), probe, ends_with)
     publish(probe.live())
@@ -336,10 +323,10 @@ def _publisher(path: str, probe: Probe, ends_with: int | None) -> Callable[[dict
     A full disk does not end the measurement: the log says so, and the probe goes on.
     """
 
-    began = None if ends_with is None else process_start_of(ends_with)
+    began = None if ends_with is None else processes.started(ends_with)
 
     def publish(figures: dict[str, Any]) -> None:
-        if began is not None and process_start_of(ends_with) != began:
+        if began is not None and processes.started(ends_with) != began:
             probe.stop()
         try:
             write_json(path, figures)

@@ -19,6 +19,7 @@ import time
 import zlib
 from typing import BinaryIO, Callable, Iterator, NamedTuple
 
+from .._host.small_files import flush
 from .archive_headers import ArchiveHeaderError, Headers
 from .archive_names import ArchiveNameError, Tree, bytes_of, clean_name, parents_of
 
@@ -118,15 +119,6 @@ def unpack(archive: Archive, folder: str) -> None:
 def _below(folder: str, name: str) -> bytes:
     """Where a member's name stands on the disk: the archive's own bytes, whatever locale this host has."""
     return os.path.join(os.fsencode(folder), bytes_of(name))
-
-
-def flush(path: str | bytes) -> None:
-    """Wait until the file or folder at `path` is on the disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 @contextlib.contextmanager

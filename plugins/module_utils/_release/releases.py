@@ -148,7 +148,7 @@ def stage(root: str, version: str, artifact: str | None, sha256: str, limits: re
             _write_marker(staging, version, marker)
         _set_aside(root, version)
         os.rename(staging, os.path.join(releases, version))
-        release_archive.flush(releases)
+        small_files.flush(releases)
     finally:
         sweep(root)
     return marker
@@ -169,7 +169,7 @@ def switch(root: str, version: str, before: str | None) -> None:
 def withdraw(root: str) -> None:
     """Have no release current."""
     os.unlink(os.path.join(root, "current"))
-    release_archive.flush(root)
+    small_files.flush(root)
 
 
 def require_removable(state: State, version: str) -> None:
@@ -256,7 +256,7 @@ def _point(root: str, name: str, version: str) -> None:
         os.unlink(new)
     os.symlink(os.path.join(RELEASES, version), new)
     os.replace(new, os.path.join(root, name))
-    release_archive.flush(root)
+    small_files.flush(root)
 
 
 def _set_aside(root: str, version: str) -> None:
@@ -265,7 +265,7 @@ def _set_aside(root: str, version: str) -> None:
     aside = tempfile.mkdtemp(prefix=STAGING, dir=releases)
     with contextlib.suppress(FileNotFoundError):
         os.rename(os.path.join(releases, version), os.path.join(aside, version))
-    release_archive.flush(releases)
+    small_files.flush(releases)
 
 
 def _require_checksum(found: str, artifact: str, version: str, sha256: str) -> None:
@@ -283,15 +283,9 @@ def _require_space(folder: str, version: str, size: int) -> None:
 
 
 def _write_marker(folder: str, version: str, marker: Marker) -> None:
-    path = os.path.join(folder, MARKER)
-    with open(path, "x", encoding="utf-8") as file:
-        json.dump({"version": version, **marker._asdict()}, file, indent=2, sort_keys=True)
-        file.write("\n")
-        os.fchmod(file.fileno(), 0o644)
-        file.flush()
-        os.fsync(file.fileno())
+    content = json.dumps({"version": version, **marker._asdict()}, indent=2, sort_keys=True) + "\n"
     os.chmod(folder, 0o755)
-    release_archive.flush(folder)
+    small_files.replace(os.path.join(folder, MARKER), content.encode("utf-8"), small_files.READABLE)
 
 
 def _read_marker(folder: str, version: str) -> Marker:

@@ -121,7 +121,7 @@ def processes_with(inodes: set[int]) -> dict[int, Process]:
     found = {}
     for pid in map(int, filter(str.isdecimal, os.listdir("/proc"))):
         try:
-            name, parent = proc.name_and_parent(pid)
+            name, _state, parent, _began = proc.stat(pid)
             found[pid] = Process(name, parent, frozenset(inodes & set(_sockets_of(pid))))
         except (OSError, ValueError, IndexError):
             continue

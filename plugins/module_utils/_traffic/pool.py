@@ -9,15 +9,16 @@ state file before the last change was written to it. Time is the caller's: see `
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Callable, Iterable, Mapping, Sequence
 
 from .._host.clock import Clock
 from .._host.control_error import UntouchedError
-from .interface import CUT, DRAIN, MAINT, RECHECK, Backend, LoadBalancer, LoadBalancerError, Member, Place, Settling, require_members
+from .interface import CUT, DRAIN, MAINT, RECHECK, Backend, LoadBalancer, Member, Place, Settling, require_members
+from .undo import Undo, put_back
 from .views import Changes
 
 FIRST_POLL_SECONDS, LONGEST_POLL_SECONDS, POLL_GROWTH = 0.05, 0.5, 1.3
-PUT_BACK_ATTEMPTS, PUT_BACK_PAUSE_SECONDS = 2, 1.0
 
 # Reloads that may follow one another without a look that finds everything as it was set.
 MOST_RELOADS = 5
@@ -157,16 +158,13 @@ class DrivenPool:
         """Bring the states before back wherever something was changed; tell in a sentence where that worked, and what to do where it did not."""
         if not self._wanted:
             return ". ".join(self._left_changed) or "Nothing was changed"
-        left = {}
-        for balancer, states in self._undo.items():
-            problem = self._restore(self._balancers[balancer], states)
-            if problem:
-                left[balancer] = f"{balancer} could NOT be put back ({problem}); do it there: {self._balancers[balancer].command(self.backend, states)}"
-        back = [balancer for balancer in self._undo if balancer not in left]
-        for balancer in back:
+        undos = [Undo(name, partial(self._restore, self._balancers[name], states), partial(self._balancers[name].command, self.backend, states))
+                 for name, states in self._undo.items()]
+        undone = put_back(undos, self._clock.sleep)
+        for balancer in undone.back:
             del self._wanted[balancer], self._asked[balancer], self._undo[balancer]
-        self.changed_at = self.changed_at if left else None
-        return ". ".join([*([f"The state before is back on {', '.join(back)}"] if back else []), *left.values(), *self._left_changed])
+        self.changed_at = self.changed_at if undone.left else None
+        return ". ".join([*undone.sentences("The state before is"), *self._left_changed])
 
     @property
     def is_changed(self) -> bool:
@@ -196,17 +194,7 @@ class DrivenPool:
 
     def _restore(self, balancer: LoadBalancer, states: Mapping[str, str]) -> str:
         """Set and read back; return what is wrong, or an empty string."""
-        problem = ""
-        for attempt in range(PUT_BACK_ATTEMPTS):
-            if attempt:
-                self._clock.sleep(PUT_BACK_PAUSE_SECONDS)
-            try:
-                balancer.apply(self.backend, states)
-                members = balancer.read(self.backend).backends[self.backend].members
-                wrong = [name for name, admin in states.items() if name not in members or members[name].admin != admin]
-                problem = f"{', '.join(wrong)} did not go back" if wrong else ""
-            except LoadBalancerError as error:
-                problem = str(error)
-            if not problem:
-                break
-        return problem
+        balancer.apply(self.backend, states)
+        members = balancer.read(self.backend).backends[self.backend].members
+        wrong = [name for name, admin in states.items() if name not in members or members[name].admin != admin]
+        return f"{', '.join(wrong)} did not go back" if wrong else ""

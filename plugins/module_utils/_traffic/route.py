@@ -15,7 +15,8 @@ from typing import Callable, Mapping, Protocol, Sequence
 
 from .._host.waiting import wait_for
 from .interface import Backend, LoadBalancer, LoadBalancerError
-from .pool import FIRST_POLL_SECONDS, LONGEST_POLL_SECONDS, POLL_GROWTH, PUT_BACK_ATTEMPTS, PUT_BACK_PAUSE_SECONDS, Clock
+from .pool import FIRST_POLL_SECONDS, LONGEST_POLL_SECONDS, POLL_GROWTH, Clock
+from .undo import Undo, put_back
 
 # How long the pool to go to is looked at again when it has too few live members: a health check may fail for a moment.
 LIVE_SECONDS = 10.0
@@ -182,30 +183,18 @@ class Rerouting:
         """Bring the routes before back wherever something was changed; a sentence that says where that worked, and what to do where it did not."""
         if not self._touched:
             return "Nothing was changed"
-        left = {side.name: problem for side in self._touched if (problem := self._restore(side))}
-        back = [side.name for side in self._touched if side.name not in left]
-        told = [f"{side.name} could NOT be put back ({left[side.name]}); do it there: {side.table.command(self._request.key, self.before[side.name])}"
-                for side in self._touched if side.name in left]
-        return ". ".join([*([f"The route before is back on {', '.join(back)}"] if back else []), *told])
+        undone = put_back([Undo(side.name, partial(self._restore, side), partial(side.table.command, self._request.key, self.before[side.name]))
+                           for side in self._touched], self._clock.sleep)
+        return ". ".join(undone.sentences("The route before is"))
 
     def _restore(self, side: Side) -> str:
         """Set and read back; return what is wrong, or an empty string."""
         key, before = self._request.key, self.before[side.name]
-        problem = ""
-        for attempt in range(PUT_BACK_ATTEMPTS):
-            if attempt:
-                self._clock.sleep(PUT_BACK_PAUSE_SECONDS)
-            try:
-                side.table.keep(key, self._kept_before[side.name])
-                if side.table.route(key) != before:
-                    side.table.set_route(key, before)
-                found = side.table.route(key)
-                problem = "" if found == before else f"it sends {key} to {found}"
-            except LoadBalancerError as error:
-                problem = str(error)
-            if not problem:
-                break
-        return problem
+        side.table.keep(key, self._kept_before[side.name])
+        if side.table.route(key) != before:
+            side.table.set_route(key, before)
+        found = side.table.route(key)
+        return "" if found == before else f"it sends {key} to {found}"
 
     def _settle(self) -> dict[str, int]:
         """Watch the pools before until nothing is in flight there, or for as long as was asked for; the sessions left, by load balancer."""

@@ -6,9 +6,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Mapping, Protocol, Sequence
 
+from .._host.clock import Clock
 from .interface import LoadBalancer, LoadBalancerError, require_members
+from .undo import Undo, put_back
 
 WHOLE = 100
 
@@ -52,7 +55,7 @@ def foresee(balancers: Sequence[Weighing], backend: str, members: Sequence[str],
     return Result(before != after, before, after)
 
 
-def bring_about(balancers: Sequence[Weighing], backend: str, members: Sequence[str], percent: int) -> Result:
+def bring_about(balancers: Sequence[Weighing], backend: str, members: Sequence[str], percent: int, clock: Clock = Clock()) -> Result:
     """Have it so on every load balancer. Raise WeightError when it did not work out."""
     wanted = foresee(balancers, backend, members, percent)
     touched: list[Weighing] = []
@@ -63,9 +66,9 @@ def bring_about(balancers: Sequence[Weighing], backend: str, members: Sequence[s
                 balancer.weigh(backend, wanted.after[balancer.name])
                 _require(balancer, backend, wanted.after[balancer.name])
     except (LoadBalancerError, WeightError) as error:
-        raise WeightError(f"{error}. {_undone(touched, backend, wanted)}") from error
+        raise WeightError(f"{error}. {_undone(touched, backend, wanted, clock)}") from error
     except BaseException:
-        _undone(touched, backend, wanted)
+        _undone(touched, backend, wanted, clock)
         raise
     return wanted
 
@@ -81,23 +84,29 @@ def _share(balancer: str, backend: str, name: str, configured: int | None, perce
 
 
 def _require(balancer: Weighing, backend: str, weights: Mapping[str, int]) -> None:
-    found = balancer.read(backend).backends[backend].members
-    wrong = [f"{backend}/{name} has the weight {found[name].weight}" for name, weight in weights.items() if found[name].weight != weight]
+    wrong = _wrong(balancer, backend, weights)
     if wrong:
-        raise WeightError(f"{'; '.join(wrong)} on {balancer.name} although it was given another: another program changes it")
+        raise WeightError(f"{wrong} on {balancer.name} although it was given another: another program changes it")
 
 
-def _undone(touched: Sequence[Weighing], backend: str, wanted: Result) -> str:
+def _wrong(balancer: Weighing, backend: str, weights: Mapping[str, int]) -> str:
+    """Which members have another weight than these, empty when none has."""
+    found = balancer.read(backend).backends[backend].members
+    return "; ".join(f"{backend}/{name} has the weight {found[name].weight}" for name, weight in weights.items() if found[name].weight != weight)
+
+
+def _undone(touched: Sequence[Weighing], backend: str, wanted: Result, clock: Clock) -> str:
     if not touched:
         return "Nothing was changed"
-    told = []
-    for balancer in touched:
-        before = wanted.before[balancer.name]
-        try:
-            balancer.weigh(backend, before)
-            _require(balancer, backend, before)
-            told.append(f"The weights before are back on {balancer.name}")
-        except (LoadBalancerError, WeightError) as error:
-            weights = ", ".join(f"{backend}/{name} to {weight}" for name, weight in before.items())
-            told.append(f"{balancer.name} could NOT be put back ({error}): set {weights} there")
-    return ". ".join(told)
+    undos = [Undo(balancer.name, partial(_restore, balancer, backend, wanted.before[balancer.name]), partial(_by_hand, backend, wanted.before[balancer.name]))
+             for balancer in touched]
+    return ". ".join(put_back(undos, clock.sleep).sentences("The weights before are"))
+
+
+def _restore(balancer: Weighing, backend: str, weights: Mapping[str, int]) -> str:
+    balancer.weigh(backend, weights)
+    return _wrong(balancer, backend, weights)
+
+
+def _by_hand(backend: str, weights: Mapping[str, int]) -> str:
+    return "set the weight of " + ", ".join(f"{backend}/{name} to {weight}" for name, weight in weights.items())

@@ -11,17 +11,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from html import escape as _escape
+
+from markupsafe import Markup, escape as _escape
 
 # What XML forbids, lone surrogates (no file can hold them), and the marks that turn the direction of the text after them.
 UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
 _WITHOUT_CONTENT = frozenset({"br", "circle", "col", "line", "meta", "path", "polyline", "rect"})
-
-
-class Markup(str):
-    """A string that is markup already."""
-
-    __slots__ = ()
 
 
 def printable(value: object) -> str:
@@ -33,12 +28,12 @@ def escape(value: object) -> Markup:
     """The value as markup: ``Markup`` stays, None is nothing, everything else is escaped text."""
     if isinstance(value, Markup):
         return value
-    return Markup("" if value is None else _escape(printable(value), quote=True))
+    return Markup("") if value is None else _escape(printable(value))
 
 
 def join(parts: Iterable[object], between: object = "") -> Markup:
     """The parts one after the other, each escaped unless it is markup."""
-    return Markup(escape(between).join(escape(part) for part in parts))
+    return escape(between).join(map(escape, parts))
 
 
 def element(name: str, /, *children: object, **attributes: object) -> Markup:

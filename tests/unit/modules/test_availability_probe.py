@@ -248,7 +248,7 @@ def test_a_process_id_that_was_given_to_another_process_is_not_taken_for_the_pro
 def test_a_process_that_is_no_probe_is_not_ended_whoever_names_it(prober):
     prober.directory.mkdir()
     with subprocess.Popen(["sleep", "60"], stdout=subprocess.DEVNULL) as other:
-        began = probe_process.process_start_of(other.pid)
+        began = probe_process.processes.started(other.pid)
         (prober.directory / "probe.pid").write_text(json.dumps({"pid": other.pid, "process_start": began}), encoding="utf-8")
         assert "no probe runs in" in prober.run("stopped")["msg"] and other.poll() is None
         other.terminate()

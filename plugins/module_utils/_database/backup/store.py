@@ -21,7 +21,7 @@ from urllib.parse import quote, unquote
 
 from ..._host import flock, removal
 from ..._host.foreign_json import parse
-from ..._host.small_files import make_folder
+from ..._host.small_files import PRIVATE, flush, make_folder, replace
 
 TOOL = "alwayson.upgrade"
 LOCK = ".lock"
@@ -105,9 +105,9 @@ class Store:
             final = [(path + file[len(path + PARTIAL):], digest) for file, digest in checksums]
             _write(path + CHECKSUM, self._lines([*final, (path + MANIFEST, sha256(path + MANIFEST))]))
             for file in [name for name, _digest in checksums] + [path + PARTIAL]:
-                _flush(file)
+                flush(file)
             os.rename(path + PARTIAL, path)
-            _flush(self.directory)
+            flush(self.directory)
         except OSError as error:
             raise StoreError(f"cannot keep {path}: {error.strerror or error}") from error
 
@@ -245,21 +245,5 @@ def _differing(written: str, found: str) -> str:
 
 
 def _write(path: str, text: str) -> None:
-    """Write a small file, for its owner alone, entirely or not at all."""
-    partial = path + PARTIAL
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(partial)
-    with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.rename(partial, path)
-
-
-def _flush(path: str) -> None:
-    """Bring a file, or the names in a folder, to the disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    """Write a small file for its owner alone, under a name that marks what a killed run has left of it."""
+    replace(path, text.encode("utf-8"), PRIVATE, partial=path + PARTIAL)

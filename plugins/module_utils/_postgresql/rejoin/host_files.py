@@ -66,7 +66,7 @@ class HostFiles:
             if os.path.lexists(kept):
                 removal.remove(place)
                 _move(kept, place)
-        small_files.flush_folder(self.path)
+        small_files.flush(self.path)
         small_files.remove(self._record)
         with contextlib.suppress(OSError):
             removal.remove(self.store)

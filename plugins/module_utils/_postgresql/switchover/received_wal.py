@@ -17,7 +17,7 @@ import subprocess
 from typing import Iterator, NamedTuple, Sequence
 
 from ..._host import proc
-from ..._host.small_files import flush_folder
+from ..._host.small_files import flush
 from ..._host.waiting import wait_for
 from ..session import PostgresqlError
 
@@ -93,7 +93,7 @@ class ReceivedLog:
             newest = self._segments()[-1]
             if newest.is_partial:
                 os.rename(self._path(newest), os.path.join(self.directory, newest.name))
-                flush_folder(self.directory)
+                flush(self.directory)
 
     def hide(self) -> None:
         """Take that back: a receiver that is started again would go on behind a segment that looks finished, and leave a hole."""
@@ -103,7 +103,7 @@ class ReceivedLog:
             exposed = os.path.join(self.directory, self._partial)
             if self._segments()[-1] == Segment(self._partial, False) and not self.receivers():
                 os.rename(exposed, exposed + PARTIAL)
-                flush_folder(self.directory)
+                flush(self.directory)
 
     def last_record(self) -> str:
         """Where the last whole record begins. Only when nobody writes any more, and the last segment is exposed.

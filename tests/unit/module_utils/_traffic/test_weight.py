@@ -8,6 +8,7 @@ from __future__ import annotations
 import pytest
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.interface import READY, UP, Backend, LoadBalancerError, Member, View
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.weight import WeightError, bring_about, foresee
+from fake_load_balancer import Time
 
 
 class Balancer:
@@ -83,15 +84,23 @@ def test_at_least_one_member_has_to_be_named(pair):
 
 def test_when_one_fails_the_weights_before_are_back_everywhere(pair):
     pair[1].fails = 1
-    with pytest.raises(WeightError, match="lb2 is gone. The weights before are back on lb1. The weights before are back on lb2"):
+    with pytest.raises(WeightError, match="lb2 is gone. The weights before are back on lb1, lb2"):
         bring_about(pair, "app", ["s1"], 10)
     assert [balancer.weights["s1"] for balancer in pair] == [100, 100]
 
 
 def test_what_cannot_be_put_back_is_named(pair):
+    pair[1].fails = 3
+    with pytest.raises(WeightError, match=r"back on lb1. lb2 could NOT be put back \(lb2 is gone\); do it there: set the weight of app/s1 to 100"):
+        bring_about(pair, "app", ["s1"], 10, Time().clock)
+    assert (pair[0].weights["s1"], len(pair[1].calls)) == (100, 3)
+
+
+def test_what_is_put_back_at_the_second_attempt_is_back(pair):
     pair[1].fails = 2
-    with pytest.raises(WeightError, match=r"lb2 could NOT be put back \(lb2 is gone\): set app/s1 to 100 there"):
-        bring_about(pair, "app", ["s1"], 10)
+    with pytest.raises(WeightError, match="lb2 is gone. The weights before are back on lb1, lb2"):
+        bring_about(pair, "app", ["s1"], 10, Time().clock)
+    assert pair[1].weights["s1"] == 100
 
 
 def test_a_weight_that_is_not_taken_is_noticed(pair):

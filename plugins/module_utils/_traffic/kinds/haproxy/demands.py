@@ -46,12 +46,12 @@ def lines_of_process(endpoint: str, pid: int) -> tuple[str, ...] | None:
     if not pid or not is_local(endpoint):
         return None
     try:
-        name, parent = proc.name_and_parent(pid)
+        name, _state, parent, _began = proc.stat(pid)
         # The number may be one of a container, and be another process's here.
         if "haproxy" not in name or os.readlink(f"/proc/{pid}/ns/mnt") != os.readlink("/proc/self/ns/mnt"):
             return None
         # A worker may be in a folder of its own; its master is where it was started.
-        folder = os.readlink(f"/proc/{parent if proc.name_and_parent(parent)[0] == name else pid}/cwd")
+        folder = os.readlink(f"/proc/{parent if proc.stat(parent).name == name else pid}/cwd")
         found = [line for path in files_of(proc.words(pid, "cmdline"), folder) for line in _lines(path)]
     except (OSError, ValueError):
         return None

@@ -80,7 +80,7 @@ def running(balancer: Haproxy) -> Running:
     info = parse_info(balancer.ask("show info"))
     worker = int(info.get("Pid", 0))
     try:
-        master = proc.name_and_parent(worker)[1]
+        master = proc.stat(worker).parent
         argv = tuple(proc.words(master, "cmdline"))
         environment, account = environment_of(proc.words(master, "environ")), account_of(proc.read(master, "status"))
         executable, folder = os.readlink(f"/proc/{worker}/exe"), os.readlink(f"/proc/{master}/cwd")

@@ -14,6 +14,8 @@ import re
 import signal
 from typing import Iterator, Mapping, NamedTuple
 
+from ...._host import proc
+
 # How the kernel writes that a socket listens, in `/proc/net/tcp` and `/proc/net/unix`.
 _TCP_LISTENS, _UNIX_LISTENS = "0A", "00010000"
 _MASTER, _WORKER, _LEAVING = "master process", "worker process", "shutting down"
@@ -64,8 +66,8 @@ def title_of(pid: int) -> str:
 
 def began_of(pid: int) -> int:
     """When a process began, in the kernel's ticks since the boot; 0 when it is gone."""
-    state = _read(f"/proc/{pid}/stat").rpartition(")")[2].split()
-    return int(state[19]) if state else 0
+    stat = _stat(pid)
+    return int(stat.began) if stat else 0
 
 
 def other_masters(master: int) -> list[int]:
@@ -89,8 +91,8 @@ def _family(master: int, found: Mapping[int, _Process]) -> set[int]:
 
 def _processes(master: int) -> dict[int, _Process]:
     """The processes that run under the same command's name as the master."""
-    command = _command(_read(f"/proc/{master}/stat"))
-    return {process.pid: process for process in _named(command)} if command else {}
+    stat = _stat(master)
+    return {process.pid: process for process in _named(stat.name)} if stat else {}
 
 
 def _may_serve_for(orphan: int, master: int) -> bool:
@@ -113,14 +115,17 @@ def _listens_at(pid: int) -> set[str]:
 
 def _named(command: str) -> Iterator[_Process]:
     for pid in filter(str.isdecimal, os.listdir("/proc")):
-        stat = _read(f"/proc/{pid}/stat")
-        state = stat.rpartition(")")[2].split()
-        if state and state[0] != "Z" and _command(stat) == command:
-            yield _Process(int(pid), int(state[1]), int(state[19]), title_of(int(pid)))
+        stat = _stat(int(pid))
+        if stat and stat.state != "Z" and stat.name == command:
+            yield _Process(int(pid), stat.parent, int(stat.began), title_of(int(pid)))
 
 
-def _command(stat: str) -> str:
-    return stat.partition("(")[2].rpartition(")")[0]
+def _stat(pid: int) -> proc.Stat | None:
+    """None when the process is gone."""
+    try:
+        return proc.stat(pid)
+    except OSError:
+        return None
 
 
 def _network(pid: int) -> str:

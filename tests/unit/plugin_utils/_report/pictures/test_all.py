@@ -235,7 +235,7 @@ def test_long_names_are_shortened_and_short_ones_kept():
 
 
 def test_markup_escapes_unless_it_is_markup():
-    assert element("p", "<b>", element("i", 1), None, class_="a\"b", data_x=1.50, title=None) == '<p class="a&quot;b" data-x="1.5">&lt;b&gt;<i>1</i></p>'
+    assert element("p", "<b>", element("i", 1), None, class_="a\"b", data_x=1.50, title=None) == '<p class="a&#34;b" data-x="1.5">&lt;b&gt;<i>1</i></p>'
     assert escape(Markup("<b>")) == "<b>" and join(["a", "<"], " & ") == "a &amp; &lt;"
     assert element("rect", x=1) == '<rect x="1"/>' and element("td") == "<td></td>"
     assert escape("a\x00\x1b\ud800\u202e") == "a" + "\ufffd" * 4
