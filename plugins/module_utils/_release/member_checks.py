@@ -15,8 +15,9 @@ import shutil
 from typing import Callable, NamedTuple
 
 from .._host.private_copy import open_regular
+from .._host.programs import Ended
 from . import releases
-from .service import Commands, Outcome, Service, ServiceError, run_command
+from .service import Commands, Service, ServiceError, run_command
 
 BECOME = "ansible_become"
 ROOT = "release_root"
@@ -56,7 +57,7 @@ def root_problems(root: str, current: str | None, serving: bool, user: str) -> l
 
 
 def command_problems(commands: Commands, unit: str | None, timeout: float, user: str,
-                     run: Callable[[list[str], float], Outcome] = run_command, comes_later: str | None = None) -> list[Problem]:
+                     run: Callable[[list[str], float], Ended] = run_command, comes_later: str | None = None) -> list[Problem]:
     """What is wrong with the commands that stop, start and look at the service; none are needed.
 
     :param comes_later: the folder of the releases where the first one is yet to come; programs below it come with it.
@@ -122,16 +123,16 @@ def _interpreter(path: str) -> str:
     return words[0] if words else ""
 
 
-def _why_no_unit(unit: str, timeout: float, run: Callable[[list[str], float], Outcome]) -> str:
+def _why_no_unit(unit: str, timeout: float, run: Callable[[list[str], float], Ended]) -> str:
     if shutil.which("systemctl") is None:
         return f"the unit {unit} cannot be started: there is no systemctl on this host"
     try:
         outcome = run(["systemctl", "show", "--property", "LoadState", "--value", unit], timeout)
     except ServiceError as error:
         return str(error)
-    state = outcome.output.strip()
-    if outcome.code != 0:
-        return f"systemctl show {unit} ended with {outcome.code}: {state}"
+    state = outcome.said.strip()
+    if outcome.status != 0:
+        return f"systemctl show {unit} ended with {outcome.status}: {state}"
     return "" if state in LOADED else f"systemd has no unit {unit} that it can start: its LoadState is {state}"
 
 

@@ -9,18 +9,14 @@ everything else means that nobody knows, which is a failure.
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import os
 import shlex
-import signal
-import tempfile
+import subprocess
 import time
-from typing import Any, BinaryIO, Callable, NamedTuple
+from typing import Any, Callable, NamedTuple
 
+from .._host import programs
 from .._host.command_words import words_of
 
-OUTPUT_BYTES = 2000
 POLL_SECONDS = 0.1
 NOT_RUNNING = (1, 2, 3)
 
@@ -35,13 +31,6 @@ class CommandsError(ServiceError):
     def __init__(self, options: list[str], message: str) -> None:
         super().__init__(message)
         self.options = options
-
-
-class Outcome(NamedTuple):
-    """How a command ended: its exit code and the end of what it printed."""
-
-    code: int
-    output: str
 
 
 class Commands(NamedTuple):
@@ -74,34 +63,14 @@ def commands_for(unit: str | None, stop: Any, start: Any, status: Any, prefix: s
     return Commands(**given)
 
 
-def run_command(command: list[str], timeout: float) -> Outcome:
-    """Run `command` without a shell for at most `timeout` seconds; raise ServiceError when it cannot be run or does not end.
-
-    Its output goes to a file that is already unlinked, not to a pipe: a daemon that keeps its starter's output open neither
-    holds up this function nor is killed by a closed pipe later. A command that does not end is killed with its children.
-    """
-    with tempfile.TemporaryFile() as output:
-        try:
-            code = asyncio.run(_run(command, timeout, output))
-        except asyncio.TimeoutError:
-            raise ServiceError(f"{shlex.join(command)} did not end within {timeout:g} s and was killed{_shown(_end_of(output))}") from None
-        except OSError as error:
-            raise ServiceError(f"{shlex.join(command)} cannot be run: {error.strerror}") from error
-        return Outcome(code, _end_of(output))
-
-
-async def _run(command: list[str], timeout: float, output: BinaryIO) -> int:
-    """The exit code of `command`; raises asyncio.TimeoutError when it was killed because its time was over."""
-    process = await asyncio.create_subprocess_exec(
-        *command, stdin=asyncio.subprocess.DEVNULL, stdout=output, stderr=asyncio.subprocess.STDOUT, cwd="/", start_new_session=True
-    )
+def run_command(command: list[str], timeout: float) -> programs.Ended:
+    """Run `command` for at most `timeout` seconds; raise ServiceError when it cannot be run or does not end."""
     try:
-        return await asyncio.wait_for(process.wait(), timeout)
-    except asyncio.TimeoutError:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        await process.wait()
-        raise
+        return programs.run(command, timeout)
+    except subprocess.TimeoutExpired as error:
+        raise ServiceError(f"{shlex.join(command)} did not end within {timeout:g} s and was killed{_shown(error.output)}") from None
+    except OSError as error:
+        raise ServiceError(f"{shlex.join(command)} cannot be run: {error.strerror}") from error
 
 
 class Service:
@@ -111,7 +80,7 @@ class Service:
         self,
         commands: Commands,
         timeout: float,
-        run: Callable[[list[str], float], Outcome] = run_command,
+        run: Callable[[list[str], float], programs.Ended] = run_command,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -129,12 +98,12 @@ class Service:
     def is_running(self) -> bool:
         """Ask the status command; raise ServiceError when it does not answer with one of its known exit codes."""
         outcome = self._run(self.commands.status, self._timeout)
-        if outcome.code != 0 and outcome.code not in NOT_RUNNING:
+        if outcome.status != 0 and outcome.status not in NOT_RUNNING:
             raise ServiceError(
-                f"{shlex.join(self.commands.status)} ended with {outcome.code}, neither 0 (running) nor "
-                f"{NOT_RUNNING[0]} to {NOT_RUNNING[-1]} (not running){_shown(outcome.output)}"
+                f"{shlex.join(self.commands.status)} ended with {outcome.status}, neither 0 (running) nor "
+                f"{NOT_RUNNING[0]} to {NOT_RUNNING[-1]} (not running){_shown(outcome.said)}"
             )
-        return outcome.code == 0
+        return outcome.status == 0
 
     def stop(self) -> None:
         """Stop the service and return when it is down."""
@@ -146,23 +115,17 @@ class Service:
 
     def _act(self, command: list[str], running: bool) -> None:
         outcome = self._run(command, self._timeout)
-        if outcome.code != 0:
-            raise ServiceError(f"{shlex.join(command)} ended with {outcome.code}{_shown(outcome.output)}")
+        if outcome.status != 0:
+            raise ServiceError(f"{shlex.join(command)} ended with {outcome.status}{_shown(outcome.said)}")
         give_up = self._clock() + self._timeout
         while self.is_running() is not running:
             if self._clock() >= give_up:
                 state = "not running" if running else "still running"
                 raise ServiceError(
                     f"{shlex.join(command)} ended well, but {self._timeout:g} s later {shlex.join(self.commands.status)} "
-                    f"says {state}{_shown(outcome.output)}"
+                    f"says {state}{_shown(outcome.said)}"
                 )
             self._sleep(POLL_SECONDS)
-
-
-def _end_of(output: BinaryIO) -> str:
-    size = output.seek(0, os.SEEK_END)
-    output.seek(max(0, size - OUTPUT_BYTES))
-    return output.read(OUTPUT_BYTES).decode("utf-8", "replace").strip()
 
 
 def _shown(output: str) -> str:

@@ -196,7 +196,7 @@ def run(command: Command, seconds: float, clock: Callable[[], float] = time.mono
         ended = run_command(command.words, seconds)
     except ServiceError as error:
         raise HttpError(str(error)) from error
-    return Answer(ended.code, [], ended.output, False, clock() - started)
+    return Answer(ended.status, [], ended.said, False, clock() - started)
 
 
 def _ask_once(progress: _Progress, ask: Callable[[Union[Request, Command], float], Answer]) -> None:

@@ -9,8 +9,6 @@ Up to the copy's last check a failure leaves nothing behind. From the first star
 from __future__ import annotations
 
 import os
-import subprocess
-import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -22,6 +20,7 @@ from ..._database.backup.disk_space import Room, free_bytes
 from ..._database.backup.record import BackupError
 from ..._database.backup.store import Store
 from ..._database.programs import Runner
+from ..._host.programs import run
 from ..._host.waiting import wait_for
 from .. import auto_conf, content as postgresql_content
 from ..catalog import identity
@@ -35,7 +34,6 @@ POLL_SECONDS = 0.05
 # What a server may take from its start command's end to its lock file, and one that was asked to come up and fails.
 APPEARS_SECONDS = 10.0
 GONE = -1
-MESSAGE_BYTES = 1500
 OTHER_COLLATIONS = """
 SELECT datname FROM pg_database WHERE datallowconn AND datcollversion <> pg_database_collation_actual_version(oid) ORDER BY datname
 """
@@ -168,13 +166,9 @@ class PhysicalRestore:
         # One whose recovery had ended before it was stopped begins no second one.
         if not self._histories():
             self.place.write("recovery.signal", "")
-        with tempfile.TemporaryFile() as said:
-            # Into a file, not a pipe: the server keeps its output open, so a pipe would never reach its end.
-            done = subprocess.run(list(self.start_command), stdin=subprocess.DEVNULL, stdout=said, stderr=said, cwd="/", check=False)
-            said.seek(0)
-            text = said.read()[-MESSAGE_BYTES:].decode("utf-8", "replace").strip()
-        if done.returncode:
-            raise BackupError(f"start_command ended with {done.returncode}: {text or 'it said nothing'}")
+        done = run(self.start_command)
+        if done.status:
+            raise BackupError(f"start_command ended with {done.status}: {done.said or 'it said nothing'}")
 
     def _write_settings(self, changed: Callable[[str, Mapping[str, str]], str]) -> None:
         with open(self.place.path(auto_conf.FILE), encoding="utf-8") as file:

@@ -10,11 +10,11 @@ Source: repmgr's documentation of ``standby switchover``, ``standby promote``, `
 from __future__ import annotations
 
 import subprocess
-import tempfile
 import threading
 import time
 from typing import Sequence
 
+from ..._host import programs
 from ..pooler.pgbouncer import PgBouncer
 from ..pooler.pgbouncer_file import Server
 from ..session import Login, PostgresqlError
@@ -40,7 +40,6 @@ ACTIVE = 0
 CHECK_SECONDS, WHOLE_SECONDS, PAUSE_SECONDS = 60.0, 300.0, 0.05
 # The SQLSTATE of a promotion that was refused: nothing was sent to the server.
 NOT_READY = "55000"
-MESSAGE_BYTES = 1500
 
 
 class Repmgr:
@@ -51,17 +50,13 @@ class Repmgr:
 
     def run(self, *words: str, seconds: float = CHECK_SECONDS) -> tuple[int, str]:
         """Exit status and what it said; SwitchoverError when it has not ended in time, or cannot be run. It goes on when this process is ended."""
-        with tempfile.TemporaryFile() as said:
-            try:
-                process = subprocess.Popen([*self._command, *words], stdin=subprocess.DEVNULL, stdout=said, stderr=subprocess.STDOUT, cwd="/",
-                                           start_new_session=True)
-                status = process.wait(seconds)
-            except OSError as error:
-                raise SwitchoverError(f"repmgr.command cannot be run: {error}") from error
-            except subprocess.TimeoutExpired as error:
-                raise SwitchoverError(f"repmgr {' '.join(words)} has not ended within {seconds:g} s") from error
-            said.seek(0)
-            return status, " ".join(said.read().decode("utf-8", "replace").split())[-MESSAGE_BYTES:]
+        try:
+            status, said = programs.run([*self._command, *words], seconds, goes_on=True)
+        except OSError as error:
+            raise SwitchoverError(f"repmgr.command cannot be run: {error}") from error
+        except subprocess.TimeoutExpired as error:
+            raise SwitchoverError(f"repmgr {' '.join(words)} has not ended within {seconds:g} s") from error
+        return status, " ".join(said.split())
 
     def require(self, *words: str) -> str:
         """What it said; SwitchoverError when it ended with another status than 0."""

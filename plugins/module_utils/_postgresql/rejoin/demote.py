@@ -10,10 +10,10 @@ the server is shut down there.
 from __future__ import annotations
 
 import re
-import subprocess
 from dataclasses import dataclass
 from typing import Sequence
 
+from ..._host import programs
 from ..._host.clock import Clock
 from ..._host.waiting import wait_for
 from ..auto_conf import FILE as AUTO
@@ -22,7 +22,6 @@ from ..data_directory import IN_RECOVERY, STANDBY, Control, DataDirectory
 ACTION = re.compile(r"\s*recovery_target_action\b", re.IGNORECASE)
 NO_PROMOTION = "recovery_target_action = 'shutdown'\n"
 PAUSE_SECONDS = 0.05
-MESSAGE_BYTES = 1500
 
 
 class DatabaseFenceError(Exception):
@@ -95,10 +94,9 @@ class DatabaseFence:
         named = self._named()
         if not self.stop_command:
             raise DatabaseFenceError(f"{named} was started while it was being fenced, as a primary. Stop it: when it is started again it takes no writes")
-        done = subprocess.run(self.stop_command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8", errors="replace",
-                              check=False)
-        if done.returncode:
-            raise DatabaseFenceError(f"stop_command ended with {done.returncode}: {done.stdout.strip()[-MESSAGE_BYTES:]}. {named} runs on as a primary, "
+        done = programs.run(self.stop_command)
+        if done.status:
+            raise DatabaseFenceError(f"stop_command ended with {done.status}: {done.said}. {named} runs on as a primary, "
                                      "and is a standby when it is started the next time. Stop it")
         if not wait_for(lambda: not self._takes_writes(self.directory.control()), self.timeout, PAUSE_SECONDS, self.clock.steady, self.clock.sleep):
             raise DatabaseFenceError(f"{named} did not stop within {self.timeout:g} s: end it. When it is started again it takes no writes")

@@ -14,12 +14,11 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import subprocess
-import tempfile
 from dataclasses import dataclass
 from typing import Collection, ContextManager, Iterator, Sequence
 
 from ..._database.errors import DatabaseError
+from ..._host import programs
 from ..._host.clock import Clock
 from ..._host.waiting import wait_for
 from ..auto_conf import FILE as AUTO, names, with_settings
@@ -39,7 +38,6 @@ from .stopped_server import CONFIGURATION, ProgramFailed, StoppedServer, environ
 REMOVED = ("default_transaction_read_only", "primary_conninfo", "recovery_target_action", "recovery_target_inclusive", *survey.RECOVERY_TARGETS)
 PAUSE_SECONDS = 0.2
 KEEP_LOG, TAKEN_SECONDS = "wal_keep_size = '1TB'", 1.0
-MESSAGE_BYTES = 1500
 STREAMS = "SELECT pid FROM pg_stat_replication WHERE application_name = %s AND state = 'streaming'"
 TABLESPACES = "SELECT oid::text, pg_tablespace_location(oid) FROM pg_tablespace WHERE pg_tablespace_location(oid) LIKE '/%'"
 TIMELINE = "SELECT substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)"
@@ -264,10 +262,6 @@ class Rejoin:
         return "".join(f"{line}\n" for line in self.directory.read_text(AUTO).splitlines() if line != KEEP_LOG)
 
     def _run(self, argv: Sequence[str], what: str) -> None:
-        """What it starts may go on with its output: into a file, so that nobody waits for its end."""
-        with tempfile.TemporaryFile() as said:
-            done = subprocess.run(list(argv), stdin=subprocess.DEVNULL, stdout=said, stderr=subprocess.STDOUT, check=False)
-            if done.returncode:
-                said.seek(0)
-                text = said.read().decode("utf-8", "replace").strip()[-MESSAGE_BYTES:]
-                raise RejoinError(f"{what}_command ended with {done.returncode}: {text}")
+        done = programs.run(argv)
+        if done.status:
+            raise RejoinError(f"{what}_command ended with {done.status}: {done.said}")

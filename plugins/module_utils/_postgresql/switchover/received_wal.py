@@ -16,7 +16,7 @@ import struct
 import subprocess
 from typing import Iterator, NamedTuple, Sequence
 
-from ..._host import proc
+from ..._host import proc, programs
 from ..._host.small_files import flush
 from ..._host.waiting import wait_for
 from ..session import PostgresqlError
@@ -166,12 +166,11 @@ class ReceivedLog:
 
     def _run_stop_command(self, seconds: float) -> None:
         try:
-            done = subprocess.run(self._stop_command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8",
-                                  errors="replace", check=False, timeout=max(0.1, seconds))
+            done = programs.run(self._stop_command, max(0.1, seconds))
         except (OSError, subprocess.TimeoutExpired) as error:
             raise ReceivedLogError(f"the stop_command of {RECEIVER} failed: {error}") from error
-        if done.returncode:
-            raise ReceivedLogError(f"the stop_command of {RECEIVER} ended with {done.returncode}: {done.stdout.strip()[-500:]}")
+        if done.status:
+            raise ReceivedLogError(f"the stop_command of {RECEIVER} ended with {done.status}: {done.said[-500:]}")
 
     def _last_record_of(self, segment: Segment) -> str | None:
         """It ends with an error where the log does: what it has shown before that counts."""

@@ -8,8 +8,9 @@ from __future__ import annotations
 import os
 
 import pytest
+from ansible_collections.alwayson.upgrade.plugins.module_utils._host.programs import Ended
 from ansible_collections.alwayson.upgrade.plugins.module_utils._release import member_checks as checks
-from ansible_collections.alwayson.upgrade.plugins.module_utils._release.service import Outcome, Service, commands_for
+from ansible_collections.alwayson.upgrade.plugins.module_utils._release.service import Service, commands_for
 
 
 @pytest.fixture(name="root")
@@ -90,8 +91,8 @@ def test_without_commands_there_is_nothing_to_look_at():
 
 
 @pytest.mark.parametrize(("outcome", "why"), [
-    (Outcome(0, "loaded\n"), None), (Outcome(0, "not-found"), "its LoadState is not-found"), (Outcome(0, "masked"), "its LoadState is masked"),
-    (Outcome(1, "no bus"), "ended with 1: no bus"),
+    (Ended(0, "loaded\n"), None), (Ended(0, "not-found"), "its LoadState is not-found"), (Ended(0, "masked"), "its LoadState is masked"),
+    (Ended(1, "no bus"), "ended with 1: no bus"),
 ])
 def test_a_unit_has_to_be_known(outcome, why, monkeypatch):
     monkeypatch.setattr(checks.shutil, "which", lambda name: f"/usr/bin/{name}")
@@ -112,7 +113,7 @@ def test_a_host_without_systemd_is_found(monkeypatch):
     (127, False, None, "ended with 127"),
 ])
 def test_the_status_has_to_fit(code, serving, running, why):
-    service = Service(commands_for(None, ["a"], ["b"], ["c"]), 5, lambda _command, _seconds: Outcome(code, ""))
+    service = Service(commands_for(None, ["a"], ["b"], ["c"]), 5, lambda _command, _seconds: Ended(code, ""))
     state, found = checks.state_of(service, None, serving)
     assert state is running
     assert variables(found) == (["release_status_command"] if why else []) and (not why or why in found[0].what)

@@ -9,8 +9,9 @@ import sys
 import time
 
 import pytest
+from ansible_collections.alwayson.upgrade.plugins.module_utils._host.programs import Ended
 from ansible_collections.alwayson.upgrade.plugins.module_utils._release.service import (
-    Commands, CommandsError, Outcome, Service, ServiceError, commands_for, run_command,
+    Commands, CommandsError, Service, ServiceError, commands_for, run_command,
 )
 
 COMMANDS = Commands(stop=["stop"], start=["start"], status=["status"])
@@ -32,13 +33,13 @@ class Supervisor:
             code = self.codes.get(name, 0)
             if code == 0:
                 self.wanted = name == "start"
-            return Outcome(code, f"{name} said so")
+            return Ended(code, f"{name} said so")
         if "status" in self.codes:
-            return Outcome(self.codes["status"], "who knows")
+            return Ended(self.codes["status"], "who knows")
         if hasattr(self, "wanted"):
             self.lag -= 1
             self.running = self.running if self.lag >= 0 else self.wanted
-        return Outcome(0 if self.running else 3, "")
+        return Ended(0 if self.running else 3, "")
 
 
 class Clock:
@@ -121,8 +122,8 @@ def test_a_command_runs_without_a_shell_and_its_output_is_kept():
 
 def test_only_the_end_of_a_long_output_is_kept():
     outcome = run_command([sys.executable, "-c", "print('x' * 100000 + 'end')"], 10)
-    assert outcome.output.endswith("end")
-    assert len(outcome.output) <= 2000
+    assert outcome.said.endswith("end")
+    assert len(outcome.said) <= 2000
 
 
 def test_a_command_that_does_not_exist_is_named():
@@ -145,7 +146,7 @@ def test_a_command_that_does_not_end_is_killed_with_its_children(tmp_path):
 def test_a_daemon_that_keeps_the_output_open_does_not_hold_up_its_starter(tmp_path):
     pid_file = tmp_path / "pid"
     started = time.monotonic()
-    assert run_command(["sh", "-c", f"sleep 30 & echo $! > {pid_file}; echo up"], 20).output == "up"
+    assert run_command(["sh", "-c", f"sleep 30 & echo $! > {pid_file}; echo up"], 20).said == "up"
     assert time.monotonic() - started < 15
     pid = int(pid_file.read_text(encoding="ascii"))
     assert _alive(pid)
