@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Callable, Mapping, Protocol, Sequence
 
+from .._host.clock import Clock
 from .._host.waiting import wait_for
 from .interface import Backend, LoadBalancer, LoadBalancerError
-from .pool import FIRST_POLL_SECONDS, LONGEST_POLL_SECONDS, POLL_GROWTH, Clock
+from .pool import FIRST_POLL_SECONDS, LONGEST_POLL_SECONDS, POLL_GROWTH
 from .undo import Undo, put_back
 
 # How long the pool to go to is looked at again when it has too few live members: a health check may fail for a moment.

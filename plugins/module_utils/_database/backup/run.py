@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Backups of the databases of one server in one folder, each proven by a restore: taken and proven, or found again and proven once more.
 
-How a backup is taken and proven is the method's: `_postgresql.backup.logical`, `_postgresql.backup.physical`.
+How a backup is taken and proven is the method's, which belongs to an engine, see `Method`.
 """
 
 from __future__ import annotations
