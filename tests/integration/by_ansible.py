@@ -15,10 +15,13 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 SUBPROCESS_SECONDS = 180
 
 
-def ansible(module: str, *flags: str, **arguments: object) -> tuple[int, dict, str]:
-    """Run a module of the collection; returns the exit status, the result, and what was shown before it."""
+def ansible(module: str, *flags: str, collections: Path = REPOSITORY / "build" / "collections", **arguments: object) -> tuple[int, dict, str]:
+    """Run a module of the collection; returns the exit status, the result, and what was shown before it.
+
+    :param collections: where the collection is looked for.
+    """
     environment = {
-        **os.environ, "ANSIBLE_COLLECTIONS_PATH": str(REPOSITORY / "build" / "collections"), "ANSIBLE_HOME": str(REPOSITORY / "build" / "ansible"),
+        **os.environ, "ANSIBLE_COLLECTIONS_PATH": str(collections), "ANSIBLE_HOME": str(REPOSITORY / "build" / "ansible"),
         "ANSIBLE_NOCOLOR": "1",
     }
     command = [str(Path(sys.executable).with_name("ansible")), "localhost", "-m", f"alwayson.upgrade.{module}", *flags,
