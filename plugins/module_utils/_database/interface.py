@@ -8,7 +8,7 @@ An engine is a room of its own that implements `Engine`; what backs up, proves a
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, ContextManager, Mapping, Protocol, Sequence
+from typing import TYPE_CHECKING, Any, ContextManager, Mapping, Protocol, Sequence
 
 if TYPE_CHECKING:
     from .backup.run import Method
@@ -67,7 +67,7 @@ class Engine(Protocol):
     """A database engine, with a login."""
 
     # Whether there is a server to log in to.
-    has_server: ClassVar[bool]
+    has_server: bool
 
     def __init__(self, options: Mapping[str, Any]) -> None:
         """:param options: a module's, those of `LOGIN_ARGUMENTS` among them."""

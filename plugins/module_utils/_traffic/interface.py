@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import Any, ClassVar, Collection, Iterable, Mapping, Protocol, Sequence
+from typing import Any, Collection, Iterable, Mapping, Protocol, Sequence
 
 from .._host.control_error import ControlError
 
@@ -124,7 +124,7 @@ class LoadBalancer(Protocol):
     """What a kind of load balancer implements. Every method raises LoadBalancerError."""
 
     # What an entry of the option load_balancers may have for this kind besides name, kind and endpoint. The constructor gets each by its name.
-    options: ClassVar[tuple[str, ...]]
+    options: tuple[str, ...]
     name: str
     endpoint: str
     # Whether it can close the sessions of one member.

@@ -111,11 +111,13 @@ class Result:
 
 def sides_of(balancers: Sequence[LoadBalancer], name: str, is_kept: bool) -> list[Side]:
     """Each load balancer with its table of this name, see `Routing.table`. Raise LoadBalancerError for one whose kind has none."""
+    sides = []
     for balancer in balancers:
         if not hasattr(balancer, "table"):
             raise LoadBalancerError(f"{balancer.name} ({balancer.endpoint}) has no map in which it looks up a route: its kind has none. "
                                     "Move its members by alwayson.upgrade.traffic_member")
-    return [Side(balancer.table(name, is_kept), partial(_pool, balancer)) for balancer in balancers]
+        sides.append(Side(balancer.table(name, is_kept), partial(_pool, balancer)))
+    return sides
 
 
 def _pool(balancer: LoadBalancer, backend: str) -> Backend:

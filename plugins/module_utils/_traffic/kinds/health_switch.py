@@ -34,7 +34,7 @@ SHOWN_SECONDS, SHOWN_PAUSE_SECONDS = 30.0, 0.1
 class LameDuck:
     """The members behind a load balancer that nobody can ask; `endpoint` is the address at which users reach it."""
 
-    options = ("settings", "headers")
+    options: tuple[str, ...] = ("settings", "headers")
     can_cut = False
 
     def __init__(self, name: str, endpoint: str, settings: Mapping[str, object], headers: Mapping[str, str],

@@ -58,7 +58,7 @@ _NOTHING = _Asked("", frozenset(), 0.0)
 class HttpApi:
     """One load balancer, whose API is at `endpoint`. Members are changed one after the other."""
 
-    options = ("settings", "headers")
+    options: tuple[str, ...] = ("settings", "headers")
     can_cut = False
     kind = "http"
     # Settings that need not be given; what this kind cannot prove, even when its API is asked.

@@ -57,7 +57,7 @@ class Facts(NamedTuple):
 class Traefik:
     """One Traefik, whose API listens at `endpoint`, and whose file is on this host."""
 
-    options = ("settings", "headers")
+    options: tuple[str, ...] = ("settings", "headers")
     can_cut = False
 
     def __init__(self, name: str, endpoint: str, settings: Mapping[str, object], headers: Mapping[str, str],

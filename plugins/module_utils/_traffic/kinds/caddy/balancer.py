@@ -48,7 +48,7 @@ class Facts(NamedTuple):
 class Caddy:
     """One Caddy, whose administrative API listens at `endpoint`."""
 
-    options = ("settings", "headers")
+    options: tuple[str, ...] = ("settings", "headers")
     can_cut = False
 
     def __init__(self, name: str, endpoint: str, settings: Mapping[str, object], headers: Mapping[str, str],

@@ -59,7 +59,7 @@ class Process:
 class Envoy:
     """One Envoy, whose admin interface listens at `endpoint`, and whose files of endpoints are on this host."""
 
-    options = ("settings", "headers")
+    options: tuple[str, ...] = ("settings", "headers")
     can_cut = False
 
     def __init__(self, name: str, endpoint: str, settings: Mapping[str, object], headers: Mapping[str, str],

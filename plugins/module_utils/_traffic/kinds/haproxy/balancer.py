@@ -61,7 +61,7 @@ class Haproxy(Process):
     :param state_file: what `server-state-file` names, kept so that a reload forgets nothing.
     """
 
-    options = ("master_endpoint", "state_file")
+    options: tuple[str, ...] = ("master_endpoint", "state_file")
     can_cut = True
 
     def __init__(

@@ -78,7 +78,7 @@ class Seen(NamedTuple):
 class Nginx:
     """One nginx on this host; `endpoint` is ``file:`` and the absolute path of the file with the ``upstream`` blocks."""
 
-    options = ("settings", "headers")
+    options: tuple[str, ...] = ("settings", "headers")
     can_cut = False
 
     def __init__(self, name: str, endpoint: str, settings: Mapping[str, object], headers: Mapping[str, str],
