@@ -336,17 +336,17 @@ def test_a_signature_decides_who_may_release(shop):
 
 MOUNTED = """
 import os, subprocess, sys
-from ansible_collections.alwayson.upgrade.plugins.module_utils import _release
+from ansible_collections.alwayson.upgrade.plugins.module_utils._release import releases
 root, uploads = sys.argv[1:]
 subprocess.run(["mount", "--bind", uploads, os.path.join(root, "releases", "1.0.0", "uploads")], check=True)
-for act in (lambda: _release.remove(root, "1.0.0"), lambda: _release.require_unmounted(root, "1.0.0")):
+for act in (lambda: releases.remove(root, "1.0.0"), lambda: releases.require_unmounted(root, "1.0.0")):
     try:
         act()
-    except _release.ReleaseError as error:
+    except releases.ReleaseError as error:
         print(error)
 # Without the first look, what is mounted is still not entered.
-_release._removal.require_nothing_mounted = lambda path: None
-print(_release.remove(root, "1.0.0"))
+releases.removal.require_nothing_mounted = lambda path: None
+print(releases.remove(root, "1.0.0"))
 """
 
 
