@@ -10,8 +10,8 @@ from ansible.errors import AnsibleFilterError
 from ..module_utils import _database_engines
 from ..module_utils._host import address
 from ..plugin_utils._plan import (
-    blue_green, connections, database_clusters, hooks, installation, migration_tool, observation, plan, plan_file, preflight, probing, refusals, service,
-    serving, tenants, text as plan_text,
+    blue_green, connections, database_clusters, hooks, installation, migration_tool, migrations, observation, picture, plan, plan_file, poolers, preflight,
+    probing, refusals, service, serving, tenants, text as plan_text,
 )
 from ..plugin_utils._run import outcomes, record as run_record
 from ..plugin_utils._schedule import error_budget
@@ -40,6 +40,23 @@ class FilterModule:
         return {
             "or_nobody": _explained(outcomes.or_nobody),
             "failure_text": _explained(outcomes.failure_text),
+            "kept_problems": _explained(outcomes.kept_problems),
+            "hosts_to_prepare": _explained(outcomes.hosts_to_prepare),
+            "preparation_problems": _explained(outcomes.preparation_problems),
+            "roll_is_complete": _explained(outcomes.roll_is_complete),
+            "service_calls": _explained(picture.service_calls),
+            "front_urls": _explained(picture.front_urls),
+            "live_source": _explained(picture.live_source),
+            "observed_member": _explained(picture.observed_member),
+            "observed_fleet": _explained(picture.observed_fleet),
+            "database_purposes": _explained(picture.database_purposes),
+            "installation_text": _explained(installation.installation_text),
+            "pinned_members": _explained(plan_file.pinned_members),
+            "servers_to_patch": _explained(database_clusters.servers_to_patch),
+            "servers_seen": _explained(database_clusters.servers_seen),
+            "migration_steps": _explained(migrations.migration_steps),
+            "poolers_beside": _explained(poolers.poolers_beside),
+            "poolers_of": _explained(poolers.poolers_of),
             "traffic_calls": _explained(observation.traffic_calls),
             "installation": _explained(installation.installation),
             "member_tests": _explained(observation.member_tests),

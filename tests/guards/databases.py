@@ -99,6 +99,13 @@ DATABASES = (
         (f"{CORE}/_postgresql/switchover/planned.py", "return not self.old.writers() and self.old.snapshot() == self._seen", "return True"),)),
     Guard("switchover, survey", "a prepared transaction is no reason to refuse", (SURVEY,), (
         (f"{CORE}/_postgresql/switchover/survey.py", "    if old.prepared:\n", "    if False:\n"),)),
+    Guard("failover, fence of the fleet", "a run that was taken over goes on with a failover", ("tests/integration/upgrade/test_failover.py",), (
+        ("playbooks/failover.yml", "          fence: \"{{ alwayson_database_fence | default({}) }}\"\n", "          fence: {}\n"),
+        ("playbooks/failover.yml", "    group/alwayson.upgrade.fenced_databases: {fence: \"{{ alwayson_database_fence | default(omit) }}\"}\n", ""))),
+    Guard("failover, old names", "a variable of version 0.2 is read without a word", ("tests/unit/plugin_utils/_plan/test_failover.py",), (
+        ("plugins/filter/failover.py", "        renamed(None, old, new)\n", "        pass\n"),)),
+    Guard("failover, no host", "a name that is no host of the inventory is taken", ("tests/unit/plugin_utils/_plan/test_failover.py",), (
+        (f"{PLAN}/_plan/failover.py", "        for name in required if request[name] not in groups[\"all\"]]", "        for name in required if False]"),)),
     Guard("failover, levels", "commits that wait for nobody are taken for safe", (SURVEY,), (
         (f"{CORE}/_postgresql/switchover/survey.py", "        if level.lower() not in DURABLE_LEVELS:\n", "        if False:\n"),)),
     Guard("failover, names", "a name that every standby has by default is one", (SURVEY,), (

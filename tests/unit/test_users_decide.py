@@ -50,12 +50,12 @@ def test_the_gate_is_on_the_way_forward_only():
     assert "rolling_probe" not in {**plays("vars/back.yml"), **plays("vars/roll.yml")}
 
 
-@pytest.mark.parametrize(("playbook", "by"), [("phases/end.yml", "record"), ("probe.yml", "report_result")])
+@pytest.mark.parametrize(("playbook", "by"), [("phases/end.yml", "alwayson_final_record"), ("probe.yml", "report_result")])
 def test_the_verdict_of_the_report_is_the_exit_status(playbook, by):
     ends = [(play, task) for play in plays(playbook) for task in tasks_of(play) if "ansible.builtin.fail" in task and f"not {by}.ok" in str(task.get("when"))]
     assert len(ends) == 1
     play, task = ends[0]
-    assert by == "report_result" or {**play.get("vars", {}), **task.get("vars", {})}["record"].startswith("{{ report_result | default(alwayson_record)")
+    assert by == "report_result" or {**play.get("vars", {}), **task.get("vars", {})}[by].startswith("{{ report_result | default(alwayson_record)")
 
 
 @pytest.mark.parametrize(("failed", "stops"), [(0, False), (3, True)])

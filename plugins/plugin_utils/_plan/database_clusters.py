@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+
+from .patches import PATCH
 
 
 def database_clusters(servers: Mapping[str, Mapping], switch_back: bool = False) -> dict:
@@ -33,6 +35,22 @@ def database_clusters(servers: Mapping[str, Mapping], switch_back: bool = False)
         if clusters[-1]["last"] and len(hosts) == 1:
             problems.append(f"database server {hosts[0]} has no standby in the group that could take over: patch it in a window of its own, or give it one")
     return {"clusters": clusters, "problems": problems}
+
+
+def servers_to_patch(local: Mapping) -> list[str]:
+    """The database servers that ``patch.yml`` looks at; none when the run goes another way, or has a problem already.
+
+    :param local: the variables of the controller: ``alwayson_service`` and ``alwayson_problems``.
+    """
+    service = local.get("alwayson_service") or {}
+    if service.get("direction") != PATCH or local.get("alwayson_problems"):
+        return []
+    return service["hosts"]["database_servers"]
+
+
+def servers_seen(names: Sequence[str], hostvars: Mapping) -> dict[str, Mapping]:
+    """Database server to what was seen of it, or to the problem that it cannot be reached, for ``database_clusters``."""
+    return {name: hostvars[name].get("alwayson_server") or {"problem": "it cannot be reached"} for name in names}
 
 
 def _cluster(primary: str, hosts: list[str], servers: Mapping[str, Mapping], switch_back: bool) -> dict:

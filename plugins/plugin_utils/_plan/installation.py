@@ -41,6 +41,20 @@ def installation(service: Mapping, observed: Mapping) -> dict:
     return {"hosts": [] if sentences else hosts, "refusals": sentences, "known": [name for name in hosts if views[name]]}
 
 
+def installation_text(service: Mapping, done: Mapping) -> list[str]:
+    """What an installation did, and what is next, in lines.
+
+    :param done: see ``installation``.
+    """
+    release, hosts = service["release"], list(done["hosts"])
+    waiting = sorted(set(hosts) - set(done["known"]))
+    told = f"{release} runs and passed its smoke tests on {', '.join(hosts)}"
+    unknown = f"Next: add {', '.join(waiting)} to {service['backend']} on {', '.join(service['hosts']['load_balancers'])}"
+    return [told if hosts else f"{release} runs on every member, and is in traffic: there is nothing to install", *([unknown] if waiting else []),
+            "What runs where: ansible-playbook alwayson.upgrade.status",
+            "The way to the next release: ansible-playbook alwayson.upgrade.plan -e upgrade_release=..."]
+
+
 def unknown_release(name: str, why: str) -> str:
     """A member that serves, and whose release nobody knows."""
     return (f"{name} {why}, and no release is current in its release_root: correct release_root, or, where what serves came by other means, "

@@ -5,13 +5,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import posixpath
+from collections.abc import Iterable, Mapping, Sequence
 
 from ...module_utils._host.version import compare, is_valid, parse
 
 PHASES = EXPAND, BACKFILL, CONTRACT, OPTIMISE = "expand", "backfill", "contract", "optimise"
 # Before the first member is upgraded, and after the last one.
 BEFORE_THE_ROLL, AFTER_THE_ROLL = (EXPAND, BACKFILL), (CONTRACT, OPTIMISE)
+
+
+def migration_steps(paths: Sequence[str], texts: Sequence[str]) -> list[dict]:
+    """The steps of one phase, ``[{name, sql}]``: each file's name without its ending, and its text.
+
+    :raises ValueError: when there is not one text for each path.
+    """
+    if len(paths) != len(texts):
+        raise ValueError(f"{len(paths)} files but {len(texts)} texts: give one for each")
+    return [{"name": posixpath.splitext(posixpath.basename(path))[0], "sql": text} for path, text in zip(paths, texts)]
 
 
 def steps_by_release(files: Iterable[str]) -> dict[str, dict[str, list[str]]]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from ...module_utils._host.foreign_json import ForeignJsonError, parse
 
@@ -80,6 +80,11 @@ def _pool(balancer: Mapping, service: Mapping) -> Mapping:
 
 def _traffic_word(view: Mapping) -> str:
     return "in traffic" if view["live"] else f"out of traffic ({view['admin']}, {view['health']})"
+
+
+def pinned_members(halves: Sequence[Sequence[str]]) -> dict[str, int]:
+    """Host to its half, 0 or 1, so that a plan that goes on keeps the halves of the file."""
+    return {host: number for number, half in enumerate(halves) for host in half}
 
 
 def drift(sealed: Mapping, now: Mapping, goes_on: bool = False) -> list[str]:

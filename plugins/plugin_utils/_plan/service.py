@@ -16,7 +16,7 @@ from .._schedule import error_budget
 from .._schedule.limits import POLICIES
 from .._schedule.steps import IN_PLACE
 from .._smoke import running_release
-from . import blue_green
+from . import blue_green, failover
 from .host_names import name_problems
 from .installation import INSTALL
 from .patches import ALL, IF_NEEDED, NONE, PATCH, PATCHES, REBOOTS
@@ -99,11 +99,13 @@ PREFIX = "upgrade_"
 FORWARD = ("upgrade", INSTALL)
 # A playbook's own: which way it goes.
 INTERNAL = ("direction",)
+# What playbooks/tasks/switch_database.yml takes and leaves, also where a user's own play includes it.
+SWITCH = ("switch", "switched")
 
 
 def known_variables() -> list[str]:
     """Every variable that a user may set, with its prefix."""
-    return [PREFIX + name for name in (*DEFAULTS, *READ_LATER, *HOOKS)]
+    return [PREFIX + name for name in (*DEFAULTS, *READ_LATER, *HOOKS, *failover.DEFAULTS)]
 
 
 def described_names(names: Sequence[str]) -> list[str]:
@@ -196,7 +198,7 @@ def _default_lock_host(service: Mapping) -> str | None:
 
 def _misspelt(names: Sequence[str]) -> list[str]:
     known = known_variables()
-    internal = {PREFIX + name for name in INTERNAL}
+    internal = {PREFIX + name for name in (*INTERNAL, *SWITCH)}
     sentences = []
     for name in sorted(set(names) - set(known) - internal):
         close = difflib.get_close_matches(name, known, n=1)

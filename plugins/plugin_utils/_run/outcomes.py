@@ -106,6 +106,34 @@ def unprepared(hosts: Sequence[str], hostvars: Mapping, sign: str = "alwayson_pr
             for host in hosts if not hostvars[host].get(sign)]
 
 
+def kept_problems(hosts: Sequence[str], hostvars: Mapping, name: str = "alwayson_problem") -> list[str]:
+    """What went wrong on the hosts that kept a problem in the variable *name*."""
+    return [hostvars[host][name] for host in hosts if name in hostvars[host]]
+
+
+def hosts_to_prepare(plan: Mapping, service: Mapping) -> list[str]:
+    """The members that a release is staged on, and the database hosts that are backed up and migrated."""
+    databases = service["hosts"]["databases"] if service["direction"] == "upgrade" and not plan["nothing_to_do"] else []
+    return [*(plan["pending"] if plan["needs_archive"] else []), *databases]
+
+
+def preparation_problems(plan: Mapping, hosts: Sequence[str], hostvars: Mapping) -> list[str]:
+    """A sentence for each host on which something was not prepared.
+
+    :param hosts: see ``hosts_to_prepare``.
+    """
+    problems = unprepared(hosts, hostvars)
+    # The migration tool does not run where anything before it failed.
+    tool = [plan["migration_tool"]["host"]] if plan.get("migration_tool") and not problems else []
+    return [*problems, *unprepared(tool, hostvars, "alwayson_migrated"), *unprepared(plan["updates_held"]["hosts"], hostvars, "alwayson_updates_held")]
+
+
+def roll_is_complete(plan: Mapping, hostvars: Mapping, is_flipped: bool) -> bool:
+    """Whether every member is upgraded, and the traffic was moved where the method moves it."""
+    needs_flip = plan["cutover"] is not None or (plan["method"] == "half_pool" and bool(plan["pending"]))
+    return all(left["outcome"] == "upgraded" for left in member_outcomes(plan, hostvars).values()) and (is_flipped or not needs_flip)
+
+
 def held_problems(hosts: Sequence[str], hostvars: Mapping) -> list[str]:
     """A sentence for each host where unattended updates stay held although the run has ended."""
     released = {host: hostvars[host].get("patching_release") or {} for host in hosts if hostvars[host].get("alwayson_updates_held")}

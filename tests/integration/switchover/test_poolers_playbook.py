@@ -29,7 +29,7 @@ PART = """
     - name: Redirect
       ansible.builtin.include_tasks: %(tasks)s
       vars:
-        switch: "{{ pair | combine({'poolers': groups.poolers, 'state': state, 'login_user': '%(owner)s'}) }}"
+        upgrade_switch: "{{ pair | combine({'poolers': groups.poolers, 'state': state, 'login_user': '%(owner)s'}) }}"
 """
 
 
@@ -65,7 +65,7 @@ def play(pair, playbook: str, *flags: str, **variables: object) -> tuple[int, st
 
 
 def failover(pair, *flags: str, **variables: object) -> tuple[int, str]:
-    return play(pair, "alwayson.upgrade.failover", *flags, old_primary="db1", new_primary="db2", **variables)
+    return play(pair, "alwayson.upgrade.failover", *flags, upgrade_old_primary="db1", upgrade_new_primary="db2", **variables)
 
 
 def readers(pair) -> list[bool]:
@@ -74,17 +74,17 @@ def readers(pair) -> list[bool]:
 
 
 def test_a_standby_takes_over_for_both_and_once_more_changes_nothing(pair):
-    code, said = failover(pair, "--check", planned=True)
+    code, said = failover(pair, "--check", upgrade_planned=True)
     assert code == 0 and pair.value("db2", "SELECT pg_is_in_recovery()"), said[-3000:]
     both = Load(pair.all_poolers["pooler"].endpoint, rate=100), Load(pair.all_poolers["pooler2"].endpoint, rate=100, first_client=100)
     with Loading(both[0]), Loading(both[1]):
-        code, said = failover(pair, planned=True)
+        code, said = failover(pair, upgrade_planned=True)
     assert code == 0 and "db2 takes writes; clients were held for" in said, said[-3000:]
     assert [(load.errors, load.read_errors, lost(pair, load, "db2")) for load in both] == [([], [], set())] * 2
     assert all(len(load.acknowledged) > 100 for load in both)
     port = pair.servers["db2"].endpoint.port
     assert [pair.value(name, "SELECT inet_server_port()") for name in pair.all_poolers] == [port, port]
-    code, said = failover(pair, planned=True)
+    code, said = failover(pair, upgrade_planned=True)
     assert code == 0 and "it did before" in said and "changed=0" in said, said[-3000:]
 
 
@@ -107,7 +107,7 @@ def test_a_pooler_on_a_host_that_died_with_the_primary_keeps_nobody_waiting(pair
 def test_what_is_refused_leaves_nobody_waiting(pair):
     code, said = failover(pair)
     assert code != 0 and "runs: relieve it by state=switched" in said and "has given up before clients were held" in said, said[-3000:]
-    code, said = failover(pair, planned=True)
+    code, said = failover(pair, upgrade_planned=True)
     assert code == 0 and "db2 takes writes; clients were held for" in said, said[-3000:]
 
 

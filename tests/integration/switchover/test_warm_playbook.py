@@ -32,7 +32,7 @@ def test_after_a_double_fault_the_third_server_takes_over_and_nothing_is_lost(tr
         for number in range(50):
             session.execute("INSERT INTO orders (product, quantity, total_cents) VALUES (1, %s, 1)", (7000 + number,))
     trio.kill_both()
-    names = {"old_primary": "db1", "new_primary": WARM}
+    names = {"upgrade_old_primary": "db1", "upgrade_new_primary": WARM}
     code, said = play(trio, "alwayson.upgrade.failover", **names)
     assert code == 0 and f"{WARM} takes writes; clients were held for" in said, said[-3000:]
     assert "db1 takes none, however it is started" in said

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import shutil
@@ -43,14 +44,14 @@ def fleet():
 def failover(fleet, **variables) -> tuple[int, str]:
     log = fleet.directory / "failover.log"
     with log.open("w", encoding="utf-8") as output:
-        code = run_playbook("failover", fleet.directory, {"old_primary": "db1", "new_primary": "db2", **variables}, output=output)
+        code = run_playbook("failover", fleet.directory, {"upgrade_old_primary": "db1", "upgrade_new_primary": "db2", **variables}, output=output)
     return code, " ".join(log.read_text(encoding="utf-8").split())
 
 
 def test_a_standby_takes_over_and_no_request_fails(fleet):
     lock = FleetLock(str(fleet.directory / "state"), "shop")
     lock.hold(Claim(owner="anna", host="ctl9", run="upgrade-7"), now=1_798_761_600.0)
-    code, said = failover(fleet, planned=True)
+    code, said = failover(fleet, upgrade_planned=True)
     assert code != 0 and "the lock of shop is taken: anna has held it since" in said and "from ctl9" in said and "upgrade_take_over=" in said, said[-2000:]
     pooler = fleet.layout.pooler
     with psycopg.connect(host=pooler.address, port=pooler.port, user=postgres.OWNER, dbname="tenant_a", prepare_threshold=None) as session:
@@ -59,14 +60,16 @@ def test_a_standby_takes_over_and_no_request_fails(fleet):
     directory = fleet.directory / "probe"
     probe(directory, "started", targets=fleet.front_urls, mix=MIX, rate=80, max_seconds=120).check_returncode()
     try:
-        code, said = failover(fleet, planned=True)
+        code, said = failover(fleet, upgrade_planned=True)
     finally:
         stop_probe(directory)
     result = (directory / "result.json").read_text(encoding="utf-8")
     assert code == 0 and "db2 takes writes; clients were held for" in said and "databases: tenant_a, tenant_b" in said, said[-2000:]
     assert "affected tenants (2): tenant_a, tenant_b" in said
     assert '"requests_failed": 0' in result
-    code, said = failover(fleet, planned=True)
+    # Every change was fenced with the lock's token.
+    assert json.loads((fleet.directory / "state" / "shop.databases.fence").read_text(encoding="utf-8"))["token"] >= 2
+    code, said = failover(fleet, planned=True)  # a name of version 0.2
     assert code == 0 and "it did before" in said
     assert not (fleet.directory / "state" / "shop.lock").exists()
 
@@ -75,7 +78,7 @@ def test_after_a_crash_it_takes_over_when_a_loss_is_accepted(fleet):
     processes.end([fleet.record.processes["postgres"]], first_signal=signal.SIGKILL)
     code, said = failover(fleet)
     assert code != 0 and "is not named in synchronous_standby_names" in said
-    code, said = failover(fleet, data_loss="accept")
+    code, said = failover(fleet, upgrade_data_loss="accept")
     assert code == 0 and "db2 takes writes; clients were held for" in said, said[-2000:]
     assert "this began, db1's clients write to db2" in said and "no backup was needed" in said
 
@@ -115,10 +118,10 @@ def third(fleet):
 
 @pytest.mark.thorough
 def test_without_a_standby_the_newest_proven_backup_comes_back_and_its_tenants_are_named(fleet, third):
-    restoring = {"old_primary": "db1", "restore_on": "db3"}
+    restoring = {"upgrade_old_primary": "db1", "upgrade_restore_on": "db3"}
     processes.end([fleet.record.processes[name] for name in ("postgres", "standby")], first_signal=signal.SIGKILL)
     code, said = failover(fleet)
-    assert code != 0 and "nobody can take over from db1: db2 does not answer" in said and "-e restore_on=db3" in said, said[-2000:]
+    assert code != 0 and "nobody can take over from db1: db2 does not answer" in said and "-e upgrade_restore_on=db3" in said, said[-2000:]
     assert "affected tenants (2): acme, globex" in said
     code, said = failover(fleet, **restoring)
     assert code == 0 and "db3 takes writes; clients were held for" in said and "databases: tenant_a, tenant_b" in said, said[-3000:]
@@ -133,6 +136,6 @@ def test_without_a_standby_the_newest_proven_backup_comes_back_and_its_tenants_a
 
 
 def test_names_that_are_none_are_refused(fleet):
-    for variables in ({"old_primary": "db9"}, {"new_primary": ""}):
+    for variables in ({"upgrade_old_primary": "db9"}, {"upgrade_new_primary": ""}):
         code, said = failover(fleet, **variables)
         assert code != 0 and "which is no host of the inventory" in said

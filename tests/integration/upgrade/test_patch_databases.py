@@ -103,7 +103,7 @@ def test_4_what_an_interrupted_run_left_follows_first_and_in_the_end_all_is_as_i
     subprocess.run([sys.executable, postgresctl.__file__, "start", str(operator.fleet.directory / "postgres")], check=True, timeout=60)
     load = Load(operator.fleet.layout.pooler, rate=100, first_client=100)
     with Loading(load):
-        run = operator.run("failover", old_primary="db2", new_primary="db1", planned=True)
+        run = operator.run("failover", upgrade_old_primary="db2", upgrade_new_primary="db1", upgrade_planned=True)
         assert run.code == 0, run.output[-4000:]
         run = patch(operator, 3, upgrade_database_switch_back=True)
     assert run.code == 0 and run.words.count("takes over") == 1, run.output[-4000:]

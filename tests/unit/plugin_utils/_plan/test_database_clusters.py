@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from ansible_collections.alwayson.upgrade.plugins.plugin_utils._plan.database_clusters import database_clusters
+from ansible_collections.alwayson.upgrade.plugins.plugin_utils._plan.database_clusters import database_clusters, servers_seen, servers_to_patch
 
 
 def server(primary=False, read_only=False, waiting=("postgresql",), data="1"):
@@ -45,3 +45,13 @@ def test_what_is_not_sound_is_refused():
     for servers, reason in bad:
         assert any(reason in problem for problem in database_clusters(servers)["problems"]), reason
     assert database_clusters({"db1": server(primary=True, waiting=())})["problems"] == []
+
+
+def test_servers_are_looked_at_by_a_patch_that_has_no_problem_yet():
+    local = {"alwayson_service": {"direction": "patch", "hosts": {"database_servers": ["db1", "db2"]}}}
+    assert servers_to_patch(local) == ["db1", "db2"] and servers_to_patch({**local, "alwayson_problems": ["no"]}) == []
+    assert servers_to_patch({"alwayson_service": {**local["alwayson_service"], "direction": "upgrade"}}) == [] and servers_to_patch({}) == []
+
+
+def test_a_server_that_was_not_seen_cannot_be_reached():
+    assert servers_seen(["db1", "db2"], {"db1": {"alwayson_server": server()}, "db2": {}}) == {"db1": server(), "db2": {"problem": "it cannot be reached"}}

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.alwayson.upgrade.plugins.plugin_utils._plan.installation import installation
+from ansible_collections.alwayson.upgrade.plugins.plugin_utils._plan.installation import installation, installation_text
 from ansible_collections.alwayson.upgrade.plugins.plugin_utils._plan.plan import make_plan
 from ansible_collections.alwayson.upgrade.plugins.plugin_utils._plan.service import describe
 
@@ -104,3 +104,9 @@ def test_after_a_first_installation_there_is_nothing_to_go_back_to():
     assert "they run 1.0.0, and ran none before that" in told[0]
     patch = {**described("patch"), "release": None}
     assert make_plan(patch, observed())["refusals"][0].startswith("no member has a release: install one first")
+
+
+def test_what_was_installed_is_said_and_who_waits_for_traffic():
+    lines = installation_text(described(), {"hosts": ["app2", "app1"], "known": ["app1"], "refusals": []})
+    assert lines[:2] == ["2.0.0 runs and passed its smoke tests on app2, app1", "Next: add app2 to app on lb1, lb2"] and len(lines) == 4
+    assert installation_text(described(), {"hosts": [], "known": []})[0] == "2.0.0 runs on every member, and is in traffic: there is nothing to install"

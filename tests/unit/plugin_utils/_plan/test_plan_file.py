@@ -9,7 +9,7 @@ import pytest
 from unit.plugin_utils._plan.test_plan import OUT, fleet, service, view
 
 from ansible_collections.alwayson.upgrade.plugins.plugin_utils._plan.plan import make_plan
-from ansible_collections.alwayson.upgrade.plugins.plugin_utils._plan.plan_file import PlanFileError, drift, seal, unseal
+from ansible_collections.alwayson.upgrade.plugins.plugin_utils._plan.plan_file import PlanFileError, drift, pinned_members, seal, unseal
 
 
 def sealed(observed=None, sha256="y", **changes):
@@ -92,3 +92,7 @@ def test_the_halves_of_the_file_are_kept_by_a_run_that_goes_on():
     moved = fleet(balancers={name: view(**{planned_first[0]: OUT}) for name in ("lb1", "lb2")}, **{planned_first[0]: {"release": "2.0.0"}})
     pins = {name: step for step, half in enumerate(plan["halves"]) for name in half}
     assert make_plan(service(), moved, pins)["halves"] == plan["halves"]
+
+
+def test_a_plan_that_goes_on_keeps_the_halves_of_the_file():
+    assert pinned_members([["app1", "app3"], ["app2"]]) == {"app1": 0, "app3": 0, "app2": 1} and pinned_members([]) == {}

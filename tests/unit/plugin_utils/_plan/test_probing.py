@@ -63,7 +63,7 @@ def test_a_good_prober_is_not_refused():
 
 def test_what_may_be_given_is_what_the_module_gets():
     task = yaml.safe_load((REPOSITORY / "playbooks" / "tasks" / "start_probe.yml").read_text(encoding="utf-8"))[0]["alwayson.upgrade.availability_probe"]
-    passed = {name for name, value in task.items() if str(value).startswith("{{ probe.")}
+    passed = {name for name, value in task.items() if str(value).startswith("{{ alwayson_prober.")}
     assert passed | {"min_requests"} == set(OPTIONS)
     with pytest.raises(ValueError, match="did you mean rate"):
         probe_options({"targets": ["http://a"], "rates": 3}, SERVICE)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import pytest
 
+from ansible_collections.alwayson.upgrade.plugins.plugin_utils._plan import failover
 from ansible_collections.alwayson.upgrade.plugins.plugin_utils._plan.service import DEFAULTS, HOOKS, READ_LATER, describe, described_names, known_variables
 
 GROUPS = {"app": ["app1", "app2"], "load_balancers": ["lb1"], "databases": ["db1"], "spare": []}
@@ -85,4 +86,4 @@ def test_relative_paths_begin_where_the_user_stands():
 
 def test_only_what_describes_the_service_is_read():
     assert described_names(["upgrade_release", "upgrade_smoke_tests", "upgrade_direction", "upgrade_nonsense"]) == ["upgrade_release", "upgrade_direction"]
-    assert len(known_variables()) == len(DEFAULTS) + len(READ_LATER) + len(HOOKS) == len(set(known_variables()))
+    assert len(known_variables()) == len(DEFAULTS) + len(READ_LATER) + len(HOOKS) + len(failover.DEFAULTS) == len(set(known_variables()))

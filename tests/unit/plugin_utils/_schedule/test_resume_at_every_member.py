@@ -15,6 +15,7 @@ import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
 from ansible_collections.alwayson.upgrade.plugins.plugin_utils._plan.blue_green import choose_side
+from ansible_collections.alwayson.upgrade.plugins.plugin_utils._plan.picture import live_source
 from ansible_collections.alwayson.upgrade.plugins.plugin_utils._plan.plan import make_plan
 from ansible_collections.alwayson.upgrade.plugins.plugin_utils._plan.service import describe
 from ansible_collections.alwayson.upgrade.plugins.plugin_utils._run import outcomes
@@ -27,7 +28,7 @@ from unit.plugin_utils._plan.test_plan import NAMES, OUT, fleet, service, view
 PLAYBOOKS = Path(__file__).resolve().parents[4] / "playbooks"
 VARS = {path.stem: yaml.safe_load(path.read_text(encoding="utf-8")) for path in sorted((PLAYBOOKS / "vars").glob("*.yml"))}
 # What only database servers read.
-OF_DATABASES = {"databases", "migration_tool"}
+OF_DATABASES = {"databases", "login", "migration_tool", "restore"}
 FORWARD, BACKWARD = ("roll", "forward", "patching"), ("roll", "back")
 METHODS = ("half_pool", "rolling", "canary", "blue_green", "in_place")
 LOADER = DataLoader()
@@ -45,6 +46,7 @@ def valued(name, hostvars, files, wanted=None):
     """Every variable of some files, or those that are wanted, with its value for one member."""
     raw = {key: trust(value) for file in files for key, value in VARS[file].items()}
     templar = Templar(loader=LOADER, variables={**raw, **hostvars.get(name, {}), "inventory_hostname": name, "hostvars": hostvars})
+    templar._engine.environment.filters["alwayson.upgrade.live_source"] = live_source
     return {key: templar.template(value) for key, value in raw.items() if wanted is None or key in wanted}
 
 

@@ -1,0 +1,44 @@
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Thin shell: what failover.yml asks, refuses and says, and how modules log in to database servers. Each filter's documentation stands in its own .yml."""
+
+from __future__ import annotations
+
+from ansible.errors import AnsibleFilterError
+from ansible.utils.display import Display
+
+from ..plugin_utils._plan import database_logins, failover
+
+
+def renamed(value, old, new):
+    """The value of a variable that is set under its old name; the user is told the new one."""
+    Display().deprecated(f"the variable {old} is called {new} now", version="1.0.0", collection_name="alwayson.upgrade")
+    return value
+
+
+def failover_request(variables, groups):
+    """What failover.yml is asked for; the user is told the new name of each variable that is set under its old one."""
+    request = failover.failover_request(variables, groups)
+    for old, new in request["renamed"].items():
+        renamed(None, old, new)
+    return request
+
+
+def _explained(function):
+    """Turn what a user got wrong into the filter's own error, with its words."""
+    def explain(*args, **kwargs):
+        try:
+            return function(*args, **kwargs)
+        except (ValueError, KeyError, TypeError) as error:
+            raise AnsibleFilterError(f"alwayson.upgrade.{function.__name__}: {error}") from error
+    return explain
+
+
+class FilterModule:
+    """The filters of a failover."""
+
+    def filters(self):
+        core = (failover.variables_of_failover, failover.known_databases, failover.failover_refusal, failover.failover_text, database_logins.database_login,
+                database_logins.switchover_login, database_logins.database_server)
+        return {"renamed": renamed, "failover_request": _explained(failover_request), **{function.__name__: _explained(function) for function in core}}
