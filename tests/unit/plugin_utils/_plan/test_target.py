@@ -152,4 +152,4 @@ def test_the_playbooks_keep_the_intent_after_every_refusal_and_before_the_first_
     taken = yaml.safe_load((playbooks / "tasks" / "take_the_lock.yml").read_text(encoding="utf-8"))
     facts = {name: value for task in taken for name, value in task.get("ansible.builtin.set_fact", {}).items()}
     assert facts["alwayson_intent"] == "{{ alwayson_lock.lock.intent }}" and facts["alwayson_interrupted"] == "{{ alwayson_lock.interrupted }}"
-    assert "'intent': alwayson_intent" in (playbooks / "phases" / "observe.yml").read_text(encoding="utf-8")
+    assert 'intent: "{{ alwayson_intent }}"' in (playbooks / "phases" / "observe.yml").read_text(encoding="utf-8")
