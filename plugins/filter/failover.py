@@ -12,13 +12,13 @@ from ..plugin_utils._plan import database_logins, failover
 
 
 def renamed(value, old, new):
-    """The value of a variable that is set under its old name; the user is told the new one."""
+    """The value of a variable that is set under its old name, with a deprecation warning that gives the new one."""
     Display().deprecated(f"the variable {old} is called {new} now", version="1.0.0", collection_name="alwayson.upgrade")
     return value
 
 
 def failover_request(variables, groups):
-    """What failover.yml is asked for; the user is told the new name of each variable that is set under its old one."""
+    """What failover.yml is asked for, with a deprecation warning for each variable that is set under its old name."""
     request = failover.failover_request(variables, groups)
     for old, new in request["renamed"].items():
         renamed(None, old, new)

@@ -18,7 +18,7 @@ BEFORE_THE_ROLL, AFTER_THE_ROLL = (EXPAND, BACKFILL), (CONTRACT, OPTIMISE)
 def migration_steps(paths: Sequence[str], texts: Sequence[str]) -> list[dict]:
     """The steps of one phase, ``[{name, sql}]``: each file's name without its ending, and its text.
 
-    :raises ValueError: when there is not one text for each path.
+    :raises ValueError: when the numbers of paths and texts differ.
     """
     if len(paths) != len(texts):
         raise ValueError(f"{len(paths)} files but {len(texts)} texts: give one for each")
