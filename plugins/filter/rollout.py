@@ -28,6 +28,11 @@ def _explained(function):
     return explain
 
 
+def observed_fleet(service, hostvars, seen):
+    """See `picture.observed_fleet`."""
+    return picture.observed_fleet(service, hostvars, seen, _database_engines.has_server)
+
+
 def unverified_connections(databases, poolers, hostvars):
     """See `connections.unverified`; which engines have a server, their registry knows."""
     return connections.unverified(databases, poolers, hostvars, _database_engines.has_server)
@@ -48,7 +53,7 @@ class FilterModule:
             "front_urls": _explained(picture.front_urls),
             "live_source": _explained(picture.live_source),
             "observed_member": _explained(picture.observed_member),
-            "observed_fleet": _explained(picture.observed_fleet),
+            "observed_fleet": _explained(observed_fleet),
             "database_purposes": _explained(picture.database_purposes),
             "installation_text": _explained(installation.installation_text),
             "pinned_members": _explained(plan_file.pinned_members),

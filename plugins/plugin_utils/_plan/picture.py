@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from .connections import unverified
 from .observation import merge_views, traffic_calls, with_headers
@@ -81,13 +81,14 @@ def database_purposes(service: Mapping, backup_method: str) -> list[str]:
             *([STANDBYS] if int(service["database_standbys"]) > 0 else [])]
 
 
-def observed_fleet(service: Mapping, hostvars: Mapping, seen: Mapping) -> dict:
+def observed_fleet(service: Mapping, hostvars: Mapping, seen: Mapping, has_server: Callable[[object], bool]) -> dict:
     """The picture of the fleet that plans are made of.
 
     :param service: see ``service.describe``.
     :param hostvars: of each member ``alwayson_member`` (see ``observed_member``), of each database host ``alwayson_database_info``.
     :param seen: ``{traffic, migrations, interrupted, intent}``: the results of the traffic_info calls, the paths of the migrations that there are, and
         what the lock says of a run that never ended.
+    :param has_server: see ``connections.unverified``.
     :returns: see ``plan.make_plan``.
     :raises ValueError: when a load balancer was not read.
     """
@@ -102,7 +103,7 @@ def observed_fleet(service: Mapping, hostvars: Mapping, seen: Mapping) -> dict:
         "tenants": {name: hostvars[name].get("postgresql_tenants", {}) for name in databases},
         **{what: {name: answer[what] for name, answer in read.items()} for what in OF_DATABASES},
         "lost_databases": {name: answer.get("msg", "it was not read") for name, answer in answers.items() if name not in read},
-        "unverified": unverified(to_verify, service["hosts"]["poolers"], hostvars),
+        "unverified": unverified(to_verify, service["hosts"]["poolers"], hostvars, has_server),
         "interrupted": seen["interrupted"],
         "intent": seen["intent"],
     }
