@@ -302,7 +302,7 @@ ARGUMENTS = {
     "reason": {"type": "str"},
     "journal": {"type": "path"},
     "journal_head": TEXT,
-    "controller": {"type": "dict", "options": {**{name: TEXT for name in CONTROLLER_TEXTS}, "pid": {"type": "int", "required": True}}},
+    "controller": {"type": "dict", "options": {**dict.fromkeys(CONTROLLER_TEXTS, TEXT), "pid": {"type": "int", "required": True}}},
 }
 
 

@@ -202,6 +202,7 @@ from ..module_utils._traffic.route import sides_of
 from ..module_utils._traffic.views import disagreements, lowest_live, members_down, view_as_data
 
 RECHECK_PAUSE_SECONDS = 0.5
+CLOCK = Clock()
 
 
 def main() -> None:
@@ -226,7 +227,7 @@ def look(balancers: list, backend: str | None) -> dict:
     return {balancer.name: view_as_data(balancer.endpoint, balancer.read(backend)) for balancer in balancers}
 
 
-def look_again(read: Callable[[], dict], backends: list | None, seconds: float, clock: Clock = Clock()) -> dict:
+def look_again(read: Callable[[], dict], backends: list | None, seconds: float, clock: Clock = CLOCK) -> dict:
     """The first look in which no member is down that would get traffic, or the last one after so many seconds."""
     give_up = clock.steady() + seconds
     while True:

@@ -87,8 +87,8 @@ ANYWHERE = (
     Guard("folders, our process", "a process that is no prober is ended", (PROBE,), (
         (f"{CORE}/_probe/process.py", " and _writes_here(process.pid, directory) else None", " else None"),)),
     Guard("folders, server", "a link to a server's data has that server ended", (f"{UNIT}/_postgresql/test_scratch_server.py",), (
-        (f"{CORE}/_postgresql/scratch_server.py", 'if os.readlink(f"/proc/{number}/cwd") == os.path.join(os.path.realpath(directory), name, "data"):',
-         'if os.path.realpath(os.readlink(f"/proc/{number}/cwd")) == os.path.realpath(os.path.join(folder, "data")):'),)),
+        (f"{CORE}/_postgresql/scratch_server.py", 'if os.readlink(f"/proc/{number}/cwd") == data:',
+         'if os.path.realpath(os.readlink(f"/proc/{number}/cwd")) == os.path.realpath(data):'),)),
     Guard("folders, figures", "figures that others may have written let a roll go on", (PROBE,), (
         (f"{CORE}/_probe/live_figures.py", "            if other_writers(directory):\n", "            if False:\n"),)),
     Guard("folders, operator", "anybody ends a roll", ("tests/unit/plugin_utils/_controller/test_operator_control.py",), (

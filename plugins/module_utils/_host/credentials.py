@@ -59,7 +59,7 @@ def secrets_in(value: Any, spec: Mapping[str, Mapping] | None = None) -> set[str
 
 def masked(text: str, secrets: AbstractSet[str]) -> str:
     """The text without these secrets, neither as they are nor as JSON has them."""
-    for secret in sorted({form for secret in secrets for form in (secret, json.dumps(secret)[1:-1])}, key=len, reverse=True):
+    for secret in sorted({form for plain in secrets for form in (plain, json.dumps(plain)[1:-1])}, key=len, reverse=True):
         text = text.replace(secret, MASK)
     return text
 

@@ -230,9 +230,9 @@ def require_room(session: Connection, login: Login) -> None:
 @contextlib.contextmanager
 def _private(path: str) -> Iterator[BinaryIO]:
     """A new compressed file, for its owner alone. The time is left out of it, and so is the name."""
-    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        with gzip.GzipFile(filename="", mode="wb", compresslevel=COMPRESSION, fileobj=file, mtime=0) as sink:
-            yield sink
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file, \
+            gzip.GzipFile(filename="", mode="wb", compresslevel=COMPRESSION, fileobj=file, mtime=0) as sink:
+        yield sink
 
 
 def _lines_before(dump: BinaryIO, end: bytes) -> Iterator[bytes]:

@@ -30,26 +30,26 @@ CREATED_WITH = "definer, security_type, character_set_client, collation_connecti
 # Each row is one sentence about one thing. %s is the database.
 STRUCTURE = (
     "SELECT concat('database ', default_character_set_name, ' ', default_collation_name) FROM information_schema.schemata WHERE schema_name = %s",
-    "SELECT concat(lower(table_type), ' ', table_name, ' ', coalesce(engine, ''), ' ', coalesce(table_collation, '')) FROM information_schema.tables"
-    " WHERE table_schema = %s",
-    "SELECT concat('column ', table_name, '.', column_name, ' ', column_type, if(is_nullable = 'NO', ' not null', ''),"
-    " if(column_default IS NULL, '', concat(' default ', column_default)), ' ', extra, ' ', coalesce(collation_name, ''))"
-    " FROM information_schema.columns WHERE table_schema = %s",
-    "SELECT concat('index ', index_name, ' on ', table_name, ' (', group_concat(column_name, coalesce(concat('(', sub_part, ')'), '')"
-    " ORDER BY seq_in_index SEPARATOR ', '), ')', if(non_unique, '', ' unique'), ' ', index_type)"
-    " FROM information_schema.statistics WHERE table_schema = %s GROUP BY table_name, index_name, non_unique, index_type",
-    "SELECT concat('foreign key ', constraint_name, ' on ', table_name, ' to ', referenced_table_name, ' ', update_rule, ' ', delete_rule)"
-    " FROM information_schema.referential_constraints WHERE constraint_schema = %s",
+    ("SELECT concat(lower(table_type), ' ', table_name, ' ', coalesce(engine, ''), ' ', coalesce(table_collation, '')) FROM information_schema.tables"
+     " WHERE table_schema = %s"),
+    ("SELECT concat('column ', table_name, '.', column_name, ' ', column_type, if(is_nullable = 'NO', ' not null', ''),"
+     " if(column_default IS NULL, '', concat(' default ', column_default)), ' ', extra, ' ', coalesce(collation_name, ''))"
+     " FROM information_schema.columns WHERE table_schema = %s"),
+    ("SELECT concat('index ', index_name, ' on ', table_name, ' (', group_concat(column_name, coalesce(concat('(', sub_part, ')'), '')"
+     " ORDER BY seq_in_index SEPARATOR ', '), ')', if(non_unique, '', ' unique'), ' ', index_type)"
+     " FROM information_schema.statistics WHERE table_schema = %s GROUP BY table_name, index_name, non_unique, index_type"),
+    ("SELECT concat('foreign key ', constraint_name, ' on ', table_name, ' to ', referenced_table_name, ' ', update_rule, ' ', delete_rule)"
+     " FROM information_schema.referential_constraints WHERE constraint_schema = %s"),
     "SELECT concat('check ', constraint_name, ' on ', table_name, ' ', check_clause) FROM information_schema.check_constraints WHERE constraint_schema = %s",
-    "SELECT concat_ws(' ', 'trigger', trigger_name, action_timing, event_manipulation, 'on', event_object_table, action_order, md5(action_statement), definer,"
-    " sql_mode, character_set_client, collation_connection) FROM information_schema.triggers WHERE trigger_schema = %s",
-    "SELECT concat_ws(' ', lower(routine_type), routine_name, md5(coalesce(routine_definition, '')), dtd_identifier, is_deterministic, sql_data_access,"
-    f" sql_mode, {CREATED_WITH}) FROM information_schema.routines WHERE routine_schema = %s",
-    "SELECT concat_ws(' ', 'parameter of', specific_name, ordinal_position, parameter_mode, parameter_name, dtd_identifier)"
-    " FROM information_schema.parameters WHERE specific_schema = %s",
+    ("SELECT concat_ws(' ', 'trigger', trigger_name, action_timing, event_manipulation, 'on', event_object_table, action_order, md5(action_statement), definer,"
+     " sql_mode, character_set_client, collation_connection) FROM information_schema.triggers WHERE trigger_schema = %s"),
+    ("SELECT concat_ws(' ', lower(routine_type), routine_name, md5(coalesce(routine_definition, '')), dtd_identifier, is_deterministic, sql_data_access,"
+     f" sql_mode, {CREATED_WITH}) FROM information_schema.routines WHERE routine_schema = %s"),
+    ("SELECT concat_ws(' ', 'parameter of', specific_name, ordinal_position, parameter_mode, parameter_name, dtd_identifier)"
+     " FROM information_schema.parameters WHERE specific_schema = %s"),
     # What a view is made of names its database.
-    "SELECT concat_ws(' ', 'view', table_name, md5(replace(view_definition, concat('`', replace(table_schema, '`', '``'), '`.'), '')), check_option,"
-    f" {CREATED_WITH}, algorithm) FROM information_schema.views WHERE table_schema = %s",
+    ("SELECT concat_ws(' ', 'view', table_name, md5(replace(view_definition, concat('`', replace(table_schema, '`', '``'), '`.'), '')), check_option,"
+     f" {CREATED_WITH}, algorithm) FROM information_schema.views WHERE table_schema = %s"),
 )
 # 60 bits of each row's digest: sums of those fit into a decimal.
 DIGEST = "CAST(CONV(SUBSTRING(SHA2(CONCAT_WS('.', {values}), 256), 1, 15), 16, 10) AS DECIMAL(20))"

@@ -223,7 +223,7 @@ def identifier(*parts: str) -> str:
     """A name, qualified when there are several parts, quoted for SQL."""
     if any("\0" in part for part in parts):
         raise MariadbError("a name with a null character cannot be one of MariaDB's")
-    return ".".join("`{0}`".format(part.replace("`", "``")) for part in parts)
+    return ".".join("`{}`".format(part.replace("`", "``")) for part in parts)
 
 
 def without_rows(number: int | None, text: str) -> str:

@@ -34,7 +34,7 @@ def libraries(value: str) -> list[str]:
 
 def quoted(value: str) -> str:
     """A value as a configuration file has it."""
-    return "'{0}'".format(value.replace("\\", "\\\\").replace("'", "''"))
+    return "'{}'".format(value.replace("\\", "\\\\").replace("'", "''"))
 
 
 def _name(line: str) -> str:

@@ -32,7 +32,7 @@ _changing = threading.Lock()
 def of_programs(environment: Mapping[str, str], settings: Mapping[str, str]) -> dict[str, str]:
     """The environment for PostgreSQL's programs: `environment` without what would redirect a session, and `settings` for the session."""
     ours = {name: value for name, value in environment.items() if not _is_foreign(name)}
-    options = " ".join("-c {0}={1}".format(name, value.replace("\\", "\\\\").replace(" ", "\\ ")) for name, value in settings.items())
+    options = " ".join("-c {}={}".format(name, value.replace("\\", "\\\\").replace(" ", "\\ ")) for name, value in settings.items())
     return {**ours, "LC_MESSAGES": "C", **({"PGOPTIONS": options} if options else {})}
 
 

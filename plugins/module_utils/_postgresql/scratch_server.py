@@ -226,10 +226,16 @@ def remove_left_behind(directory: str) -> None:
     for name in os.listdir(directory):
         folder = os.path.join(directory, name)
         if name.startswith(PREFIX) and os.path.isdir(folder):
-            with contextlib.suppress(OSError, ValueError, IndexError), open(os.path.join(folder, "data", "postmaster.pid"), encoding="ascii") as file:
-                number = int(file.readline())
-                # The process id may be another program's by now, so its working folder is compared with this folder, with links resolved.
-                if os.readlink(f"/proc/{number}/cwd") == os.path.join(os.path.realpath(directory), name, "data"):
-                    os.kill(number, signal.SIGQUIT)
-                    waiting.wait_for(lambda: not os.path.exists(f"/proc/{number}"), STOP_SECONDS, POLL_SECONDS)
+            with contextlib.suppress(OSError, ValueError, IndexError):
+                _end_server_of(os.path.join(os.path.realpath(directory), name, "data"))
             removal.remove(folder)
+
+
+def _end_server_of(data: str) -> None:
+    """End the server whose data is in that folder; OSError or ValueError when there is none."""
+    with open(os.path.join(data, "postmaster.pid"), encoding="ascii") as file:
+        number = int(file.readline())
+    # The process id may be another program's by now, so its working folder is compared with this folder, with links resolved.
+    if os.readlink(f"/proc/{number}/cwd") == data:
+        os.kill(number, signal.SIGQUIT)
+        waiting.wait_for(lambda: not os.path.exists(f"/proc/{number}"), STOP_SECONDS, POLL_SECONDS)

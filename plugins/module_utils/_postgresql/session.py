@@ -323,14 +323,14 @@ def identifier(*parts: str) -> str:
     """A name, qualified when there are several parts, quoted for SQL."""
     if any("\0" in part for part in parts):
         raise PostgresqlError("a name with a null character cannot be one of PostgreSQL's")
-    return ".".join('"{0}"'.format(part.replace('"', '""')) for part in parts)
+    return ".".join('"{}"'.format(part.replace('"', '""')) for part in parts)
 
 
 def literal(text: str) -> str:
     """A text constant, for the statements that take no parameters."""
     if "\0" in text:
         raise PostgresqlError("a text with a null character cannot be sent to PostgreSQL")
-    quoted = "'{0}'".format(text.replace("'", "''").replace("\\", "\\\\"))
+    quoted = "'{}'".format(text.replace("'", "''").replace("\\", "\\\\"))
     return f" E{quoted}" if "\\" in text else quoted
 
 
@@ -371,4 +371,4 @@ def _sqlstate(error: Exception) -> str | None:
 
 
 def _conninfo_value(value: str) -> str:
-    return "'{0}'".format(value.replace("\\", "\\\\").replace("'", "\\'"))
+    return "'{}'".format(value.replace("\\", "\\\\").replace("'", "\\'"))

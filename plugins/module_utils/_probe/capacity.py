@@ -53,7 +53,7 @@ class CapacitySeries:
         self.skipped: dict[str, str] = {}
         self.rows: list[dict[str, Any]] = []
         self.samples = 0
-        self.unreadable = {name: 0 for name in pools}
+        self.unreadable = dict.fromkeys(pools, 0)
         self.live_min: int | None = None
 
     def add(self, at: float, live: dict[str, int | None]) -> None:

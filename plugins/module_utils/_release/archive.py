@@ -178,7 +178,7 @@ def _kind(member: tarfile.TarInfo) -> str:
         return "hardlink"
     if member.isdev():
         raise ArchiveNameError("it is a device or a named pipe")
-    raise ArchiveNameError(f"it is of the unknown type {ascii(member.type)}")
+    raise ArchiveNameError(f"it is of the unknown type {member.type!a}")
 
 
 def _entry(member: tarfile.TarInfo, name: str, kind: str, target: str) -> Entry:
@@ -220,7 +220,7 @@ def _write_file(tar: tarfile.TarFile, entry: Entry, path: bytes) -> None:
         for chunk in iter(lambda: content.read(CHUNK), b""):
             written += file.write(chunk)
         if written != entry.size:
-            raise ArchiveError(f"member {ascii(entry.name)}: {written} of {entry.size} bytes: it is cut short")
+            raise ArchiveError(f"member {entry.name!a}: {written} of {entry.size} bytes: it is cut short")
         os.fchmod(file.fileno(), entry.mode)
     os.utime(path, (entry.mtime, entry.mtime))
 

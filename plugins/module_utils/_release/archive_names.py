@@ -75,7 +75,7 @@ class Tree:
         if kind == "hardlink":
             linked = clean_name(target)
             if self._kinds.get(linked) not in ("file", "hardlink", "symlink"):
-                raise ArchiveNameError(f"it is a hard link to {ascii(target)}, which is no file before it in the archive")
+                raise ArchiveNameError(f"it is a hard link to {target!a}, which is no file before it in the archive")
             kind, target = ("symlink", self._targets[linked]) if linked in self._targets else (kind, linked)
         if kind == "symlink":
             _require_plain_target(target)
@@ -101,7 +101,7 @@ class Tree:
         for parent in self._implied:
             if self._kinds.get(parent, "folder") != "folder":
                 name = min(name for name in self._kinds if name.startswith(f"{parent}/"))
-                raise ArchiveNameError(f"member {ascii(name)}: it lies below {ascii(parent)}, which is no folder")
+                raise ArchiveNameError(f"member {name!a}: it lies below {parent!a}, which is no folder")
         for name, target in self._targets.items():
             require_time()
             self._follow(name, target)
@@ -117,7 +117,7 @@ class Tree:
                 continue
             if part == "..":
                 if not here:
-                    raise ArchiveNameError(f"member {ascii(name)}: its link to {ascii(target)} leads out of the archive. {_remedy(target)}")
+                    raise ArchiveNameError(f"member {name!a}: its link to {target!a} leads out of the archive. {_remedy(target)}")
                 here.pop()
                 continue
             link = self._targets.get("/".join([*here, part]))
@@ -126,7 +126,7 @@ class Tree:
                 continue
             followed += 1
             if followed > MAX_LINKS_FOLLOWED:
-                raise ArchiveNameError(f"member {ascii(name)}: its link to {ascii(target)} leads in a circle")
+                raise ArchiveNameError(f"member {name!a}: its link to {target!a} leads in a circle")
             ahead.extend(link.split("/")[::-1])
 
 
@@ -134,7 +134,7 @@ def _require_plain_target(target: str) -> None:
     if not target:
         raise ArchiveNameError("it is a link to nowhere")
     if target.startswith("/"):
-        raise ArchiveNameError(f"it is a link to the absolute name {ascii(target)}, which is not in the archive. {_remedy(target)}")
+        raise ArchiveNameError(f"it is a link to the absolute name {target!a}, which is not in the archive. {_remedy(target)}")
     if has_controls(target):
         raise ArchiveNameError("its link contains control characters")
     if len(bytes_of(target)) > MAX_PATH_BYTES:

@@ -150,7 +150,7 @@ def size_bytes(database: str) -> int:
 
 def identifier(name: str) -> str:
     """A name, quoted for SQL."""
-    return '"{0}"'.format(name.replace('"', '""'))
+    return '"{}"'.format(name.replace('"', '""'))
 
 
 @contextlib.contextmanager

@@ -171,7 +171,7 @@ class Rerouting:
             # Written down first: when the answer is lost, the change may have been made.
             self._touched.append(side)
             side.table.keep(key, wanted)
-        for attempt in range(ATTEMPTS):
+        for _attempt in range(ATTEMPTS):
             for side in due:
                 side.table.set_route(key, wanted)
             routes = {side: side.table.route(key) for side in self._sides}

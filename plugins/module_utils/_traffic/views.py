@@ -48,8 +48,8 @@ def view_as_data(endpoint: str, view: View) -> dict:
 
 def _risks_of_agents(backend: Backend) -> list[str]:
     names = ", ".join(name for name, member in backend.members.items() if member.agent)
-    return [f"{names} can be brought back into traffic by an agent check, also while it is out: have it answer neither ready nor drain, or stop it until the "
-            "run is over (disable agent)"] if names else []
+    return [(f"{names} can be brought back into traffic by an agent check, also while it is out: have it answer neither ready nor drain, or stop it until the "
+             "run is over (disable agent)")] if names else []
 
 
 def _member_as_data(member: Member) -> dict:
@@ -92,8 +92,8 @@ def _contradiction(what: str, seen: Mapping[str, Mapping]) -> list[str]:
     """How the load balancers differ on one member: first whether it has an address, and what was asked of it, then whether it takes traffic."""
     without = [balancer for balancer, member in seen.items() if not has_address(member)]
     if without and len(without) < len(seen):
-        return [f"{what} has no address on {', '.join(without)}, and one on {', '.join(name for name in seen if name not in without)}: "
-                "see whether its name can be resolved there"]
+        return [(f"{what} has no address on {', '.join(without)}, and one on {', '.join(name for name in seen if name not in without)}: "
+                 "see whether its name can be resolved there")]
     admin = _grouped({balancer: member["admin"] for balancer, member in seen.items()})
     if len(admin) > 1:
         told = " but ".join(f"{word} on {', '.join(names)}" for word, names in admin.items())

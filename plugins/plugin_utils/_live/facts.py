@@ -38,8 +38,8 @@ def _service(view: View, event: Mapping, service: Mapping) -> list[dict]:
 
 def _observed(view: View, event: Mapping, observed: Mapping) -> list[dict]:
     """The members as they are before the run, of blue-green those of both pools; a later look changes only their releases."""
-    for host, facts in (observed.get("everybody") or observed.get("members", {})).items():
-        facts = facts or {}
+    for host, seen in (observed.get("everybody") or observed.get("members", {})).items():
+        facts = seen or {}
         member = view.members.setdefault(host, Member(host, pending=False, state=STAYS))
         member.colour = str(facts.get("pool") or "") if observed.get("everybody") else ""
         member.domain = facts.get("domain") or member.domain

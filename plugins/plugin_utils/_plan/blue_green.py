@@ -28,8 +28,8 @@ def described(service: Mapping, groups: Mapping[str, Sequence[str]]) -> tuple[di
     """The hosts of each pool in ``upgrade_colours`` (pool to inventory group), and what is wrong with that and with ``upgrade_route``."""
     colours, route = service["colours"], service["route"]
     if not isinstance(colours, Mapping) or len(colours) != 2:
-        return {}, ["upgrade_method is blue_green, and upgrade_colours does not name two pools: give the load balancers' backends with the inventory "
-                    "group of each, for example {blue: app_blue, green: app_green}"]
+        return {}, [("upgrade_method is blue_green, and upgrade_colours does not name two pools: give the load balancers' backends with the inventory "
+                     "group of each, for example {blue: app_blue, green: app_green}")]
     hosts, problems = {}, []
     for colour, group in colours.items():
         hosts[str(colour)] = list(groups.get(group, ()))
@@ -115,8 +115,8 @@ def _torn(routes: Mapping[str, str | None], serving: Sequence[str]) -> list[str]
     if len(serving) < 2:
         return []
     told = ", ".join(f"{name} to {route}" for name, route in routes.items())
-    return [f"the load balancers send the traffic to different pools ({told}): finish that first, by ansible-playbook alwayson.upgrade.rollback "
-            "-e upgrade_release=... with the release of the pool that is to have all of it"]
+    return [(f"the load balancers send the traffic to different pools ({told}): finish that first, by ansible-playbook alwayson.upgrade.rollback "
+             "-e upgrade_release=... with the release of the pool that is to have all of it")]
 
 
 def _route_problems(service: Mapping, routes: Mapping[str, str | None]) -> list[str]:

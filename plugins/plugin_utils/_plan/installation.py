@@ -68,8 +68,8 @@ def not_installed(service: Mapping, observed: Mapping, live: list[str]) -> list[
     missing = sorted(name for name, facts in observed["members"].items()
                      if facts.get("release") is None and not facts.get("lost") and not _has_wrong_root(facts))
     idle = [name for name in missing if name not in live]
-    first = [f"no release is current on {', '.join(idle)}, so there is none to return to. Install one there first: "
-             "ansible-playbook alwayson.upgrade.install, with the upgrade_release that the other members run"] if idle else []
+    first = [(f"no release is current on {', '.join(idle)}, so there is none to return to. Install one there first: "
+              "ansible-playbook alwayson.upgrade.install, with the upgrade_release that the other members run")] if idle else []
     return first + [unknown_release(name, "is in traffic") for name in missing if name in live]
 
 
@@ -84,5 +84,5 @@ def _views(facts: Mapping, observed: Mapping, service: Mapping) -> dict[str, Map
     found = {}
     for name, balancer in observed["load_balancers"].items():
         seen = [balancer["backends"][backend]["members"].get(facts["name"]) for backend in backends if backend in balancer["backends"]]
-        found.update({name: view for view in seen if view})
+        found.update([(name, view) for view in seen if view])
     return found

@@ -90,8 +90,8 @@ def _no_way_back(service: Mapping, seen: Mapping, plan: Mapping) -> list[str]:
     ran = [release for release, row in newer.items() if row["status"] != UNNEEDED]
     told = (f"{VARIABLE} has migrated the databases for {', '.join(ran)}" if ran else
             f"whether {VARIABLE} has migrated the databases for {before} is not known on {seen['host']}")
-    return [f"{told}, and a rollback migrates nothing back: {after} may fail or write wrong data. When {after} works with the migrated databases, say so "
-            f"with -e {KEEPS}=true; otherwise go forward with a corrected release, or restore the backup and lose what was written since"]
+    return [(f"{told}, and a rollback migrates nothing back: {after} may fail or write wrong data. When {after} works with the migrated databases, say so "
+             f"with -e {KEEPS}=true; otherwise go forward with a corrected release, or restore the backup and lose what was written since")]
 
 
 def tool_lines(plan: Mapping) -> list[str]:

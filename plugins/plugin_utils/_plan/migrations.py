@@ -55,10 +55,11 @@ def choose_migrations(files: Iterable[str], databases: Mapping[str, Mapping], be
     entered = [release for release in by_release if before is None or compare(release, before) > 0]
     settled = {phase: [release for release, steps in by_release.items() if settles and _is_begun(release, steps, entered, ledgers)
                        and _is_lacking(release, phase, steps, ledgers)] for phase in AFTER_THE_ROLL}
+    leaving = {release for found in settled.values() for release in found}
     return {
         EXPAND: [release for release in entered if EXPAND in by_release[release]],
         BACKFILL: [release for release, steps in by_release.items()
-                   if BACKFILL in steps and (release in entered or release in sum(settled.values(), []) and _is_lacking(release, BACKFILL, steps, ledgers))],
+                   if BACKFILL in steps and (release in entered or release in leaving and _is_lacking(release, BACKFILL, steps, ledgers))],
         **settled,
     }
 

@@ -44,5 +44,5 @@ def cut_off(limit: str | None, within: Iterable[str], needed: Iterable[str]) -> 
     missing = sorted(set(needed) - set(within)) if limit else []
     if not missing:
         return []
-    return [f"--limit={limit} leaves out {', '.join(missing[:5])}{f' and {len(missing) - 5} more' if len(missing) > 5 else ''}, which the service is made "
-            f"of. Leave it out: {PART}"]
+    return [(f"--limit={limit} leaves out {', '.join(missing[:5])}{f' and {len(missing) - 5} more' if len(missing) > 5 else ''}, which the service is made "
+             f"of. Leave it out: {PART}")]

@@ -161,8 +161,8 @@ def _wrong_fronts(observed: Mapping, plan: Mapping, about: set[str]) -> list[str
 def _silent_targets(observed: Mapping, plan: Mapping) -> list[str]:
     """Targets of the prober at which nothing answers. What was begun goes on without them, and so does the way back."""
     silent = [] if plan["interrupted"] or plan["direction"] == "rollback" else [test for test in observed.get("targets", ()) if _is_silent(test)]
-    return [f"the prober would get no answer: {'; '.join(_answer(test) for test in silent)}. Correct upgrade_probe.targets: where users come in, "
-            "as the controller reaches it"] if silent else []
+    return [(f"the prober would get no answer: {'; '.join(_answer(test) for test in silent)}. Correct upgrade_probe.targets: where users come in, "
+             "as the controller reaches it")] if silent else []
 
 
 def _counts(test: Mapping, plan: Mapping) -> bool:

@@ -105,15 +105,13 @@ def _unknown_members(service: Mapping, observed: Mapping) -> list[str]:
             sentences.append(f"{name} has no backend {backend!r} (it has {', '.join(sorted(balancer['backends'])) or 'none'}): set upgrade_backend")
             continue
         known = balancer["backends"][backend]["members"]
-        for server in sorted(set(known) - set(expected)):
-            if known[server]["admin"] != MAINT:
-                sentences.append(f"{name} {_sends(known[server])} {backend}/{server}, which is no host of group {service['members']!r}: "
-                                 "add it to the inventory, or take it out of the load balancer")
-        for server in sorted(server for server in set(expected) & set(known) if is_spare(known[server])):
-            sentences.append(f"{expected[server]} gets no traffic: {why_not_live(name, known[server])}")
-        for server in sorted(set(expected) - set(known)):
-            sentences.append(f"{expected[server]} is not a member of {backend} on {name} (looked for server {server!r}): "
-                             "add it there or set the host's member_name")
+        sentences += [f"{name} {_sends(known[server])} {backend}/{server}, which is no host of group {service['members']!r}: "
+                      "add it to the inventory, or take it out of the load balancer"
+                      for server in sorted(set(known) - set(expected)) if known[server]["admin"] != MAINT]
+        sentences += [f"{expected[server]} gets no traffic: {why_not_live(name, known[server])}"
+                      for server in sorted(set(expected) & set(known)) if is_spare(known[server])]
+        sentences += [f"{expected[server]} is not a member of {backend} on {name} (looked for server {server!r}): "
+                      "add it there or set the host's member_name" for server in sorted(set(expected) - set(known))]
     return sentences
 
 
@@ -211,14 +209,14 @@ def _under_the_floor(service: Mapping, observed: Mapping, plan: Mapping) -> list
     if not isinstance(floor, int):
         return []
     if floor < 1 and service["min_live"] is None:
-        return [f"a pool of {plan['pool_size']} cannot be upgraded without an outage, because nobody would be live: "
-                "add a member, have the load balancer hold what comes meanwhile (upgrade_method=in_place, docs/haproxy.md), "
-                "or accept it with -e upgrade_min_live=0"]
+        return [(f"a pool of {plan['pool_size']} cannot be upgraded without an outage, because nobody would be live: "
+                 "add a member, have the load balancer hold what comes meanwhile (upgrade_method=in_place, docs/haproxy.md), "
+                 "or accept it with -e upgrade_min_live=0")]
     if len(plan["live"]) >= floor or plan["finish_flip"]:
         return []
     live = ", ".join(plan["live"]) or "none"
-    return [f"only {len(plan['live'])} of {plan['pool_size']} members are live on every load balancer ({live}) and the floor is {floor}: "
-            f"bring members back first (ansible-playbook alwayson.upgrade.status shows them). {'. '.join(_why_not_live(service, observed, plan))}"]
+    return [(f"only {len(plan['live'])} of {plan['pool_size']} members are live on every load balancer ({live}) and the floor is {floor}: "
+             f"bring members back first (ansible-playbook alwayson.upgrade.status shows them). {'. '.join(_why_not_live(service, observed, plan))}")]
 
 
 def _why_not_live(service: Mapping, observed: Mapping, plan: Mapping) -> list[str]:
@@ -245,8 +243,7 @@ def _past_the_point_of_no_return(observed: Mapping, plan: Mapping) -> list[str]:
     sentences = []
     for host, databases in sorted(observed["databases"].items()):
         for name, facts in sorted(databases.items()):
-            for row in facts["migrations"]:
-                if row["phase"] in AFTER_THE_ROLL and compare(row["release"], plan["release_to"]) > 0:
-                    sentences.append(f"{name} on {host} is past the point of no return: {row['phase']} step {row['step']} of {row['release']} is "
-                                     f"{row['status']}, and {plan['release_to']} needs what it removed. Go forward with a corrected release instead")
+            sentences += [f"{name} on {host} is past the point of no return: {row['phase']} step {row['step']} of {row['release']} is "
+                          f"{row['status']}, and {plan['release_to']} needs what it removed. Go forward with a corrected release instead"
+                          for row in facts["migrations"] if row["phase"] in AFTER_THE_ROLL and compare(row["release"], plan["release_to"]) > 0]
     return sentences

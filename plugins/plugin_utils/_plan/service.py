@@ -184,8 +184,8 @@ def _without_secrets(service: Mapping) -> tuple[dict, object]:
 def _not_alone(members: Sequence[str]) -> list[str]:
     if len(members) < 2:
         return []
-    return [f"upgrade_method is {IN_PLACE}, which is for a server that has no second one, and there are {len(members)} members: choose one of "
-            f"{', '.join(method for method in METHODS if method != IN_PLACE)}"]
+    return [(f"upgrade_method is {IN_PLACE}, which is for a server that has no second one, and there are {len(members)} members: choose one of "
+             f"{', '.join(method for method in METHODS if method != IN_PLACE)}")]
 
 
 def _default_lock_host(service: Mapping) -> str | None:

@@ -40,7 +40,7 @@ def tenants_affected(away: Mapping[str, Sequence[str] | Mapping | None], hostvar
 
 def _mapped(server: str, hostvars: Mapping) -> dict[str, list[str]] | None:
     """The variable of a host; a tenant alone counts as a list of one."""
-    mapping = (hostvars[server] if server in hostvars else {}).get(VARIABLE)
+    mapping = hostvars[server].get(VARIABLE) if server in hostvars else None
     if mapping is None:
         return None
     if not isinstance(mapping, Mapping):

@@ -136,7 +136,8 @@ def _side_line(plan: Mapping) -> str:
 
 def _phase_lines(plan: Mapping, last_phases: Mapping[str, float]) -> list[str]:
     lines = []
-    for name, effect in PHASE_EFFECTS:
+    for name, usual_effect in PHASE_EFFECTS:
+        effect = usual_effect
         seconds = f"{last_phases[name]:.0f} s last time" if name in last_phases else "not measured yet"
         if name == "settle" and plan["migrations_after"]:
             effect = f"none: {_settling(plan)} migrations run; there is no way back after them"

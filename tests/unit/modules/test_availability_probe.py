@@ -114,10 +114,10 @@ def test_a_probe_that_has_ended_by_itself_leaves_its_result(prober, monkeypatch)
     monkeypatch.setattr(availability_probe.AnsibleModule, "warn", lambda self, text: warned.append(text))
     prober.start(max_requests=10)
     prober.wait_until(lambda: prober.pid is None)
-    for time in range(2):
+    for looks in range(2):
         stopped = prober.run("stopped", min_requests=20)
         assert (stopped["changed"], stopped["result"]["requests_scheduled"]) == (False, 10)
-        assert len(warned) == time + 1 and "the probe ended by itself after 10 of 20 requests" in warned[time]
+        assert len(warned) == looks + 1 and "the probe ended by itself after 10 of 20 requests" in warned[looks]
 
 
 def test_sigterm_ends_it_in_an_orderly_way(prober):

@@ -109,7 +109,7 @@ def steps_of(release: str, phase: str, given: Sequence[dict], make: type[Step]) 
         if step.name in (other.name for other in found):
             raise StepError(f"there are two: {step.title}; give each a name of its own")
         try:
-            step.checksum
+            _utf8 = step.checksum
         except UnicodeEncodeError as error:
             raise StepError(f"{step.title} is not text in UTF-8: {error.reason}") from error
         why = "it has a null character" if "\0" in step.sql else step.objection()
@@ -160,7 +160,7 @@ def constant(value: str) -> str:
 
 def quoted(text: str) -> str:
     """A text as SQL text, as long as it has no backslash, which not all databases read alike."""
-    return "'{0}'".format(text.replace("'", "''"))
+    return "'{}'".format(text.replace("'", "''"))
 
 
 def cursor_positions(script: str, dialect: Dialect, name: str = AFTER) -> list[int]:

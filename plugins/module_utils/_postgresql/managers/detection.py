@@ -115,7 +115,7 @@ def _found(signs: Signs) -> Iterator[Manager]:
         for prefix, name in (("Patroni", PATRONI), ("repmgr", REPMGR), ("pgautofailover", AUTO_FAILOVER), ("stolon_", STOLON), ("cnpg", CLOUD_NATIVE)):
             if application.startswith(prefix):
                 yield Manager(name, f"a session of {application}")
-    if OF_PATRONI <= set(signs.on_command_line):
+    if OF_PATRONI.issubset(signs.on_command_line):
         yield Manager(PATRONI, "the settings on the server's command line")
     if "repmgr" in signs.databases:
         yield Manager(REPMGR, "the database repmgr")

@@ -38,7 +38,7 @@ class Patroni:
     """Patroni's REST API on one of its members."""
 
     def __init__(self, options: Mapping) -> None:
-        word = base64.b64encode(f"{options['user']}:{options['password'] or ''}".encode("utf-8")).decode("ascii")
+        word = base64.b64encode(f"{options['user']}:{options['password'] or ''}".encode()).decode("ascii")
         try:
             self._api = JsonApi("Patroni", options["url"], {"Authorization": f"Basic {word}"} if options["user"] else {}, options["validate_certs"])
         except ControlError as error:

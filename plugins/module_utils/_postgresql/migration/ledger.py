@@ -18,7 +18,7 @@ from ..session import Connection
 from .locks import require_only_runner
 
 TABLE = "alwayson.migration"
-PHASE_CHECK = "CHECK (phase IN ({0}))".format(", ".join(f"'{phase}'" for phase in PHASES))
+PHASE_CHECK = "CHECK (phase IN ({}))".format(", ".join(f"'{phase}'" for phase in PHASES))
 CREATE = f"""
 CREATE SCHEMA IF NOT EXISTS alwayson;
 CREATE TABLE IF NOT EXISTS alwayson.migration (

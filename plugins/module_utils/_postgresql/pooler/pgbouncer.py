@@ -226,7 +226,8 @@ class PgBouncer:
         if self._commanding is not None:
             yield
             return
-        with self._session() as self._commanding:
+        with self._session() as session:
+            self._commanding = session
             try:
                 yield
             finally:

@@ -97,7 +97,8 @@ def astray(entries: Mapping[str, Server], databases: Sequence[Row], names: Colle
     wanted = {name: server for name, server in entries.items() if names is None or name in names}
     found = {row["name"]: server_of(row) for row in databases}
     made = [name for name, server in found.items() if name not in entries and (name == NOBODYS_DATABASE or server == old)] if FALLBACK in wanted else []
-    wanted.update({name: wanted[FALLBACK] for name in made})
+    for name in made:
+        wanted[name] = wanted[FALLBACK]
     missing = [f"{name}, which it does not know" for name in sorted(wanted) if name != FALLBACK and name not in found]
     return missing + [f"{name} to {found[name]} and not to {server}" for name, server in sorted(wanted.items()) if name in found and found[name] != server]
 

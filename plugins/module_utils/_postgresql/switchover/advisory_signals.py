@@ -48,4 +48,4 @@ def of(what: str, pooler: str) -> str:
 
 
 def _key(what: str) -> int:
-    return int.from_bytes(hashlib.sha256(f"alwayson.upgrade switchover {what}".encode("utf-8")).digest()[:8], "big", signed=True)
+    return int.from_bytes(hashlib.sha256(f"alwayson.upgrade switchover {what}".encode()).digest()[:8], "big", signed=True)

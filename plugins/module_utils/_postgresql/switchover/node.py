@@ -81,9 +81,10 @@ class Node:
     @contextlib.contextmanager
     def with_spare(self) -> Iterator[Connection]:
         """Have a second session open while the block runs, which `opened` gives when the server gives no other one."""
-        with _session_with(self._login) as self._spare:
+        with _session_with(self._login) as session:
+            self._spare = session
             try:
-                yield self._spare
+                yield session
             finally:
                 self._spare = None
 

@@ -98,8 +98,8 @@ class LameDuck:
 
     def _pool(self, backend: str) -> Backend:
         waited = self._settings["notice_seconds"] + self._settings["quiet_seconds"]
-        unproven = (f"the load balancer is not asked what it does: {waited:g} s (notice_seconds and quiet_seconds) are waited for it to notice that a member "
-                    "is out, and for requests to end",)
+        unproven = ((f"the load balancer is not asked what it does: {waited:g} s (notice_seconds and quiet_seconds) are waited for it to notice that a member "
+                     "is out, and for requests to end"),)
         return Backend({member: self._member(backend, member) for pool, member in self._apis if pool == backend}, unproven=unproven)
 
     def _require(self, backend: str) -> str:

@@ -198,7 +198,7 @@ class NginxPlus(HttpApi):
 
     kind = "nginx_plus"
     unproven = ("a reload forgets who is out, unless the upstream keeps its servers in a state file",)
-    preset = {
+    preset: Mapping[str, object] = {
         "path": "/api/9/http/upstreams/{backend}",
         "members": "peers[].{name: name, address: server, id: to_string(id), "
                    "admin: (state == 'draining' && 'drain') || (state == 'down' && 'maint') || 'ready', "

@@ -227,7 +227,7 @@ def test_a_fork_does_not_wait_for_the_panels_lock(device):
 
 
 def test_what_else_a_stream_can_do_is_the_streams(device):
-    panel = device.opened()
+    _panel = device.opened()
     assert sys.stdout.isatty() and sys.stdout.fileno() == device.slave and sys.stdout.encoding.lower() == "utf-8" and sys.stdout.buffer is device.stream.buffer
     sys.stdout.flush()
 
