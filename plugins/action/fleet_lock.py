@@ -31,7 +31,7 @@ class ActionModule(ActionBase):
     _supports_check_mode = True
     _supports_async = False
 
-    def run(self, tmp=None, task_vars=None):
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         super().run(tmp, task_vars)
         del tmp
         self._task_vars = task_vars
@@ -52,7 +52,9 @@ class ActionModule(ActionBase):
     def _hold(self, arguments: dict) -> dict:
         answer = self._ask(arguments)
         holder = answer.get("held_by")
-        reason = proof_of_death(holder.get("controller") or {}, self._controller) if isinstance(holder, Mapping) else ""
+        if not isinstance(holder, Mapping):
+            return answer
+        reason = proof_of_death(holder.get("controller") or {}, self._controller)
         return self._ask({**arguments, "take_over": holder["id"], "reason": reason}) if reason else answer
 
     def _compared(self, answer: dict, path: str) -> dict:

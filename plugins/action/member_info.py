@@ -5,11 +5,14 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.plugins.action import ActionBase
 from ..module_utils._host.credentials import secrets_in
 from ..module_utils._release.smoke_tests import ARGUMENTS, LEAST, SmokeTestError, require_tests
 from ..plugin_utils._plan import preflight
+from ..plugin_utils._plan.shapes import Service
 from ..plugin_utils._smoke import expectation
 from ..plugin_utils._smoke.verdict import Judge
 
@@ -27,11 +30,11 @@ class ActionModule(ActionBase):
     _supports_check_mode = True
     _supports_async = False
 
-    def run(self, tmp=None, task_vars=None):
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         super().run(tmp, task_vars)
         del tmp
         given = dict(self._task.args)
-        own, description, address = given.pop("tests", None) or [], given.get("description") or {}, given.get("address")
+        own, description, address = given.pop("tests", None) or [], cast("Service", given.get("description") or {}), given.get("address")
         command = given.get("version_command") or []
         wrong: list[dict] = []
         tests = self._tests(description, address, UNKNOWN, own, command, wrong) if address and given.get("preflight", True) else []
@@ -43,10 +46,10 @@ class ActionModule(ActionBase):
         if "outcomes" not in answer:
             return answer
         outcomes = {outcome["name"]: outcome for outcome in answer.pop("outcomes")}
-        tests = self._tests(description, address, answer["current"] or UNKNOWN, own, command, []) if tests else []
+        tests = self._tests(description, address, answer["current"] or UNKNOWN, own, command, []) if tests and address else []
         return {**answer, "asked": self._verdicts(tests, outcomes), "problems": [*answer["problems"], *wrong]}
 
-    def _tests(self, description: dict, address: str, release: str, own: list, command: list, wrong: list[dict]) -> list[dict]:
+    def _tests(self, description: Service, address: str, release: str, own: list, command: list, wrong: list[dict]) -> list[dict]:
         """All tests as the module takes them. What is wrong with one in itself goes to *wrong*; then the user's own are left out, or all of them."""
         tests: list[dict] = []
         for asked in ([], own):

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
@@ -20,7 +21,7 @@ class ActionModule(ActionBase):
     _supports_check_mode = True
     _supports_async = True
 
-    def run(self, tmp=None, task_vars=None):
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         super().run(tmp, task_vars)
         del tmp
         arguments = dict(self._task.args)
@@ -28,7 +29,7 @@ class ActionModule(ActionBase):
         if source and self._task.async_val:
             raise AnsibleActionFail("artifact_src cannot be used with async: bring the archive to the host and name it in artifact")
         answer = self._execute_module(module_name=MODULE, module_args=arguments, task_vars=task_vars, wrap_async=self._task.async_val)
-        if not answer.get("needs_artifact"):
+        if not source or not answer.get("needs_artifact"):
             return answer
         del arguments["artifact_src"]
         return self._execute_module(module_name=MODULE, module_args={**arguments, "artifact": self._brought(source)}, task_vars=task_vars)

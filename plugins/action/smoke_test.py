@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
@@ -26,7 +27,7 @@ class ActionModule(ActionBase):
     _supports_check_mode = True
     _supports_async = False
 
-    def run(self, tmp=None, task_vars=None):
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result = super().run(tmp, task_vars)
         del tmp
         _validation, arguments = self.validate_argument_spec(argument_spec=ARGUMENTS)
@@ -62,7 +63,7 @@ class ActionModule(ActionBase):
                 raise AnsibleActionFail(f"smoke test {test['name']!r}: {error}") from error
         return judges
 
-    def _ask(self, arguments: dict, tests: list[dict], task_vars: dict) -> dict:
+    def _ask(self, arguments: dict, tests: list[dict], task_vars: dict | None) -> dict:
         requests = [{key: value for key, value in test.items() if key not in FOR_THE_CONTROLLER} for test in tests]
         module_args = {key: value for key, value in arguments.items() if key not in ("retries", "delay")}
         return self._execute_module(module_name=MODULE, module_args={**module_args, "tests": requests}, task_vars=task_vars)

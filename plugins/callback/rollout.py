@@ -64,6 +64,8 @@ import os
 import platform
 import sys
 import time
+from collections.abc import Mapping
+from typing import Any
 
 from ansible import constants as C
 from ansible import context
@@ -77,6 +79,7 @@ from ..plugin_utils._controller.panel import Panel
 from ..plugin_utils._live.outlet import JSON, PLAIN, SCREEN, Outlet
 from ..plugin_utils._live.results import delegate_of, facts_of, failure_of, inert_deeply, is_hidden, message_of
 from ..plugin_utils._live.teller import Teller
+from ..plugin_utils._live.view import View
 from ..plugin_utils._run.journal_writer import JournalWriter
 from ..plugin_utils._text.terminal import inert_lines
 
@@ -95,20 +98,20 @@ class CallbackModule(CallbackBase):
     CALLBACK_TYPE = "stdout"
     CALLBACK_NAME = "alwayson.upgrade.rollout"
 
-    def __init__(self, *args, **kwargs):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._journal = None
+        self._journal: JournalWriter | None = None
         self._teller = Teller(Outlet(PLAIN, self._write), time.time)
-        self._items_told = set()
-        self._warnings_told = set()
+        self._items_told: set[tuple[str, str]] = set()
+        self._warnings_told: set[str] = set()
 
-    def rollout_event(self, event):
+    def rollout_event(self, event: Mapping[str, Any]) -> None:
         """What the strategy tells; docs/screen.md names the events."""
         self._teller.take(event)
 
     # -- the run
 
-    def v2_playbook_on_start(self, playbook):
+    def v2_playbook_on_start(self, playbook: Any) -> None:
         if self._journal is None and self.get_option("journal"):
             self._journal = JournalWriter(AppendOnlyFile, replace_privately)
         directory, origin = self.get_option_and_origin("journal_directory")
@@ -117,7 +120,7 @@ class CallbackModule(CallbackBase):
         self._teller.take({"event": "run_begins", "playbook": os.path.basename(playbook._file_name), "check": bool(context.CLIARGS.get("check")),
                            "user": _user(), "machine": platform.node()})
 
-    def _outlet(self):
+    def _outlet(self) -> Outlet:
         wanted, terminal = self.get_option("format"), _has_terminal()
         # Who is asked before each task, or debugs one, needs the terminal.
         asks = context.CLIARGS.get("step") or C.ENABLE_TASK_DEBUGGER
@@ -127,23 +130,23 @@ class CallbackModule(CallbackBase):
         return Outlet(style, self._write, verbosity=self._display.verbosity, colour=color.ANSIBLE_COLOR,
                       panel=Panel(sys.stdout.fileno()) if style == SCREEN else None, control=_control)
 
-    def _write(self, text, level):
+    def _write(self, text: str, level: str) -> None:
         self._display.display(text, color=getattr(C, COLOURS[level]) if level in COLOURS else None)
 
-    def v2_playbook_on_vars_prompt(self, *args, **kwargs):
+    def v2_playbook_on_vars_prompt(self, *args: Any, **kwargs: Any) -> None:
         self._teller.outlet.suspend()
 
-    def v2_playbook_on_play_start(self, play):
+    def v2_playbook_on_play_start(self, play: Any) -> None:
         self._teller.outlet.resume()
         self._teller.take({"event": "play_begins", "play": play.get_name().strip(), "strategy": play.strategy})
 
-    def v2_playbook_on_no_hosts_matched(self):
+    def v2_playbook_on_no_hosts_matched(self) -> None:
         self._teller.take({"event": "no_hosts", "play": self._teller.view.play})
 
-    def v2_playbook_on_no_hosts_remaining(self):
+    def v2_playbook_on_no_hosts_remaining(self) -> None:
         self._teller.take({"event": "no_hosts_left", "play": self._teller.view.play})
 
-    def v2_playbook_on_stats(self, stats):
+    def v2_playbook_on_stats(self, stats: Any) -> None:
         hosts = {host: stats.summarize(host) for host in sorted(stats.processed)}
         self._teller.take({"event": "run_ends", "hosts": {host: {shown: counts[name] for shown, name, _colour in RECAP} for host, counts in hosts.items()}})
         self._teller.ends()
@@ -157,13 +160,13 @@ class CallbackModule(CallbackBase):
 
     # -- tasks
 
-    def v2_playbook_on_task_start(self, task, is_conditional):
+    def v2_playbook_on_task_start(self, task: Any, is_conditional: Any) -> None:
         self._teller.take({"event": "task_begins", "task": _name(task)})
 
-    def v2_playbook_on_handler_task_start(self, task):
+    def v2_playbook_on_handler_task_start(self, task: Any) -> None:
         self._teller.take({"event": "task_begins", "task": _name(task)})
 
-    def v2_runner_on_start(self, host, task):
+    def v2_runner_on_start(self, host: Any, task: Any) -> None:
         if _action(task) in PAUSE_ACTIONS:
             self._teller.outlet.suspend()
         if task.debugger not in (None, "never"):
@@ -172,37 +175,37 @@ class CallbackModule(CallbackBase):
         self._teller.take({"event": "host_begins", "host": host.get_name(), "task": _name(task), "action": _action(task),
                            "state": state if isinstance(state, str) else None})
 
-    def v2_runner_on_ok(self, result):
+    def v2_runner_on_ok(self, result: Any) -> None:
         self._result(result, "changed" if result.result.get("changed") else "ok")
 
-    def v2_runner_on_skipped(self, result):
+    def v2_runner_on_skipped(self, result: Any) -> None:
         self._result(result, "skipped")
 
-    def v2_runner_on_failed(self, result, ignore_errors=False):
+    def v2_runner_on_failed(self, result: Any, ignore_errors: bool = False) -> None:
         self._result(result, "failure ignored" if ignore_errors else "failed")
 
-    def v2_runner_on_unreachable(self, result):
+    def v2_runner_on_unreachable(self, result: Any) -> None:
         self._result(result, "unreachable ignored" if result.task.ignore_unreachable else "unreachable")
 
-    def v2_runner_item_on_ok(self, result):
+    def v2_runner_item_on_ok(self, result: Any) -> None:
         self._result(result, "changed" if result.result.get("changed") else "ok", item=True)
 
-    def v2_runner_item_on_failed(self, result):
+    def v2_runner_item_on_failed(self, result: Any) -> None:
         self._items_told.add((result.host.get_name(), result.task._uuid))
         self._result(result, "failure ignored" if result.task.ignore_errors is True else "failed", item=True)
 
-    def v2_runner_item_on_skipped(self, result):
+    def v2_runner_item_on_skipped(self, result: Any) -> None:
         self._result(result, "skipped", item=True)
 
-    def v2_runner_retry(self, result):
+    def v2_runner_retry(self, result: Any) -> None:
         left = result.result.get("retries", 0) - result.result.get("attempts", 0)
         self._teller.take({"event": "retry", "host": result.host.get_name(), "task": _name(result.task), "left": left})
 
-    def v2_playbook_on_include(self, included_file):
+    def v2_playbook_on_include(self, included_file: Any) -> None:
         self._teller.take({"event": "included", "file": str(included_file._filename),
                            "hosts": [host.name for host in included_file._hosts]})
 
-    def v2_on_file_diff(self, result):
+    def v2_on_file_diff(self, result: Any) -> None:
         data = result.result
         for part in data.get("results", [data]) if result.task.loop else [data]:
             if part.get("diff") and part.get("changed"):
@@ -210,7 +213,7 @@ class CallbackModule(CallbackBase):
                 if text:
                     self._teller.take({"event": "diff", "host": result.host.get_name(), "task": _name(result.task), "text": text})
 
-    def _result(self, result, outcome, *, item=False):
+    def _result(self, result: Any, outcome: str, *, item: bool = False) -> None:
         task, data, host, action = result.task, result.result, result.host.get_name(), _action(result.task)
         if action in PAUSE_ACTIONS:
             self._teller.outlet.resume()
@@ -232,7 +235,7 @@ class CallbackModule(CallbackBase):
             event["details"] = [*event.get("details", []), *inert_lines(self._dump_results(data, indent=2))]
         self._teller.take(event)
 
-    def _tell_warnings(self, data, host):
+    def _tell_warnings(self, data: dict[str, Any], host: str) -> None:
         for text in map(str, data.pop("warnings", None) or []):
             if text not in self._warnings_told:
                 self._warnings_told.add(text)
@@ -240,16 +243,16 @@ class CallbackModule(CallbackBase):
         self._handle_warnings(data)  # deprecations, as ansible-core shows them
 
 
-def _name(task):
+def _name(task: Any) -> str:
     """The task's name without its role, or what it does when it has none."""
     return str(task.name or _action(task)).strip()
 
 
-def _action(task):
+def _action(task: Any) -> str:
     return str(getattr(task, "resolved_action", None) or task.action)
 
 
-def _control(view):
+def _control(view: View) -> str:
     """The file that pauses the roll, from where the user stands."""
     if not view.directory:
         return ""
@@ -258,14 +261,14 @@ def _control(view):
     return near if not near.startswith("..") else path
 
 
-def _has_terminal():
+def _has_terminal() -> bool:
     try:
         return sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
     except ValueError:
         return False
 
 
-def _user():
+def _user() -> str:
     try:
         return getpass.getuser()
     except (KeyError, OSError):

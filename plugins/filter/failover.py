@@ -5,19 +5,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
 from ansible.errors import AnsibleFilterError
 from ansible.utils.display import Display
 
 from ..plugin_utils._plan import database_logins, failover
 
 
-def renamed(value, old, new):
+def renamed(value: Any, old: str, new: str) -> Any:
     """The value of a variable that is set under its old name, with a deprecation warning that gives the new one."""
     Display().deprecated(f"the variable {old} is called {new} now", version="1.0.0", collection_name="alwayson.upgrade")
     return value
 
 
-def failover_request(variables, groups):
+def failover_request(variables: Mapping[str, Any], groups: Mapping[str, Sequence[str]]) -> dict[str, Any]:
     """What failover.yml is asked for, with a deprecation warning for each variable that is set under its old name."""
     request = failover.failover_request(variables, groups)
     for old, new in request["renamed"].items():
@@ -25,9 +28,9 @@ def failover_request(variables, groups):
     return request
 
 
-def _explained(function):
+def _explained(function: Callable[..., Any]) -> Callable[..., Any]:
     """Turn what a user got wrong into the filter's own error, with its words."""
-    def explain(*args, **kwargs):
+    def explain(*args: Any, **kwargs: Any) -> Any:
         try:
             return function(*args, **kwargs)
         except (ValueError, KeyError, TypeError) as error:
@@ -38,7 +41,7 @@ def _explained(function):
 class FilterModule:
     """The filters of a failover."""
 
-    def filters(self):
+    def filters(self) -> dict[str, Callable[..., Any]]:
         core = (failover.variables_of_failover, failover.known_databases, failover.failover_refusal, failover.failover_text, database_logins.database_login,
                 database_logins.switchover_login, database_logins.database_server)
         return {"renamed": renamed, "failover_request": _explained(failover_request), **{function.__name__: _explained(function) for function in core}}

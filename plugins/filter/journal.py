@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from ansible.errors import AnsibleFilterError
 
@@ -27,5 +28,5 @@ def journal_problem(text: str, head: Mapping | None = None) -> str:
 class FilterModule:
     """The filter of the journal."""
 
-    def filters(self):
+    def filters(self) -> dict[str, Callable[..., Any]]:
         return {"journal_problem": journal_problem}

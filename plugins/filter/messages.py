@@ -8,13 +8,15 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, cast
 
+from ..plugin_utils._plan.shapes import RunRecord
 from ..plugin_utils._run import closing
 from ..plugin_utils._text import command_line
 
 
-def complete_commands(text):
+def complete_commands(text: str | Sequence[str]) -> str | list[str]:
     """The commands in a text, or in each of its lines, with what this run was given on the command line."""
     program = sys.argv[0]
     if os.path.basename(program) != command_line.PROGRAM:
@@ -28,13 +30,13 @@ def complete_commands(text):
     return [command_line.complete(str(line), words, program) for line in text]
 
 
-def closing_text(record, reason="", has_begun=False):
+def closing_text(record: object, reason: str = "", has_begun: bool = False) -> str:
     """The last message of a run that did not do what it was to do."""
-    return closing.closing_text(record if isinstance(record, Mapping) else None, reason, has_begun)
+    return closing.closing_text(cast("RunRecord", record) if isinstance(record, Mapping) else None, reason, has_begun)
 
 
 class FilterModule:
     """The filters of messages."""
 
-    def filters(self):
+    def filters(self) -> dict[str, Callable[..., Any]]:
         return {"complete_commands": complete_commands, "closing_text": closing_text}

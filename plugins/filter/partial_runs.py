@@ -5,6 +5,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
 from ansible import context
 from ansible.errors import AnsibleFilterError
 from ansible.inventory.manager import InventoryManager, split_host_pattern
@@ -13,7 +16,7 @@ from ansible.parsing.dataloader import DataLoader
 from ..plugin_utils._plan import partial_runs
 
 
-def whole_run(hosts, groups):
+def whole_run(hosts: list[str], groups: Mapping[str, Sequence[str]]) -> list[str]:
     """The hosts, for the first play: an option that would skip a part of the run is refused even where it would skip the task that notices."""
     limit = context.CLIARGS.get("subset")
     sentences = partial_runs.refused_options(context.CLIARGS.get("start_at_task"), context.CLIARGS.get("tags") or [partial_runs.EVERYTHING],
@@ -23,13 +26,13 @@ def whole_run(hosts, groups):
     return hosts
 
 
-def cut_by_limit(needed, groups):
+def cut_by_limit(needed: Sequence[str], groups: Mapping[str, Sequence[str]]) -> list[str]:
     """The sentence on hosts of the service that --limit leaves out, in a list; empty when there are none."""
     limit = context.CLIARGS.get("subset")
     return partial_runs.cut_off(limit, _within(limit, groups), needed)
 
 
-def _within(limit, groups):
+def _within(limit: str | None, groups: Mapping[str, Sequence[str]]) -> list[str]:
     """The hosts that --limit leaves, localhost among them where it is named although the inventory has no such host."""
     if not limit:
         return []
@@ -48,5 +51,5 @@ def _within(limit, groups):
 class FilterModule:
     """The filters of the command line."""
 
-    def filters(self):
+    def filters(self) -> dict[str, Callable[..., Any]]:
         return {"whole_run": whole_run, "cut_by_limit": cut_by_limit}

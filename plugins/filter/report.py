@@ -6,15 +6,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any, cast
 
 from ansible.errors import AnsibleFilterError
 
+from ..plugin_utils._plan.shapes import Report
 from ..plugin_utils._report import summary as core
 from ..plugin_utils._report.facts import mapping, plain
 
 
-def run_report(run: Mapping) -> dict:
+def run_report(run: Mapping) -> Report:
     """The report of a run record: figures and a verdict."""
     try:
         return core.summarise(run, now=time.time())
@@ -34,18 +36,18 @@ def report_text(report: Mapping, width: int = 80, colour: bool = False) -> str:
     return core.terminal_summary(_made_by_run_report(report, "report_text"), int(width), colour=colour)
 
 
-def _made_by_run_report(report: object, filter_name: str) -> dict:
+def _made_by_run_report(report: object, filter_name: str) -> Report:
     """The report as plain data; anything else than a report of this format is refused."""
     facts = mapping(plain(report), "all") if isinstance(report, Mapping) else {}
     if facts.get("format") != core.FORMAT:
         raise AnsibleFilterError(
             f"alwayson.upgrade.{filter_name}: the input is not a report of format {core.FORMAT}: pass what the filter alwayson.upgrade.run_report made"
         )
-    return facts
+    return cast("Report", facts)
 
 
 class FilterModule:
     """The filters of the report."""
 
-    def filters(self):
+    def filters(self) -> dict[str, Callable[..., Any]]:
         return {"run_report": run_report, "report_html": report_html, "report_text": report_text}

@@ -5,6 +5,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
 from ansible.errors import AnsibleFilterError
 
 from ..module_utils import _database_engines
@@ -13,14 +16,15 @@ from ..plugin_utils._plan import (
     blue_green, connections, database_clusters, hooks, installation, migration_tool, migrations, observation, picture, plan, plan_file, poolers, preflight,
     probing, refusals, service, serving, tenants, text as plan_text,
 )
+from ..plugin_utils._plan.shapes import Service
 from ..plugin_utils._run import outcomes, record as run_record
 from ..plugin_utils._schedule import error_budget
 from ..plugin_utils._smoke import running_release
 
 
-def _explained(function):
+def _explained(function: Callable[..., Any]) -> Callable[..., Any]:
     """Turn what a user got wrong into the filter's own error, with its words."""
-    def explain(*args, **kwargs):
+    def explain(*args: Any, **kwargs: Any) -> Any:
         try:
             return function(*args, **kwargs)
         except (ValueError, KeyError, TypeError) as error:
@@ -28,12 +32,12 @@ def _explained(function):
     return explain
 
 
-def observed_fleet(service, hostvars, seen):
+def observed_fleet(service: Service, hostvars: Mapping[str, Mapping], seen: Mapping[str, Any]) -> dict[str, Any]:
     """See `picture.observed_fleet`."""
     return picture.observed_fleet(service, hostvars, seen, _database_engines.has_server)
 
 
-def unverified_connections(databases, poolers, hostvars):
+def unverified_connections(databases: Sequence[str], poolers: Sequence[str], hostvars: Mapping[str, Mapping]) -> list[str]:
     """See `connections.unverified`; which engines have a server, their registry knows."""
     return connections.unverified(databases, poolers, hostvars, _database_engines.has_server)
 
@@ -41,7 +45,7 @@ def unverified_connections(databases, poolers, hostvars):
 class FilterModule:
     """The filters of a roll."""
 
-    def filters(self):
+    def filters(self) -> dict[str, Callable[..., Any]]:
         return {
             "or_nobody": _explained(outcomes.or_nobody),
             "failure_text": _explained(outcomes.failure_text),

@@ -5,13 +5,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
 from ansible.errors import AnsibleFilterError
 
 from ..plugin_utils._schedule import topology
 from ..plugin_utils._schedule.limits import ScheduleError
 
 
-def waves(hosts, hostvars):
+def waves(hosts: Sequence[str], hostvars: Mapping[str, Mapping]) -> list[list[str]]:
     """The waves in which the hosts go, as lists of names."""
     try:
         return topology.wave_names(hosts, hostvars)
@@ -19,7 +22,7 @@ def waves(hosts, hostvars):
         raise AnsibleFilterError(f"alwayson.upgrade.waves: {error}") from error
 
 
-def failure_domain(address, domains, default=None):
+def failure_domain(address: str, domains: Any, default: Any = None) -> Any:
     """The failure domain of an address."""
     try:
         return topology.failure_domain(address, domains, default)
@@ -30,5 +33,5 @@ def failure_domain(address, domains, default=None):
 class FilterModule:
     """The filters of the topology."""
 
-    def filters(self):
+    def filters(self) -> dict[str, Callable[..., Any]]:
         return {"waves": waves, "failure_domain": failure_domain}

@@ -238,6 +238,7 @@ directory:
 """
 
 import signal
+from typing import Any
 
 from ..module_utils import _database_engines as engines
 from ..module_utils._database.backup.record import BackupError
@@ -290,7 +291,7 @@ def prove(module: AnsibleModule, engine: engines.Engine) -> dict:
     options = module.params
     verifies = options["state"] == "verified"
     run, databases = check(module, engine)
-    result = {"directory": run.store.directory, "dropped": [], "created_meanwhile": [], "changed": not verifies}
+    result: dict[str, Any] = {"directory": run.store.directory, "dropped": [], "created_meanwhile": [], "changed": not verifies}
     if module.check_mode:
         return {**result, "backups": {database: unproven("not restored: this is check mode") for database in databases}}
     run.store.prepare()

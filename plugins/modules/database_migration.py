@@ -310,6 +310,7 @@ linter:
 """
 
 from functools import partial
+from typing import Any
 
 from ..module_utils import _database_engines as engines
 from ..module_utils._database.errors import DatabaseError
@@ -404,7 +405,7 @@ def migrate(module: AnsibleModule) -> tuple[str, dict]:
         raise MigrationError("the server has no database to migrate: look at login_host and login_port")
     pending = survey(engine, databases, steps, earlier, options["parallel"])
     refuse_dangerous([step for step in steps if any(step in left for left in pending.values())], partial(engine.lint, linter=linter))
-    result = {"linter": linter or "", **({"diff": differences(pending)} if module._diff else {})}
+    result: dict[str, Any] = {"linter": linter or "", **({"diff": differences(pending)} if module._diff else {})}
     if module.check_mode or not any(pending.values()):
         migrations = {database: planned(steps, pending[database]) for database in databases}
         return "", {**result, "changed": any(pending.values()), "migrations": migrations}

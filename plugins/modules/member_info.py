@@ -220,7 +220,8 @@ def _service_of(params: dict, user: str, root: str, is_first: bool) -> tuple:
     """Whether the service runs, and what is wrong with its commands. Before the *first* release it is not asked."""
     unit = params["service"]
     try:
-        commands = commands_for(unit, *(params[name] for name in COMMANDS), prefix="release_")
+        stop, start, status = (params[name] for name in COMMANDS)
+        commands = commands_for(unit, stop, start, status, prefix="release_")
     except CommandsError as error:
         return None, [member_checks.Problem(" and ".join(error.options), str(error))]
     wrong = member_checks.command_problems(commands, unit, params["command_timeout"], user, comes_later=root if is_first else None)

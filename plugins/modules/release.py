@@ -264,6 +264,7 @@ seconds:
 import contextlib
 import os
 import time
+from typing import Iterator
 
 from ..module_utils._host.ansible_module import AnsibleModule
 from ..module_utils._host.version import VersionError, parse
@@ -351,7 +352,7 @@ class Work:
         return {}
 
     @contextlib.contextmanager
-    def _alone(self):
+    def _alone(self) -> Iterator[None]:
         """The only one at work below the root and, with a fence, one that was not taken over."""
         fence = {"path": None, "token": None, "owner": "", **(self.params["fence"] or {})}
         path = fence["path"] or os.path.join(self.root, ".fence")
@@ -366,7 +367,9 @@ class Work:
             yield
 
     def _stage(self) -> tuple[release.State, bool]:
-        if not release.needs_staging(self.before, self.version, self.sha256):
+        # Required with state=staged.
+        sha256 = self.sha256 or ""
+        if not release.needs_staging(self.before, self.version, sha256):
             return self.before, False
         if self.params["artifact_src"]:
             self.needs_artifact = True
@@ -377,10 +380,10 @@ class Work:
             # The private copy is as large as the artifact: where there is one, on the disk that has releases.
             releases = os.path.join(self.root, release.RELEASES)
             folder = releases if os.access(releases, os.W_OK | os.X_OK) else None
-            with release.checked_artifact(artifact, self.version, self.sha256, self.limits, folder) as archive:
-                marker = release.marker_of(archive, self.sha256, time.time())
+            with release.checked_artifact(artifact, self.version, sha256, self.limits, folder) as archive:
+                marker = release.marker_of(archive, sha256, time.time())
         else:
-            marker = release.stage(self.root, self.version, artifact, self.sha256, self.limits, time.time())
+            marker = release.stage(self.root, self.version, artifact, sha256, self.limits, time.time())
             self._tell(release.sweep(self.root))
         return self.before._replace(available={**self.before.available, self.version: marker}), True
 
@@ -456,7 +459,7 @@ def main() -> None:
         result = work.do()
     except FAMILIES as error:
         module.fail_json(msg=str(error), **(work.facts() if work else {}))
-    for warning in work.warnings:
+    for warning in work.warnings if work else ():
         module.warn(warning)
     module.exit_json(**result)
 

@@ -73,12 +73,14 @@ weights:
         after: 10
 """
 
+from typing import cast
+
 from ..module_utils._host.ansible_module import AnsibleModule
 from ..module_utils._host.signals import unwind_when_ended
 from ..module_utils._load_balancers import ARGUMENTS, open_load_balancers
 from ..module_utils._locking import fence
 from ..module_utils._traffic.interface import LoadBalancerError
-from ..module_utils._traffic.weight import WeightError, bring_about, foresee
+from ..module_utils._traffic.weight import Weighing, WeightError, bring_about, foresee
 
 
 def main() -> None:
@@ -97,7 +99,8 @@ def main() -> None:
     try:
         with fence.admitted(params["fence"], module.check_mode):
             balancers = open_load_balancers(params["load_balancers"])
-            request = balancers, params["backend"], list(dict.fromkeys(params["members"])), params["percent"]
+            # Whether their kinds have weights that can be set, is looked at first of all.
+            request = cast("list[Weighing]", balancers), params["backend"], list(dict.fromkeys(params["members"])), params["percent"]
             result = foresee(*request) if module.check_mode else bring_about(*request)
     except (LoadBalancerError, WeightError, fence.FenceError) as error:
         module.fail_json(msg=str(error))

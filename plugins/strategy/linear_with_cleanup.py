@@ -60,6 +60,9 @@ import atexit
 import os
 import signal
 import threading
+from collections.abc import Callable, Mapping
+from types import FrameType
+from typing import Any
 
 from ansible.errors import AnsibleError
 from ansible.module_utils.parsing.convert_bool import boolean
@@ -84,17 +87,20 @@ class _Run:
     def __init__(self) -> None:
         self.interrupted = False
         self.finishing = False
-        self.usual = None
-        self.facts = None
+        self.usual: Any = signal.SIG_DFL
+        self.facts: Callable[[], Mapping[str, Any]] = dict
+        self._has_begun = False
 
-    def begin(self, facts) -> None:
-        if self.facts is None:
+    def begin(self, facts: Callable[[], Mapping[str, Any]]) -> None:
+        if not self._has_begun:
+            self._has_begun = True
             atexit.register(self.say_last_words, os.getpid())
             if threading.current_thread() is threading.main_thread():
-                self.usual = signal.signal(signal.SIGINT, self.interrupt)
+                # None, when the handler was not Python's: the next signal then ends the process.
+                self.usual = signal.signal(signal.SIGINT, self.interrupt) or signal.SIG_DFL
         self.facts = facts
 
-    def interrupt(self, number, frame) -> None:
+    def interrupt(self, number: int, frame: FrameType | None) -> None:
         if self.interrupted or interrupts.ended_by_operator:
             signal.signal(signal.SIGINT, self.usual)
             if callable(self.usual):
@@ -117,11 +123,12 @@ _run = _Run()
 class StrategyModule(LinearStrategy):
     """Adapter: linear, which keeps an end of the run for the cleanup plays."""
 
-    def run(self, iterator, play_context):
+    def run(self, iterator: Any, play_context: Any) -> int:
         variables = iterator._play.get_vars()
         self._cleans_up = boolean(variables.get("cleanup_play", False), strict=False)
         self._completes = self._cleans_up or boolean(variables.get("cleanup_completes", False), strict=False)
-        self._iterator, self._broken, self._failures = iterator, False, {}
+        self._iterator, self._broken = iterator, False
+        self._failures: dict[str, str] = {}
         _run.begin(self._facts)
         _run.finishing = _run.finishing or self._cleans_up
         self._take_note_of_ctrl_c(iterator)
@@ -143,7 +150,7 @@ class StrategyModule(LinearStrategy):
             self._revive(iterator, LOCALHOST)
         return result
 
-    def get_hosts_left(self, iterator):
+    def get_hosts_left(self, iterator: Any) -> list[Any]:
         if _run.interrupted and not self._completes and not self._broken:
             self._broken = True
             for host in super().get_hosts_left(iterator):
@@ -151,7 +158,7 @@ class StrategyModule(LinearStrategy):
                     self._break_off(iterator, host)
         return super().get_hosts_left(iterator)
 
-    def _process_pending_results(self, iterator, one_pass=False, max_passes=None):
+    def _process_pending_results(self, iterator: Any, one_pass: bool = False, max_passes: int | None = None) -> list[Any]:
         results = super()._process_pending_results(iterator, one_pass=one_pass, max_passes=max_passes)
         if not results:
             require_results(self, results_thread_main)
@@ -162,7 +169,7 @@ class StrategyModule(LinearStrategy):
                 self._failures[ansible_objects.host_of(result).name] = f"{task}: {outcomes.failure_text(data)}"
         return results
 
-    def _break_off(self, iterator, host) -> None:
+    def _break_off(self, iterator: Any, host: Any) -> None:
         """The host goes into its rescue as after a failed task; without one it has failed."""
         why = "interrupted by Ctrl-C"
         self._failures[host.name] = why
@@ -175,28 +182,28 @@ class StrategyModule(LinearStrategy):
         elif iterator.is_failed(host):
             self._tqm._failed_hosts[host.name] = True
 
-    def _failed_hosts(self, iterator) -> set:
+    def _failed_hosts(self, iterator: Any) -> set:
         return {*iterator.get_failed_hosts(), *self._tqm._unreachable_hosts}
 
     def _why(self, name: str) -> str:
         why = self._failures.get(name, "failed")
         return why if name == LOCALHOST else f"{name}: {why}"
 
-    def _take_note_of_ctrl_c(self, iterator) -> None:
+    def _take_note_of_ctrl_c(self, iterator: Any) -> None:
         if _run.interrupted and not self._facts().get(REASON):
             self._end([f"interrupted by Ctrl-C ({iterator._play.get_name()})"])
 
-    def _end(self, reasons) -> None:
+    def _end(self, reasons: list[str]) -> None:
         """From now on only cleanup plays run."""
         known = str(self._facts().get(REASON) or "").splitlines()
         lines = list(dict.fromkeys([*known, *(line for reason in reasons for line in reason.splitlines())]))
         if lines != known:
             self._variable_manager.set_nonpersistent_facts(LOCALHOST, {REASON: "\n".join(lines)})
 
-    def _facts(self):
+    def _facts(self) -> Mapping[str, Any]:
         return self._variable_manager._nonpersistent_fact_cache.get(LOCALHOST, {})
 
-    def _revive(self, iterator, name: str) -> None:
+    def _revive(self, iterator: Any, name: str) -> None:
         """The host that cleans up takes part in later plays although it has failed."""
         host = self._inventory.get_host(name)
         if host is not None and name in self._failed_hosts(iterator):

@@ -61,6 +61,7 @@ EXAMPLES = r"""
 import functools
 import os
 import time
+from typing import Any
 
 from ansible.errors import AnsibleError, AnsibleValueOmittedError
 from ansible.executor.play_iterator import IteratingStates
@@ -80,7 +81,7 @@ from ..plugin_utils._controller.operator_control import ABORT, PAUSE, read_contr
 from ..plugin_utils._controller.play_variables import templated
 from ..plugin_utils._schedule import checks as schedule_checks, error_budget, messages as schedule_messages, variables as schedule_variables
 from ..plugin_utils._schedule.limits import ScheduleError
-from ..plugin_utils._schedule.scheduler import BACK
+from ..plugin_utils._schedule.scheduler import BACK, Decision
 
 display = Display()
 
@@ -94,14 +95,18 @@ _ENDED = "the play ended itself (meta: end_play)"
 class StrategyModule(FreeStrategy):
     """Adapter: asks the scheduler who may start. C(free) does the work for the hosts it is shown."""
 
-    def run(self, iterator, play_context):
+    def run(self, iterator: Any, play_context: Any) -> int:
         self._iterator, self._started = iterator, False
         self._slots = ansible_objects.Slots()
         self._results = ansible_objects.Results()
         self._dead_workers = DeadWorkers(PATIENCE_S)
         self._tasks = ansible_objects.Tasks(_runs_once)
-        self._started_at, self._failure_of = {}, {}
-        self._told = self._told_live = self._figures = self._waiting_since = None
+        self._started_at: dict[str, float] = {}
+        self._failure_of: dict[str, str] = {}
+        self._told: tuple[str, bool] | None = None
+        self._told_live: dict[str, list[str]] | None = None
+        self._figures: dict[str, Any] | None = None
+        self._waiting_since: float | None = None
         self._probe = LiveFigures(0.0, INTERVAL_S)
         self._turned, self._paused, self._changed = False, False, True
         self._looked_at = self._buried_at = 0.0
@@ -126,22 +131,22 @@ class StrategyModule(FreeStrategy):
 
     # -- before the start
 
-    def _take_over(self, blocks) -> None:
+    def _take_over(self, blocks: Any) -> None:
         try:
             self._tasks.take_over(blocks)
         except ansible_objects.TaskRefused as refused:
             raise AnsibleError(str(refused), obj=refused.task._ds) from refused
 
-    def _add_tasks(self, add_tasks, host, blocks) -> None:
+    def _add_tasks(self, add_tasks: Any, host: Any, blocks: Any) -> None:
         """What a host includes is judged like the play's own tasks."""
         self._take_over(blocks)
         if self._tasks.errors_are_fatal and not self._has_own_budget:
             self._schedule.budget = 0
         add_tasks(host, blocks)
 
-    def _read_policy(self, play) -> None:
+    def _read_policy(self, play: Any) -> None:
         """The scheduler for this play's hosts, with the policy as the hosts' variables give it."""
-        unknown = set()
+        unknown: set[str] = set()
         by_host = {name: self._rolling_variables(play, name, unknown) for name in self._hosts_cache}
         self._options = schedule_variables.strategy_options_from(by_host)
         pool = self._options.pool_hosts or [host.name for host in self._inventory.get_hosts(play.hosts, ignore_limits=True, ignore_restrictions=True)]
@@ -155,10 +160,9 @@ class StrategyModule(FreeStrategy):
         # Honoured by the budget; free would warn that it cannot.
         play.max_fail_percentage = None
 
-    def _rolling_variables(self, play, host_name: str, unknown: set) -> dict:
+    def _rolling_variables(self, play: Any, host_name: str, unknown: set) -> dict:
         """The host's ``rolling_*`` variables, templated. Adds names that are no variable of a roll to *unknown*."""
-        host = self._inventory.get_host(host_name)
-        if host is None:
+        if (host := self._inventory.get_host(host_name)) is None:
             raise AnsibleError(f"rolling_pool_hosts names {host_name}, which is not in the inventory")
         variables = self._variable_manager.get_vars(play=play, host=host, _hosts=self._hosts_cache, _hosts_all=self._hosts_cache_all)
         given = {name for name in variables if name.startswith(schedule_variables.PREFIX)}
@@ -169,8 +173,7 @@ class StrategyModule(FreeStrategy):
     def _drop_hosts_lost_before(self) -> None:
         """Hosts that an earlier play of this run failed or lost never start, and spend the budget."""
         for name in self._hosts_cache:
-            outcome = self._outcome_of(name)
-            if outcome != "ok":
+            if (outcome := self._outcome_of(name)) != "ok":
                 self._schedule.finished(name, outcome)
         # The operator ended this run in an earlier play.
         for reason in ended_by_operator:
@@ -184,7 +187,7 @@ class StrategyModule(FreeStrategy):
 
     # -- the seams of free
 
-    def get_hosts_left(self, iterator):
+    def get_hosts_left(self, iterator: Any) -> list[Any]:
         """The hosts in flight. free keeps an index into this list: its length may grow, never shrink."""
         self._slots.at = self._results.last = None
         while True:
@@ -196,20 +199,20 @@ class StrategyModule(FreeStrategy):
                 return self._slots
             self._wait_a_little()
 
-    def _set_hosts_cache(self, play, refresh=True):
+    def _set_hosts_cache(self, play: Any, refresh: bool = True) -> None:
         """The participating hosts are fixed at the start; later changes of the inventory do not count."""
         if not self._started:
             super()._set_hosts_cache(play, refresh)
 
-    def _execute_meta(self, task, play_context, iterator, target_host):
+    def _execute_meta(self, task: Any, play_context: Any, iterator: Any, target_host: Any) -> Any:
         with meta_actions.shown(self._inventory, task._get_meta(), target_host.name, self._schedule.in_flight):
             return super()._execute_meta(task, play_context, iterator, target_host)
 
-    def add_tqm_variables(self, vars, play):
+    def add_tqm_variables(self, vars: dict[str, Any], play: Any) -> None:
         super().add_tqm_variables(vars, play)
         vars["rolling"] = schedule_messages.state_for(self._schedule, vars.get("inventory_hostname"))
 
-    def _queue_task(self, host, task, task_vars, play_context):
+    def _queue_task(self, host: Any, task: Any, task_vars: dict[str, Any], play_context: Any) -> None:
         run_once = self._tasks.run_once(task)
         if run_once and boolean(Templar(loader=self._loader, variables=task_vars).template(run_once), strict=False):
             raise AnsibleError(str(ansible_objects.once_refused(task)), obj=task._ds)
@@ -220,16 +223,16 @@ class StrategyModule(FreeStrategy):
             self._queued_task_cache.pop(ansible_objects.key_of(host, task), None)
             raise AnsibleError(f"the controller could not start a process for task {task.get_name()!r}")
 
-    def _take_step(self, task, host=None):
+    def _take_step(self, task: Any, host: Any = None) -> bool:
         """free forgets to release a host whose task was answered with "no" (ansible#86656)."""
         wanted = super()._take_step(task, host)
         if not wanted:
             self._blocked_hosts[host] = False
         return wanted
 
-    def _process_pending_results(self, iterator, one_pass=False, max_passes=None):
+    def _process_pending_results(self, iterator: Any, one_pass: bool = False, max_passes: int | None = None) -> list[Any]:
         """An include comes alone or last, so that an error of what it includes can be attributed to that host."""
-        results = []
+        results: list[Any] = []
         while not (results and ansible_objects.is_include(results[-1])):
             answered = self._process_one_result(iterator)
             if not answered:
@@ -241,7 +244,7 @@ class StrategyModule(FreeStrategy):
             require_results(self, results_thread_main)
         return results
 
-    def _process_one_result(self, iterator):
+    def _process_one_result(self, iterator: Any) -> list[Any]:
         pending = self._pending_results
         try:
             return super()._process_pending_results(iterator, one_pass=True)
@@ -275,8 +278,7 @@ class StrategyModule(FreeStrategy):
         if self._options.probe and not self._schedule.goes_back:
             now = time.time()
             self._figures = self._probe.newer(self._options.probe["directory"], now) or self._figures
-            why = error_budget.why_to_stop(self._figures, self._options.probe, now)
-            if why:
+            if why := error_budget.why_to_stop(self._figures, self._options.probe, now):
                 self._schedule.stop_for_failures(why)
 
     def _look(self) -> None:
@@ -286,7 +288,7 @@ class StrategyModule(FreeStrategy):
             self._told_live = live
             self._emit("live", pools=live)
 
-    def _start(self, decision, now: float) -> None:
+    def _start(self, decision: Decision, now: float) -> None:
         self._tell(decision)
         for name in decision.start:
             if decision.direction == BACK:
@@ -347,10 +349,8 @@ class StrategyModule(FreeStrategy):
     def _wait_a_little(self) -> None:
         """With nobody in flight only the fleet or the operator can change the answer; when neither does in time, the roll stops."""
         now = time.monotonic()
-        self._waiting_since = self._waiting_since or now
-        if self._paused:
-            self._waiting_since = None
-        elif not self._view or now - self._waiting_since >= self._options.capacity_timeout:
+        self._waiting_since = None if self._paused else self._waiting_since or now
+        if self._waiting_since and (not self._view or now - self._waiting_since >= self._options.capacity_timeout):
             decision = self._schedule.decide(self._view.live, blind=self._view.blind)
             if not decision.start:
                 self._schedule.stop(decision.reason)
@@ -398,7 +398,7 @@ class StrategyModule(FreeStrategy):
 
     # -- hosts that fail in other ways than by a task's result
 
-    def _run_contained(self, iterator, play_context):
+    def _run_contained(self, iterator: Any, play_context: Any) -> int:
         """An error of the engine (a missing include, say) fails the host it belongs to; the others finish, and nobody new starts."""
         while True:
             try:
@@ -440,7 +440,7 @@ class StrategyModule(FreeStrategy):
             why = self._failure_of.get(name) or f"the worker process of {name} ended with {dead.exitcode}"
             self._fail_host(dead.host, dead.task, f"{why} in task {dead.task.get_name()!r}")
 
-    def _fail_host(self, host, task, why: str) -> None:
+    def _fail_host(self, host: Any, task: Any, why: str) -> None:
         """What the engine does for a failed result: the host goes into its rescue, or is failed. It counts as failed in both cases."""
         display.error(f"{why}: {host.name} counts as failed")
         self._failure_of[host.name] = why
@@ -456,7 +456,7 @@ class StrategyModule(FreeStrategy):
 
     # -- messages for the user, and the end
 
-    def _tell(self, decision) -> None:
+    def _tell(self, decision: Decision) -> None:
         schedule, reason = self._schedule, decision.reason
         if schedule.goes_back and not decision.stopped and not self._turned:
             self._turned = True
@@ -471,10 +471,10 @@ class StrategyModule(FreeStrategy):
             display.warning(reason)
         self._emit("stopped" if decision.stopped else "waiting", reason=reason)
 
-    def _emit(self, event: str, **facts) -> None:
+    def _emit(self, event: str, **facts: Any) -> None:
         ansible_objects.tell_callbacks(self._tqm._callback_plugins, display.warning, {"event": event, **facts})
 
-    def _end_of_play(self, iterator, result):
+    def _end_of_play(self, iterator: Any, result: int) -> int:
         schedule = self._schedule
         last = schedule.decide()
         self._tell(last)
@@ -494,6 +494,6 @@ class StrategyModule(FreeStrategy):
         return self._tqm.RUN_FAILED_BREAK_PLAY
 
 
-def _runs_once(task) -> bool:
+def _runs_once(task: Any) -> bool:
     plugin = action_loader.get(task.action, class_only=True, collection_list=task.collections)
     return getattr(plugin, "BYPASS_HOST_LOOP", False)

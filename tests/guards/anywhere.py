@@ -18,6 +18,7 @@ CONFIG = f"{UNIT}/_host/test_config_file.py"
 HAPROXY = f"{UNIT}/_traffic/kinds/haproxy/test_balancer.py"
 META = "tests/unit/plugin_utils/_controller/test_meta_actions.py"
 PROBE = "tests/unit/modules/test_availability_probe.py"
+PLAN = "tests/unit/plugin_utils/_plan"
 
 ANYWHERE = (
     Guard("words, escaped", "a path ends a word of HAProxy's command line", (WORDS, MAP), (
@@ -97,4 +98,8 @@ ANYWHERE = (
         (f"{CORE}/_host/small_files.py", "        os.mkdir(path, mode)\n", "        os.mkdir(path)\n"),)),
     Guard("folders, lock", "everybody may write where the lock is, and nobody says so", ("tests/unit/modules/test_fleet_lock_module.py",), (
         (f"{CORE}/_host/writers.py", "return other_writers(path) if not is_ours", 'return "" if not is_ours'),)),
+    Guard("types, group", "a list where the name of a group is wanted ends in an error about types", (f"{PLAN}/test_blue_green.py",), (
+        ("plugins/plugin_utils/_plan/blue_green.py", "list(groups.get(group, ())) if isinstance(group, str) else []", "list(groups.get(group, ()))"),)),
+    Guard("types, prefix", "a plan names the variables of the strategy", (f"{PLAN}/test_plan.py",), (
+        ("plugins/plugin_utils/_schedule/choice.py", "{self._pool.prefix}max_per_domain allows", "rolling_max_per_domain allows"),)),
 )

@@ -14,7 +14,7 @@ JOURNALS = (
     Guard("journal, next run", "the next run does not compare the journal with what was kept of it", JOURNAL, (
         ("plugins/plugin_utils/_run/journal_writer.py", "        return told + self._compare(reading, now)\n", "        return told\n"),)),
     Guard("journal, own folder", "who writes beside the journal also writes all that is kept of it", JOURNAL, (
-        ("plugins/plugin_utils/_run/journal_writer.py", "                self._file.keep(self._head._asdict())\n", ""),)),
+        ("plugins/plugin_utils/_run/journal_writer.py", "                self._opened.keep(self._head._asdict())\n", ""),)),
     Guard("journal, lock", "what is kept of the journal with the lock is not compared", LOCK, (
         ("plugins/action/fleet_lock.py", "        if not problem:\n            return answer\n", "        if True:\n            return answer\n"),)),
     Guard("journal, head", "the journal's head is not kept with the lock", LOCK, (

@@ -28,7 +28,8 @@ ROWS = (
     row(35, "the pool is not compared with the inventory", (
         ("plugins/plugin_utils/_plan/refusals.py", "        *_unknown_members(service, observed),\n", ""),)),
     row(36, "a group that is not there is empty", (
-        ("plugins/plugin_utils/_plan/service.py", "    if group not in groups:\n", "    if group not in groups:\n        return [], ''\n"),)),
+        ("plugins/plugin_utils/_plan/service.py", "    if not isinstance(group, str) or group not in groups:\n",
+         "    if not isinstance(group, str) or group not in groups:\n        return [], ''\n"),)),
     row(38, "any word is a version", (
         ("plugins/plugin_utils/_plan/service.py", "    if not is_valid(release):", "    if False:"),)),
     row(39, "the census is not kept", (

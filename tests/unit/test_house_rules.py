@@ -9,6 +9,7 @@ import ast
 import importlib
 import re
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -122,3 +123,14 @@ def test_every_play_of_a_run_has_a_strategy_that_keeps_its_cleanup():
     for playbook in ("upgrade.yml", "plan.yml", "status.yml", "install.yml"):
         entries = yaml.safe_load((REPOSITORY / "playbooks" / playbook).read_text(encoding="utf-8"))
         assert entries[-1].get("ansible.builtin.import_playbook") == "phases/end.yml", playbook
+
+
+def test_no_linter_is_told_to_look_away():
+    """Neither a line nor a file of plugins is left out by ruff or mypy."""
+    files = tracked("plugins/*.py")
+    assert len(files) > 300
+    assert [str(path) for path in files if re.search(r"# (type: ignore|noqa|ruff: noqa|mypy:)", path.read_text(encoding="utf-8"))] == []
+    settings = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["tool"]
+    left_out = {"exclude", "extend-exclude", "per-file-ignores", "extend-per-file-ignores"}
+    assert not left_out & {*settings["mypy"], *settings["ruff"]["lint"]} and settings["ruff"]["extend-exclude"] == ["build"]
+    assert not [entry for entry in settings["mypy"]["overrides"] if "ignore_errors" in entry or "ansible_collections" in str(entry["module"])]

@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import tempfile
 import threading
-from typing import BinaryIO, Iterable, Mapping, Sequence
+from typing import IO, BinaryIO, Iterable, Mapping, Sequence
 
 from .messages import of_program
 
@@ -28,7 +28,7 @@ def find_on_path(names: Sequence[str], bin_dir: str | None, package: str) -> dic
     missing = [name for name, path in found.items() if path is None]
     if missing:
         raise ProgramError(f"there is no {', no '.join(missing)} in {bin_dir or 'PATH'}: install {package} on this host, or give the folder as bin_dir")
-    return {name: os.path.abspath(path) for name, path in found.items()}
+    return {name: os.path.abspath(path) for name, path in found.items() if path is not None}
 
 
 class Runner:
@@ -51,11 +51,11 @@ class Runner:
         with tempfile.TemporaryFile() as said, self._start(command, environment, said, source is not None) as process:
             try:
                 wrote = b""
-                if source is not None:
-                    _feed(process, source)
-                elif sink is not None:
+                if source is not None and process.stdin:
+                    _feed(process.stdin, source)
+                elif sink is not None and process.stdout:
                     shutil.copyfileobj(process.stdout, sink)
-                if sink is None:
+                if sink is None and process.stdout:
                     wrote = process.stdout.read()
                 process.wait()
             except BaseException:
@@ -92,13 +92,13 @@ class Runner:
             return process
 
 
-def _feed(process: subprocess.Popen, source: Iterable[bytes]) -> None:
+def _feed(sink: IO[bytes], source: Iterable[bytes]) -> None:
     """Give a program what it reads. One that ends before all is read says why itself."""
     with contextlib.suppress(BrokenPipeError):
         for piece in source:
-            process.stdin.write(piece)
+            sink.write(piece)
     with contextlib.suppress(BrokenPipeError):
-        process.stdin.close()
+        sink.close()
 
 
 def _require_success(process: subprocess.Popen, program: str, said: BinaryIO) -> None:

@@ -18,6 +18,8 @@ class AnsibleModule(basic.AnsibleModule):
     A header may be "1". Ansible masks each value of an option with no_log wherever it comes up in the result, and "1" comes up in every figure.
     """
 
+    no_log_values: set[str]
+
     def _log_invocation(self) -> None:
         # Called at the end of Ansible's own constructor: before this, nothing of the options was written anywhere.
         kept = set(_passwords(self.params, self.argument_spec))

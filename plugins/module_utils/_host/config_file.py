@@ -26,7 +26,7 @@ LOCK_SECONDS = 60.0
 class ConfigFile:
     """The file at `path`, which the load balancer may also read by `others`. `error` makes an error that names the load balancer of a part of a sentence."""
 
-    def __init__(self, path: str, error: Callable[[str], ControlError], others: Iterable[str] = ()) -> None:
+    def __init__(self, path: str, error: Callable[[str], Exception], others: Iterable[str] = ()) -> None:
         # A link stays one.
         self._names, self.path = (path, *others), os.path.realpath(path)
         self._error = error
@@ -175,7 +175,7 @@ def cure_of(error: OSError) -> str:
 
 
 @contextlib.contextmanager
-def one_writer(path: str, error: Callable[[str], ControlError]) -> Iterator[None]:
+def one_writer(path: str, error: Callable[[str], Exception]) -> Iterator[None]:
     """Keep other processes from writing this file of a load balancer, also by another link; raise `error` when one of them writes it for too long."""
     try:
         lock = hidden_beside(os.path.realpath(path), "lock")

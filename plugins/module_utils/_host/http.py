@@ -113,13 +113,14 @@ def fetch(request: Request, limits: Limits, clock: Callable[[], float] = time.mo
 
 
 def _connection(parts: SplitResult, limits: Limits) -> http.client.HTTPConnection:
+    host = parts.hostname or ""
     if parts.scheme == "http":
-        return http.client.HTTPConnection(parts.hostname, parts.port, timeout=limits.seconds)
+        return http.client.HTTPConnection(host, parts.port, timeout=limits.seconds)
     context = ssl.create_default_context()
     if not limits.validate_certs:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
-    return http.client.HTTPSConnection(parts.hostname, parts.port, timeout=limits.seconds, context=context)
+    return http.client.HTTPSConnection(host, parts.port, timeout=limits.seconds, context=context)
 
 
 def _exchange(connection: http.client.HTTPConnection, parts: SplitResult, request: Request) -> http.client.HTTPResponse:

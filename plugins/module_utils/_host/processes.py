@@ -56,7 +56,7 @@ class Controller(NamedTuple):
 def this_controller() -> Controller:
     """The controller of the play in which this is called, be it in a worker or in the controller's own process."""
     parent = multiprocessing.parent_process()
-    pid = os.getpid() if parent is None else parent.pid
+    pid = (parent and parent.pid) or os.getpid()
     return Controller(machine=_machine(), boot=_first_line(BOOT_ID), namespace=_namespace(), pid=pid, started=started(pid), hardware=_hardware())
 
 
@@ -97,9 +97,10 @@ def _is_of_this_boot(former: Controller, here: Controller) -> bool:
 def known(recorded: Mapping[str, Any]) -> Controller | None:
     """The recorded controller; None when it is not complete or not of the right types."""
     # An older release wrote no hardware.
-    texts = [recorded.get(name) for name in ("machine", "boot", "namespace", "started")] + [recorded.get("hardware", "")]
+    found = [recorded.get(name) for name in ("machine", "boot", "namespace", "started")] + [recorded.get("hardware", "")]
+    texts = [text for text in found if isinstance(text, str)]
     pid = recorded.get("pid")
-    if not isinstance(pid, int) or isinstance(pid, bool) or not 0 < pid < 2**31 or not all(isinstance(text, str) for text in texts):
+    if not isinstance(pid, int) or isinstance(pid, bool) or not 0 < pid < 2**31 or len(texts) < len(found):
         return None
     return Controller(machine=texts[0], boot=texts[1], namespace=texts[2], pid=pid, started=texts[3], hardware=texts[4])
 

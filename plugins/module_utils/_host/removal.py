@@ -14,6 +14,7 @@ import errno
 import os
 import re
 import stat
+from typing import Iterator
 
 MOUNTS = "/proc/self/mountinfo"
 # Not Linux, or no /proc. Any other error, such as too many open files, says nothing about mounts, and is raised.
@@ -98,7 +99,7 @@ def _enter(name: str, folder: int | None) -> int:
 
 
 @contextlib.contextmanager
-def _kept(errors: list[OSError], path: str):
+def _kept(errors: list[OSError], path: str) -> Iterator[None]:
     """Keep an error about `path`, unless it says that the path is gone."""
     try:
         yield

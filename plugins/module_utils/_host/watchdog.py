@@ -33,7 +33,7 @@ class Mark:
 
 
 @contextlib.contextmanager
-def dead_man(act: Callable[[], None], seconds: float) -> Iterator[Callable[[float], None]]:
+def dead_man(act: Callable[[], object], seconds: float) -> Iterator[Callable[[float], None]]:
     """Have `act` called by another process when this one dies inside the block, or has not left it after so many seconds.
 
     The block gets a function that sets a new number of seconds, from the time of its call. It raises OSError when the watchdog has ended.
@@ -59,12 +59,12 @@ def dead_man(act: Callable[[], None], seconds: float) -> Iterator[Callable[[floa
         os.waitpid(pid, 0)
 
 
-def _watch(reading: int, act: Callable[[], None], seconds: float) -> None:
+def _watch(reading: int, act: Callable[[], object], seconds: float) -> None:
     """The watchdog process; never returns."""
     try:
         os.setsid()
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, signal.SIG_IGN)
+        for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(ignored, signal.SIG_IGN)
         # A reader of the first process's output waits until every writer has closed it.
         nothing = os.open(os.devnull, os.O_RDWR)
         for number in range(3):

@@ -123,7 +123,7 @@ def require_claim(claim: Claim) -> Claim:
         raise FleetLockError(f"{' and '.join(missing)} missing: the action plugin alwayson.upgrade.fleet_lock fills in what is not given")
     if claim.controller and not _is_controller(claim.controller):
         raise FleetLockError("controller is filled in by the action plugin alwayson.upgrade.fleet_lock: leave it out")
-    return claim._replace(**texts, intent=_require_intent(claim.intent))
+    return claim._replace(owner=texts["owner"], host=texts["host"], run=texts["run"], plan=texts["plan"], intent=_require_intent(claim.intent))
 
 
 def _require_intent(intent: Mapping[str, str]) -> dict:

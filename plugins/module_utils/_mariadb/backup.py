@@ -19,7 +19,7 @@ import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Any, BinaryIO, Callable, Iterator, Mapping, Sequence
+from typing import Any, BinaryIO, Callable, Iterator, Mapping, Sequence, cast
 
 from .._database import check_queries as checks, content
 from .._database.backup.disk_space import Room, free_bytes
@@ -171,7 +171,7 @@ class MariadbDump(OneFileEach):
         command = [self.programs["mariadb"], *self.login.options(), *RESTORE_OPTIONS, database]
         try:
             with gzip.open(path, "rb") as dump:
-                self.runner.run(command, self.login.environment(), source=_lines_before(dump, events))
+                self.runner.run(command, self.login.environment(), source=_lines_before(cast(BinaryIO, dump), events))
         except (EOFError, gzip.BadGzipFile) as error:
             raise BackupError(f"{path} is not a whole compressed file: {error}") from error
 
@@ -232,7 +232,7 @@ def _private(path: str) -> Iterator[BinaryIO]:
     """A new compressed file, for its owner alone. The time is left out of it, and so is the name."""
     with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file, \
             gzip.GzipFile(filename="", mode="wb", compresslevel=COMPRESSION, fileobj=file, mtime=0) as sink:
-        yield sink
+        yield cast(BinaryIO, sink)
 
 
 def _lines_before(dump: BinaryIO, end: bytes) -> Iterator[bytes]:

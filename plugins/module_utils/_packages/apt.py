@@ -40,7 +40,7 @@ class Apt:
     """See PackageManager."""
 
     name = "apt"
-    locks = ("/var/lib/dpkg/lock-frontend", "/var/lib/dpkg/lock", "/var/lib/apt/lists/lock", "/var/cache/apt/archives/lock")
+    locks: tuple[str, ...] = ("/var/lib/dpkg/lock-frontend", "/var/lib/dpkg/lock", "/var/lib/apt/lists/lock", "/var/cache/apt/archives/lock")
     hold_file = HoldFile(HOLD, header="// Held by ")
     pins: Sequence[Update] = ()  # of the last selection
 

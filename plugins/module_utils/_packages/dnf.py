@@ -29,7 +29,7 @@ class Dnf:
     """See PackageManager."""
 
     name = "dnf"
-    locks = ("/var/lib/rpm/.rpm.lock",)
+    locks: tuple[str, ...] = ("/var/lib/rpm/.rpm.lock",)
     hold_file = HoldFile(HOLD)
     exclude: Sequence[str] = ()  # of the last selection
 

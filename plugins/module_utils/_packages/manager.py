@@ -111,7 +111,7 @@ class PackageManager(Protocol):
     """What a package manager does for this collection. Every method raises PackageError when it cannot."""
 
     name: str
-    locks: Sequence[str]
+    locks: tuple[str, ...]
 
     def refresh(self) -> None:
         """Update the indexes of the repositories."""

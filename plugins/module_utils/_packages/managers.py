@@ -6,12 +6,13 @@
 from __future__ import annotations
 
 import shutil
+from typing import Callable, Mapping
 
 from .apt import Apt
 from .dnf import Dnf
 from .manager import PackageError, PackageManager
 
-MANAGERS = {"apt": (Apt, "apt-get"), "dnf": (Dnf, "dnf")}
+MANAGERS: Mapping[str, tuple[Callable[[], PackageManager], str]] = {"apt": (Apt, "apt-get"), "dnf": (Dnf, "dnf")}
 # The options of the doc fragment alwayson.upgrade.package_updates.
 ARGUMENTS = {
     "manager": {"type": "str", "default": "auto", "choices": ["auto", *MANAGERS]},

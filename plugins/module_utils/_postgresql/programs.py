@@ -74,11 +74,9 @@ def _number(folder: str) -> int:
 
 
 def _programs_in(folder: str) -> Programs | None:
-    paths = [os.path.join(os.path.abspath(folder), name) for name in PROGRAMS]
-    majors = {_major(path) for path in paths}
-    if len(majors) != 1 or None in majors:
-        return None
-    return Programs(*paths, major=majors.pop())
+    pg_dump, pg_restore = (os.path.join(os.path.abspath(folder), name) for name in PROGRAMS)
+    major = _major(pg_dump)
+    return None if major is None or major != _major(pg_restore) else Programs(pg_dump, pg_restore, major)
 
 
 def _major(path: str) -> int | None:

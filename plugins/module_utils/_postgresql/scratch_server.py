@@ -185,7 +185,7 @@ class ScratchServer:
     def _wait(self, question: str, what: str) -> None:
         def there() -> bool:
             self.runner.require_going_on()
-            if self._process.poll() is not None:
+            if self._process is None or self._process.poll() is not None:
                 raise BackupError(f"the scratch server did not {what}: {self._said()}")
             try:
                 with self.session() as session:

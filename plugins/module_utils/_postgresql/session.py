@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import socket
 import sys
 from dataclasses import dataclass, field
@@ -265,7 +264,7 @@ def connect_console(login: Login, name: str, application: str = APPLICATION) -> 
 def _open(login: Login, name: str, application: str = APPLICATION) -> Connection:
     driver = _driver()
     # Whatever the database's own encoding is, scripts and names are Unicode here.
-    special = {"client_encoding": "UTF8", **({"password": login.password} if login.password else {})}
+    special: dict[str, Any] = {"client_encoding": "UTF8", **({"password": login.password} if login.password else {})}
     if driver is psycopg:
         special.update(autocommit=True, prepare_threshold=None)
     try:

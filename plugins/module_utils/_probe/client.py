@@ -13,7 +13,7 @@ import asyncio
 import errno
 import re
 import ssl
-from typing import Protocol
+from typing import Protocol, cast
 
 from . import record as outcomes
 from .answer import expectation_of
@@ -121,19 +121,22 @@ class Connection(asyncio.Protocol):
 
     __slots__ = ("client", "transport", "exchange", "reused")
 
+    # There from connection_made on, before which nothing else is called.
+    transport: asyncio.Transport
+
     def __init__(self, client: Client, exchange: Exchange) -> None:
         self.client = client
-        self.transport: asyncio.Transport | None = None
         self.exchange: Exchange | None = exchange
         self.reused = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Send what the connection was opened for, unless its time is over."""
-        self.transport = transport
-        if self.exchange.ended:
-            transport.abort()
+        self.transport = cast(asyncio.Transport, transport)
+        exchange = self.exchange
+        if exchange is None or exchange.ended:
+            self.transport.abort()
         else:
-            self.carry(self.exchange)
+            self.carry(exchange)
 
     def carry(self, exchange: Exchange) -> None:
         """Send the request of this exchange now."""
@@ -150,10 +153,10 @@ class Connection(asyncio.Protocol):
         try:
             complete = exchange.parser.feed(data)
         except AnswerError:
-            self._fail(outcomes.MALFORMED)
+            self._fail(exchange, outcomes.MALFORMED)
             return
         if complete:
-            self._finish()
+            self._finish(exchange)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell what this means for the request under way, if there is one."""
@@ -163,19 +166,19 @@ class Connection(asyncio.Protocol):
         if exchange is None or exchange.ended:
             return
         if exc is None and exchange.parser.end_of_stream():
-            self._finish()
+            self._finish(exchange)
         elif exchange.parser.started:
-            self._fail(outcomes.TRUNCATED)
+            self._fail(exchange, outcomes.TRUNCATED)
         else:
-            self._fail(outcomes.RESET_ON_REUSED if self.reused else outcomes.RESET_NEW)
+            self._fail(exchange, outcomes.RESET_ON_REUSED if self.reused else outcomes.RESET_NEW)
 
-    def _finish(self) -> None:
-        exchange, self.exchange = self.exchange, None
+    def _finish(self, exchange: Exchange) -> None:
+        self.exchange = None
         self.reused = True
         self.client.answered(exchange, self)
 
-    def _fail(self, outcome: int) -> None:
-        exchange, self.exchange = self.exchange, None
+    def _fail(self, exchange: Exchange, outcome: int) -> None:
+        self.exchange = None
         self.transport.abort()
         self.client.listener.failed(exchange, outcome)
 

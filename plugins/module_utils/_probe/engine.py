@@ -134,8 +134,12 @@ class Engine:
             self._stalled += late
             self._wake_at = self._loop.time()
 
+    def _cancel_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
     def _wake_now(self) -> None:
-        self._timer.cancel()
+        self._cancel_timer()
         self._wake_at = self._loop.time()
         self._timer = self._loop.call_soon(self._tick)
 
@@ -144,7 +148,7 @@ class Engine:
         for index in self._pacer.due(self.elapsed, BURST):
             self._send(index)
         self._expire()
-        self._timer.cancel()
+        self._cancel_timer()
         wake = self._next_wake()
         if wake is not None:
             self._wake_at = max(self._origin + wake, self._loop.time())

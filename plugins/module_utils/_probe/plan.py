@@ -119,6 +119,10 @@ class Plan:
     towards: str | None = None
     validate_certs: bool = True
     capacity: tuple[CapacitySource, ...] = ()
+    # From the shares of the mix: the entry of each request in turn, its place among those of its entry, and how many each entry has.
+    _pattern: Sequence[int] = field(init=False, repr=False, compare=False)
+    _places: Sequence[int] = field(init=False, repr=False, compare=False)
+    _turns: Sequence[int] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         pattern = mix_pattern([entry.share for entry in self.mix])

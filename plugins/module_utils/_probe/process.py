@@ -305,16 +305,23 @@ def _run(plan: Plan, directory: str, speak: int, ends_with: int | None) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, probe.stop)
     try:
+        me = _myself()
         loop.run_until_complete(probe.check())
     except ProbeError as error:
         _say(speak, {"error": str(error)})
         raise
-    me = ProbeProcess(os.getpid(), processes.started(os.getpid()))
     write_json(os.path.join(directory, PID_FILE), me._asdict())
     publish = _publisher(os.path.join(directory, LIVE_FILE), probe, ends_with)
     publish(probe.live())
     _say(speak, me._asdict())
     write_json(os.path.join(directory, RESULT_FILE), loop.run_until_complete(probe.run(publish)), durable=True)
+
+
+def _myself() -> ProbeProcess:
+    began = processes.started(os.getpid())
+    if not began:
+        raise ProbeError("this system does not tell when a process started, neither by /proc nor by ps, so the probe could not be found again: mount /proc")
+    return ProbeProcess(os.getpid(), began)
 
 
 def _publisher(path: str, probe: Probe, ends_with: int | None) -> Callable[[dict[str, Any]], None]:
@@ -326,7 +333,7 @@ def _publisher(path: str, probe: Probe, ends_with: int | None) -> Callable[[dict
     began = None if ends_with is None else processes.started(ends_with)
 
     def publish(figures: dict[str, Any]) -> None:
-        if began is not None and processes.started(ends_with) != began:
+        if ends_with is not None and processes.started(ends_with) != began:
             probe.stop()
         try:
             write_json(path, figures)

@@ -139,7 +139,7 @@ class VersionOrder:
 
     def __init__(self, towards: str | None = None) -> None:
         self._towards = towards
-        self._precedence: dict[str, tuple] = {}
+        self._precedence: dict[str, tuple | None] = {}
 
     def precedence(self, version: str) -> tuple | None:
         """A key that sorts versions; None for what has no order, such as the hash of a commit."""

@@ -162,7 +162,8 @@ def final_figures(plan: Plan, record: Record, windows: Windows) -> dict[str, Any
 def _latencies_by_kind(plan: Plan, record: Record, windows: Windows, rows: Sequence[dict[str, Any]]) -> tuple[dict[str, Any], list[float]]:
     """{kind: {scheduled, failed, p50, p99, p100}}, and all latencies that count."""
     kinds = plan.kinds_in_turn
-    scheduled, failed, latencies = ({kind: zero() for kind in dict.fromkeys(kinds)} for zero in (int, int, list))
+    scheduled, failed = dict.fromkeys(kinds, 0), dict.fromkeys(kinds, 0)
+    latencies: dict[str, list[float]] = {kind: [] for kind in scheduled}
     for second, row in enumerate(rows):
         for index in windows.requests_of(second):
             kind, outcome = kinds[index % len(kinds)], record.outcome[index]

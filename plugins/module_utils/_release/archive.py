@@ -17,7 +17,7 @@ import stat
 import tarfile
 import time
 import zlib
-from typing import BinaryIO, Callable, Iterator, NamedTuple
+from typing import BinaryIO, Callable, Iterator, NamedTuple, cast
 
 from .._host.small_files import flush
 from .archive_headers import ArchiveHeaderError, Headers
@@ -81,7 +81,9 @@ def validated(
             timed = _TimedReader(stream, clock)
             plain = opened.enter_context(gzip.GzipFile(fileobj=timed, mode="rb"))
             bounded = _BoundedReader(plain, limits.size + (limits.members + 2) * 8 * BLOCK, limits.members, timed.require_time)
-            tar = opened.enter_context(tarfile.open(fileobj=bounded, mode="r:", errors="surrogateescape", encoding="utf-8"))
+            # Of a file, tarfile reads, seeks and tells the position: no more is there.
+            source = cast(BinaryIO, bounded)
+            tar = opened.enter_context(tarfile.open(fileobj=source, mode="r:", errors="surrogateescape", encoding="utf-8"))
             entries = _judge(tar, limits, reserved, timed.require_time)
             bounded.allow_large_reads()
             _require_clean_end(tar, bounded)
@@ -215,9 +217,10 @@ def _folders(entries: list[Entry]) -> dict[str, tuple[int, int]]:
 
 def _write_file(tar: tarfile.TarFile, entry: Entry, path: bytes) -> None:
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-    with open(handle, "wb") as file, tar.extractfile(entry.member) as content:
+    with open(handle, "wb") as file:
+        content = tar.extractfile(entry.member)
         written = 0
-        for chunk in iter(lambda: content.read(CHUNK), b""):
+        for chunk in iter(lambda: content.read(CHUNK), b"") if content else ():
             written += file.write(chunk)
         if written != entry.size:
             raise ArchiveError(f"member {entry.name!a}: {written} of {entry.size} bytes: it is cut short")

@@ -136,7 +136,7 @@ def stage(root: str, version: str, artifact: str | None, sha256: str, limits: re
     back, and this one is the newest.
     """
     releases = os.path.join(root, RELEASES)
-    now = max([now, *(marker.staged + 1 for name, marker in observe(root).available.items() if name != version and (marker.staged or 0) >= now)])
+    now = max([now, *((marker.staged or 0) + 1 for name, marker in observe(root).available.items() if name != version and (marker.staged or 0) >= now)])
     require_unmounted(root, version)
     sweep(root)
     try:

@@ -63,7 +63,8 @@ class ArrivalsWatch:
 
     def in_vain(self, now: float) -> bool:
         """Whether some counter goes on rising for too long."""
-        return any(now - self._counters[place].risen_at >= RISING_SECONDS for place in self.rising())
+        since = [self._counters[place].risen_at for place in self.rising()]
+        return any(now - risen_at >= RISING_SECONDS for risen_at in since if risen_at is not None)
 
     def rising(self) -> list[Place]:
         """Where members were given more, and not long ago."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import Any, Collection, Iterable, Mapping, Protocol, Sequence
+from typing import Any, Collection, Iterable, Mapping, Protocol, Sequence, runtime_checkable
 
 from .._host.control_error import ControlError
 
@@ -143,6 +143,7 @@ class LoadBalancer(Protocol):
         """What a person types in a shell to make the same changes."""
 
 
+@runtime_checkable
 class Settling(LoadBalancer, Protocol):
     """A kind whose members may not be in the states that it shows, before `settle` has made sure of it."""
 
@@ -196,7 +197,8 @@ def settings_of(name: str, kind: str, given: Mapping[str, object], defaults: Map
     for key, value in settings.items():
         if isinstance(value, type):
             raise LoadBalancerError(f"{name} needs the setting {key}: kind={kind} cannot do without")
-        wanted = defaults[key] if isinstance(defaults[key], type) else type(defaults[key])
+        default = defaults[key]
+        wanted: type = default if isinstance(default, type) else type(default)
         if not isinstance(value, (int, float) if wanted is int else wanted) or isinstance(value, bool) != (wanted is bool):
             raise LoadBalancerError(f"{name} has the setting {key}={value!r}, which is no {wanted.__name__}")
     return settings

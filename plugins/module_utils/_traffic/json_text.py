@@ -102,4 +102,5 @@ def _parts(text: str, start: int) -> Iterator[_Part]:
 
 
 def _blanks_end(text: str, start: int) -> int:
-    return _BLANKS.match(text, start).end()
+    found = _BLANKS.match(text, start)
+    return found.end() if found else start

@@ -88,10 +88,12 @@ def servers_of(endpoint: str, tcp: Sequence[Listening], unix: Sequence[Listening
     if endpoint.startswith("unix:"):
         bound = re.compile(re.escape(endpoint[len("unix:"):]) + r"(\.\d+\.tmp)?")
         inodes = {each.inode for each in unix if bound.fullmatch(each.place)}
-    else:
-        host, port = _place(endpoint)
+    elif place := _place(endpoint):
+        host, port = place
         places = {host_port(host, port), *(host_port(anywhere, port) for anywhere in ("0.0.0.0", "::") if host.startswith("127."))}
         inodes = {each.inode for each in tcp if each.place in places}
+    else:
+        inodes = set()
     return {pid for pid, process in processes.items() if process.inodes & inodes}
 
 

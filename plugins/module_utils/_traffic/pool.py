@@ -45,7 +45,7 @@ class DrivenPool:
         self.settled: dict[Place, float] = {}
         self._balancers = {balancer.name: balancer for balancer in balancers}
         self._members = tuple(members)
-        self._settling: list[Settling] = [balancer for balancer in balancers if hasattr(balancer, "settle")]
+        self._settling: list[Settling] = [balancer for balancer in balancers if isinstance(balancer, Settling)]
         self._out: tuple[str, ...] = ()
         self._left_changed: list[str] = []
         self._clock = clock

@@ -133,7 +133,7 @@ class Rerouting:
     def __init__(self, sides: Sequence[Side], request: Request, clock: Clock = Clock()) -> None:
         self._sides, self._request, self._clock = sides, request, clock
         self._started = clock.epoch()
-        self._live = {} if request.min_live is None else {side.name: self._require_live(side) for side in sides}
+        self._live = {} if request.min_live is None else {side.name: self._require_live(side, request.min_live) for side in sides}
         self.before = {side.name: side.table.route(request.key) for side in sides}
         self._kept_before = {side.name: side.table.kept(request.key) for side in sides}
         self._left = [side.name for side in sides if self._is_left(side)]
@@ -222,23 +222,24 @@ class Rerouting:
         return True
 
     def _sessions(self, side: Side) -> int:
-        members = side.pool(self.before[side.name]).members.values()
+        before = self.before[side.name]
+        members = side.pool(before).members.values() if before is not None else ()
         return sum(member.sessions + member.queued for member in members)
 
-    def _require_live(self, side: Side) -> int:
+    def _require_live(self, side: Side, min_live: int) -> int:
         """A health check that fails for a moment is looked at again."""
         found: list[int] = []
-        look = partial(self._look_for_live, side, found)
+        look = partial(self._look_for_live, side, min_live, found)
         is_enough = wait_for(look, LIVE_SECONDS, LONGEST_POLL_SECONDS, self._clock.steady, self._clock.sleep)
         live = found[-1]
         if not is_enough:
-            raise RouteError(f"{self._request.value} has {live} live members on {side.name}, and {self._request.min_live} are required. Nothing was changed: "
+            raise RouteError(f"{self._request.value} has {live} live members on {side.name}, and {min_live} are required. Nothing was changed: "
                              "alwayson.upgrade.traffic_info shows why, min_live says how many are enough")
         return live
 
-    def _look_for_live(self, side: Side, found: list[int]) -> bool:
+    def _look_for_live(self, side: Side, min_live: int, found: list[int]) -> bool:
         found.append(side.pool(self._request.value).live)
-        return found[-1] >= self._request.min_live
+        return found[-1] >= min_live
 
     def _result(self, changed: bool, after: Mapping[str, str | None], sessions: Mapping[str, int]) -> Result:
         proof = {side.name: {"before": self.before[side.name], "after": after[side.name], "map": side.table.path, "live": self._live.get(side.name),

@@ -109,9 +109,9 @@ def sampled(watches: Iterable[Watch], names: Iterable[str]) -> Sample:
     wanted = list(names)
     parts = [part for watch in watches for name in wanted for part in watch.samples(name)]
     requests = sum(part.requests for part in parts)
-    timed = [part for part in parts if part.requests and part.response_ms is not None]
-    weight = sum(part.requests for part in timed)
-    average = sum(part.response_ms * part.requests for part in timed) / weight if weight else None
+    timed = [(part.requests, part.response_ms) for part in parts if part.requests and part.response_ms is not None]
+    weight = sum(number for number, _milliseconds in timed)
+    average = sum(number * milliseconds for number, milliseconds in timed) / weight if weight else None
     return Sample(requests, sum(part.errors for part in parts), average)
 
 

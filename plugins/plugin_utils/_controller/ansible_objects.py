@@ -36,9 +36,9 @@ def tell_callbacks(callbacks: Iterable[Any], warn: Callable[[str], None], event:
 class Slots(list):
     """The hosts that free may look at. It remembers the one that is looked at, so that an error can be attributed to that host."""
 
-    at = None
+    at: Any = None
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: Any) -> Any:
         self.at = super().__getitem__(index)
         return self.at
 

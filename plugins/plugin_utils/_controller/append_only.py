@@ -33,7 +33,7 @@ class AppendOnlyFile:
         """Keep other writers out. The file is made when it is not there, and made private when it is not."""
         self._open()
         try:
-            fcntl.flock(self._handle, fcntl.LOCK_EX)
+            fcntl.flock(self._there(), fcntl.LOCK_EX)
             yield
         finally:
             if self._handle is not None:
@@ -41,11 +41,12 @@ class AppendOnlyFile:
 
     def unseen(self) -> bytes | None:
         """The whole content when another process has written since this one did, or at first; else None."""
-        if os.fstat(self._handle).st_size == self._known_size:
+        handle = self._there()
+        if os.fstat(handle).st_size == self._known_size:
             return None
         content = b""
         while True:
-            part = os.pread(self._handle, 1 << 20, len(content))
+            part = os.pread(handle, 1 << 20, len(content))
             if not part:
                 self._known_size = len(content)
                 return content
@@ -53,15 +54,16 @@ class AppendOnlyFile:
 
     def append(self, line: bytes) -> None:
         """Add the line by one write, on disk when this returns. What a full disk took of it is removed again."""
-        before = os.fstat(self._handle).st_size
+        handle = self._there()
+        before = os.fstat(handle).st_size
         try:
-            written = os.write(self._handle, line)
+            written = os.write(handle, line)
             if written < len(line):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self.path)
-            os.fsync(self._handle)
+            os.fsync(handle)
         except OSError:
             with contextlib.suppress(OSError):
-                os.ftruncate(self._handle, before)
+                os.ftruncate(handle, before)
             raise
         self._known_size = before + len(line)
 
@@ -72,7 +74,7 @@ class AppendOnlyFile:
         os.rename(self.path, path)
         self.close()
         self._open()
-        fcntl.flock(self._handle, fcntl.LOCK_EX)
+        fcntl.flock(self._there(), fcntl.LOCK_EX)
 
     def keep(self, content: Mapping[str, Any]) -> None:
         """Keep a record about the file in this user's own folder, too. Where that is not possible, there is only the one beside the file."""
@@ -88,7 +90,7 @@ class AppendOnlyFile:
 
         What only this user kept does not count for a file that begins: its folder was removed, and nothing beside it says otherwise.
         """
-        begins = os.fstat(self._handle).st_size == 0
+        begins = os.fstat(self._there()).st_size == 0
         places = [os.path.join(os.path.dirname(self.path), beside), *([] if begins else [self._kept_path()])]
         found = []
         for place in places:
@@ -126,12 +128,18 @@ class AppendOnlyFile:
             raise
         self._handle = handle
 
+    def _there(self) -> int:
+        """The open file."""
+        if self._handle is None:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF), self.path)
+        return self._handle
+
     def _is_at_path(self) -> bool:
         try:
             there = os.stat(self.path, follow_symlinks=False)
         except FileNotFoundError:
             return False
-        ours = os.fstat(self._handle)
+        ours = os.fstat(self._there())
         return (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino)
 
 

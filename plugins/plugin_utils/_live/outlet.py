@@ -29,8 +29,8 @@ _QUIET_IN_JSON = ("ok", "skipped")
 class Terminal(Protocol):
     """What the outlet needs of a panel; see ``plugin_utils/_controller/panel.py``."""
 
-    is_open: bool
-
+    @property
+    def is_open(self) -> bool: ...
     def size(self) -> tuple[int, int]: ...
     def open(self) -> None: ...
     def draw(self, lines: Sequence[str]) -> None: ...
@@ -86,12 +86,13 @@ class Outlet:
 
         :raises Exception: whatever goes wrong while a view is rendered; the caller takes the panel away by ``give_up``.
         """
-        if self.style != SCREEN or self._suspended or not (force or self._may_draw(now)):
+        panel = self._panel
+        if self.style != SCREEN or panel is None or self._suspended or not (force or self._may_draw(now)):
             return
-        if not self._panel.is_open:
-            self._panel.open()
-        width, height = self._panel.size()
-        self._panel.draw(render(view, width, height - 1, colour=self._colour, control=self._control(view)))
+        if not panel.is_open:
+            panel.open()
+        width, height = panel.size()
+        panel.draw(render(view, width, height - 1, colour=self._colour, control=self._control(view)))
 
     def _may_draw(self, now: float) -> bool:
         self._tokens = min(MOST_DRAWN_AT_ONCE, self._tokens + max(0.0, now - self._drawn_at) * MOST_DRAWN_PER_S)
@@ -120,7 +121,8 @@ class Outlet:
 
     def close(self, view: View, *, now: float) -> None:
         """The last picture stays on the terminal when it says something."""
-        if self.style != SCREEN or not self._panel.is_open:
+        panel = self._panel
+        if self.style != SCREEN or panel is None or not panel.is_open:
             return
         self.draw(view, now=now, force=True)
-        self._panel.close(keep=keeps_something(view))
+        panel.close(keep=keeps_something(view))

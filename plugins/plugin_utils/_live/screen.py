@@ -61,7 +61,7 @@ def _now(view: View, width: int) -> list[Line]:
         tasks.setdefault(task, []).append(host)
     if not tasks:
         return [labelled("now", [(view.task, "")])]
-    lines = []
+    lines: list[Line] = []
     for task, hosts in list(tasks.items())[:3]:
         longest = max(0.0, view.now - min(view.running[host][1] for host in hosts))
         done = f"{plural(len(view.task_hosts), 'host')} done, " if task == view.task and view.task_hosts else ""

@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from ...module_utils._traffic.views import disagreements
 
 from .target import ROLLBACK, goal_of, intent_before, is_newer
+from .shapes import Observed, Service
 
 METHOD = "blue_green"
 # A side without traffic has no floor: all its members may be out at once.
@@ -30,9 +31,10 @@ def described(service: Mapping, groups: Mapping[str, Sequence[str]]) -> tuple[di
     if not isinstance(colours, Mapping) or len(colours) != 2:
         return {}, [("upgrade_method is blue_green, and upgrade_colours does not name two pools: give the load balancers' backends with the inventory "
                      "group of each, for example {blue: app_blue, green: app_green}")]
-    hosts, problems = {}, []
+    hosts: dict[str, list[str]] = {}
+    problems = []
     for colour, group in colours.items():
-        hosts[str(colour)] = list(groups.get(group, ()))
+        hosts[str(colour)] = list(groups.get(group, ())) if isinstance(group, str) else []
         if not hosts[str(colour)]:
             close = difflib.get_close_matches(str(group), list(groups), n=1)
             problems.append(f"upgrade_colours gives the pool {colour!r} the group {group!r}, which is not in the inventory or has no host"
@@ -50,7 +52,7 @@ def described(service: Mapping, groups: Mapping[str, Sequence[str]]) -> tuple[di
     return hosts, problems
 
 
-def choose_side(service: Mapping, observed: Mapping) -> dict:
+def choose_side(service: Service, observed: Observed) -> dict:
     """Narrow the description and what was observed to the side that is worked on.
 
     :param service: see ``service.describe``; ``colours`` are the hosts by pool.
@@ -89,7 +91,7 @@ def _side(wanted: str | None, serving: Sequence[str], runs: Mapping[str, str | N
     return (there or idle or list(serving))[0]
 
 
-def _release_to_return_to(observed: Mapping, serving: Sequence[str], runs: Mapping[str, str | None]) -> str | None:
+def _release_to_return_to(observed: Observed, serving: Sequence[str], runs: Mapping[str, str | None]) -> str | None:
     """The release that the last run came from, where a pool runs it; else the older one of the two pools'. Whatever runs only in part does not count."""
     known = {colour: release for colour, release in runs.items() if release is not None}
     goal = goal_of(intent_before(observed), [known[colour] for colour in serving if colour in known])
@@ -99,14 +101,14 @@ def _release_to_return_to(observed: Mapping, serving: Sequence[str], runs: Mappi
     return next((known[colour] for colour in first if not any(is_newer(known[colour], other) for other in known.values())), None)
 
 
-def _one_release(service: Mapping, observed: Mapping, colour: str) -> str | None:
+def _one_release(service: Service, observed: Observed, colour: str) -> str | None:
     """The release that the members of a pool run; None when they run several. One that was lost does not count: the plan names it."""
     members = [observed["members"][name] for name in service["colours"][colour]]
     releases = {facts.get("release") for facts in members if not facts.get("lost")}
     return releases.pop() if len(releases) == 1 else None
 
 
-def _colour_of(service: Mapping, name: str) -> str:
+def _colour_of(service: Service, name: str) -> str:
     return next(colour for colour, names in service["colours"].items() if name in names)
 
 
@@ -119,7 +121,7 @@ def _torn(routes: Mapping[str, str | None], serving: Sequence[str]) -> list[str]
              "-e upgrade_release=... with the release of the pool that is to have all of it")]
 
 
-def _route_problems(service: Mapping, routes: Mapping[str, str | None]) -> list[str]:
+def _route_problems(service: Service, routes: Mapping[str, str | None]) -> list[str]:
     known = ", ".join(service["colours"])
     key, table = service["route"]["key"], service["route"]["map"]
     return [f"{name} sends {key!r} of its map {table} to {route!r}, which is no pool of upgrade_colours ({known})" if route is not None else

@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from .preflight import lost_members, wrong_settings
+from .shapes import Observed, Service
 
 ROOT = "release_root"
 INSTALL = "install"  # the direction of a run that installs the first release
 
 
-def installation(service: Mapping, observed: Mapping) -> dict:
+def installation(service: Service, observed: Observed) -> dict:
     """What a first installation does.
 
     Members that run the release already and are in traffic are left alone; a host that was added to the fleet gets what the others run.
@@ -27,7 +28,7 @@ def installation(service: Mapping, observed: Mapping) -> dict:
     views = {name: _views(facts, observed, service) for name, facts in members.items()}
     live = {name: sorted(balancer for balancer, view in seen.items() if view["live"]) for name, seen in views.items()}
     sentences = [*lost_members(members), *wrong_settings(observed)]
-    running = {facts["release"]: [] for facts in members.values() if facts["release"] not in (None, release)}
+    running: dict[str, list[str]] = {facts["release"]: [] for facts in members.values() if facts["release"] not in (None, release)}
     for name, facts in sorted(members.items()):
         if facts["release"] in running:
             running[facts["release"]].append(name)
@@ -41,7 +42,7 @@ def installation(service: Mapping, observed: Mapping) -> dict:
     return {"hosts": [] if sentences else hosts, "refusals": sentences, "known": [name for name in hosts if views[name]]}
 
 
-def installation_text(service: Mapping, done: Mapping) -> list[str]:
+def installation_text(service: Service, done: Mapping) -> list[str]:
     """What an installation did, and what is next, in lines.
 
     :param done: see ``installation``.
@@ -61,7 +62,7 @@ def unknown_release(name: str, why: str) -> str:
             "move it to releases/<version> in release_root, link current to it, and have the service start from current")
 
 
-def not_installed(service: Mapping, observed: Mapping, live: list[str]) -> list[str]:
+def not_installed(service: Service, observed: Observed, live: list[str]) -> list[str]:
     """The members that an upgrade cannot return to anything. The pool without traffic of a blue-green service need not have had a release."""
     if service.get("side"):
         return []
@@ -78,10 +79,10 @@ def _has_wrong_root(facts: Mapping) -> bool:
     return any(problem["variable"] == ROOT for problem in (facts.get("preflight") or {}).get("problems", ()))
 
 
-def _views(facts: Mapping, observed: Mapping, service: Mapping) -> dict[str, Mapping]:
+def _views(facts: Mapping, observed: Observed, service: Service) -> dict[str, Mapping]:
     """Load balancer to how it sees this member; none where it does not know it."""
     backends = list(service["colours"] or [service["backend"]])
-    found = {}
+    found: dict[str, Mapping] = {}
     for name, balancer in observed["load_balancers"].items():
         seen = [balancer["backends"][backend]["members"].get(facts["name"]) for backend in backends if backend in balancer["backends"]]
         found.update([(name, view) for view in seen if view])

@@ -9,6 +9,7 @@ import posixpath
 from collections.abc import Mapping, Sequence
 
 from ...module_utils._host.version import compare
+from .shapes import Observed, Plan, Service
 
 UPGRADE, ROLLBACK = "upgrade", "rollback"
 UNNEEDED, NOT_RUN = "unneeded", "not run"
@@ -17,7 +18,7 @@ VARIABLE = "upgrade_migration_command"
 KEEPS = "upgrade_migration_keeps_previous"
 
 
-def tool_hosts(service: Mapping, observed: Mapping) -> list[str]:
+def tool_hosts(service: Service, observed: Observed) -> list[str]:
     """The host on which the tool runs, as a list: the one that is named, or the first member that answers. None when no tool is set."""
     if not service["has_migration_command"] or service["direction"] not in (UPGRADE, ROLLBACK):
         return []
@@ -26,7 +27,7 @@ def tool_hosts(service: Mapping, observed: Mapping) -> list[str]:
     return sorted(name for name, facts in observed["members"].items() if not facts.get("lost"))[:1]
 
 
-def planned_tool(service: Mapping, observed: Mapping, plan: Mapping) -> dict | None:
+def planned_tool(service: Service, observed: Observed, plan: Plan) -> dict | None:
     """``{host, command, pending, keeps_previous}`` for an upgrade that runs the tool; pending is None where it is not known yet."""
     seen = observed.get("migration_tool")
     if not seen or service["direction"] != UPGRADE or plan["nothing_to_do"]:
@@ -34,7 +35,7 @@ def planned_tool(service: Mapping, observed: Mapping, plan: Mapping) -> dict | N
     return {"host": seen["host"], "command": seen.get("command") or [], "pending": seen.get("pending"), "keeps_previous": service["migration_keeps_previous"]}
 
 
-def tool_outcome(plan: Mapping, hostvars: Mapping) -> dict | None:
+def tool_outcome(plan: Plan, hostvars: Mapping) -> dict | None:
     """What became of the tool: ``{host, command, status, why, started, finished, exit_status, attempts, output}``; None where none was planned."""
     tool = plan.get("migration_tool")
     if not tool:
@@ -49,13 +50,13 @@ def tool_outcome(plan: Mapping, hostvars: Mapping) -> dict | None:
     }
 
 
-def ends_the_way_back(plan: Mapping) -> bool:
+def ends_the_way_back(plan: Plan) -> bool:
     """Whether nothing says that the release before works with what the tool is about to leave."""
     tool = plan.get("migration_tool")
-    return bool(tool) and tool["pending"] is not False and not tool["keeps_previous"]
+    return tool is not None and tool["pending"] is not False and not tool["keeps_previous"]
 
 
-def tool_refusals(service: Mapping, observed: Mapping, plan: Mapping) -> list[str]:
+def tool_refusals(service: Service, observed: Observed, plan: Plan) -> list[str]:
     """What speaks against the plan because of the tool."""
     seen = observed.get("migration_tool")
     if not seen:
@@ -80,7 +81,7 @@ def _missing(seen: Mapping) -> list[str]:
     return [what for what in seen.get("absent", ()) if not root or not what.startswith(f"{root}/") and posixpath.isabs(what)]
 
 
-def _no_way_back(service: Mapping, seen: Mapping, plan: Mapping) -> list[str]:
+def _no_way_back(service: Service, seen: Mapping, plan: Plan) -> list[str]:
     before, after = plan["release_from"], plan["release_to"]
     if service["migration_keeps_previous"] or not before or not after or before == after:
         return []
@@ -94,7 +95,7 @@ def _no_way_back(service: Mapping, seen: Mapping, plan: Mapping) -> list[str]:
              f"with -e {KEEPS}=true; otherwise go forward with a corrected release, or restore the backup and lose what was written since")]
 
 
-def tool_lines(plan: Mapping) -> list[str]:
+def tool_lines(plan: Plan) -> list[str]:
     """The tool in the plan's list of migrations."""
     tool = plan.get("migration_tool")
     if not tool:
@@ -103,7 +104,7 @@ def tool_lines(plan: Mapping) -> list[str]:
     return [f"  {'prepare':<8} {plan['release_to']} {shown(tool['command'])} on {tool['host']}: {what[tool['pending']]}"]
 
 
-def no_return_line(plan: Mapping) -> str:
+def no_return_line(plan: Plan) -> str:
     """What the tool takes away, for the point of no return."""
     return (f"prepare: {VARIABLE} migrates the databases, and nothing says that {plan['release_from']} works with them afterwards, although it serves "
             f"until the last member has moved ({KEEPS} is false). alwayson.upgrade.rollback refuses then")

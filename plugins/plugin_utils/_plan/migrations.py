@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from ...module_utils._host.version import compare, is_valid, parse
 
@@ -64,7 +65,7 @@ def choose_migrations(files: Iterable[str], databases: Mapping[str, Mapping], be
     }
 
 
-def in_order(chosen: Mapping[str, Iterable[str]], phases: Iterable[str]) -> list[dict[str, str]]:
+def in_order(chosen: Mapping[str, Any], phases: Iterable[str]) -> list[dict[str, str]]:
     """The runs of some phases, ``[{release, phase}]``: a release is done with before the next one begins.
 
     :param chosen: see ``choose_migrations``.

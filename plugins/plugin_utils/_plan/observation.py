@@ -13,6 +13,7 @@ from ...module_utils._traffic.not_live import is_spare
 from ...module_utils._traffic.views import disagreements
 
 from .._smoke.running_release import version_test
+from .shapes import Plan, Service
 
 # Endpoints that are files.
 ON_THE_LOAD_BALANCER = ("unix:", "file:")
@@ -97,8 +98,8 @@ def smoke_urls(tests: Sequence[Mapping], base_url: str) -> list[dict]:
     return placed
 
 
-def member_tests(service: Mapping, base_url: str, release: str, tests: Sequence[Mapping] = (), headers: Mapping | None = None,
-                 command: Sequence[str] = (), plan: Mapping | None = None) -> list[dict]:
+def member_tests(service: Service, base_url: str, release: str, tests: Sequence[Mapping] = (), headers: Mapping | None = None,
+                 command: Sequence[str] = (), plan: Plan | None = None) -> list[dict]:
     """What a member (or a load balancer's front) must answer before users come in: healthy, the right release, the user's own tests.
 
     A test that a release never passed does not keep that release out of traffic: with *plan*, the user's own tests are asked of the release that is new
@@ -117,7 +118,7 @@ def member_tests(service: Mapping, base_url: str, release: str, tests: Sequence[
     return [{**test, "secret_headers": {**(test.get("secret_headers") or {}), **headers}} for test in asked] if headers else asked
 
 
-def that_hold(tests: Sequence[Mapping], passed: Mapping[str, bool]) -> list[Mapping]:
+def that_hold(tests: Sequence[dict], passed: Mapping[str, bool]) -> list[dict]:
     """Of the user's own tests those that a release passed, and those that are said to hold for every release where it did not fail them.
 
     :param passed: name of a test to whether the release passed it; a test that was not asked is not in it.
@@ -125,7 +126,7 @@ def that_hold(tests: Sequence[Mapping], passed: Mapping[str, bool]) -> list[Mapp
     return [test for test in tests if passed.get(test["name"], test.get("holds_for") == BOTH)]
 
 
-def census_tests(load_balancers: Mapping, fronts: Mapping[str, str], release: str, service: Mapping, known: Collection[str] | None = None) -> list[dict]:
+def census_tests(load_balancers: Mapping, fronts: Mapping[str, str], release: str, service: Service, known: Collection[str] | None = None) -> list[dict]:
     """One test for each member of each load balancer: it answers the release; it is healthy, where a command on the member tells the release.
 
     Where the backend sets a cookie, the member is asked through the load balancer, as its users reach it; otherwise directly at the

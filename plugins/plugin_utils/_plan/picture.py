@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from .connections import unverified
 from .observation import merge_views, traffic_calls, with_headers
+from .shapes import Service
 
 # Where HAProxy listens unless a load balancer's host says otherwise.
 ENDPOINT = "unix:/run/haproxy/admin.sock"
@@ -20,7 +21,7 @@ OF_DATABASES = ("databases", "replicas", "missing_privileges")
 MIGRATIONS, STANDBYS = "migrations", "standbys"
 
 
-def service_calls(service: Mapping, hostvars: Mapping) -> list[dict]:
+def service_calls(service: Service, hostvars: Mapping) -> list[dict]:
     """Which host drives which load balancers of the service, by the variables of the load balancers' hosts.
 
     Without ``traffic_settings`` and ``traffic_headers``, which may be secret: the result is kept as a fact, and facts are printed by -v.
@@ -35,12 +36,12 @@ def service_calls(service: Mapping, hostvars: Mapping) -> list[dict]:
     return traffic_calls(names, endpoints, service["traffic_via"], *options)
 
 
-def front_urls(service: Mapping, hostvars: Mapping) -> dict[str, str]:
+def front_urls(service: Service, hostvars: Mapping) -> dict[str, str]:
     """Load balancer to the URL at which users reach it, empty where its host names none."""
     return {name: hostvars[name].get("front_url", "") for name in service["hosts"]["load_balancers"]}
 
 
-def live_source(service: Mapping, calls: Sequence[Mapping], hostvars: Mapping) -> dict | None:
+def live_source(service: Service, calls: Sequence[Mapping], hostvars: Mapping) -> dict | None:
     """Where the strategy reads live capacity, ``{load_balancers, backend}``; None where the controller does not reach the load balancers.
 
     :param calls: see ``service_calls``.
@@ -73,7 +74,7 @@ def observed_member(info: Mapping, updates: Mapping | None = None) -> dict:
     }
 
 
-def database_purposes(service: Mapping, backup_method: str) -> list[str]:
+def database_purposes(service: Service, backup_method: str) -> list[str]:
     """What a database host's role has to be allowed to do in this run; see the option ``purposes`` of ``database_info``."""
     forward = service["direction"] == "upgrade"
     return [*([backup_method] if forward else []),
@@ -81,7 +82,7 @@ def database_purposes(service: Mapping, backup_method: str) -> list[str]:
             *([STANDBYS] if int(service["database_standbys"]) > 0 else [])]
 
 
-def observed_fleet(service: Mapping, hostvars: Mapping, seen: Mapping, has_server: Callable[[object], bool]) -> dict:
+def observed_fleet(service: Service, hostvars: Mapping, seen: Mapping, has_server: Callable[[object], bool]) -> dict:
     """The picture of the fleet that plans are made of.
 
     :param service: see ``service.describe``.

@@ -22,11 +22,13 @@ from .patches import PATCH, needs_patching, planned_patches, updates_held
 from .preflight import fails_already, own_tests
 from .probing import announcement
 from .refusals import notes, refusals, without_the_release
+from .service import PREFIX
 from .serving import is_live_everywhere
 from .target import choose_target, intent_before, intent_of
+from .shapes import Cutover, Observed, Plan, Service, Side
 
 
-def make_plan(service: Mapping, observed: Mapping, pinned: Mapping[str, int] | None = None) -> dict:
+def make_plan(service: Service, observed: Observed, pinned: Mapping[str, int] | None = None) -> Plan:
     """Plan the roll.
 
     :param service: see ``service.describe``.
@@ -43,10 +45,10 @@ def make_plan(service: Mapping, observed: Mapping, pinned: Mapping[str, int] | N
     pending = sorted(name for name, facts in members.items()
                      if facts.get("release") != release_to or name not in live or needs_patching(facts, service))
     limits = _limits(service, len(members))
-    side = service.get("side") or {}
+    side = service.get("side")
     serving_release = side["release"] if side and not side["is_routed"] else None
     release_from = serving_release or _release_from(members, release_to)
-    plan = {
+    plan: Plan = {
         "service": service["service"],
         "method": service["method"],
         "direction": service["direction"],
@@ -59,7 +61,10 @@ def make_plan(service: Mapping, observed: Mapping, pinned: Mapping[str, int] | N
         "there": sorted(name for name, facts in members.items() if _is_there(facts, release_to, service)),
         "pending": pending,
         "patches": planned_patches(members, service, pending),
-        **{phase: [] for phase in PHASES},
+        "expand": [],
+        "backfill": [],
+        "contract": [],
+        "optimise": [],
         "limits": {"max_unavailable": limits.max_unavailable, "min_live": limits.min_live},
         "halves": [[], []],
         "steps": [[], []],
@@ -77,7 +82,7 @@ def make_plan(service: Mapping, observed: Mapping, pinned: Mapping[str, int] | N
         plan["limits"] = {"max_unavailable": limits.window(len(members)), "min_live": limits.floor(len(members))}
         _fill_in_steps_and_waves(plan, service, observed, limits, pinned or {})
     except ScheduleError as error:
-        plan["refusals"].append(str(error).replace("rolling_", "upgrade_"))
+        plan["refusals"].append(str(error))
     # An upgrade always brings its archive, whose checksum is compared with what a host holds already; a way back only where it is gone.
     plan["needs_archive"] = bool(pending) and (service["direction"] == "upgrade" or bool(without_the_release(observed, plan)))
     if not target_problem and service["direction"] == "upgrade":
@@ -92,23 +97,27 @@ def make_plan(service: Mapping, observed: Mapping, pinned: Mapping[str, int] | N
     return plan
 
 
-def _choose_migrations(service: Mapping, observed: Mapping, plan: dict) -> list[str]:
+def _choose_migrations(service: Service, observed: Observed, plan: Plan) -> list[str]:
     """Fill in the releases whose migrations run, by phase; returns what is wrong with the files."""
+    release_to = plan["release_to"]
+    if release_to is None:
+        return []
     try:
-        plan.update(choose_migrations(observed["migrations"], observed["databases"], plan["release_from"], plan["release_to"], service["contract"]))
+        chosen = choose_migrations(observed["migrations"], observed["databases"], plan["release_from"], release_to, service["contract"])
     except ValueError as error:
         return [str(error)]
+    plan["expand"], plan["backfill"], plan["contract"], plan["optimise"] = (chosen[phase] for phase in PHASES)
     return []
 
 
-def _cutover(side: Mapping) -> dict | None:
+def _cutover(side: Side | None) -> Cutover | None:
     """The pools between which all traffic moves at the end of the roll; None when it is there, or does not move as a whole."""
     if not side or side["is_routed"]:
         return None
     return {"from": next((colour for colour in side["serving"] if colour != side["to"]), None), "to": side["to"]}
 
 
-def _is_there(facts: Mapping, release_to: str | None, service: Mapping) -> bool:
+def _is_there(facts: Mapping, release_to: str | None, service: Service) -> bool:
     """Whether a member is what this run makes of it, in traffic or not: it runs the release, or in a patch, which leaves that as it is, is patched."""
     return facts.get("release") == release_to and not (service["direction"] == PATCH and needs_patching(facts, service))
 
@@ -119,7 +128,7 @@ def _release_from(members: Mapping, release_to: str | None) -> str | None:
     return max(sorted(set(others)), key=others.count) if others else release_to
 
 
-def _release_to_return_to(facts: Mapping, release_from: str | None, release_to: str | None, service: Mapping) -> str | None:
+def _release_to_return_to(facts: Mapping, release_from: str | None, release_to: str | None, service: Service) -> str | None:
     """What a member runs again when its upgrade fails; one that an interrupted run has upgraded already returns to what the others run."""
     if facts.get("release") != release_to or service["direction"] == PATCH:
         return facts.get("release")
@@ -127,22 +136,22 @@ def _release_to_return_to(facts: Mapping, release_from: str | None, release_to: 
     return before if before in (facts.get("available") or {}) else release_to
 
 
-def _limits(service: Mapping, pool_size: int) -> Limits:
+def _limits(service: Service, pool_size: int) -> Limits:
     """The halves of a half-pool are its window: the larger half may be out at once, as many as the smaller half stay live."""
     if service["method"] == "half_pool":
         return Limits(max_unavailable=max(1, (pool_size + 1) // 2), min_live=service["min_live"],
-                      max_per_domain=service["max_per_domain"], steps=NAMED_STEPS["half_pool"])
+                      max_per_domain=service["max_per_domain"], steps=NAMED_STEPS["half_pool"], prefix=PREFIX)
     return Limits(max_unavailable=service["max_unavailable"], min_live=service["min_live"], max_per_domain=service["max_per_domain"],
-                  steps=NAMED_STEPS[service["method"]])
+                  steps=NAMED_STEPS[service["method"]], prefix=PREFIX)
 
 
-def _fill_in_steps_and_waves(plan: dict, service: Mapping, observed: Mapping, limits: Limits, pinned: Mapping[str, int]) -> None:
+def _fill_in_steps_and_waves(plan: Plan, service: Service, observed: Observed, limits: Limits, pinned: Mapping[str, int]) -> None:
     """All hosts by half, the pending hosts by play in the order of their start, and the predicted waves.
 
     A half-pool is two plays, with the flip between; every other method is one.
     """
     pool = [_as_member(name, facts, plan, service, pinned) for name, facts in sorted(observed["members"].items())]
-    step_of = split_into_steps(pool, limits.steps)
+    step_of = split_into_steps(pool, limits.steps, prefix=limits.prefix)
     # For the whole pool: the scheduler asks for every member's, also for those that have nothing left to do.
     plan["step_of"] = step_of
     if plan["method"] == "half_pool":
@@ -155,13 +164,13 @@ def _fill_in_steps_and_waves(plan: dict, service: Mapping, observed: Mapping, li
         pool = [replace(member, in_traffic=member.name in plan["halves"][0]) for member in pool]
         plan["pending"] = plan["halves"][1]
     placed = [replace(member, step=step_of[member.name]) for member in pool]
-    schedule = Schedule(placed, limits, RunPolicy(domains_at_once=service["domains_at_once"]), pending=plan["pending"])
+    schedule = Schedule(placed, limits, RunPolicy(domains_at_once=service["domains_at_once"], prefix=PREFIX), pending=plan["pending"])
     order = schedule.pending
     plan["steps"] = [[name for name in order if step_of[name] == step] for step in (0, 1)] if plan["method"] == "half_pool" else [order, []]
     plan["waves"] = waves(schedule)
 
 
-def _is_flip_interrupted(plan: Mapping, service: Mapping, observed: Mapping) -> bool:
+def _is_flip_interrupted(plan: Plan, service: Service, observed: Observed) -> bool:
     """Whether a run was killed between two load balancers' flips: each one serves one whole half, and not all of them the same one."""
     if plan["method"] != "half_pool" or not plan["interrupted"]:
         return False
@@ -176,7 +185,7 @@ def _is_flip_interrupted(plan: Mapping, service: Mapping, observed: Mapping) -> 
     return served == {first, second}
 
 
-def _as_member(name: str, facts: Mapping, plan: Mapping, service: Mapping, pinned: Mapping[str, int]) -> Member:
+def _as_member(name: str, facts: Mapping, plan: Plan, service: Service, pinned: Mapping[str, int]) -> Member:
     """Hosts that run the release already belong to the first half: it is the half that answers it."""
     return Member(
         name=name, pool=service["backend"], domain=facts.get("domain"), in_traffic=name in plan["live"],

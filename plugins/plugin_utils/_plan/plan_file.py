@@ -8,8 +8,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from ...module_utils._host.foreign_json import ForeignJsonError, parse
+from .shapes import Observed, Plan, Service
 
 FORMAT = 1
 ID_LENGTH = 12
@@ -25,17 +27,19 @@ class PlanFileError(ValueError):
     """A file that is no plan, or no longer the one that was written; the message says which command makes a new one."""
 
 
-def seal(plan: Mapping, service: Mapping, observed: Mapping, sha256: str | None) -> dict:
+def seal(plan: Plan, service: Service, observed: Observed, sha256: str | None) -> dict:
     """The plan file's content: ``{format, id, service, made_for, choices, plan}``; equal plans of equal fleets have equal ids.
 
     :param sha256: the checksum of the release's archive, None where none is needed.
     """
+    choices: Mapping[str, Any] = service
+    decisions: Mapping[str, Any] = plan
     content = {
         "format": FORMAT,
         "service": plan["service"],
-        "choices": {f"upgrade_{name}": service[name] for name in CHOICES} | {"upgrade_artifact_sha256": sha256},
+        "choices": {f"upgrade_{name}": choices[name] for name in CHOICES} | {"upgrade_artifact_sha256": sha256},
         "made_for": _facts(service, observed),
-        "plan": {name: plan[name] for name in DECISIONS},
+        "plan": {name: decisions[name] for name in DECISIONS},
     }
     return {"id": _id_of(content), **content}
 
@@ -63,7 +67,7 @@ def _id_of(content: Mapping) -> str:
     return hashlib.sha256(canonical.encode("ascii")).hexdigest()[:ID_LENGTH]
 
 
-def _facts(service: Mapping, observed: Mapping) -> dict:
+def _facts(service: Service, observed: Observed) -> dict:
     """What the plan was decided by, and nothing that moves by itself (sessions, sizes)."""
     return {
         "members": {host: {name: facts.get(name) for name in ("name", "address", "domain", "release")} for host, facts in observed["members"].items()},
@@ -74,7 +78,7 @@ def _facts(service: Mapping, observed: Mapping) -> dict:
     }
 
 
-def _pool(balancer: Mapping, service: Mapping) -> Mapping:
+def _pool(balancer: Mapping, service: Service) -> Mapping:
     return balancer["backends"].get(service["backend"], {"members": {}})["members"]
 
 
@@ -110,13 +114,13 @@ def drift(sealed: Mapping, now: Mapping, goes_on: bool = False) -> list[str]:
     return sentences
 
 
-def _differences(before: Mapping, after: Mapping) -> Iterator[tuple[str, object, object]]:
+def _differences(before: Mapping, after: Mapping) -> Iterator[tuple[str, Any, Any]]:
     for name in sorted(set(before) | set(after)):
         if before.get(name) != after.get(name):
             yield name, before.get(name), after.get(name)
 
 
-def _member_drift(host: str, before: Mapping | None, after: Mapping | None, plan: Mapping, goes_on: bool) -> list[str]:
+def _member_drift(host: str, before: Mapping | None, after: Mapping | None, plan: Plan, goes_on: bool) -> list[str]:
     if before is None or after is None:
         return [f"{host} {'is new in' if before is None else 'is gone from'} the inventory"]
     sentences = []

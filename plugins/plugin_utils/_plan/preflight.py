@@ -10,11 +10,13 @@ traffic has to answer; of any other one only its commands and its folder of rele
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from .._smoke.expectation import MissingJmespathError
 from .._smoke.verdict import asked
 from . import observation
 from .observation import BOTH, NEW
+from .shapes import Observed, Plan, Service
 
 HEALTH, RELEASE, OWN = "health", "release", "own"
 # What a request is about, and for which release it holds; not sent with it.
@@ -26,7 +28,7 @@ TESTS = "upgrade_smoke_tests"
 HOW_THEY_ARE_ASKED = "upgrade_health_path, upgrade_version_path or where else the release is read"
 
 
-def member_requests(service: Mapping, base_url: str, release: str, own: Sequence[Mapping], command: Sequence[str] = ()) -> list[dict]:
+def member_requests(service: Service, base_url: str, release: str, own: Sequence[Mapping], command: Sequence[str] = ()) -> list[dict]:
     """``observation.member_tests``, each marked with what it is about and for which release it holds.
 
     :raises ValueError: when a test cannot be asked, or the release that runs cannot be read.
@@ -45,7 +47,7 @@ def variable_of(is_own: bool, error: Exception) -> str:
     return CONTROLLER if isinstance(error, MissingJmespathError) else TESTS if is_own else HOW_THEY_ARE_ASKED
 
 
-def serving_hosts(results: Sequence[Mapping], service: Mapping, hostvars: Mapping) -> list[str]:
+def serving_hosts(results: Sequence[Mapping], service: Service, hostvars: Mapping) -> list[str]:
     """The hosts that every load balancer sends new traffic to, out of the results of traffic_info calls."""
     balancers = [balancer for result in results for balancer in result["load_balancers"].values()]
     pools = service["colours"] if service["hosts"]["members"] and isinstance(service["colours"], Mapping) else {}
@@ -59,12 +61,12 @@ def serving_hosts(results: Sequence[Mapping], service: Mapping, hostvars: Mappin
     return serving
 
 
-def front_tests(service: Mapping, observed: Mapping, fronts: Mapping[str, str]) -> list[dict]:
+def front_tests(service: Service, observed: Observed, fronts: Mapping[str, str]) -> list[dict]:
     """What is asked through each load balancer, as its users reach it, and of one member at the address that the load balancer has for it.
 
     :param fronts: front URL of each load balancer; one without is not asked.
     """
-    running = {facts["release"] for facts in observed["members"].values() if _is_serving(facts) and facts.get("release")}
+    running = {release for facts in observed["members"].values() if _is_serving(facts) and (release := facts.get("release"))}
     tests = []
     for name, url in sorted(fronts.items()):
         if not url or not running:
@@ -79,7 +81,7 @@ def front_tests(service: Mapping, observed: Mapping, fronts: Mapping[str, str]) 
     return tests if len(running) == 1 else [{key: value for key, value in test.items() if key not in EXPECTATIONS} for test in tests]
 
 
-def own_tests(observed: Mapping) -> dict[str, dict[str, bool]]:
+def own_tests(observed: Observed) -> dict[str, dict[str, bool]]:
     """Release to the user's own tests that were asked of it, each with whether every member that runs it passed."""
     found: dict[str, dict[str, bool]] = {}
     for facts in _everybody(observed).values():
@@ -92,7 +94,7 @@ def own_tests(observed: Mapping) -> dict[str, dict[str, bool]]:
     return found
 
 
-def fails_already(observed: Mapping, plan: Mapping) -> list[str]:
+def fails_already(observed: Observed, plan: Plan) -> list[str]:
     """A note for each of the user's own tests that the release that runs does not pass either, and need not: it decides about the new one only."""
     if plan["direction"] != "upgrade":
         return []
@@ -109,13 +111,13 @@ def fails_already(observed: Mapping, plan: Mapping) -> list[str]:
             for (name, release), test in found.items()]
 
 
-def sentences(service: Mapping, observed: Mapping, plan: Mapping) -> list[str]:
+def sentences(service: Service, observed: Observed, plan: Plan) -> list[str]:
     """What would keep a member from coming back: the hosts, what they answered, and the variable to correct."""
     wrong, is_new = _wrong_answers(service, observed, plan)
     return [*wrong_settings(observed), *wrong, *_wrong_fronts(observed, plan, is_new), *_silent_targets(observed, plan)]
 
 
-def wrong_settings(observed: Mapping) -> list[str]:
+def wrong_settings(observed: Observed) -> list[str]:
     """Folders, commands and tests that cannot be used, the hosts together that have the same."""
     grouped: dict[tuple[str, str], list[str]] = {}
     for host, facts in sorted(observed["members"].items()):
@@ -124,7 +126,7 @@ def wrong_settings(observed: Mapping) -> list[str]:
     return [what if variable == CONTROLLER else f"{_hosts(hosts)}: {what}. Correct {variable}" for (variable, what), hosts in grouped.items()]
 
 
-def _wrong_answers(service: Mapping, observed: Mapping, plan: Mapping) -> tuple[list[str], set[str]]:
+def _wrong_answers(service: Service, observed: Observed, plan: Plan) -> tuple[list[str], set[str]]:
     """The sentences, and what wrong answers were about."""
     grouped: dict[str, list[tuple[str, str]]] = {}
     about = set()
@@ -142,7 +144,7 @@ def _wrong_answers(service: Mapping, observed: Mapping, plan: Mapping) -> tuple[
             f"{_answers(found)}. {cure}" for cure, found in grouped.items()], about
 
 
-def _wrong_fronts(observed: Mapping, plan: Mapping, about: set[str]) -> list[str]:
+def _wrong_fronts(observed: Observed, plan: Plan, about: set[str]) -> list[str]:
     """Load balancers that users do not reach where the inventory says; silent on what the members answer wrongly, too."""
     fronts = observed.get("fronts") or {}
     found = [f"{name} has no front_url: give the URL at which users reach the service through it" for name in fronts.get("missing", ())]
@@ -158,14 +160,14 @@ def _wrong_fronts(observed: Mapping, plan: Mapping, about: set[str]) -> list[str
     return found
 
 
-def _silent_targets(observed: Mapping, plan: Mapping) -> list[str]:
+def _silent_targets(observed: Observed, plan: Plan) -> list[str]:
     """Targets of the prober at which nothing answers. What was begun goes on without them, and so does the way back."""
     silent = [] if plan["interrupted"] or plan["direction"] == "rollback" else [test for test in observed.get("targets", ()) if _is_silent(test)]
     return [(f"the prober would get no answer: {'; '.join(_answer(test) for test in silent)}. Correct upgrade_probe.targets: where users come in, "
              "as the controller reaches it")] if silent else []
 
 
-def _counts(test: Mapping, plan: Mapping) -> bool:
+def _counts(test: Mapping, plan: Plan) -> bool:
     """Whether a failed test keeps the member from coming back. A rollback may well leave a release that is ill: that is what it is for."""
     if test["passed"] is not False or test["holds_for"] != BOTH:
         return False
@@ -177,12 +179,12 @@ def _is_silent(test: Mapping) -> bool:
     return test["status"] is None and not test.get("command")
 
 
-def _is_ill(test: Mapping, plan: Mapping) -> bool:
+def _is_ill(test: Mapping, plan: Plan) -> bool:
     late = test["status"] is None and any("no whole answer within" in why for why in test["why"])
     return plan["direction"] == "rollback" and (late or (test["status"] or 0) >= 500)
 
 
-def _cure(test: Mapping, service: Mapping) -> str:
+def _cure(test: Mapping, service: Service) -> str:
     if test.get("command"):
         return "Correct upgrade_version_command"
     if test["status"] is None:
@@ -193,8 +195,9 @@ def _cure(test: Mapping, service: Mapping) -> str:
         return f"Correct upgrade_health_path, which is {service['health_path']!r}"
     if test["status"] != 200:
         return f"Correct upgrade_version_path, which is {service['version_path']!r}"
-    variable = next((name for name in ("version_query", "version_header", "version_pattern") if service.get(name)), "version_path")
-    return (f"Correct upgrade_{variable}, which is {service[variable]!r} and has to yield the release that current in release_root points to, "
+    given: Mapping[str, Any] = service
+    variable = next((name for name in ("version_query", "version_header", "version_pattern") if given.get(name)), "version_path")
+    return (f"Correct upgrade_{variable}, which is {given[variable]!r} and has to yield the release that current in release_root points to, "
             "or restart what runs another one")
 
 
@@ -212,7 +215,7 @@ def _hosts(names: Sequence[str]) -> str:
     return ", ".join(names[:SHOWN_HOSTS]) + (f" and {len(names) - SHOWN_HOSTS} more" if len(names) > SHOWN_HOSTS else "")
 
 
-def _everybody(observed: Mapping) -> Mapping[str, Mapping]:
+def _everybody(observed: Observed) -> Mapping[str, Mapping]:
     """The members of both pools of a blue-green service; of any other one, the members."""
     return observed.get("everybody") or observed["members"]
 

@@ -9,6 +9,7 @@ import difflib
 from collections.abc import Iterable, Mapping, Sequence
 
 from ...module_utils._probe.plan import DEFAULT_MIX, MIX_SPEC, ProbeError, has_runtime_api, parse_mix_entry, parse_target
+from .shapes import Service
 
 # What the module has by default; the plan says it.
 DEFAULT_RATE = 200.0
@@ -72,7 +73,7 @@ def _wrong_entry(entry: Mapping) -> list[str]:
     return []
 
 
-def target_tests(probe: Mapping, service: Mapping) -> list[dict]:
+def target_tests(probe: Mapping, service: Service) -> list[dict]:
     """A test for the module ``smoke_test`` for each target of the prober, which any answer passes: that something answers there at all.
 
     :param probe: ``upgrade_probe``.
@@ -83,7 +84,7 @@ def target_tests(probe: Mapping, service: Mapping) -> list[dict]:
     return [{"name": url, "url": url.rstrip("/") + path, **asked} for url in dict.fromkeys(probe.get("targets") or [])]
 
 
-def probe_options(probe: Mapping, service: Mapping, calls: Iterable[Mapping] = ()) -> dict:
+def probe_options(probe: Mapping, service: Service, calls: Iterable[Mapping] = ()) -> dict:
     """The options of ``availability_probe`` for this service.
 
     The health path is asked where the mix names no path, and live servers are counted at the load balancers with a runtime API unless ``capacity`` is given.
@@ -101,7 +102,7 @@ def probe_options(probe: Mapping, service: Mapping, calls: Iterable[Mapping] = (
     return asked
 
 
-def _sources(balancer: Mapping, service: Mapping) -> list[dict]:
+def _sources(balancer: Mapping, service: Service) -> list[dict]:
     """The pools to count on a load balancer: of blue-green both, because all traffic moves from one to the other; the report shows the one that has it."""
     pools = service.get("colours") or {}
     names = {f"{balancer['name']} {pool}": pool for pool in pools} or {balancer["name"]: service["backend"]}
@@ -112,7 +113,7 @@ def _entry(entry: Mapping, health_path: str) -> dict:
     return dict(entry) if entry.get("path") else {**entry, "path": health_path}
 
 
-def announcement(service: Mapping) -> dict | None:
+def announcement(service: Service) -> dict | None:
     """What the plan says of the prober: ``rate``, ``targets`` and ``paths``; None without one."""
     probe = service["probe"]
     if not probe:

@@ -17,6 +17,7 @@ from .migration_tool import tool_refusals
 from .migrations import AFTER_THE_ROLL
 from .patches import unreadable
 from .target import PLAYBOOK, ROLLBACK, UPGRADE, is_newer
+from .shapes import Observed, Plan, Service
 
 # What database_info is asked for.
 PURPOSES = {"logical": "the backups and their proof", "physical": "the physical backup and its proof", "migrations": "the ledger of the migrations",
@@ -27,7 +28,7 @@ RECEIVER = "receiver"
 MOST_SHOWN = 5
 
 
-def refusals(service: Mapping, observed: Mapping, plan: Mapping) -> list[str]:
+def refusals(service: Service, observed: Observed, plan: Plan) -> list[str]:
     """Everything that speaks against the plan; see ``plan.make_plan`` for the arguments."""
     if plan["nothing_to_do"]:
         return [*_lost(observed), *unreadable(observed["members"], service), *_disagreements(observed, plan)]
@@ -52,7 +53,7 @@ def refusals(service: Mapping, observed: Mapping, plan: Mapping) -> list[str]:
     ]
 
 
-def _missing_privileges(observed: Mapping) -> list[str]:
+def _missing_privileges(observed: Observed) -> list[str]:
     """A sentence for each database host whose login role lacks something, with the SQL that grants it."""
     sentences = []
     for host, lacking in sorted((observed.get("missing_privileges") or {}).items()):
@@ -63,12 +64,12 @@ def _missing_privileges(observed: Mapping) -> list[str]:
     return sentences
 
 
-def _lost(observed: Mapping) -> list[str]:
+def _lost(observed: Observed) -> list[str]:
     return preflight.lost_members(observed["members"]) + [
         f"the databases of {name} cannot be read: {why}" for name, why in sorted((observed.get("lost_databases") or {}).items())]
 
 
-def redundancy_spent(service: Mapping, replicas: Mapping[str, list[Mapping]]) -> list[str]:
+def redundancy_spent(service: Service, replicas: Mapping[str, list[Mapping]]) -> list[str]:
     """The database hosts with too few standbys that stream and keep up.
 
     :param replicas: host to database_info's ``replicas``.
@@ -90,12 +91,12 @@ def _replica(row: Mapping) -> str:
     return f"{row['name']} ({kind}{row['state']}, {'unknown lag' if row['lag_bytes'] is None else str(row['lag_bytes']) + ' bytes behind'})"
 
 
-def _disagreements(observed: Mapping, plan: Mapping) -> list[str]:
+def _disagreements(observed: Observed, plan: Plan) -> list[str]:
     """Load balancers that disagree are a fault, unless an interrupted run left them so: the roll that goes on puts that right."""
     return [] if plan["interrupted"] else list(observed["disagreements"])
 
 
-def _unknown_members(service: Mapping, observed: Mapping) -> list[str]:
+def _unknown_members(service: Service, observed: Observed) -> list[str]:
     """The inventory and every load balancer must name the same members: an upgrade of a part of the pool is not done."""
     expected = {facts["name"]: host for host, facts in observed["members"].items()}
     sentences = []
@@ -115,12 +116,12 @@ def _unknown_members(service: Mapping, observed: Mapping) -> list[str]:
     return sentences
 
 
-def _unprovable(service: Mapping, observed: Mapping) -> list[str]:
+def _unprovable(service: Service, observed: Observed) -> list[str]:
     """Configurations of load balancers with which no drain can be proven."""
     return [f"{names}: {sentence}" for sentence, names in _said_of(service, observed, "refusals").items()]
 
 
-def _said_of(service: Mapping, observed: Mapping, what: str) -> dict[str, str]:
+def _said_of(service: Service, observed: Observed, what: str) -> dict[str, str]:
     """Each sentence that load balancers say of the pool, and which of them do, joined by commas."""
     said: dict[str, list[str]] = {}
     for name, balancer in sorted(observed["load_balancers"].items()):
@@ -140,7 +141,7 @@ def _sends(member: Mapping) -> str:
     return "sends traffic, as soon as its health check passes, to"
 
 
-def notes(service: Mapping, observed: Mapping) -> list[str]:
+def notes(service: Service, observed: Observed) -> list[str]:
     """What is worth knowing, and speaks against nothing: servers that the inventory does not have, and that get no traffic; what the load balancers put at
     risk, or cannot prove; databases that are not verified."""
     expected = {facts["name"] for facts in observed["members"].values()}
@@ -159,7 +160,7 @@ def notes(service: Mapping, observed: Mapping) -> list[str]:
     return [*parked, *told, *_in_other_pools(service, observed), *(observed.get("unverified") or [])]
 
 
-def _in_other_pools(service: Mapping, observed: Mapping) -> list[str]:
+def _in_other_pools(service: Service, observed: Observed) -> list[str]:
     """Members that are also live in other pools of the load balancers, where they are not drained."""
     found: dict[tuple[str, str], list[str]] = {}
     for name, balancer in sorted(observed["load_balancers"].items()):
@@ -174,14 +175,14 @@ def _in_other_pools(service: Mapping, observed: Mapping) -> list[str]:
             f"member there while it is out fail" for (backend, servers), names in found.items()]
 
 
-def _one_host_twice(observed: Mapping) -> list[str]:
+def _one_host_twice(observed: Observed) -> list[str]:
     by_address: dict[str, list[str]] = {}
     for name, facts in sorted(observed["members"].items()):
         by_address.setdefault(facts["address"], []).append(name)
     return [f"{' and '.join(names)} are one host ({address}): keep one name in the inventory" for address, names in by_address.items() if len(names) > 1]
 
 
-def _wrong_way(plan: Mapping) -> list[str]:
+def _wrong_way(plan: Plan) -> list[str]:
     """An upgrade goes to no older release, and a rollback to no newer one."""
     before, after = plan["release_from"], plan["release_to"]
     if plan["direction"] == UPGRADE and is_newer(before, after):
@@ -191,7 +192,7 @@ def _wrong_way(plan: Mapping) -> list[str]:
     return []
 
 
-def _nowhere_to_come_from(service: Mapping, observed: Mapping, plan: Mapping) -> list[str]:
+def _nowhere_to_come_from(service: Service, observed: Observed, plan: Plan) -> list[str]:
     """Without an archive, every pending host must have the release already."""
     missing = without_the_release(observed, plan)
     if service["has_artifact"] or plan["release_to"] is None or not missing:
@@ -199,12 +200,12 @@ def _nowhere_to_come_from(service: Mapping, observed: Mapping, plan: Mapping) ->
     return [f"release {plan['release_to']} is not on {', '.join(missing)} any more: give its archive by upgrade_artifact and upgrade_artifact_sha256"]
 
 
-def without_the_release(observed: Mapping, plan: Mapping) -> list[str]:
+def without_the_release(observed: Observed, plan: Plan) -> list[str]:
     """The pending hosts that do not hold the release to go to."""
     return [name for name in plan["pending"] if plan["release_to"] not in (observed["members"][name].get("available") or {})]
 
 
-def _under_the_floor(service: Mapping, observed: Mapping, plan: Mapping) -> list[str]:
+def _under_the_floor(service: Service, observed: Observed, plan: Plan) -> list[str]:
     floor = plan["limits"]["min_live"]
     if not isinstance(floor, int):
         return []
@@ -219,7 +220,7 @@ def _under_the_floor(service: Mapping, observed: Mapping, plan: Mapping) -> list
              f"bring members back first (ansible-playbook alwayson.upgrade.status shows them). {'. '.join(_why_not_live(service, observed, plan))}")]
 
 
-def _why_not_live(service: Mapping, observed: Mapping, plan: Mapping) -> list[str]:
+def _why_not_live(service: Service, observed: Observed, plan: Plan) -> list[str]:
     """A sentence for each of the first members that are not live, from the first load balancer that does not send to it."""
     sentences = []
     for host, facts in sorted(observed["members"].items()):
@@ -231,12 +232,12 @@ def _why_not_live(service: Mapping, observed: Mapping, plan: Mapping) -> list[st
     return [*sentences[:MOST_SHOWN], *([f"{more} more are not live"] if more > 0 else [])]
 
 
-def _never_finishes(plan: Mapping) -> list[str]:
+def _never_finishes(plan: Plan) -> list[str]:
     return [f"the roll would never finish: {wave['reason']}; lower upgrade_min_live or raise upgrade_max_unavailable"
             for wave in plan["waves"] if not wave["members"]]
 
 
-def _past_the_point_of_no_return(observed: Mapping, plan: Mapping) -> list[str]:
+def _past_the_point_of_no_return(observed: Observed, plan: Plan) -> list[str]:
     """A release whose contract or optimise migrations have begun cannot be left any more: the older release needs what they removed."""
     if plan["direction"] != "rollback" or plan["release_to"] is None:
         return []

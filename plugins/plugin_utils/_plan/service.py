@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import posixpath
 from collections.abc import Mapping, Sequence
+from typing import cast
 
 from ...module_utils._host.credentials import shown_path, shown_url
 from ...module_utils._host.version import is_valid
@@ -21,6 +22,7 @@ from .host_names import name_problems
 from .installation import INSTALL
 from .patches import ALL, IF_NEEDED, NONE, PATCH, PATCHES, REBOOTS
 from .probing import probe_problems
+from .shapes import Service
 
 METHODS = ("half_pool", "rolling", "canary", blue_green.METHOD, IN_PLACE)
 PHASES = ("observe", "plan", "guard", "prepare", "roll", "open", "settle", "account")
@@ -115,7 +117,7 @@ def described_names(names: Sequence[str]) -> list[str]:
 
 
 def describe(variables: Mapping, names: Sequence[str], groups: Mapping[str, Sequence[str]], working_directory: str = "",
-             planned_release: str | None = None) -> dict:
+             planned_release: str | None = None) -> Service:
     """Fill in the defaults and find everything that is wrong before anything is asked of a host.
 
     :param variables: the ``upgrade_*`` variables that are set, for the names in ``DEFAULTS``.
@@ -164,7 +166,8 @@ def describe(variables: Mapping, names: Sequence[str], groups: Mapping[str, Sequ
     service["probe"], service["route"] = _without_secrets(service)
     service["lock_host"] = service["lock_host"] or _default_lock_host(service)
     service["problems"] = problems
-    return service
+    # From here on the values are of these types, unless there are problems.
+    return cast("Service", service)
 
 
 def _without_secrets(service: Mapping) -> tuple[dict, object]:
@@ -262,7 +265,7 @@ def _migration_problems(service: Mapping, names: Sequence[str], groups: Mapping[
     """What is wrong with the description of a team's own migration tool."""
     host, seconds = service["migration_host"], service["migration_timeout"]
     problems = []
-    if host is not None and host not in {name for hosts in groups.values() for name in hosts}:
+    if host is not None and host not in [name for hosts in groups.values() for name in hosts]:
         problems.append(f"upgrade_migration_host is {host!r}, which is no host of the inventory: name one, or leave it out for the first member")
     if not str(seconds).isdecimal() or not int(seconds):
         problems.append(f"upgrade_migration_timeout is {seconds!r}: give a whole number of seconds")
@@ -274,7 +277,7 @@ def _hosts_of(part: str, group: object, groups: Mapping[str, Sequence[str]]) -> 
     """The hosts of a group, and what is wrong with it."""
     if part in OPTIONAL_PARTS and not group:
         return [], ""
-    if group not in groups:
+    if not isinstance(group, str) or group not in groups:
         close = difflib.get_close_matches(str(group), list(groups), n=1)
         hint = f"did you mean {close[0]!r}?" if close else "see ansible-inventory --graph"
         return [], f"upgrade_{part} is {group!r}, and the inventory has no such group: {hint}"

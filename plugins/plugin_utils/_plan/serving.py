@@ -6,15 +6,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from .shapes import Observed, Service
 
 
-def is_live_everywhere(facts: Mapping, observed: Mapping, service: Mapping) -> bool:
+def is_live_everywhere(facts: Mapping, observed: Observed, service: Service) -> bool:
     """Whether every load balancer sends this member new traffic."""
     views = list(_views(facts, observed["load_balancers"], service))
     return bool(views) and all(view is not None and view["live"] for view in views)
 
 
-def serving_members(results: Iterable[Mapping], service: Mapping, observed: Mapping) -> dict:
+def serving_members(results: Iterable[Mapping], service: Service, observed: Observed) -> dict:
     """Who serves now, for decisions in the middle of a roll: what was observed before it is old by then.
 
     A load balancer that could not be read may send traffic to every member, and is no proof that a member is live.
@@ -40,7 +41,7 @@ def serving_members(results: Iterable[Mapping], service: Mapping, observed: Mapp
     }
 
 
-def _views(facts: Mapping, balancers: Mapping, service: Mapping) -> Iterator[Mapping | None]:
+def _views(facts: Mapping, balancers: Mapping, service: Service) -> Iterator[Mapping | None]:
     """How each load balancer sees this member; None where it does not know it."""
     for balancer in balancers.values():
         backend = balancer["backends"].get(service["backend"], {"members": {}})

@@ -17,12 +17,13 @@ from ...module_utils._host.version import compare, is_valid
 from ...module_utils._locking.lock import UNDER_WAY
 
 from .patches import PATCH
+from .shapes import Observed, Plan, Service
 
 UPGRADE, ROLLBACK = "upgrade", "rollback"
 PLAYBOOK = "ansible-playbook alwayson.upgrade."
 
 
-def intent_of(plan: Mapping) -> dict:
+def intent_of(plan: Plan) -> dict:
     """What is kept in the lock before anything changes; empty for a run that has nothing to do, but for a rollback: it is where the fleet stays.
 
     Halves and steps are read from the fleet again, where members that run the release are the first half. What it came from is not, once all run it.
@@ -35,12 +36,12 @@ def intent_of(plan: Mapping) -> dict:
     return {"direction": plan["direction"], "method": plan["method"], "release_from": release_from or "", "release_to": plan["release_to"]}
 
 
-def intent_before(observed: Mapping) -> Mapping:
+def intent_before(observed: Observed) -> Mapping:
     """What the last run was to do; empty when nothing is known."""
     return observed.get("intent") or (observed.get("interrupted") or {}).get("intent") or {}
 
 
-def choose_target(service: Mapping, members: Mapping, intent: Mapping) -> tuple[str | None, str]:
+def choose_target(service: Service, members: Mapping, intent: Mapping) -> tuple[str | None, str]:
     """The release to go to, and what is wrong with it.
 
     :param intent: see ``intent_before``.

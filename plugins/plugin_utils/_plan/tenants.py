@@ -27,7 +27,7 @@ def tenants_affected(away: Mapping[str, Sequence[str] | Mapping | None], hostvar
         if databases is None and mapped is None:
             unknown.append(server)
             continue
-        names = mapped if databases is None else databases
+        names = databases if databases is not None else mapped or {}
         for database in sorted(names):
             asked = names[database] if isinstance(names, Mapping) else None
             found = asked if asked is not None else [database] if mapped is None else mapped.get(database)

@@ -18,6 +18,7 @@ from . import patches
 from .migration_tool import ends_the_way_back, no_return_line, tool_lines
 from .migrations import BACKFILL, CONTRACT, EXPAND, OPTIMISE
 from .tenants import VARIABLE, tenants_affected
+from .shapes import Cutover, Observed, Plan, Service
 
 BAR = "█"
 GONE = "░"
@@ -40,7 +41,7 @@ PHASE_EFFECTS = (
 )
 
 
-def plan_text(plan: Mapping, last_phases: str | Sequence[Mapping] = ()) -> list[str]:
+def plan_text(plan: Plan, last_phases: str | Sequence[Mapping] = ()) -> list[str]:
     """The plan as lines: what changes, the waves with the live capacity against the floor, the phases, the point of no return.
 
     What the plan is refused for is not among them: it is said once, at the end of the run.
@@ -72,7 +73,7 @@ def _phases_of(text: str) -> list[Mapping]:
             and all(isinstance(phase.get(moment), (int, float)) for moment in ("started", "finished"))] if isinstance(phases, list) else []
 
 
-def _headline(plan: Mapping) -> str:
+def _headline(plan: Plan) -> str:
     if not plan["pending"] and plan["migrations_after"]:
         return f"{plan['service']}: all {plan['pool_size']} members run {plan['release_to']}; the schemas are contracted to it"
     if plan["cutover"] and not plan["pending"]:
@@ -89,7 +90,7 @@ def _headline(plan: Mapping) -> str:
             f"{len(plan['pending'])} of {plan['pool_size']} members, {len(plan['live'])} live now")
 
 
-def _interrupted_lines(plan: Mapping) -> list[str]:
+def _interrupted_lines(plan: Plan) -> list[str]:
     """Who else is, or was, at work on the service, and what was to be done."""
     lock, intent = plan["interrupted"], plan["intent_before"]
     lines = []
@@ -104,16 +105,16 @@ def _interrupted_lines(plan: Mapping) -> list[str]:
     return lines + (["its flip reached only some of the load balancers: it is finished first of all"] if plan["finish_flip"] else [])
 
 
-def _other_way(plan: Mapping, intent: Mapping) -> str:
+def _other_way(plan: Plan, intent: Mapping) -> str:
     """Added where this run goes to another release than the one before."""
     if plan["release_to"] in (None, intent["release_to"]) or plan["direction"] == patches.PATCH:
         return ""
     return f"; this run goes {'back' if plan['direction'] == 'rollback' else 'forward'} to {plan['release_to']} instead"
 
 
-def _wave_lines(plan: Mapping) -> list[str]:
+def _wave_lines(plan: Plan) -> list[str]:
     floor = plan["limits"]["min_live"]
-    lines = [_side_line(plan) if plan["cutover"] else f"waves (live capacity never under {floor} of {plan['pool_size']})"]
+    lines = [_side_line(plan["cutover"]) if plan["cutover"] else f"waves (live capacity never under {floor} of {plan['pool_size']})"]
     last_step = None
     for number, wave in enumerate(plan["waves"], start=1):
         if plan["method"] == "half_pool" and last_step == 0 and wave["step"] == 1:
@@ -129,12 +130,12 @@ def _wave_lines(plan: Mapping) -> list[str]:
     return lines
 
 
-def _side_line(plan: Mapping) -> str:
-    serving = plan["cutover"]["from"]
-    return f"{plan['cutover']['to']}, which has no traffic" + (f" ({serving} has it, and stays as it is for the return)" if serving else "")
+def _side_line(cutover: Cutover) -> str:
+    serving = cutover["from"]
+    return f"{cutover['to']}, which has no traffic" + (f" ({serving} has it, and stays as it is for the return)" if serving else "")
 
 
-def _phase_lines(plan: Mapping, last_phases: Mapping[str, float]) -> list[str]:
+def _phase_lines(plan: Plan, last_phases: Mapping[str, float]) -> list[str]:
     lines = []
     for name, usual_effect in PHASE_EFFECTS:
         effect = usual_effect
@@ -155,18 +156,18 @@ def _prober_line(probe: Mapping | None) -> str:
             f"{listed(probe['paths'])}")
 
 
-def _migration_lines(plan: Mapping) -> list[str]:
-    before, after = ([f"  {moment:<8} {run['release']} {run['phase']:<9} {MIGRATIONS[run['phase']]}" for run in plan[f"migrations_{when}"]]
-                     for moment, when in (("prepare", "before"), ("settle", "after")))
+def _migration_lines(plan: Plan) -> list[str]:
+    before, after = ([f"  {moment:<8} {run['release']} {run['phase']:<9} {MIGRATIONS[run['phase']]}" for run in runs]
+                     for moment, runs in (("prepare", plan["migrations_before"]), ("settle", plan["migrations_after"])))
     return before + tool_lines(plan) + after
 
 
-def _settling(plan: Mapping) -> str:
+def _settling(plan: Plan) -> str:
     """The phases that run after the roll, as a sentence names them."""
-    return " and ".join(phase for phase in (CONTRACT, OPTIMISE) if plan[phase])
+    return " and ".join(phase for phase, releases in ((CONTRACT, plan["contract"]), (OPTIMISE, plan["optimise"])) if releases)
 
 
-def _point_of_no_return(plan: Mapping) -> str:
+def _point_of_no_return(plan: Plan) -> str:
     if plan["direction"] == "rollback":
         return "none: this run goes back, and may go forward again"
     if ends_the_way_back(plan):
@@ -179,7 +180,7 @@ def _point_of_no_return(plan: Mapping) -> str:
     return "none in this run: alwayson.upgrade.rollback works until a later run with upgrade_contract=true"
 
 
-def status_text(service: Mapping, observed: Mapping) -> list[str]:
+def status_text(service: Service, observed: Observed) -> list[str]:
     """What runs where and what takes traffic, as lines of one screen."""
     members = observed.get("everybody") or observed["members"]
     running = Counter(str(facts.get("release") or "none") for facts in members.values())
@@ -199,7 +200,7 @@ def status_text(service: Mapping, observed: Mapping) -> list[str]:
     return lines
 
 
-def _database_rows(observed: Mapping) -> list[list[str]]:
+def _database_rows(observed: Observed) -> list[list[str]]:
     """A row for each database, its tenants among them where a variable or a query names any."""
     named = {host: {name: facts.get("tenants") for name, facts in databases.items()} for host, databases in observed["databases"].items()}
     variables = observed.get("tenants", {})
@@ -213,7 +214,7 @@ def _database_rows(observed: Mapping) -> list[list[str]]:
     return rows
 
 
-def _traffic_word(balancer: Mapping, service: Mapping, facts: Mapping) -> str:
+def _traffic_word(balancer: Mapping, service: Service, facts: Mapping) -> str:
     pool = facts.get("pool") or service["backend"]
     view = balancer["backends"].get(pool, {"members": {}})["members"].get(facts["name"])
     if view is None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from .._text.figures import count, moment, seconds
+from .._plan.shapes import Figures
 
 # The clocks of two hosts may be so far apart, and the clock of one host may be set back by so much during a run. Seconds.
 CLOCKS_APART = 60.0
@@ -20,7 +21,7 @@ MOVED = ("upgraded", "returned")
 COMPARE_CLOCKS = "Times of this report cannot be true: compare the clocks of the controller, the load balancers and the members (timedatectl)"
 
 
-def impossible(report: Mapping, *, run_ok: bool, now: float | None) -> list[str]:
+def impossible(report: Figures, *, run_ok: bool, now: float | None) -> list[str]:
     """A sentence for each figure that cannot be.
 
     :param report: as ``report.summarise`` makes it, still without a verdict.
@@ -31,7 +32,7 @@ def impossible(report: Mapping, *, run_ok: bool, now: float | None) -> list[str]
     return [*times, *([COMPARE_CLOCKS] if times else []), *_wrong_counts(report), *(_unknown(report) if run_ok else [])]
 
 
-def _spans(report: Mapping) -> Iterator[tuple[str, float | None, float | None]]:
+def _spans(report: Figures) -> Iterator[tuple[str, float | None, float | None]]:
     """What it is, its beginning and its end, for all that has both."""
     yield "the run", report["started"], report["finished"]
     yield "the measurement", report["probe_started"], report["probe_finished"]
@@ -43,10 +44,10 @@ def _spans(report: Mapping) -> Iterator[tuple[str, float | None, float | None]]:
             yield f"{name}'s {stage['name']}", stage["started"], stage["finished"]
 
 
-def _reversed_spans(report: Mapping) -> Iterator[str]:
+def _reversed_spans(report: Figures) -> Iterator[str]:
     reverse = set()
     for what, begins, ends in _spans(report):
-        if None not in (begins, ends) and ends < begins:
+        if begins is not None and ends is not None and ends < begins:
             reverse.add(what)
             yield f"{what} ends {seconds(begins - ends)} before it begins"
     for name, member in report["members"].items():
@@ -65,7 +66,7 @@ def _wrong_order(phases: Iterable[Mapping]) -> Iterator[str]:
         before = phase
 
 
-def _outside(report: Mapping, now: float | None) -> Iterator[str]:
+def _outside(report: Figures, now: float | None) -> Iterator[str]:
     """What happened before the run began, or has not happened yet."""
     run = (report["started"], report["finished"])
     earliest = None if run[0] is None else run[0] - CLOCKS_APART
@@ -82,7 +83,7 @@ def _outside(report: Mapping, now: float | None) -> Iterator[str]:
                 yield f"{what} {word} at {moment(when)}, after the run ended at {moment(latest)}"
 
 
-def _wrong_counts(report: Mapping) -> Iterator[str]:
+def _wrong_counts(report: Figures) -> Iterator[str]:
     counted = {"the prober": (report["requests_scheduled"], report["requests_failed"]),
                **{f"requests of the kind {kind}": (seen["scheduled"], seen["failed"]) for kind, seen in report["by_kind"].items()}}
     for what, (scheduled, failed) in counted.items():
@@ -97,7 +98,7 @@ def _wrong_counts(report: Mapping) -> Iterator[str]:
     yield from (f"{name} is {count(value)}, which cannot be" for name, value in figures.items() if value is not None and value < 0)
 
 
-def _unknown(report: Mapping) -> Iterator[str]:
+def _unknown(report: Figures) -> Iterator[str]:
     """What a run that succeeded knows of each member that it moved."""
     for name, member in report["members"].items():
         if member["outcome"] in MOVED and report["method"] != IN_PLACE:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from .._text.figures import count, method_name, milliseconds, moment, percent, plural, release_change, seconds
 from .._text.markup import Markup, element, join
@@ -13,6 +13,7 @@ from .pictures.all import PICTURES, View, room_for_names
 from .style import STYLE
 from .tables import databases_table, failures_table, kinds_table, members_table, migration_tool_table, phases_table, verdicts_table
 from .verdict import compares_with_floor, falls_below_floor
+from .._plan.shapes import Report
 
 MARKS = {"good": "✓", "warning": "!", "bad": "✕"}
 # The page may load nothing and run nothing, whatever a hostile host name or error message tries.
@@ -20,7 +21,7 @@ POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 ON_PURPOSE = "slow"  # the kind of requests whose answers are meant to take long
 
 
-def render(report: Mapping) -> str:
+def render(report: Report) -> str:
     """The page for a report as ``summarise`` made it; also for one that was read back from report.json."""
     release = release_change(report["direction"], report["release_from"], report["release_to"])
     head = element(
@@ -39,7 +40,7 @@ def render(report: Mapping) -> str:
 
 # -- the top of the page
 
-def _header(report: Mapping) -> Markup:
+def _header(report: Report) -> Markup:
     """Whose run this was, the answer, and what else one wants to know at once."""
     operator = " ".join(f"{word} {report['operator'][key]}" for word, key in (("by", "user"), ("on", "host")) if report["operator"].get(key))
     facts = [
@@ -65,14 +66,14 @@ def _clauses(headline: str) -> list[object]:
     return [element("span", first + mark, class_="clause"), " ", element("span", rest, class_="clause")] if rest else [headline]
 
 
-def _problems(report: Mapping) -> Markup | None:
+def _problems(report: Report) -> Markup | None:
     if not report["problems"]:
         return None
     following = element("p", "What to do next", element("code", report["next_command"], class_="command")) if report["next_command"] else None
     return element("section", element("h2", "What went wrong"), _list(report["problems"]), following, class_="notice problem")
 
 
-def _not_proven(report: Mapping) -> Markup | None:
+def _not_proven(report: Report) -> Markup | None:
     if not report["not_proven"]:
         return None
     return element("section", element("h2", "Not proven by this run"), _list(report["not_proven"]), class_="notice")
@@ -84,7 +85,7 @@ def _list(sentences: list[str]) -> Markup:
 
 # -- the figures
 
-def _figures(report: Mapping) -> Markup:
+def _figures(report: Report) -> Markup:
     figures = [_requests(report), _failed(report), _longest(report), _capacity(report), _time(report), _databases(report)]
     return element("dl", *figures, class_="figures")
 
@@ -94,38 +95,38 @@ def _figure(label: str, value: object, note: str = "", *, of: str = "", bad: boo
     return element("div", element("dt", label), element("dd", shown, element("div", note, class_="note") if note else None), class_="bad" if bad else None)
 
 
-def _requests(report: Mapping) -> Markup:
+def _requests(report: Report) -> Markup:
     if not report["measured"]:
         return _figure("Requests", "–", "not measured")
     told = [f"{count(report['rate'])} a second" if report["rate"] else "", f"{plural(report['clients'], 'client')}" if report["clients"] else ""]
     return _figure("Requests", count(report["requests_scheduled"]), ", ".join(word for word in told if word))
 
 
-def _failed(report: Mapping) -> Markup:
-    failed = report["requests_failed"]
-    if not report["measured"] or failed is None:
+def _failed(report: Report) -> Markup:
+    failed, asked = report["requests_failed"], report["requests_scheduled"]
+    if not report["measured"] or not asked or failed is None:
         return _figure("Failed", "–", "not measured")
     if failed:
-        return _figure("Failed", count(failed), f"{percent(failed / report['requests_scheduled'])} of all requests", bad=True)
+        return _figure("Failed", count(failed), f"{percent(failed / asked)} of all requests", bad=True)
     bound = report["bound_95"]
     return _figure("Failed", "0", f"with 95 % confidence fewer than 1 in {count(round(1 / bound))}" if bound else "")
 
 
-def longest_answer(report: Mapping) -> tuple[float | None, float | None]:
+def longest_answer(report: Report) -> tuple[float | None, float | None]:
     """The longest answer (ms) of requests that are not slow on purpose, and of those that are; the first of all when kinds are unknown."""
     kinds = {kind: seen["p100"] for kind, seen in report["by_kind"].items() if seen["p100"] is not None}
     slow = kinds.pop(ON_PURPOSE, None)
     return (max(kinds.values()), slow) if kinds else (report["latency_ms"]["p100"], None)
 
 
-def _longest(report: Mapping) -> Markup:
+def _longest(report: Report) -> Markup:
     longest, slow = longest_answer(report)
     if longest is None:
         return _figure("Longest answer", "–", "not measured")
     return _figure("Longest answer", milliseconds(longest), f"{milliseconds(slow)} where the answer is slow on purpose" if slow is not None else "")
 
 
-def _capacity(report: Mapping) -> Markup:
+def _capacity(report: Report) -> Markup:
     if report["live_min"] is None:
         return _figure("Lowest live capacity", "–", "not measured")
     floor = "no floor given" if report["live_floor"] is None else f"the floor is {count(report['live_floor'])}"
@@ -137,7 +138,7 @@ def _capacity(report: Mapping) -> Markup:
     )
 
 
-def _time(report: Mapping) -> Markup:
+def _time(report: Report) -> Markup:
     """The roll's time beside the least that the members' own outages allow; without a roll phase the whole run's."""
     whole, roll, floor = report["duration_s"], report["roll_s"], report["duration_floor_s"]
     if roll is None:
@@ -146,7 +147,7 @@ def _time(report: Mapping) -> Markup:
     return _figure("Time to roll", seconds(roll), "; ".join(word for word in told if word))
 
 
-def _databases(report: Mapping) -> Markup:
+def _databases(report: Report) -> Markup:
     databases = report["databases"].values()
     if not databases:
         return _figure("Backups proven", "–", "no database in this run")
@@ -158,12 +159,12 @@ def _databases(report: Mapping) -> Markup:
 
 # -- the pictures and the tables
 
-def _pictures(report: Mapping) -> Markup:
+def _pictures(report: Report) -> Markup:
     """Every picture twice, for a wide screen and for a telephone; the style shows one of them."""
     return join(_shown_twice(name, report, report["members"]) for name in PICTURES if name != "restores")
 
 
-def _shown_twice(name: str, report: Mapping, names: Iterable[str], *, headed: bool = True) -> Markup | None:
+def _shown_twice(name: str, report: Report, names: Iterable[str], *, headed: bool = True) -> Markup | None:
     wide = PICTURES[name](report, View(width=876, left=room_for_names(names), key=f"{name}-wide"))
     narrow = PICTURES[name](report, View(width=400, left=room_for_names(names, least=52, most=84), right=48, key=f"{name}-narrow"))
     if wide is None or narrow is None:
@@ -176,7 +177,7 @@ def _shown_twice(name: str, report: Mapping, names: Iterable[str], *, headed: bo
     )
 
 
-def _details(report: Mapping) -> Markup:
+def _details(report: Report) -> Markup:
     restores = _shown_twice("restores", report, report["databases"], headed=False)
     return join(
         [
@@ -199,7 +200,7 @@ def _section(title: str, content: Markup | None, words: str | None = None, figur
     return element("section", element("h2", title), element("p", words, class_="finding") if words else None, figure, content)
 
 
-def _footer(report: Mapping) -> Markup:
+def _footer(report: Report) -> Markup:
     notes = []
     if report["version_regressions"] is not None:
         notes.append(f"{plural(report['version_regressions'], 'client')} saw the old release after the new one.")

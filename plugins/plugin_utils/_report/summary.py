@@ -9,9 +9,11 @@ Whatever was not measured is None in the figures and named in ``not_proven``; no
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import cast
 
 from .._schedule.error_budget import BudgetError, coverage
 from .._text.figures import natural
+from .._plan.shapes import Figures, Report
 from .facts import ReportError, allowed_out, mapping, mappings, number, numbers, plain, rows, seconds_between, text
 from .floor import duration_floor, outage
 from .page import render
@@ -26,7 +28,7 @@ ROLL = "roll"
 TEXTS = ("service", "release_from", "release_to", "method", "direction", "cutover_from", "cutover_to", "pool", "outcome", "next_command", "core_version")
 
 
-def summarise(run: Mapping, now: float | None = None) -> dict:
+def summarise(run: Mapping, now: float | None = None) -> Report:
     """The report of a run record, ready to be written as report.json.
 
     Times are epoch seconds, durations seconds, latencies milliseconds. ``ok`` is the verdict and ``problems`` its reasons in words.
@@ -38,7 +40,7 @@ def summarise(run: Mapping, now: float | None = None) -> dict:
     run = mapping(plain(run), "all")
     limits = mapping(run.get("limits"), "limits")
     phases = [_phase(row) for row in rows(run.get("phases"), "phases")]
-    report = {
+    report = cast("Figures", {
         "format": FORMAT,
         **{name: text(run.get(name)) for name in TEXTS},
         **numbers(run, "started", "finished", "live_floor", "pool_size", "moved_at"),
@@ -53,9 +55,10 @@ def summarise(run: Mapping, now: float | None = None) -> dict:
         "told_by_command": sum(bool(row.get("command")) for row in rows(run.get("census"), "census")),
         "migration_tool": _migration_tool(run),
         **_probe(run),
-    }
+    })
     if report["serving"]:
-        report |= capacity_that_serves(report)
+        served = capacity_that_serves(report)
+        report["capacity"], report["live_min"], report["live_floor"] = served["capacity"], served["live_min"], served["live_floor"]
     elif report["live_floor"] is None:
         report["live_floor"] = number(limits.get("min_live"))
     if report["pool_size"] is None and report["members"]:
@@ -67,7 +70,7 @@ def summarise(run: Mapping, now: float | None = None) -> dict:
         verdict = judge(report, run_ok=run.get("ok") is True, problems=run.get("problems"), now=now)
     except BudgetError as error:
         raise ReportError(f"limits of the run record: {error}") from error
-    return {**report, **verdict, "next_command": None if verdict["ok"] else report["next_command"]}
+    return cast("Report", {**report, **verdict, "next_command": None if verdict["ok"] else report["next_command"]})
 
 
 def _phase(row: Mapping) -> dict:
@@ -109,9 +112,9 @@ def _member(name: str, facts: Mapping) -> dict:
 
 def _verdict(row: Mapping, where: str) -> dict:
     """What users got from a canary, and from the others in the same time."""
-    reasons = row.get("reasons") if isinstance(row.get("reasons"), list) else []
+    reasons = row.get("reasons")
     seen = {who: numbers(mapping(row.get(who), f"{where}.{who}"), "requests", "errors", "error_percent", "response_ms") for who in ("canary", "others")}
-    return {"verdict": text(row.get("verdict")), "reasons": [str(reason) for reason in reasons], **seen}
+    return {"verdict": text(row.get("verdict")), "reasons": [str(reason) for reason in reasons] if isinstance(reasons, list) else [], **seen}
 
 
 def _database(name: str, facts: Mapping) -> dict:

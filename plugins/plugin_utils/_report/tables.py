@@ -13,6 +13,7 @@ from .._text.figures import count, milliseconds, moment, plural, seconds, size
 from .._text.markup import Markup, element
 from .floor import STRANDED
 from .serving_pool import without_traffic
+from .._plan.shapes import Report
 
 OUTCOMES = {"upgraded": "upgraded", "returned": "returned to the previous release", "untouched": "not touched", "left_out": "left out of traffic",
             "lost": "lost; out of traffic"}
@@ -45,7 +46,7 @@ def _long(content: Iterable[object]) -> str | None:
 
 # -- members
 
-def members_table(report: Mapping) -> Markup | None:
+def members_table(report: Report) -> Markup | None:
     """Each member: releases, time out of traffic, and what each load balancer proved before the member was touched."""
     if not report["members"]:
         return None
@@ -56,7 +57,7 @@ def members_table(report: Mapping) -> Markup | None:
     return table(columns, [_member_row(report, name, member, balancers) for name, member in report["members"].items()])
 
 
-def _member_row(report: Mapping, name: str, member: Mapping, balancers: Sequence[str]) -> list[Markup]:
+def _member_row(report: Report, name: str, member: Mapping, balancers: Sequence[str]) -> list[Markup]:
     before, after = member["release_before"] or "unknown", member["release_after"] or "unknown"
     outcome = OUTCOMES.get(member["outcome"], member["outcome"] or "unknown")
     tone = "bad" if member["outcome"] in (*STRANDED, "returned") else None
@@ -78,7 +79,7 @@ def _member_row(report: Mapping, name: str, member: Mapping, balancers: Sequence
     ]
 
 
-def verdicts_table(report: Mapping) -> Markup | None:
+def verdicts_table(report: Report) -> Markup | None:
     """What the users of each canary got, beside what those of the others got in the same time."""
     judged = [(name, row) for name, member in report["members"].items() for row in member["verdicts"]]
     if not judged:
@@ -109,7 +110,7 @@ def _seconds_or_dash(value: float | None) -> str:
 
 def is_proven(proof: Mapping | None) -> bool:
     """Whether a load balancer reported no session and no queued request left."""
-    return bool(proof) and proof.get("sessions") == 0 and proof.get("queued") == 0
+    return proof is not None and proof.get("sessions") == 0 and proof.get("queued") == 0
 
 
 def _proof_cell(balancer: str, proof: Mapping | None, touched: bool) -> Markup:
@@ -138,7 +139,7 @@ def _all_proofs_cell(proofs: Mapping[str, Mapping], balancers: Sequence[str], to
 
 # -- databases
 
-def databases_table(report: Mapping) -> Markup | None:
+def databases_table(report: Report) -> Markup | None:
     """Each database: both backups with what was compared, and the migrations."""
     if not report["databases"]:
         return None
@@ -149,14 +150,14 @@ def databases_table(report: Mapping) -> Markup | None:
             cell("Host", database["host"] or "–"),
             _backup_cell("Backup before", database["backup"]),
             _backup_cell("Backup after", database["backup_after"]),
-            cell("Migrations", *[_migration(row) for row in database["migrations"]] or ["none"]),
+            cell("Migrations", *([_migration(row) for row in database["migrations"]] or [Markup("none")])),
         ]
         for name, database in report["databases"].items()
     ]
     return table(columns, rows)
 
 
-def migration_tool_table(report: Mapping) -> Markup | None:
+def migration_tool_table(report: Report) -> Markup | None:
     """The team's own migration tool: where and when it ran, how it ended, and what it wrote last."""
     tool = report.get("migration_tool")
     if not tool:
@@ -192,7 +193,7 @@ def _migration(row: Mapping) -> Markup:
 
 # -- requests and phases
 
-def kinds_table(report: Mapping) -> Markup | None:
+def kinds_table(report: Report) -> Markup | None:
     """The kinds of clients and what each of them saw."""
     if not report["by_kind"]:
         return None
@@ -210,7 +211,7 @@ def kinds_table(report: Mapping) -> Markup | None:
     return table(columns, rows)
 
 
-def failures_table(report: Mapping) -> Markup | None:
+def failures_table(report: Report) -> Markup | None:
     """The failed requests by class, the most frequent first."""
     worst = worst_first(report["failures_by_class"])
     if not worst:
@@ -218,7 +219,7 @@ def failures_table(report: Mapping) -> Markup | None:
     return table([("Class", ""), ("Failed requests", "number")], [[row_heading(name), cell("Failed requests", count(n), class_="number")] for name, n in worst])
 
 
-def phases_table(report: Mapping) -> Markup | None:
+def phases_table(report: Report) -> Markup | None:
     """The phases and the time that each took."""
     timed = [phase for phase in report["phases"] if phase["seconds"] is not None]
     if not timed:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from .._schedule.error_budget import worst_first
 from .._text.figures import count, done_word, listed, method_name, milliseconds, plural, release_change, seconds
@@ -14,6 +14,7 @@ from .._text.markup import printable
 from .page import longest_answer
 from .serving_pool import worked_on
 from .verdict import compares_with_floor, falls_below_floor, void_seconds
+from .._plan.shapes import Report
 
 BLOCKS = "▁▂▃▄▅▆▇█"
 MARKS = {"good": "✔", "warning": "!", "bad": "✘"}
@@ -24,7 +25,7 @@ MOST_VERDICTS = 4
 OUTCOMES = {"upgraded": "upgraded", "returned": "returned", "left_out": "left out of traffic", "lost": "lost", "untouched": "not touched"}
 
 
-def terminal_summary(report: Mapping, width: int = 80, *, colour: bool = False) -> str:
+def terminal_summary(report: Report, width: int = 80, *, colour: bool = False) -> str:
     """The lines, none longer than *width* columns (at least 40); escape sequences only when *colour* is asked for.
 
     Whatever a hostile name brings with it (control characters, line ends) is made harmless.
@@ -54,14 +55,14 @@ class _Ink:
         return f"\x1b[{COLOURS[name]}m{line}\x1b[0m" if self.wanted else line
 
 
-def _title(report: Mapping) -> str:
+def _title(report: Report) -> str:
     took = "" if report["duration_s"] is None else f", {seconds(report['duration_s'])}"
     method = f", {name}" if (name := method_name(report)) else ""
     release = release_change(report["direction"], report["release_from"], report["release_to"])
     return f"{report['service'] or 'service'} {release}{method}{took}"
 
 
-def _figures(report: Mapping, width: int) -> list[tuple[str, str, str]]:
+def _figures(report: Report, width: int) -> list[tuple[str, str, str]]:
     """Label, words and sparkline of each figure."""
     cells = min(28, width - LABEL - ROOM - 2)
     return [
@@ -75,7 +76,7 @@ def _figures(report: Mapping, width: int) -> list[tuple[str, str, str]]:
     ]
 
 
-def _requests(report: Mapping) -> str:
+def _requests(report: Report) -> str:
     if not report["measured"]:
         return "not measured"
     told = f"{count(report['requests_scheduled'])}, {count(report['requests_failed'])} failed"
@@ -84,19 +85,19 @@ def _requests(report: Mapping) -> str:
     return told if not report["void_windows"] else f"{told}; {seconds(void_seconds(report))} void"
 
 
-def _longest(report: Mapping) -> str:
+def _longest(report: Report) -> str:
     longest, slow = longest_answer(report)
     if longest is None:
         return "not measured"
     return milliseconds(longest) + (f", slow on purpose {milliseconds(slow)}" if slow is not None else "")
 
 
-def _worst_per_second(report: Mapping) -> list[float]:
+def _worst_per_second(report: Report) -> list[float]:
     """p99 rather than the longest: answers that are slow on purpose would hide everything else."""
     return [row["p99"] for row in report["series"] if row["p99"] is not None]
 
 
-def _capacity(report: Mapping) -> str:
+def _capacity(report: Report) -> str:
     if report["live_min"] is None:
         return "not measured"
     size = "" if report["pool_size"] is None else f" of {count(report['pool_size'])}"
@@ -104,7 +105,7 @@ def _capacity(report: Mapping) -> str:
     return f"lowest {count(report['live_min'])}{size}{floor}" + (" (UNDER IT)" if falls_below_floor(report) else "")
 
 
-def _time(report: Mapping) -> str:
+def _time(report: Report) -> str:
     taken = report["roll_s"] if report["roll_s"] is not None else report["duration_s"]
     if taken is None:
         return "not measured"
@@ -112,7 +113,7 @@ def _time(report: Mapping) -> str:
     return told + (f", least possible {seconds(report['duration_floor_s'])}" if compares_with_floor(report) else "")
 
 
-def _databases(report: Mapping) -> str:
+def _databases(report: Report) -> str:
     databases = report["databases"].values()
     if not databases:
         return "none in this run"
@@ -120,7 +121,7 @@ def _databases(report: Mapping) -> str:
     return f"{proven} of {plural(len(databases), 'backup')} proven by a restore, {plural(applied, 'migration')} applied"
 
 
-def _members(report: Mapping) -> str:
+def _members(report: Report) -> str:
     """What became of the members, those that failed by name; empty when there are none."""
     by_outcome: dict[str, list[str]] = {}
     for name, member in worked_on(report).items():
@@ -133,7 +134,7 @@ def _members(report: Mapping) -> str:
     return ", ".join([*told, *([f"{others} of the other pool stand by"] if others else [])])
 
 
-def _verdicts(report: Mapping) -> list[str]:
+def _verdicts(report: Report) -> list[str]:
     return [f"{name} {verdict_words(row)}" for name, member in report["members"].items() for row in member["verdicts"]][:MOST_VERDICTS]
 
 
@@ -148,7 +149,7 @@ def verdict_words(row: Mapping) -> str:
     return f"{row['verdict'] or 'unclear'}: {'; '.join(told) or 'nothing was counted'}"
 
 
-def sparkline(values: Sequence[float], cells: int, *, worst=max, least: float | None = None) -> str:
+def sparkline(values: Sequence[float], cells: int, *, worst: Callable[[Sequence[float]], float] = max, least: float | None = None) -> str:
     """The values as small blocks, each cell the worst of those it covers; the scale starts at *least*, or at the smallest value."""
     if not values or cells < 4:
         return ""

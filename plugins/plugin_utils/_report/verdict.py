@@ -12,6 +12,7 @@ from .._text.figures import MEASURED, count, done_word, listed, percent, plural,
 from .floor import HALF_POOL, STRANDED
 from .impossible import impossible
 from .serving_pool import worked_on
+from .._plan.shapes import Figures
 
 GOOD, WARNING, BAD = "good", "warning", "bad"
 DONE = (None, "upgraded", "rolled back", "patched", "nothing to do")
@@ -19,7 +20,7 @@ DONE = (None, "upgraded", "rolled back", "patched", "nothing to do")
 AT_ONCE = (HALF_POOL, "blue_green")
 
 
-def judge(report: Mapping, *, run_ok: bool, problems: object, now: float | None = None) -> dict:
+def judge(report: Figures, *, run_ok: bool, problems: object, now: float | None = None) -> dict:
     """``ok``, ``problems``, ``not_proven``, ``headline``, ``subline`` and ``tone`` (good, warning, bad) for these figures.
 
     :param run_ok: what the run says about itself.
@@ -47,7 +48,7 @@ def _as_list(problems: object) -> list:
     return list(problems) if isinstance(problems, (list, tuple)) else [problems]
 
 
-def _broken_promises(report: Mapping) -> list[str]:
+def _broken_promises(report: Figures) -> list[str]:
     """What the figures say against the run; nothing is said about what was not measured."""
     found = []
     if report["probe_problem"]:
@@ -66,18 +67,18 @@ def _broken_promises(report: Mapping) -> list[str]:
     return found
 
 
-def compares_with_floor(report: Mapping) -> bool:
+def compares_with_floor(report: Figures) -> bool:
     """Whether the roll may be measured against the least time possible: not when a member's work was cut short or undone."""
     outcomes = {member["outcome"] for member in report["members"].values()}
     return bool(report["duration_floor_s"]) and not outcomes & {*STRANDED, "returned"}
 
 
-def falls_below_floor(report: Mapping) -> bool:
+def falls_below_floor(report: Figures) -> bool:
     """Whether measured live capacity was ever below the floor."""
     return report["live_min"] is not None and report["live_floor"] is not None and report["live_min"] < report["live_floor"]
 
 
-def _not_proven(report: Mapping) -> list[str]:
+def _not_proven(report: Figures) -> list[str]:
     """Each thing that a reader would otherwise take for granted, and why it is not to be."""
     missing = []
     if not report["measured"] and not report["probed"]:
@@ -121,9 +122,9 @@ def _not_proven(report: Mapping) -> list[str]:
     return missing
 
 
-def void_seconds(report: Mapping) -> float:
+def void_seconds(report: Figures) -> float:
     """How long the void windows are together."""
-    return sum(max(0.0, window["to"] - window["from"]) for window in report["void_windows"] if None not in (window["from"], window["to"]))
+    return sum(max(0.0, end - begin) for window in report["void_windows"] if (begin := window["from"]) is not None and (end := window["to"]) is not None)
 
 
 def went_out(member: Mapping) -> bool:
@@ -131,7 +132,7 @@ def went_out(member: Mapping) -> bool:
     return bool(member["out_at"] or member["seconds_out"] or member["stages"])
 
 
-def _headline(report: Mapping, *, run_ok: bool, found: list[str]) -> str:
+def _headline(report: Figures, *, run_ok: bool, found: list[str]) -> str:
     """One line that says whether users noticed the run."""
     failed, scheduled = report["requests_failed"], report["requests_scheduled"]
     known = report["measured"] and failed is not None
@@ -156,12 +157,12 @@ def _headline(report: Mapping, *, run_ok: bool, found: list[str]) -> str:
     return f"{done} {report['release_to'] or 'the release'}; whether users noticed was not measured"
 
 
-def nothing_to_do(report: Mapping) -> bool:
+def nothing_to_do(report: Figures) -> bool:
     """Whether the run found every member where it should be."""
     return bool(report["members"]) and not report["cutover_to"] and all(member["outcome"] == "untouched" for member in report["members"].values())
 
 
-def _subline(report: Mapping) -> str:
+def _subline(report: Figures) -> str:
     """What else a person wants to know before reading on: the members, the capacity, the databases."""
     told = []
     members = worked_on(report).values()
@@ -185,7 +186,7 @@ def _subline(report: Mapping) -> str:
     return " ".join(told)
 
 
-def standing_by(report: Mapping) -> list[str]:
+def standing_by(report: Figures) -> list[str]:
     """Blue-green: where the traffic is, and what the pool without it is for."""
     others = {name: member for name, member in report["members"].items() if name not in worked_on(report)}
     if not others:
@@ -196,12 +197,12 @@ def standing_by(report: Mapping) -> list[str]:
     return [f"All traffic is on {pool}, on {listed(releases)}."]
 
 
-def _tone(report: Mapping, *, run_ok: bool, all_well: bool) -> str:
+def _tone(report: Figures, *, run_ok: bool, all_well: bool) -> str:
     if not all_well:
         harmless = not run_ok and report["requests_failed"] == 0 and not falls_below_floor(report) and not _stranded(report)
         return WARNING if harmless else BAD
     return GOOD if report["measured"] and report["requests_failed"] is not None else WARNING
 
 
-def _stranded(report: Mapping) -> bool:
+def _stranded(report: Figures) -> bool:
     return any(member["outcome"] in STRANDED for member in report["members"].values())

@@ -5,24 +5,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from .._plan.migration_tool import NOT_RUN, UNNEEDED
 from .._plan.migrations import AFTER_THE_ROLL
 from .._text.command_line import AGAIN, COLLECTION, PROGRAM
+from .._plan.shapes import RunRecord
 
 STATUS = f"{PROGRAM} {COLLECTION}status"
 ROLLBACK = f"{PROGRAM} {COLLECTION}rollback"
 
 
-def closing_text(record: Mapping | None, reason: str = "", has_begun: bool = False) -> str:
+def closing_text(record: RunRecord | None, reason: str = "", has_begun: bool = False) -> str:
     """The last message of a run that failed, in lines. Its commands are completed by ``command_line.complete``.
 
     :param record: the run's record (``run_record.make_record``), None when there is none.
     :param reason: why the run ended before it was done, in lines.
     :param has_begun: whether anything may have been changed.
     """
-    reasons = list(dict.fromkeys([*(record or {}).get("problems", []), *str(reason).splitlines()]))
+    reasons = list(dict.fromkeys([*(record["problems"] if record else []), *str(reason).splitlines()]))
     if not has_begun:
         return "\n".join([*_listed(reasons), "Nothing was changed. When this is put right, run the same command again:", f"  {AGAIN}"])
     headline = [f"{record['service']}: {record['outcome']}"] if record else []
@@ -33,7 +34,7 @@ def _listed(sentences: Sequence[str], always: bool = False) -> list[str]:
     return [f"- {sentence}" for sentence in sentences] if always or len(sentences) > 1 else list(sentences)
 
 
-def _next(record: Mapping | None) -> list[str]:
+def _next(record: RunRecord | None) -> list[str]:
     """Commands with what they do as a comment of the shell, so that a line can be pasted."""
     lines = [f"  {STATUS}  # shows what runs where", f"  {AGAIN}  # goes on from there"]
     if record and can_go_back(record):
@@ -41,7 +42,7 @@ def _next(record: Mapping | None) -> list[str]:
     return lines
 
 
-def can_go_back(record: Mapping) -> bool:
+def can_go_back(record: RunRecord) -> bool:
     """Whether an upgrade has brought a member to the new release, and nothing past the point of no return."""
     if record["direction"] != "upgrade" or record["release_from"] in (None, record["release_to"]):
         return False

@@ -98,8 +98,7 @@ def head_from(content: Any) -> Head | None:
     if not isinstance(content, Mapping):
         return None
     number, checksum = content.get("seq"), content.get("hash")
-    is_head = isinstance(number, int) and not isinstance(number, bool) and isinstance(checksum, str)
-    return Head(number, checksum) if is_head else None
+    return Head(number, checksum) if isinstance(number, int) and not isinstance(number, bool) and isinstance(checksum, str) else None
 
 
 def next_line(event: Mapping[str, Any], at: float, head: Head) -> tuple[bytes, Head]:

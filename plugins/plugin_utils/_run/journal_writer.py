@@ -75,27 +75,33 @@ class JournalWriter:
         lost = len(self._waiting) + self._dropped
         return [f"{lost} entries of this run are not in the journal {self._file.path}"] if self._file is not None and lost else []
 
+    @property
+    def _opened(self) -> JournalFile:
+        if self._file is None:
+            raise ValueError("the journal is written to before it is known where it is")
+        return self._file
+
     def _write(self, now: float) -> list[str]:
         told: list[str] = []
         try:
-            with self._file.locked():
+            with self._opened.locked():
                 told += self._catch_up(now)
                 while self._waiting:
                     self._append(*self._waiting[0])
                     self._waiting.pop(0)
                 # Before the journal is read by others: it contains every head that is older than itself, and no newer one.
                 self._put(os.path.join(self.directory, HEAD_FILE), json.dumps(self._head._asdict()).encode("ascii") + b"\n")
-                self._file.keep(self._head._asdict())
+                self._opened.keep(self._head._asdict())
         except OSError as error:
             return told + self._trouble(error)
         if self._in_trouble:
             self._in_trouble = False
-            told.append(f"the journal {self._file.path} goes on, with every entry")
+            told.append(f"the journal {self._opened.path} goes on, with every entry")
         return told
 
     def _strangers(self) -> list[str]:
         try:
-            warning = self._file.warning_of_strangers("the journal, the plan and the reports")
+            warning = self._opened.warning_of_strangers("the journal, the plan and the reports")
         except OSError:
             return []
         return [warning] if warning else []
@@ -104,11 +110,11 @@ class JournalWriter:
         if self._in_trouble:
             return []
         self._in_trouble = True
-        return [f"the journal {self._file.path} cannot be written: {error.strerror or error}; the run goes on without it, and each new entry tries again"]
+        return [f"the journal {self._opened.path} cannot be written: {error.strerror or error}; the run goes on without it, and each new entry tries again"]
 
     def _catch_up(self, now: float) -> list[str]:
         """Read what this writer has not written itself, at first or since another run wrote to it."""
-        content = self._file.unseen()
+        content = self._opened.unseen()
         if content is None:
             return []
         reading = read(content)
@@ -118,21 +124,21 @@ class JournalWriter:
         told = []
         if reading.torn:
             self._append(passing(reading), now)
-            told.append(f"the last line of the journal {self._file.path} is torn, because its run was killed while it wrote; the journal goes on after it")
+            told.append(f"the last line of the journal {self._opened.path} is torn, because its run was killed while it wrote; the journal goes on after it")
         return told + self._compare(reading, now)
 
     def _compare(self, reading: Reading, now: float) -> list[str]:
         """Whether the journal still holds what was kept of it. If not, it goes on from an entry that says so: what is there is not lost."""
-        heads = filter(None, map(head_from, self._file.kept(HEAD_FILE)))
+        heads = filter(None, map(head_from, self._opened.kept(HEAD_FILE)))
         problem = next(filter(None, (missing_from(reading, head) for head in heads)), "")
         if not problem:
             return []
         self._append({"event": CONTRADICTED, "why": problem}, now)
-        return [f"the journal {self._file.path} is not the one that the run before left: {problem}"]
+        return [f"the journal {self._opened.path} is not the one that the run before left: {problem}"]
 
     def _begin_anew(self, problem: str, now: float) -> list[str]:
         kept = self._set_aside(now)
-        self._file.unseen()
+        self._opened.unseen()
         self._head, self._prefix = Head(), b""
         self._append({"event": "journal_begins_anew", "why": problem, "kept": os.path.basename(kept)}, now)
         return [f"the journal's chain is broken: {problem}. It is kept as {kept}, and a new journal begins"]
@@ -142,7 +148,7 @@ class JournalWriter:
         for number in range(1, 100):
             path = os.path.join(self.directory, f"journal.broken-{stamp}{'' if number == 1 else f'-{number}'}.jsonl")
             try:
-                self._file.set_aside(path)
+                self._opened.set_aside(path)
                 return path
             except FileExistsError:
                 continue
@@ -150,5 +156,5 @@ class JournalWriter:
 
     def _append(self, event: Mapping[str, Any], at: float) -> None:
         line, head = next_line(event, at, self._head)
-        self._file.append(self._prefix + line)
+        self._opened.append(self._prefix + line)
         self._head, self._prefix = head, b""

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from .._plan.host_names import name_problems
+from .._plan.shapes import Observed, Plan, RunRecord, Service
 
 # A member sets this before it leaves traffic; when it is still there at the end, the host was lost on the way.
 UNDER_WAY = "under way"
@@ -43,7 +44,7 @@ def probe_figures(registered: Mapping, since: float | None = None) -> dict:
     return {**figures, **problem}
 
 
-def member_outcomes(plan: Mapping, hostvars: Mapping) -> dict[str, dict]:
+def member_outcomes(plan: Plan, hostvars: Mapping) -> dict[str, dict]:
     """Host to ``{outcome, why, release_after, out, release, smoke, in}``; outcome is upgraded, returned, left_out, lost or untouched."""
     outcomes = {}
     # Hosts that were there already have an outcome only when they were taken back.
@@ -57,7 +58,7 @@ def member_outcomes(plan: Mapping, hostvars: Mapping) -> dict[str, dict]:
     return outcomes
 
 
-def may_flip(plan: Mapping, hostvars: Mapping) -> bool:
+def may_flip(plan: Plan, hostvars: Mapping) -> bool:
     """Whether the first half, or the side without traffic, is all upgraded, and nobody ended the run since."""
     if not plan["cutover"] and (plan["method"] != "half_pool" or not plan["pending"]):
         return False
@@ -65,7 +66,7 @@ def may_flip(plan: Mapping, hostvars: Mapping) -> bool:
     return all(outcomes[name]["outcome"] == "upgraded" and not hostvars[name].get("rolling_stopped") for name in plan["steps"][0])
 
 
-def to_put_back(plan: Mapping, hostvars: Mapping, serving: Mapping) -> list[str]:
+def to_put_back(plan: Plan, hostvars: Mapping, serving: Mapping) -> list[str]:
     """The hosts that a stopped half-pool roll left out of traffic although nothing is wrong with them.
 
     Before the flip these are upgraded hosts that stand by; after it, hosts that the flip drained and no run started. No host that serves anywhere is among
@@ -82,7 +83,7 @@ def to_put_back(plan: Mapping, hostvars: Mapping, serving: Mapping) -> list[str]
     return [name for name in (drained if is_flipped else standing_by) if name not in serving["anywhere"]]
 
 
-def to_take_back(plan: Mapping, hostvars: Mapping, on_failure: str, rolled: bool) -> list[str]:
+def to_take_back(plan: Plan, hostvars: Mapping, on_failure: str, rolled: bool) -> list[str]:
     """The hosts that answer the new release although the roll failed, when the policy is to roll all back."""
     if rolled or on_failure != "rollback" or plan["release_from"] == plan["release_to"]:
         return []
@@ -92,7 +93,7 @@ def to_take_back(plan: Mapping, hostvars: Mapping, on_failure: str, rolled: bool
             if plan["return_to"][name] != plan["release_to"]]
 
 
-def roll_problems(plan: Mapping, hostvars: Mapping) -> list[str]:
+def roll_problems(plan: Plan, hostvars: Mapping) -> list[str]:
     """Why the roll stopped, where no member's own outcome says it: the operator, a deadline, capacity that never came."""
     if any(left["outcome"] not in ("upgraded", "untouched") and left.get("why") for left in member_outcomes(plan, hostvars).values()):
         return []
@@ -111,24 +112,25 @@ def kept_problems(hosts: Sequence[str], hostvars: Mapping, name: str = "alwayson
     return [hostvars[host][name] for host in hosts if name in hostvars[host]]
 
 
-def hosts_to_prepare(plan: Mapping, service: Mapping) -> list[str]:
+def hosts_to_prepare(plan: Plan, service: Service) -> list[str]:
     """The members that a release is staged on, and the database hosts that are backed up and migrated."""
     databases = service["hosts"]["databases"] if service["direction"] == "upgrade" and not plan["nothing_to_do"] else []
     return [*(plan["pending"] if plan["needs_archive"] else []), *databases]
 
 
-def preparation_problems(plan: Mapping, hosts: Sequence[str], hostvars: Mapping) -> list[str]:
+def preparation_problems(plan: Plan, hosts: Sequence[str], hostvars: Mapping) -> list[str]:
     """A sentence for each host on which something was not prepared.
 
     :param hosts: see ``hosts_to_prepare``.
     """
     problems = unprepared(hosts, hostvars)
     # The migration tool does not run where anything before it failed.
-    tool = [plan["migration_tool"]["host"]] if plan.get("migration_tool") and not problems else []
-    return [*problems, *unprepared(tool, hostvars, "alwayson_migrated"), *unprepared(plan["updates_held"]["hosts"], hostvars, "alwayson_updates_held")]
+    tool = plan.get("migration_tool")
+    tool_hosts = [tool["host"]] if tool and not problems else []
+    return [*problems, *unprepared(tool_hosts, hostvars, "alwayson_migrated"), *unprepared(plan["updates_held"]["hosts"], hostvars, "alwayson_updates_held")]
 
 
-def roll_is_complete(plan: Mapping, hostvars: Mapping, is_flipped: bool) -> bool:
+def roll_is_complete(plan: Plan, hostvars: Mapping, is_flipped: bool) -> bool:
     """Whether every member is upgraded, and the traffic was moved where the method moves it."""
     needs_flip = plan["cutover"] is not None or (plan["method"] == "half_pool" and bool(plan["pending"]))
     return all(left["outcome"] == "upgraded" for left in member_outcomes(plan, hostvars).values()) and (is_flipped or not needs_flip)
@@ -147,7 +149,7 @@ def database_outcomes(hosts: Sequence[str], hostvars: Mapping) -> dict[str, dict
     return {host: {name: hostvars[host].get(f"alwayson_{name}") or {} for name in names} for host in hosts}
 
 
-def as_built(plan: Mapping, service: Mapping, observed: Mapping, record: Mapping) -> dict:
+def as_built(plan: Plan, service: Service, observed: Observed, record: RunRecord) -> dict:
     """What now runs where, for people and for the next tool: releases, addresses, load balancers, databases with their migrations."""
     return {
         "service": plan["service"],

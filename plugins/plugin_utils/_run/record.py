@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from .._text.figures import done_word
+from .._plan.shapes import Moved, Plan, RunRecord
 
 # After a run that was not ok: the state first. The same command again goes on from there, or rollback goes back.
 NEXT_COMMAND = "ansible-playbook alwayson.upgrade.status"
 STAGES = (("drain", "out"), ("patch", "patch"), ("reboot", "reboot"), ("release", "release"), ("smoke test", "smoke"), ("return", "in"))
 
 
-def make_record(plan: Mapping, run: Mapping) -> dict:
+def make_record(plan: Plan, run: Mapping) -> RunRecord:
     """Put the run's record together.
 
     :param plan: see ``plan.make_plan``.
@@ -45,7 +46,7 @@ def make_record(plan: Mapping, run: Mapping) -> dict:
     }
 
 
-def _cutover(plan: Mapping, run: Mapping, flip: tuple[float, float] | None) -> dict:
+def _cutover(plan: Plan, run: Mapping, flip: tuple[float, float] | None) -> Moved:
     """When all traffic moved, and between which pools; none when the run ended before that. ``serving`` are the pools that had it, and since when."""
     moved = plan["cutover"] if run.get("cutover") else None
     worked_on = next((facts.get("pool") for facts in run["observed"]["members"].values()), None)
@@ -62,7 +63,7 @@ def _phases(run: Mapping) -> list[dict]:
     return [{"finished": end, **phase} for phase, end in zip(phases, ends)]
 
 
-def _member(name: str, facts: Mapping, registered: Mapping, plan: Mapping, flip: tuple[float, float] | None) -> dict:
+def _member(name: str, facts: Mapping, registered: Mapping, plan: Plan, flip: tuple[float, float] | None) -> dict:
     step = next((index for index, names in enumerate(plan["steps"]) if name in names), None)
     attempt = _attempt(registered)
     stages = sorted([*_stages(attempt), *_stages(registered, again=bool(attempt))], key=lambda stage: stage["started"])
@@ -141,7 +142,7 @@ def _member_problems(members: Mapping) -> list[str]:
     return sentences
 
 
-def _outcome(ok: bool, plan: Mapping, members: Mapping) -> str:
+def _outcome(ok: bool, plan: Plan, members: Mapping) -> str:
     if plan["nothing_to_do"]:
         return "nothing to do"
     if ok:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from .._text.figures import plural
+from .limits import PREFIX
 from .pool_queue import PoolQueue
 
 
@@ -29,6 +30,7 @@ class Choice:
         self.reasons: list[str] = []
         self._max_in_flight = max_in_flight
         self._domains_at_once = domains_at_once
+        self._prefix = next((pool.prefix for pool in pools), PREFIX)
         self._in_flight = sum(len(pool.in_flight) for pool in pools)
         self._domains = {domain for pool in pools for domain in pool.domains_in_flight}
         openings = [_Opening(pool, live[pool.name]) for pool in pools if pool.name in live]
@@ -58,7 +60,7 @@ class Choice:
     def domain_refusal(self) -> str:
         """Why nobody of a further failure domain may start."""
         names = sorted("no domain" if other is None else other for other in self._domains)
-        return f"members of {', '.join(names)} are in flight; rolling_domains_at_once allows {self._domains_at_once}"
+        return f"members of {', '.join(names)} are in flight; {self._prefix}domains_at_once allows {self._domains_at_once}"
 
 
 class _Opening:
@@ -74,11 +76,12 @@ class _Opening:
         self._full_domains: set[str | None] = set()
         self._queue: Iterator[str] | None = None
 
-    def _look(self) -> None:
+    def _look(self) -> Iterator[str]:
         """Only when a host may start at all, because it goes through all hosts that are live or waiting."""
         self._busy_in = dict(self._pool.domains_in_flight)
         self._remaining = len(self._live) - len(self._live.intersection(self._pool.in_flight))
         self._queue = self._pool.candidates(self._live, self._full_domains)
+        return self._queue
 
     def next_member(self, run: Choice) -> str | None:
         """The next member that no limit refuses; None when there is none."""
@@ -88,9 +91,7 @@ class _Opening:
         self.reason = run.refusal() or self._window_refusal()
         if self.reason:
             return None
-        if self._queue is None:
-            self._look()
-        for name in self._queue:
+        for name in self._queue if self._queue is not None else self._look():
             domain = self._pool.members[name].domain
             if not run.allows_domain(domain):
                 self.reason = self.reason or run.domain_refusal()
@@ -116,7 +117,7 @@ class _Opening:
     def _window_refusal(self) -> str:
         if self._busy < self._pool.window:
             return ""
-        return f"{_members(self._busy, f' of {self._pool.name}', 'in flight')}; rolling_max_unavailable allows {self._pool.window}"
+        return f"{_members(self._busy, f' of {self._pool.name}', 'in flight')}; {self._pool.prefix}max_unavailable allows {self._pool.window}"
 
     def _is_full(self, domain: str | None) -> bool:
         window = self._pool.window_of(domain)
@@ -124,7 +125,7 @@ class _Opening:
 
     def _domain_refusal(self, domain: str | None) -> str:
         where = " without a domain" if domain is None else f" of {domain}"
-        return f"{_members(self._busy_in.get(domain, 0), where, 'in flight')}; rolling_max_per_domain allows {self._pool.window_of(domain)}"
+        return f"{_members(self._busy_in.get(domain, 0), where, 'in flight')}; {self._pool.prefix}max_per_domain allows {self._pool.window_of(domain)}"
 
     def _would_go_under_the_floor(self, name: str) -> bool:
         """A live member may leave only when the floor stays; a member that is out of traffic already costs nothing."""

@@ -19,8 +19,8 @@ def roll_begins(schedule: Schedule, play: str) -> dict:
 
 def state_for(schedule: Schedule, name: str | None) -> dict:
     """What tasks of a host can know of the roll, as their variable ``rolling``."""
-    known = name is not None and any(name in pool.members for pool in schedule.pools.values())
-    pool = schedule.pool_of(name) if known else next(iter(schedule.pools.values()))
+    pools = list(schedule.pools.values())
+    pool = next((pool for pool in pools if name in pool.members), pools[0])
     return {"direction": schedule.direction, "window": pool.window, "floor": pool.floor, "in_flight": list(schedule.in_flight),
             "failed": schedule.unsuccessful, "pending": schedule.pending_count}
 

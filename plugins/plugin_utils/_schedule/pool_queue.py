@@ -22,6 +22,7 @@ class PoolQueue:
         self.name = name
         self.members = {member.name: member for member in members}
         self.size = len(members)
+        self.prefix = limits.prefix
         self.window = limits.window(self.size)
         self.floor = limits.floor(self.size)
         self.in_flight: set[str] = set()
@@ -33,7 +34,7 @@ class PoolQueue:
         self._window_of = {domain: limits.window_of_domain(size) for domain, size in sizes.items()}
         wanted = set(pending)
         to_do = [member for member in members if member.name in wanted]
-        self.step_of = split_into_steps(to_do, limits.steps, self.size) if to_do else {}
+        self.step_of = split_into_steps(to_do, limits.steps, self.size, limits.prefix) if to_do else {}
         self._enqueue(to_do)
 
     def _enqueue(self, members: list[Member]) -> None:
@@ -128,14 +129,19 @@ class PoolQueue:
 
     def has_candidates(self) -> bool:
         """Whether a member of the current step is still to start."""
-        return bool(self._waiting.get(self.current_step))
+        return bool(self._waiting_now())
+
+    def _waiting_now(self) -> dict[str, None]:
+        """The waiting members of the current step, in their order."""
+        step = self.current_step
+        return {} if step is None else self._waiting.get(step, {})
 
     def candidates(self, live: frozenset[str], skipped_domains: Collection[str | None] = ()) -> Iterator[str]:
         """The waiting members of the current step in the order in which they go: those that take no traffic anyway cost nothing and go first.
 
         *skipped_domains* may grow meanwhile: nobody of them comes any more.
         """
-        waiting = self._waiting.get(self.current_step, {})
+        waiting = self._waiting_now()
         for name in sorted(waiting.keys() - live, key=self._rank.__getitem__):
             if self.members[name].domain not in skipped_domains:
                 yield name

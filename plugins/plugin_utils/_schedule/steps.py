@@ -9,7 +9,7 @@ from collections import Counter
 from dataclasses import dataclass
 from itertools import accumulate
 
-from .limits import ScheduleError, resolve_count
+from .limits import PREFIX, ScheduleError, resolve_count
 
 # Members that name no pool are in one.
 DEFAULT_POOL = "the pool"
@@ -53,30 +53,30 @@ def named_steps(value: object) -> tuple[int | str, ...]:
     raise ScheduleError(f"rolling_steps is {value!r}: give a list such as [1, '10%', '100%'] or one of {', '.join(NAMED_STEPS)}")
 
 
-def cumulative_sizes(steps: tuple[int | str, ...], total: int, pool_size: int) -> list[int]:
+def cumulative_sizes(steps: tuple[int | str, ...], total: int, pool_size: int, prefix: str = PREFIX) -> list[int]:
     """How many of *total* members are in each step and those before it: rounded up, and never more than there are.
 
     The steps are judged by the whole pool: what fits it fits the members that are left of it, too.
 
     :raises ScheduleError: when the steps of the whole pool get smaller, or the last one is not all of it.
     """
-    of_pool = [min(pool_size, resolve_count(step, pool_size, name="rolling_steps", round_up=True)) for step in steps]
+    of_pool = [min(pool_size, resolve_count(step, pool_size, name=f"{prefix}steps", round_up=True)) for step in steps]
     if of_pool != sorted(of_pool) or of_pool[-1] < pool_size:
-        raise ScheduleError(f"rolling_steps is {list(steps)!r}: steps are cumulative and the last one is the whole pool")
-    return list(accumulate((min(total, resolve_count(step, total, name="rolling_steps", round_up=True)) for step in steps), max))
+        raise ScheduleError(f"{prefix}steps is {list(steps)!r}: steps are cumulative and the last one is the whole pool")
+    return list(accumulate((min(total, resolve_count(step, total, name=f"{prefix}steps", round_up=True)) for step in steps), max))
 
 
-def split_into_steps(members: list[Member], steps: tuple[int | str, ...], pool_size: int | None = None) -> dict[str, int]:
+def split_into_steps(members: list[Member], steps: tuple[int | str, ...], pool_size: int | None = None, prefix: str = PREFIX) -> dict[str, int]:
     """Give every member a step (name to index) so that each step takes its share of every failure domain.
 
     Members that are out of traffic already come first: taking them costs no capacity. Pinned members keep their step.
-    *pool_size*: of the whole pool, when *members* are those of it that are left to do.
+    *pool_size*: of the whole pool, when *members* are those of it that are left to do. *prefix*: see `Limits`.
     """
-    sizes = cumulative_sizes(steps, len(members), len(members) if pool_size is None else pool_size)
+    sizes = cumulative_sizes(steps, len(members), len(members) if pool_size is None else pool_size, prefix)
     chosen = {member.name: member.step for member in members if member.step is not None}
     beyond = next((member for member in members if member.step is not None and not 0 <= member.step < len(sizes)), None)
     if beyond:
-        raise ScheduleError(f"rolling_step of {beyond.name} is {beyond.step}: the steps count from 0 to {len(sizes) - 1}")
+        raise ScheduleError(f"{prefix}step of {beyond.name} is {beyond.step}: the steps count from 0 to {len(sizes) - 1}")
     taken = Counter(chosen.values())
     queue = iter(_interleave_domains([member for member in members if member.step is None]))
     filled = 0

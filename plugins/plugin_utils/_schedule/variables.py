@@ -8,13 +8,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from . import error_budget
-from .limits import Limits, RunPolicy, ScheduleError
+from .limits import PREFIX, Limits, RunPolicy, ScheduleError
 from .scheduler import Schedule
 from .steps import DEFAULT_POOL, Member, named_steps
 
-PREFIX = "rolling_"
 # One value for all hosts of a pool.
 OF_A_POOL = ("max_unavailable", "min_live", "max_per_domain", "steps", "live")
 # One value for all hosts of the play.
@@ -160,7 +160,8 @@ def _pool_of(variables: Mapping) -> str:
     return str(_given(variables, "pool", DEFAULT_POOL))
 
 
-def _given(variables: Mapping, name: str, default: object) -> object:
+def _given(variables: Mapping, name: str, default: object) -> Any:
+    """As it was given: what it may be, `Limits` and `RunPolicy` say."""
     value = variables.get(PREFIX + name)
     return default if value is None else value
 

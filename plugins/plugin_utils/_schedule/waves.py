@@ -5,15 +5,26 @@
 
 from __future__ import annotations
 
+from typing import TypedDict
+
 from .scheduler import Schedule
 
 
-def waves(schedule: Schedule) -> list[dict]:
+class Wave(TypedDict):
+    """Members that go at once, and how many stay live meanwhile; without members the reason why nobody may go."""
+
+    step: int | None
+    members: list[str]
+    live: int
+    reason: str
+
+
+def waves(schedule: Schedule) -> list[Wave]:
     """Predict the roll: ``[{step, members, live, reason}]``, live being what remains meanwhile in the pools that lose members.
 
     Consumes *schedule*. Stops early, with a wave without members and the reason, when the scheduler would never go on.
     """
-    predicted = []
+    predicted: list[Wave] = []
     while not schedule.done:
         decision = schedule.decide()
         busy = {schedule.pool_of(name) for name in decision.start}

@@ -109,7 +109,7 @@ def shown(value: Any, secrets: AbstractSet[str] = frozenset()) -> str:
 def _compile(expression: object, expected: Any) -> Expectation:
     if not isinstance(expression, str):
         raise ExpectationError(f"{expression!r} is no JMESPath expression: quote it")
-    expression = plain(expression)
+    expression = str.__str__(expression)
     try:
         program = jmespath.compile(expression)
     except JMESPathError as error:

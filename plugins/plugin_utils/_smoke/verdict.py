@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import shlex
-from typing import AbstractSet, Any, NamedTuple
+from typing import AbstractSet, Any, Mapping, NamedTuple
 
 from . import expectation
 
@@ -54,7 +54,7 @@ def failure_message(failed: list[dict[str, Any]], count: int) -> str:
     return "\n".join(lines)
 
 
-def asked(verdict: dict[str, Any]) -> str:
+def asked(verdict: Mapping[str, Any]) -> str:
     """The command, or the method and the address, in words."""
     return shlex.join(verdict["command"]) if verdict["command"] else f"{verdict['method']} {verdict['url']}"
 

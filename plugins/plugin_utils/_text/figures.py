@@ -99,7 +99,7 @@ def sentence(words: str) -> str:
 
 def done_word(direction: str | None) -> str:
     """What became of members whose run went this way and was successful."""
-    return {"rollback": "rolled back", "patch": "patched"}.get(direction, "upgraded")
+    return {"rollback": "rolled back", "patch": "patched"}.get(direction or "", "upgraded")
 
 
 # The direction of a run that does nothing but measure.

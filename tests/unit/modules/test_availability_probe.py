@@ -311,3 +311,9 @@ def test_it_outlives_the_folder_that_ansible_ran_the_module_from(prober, tmp_pat
     stopped = ansible(state="stopped", min_requests=200)
     assert stopped["result"]["requests_scheduled"] >= 200
     assert stopped["result"]["requests_failed"] == 0
+
+
+def test_a_probe_that_could_not_be_found_again_does_not_start(monkeypatch):
+    monkeypatch.setattr(probe_process.processes, "started", lambda pid: "")
+    with pytest.raises(probe_process.ProbeError, match="could not be found again: mount /proc"):
+        probe_process._myself()

@@ -142,8 +142,8 @@ class Store:
             if not os.path.lexists(file):
                 raise StoreError(f"{file} is missing: the backup is not whole, take a new one")
         found = self._lines(digests([*sealed(path), path + MANIFEST]))
-        with open(path + CHECKSUM, encoding="utf-8", errors="replace") as file:
-            written = file.read(len(found) + CHUNK)
+        with open(path + CHECKSUM, encoding="utf-8", errors="replace") as sums:
+            written = sums.read(len(found) + CHUNK)
         if written != found:
             raise StoreError(f"{_differing(written, found)}: {path} is not what was proven, take a new backup")
         manifest = self.manifest(path)

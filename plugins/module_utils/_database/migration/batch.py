@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, Callable, NamedTuple, Optional, Sequence
 
-from .choice import LAST
+from .choice import LAST, BatchPlan
 from .hazards import way_out
 from .lock_retries import MigrationError, Pace
 from .sql import statements
@@ -25,6 +25,9 @@ CURSOR_NOT_UNIQUE = "cursor-not-unique"
 UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 # Above what the tables can hold, twice: others write meanwhile.
 ROWS_TO_SPARE = 1000
+
+
+NO_PLAN = f"which query chooses the rows of a batch is not clear: have one sub-select with a LIMIT in it; or go on by a cursor: {CURSOR_FORM}"
 
 
 class Column(NamedTuple):
@@ -89,7 +92,7 @@ def next_batch(
     :param rows: the rows of a statement. :param count: how many rows a statement has changed. :param before: the batch before in this run.
     :raises MigrationError: rows are chosen and none of them is changed, so that the step would be recorded as done without them, or never end.
     """
-    plan, after = step.batch, progress.get("after", step.directives.after)
+    plan, after = plan_for(step), progress.get("after", step.directives.after)
     if before is None:
         # If it is no query by itself, this fails before anything is changed.
         rows(f"EXPLAIN {_placed(step, plan.choice.sql, after)}")
@@ -142,6 +145,13 @@ def cursor_after(step: Step, values: Sequence[Any]) -> str:
     return str(max(values))
 
 
+def plan_for(step: Step) -> BatchPlan:
+    """How a batch step goes on; MigrationError when what chooses its rows is not clear."""
+    if step.batch is None:
+        raise MigrationError(f"{step.title}: {NO_PLAN}")
+    return step.batch
+
+
 def doubts(steps: Sequence[Step], column_of: Callable[[tuple, str], Optional[Column]]) -> list[str]:
     """A sentence for each batch step that could be recorded as done while rows are left, or change rows twice.
 
@@ -168,7 +178,7 @@ def _doubt(step: Step, column_of: Callable[[tuple, str], Optional[Column]], name
     """Why one step could, "" when it cannot; a table that a step before is about is looked at when that step is applied."""
     plan = step.batch
     if plan is None:
-        return f"which query chooses the rows of a batch is not clear: have one sub-select with a LIMIT in it; or go on by a cursor: {CURSOR_FORM}"
+        return NO_PLAN
     if plan.objection:
         return plan.objection
     choice = plan.choice
@@ -195,8 +205,8 @@ def _what_is_wrong(column: Optional[Column], is_range: bool) -> str:
 
 def _newest(step: Step, after: str) -> str:
     """The query for the largest value that the next batch chooses."""
-    column = step.dialect.identifier(step.batch.choice.column)
-    return f"SELECT chosen.{column} FROM ({_placed(step, step.batch.choice.sql, after)}) AS chosen ORDER BY 1 DESC LIMIT 1"
+    choice = plan_for(step).choice
+    return f"SELECT chosen.{step.dialect.identifier(choice.column)} FROM ({_placed(step, choice.sql, after)}) AS chosen ORDER BY 1 DESC LIMIT 1"
 
 
 def _placed(step: Step, sql: str, after: Optional[str], last: Optional[str] = None) -> str:

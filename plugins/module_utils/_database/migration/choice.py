@@ -109,8 +109,8 @@ def plan_of(script: str, dialect: Dialect, has_cursor: bool = False) -> Optional
     """How a batch step goes on; None when it is not clear which query chooses its rows."""
     found = [script[statement.begin:statement.end] for statement in statements(script, dialect)]
     if len(found) == 2 and has_cursor:
-        choice = query_choice(found[0], dialect, True)
-        return BatchPlan(choice, found[1], choice.objection or _range_objection(*(Text(part, dialect) for part in found)), is_range=True)
+        query = query_choice(found[0], dialect, True)
+        return BatchPlan(query, found[1], query.objection or _range_objection(*(Text(part, dialect) for part in found)), is_range=True)
     choice = choice_of(found[0], dialect, has_cursor) if len(found) == 1 else None
     if choice is None:
         return None

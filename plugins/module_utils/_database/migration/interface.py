@@ -5,14 +5,18 @@
 
 from __future__ import annotations
 
-from typing import Any, ContextManager, NamedTuple, Optional, Sequence
+from typing import Any, ContextManager, Generic, NamedTuple, Optional, Sequence, TypeVar, Union
 
 from ..errors import DatabaseError
 from .batch import Batches
+from .command import CommandStep
 from .hazards import AUTO, OFF, Finding
 from .ledger import Row
 from .lock_retries import MigrationError, Pace
 from .step import Step
+
+
+StepOfKind = TypeVar("StepOfKind", bound=Step)
 
 
 class Applied(NamedTuple):
@@ -23,7 +27,7 @@ class Applied(NamedTuple):
     batches: Optional[Batches] = None
 
 
-class Engine:
+class Engine(Generic[StepOfKind]):
     """One kind of database, and the way to those that are migrated. A session is whatever `open` yields.
 
     `step`: the class of its steps. `ledger_table`: the ledger as messages name it. Every method may raise the database's DatabaseError.
@@ -62,11 +66,11 @@ class Engine:
         """Make the ledger, unless it is there."""
         raise NotImplementedError
 
-    def problems(self, session: Any, steps: Sequence[Step]) -> list[str]:
+    def problems(self, session: Any, steps: Sequence[Union[StepOfKind, CommandStep]]) -> list[str]:
         """A sentence for each thing for which these steps must not be applied to this database."""
         raise NotImplementedError
 
-    def apply(self, session: Any, step: Step, pace: Pace) -> Applied:
+    def apply(self, session: Any, step: Union[StepOfKind, CommandStep], pace: Pace) -> Applied:
         """Bring a step about; MigrationError or LedgerError when it is not."""
         raise NotImplementedError
 

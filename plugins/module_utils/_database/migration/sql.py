@@ -80,8 +80,8 @@ def statements(script: str, dialect: Dialect) -> list[Statement]:
     found: list[Statement] = []
     words: list[str] = []
     names: set[str] = set()
-    depth = end = 0
-    begin: int | None = None
+    depth = end = begin = 0
+    is_inside = False
 
     def finish() -> None:
         if words or names:
@@ -96,9 +96,9 @@ def statements(script: str, dialect: Dialect) -> list[Statement]:
             depth = (_routine_depth if dialect.has_bodies else _body_depth)(depth, words, text.upper())
         if text == ";" and not depth:
             finish()
-            begin = None
+            is_inside = False
             continue
-        begin, end = at if begin is None else begin, at + len(text)
+        begin, end, is_inside = begin if is_inside else at, at + len(text), True
         if kind == "word":
             words.append(text.upper())
             names.add(folded(text))
@@ -150,8 +150,10 @@ def pieces(script: str, dialect: Dialect) -> Iterator[Token]:
     at = 0
     while at < len(script):
         match = dialect.token.match(script, at)
+        if match is None:
+            raise ValueError(f"the dialect has no token for {script[at:at + 20]!r}")
         end = _end_of_comment(script, match.end(), dialect.nests) if match[0] == "/*" else match.end()
-        if match.lastgroup != "space":
+        if match.lastgroup and match.lastgroup != "space":
             # The group that was closed last is the outer one, also where a dollar quote is in it.
             yield Token(match.lastgroup, script[at:end], at)
         at = end

@@ -14,6 +14,7 @@ from typing import Callable, Iterator, NamedTuple, Optional, Sequence
 
 from ..._database.migration.batch import ROWS_TO_SPARE, Batch, Batches, Column, doubts, recorded_batch, refuse_doubtful, until_nothing_is_left
 from ..._database.migration.choice import reads_what_it_changes
+from ..._database.migration.command import CommandStep
 from ..._database.migration.hazards import LARGE_TABLE_ROWS, UNBATCHED, changed_tables, unbatched_change
 from ..._database.migration.index_statement import tolerant_index
 from ..._database.migration.lock_retries import MigrationError, Pace
@@ -52,13 +53,13 @@ class Table(NamedTuple):
     transactions: str
 
 
-def problems(database: Connection, steps: Sequence[MariadbStep]) -> list[str]:
+def problems(database: Connection, steps: Sequence[MariadbStep | CommandStep]) -> list[str]:
     """A sentence for each table that a step cannot change exactly once, or that is too large to be changed at once, and each batch step that may not do what
     it says.
     """
     told = doubts(steps, _cursor_column(database))
     for step in steps:
-        if step.kind not in (TRANSACTION, BATCH):
+        if isinstance(step, CommandStep) or step.kind not in (TRANSACTION, BATCH):
             continue
         told += [f"{step.title}: the table {table.name} has the engine {table.engine}, without transactions, so that a killed run could not be finished "
                  "exactly once: convert it to InnoDB before" for table in _tables(database, step.names()) if table.transactions != "YES"]

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from typing import ContextManager, Sequence
 
-from ..._database.migration.command import Surroundings, apply_command
+from ..._database.errors import DatabaseError
+from ..._database.migration.command import CommandStep, Surroundings, apply_command
 from ..._database.migration.interface import Applied, Engine
 from ..._database.migration.ledger import Row
 from ..._database.migration.lock_retries import Pace
-from ..._database.migration.step import BATCH, COMMAND, STATEMENT, TRANSACTION
+from ..._database.migration.step import BATCH, STATEMENT, TRANSACTION, Step
 from ..server import MariadbServer
 from ..session import Login, MariadbError, connect
 from . import ledger
@@ -23,7 +24,7 @@ from .step import MariadbStep
 GAVE_WAY = ("Lock wait timeout exceeded",)
 
 
-class MariadbEngine(Engine):
+class MariadbEngine(Engine[MariadbStep]):
     """The databases of one server."""
 
     step = MariadbStep
@@ -58,23 +59,23 @@ class MariadbEngine(Engine):
         if not ledger.exists(session.database):
             pace.until_it_gets_its_locks(MariadbLocks(session), "the ledger of migrations", create)
 
-    def problems(self, session: Session, steps: Sequence[MariadbStep]) -> list[str]:
+    def problems(self, session: Session, steps: Sequence[MariadbStep | CommandStep]) -> list[str]:
         return problems(session.database, steps)
 
-    def apply(self, session: Session, step: MariadbStep, pace: Pace) -> Applied:
-        kinds = {TRANSACTION: _apply_transaction, STATEMENT: _apply_statement, BATCH: _apply_batches, COMMAND: self._apply_command}
+    def apply(self, session: Session, step: MariadbStep | CommandStep, pace: Pace) -> Applied:
+        kinds = {TRANSACTION: _apply_transaction, STATEMENT: _apply_statement, BATCH: _apply_batches}
         settle(session.database)
-        return kinds[step.kind](session, step, pace)
+        return self._apply_command(session, step, pace) if isinstance(step, CommandStep) else kinds[step.kind](session, step, pace)
 
-    def keep_error(self, session: Session, step: MariadbStep, error: str, pace: Pace) -> None:
+    def keep_error(self, session: Session, step: Step, error: str, pace: Pace) -> None:
         settle(session.database)
         ledger.keep_error(session.database, step, error)
 
-    def told(self, error: MariadbError, step: MariadbStep) -> str:
+    def told(self, error: DatabaseError, step: Step) -> str:
         """The server's message, and what to make of a lost session."""
-        return str(error) if error.number else f"{error}; the ledger knows whether the step is applied: run this again"
+        return str(error) if isinstance(error, MariadbError) and error.number else f"{error}; the ledger knows whether the step is applied: run this again"
 
-    def _apply_command(self, session: Session, step: MariadbStep, pace: Pace) -> Applied:
+    def _apply_command(self, session: Session, step: CommandStep, pace: Pace) -> Applied:
         session.database.run(f"SET SESSION wait_timeout = {TOOL_SECONDS}")
         return Applied(*apply_command(session.database, ledger, step, pace, self._surroundings(session.database.database)))
 

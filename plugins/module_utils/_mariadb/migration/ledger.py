@@ -81,8 +81,8 @@ def read(database: Connection) -> list[Row]:
     """The ledger of the session's database in the order of time; empty when there is none."""
     if not exists(database):
         return []
-    return [Row(*head, float(applied), json.loads(progress) if progress else None, error, kind)
-            for *head, applied, progress, error, kind in database.rows(READ)]
+    return [Row(release, phase, step, status, checksum, float(applied), json.loads(progress) if progress else None, error, kind)
+            for release, phase, step, status, checksum, applied, progress, error, kind in database.rows(READ)]
 
 
 def exists(database: Connection) -> bool:

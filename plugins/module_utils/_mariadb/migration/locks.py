@@ -63,7 +63,7 @@ class Watch:
             self._own = self._open_own()
             self._own.run(f"SET SESSION wait_timeout = {TOOL_SECONDS}")
         over = threading.Event()
-        thread = threading.Thread(target=self._look, args=(milliseconds / 1000, over), daemon=True)
+        thread = threading.Thread(target=self._look, args=(self._own, milliseconds / 1000, over), daemon=True)
         thread.start()
         try:
             yield
@@ -75,14 +75,14 @@ class Watch:
                 with contextlib.suppress(MariadbError):
                     self._watched.run("DO 0")
 
-    def _look(self, seconds: float, over: threading.Event) -> None:
+    def _look(self, own: Connection, seconds: float, over: threading.Event) -> None:
         since = None
         try:
             while not over.wait(WATCH_POLL_SECONDS):
-                is_waiting = self._own.value(IS_WAITING, (self._watched.id, WAITING_STATE))
+                is_waiting = own.value(IS_WAITING, (self._watched.id, WAITING_STATE))
                 since = (since or time.monotonic()) if is_waiting else None
                 if since and time.monotonic() - since >= seconds and not over.is_set():
-                    self._own.run(f"KILL QUERY {self._watched.id}")
+                    own.run(f"KILL QUERY {self._watched.id}")
                     self.has_ended_one = True
                     return
         except MariadbError:

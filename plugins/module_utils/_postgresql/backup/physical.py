@@ -205,8 +205,8 @@ def snapshots_with_moments(server: Connection, sessions: Mapping[str, Connection
             session.run("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
         seen = {name: moments.Snapshot.of(session.value("SELECT pg_current_snapshot()::text")) for name, session in sessions.items()}
         found = log.commits_until(_mark(server))
-        intervals = {name: moments.interval(snapshot, oids[name], found) for name, snapshot in seen.items()}
-        if all(intervals.values()):
+        intervals = {name: interval for name, snapshot in seen.items() if (interval := moments.interval(snapshot, oids[name], found))}
+        if len(intervals) == len(seen):
             return moments.moments(intervals)
     raise BackupError(f"no moment of the log equals a snapshot, {ATTEMPTS} times in a row: run this again when there is less load, or with method=logical")
 

@@ -12,7 +12,7 @@ import contextlib
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Callable, Iterator, Sequence
+from typing import Any, Callable, Iterator, Sequence
 
 from ..._database import check_queries as checks, content, scratch_names
 from ..._database.backup import restore
@@ -100,7 +100,8 @@ class LogicalRestore:
                 raise
 
     def _row(self, name: str, there: set[str], act: Callable[[restore.Chosen], dict]) -> dict:
-        nothing = {"restored": False, "failed": False, "backup": None, "data_of": None, "size_bytes": 0, "seconds": {}, "tables": None, "rows": None}
+        nothing: dict[str, Any] = {"restored": False, "failed": False, "backup": None, "data_of": None, "size_bytes": 0, "seconds": {},
+                                   "tables": None, "rows": None}
         if name in there:
             return {**nothing, "why": "the server has a database of that name, which was left alone"}
         try:

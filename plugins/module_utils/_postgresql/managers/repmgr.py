@@ -138,6 +138,8 @@ class RepmgrNode(Node):
 class RepmgrFailover(Failover):
     """`new` is a `RepmgrNode`."""
 
+    new: RepmgrNode
+
     def _survey_new(self) -> None:
         super()._survey_new()
         repmgr = self.new.repmgr

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Callable, Optional
 
-from ..._database.migration.batch import ROWS_TO_SPARE, Batch, Batches, Column, recorded_batch, refuse_doubtful, until_nothing_is_left
+from ..._database.migration.batch import ROWS_TO_SPARE, Batch, Batches, Column, plan_for, recorded_batch, refuse_doubtful, until_nothing_is_left
 from ..._database.migration.hazards import changed_tables
 from ..._database.migration.lock_retries import Pace
 from ..._database.migration.step import Step
@@ -71,7 +71,7 @@ def _batch(database: Connection, step: Step, lock_timeout_ms: int, before: Optio
 
     A row that another session has committed since it was chosen makes the batch fail and be tried again, unless it is locked when it is chosen.
     """
-    with transaction(database, lock_timeout_ms, READ_COMMITTED if step.batch.is_settled and step.directives.after is None else REPEATABLE_READ):
+    with transaction(database, lock_timeout_ms, READ_COMMITTED if plan_for(step).is_settled and step.directives.after is None else REPEATABLE_READ):
         # Locked first: should another runner be at work, it waits here, and goes on where this one ends.
         return recorded_batch(database, ledger, step, ledger.lock_progress(database, step), before)
 

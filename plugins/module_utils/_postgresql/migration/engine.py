@@ -8,14 +8,16 @@ from __future__ import annotations
 import os
 from typing import ContextManager, Optional, Sequence
 
+from ..._database.errors import DatabaseError
 from ..._database.migration.batch import doubts
 from ..._database.migration.choice import reads_what_it_changes
-from ..._database.migration.command import Surroundings, apply_command
+from ..._database.migration.command import CommandStep, Surroundings, apply_command
 from ..._database.migration.hazards import LARGE_TABLE_ROWS, UNBATCHED, Finding, changed_tables, unbatched_change
 from ..._database.migration.interface import Applied, Engine
+from ..._database.migration.ledger import Row
 from ..._database.migration.lock_retries import MigrationError, Pace
 from ..._database.migration.sql import line_of
-from ..._database.migration.step import BATCH, COMMAND, INDEX, TRANSACTION, Step
+from ..._database.migration.step import BATCH, INDEX, TRANSACTION, Step
 from .. import catalog
 from ..session import Connection, Login, PostgresqlError, connect, identifier, own_session
 from . import ledger
@@ -36,7 +38,7 @@ SELECT greatest(c.reltuples, coalesce(s.n_live_tup, 0))::bigint
 """
 
 
-class PostgresqlEngine(Engine):
+class PostgresqlEngine(Engine[Step]):
     """The databases of one server."""
 
     step = PostgresqlStep
@@ -62,7 +64,7 @@ class PostgresqlEngine(Engine):
     def become_only_runner(self, session: Connection, pace: Pace) -> None:
         become_only_runner(session, pace.policy.wait_seconds, pace.clock, pace.sleep)
 
-    def read_ledger(self, session: Connection) -> list[ledger.Row]:
+    def read_ledger(self, session: Connection) -> list[Row]:
         return ledger.read(session)
 
     def create_ledger(self, session: Connection, pace: Pace) -> None:
@@ -77,23 +79,23 @@ class PostgresqlEngine(Engine):
         return [*_unbatched_changes(session, steps), *doubts(steps, cursor_column(session))]
 
     def apply(self, session: Connection, step: Step, pace: Pace) -> Applied:
-        kinds = {TRANSACTION: _apply_transaction, BATCH: _apply_batches, INDEX: _apply_index, COMMAND: self._apply_command}
+        kinds = {TRANSACTION: _apply_transaction, BATCH: _apply_batches, INDEX: _apply_index}
         settle(session)
         require_only_runner(session)
-        return kinds[step.kind](session, step, pace)
+        return self._apply_command(session, step, pace) if isinstance(step, CommandStep) else kinds[step.kind](session, step, pace)
 
     def keep_error(self, session: Connection, step: Step, error: str, pace: Pace) -> None:
         settle(session)
         session.run(f"SET lock_timeout = '{pace.policy.max_lock_timeout_ms}ms'")
         ledger.keep_error(session, step, error)
 
-    def told(self, error: PostgresqlError, step: Step) -> str:
+    def told(self, error: DatabaseError, step: Step) -> str:
         """The server's message, with the line of the step where it points to one, and what to make of a lost session."""
-        if error.sqlstate is None or error.sqlstate.startswith("57P"):
+        if not isinstance(error, PostgresqlError) or error.sqlstate is None or error.sqlstate.startswith("57P"):
             return f"{error}; the ledger knows whether the step is applied: run this again"
         return f"{error} in line {line_of(step.sql, error.position)}" if error.position else str(error)
 
-    def _apply_command(self, database: Connection, step: Step, pace: Pace) -> Applied:
+    def _apply_command(self, database: Connection, step: CommandStep, pace: Pace) -> Applied:
         return Applied(*apply_command(database, ledger, step, pace, self._surroundings(database.database, pace)))
 
     def _surroundings(self, database: str, pace: Pace) -> Surroundings:

@@ -70,6 +70,8 @@ def apply_index(database: Connection, step: Step, pace: Pace) -> bool:
     :raises MigrationError, PostgresqlError: the step is not applied; nothing dead is left behind where the session still lives.
     """
     statement = index_statement(step.sql)
+    if statement is None:
+        raise MigrationError(f"{step.title} is no statement about an index: {step.objection()}")
     # Before the step is begun: an index that another session is building must not pass for this step's own.
     for index in _dead(database, statement):
         _wait_for_builders(database, index, pace)

@@ -46,10 +46,12 @@ def lint(step: Step, linter: str) -> list[Finding]:
     command = [linter, "--reporter", "Json", *["--assume-in-transaction"] * (step.kind == TRANSACTION)]
     # The linter knows no cursors.
     script = step.sql
-    for name in (AFTER, LAST) if step.directives.after is not None else ():
-        script = with_cursor(script, quoted(step.directives.after), POSTGRESQL, name)
+    after = step.directives.after
+    if after is not None:
+        for name in (AFTER, LAST):
+            script = with_cursor(script, quoted(after), POSTGRESQL, name)
     try:
-        done = subprocess.run(command, input=script.encode(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=SQUAWK_SECONDS, check=False)
+        done = subprocess.run(command, input=script.encode(), capture_output=True, timeout=SQUAWK_SECONDS, check=False)
         found = parse(done.stdout or b"[]") if done.returncode in (0, 1) else None
     except (OSError, subprocess.TimeoutExpired, ValueError) as error:
         raise MigrationError(f"{linter} did not check {step.title}: {error}; give linter=off to do without it") from error

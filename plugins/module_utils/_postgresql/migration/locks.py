@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import time
-from typing import Callable
+from typing import Callable, Iterator
 
 from ..._database.errors import DatabaseError
 from ..._database.migration.lock_retries import Locks, MigrationError
@@ -79,7 +79,7 @@ class PostgresqlLocks(Locks):
 
 
 @contextlib.contextmanager
-def transaction(database: Connection, lock_timeout_ms: int, isolation: str = READ_COMMITTED):
+def transaction(database: Connection, lock_timeout_ms: int, isolation: str = READ_COMMITTED) -> Iterator[None]:
     """A transaction that waits for a lock for so long, committed at the end of the block, rolled back when that fails."""
     database.run(f"BEGIN ISOLATION LEVEL {isolation}")
     try:

@@ -121,14 +121,14 @@ class PgBouncer:
     def pause(self) -> None:
         """Hold every client's next transaction; returns when no transaction is under way any more."""
         try:
-            self._tell(self._pausing, "PAUSE")
+            self._tell(self._there(self._pausing), "PAUSE")
         except PoolerError as error:
             self._is_anothers_pause = ALREADY_PAUSED in str(error)
             raise
 
     def reconnect(self) -> None:
         """Leave each server connection after its transaction; with `server_fast_close` also those that a client keeps (``pool_mode=session``)."""
-        self._tell(self._commanding, "RECONNECT")
+        self._tell(self._there(self._commanding), "RECONNECT")
 
     def cut_off(self) -> None:
         """End each server connection that is not free within a second, with the client that waits for it; `resume` and a RELOAD end that again."""
@@ -137,7 +137,7 @@ class PgBouncer:
         config = self._config()
         self._before_cut_off = {name: config[name] for name in CUT_OFF}
         for name in CUT_OFF:
-            self._tell(self._commanding, f"SET {name} = 1")
+            self._tell(self._there(self._commanding), f"SET {name} = 1")
 
     def shut_down(self) -> None:
         """End the sessions that wait for it."""
@@ -154,7 +154,7 @@ class PgBouncer:
         """Read the file, and leave the server connections that it does not name any more. PoolerError unless it says then that it sends where its file says."""
         reason = "see its log"
         try:
-            self._tell(self._commanding, "RELOAD")
+            self._tell(self._there(self._commanding), "RELOAD")
         except PoolerError as error:
             reason = str(error)
         self.require_followed(reason)
@@ -181,10 +181,10 @@ class PgBouncer:
         if self._is_anothers_pause:
             raise self.error("was already paused, by another session or by a run that was killed, and stays paused: RESUME it")
         for name, value in self._before_cut_off.items():
-            self._tell(self._commanding, f"SET {name} = {value}")
+            self._tell(self._there(self._commanding), f"SET {name} = {value}")
         self._before_cut_off = {}
         try:
-            self._tell(self._commanding, "RESUME")
+            self._tell(self._there(self._commanding), "RESUME")
         except PoolerError as error:
             if NOT_PAUSED not in str(error):
                 raise
@@ -236,7 +236,7 @@ class PgBouncer:
     def _asked(self, found: PoolerFacts, is_old: Callable[[Server], bool], is_urgent: bool) -> PoolerFacts:
         # The entry * shows itself only in a database that was made of it. A pooler without one refuses.
         with contextlib.suppress(PoolerError):
-            self._tell(self._commanding, f"RECONNECT {NOBODYS_DATABASE}")
+            self._tell(self._there(self._commanding), f"RECONNECT {NOBODYS_DATABASE}")
         databases = [row for row in self._rows("DATABASES") if row["name"] != CONSOLE]
         config = self._config()
         is_by_socket = (self._login.host or "").startswith("/")
@@ -281,9 +281,14 @@ class PgBouncer:
                 tables.append(file.read())
         return listeners(tables, port)
 
+    def _there(self, session: Connection | None) -> Connection:
+        if session is None:
+            raise self.error("is used outside of the block in which its sessions are open")
+        return session
+
     def _rows(self, what: str) -> list[dict[str, str]]:
         try:
-            return self._commanding.records(f"SHOW {what}")
+            return self._there(self._commanding).records(f"SHOW {what}")
         except PostgresqlError as error:
             raise self.error(f"refuses SHOW {what}: {error}") from error
 

@@ -54,10 +54,10 @@ class Failover(Window):
     def _finish(self) -> None:
         """An old primary that has come back as it was is fenced, now and whenever this is run again."""
         with self.new.opened():
-            self.result.timeline = self.new.timeline()
+            self.result.timeline = timeline = self.new.timeline()
             if self.result.changed:
                 self._judge(after_failover(replace(self.new.facts(), unlogged=self.new.unlogged_tables())))
-        self._keep_old_away()
+        self._keep_old_away(timeline)
 
     def _survey_new(self) -> None:
         """Whether the new one has what is needed to take over, in its own session."""
@@ -74,13 +74,13 @@ class Failover(Window):
             raise SwitchoverError(f"{why}, so {self.old} may have acknowledged writes that {self.new} never got. Bring {self.old} back, or accept that loss "
                                   "(data_loss=accept)")
 
-    def _keep_old_away(self) -> None:
+    def _keep_old_away(self, timeline: int) -> None:
         if self.old.knock() != LISTENS:
             return
         try:
             with self.old.opened():
                 is_another = self.old.system_identifier() != self.result.system_identifier
-                if is_another or self.old.is_in_recovery() or self.old.is_fenced() or self.old.timeline() >= self.result.timeline:
+                if is_another or self.old.is_in_recovery() or self.old.is_fenced() or self.old.timeline() >= timeline:
                     return
                 self.old.fence()
         except PostgresqlError as error:

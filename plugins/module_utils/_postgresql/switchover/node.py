@@ -55,7 +55,7 @@ class Node:
         self.name = name
         self.address = address
         self._login = login
-        self._session: Connection | None = None
+        self._opened: Connection | None = None
         # Open from before a run's first change until its end: the way in when the server has no place for another session.
         self._spare: Connection | None = None
 
@@ -65,18 +65,18 @@ class Node:
     @contextlib.contextmanager
     def opened(self) -> Iterator[Node]:
         """Have its session open while the block runs."""
-        before = self._session
+        before = self._opened
         with contextlib.ExitStack() as stack:
             try:
-                self._session = stack.enter_context(_session_with(self._login))
+                self._opened = stack.enter_context(_session_with(self._login))
             except PostgresqlError:
                 if not self._spare_answers():
                     raise
-                self._session = self._spare
+                self._opened = self._spare
             try:
                 yield self
             finally:
-                self._session = before
+                self._opened = before
 
     @contextlib.contextmanager
     def with_spare(self) -> Iterator[Connection]:
@@ -94,9 +94,16 @@ class Node:
             return False
         try:
             with self._spare.limited(KNOCK_SECONDS):
-                return self._spare.value("SELECT true")
+                return bool(self._spare.value("SELECT true"))
         except PostgresqlError:
             return False
+
+    @property
+    def _session(self) -> Connection:
+        """The session that `opened` has opened."""
+        if self._opened is None:
+            raise PostgresqlError(f"{self} is asked outside of the block in which its session is open")
+        return self._opened
 
     def login(self) -> Login:
         """How it is reached."""
@@ -119,8 +126,8 @@ class Node:
 
     def shut_down(self) -> None:
         """End a wait for this server that may never end."""
-        if self._session is not None:
-            self._session.shut_down()
+        if self._opened is not None:
+            self._opened.shut_down()
 
     def rows(self, statement: str) -> list[tuple]:
         """The rows of a statement."""
@@ -275,5 +282,5 @@ def _session_with(login: Login) -> Iterator[Connection]:
 
 def _addresses(host: str) -> set[str]:
     with contextlib.suppress(OSError):
-        return {found[4][0] for found in socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)}
+        return {str(found[4][0]) for found in socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)}
     return set()

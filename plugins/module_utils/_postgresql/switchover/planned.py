@@ -55,13 +55,13 @@ class Switchover(Window):
 
     def _has_everything(self) -> bool:
         """Whether the new one has replayed the log up to its end, and nobody has written behind that meanwhile."""
-        self.result.lsn = self.old.end_of_log()
+        self.result.lsn = end = self.old.end_of_log()
         self._seen = self.old.snapshot()
-        self._wait(self._has_replayed, f"{self.new} does not get to {self.result.lsn}, where the log of {self.old} ends")
+        self._wait(lambda: self._has_replayed(end), f"{self.new} does not get to {end}, where the log of {self.old} ends")
         return not self.old.writers() and self.old.snapshot() == self._seen
 
-    def _has_replayed(self) -> bool:
-        if self.new.has_replayed(self.result.lsn):
+    def _has_replayed(self, end: str) -> bool:
+        if self.new.has_replayed(end):
             return True
         if self.clock.steady() - self._began > READERS_SECONDS and (readers := self.new.readers_in_the_way()):
             raise SwitchoverError(f"replay on {self.new} waits for readers: {'; '.join(readers)}. Wait for their end, or end them")
@@ -98,7 +98,7 @@ class Switchover(Window):
         was = replace(was, unlogged=self.old.unlogged_tables())
         follows = replace(follows, behind=self.new.bytes_behind(self.old.position().lsn), readers=self._readers())
         self._judge(switchover(was, follows, self.limits.lag_bytes, self.IS_FENCED))
-        self.result.synchronous = not why_not_everything(was, follows.streams_as, follows.has_own_name)
+        self.result.synchronous = not why_not_everything(was, follows.streams_as or "", follows.has_own_name)
 
     def _readers(self) -> list[str]:
         """Whom replay waits for, and has waited for a while."""

@@ -175,10 +175,10 @@ class ReceivedLog:
     def _last_record_of(self, segment: Segment) -> str | None:
         """It ends with an error where the log does: what it has shown before that counts."""
         command = [self._pg_waldump, os.path.join(self.directory, segment.name)]
-        silent = {"stdin": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        with subprocess.Popen(command, env={**os.environ, "LC_ALL": "C"}, stdout=subprocess.PIPE, **silent) as process:
-            tail = b""
-            while more := process.stdout.read(TAIL_BYTES):
+        tail = b""
+        with subprocess.Popen(command, env={**os.environ, "LC_ALL": "C"}, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                              stderr=subprocess.DEVNULL) as process:
+            while process.stdout and (more := process.stdout.read(TAIL_BYTES)):
                 tail = (tail + more)[-TAIL_BYTES:]
         found = LAST_RECORD.findall(tail)
         return found[-1].decode("ascii") if found else None

@@ -61,12 +61,14 @@ class WarmFailover(Failover):
     :param receiver: the name under which its receiver is known to the primary.
     """
 
+    new: WarmNode
+
     def __init__(self, old: Node, new: WarmNode, poolers: Sequence[PgBouncer], limits: Limits, receiver: str, agents: PoolerAgents = PoolerAgents()) -> None:
         super().__init__(old, new, poolers, limits, agents)
         self._receiver = receiver
 
     def _survey_new(self) -> None:
-        self.new.log.require_usable(self.result.system_identifier)
+        self.new.log.require_usable(self.new.system_identifier())
         self._require_everything(self._receiver)
 
     def _complete(self) -> None:

@@ -118,6 +118,11 @@ class Window:
 
     # -- what all have alike
 
+    def _parties(self) -> Iterator[Node | PgBouncer]:
+        """All whose sessions are open while clients are held."""
+        yield from self._nodes()
+        yield from self.poolers
+
     def foresee(self) -> bool:
         """Whether there is something to be done, by `survey` and by what the poolers say themselves. Changes nothing."""
         if self.survey():
@@ -125,8 +130,12 @@ class Window:
             return True
         return bool(self.stragglers)
 
+    def _alone(self) -> ContextManager[None]:
+        """Keep others from them, see `_locked`."""
+        return self._locked()
+
     @contextlib.contextmanager
-    def _alone(self) -> Iterator[None]:
+    def _locked(self) -> Iterator[None]:
         """Keep other runs from these servers and poolers while the block runs; SwitchoverError names the one that is at work."""
         with contextlib.ExitStack() as stack:
             stack.enter_context(self._lock.taken())
@@ -177,7 +186,7 @@ class Window:
 
     def _with_everything_open(self, within: Callable[[float], None]) -> None:
         with contextlib.ExitStack() as stack:
-            for one in (*self._nodes(), *self.poolers):
+            for one in self._parties():
                 stack.enter_context(one.opened())
             self.agents.gather(self.new)
             self._prepare()
@@ -281,7 +290,7 @@ class Window:
 
         def blow() -> None:
             self._is_blown = True
-            for one in (*self._nodes(), *self.poolers):
+            for one in self._parties():
                 one.shut_down()
 
         return limited(self.limits.window_seconds, blow)

@@ -12,13 +12,13 @@ from typing import Callable, ContextManager, Iterator, Optional, Sequence, TypeV
 
 from ..._database.errors import DatabaseError
 from ..._database.migration.batch import ROWS_TO_SPARE, Batch, Column, doubts, recorded_batch, refuse_doubtful, until_nothing_is_left
-from ..._database.migration.command import Surroundings, apply_command
+from ..._database.migration.command import CommandStep, Surroundings, apply_command
 from ..._database.migration.hazards import LARGE_TABLE_ROWS, UNBATCHED, changed_tables, unbatched_change, way_out
 from ..._database.migration.index_statement import spelled, tolerant_index
 from ..._database.migration.interface import Applied, Engine
 from ..._database.migration.ledger import Row
 from ..._database.migration.lock_retries import Locks, MigrationError, Pace
-from ..._database.migration.step import BATCH, COMMAND, TRANSACTION
+from ..._database.migration.step import BATCH, TRANSACTION, Step
 from ..._host.flock import LockError, exclusive
 from ..server import SqliteFiles
 from ..session import Connection, SqliteError, connect, identifier
@@ -49,7 +49,7 @@ class SqliteLocks(Locks):
         return isinstance(error, SqliteError) and error.is_busy
 
 
-class SqliteEngine(Engine):
+class SqliteEngine(Engine[SqliteStep]):
     """Databases by the absolute paths of their files."""
 
     step = SqliteStep
@@ -77,22 +77,22 @@ class SqliteEngine(Engine):
         if not ledger.exists(session):
             _in_a_transaction(session, "the ledger of migrations", pace, lambda _attempt: ledger.create(session))
 
-    def problems(self, session: Connection, steps: Sequence[SqliteStep]) -> list[str]:
+    def problems(self, session: Connection, steps: Sequence[SqliteStep | CommandStep]) -> list[str]:
         """A sentence for each UPDATE or DELETE that a step makes in a large table outside of batches, and each batch step that may not do what it says."""
         told = doubts(steps, _cursor_column(session))
         for step in steps:
-            if step.kind == TRANSACTION and UNBATCHED not in step.directives.accepted:
+            if not isinstance(step, CommandStep) and step.kind == TRANSACTION and UNBATCHED not in step.directives.accepted:
                 told += [unbatched_change(step, at, f"{LARGE_TABLE_ROWS:,} rows or more") for table, at in _changed(session, step)
                          if session.value(f"SELECT count(*) FROM (SELECT 1 FROM {identifier(table)} LIMIT {LARGE_TABLE_ROWS})") == LARGE_TABLE_ROWS]
         return told
 
-    def apply(self, session: Connection, step: SqliteStep, pace: Pace) -> Applied:
-        kinds = {TRANSACTION: _apply_transaction, BATCH: _apply_batches, COMMAND: _apply_command}
+    def apply(self, session: Connection, step: SqliteStep | CommandStep, pace: Pace) -> Applied:
+        kinds = {TRANSACTION: _apply_transaction, BATCH: _apply_batches}
         # Nothing of a step before: its temporary tables would hide those of the database.
         session.renew()
-        return kinds[step.kind](session, step, pace)
+        return _apply_command(session, step, pace) if isinstance(step, CommandStep) else kinds[step.kind](session, step, pace)
 
-    def keep_error(self, session: Connection, step: SqliteStep, error: str, pace: Pace) -> None:
+    def keep_error(self, session: Connection, step: Step, error: str, pace: Pace) -> None:
         with _transaction(session, pace.policy.max_lock_timeout_ms):
             if ledger.exists(session):
                 ledger.keep_error(session, step, error)
@@ -156,7 +156,7 @@ def _refuse_another_index(database: Connection, step: SqliteStep, statement: str
     """MigrationError when IF NOT EXISTS would take another index for the one that the statement makes."""
     wanted = tolerant_index(statement, step.dialect)
     made = database.value(INDEX, (wanted.index[-1].lower(),)) if wanted else None
-    if made and spelled(made, step.dialect) != spelled(statement, step.dialect):
+    if wanted and made and spelled(made, step.dialect) != spelled(statement, step.dialect):
         raise MigrationError(f"{step.title}: the index {wanted.index[-1]} is there and is another one: {made}. Drop it, then run this again")
 
 
@@ -193,12 +193,12 @@ def _cursor_column(database: Connection) -> Callable[[tuple, str], Optional[Colu
         if column.lower() in ROW_NUMBERS and not found:
             return Column(True, True, True)
         # Any type may stand there: a time is recognised by its type's name, a text by its value.
-        return Column(not CLOCK.search(found[0][0]), *map(bool, found[0][1:]), found[0][0]) if found else None
+        return next((Column(not CLOCK.search(kind), bool(is_never_null), bool(is_unique), kind) for kind, is_never_null, is_unique in found), None)
 
     return find
 
 
-def _apply_command(database: Connection, step: SqliteStep, pace: Pace) -> Applied:
+def _apply_command(database: Connection, step: CommandStep, pace: Pace) -> Applied:
     try:
         path = database.database + LOCK_SUFFIX
         with exclusive(path, pace.policy.wait_seconds, pace.clock, pace.sleep) as handle:

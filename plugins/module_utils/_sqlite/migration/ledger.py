@@ -58,7 +58,8 @@ def read(database: Connection) -> list[Row]:
     """The ledger of the database in the order of time; empty when there is none."""
     if not exists(database):
         return []
-    return [Row(*head, json.loads(progress) if progress else None, error, kind) for *head, progress, error, kind in database.rows(READ)]
+    return [Row(release, phase, step, status, checksum, applied, json.loads(progress) if progress else None, error, kind)
+            for release, phase, step, status, checksum, applied, progress, error, kind in database.rows(READ)]
 
 
 def exists(database: Connection) -> bool:

@@ -127,8 +127,8 @@ class HttpApi:
         try:
             self._api.change(request["method"], request["path"], request["body"])
         except UnavailableError:
-            now = next((found for found in self._rows(backend) if found["name"] == row["name"]), row)
-            if now.get("admin", READY) != request["state"]:
+            there = next((found for found in self._rows(backend) if found["name"] == row["name"]), row)
+            if there.get("admin", READY) != request["state"]:
                 self._api.change(request["method"], request["path"], request["body"])
 
     def command(self, backend: str, changes: Mapping[str, str]) -> str:

@@ -82,7 +82,7 @@ class Traefik:
         if self._version is None:
             self._version = self._api.get("/api/version").get("Version", "")
         listed = self._all(HTTP) if backend is None else None
-        services = own_services(listed) if listed is not None else {backend: self._service(backend)}
+        services = {backend: self._service(backend)} if backend is not None else own_services(listed or [])
         others = self._others([f"{name}{PROVIDER}" for name in services], listed)
         document, fault = document_of(self._file.path)
         return View(self._version, {name: self._pool(name, service, fault or self._fault_of(document, name), others) for name, service in services.items()})
@@ -103,7 +103,8 @@ class Traefik:
 
     def _all(self, path: str, is_needed: bool = True) -> list[Mapping]:
         """All entries of a list of the API, which comes in pages; none where the API does not give one that is not needed."""
-        found, page = [], 1
+        found: list[Mapping] = []
+        page = 1
         while True:
             place = f"{path}?per_page={PAGE}{f'&page={page}' if page > 1 else ''}"
             answer = self._api.ask("GET", place)

@@ -5,18 +5,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from ..._text.figures import count, seconds
 from ..._text.markup import Markup, element, join
 from .frame import AXIS, STRIP, Frame, Picture, View, gridline, moved_mark, phase_bands, svg, time_axis, timeline
+from ..._plan.shapes import Report
 
 FINEST = 600  # stretches that a picture can show
 Step = tuple[float, float, float]  # from, to, live members
+Height = Callable[[float], float]  # where a number of members is in the picture
 Sample = tuple[float, float | None]  # moment, live members
 
 
-def capacity(report: Mapping, view: View) -> Picture | None:
+def capacity(report: Report, view: View) -> Picture | None:
     """The picture, or None when capacity was not sampled."""
     time = timeline(report)
     steps = live_steps(report["capacity"], until=0.0 if time is None else time.end)
@@ -85,7 +87,7 @@ def _usual_pause(seen: Sequence[Sample]) -> float:
     return (seen[-1][0] - seen[0][0]) / (len(seen) - 1) if len(seen) > 1 else 1.0
 
 
-def _line(frame: Frame, steps: Sequence[Step], y) -> str:
+def _line(frame: Frame, steps: Sequence[Step], y: Height) -> str:
     path, reached = "", None
     for started, ends, live in steps:
         path += f"V{y(live):g}H{frame.x(ends):g}" if started == reached else f"M{frame.x(started):g},{y(live):g}H{frame.x(ends):g}"
@@ -93,7 +95,7 @@ def _line(frame: Frame, steps: Sequence[Step], y) -> str:
     return path
 
 
-def _area(frame: Frame, step: Step, y, *, filled: bool) -> Markup:
+def _area(frame: Frame, step: Step, y: Height, *, filled: bool) -> Markup:
     """What is under the line: coloured only when the scale begins at 0, because a cut area deceives."""
     started, ends, live = step
     left, right = frame.x(started), frame.x(ends)
@@ -101,21 +103,21 @@ def _area(frame: Frame, step: Step, y, *, filled: bool) -> Markup:
     return element("rect", title, class_="capacity-area" if filled else "hover", x=left, y=y(live), width=right - left, height=frame.bottom - y(live))
 
 
-def _below(frame: Frame, step: Step, floor: float, y) -> Markup:
+def _below(frame: Frame, step: Step, floor: float, y: Height) -> Markup:
     started, ends, live = step
     left, right = frame.x(started), frame.x(ends)
     title = element("title", f"{frame.since(started)} to {frame.since(ends)}: {count(live)} live, under the floor of {count(floor)}")
     return element("rect", title, class_="under-floor", x=left, y=y(floor), width=max(1.5, right - left), height=y(live) - y(floor))
 
 
-def _floor(frame: Frame, floor: float | None, y) -> Markup:
+def _floor(frame: Frame, floor: float | None, y: Height) -> Markup:
     if floor is None:
         return Markup("")
     line = element("line", class_="floor", x1=frame.view.left, x2=frame.right, y1=y(floor), y2=y(floor))
     return join([line, element("text", "floor", class_="label-floor small", x=frame.right + 6, y=y(floor) + 3.5)])
 
 
-def _lowest(frame: Frame, step: Step, floor: float | None, y) -> Markup:
+def _lowest(frame: Frame, step: Step, floor: float | None, y: Height) -> Markup:
     started, ends, live = step
     x = min(max((frame.x(started) + frame.x(ends)) / 2, frame.view.left + 36), frame.right - 36)
     above = y(max(live, floor or 0)) - 9
@@ -127,7 +129,7 @@ def _lowest(frame: Frame, step: Step, floor: float | None, y) -> Markup:
     )
 
 
-def _description(report: Mapping, steps: Sequence[Step]) -> str:
+def _description(report: Report, steps: Sequence[Step]) -> str:
     floor = report["live_floor"]
     told = f"At the lowest moment {count(min(live for _from, _to, live in steps))} of {count(report['pool_size'])} members were live"
     if report["serving"]:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from ..._text.figures import offset, seconds
 from ..._text.markup import Markup, element, join
+from ..._plan.shapes import Report
 
 STEPS = (1, 2, 5, 10, 15, 20, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200, 86400)
 LETTER = 6.1  # the mean width of a letter at 11.5 px, in px
@@ -89,7 +90,7 @@ class Frame:
         return offset(moment - self.time.origin, hours=self.time.end - self.time.origin >= 3600)
 
 
-def timeline(report: Mapping) -> Timeline | None:
+def timeline(report: Report) -> Timeline | None:
     """The time that the pictures of this report show, or None when the report knows of no moment."""
     moments = [report.get("started"), report.get("finished"), report.get("probe_started"), report.get("probe_finished")]
     moments += [row["t"] for row in report["series"]] + [row["t"] + 1 for row in report["series"]] + [row["t"] for row in report["capacity"]]
@@ -139,7 +140,7 @@ def phase_bands(frame: Frame, phases: Sequence[Mapping]) -> Markup:
     return join(parts)
 
 
-def moved_mark(frame: Frame, report: Mapping) -> Markup:
+def moved_mark(frame: Frame, report: Report) -> Markup:
     """The moment at which all traffic moved: the cutover of a blue-green upgrade, or the flip of a half-pool; nothing when it moved member by member."""
     moment = report["moved_at"]
     if moment is None:

@@ -6,18 +6,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from ..._text.figures import count, milliseconds, plural
 from ..._text.markup import Markup, element, join
 from .frame import AXIS, STRIP, Frame, Picture, View, gridline, hatching, moved_mark, phase_bands, svg, time_axis, timeline
 from .series import thinned, unbroken
+from ..._plan.shapes import Report
 
 LANE = 34  # the height of the lane of failed requests
+Height = Callable[[float], float]  # where a latency is in the picture
 SMALLEST = 0.1  # ms; the logarithmic scale has to end somewhere
 
 
-def latency(report: Mapping, view: View) -> Picture | None:
+def latency(report: Report, view: View) -> Picture | None:
     """The picture, or None when no second was measured."""
     time = timeline(report)
     rows, width = thinned(report["series"], 110 if view.narrow else 240)
@@ -57,7 +59,7 @@ def _decades(rows: Sequence[Mapping]) -> tuple[int, int]:
     return low, max(high, low + 2)
 
 
-def _curves(frame: Frame, rows: Sequence[Mapping], width: float, y) -> Markup:
+def _curves(frame: Frame, rows: Sequence[Mapping], width: float, y: Height) -> Markup:
     middle = width / 2
     parts = []
     for stretch in unbroken(rows, width, "p50", "p99"):
@@ -108,7 +110,7 @@ def _void_windows(frame: Frame, windows: Sequence[Mapping]) -> Markup:
     return join(parts)
 
 
-def _last_labels(frame: Frame, rows: Sequence[Mapping], y) -> Markup:
+def _last_labels(frame: Frame, rows: Sequence[Mapping], y: Height) -> Markup:
     """The names of the curves at their right ends, moved apart where they would touch."""
     last = [(y(row[name]), name) for name in ("p100", "p99", "p50") if (row := next((r for r in reversed(rows) if r[name] is not None), None))]
     words = {"p50": "p50", "p99": "p99", "p100": "longest"}
@@ -130,7 +132,7 @@ def _hover(frame: Frame, row: Mapping, width: float) -> Markup:
     return element("rect", element("title", title), class_="hover", **area)
 
 
-def _description(report: Mapping, width: float) -> str:
+def _description(report: Report, width: float) -> str:
     figures = report["latency_ms"]
     each = "one second" if width == 1 else f"{width:g} seconds, of which the worst is shown"
     return (

@@ -12,6 +12,7 @@ from ..._text.markup import Markup, element, join
 from ..floor import STRANDED, is_waiting
 from ..serving_pool import serves, without_traffic
 from .frame import AXIS, STRIP, Frame, Picture, View, hatching, legend, moved_mark, phase_bands, shortened, svg, time_axis, timeline
+from ..._plan.shapes import Report
 
 STAGES = (
     ("draining", "draining", ("drain", "out of traffic")),
@@ -23,7 +24,7 @@ ZONE = 20  # the height of a zone's name
 MANY = 30  # rows, from which on they are thinner
 
 
-def members(report: Mapping, view: View) -> Picture | None:
+def members(report: Report, view: View) -> Picture | None:
     """The picture, or None when no member or no moment is known."""
     time = timeline(report)
     if time is None or not report["members"]:
@@ -55,11 +56,11 @@ def members(report: Mapping, view: View) -> Picture | None:
     )
 
 
-def _groups(report: Mapping) -> dict[str | None, list[str]]:
+def _groups(report: Report) -> dict[str | None, list[str]]:
     """The names by zone; of blue-green by pool."""
     if not report["serving"]:
         return _by_zone(report["members"])
-    pools: dict[str | None, list[str]] = {}
+    pools: dict[str, list[str]] = {}
     for name, member in report["members"].items():
         pools.setdefault(member["pool"] or "no pool", []).append(name)
     return {pool: pools[pool] for pool in sorted(pools, key=natural)}
@@ -69,7 +70,7 @@ def _by_zone(members_: Mapping) -> dict[str | None, list[str]]:
     """The names by zone, both in natural order; one nameless group when no member tells its zone."""
     if all(member["zone"] is None for member in members_.values()):
         return {None: list(members_)}
-    zones: dict[str | None, list[str]] = {}
+    zones: dict[str, list[str]] = {}
     for name, member in members_.items():
         zones.setdefault(member["zone"] or "no zone", []).append(name)
     return {zone: zones[zone] for zone in sorted(zones, key=natural)}
@@ -82,7 +83,7 @@ def stage_class(name: str) -> str:
     return next((class_ for class_, _word, starts in STAGES if name.lower().startswith(starts)), "elsewhere")
 
 
-def _legend(report: Mapping) -> list[tuple[str, str]]:
+def _legend(report: Report) -> list[tuple[str, str]]:
     stages = {stage_class(stage["name"]) for member in report["members"].values() for stage in member["stages"]}
     stages |= {"waiting"} if any(_waited(member) for member in report["members"].values()) else set()
     words = {**{class_: word for class_, word, _starts in STAGES}, "waiting": "waiting", "elsewhere": "other"}
@@ -99,7 +100,7 @@ def _waited(member: Mapping) -> bool:
     return bool(member["stages"]) and None not in (work, out) and out - work >= 1
 
 
-def _row(frame: Frame, report: Mapping, name: str, middle: float) -> Markup:
+def _row(frame: Frame, report: Report, name: str, middle: float) -> Markup:
     """A member: a thin line while it is in traffic, blocks for the stages while it is out, the seconds out at the end."""
     member, view = report["members"][name], frame.view
     stranded = member["outcome"] in STRANDED
@@ -124,7 +125,7 @@ def _row(frame: Frame, report: Mapping, name: str, middle: float) -> Markup:
     return join([*parts, _outcome(frame, report, member, middle)])
 
 
-def _track(frame: Frame, report: Mapping, member: Mapping, release: str | None, span: tuple[float, float], middle: float) -> Markup:
+def _track(frame: Frame, report: Report, member: Mapping, release: str | None, span: tuple[float, float], middle: float) -> Markup:
     """The member while nothing is done to it: thick while users reach its pool, dotted while its pool has no traffic."""
     return join(_users(frame, report, release, start, end, middle) if users else _no_users(frame, release, start, end, middle)
                 for start, end, users in serves(report, member, *span))
@@ -135,7 +136,7 @@ def _no_users(frame: Frame, release: str | None, started: float, finished: float
     return element("line", title, class_="idle", x1=frame.x(started), x2=frame.x(finished), y1=middle, y2=middle)
 
 
-def _users(frame: Frame, report: Mapping, release: str | None, started: float, finished: float, middle: float) -> Markup:
+def _users(frame: Frame, report: Report, release: str | None, started: float, finished: float, middle: float) -> Markup:
     shade = {report["release_to"]: "release-new", report["release_from"]: "release-old"}.get(release, "release-other")
     left, right = frame.x(started), frame.x(finished)
     title = element("title", f"in traffic on {release or 'an unknown release'}")
@@ -153,7 +154,7 @@ def _block(frame: Frame, stage: Mapping, name: str, middle: float) -> Markup:
     return element("rect", title, class_="stage", fill=f"url(#{frame.view.key}-waiting)", rx=1.5, **area)
 
 
-def _outcome(frame: Frame, report: Mapping, member: Mapping, middle: float) -> Markup:
+def _outcome(frame: Frame, report: Report, member: Mapping, middle: float) -> Markup:
     """At the right end: the seconds out of traffic (of work where there was none), or that the member did not come back, or came back as it was."""
     if member["outcome"] in STRANDED:
         return element("text", "✕ out", class_="bad", x=frame.right + 6, y=middle + 4)
@@ -164,7 +165,7 @@ def _outcome(frame: Frame, report: Mapping, member: Mapping, middle: float) -> M
     return element("text", seconds(took) + mark, class_="bad" if mark else "strong", x=frame.right + 6, y=middle + 4)
 
 
-def _description(report: Mapping) -> str:
+def _description(report: Report) -> str:
     members_ = report["members"]
     told = [f"{plural(len(members_), 'member')}."]
     if report["serving"]:

@@ -10,11 +10,12 @@ from collections.abc import Mapping
 from ..._text.figures import count, plural, seconds
 from ..._text.markup import Markup, element, join
 from .frame import LEGEND, Picture, View, legend, shortened, svg
+from ..._plan.shapes import Report
 
 MOST = 40  # rows; of more databases the slowest are shown
 
 
-def restores(report: Mapping, view: View) -> Picture | None:
+def restores(report: Report, view: View) -> Picture | None:
     """The picture, or None when no backup was measured."""
     backups = {name: database["backup"] for name, database in report["databases"].items() if database["backup"]}
     timed = {name: backup for name, backup in backups.items() if backup["seconds_restore"] is not None}

@@ -11,11 +11,12 @@ from collections.abc import Mapping, Sequence
 from ..._text.markup import Markup, element, join
 from .frame import AXIS, STRIP, Frame, Picture, View, gridline, legend, moved_mark, phase_bands, svg, time_axis, timeline
 from .series import thinned
+from ..._plan.shapes import Report
 
 SHADES = ("release-third", "release-fourth")
 
 
-def versions(report: Mapping, view: View) -> Picture | None:
+def versions(report: Report, view: View) -> Picture | None:
     """The picture, or None when no answer named its release."""
     time = timeline(report)
     rows, width = thinned([row for row in report["series"] if row["versions"]], 110 if view.narrow else 240)
@@ -40,10 +41,10 @@ def versions(report: Mapping, view: View) -> Picture | None:
     )
 
 
-def release_shades(report: Mapping, seen: Mapping[str, int]) -> dict[str, str]:
+def release_shades(report: Report, seen: Mapping[str, int]) -> dict[str, str]:
     """The class of each release, the new one first: it stands at the bottom and rises."""
     fixed = {report["release_to"]: "release-new", report["release_from"]: "release-old"}
-    shades = {name: shade for name, shade in fixed.items() if name in seen}
+    shades = {name: shade for name, shade in fixed.items() if name is not None and name in seen}
     for index, name in enumerate(sorted(set(seen) - set(shades))):
         shades[name] = SHADES[index] if index < len(SHADES) else "release-other"
     return shades
@@ -72,7 +73,7 @@ def _hover(frame: Frame, row: Mapping, width: float, shades: Mapping[str, str]) 
     return element("rect", element("title", f"{frame.since(row['t'])}: {shares}"), class_="hover", **area)
 
 
-def _description(frame: Frame, rows: Sequence[Mapping], report: Mapping) -> str:
+def _description(frame: Frame, rows: Sequence[Mapping], report: Report) -> str:
     """When the new release was first seen and when the old one was last seen."""
     first = next((row["t"] for row in rows if row["versions"].get(report["release_to"])), None)
     last = next((row["t"] for row in reversed(rows) if row["versions"].get(report["release_from"])), None)

@@ -46,6 +46,7 @@ def test_colours_alone_make_it_blue_green_and_their_sizes_may_differ():
 @pytest.mark.parametrize(("changes", "words"), [
     ({"upgrade_colours": None, "upgrade_method": "blue_green"}, "does not name two pools"),
     ({"upgrade_colours": {"blue": "app_blue", "green": "app_gren"}}, "did you mean 'app_green'?"),
+    ({"upgrade_colours": {"blue": "app_blue", "green": ["app_green"]}}, "the group ['app_green'], which is not in the inventory"),
     ({"upgrade_colours": {"blue": "app_blue", "green": "app_blue"}}, "b1, b2 is in both groups"),
     ({"upgrade_route": None}, "upgrade_route is not set"),
     ({"upgrade_route": {"map": "a.map", "key": "active", "presist": True}}, "upgrade_route has presist: it has map, key, persist, crew_key, crew_headers"),

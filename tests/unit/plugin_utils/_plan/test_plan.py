@@ -12,6 +12,9 @@ from ansible_collections.alwayson.upgrade.plugins.plugin_utils._plan.plan import
 from ansible_collections.alwayson.upgrade.plugins.plugin_utils._plan.refusals import redundancy_spent
 from ansible_collections.alwayson.upgrade.plugins.plugin_utils._plan.service import describe
 from ansible_collections.alwayson.upgrade.plugins.plugin_utils._plan.text import plan_text, status_text
+from ansible_collections.alwayson.upgrade.plugins.plugin_utils._schedule.limits import Limits, RunPolicy
+from ansible_collections.alwayson.upgrade.plugins.plugin_utils._schedule.scheduler import Schedule
+from ansible_collections.alwayson.upgrade.plugins.plugin_utils._schedule.steps import Member
 
 NAMES = [f"app{number}" for number in range(1, 7)]
 
@@ -142,6 +145,18 @@ def test_a_floor_that_never_lets_anybody_go_is_refused():
 @pytest.mark.parametrize("value", ["lots", "150%", -3])
 def test_a_limit_that_is_none_is_refused_by_its_name(value):
     assert any("upgrade_max_unavailable" in sentence for sentence in refusals(fleet(), method="rolling", max_unavailable=value))
+
+
+def test_a_roll_that_would_stall_names_the_variables_of_the_description():
+    told = refusals(fleet(), method="rolling", max_per_domain="lots")
+    assert any("upgrade_max_per_domain is 'lots'" in sentence for sentence in told) and "rolling_" not in "".join(told)
+    members = [Member(name, domain=domain) for name, domain in (("a", "x"), ("b", "x"), ("c", "y"))]
+    for limits, started, word in (({"max_unavailable": 1}, "a", "upgrade_max_unavailable"), ({"max_per_domain": 1}, "a", "upgrade_max_per_domain"),
+                                  ({}, "ab", "upgrade_domains_at_once")):
+        schedule = Schedule(members, Limits(**{"max_unavailable": 3, **limits}, prefix="upgrade_"), RunPolicy(domains_at_once=1, prefix="upgrade_"))
+        for name in started:
+            schedule.started(name)
+        assert f"{word} allows 1" in schedule.decide().reason
 
 
 def test_a_rollback_goes_to_the_release_that_all_hosts_had_before():

@@ -55,6 +55,9 @@ def test_database_servers_alone_are_patched_when_nothing_else_is_wanted():
 @pytest.mark.parametrize(("changes", "words"), [
     ({"upgrade_members": "ap"}, ["upgrade_members", "'ap'", "did you mean 'app'"]),
     ({"upgrade_members": "spare"}, ["'spare'", "no host"]),
+    ({"upgrade_members": ["app"]}, ["upgrade_members is ['app']", "no such group"]),
+    ({"upgrade_databases": {"app": None}}, ["upgrade_databases is {'app': None}", "no such group"]),
+    ({"upgrade_migration_command": ["migrate"], "upgrade_migration_host": ["a1"]}, ["upgrade_migration_host is ['a1']", "no host of the inventory"]),
     ({"upgrade_load_balancers": "loadbalancers"}, ["did you mean 'load_balancers'"]),
     ({"upgrade_databases": "dbs"}, ["upgrade_databases", "'dbs'"]),
     ({"upgrade_method": "sideways"}, ["sideways", "half_pool, rolling"]),

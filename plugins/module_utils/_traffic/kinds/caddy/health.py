@@ -49,10 +49,11 @@ class KnownHealth:
 
     def take(self, metrics: Metrics, out: Collection[str]) -> None:
         """Another look. Soon after a configuration was loaded an address counts as what it was before; nothing is kept of those that are `out`."""
-        is_news = metrics.age is None or metrics.age >= NEWS_SECONDS
+        age = NEWS_SECONDS if metrics.age is None else metrics.age
+        is_news = age >= NEWS_SECONDS
         before = {} if is_news else self._healthy
         self._has_news = self._has_news or is_news
-        self._unknown_for = 0.0 if self._has_news else NEWS_SECONDS - max(0.0, metrics.age)
+        self._unknown_for = 0.0 if self._has_news else NEWS_SECONDS - max(0.0, age)
         # Caddy empties the metric before it writes it again.
         self._told = {*metrics.healthy, *before}
         self._healthy = {name: metrics.healthy.get(name, True) and before.get(name, True) for name in self._told.difference(out)}

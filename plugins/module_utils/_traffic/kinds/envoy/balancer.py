@@ -86,8 +86,8 @@ class Envoy:
     def apply(self, backend: str, changes: Mapping[str, str]) -> None:
         """See `LoadBalancer.apply`: one rename of the file. Returns when Envoy has taken it."""
         self._learn()
-        cluster = self._known[self._require(backend)]
-        file = ConfigFile(cluster.file, self._api.error, {self._known[name].file for name in self._twins(backend)} - {cluster.file})
+        path = self._file_of(backend)
+        file = ConfigFile(path, self._api.error, set(map(self._file_of, self._twins(backend))) - {path})
         former = FormerStates(file)
         file.rewrite(lambda text: self._with_statuses(text, backend, changes, former), lambda: self._wait_applied(backend, changes))
         self._out.ask(backend, changes)
@@ -121,13 +121,18 @@ class Envoy:
         return max(told, int(self._process.is_new))
 
     def _require(self, backend: str) -> str:
+        self._file_of(backend)
+        return backend
+
+    def _file_of(self, backend: str) -> str:
+        """The file of a cluster's endpoints; raise LoadBalancerError when there is none."""
         cluster = self._known.get(backend)
         if cluster is None:
             raise self._api.error(f"has no cluster {backend!r}: it has {', '.join(sorted(self._known)) or 'none'}")
         if cluster.file is None:
             raise self._api.error(f"gets the endpoints of {backend} not from a file of its own: kind=envoy drives clusters with type EDS and "
                                   "path_config_source; where a control plane gives the endpoints, that is what drains them")
-        return backend
+        return cluster.file
 
     def _backend(self, backend: str, statuses: Mapping[str, list[Mapping]], left_behind: int, seen: Collection[str]) -> Backend:
         """One of the clusters that are `seen` in the same look."""
@@ -140,7 +145,7 @@ class Envoy:
         addresses = {member.address for member in members.values()}
         others = tuple(sorted(name for name, told in statuses.items() if name not in (*seen, *twins)
                               and addresses & {parse_host(host, False).address for host in told}))
-        found = looked_at(DEMANDS, Facts(backend, cluster, members, self._fault_of_file(cluster) if hosts else "", others, tuple(twins)))
+        found = looked_at(DEMANDS, Facts(backend, cluster, members, self._fault_of_file(backend) if hosts else "", others, tuple(twins)))
         theirs = {name: looked_at(DEMANDS, self._facts_of_twin(name, statuses)) for name in twins}
         refusals = (f"{name}, which has the same endpoints: {sentence}" for name, told in theirs.items() for sentence in told.refusals)
         notes = (sentence for told in theirs.values() for sentence in told.notes)
@@ -157,10 +162,11 @@ class Envoy:
         cluster = self._known[name]
         return Facts(name, cluster, {member.address: member for member in parse_hosts(statuses.get(name, []), cluster.is_checked)})
 
-    def _fault_of_file(self, cluster: Cluster) -> str:
+    def _fault_of_file(self, backend: str) -> str:
         """Why no health status can be written into the file of endpoints, or an empty string."""
+        cluster = self._known[backend]
         try:
-            entries = list(_endpoints(json.loads(text_of(os.path.realpath(cluster.file))), cluster.service))
+            entries = list(_endpoints(json.loads(text_of(os.path.realpath(self._file_of(backend)))), cluster.service))
             names_of([entry["endpoint"] for entry in entries])
         except OSError as error:
             return f"its endpoints are in {cluster.file}, which cannot be read here: {error}. Run this on the load balancer itself, as an account that may"

@@ -107,8 +107,9 @@ class Haproxy(Process):
         """See `LoadBalancer.apply`: all changes in one line of commands (several for very many), each of which may be carried out twice."""
         self.carry_out(self._commands(backend, changes))
         cut = [member for member, change in changes.items() if change == CUT]
-        if self._old_workers and cut:
-            self.patience.call(lambda: self._old_workers.cut(backend, cut))
+        old_workers = self._old_workers
+        if old_workers and cut:
+            self.patience.call(lambda: old_workers.cut(backend, cut))
         self._keep_states()
 
     def weigh(self, backend: str, weights: Mapping[str, int]) -> None:

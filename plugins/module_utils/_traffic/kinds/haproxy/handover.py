@@ -16,7 +16,7 @@ from typing import Callable, Mapping
 from ...._host.clock import Clock
 from ...._host.config_file import text_of
 from ...._host.waiting import wait_for
-from ...interface import LoadBalancerError, View
+from ...interface import LoadBalancerError, Member, View
 from . import pattern_files, words
 from .balancer import Haproxy
 from .master import Running, require_accepted, running
@@ -57,8 +57,9 @@ def require_possible(balancer: Haproxy, before: Running, loses: Callable[[str], 
         raise balancer.error(f"is not handed over, because that reads files whose entries differ from the process's: {'; '.join(lost)}. Nothing was changed. "
                              "Have both say the same: alwayson.upgrade.traffic_route with persist=true, on this load balancer, writes a route into its file; "
                              "force=true goes where the files say")
-    for sentence in lost:
-        loses(sentence)
+    if loses is not None:
+        for sentence in lost:
+            loses(sentence)
 
 
 def lost_entries(balancer: Haproxy, folder: str) -> list[str]:
@@ -130,6 +131,6 @@ def _wait_for_another(balancer: Haproxy, before: Running, clock: Clock, timeout:
     return found
 
 
-def _member(view: View, backend: str, member: str):
-    found: Mapping = view.backends[backend].members if backend in view.backends else {}
+def _member(view: View, backend: str, member: str) -> Member | None:
+    found: Mapping[str, Member] = view.backends[backend].members if backend in view.backends else {}
     return found.get(member)

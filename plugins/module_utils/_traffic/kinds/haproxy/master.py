@@ -15,7 +15,7 @@ import shlex
 import shutil
 import subprocess
 from dataclasses import dataclass, field
-from typing import Mapping, NamedTuple, Sequence
+from typing import Any, Mapping, NamedTuple, Sequence
 
 from ...._host import proc
 from .balancer import Haproxy
@@ -134,7 +134,7 @@ def require_accepted(balancer: Haproxy, before: Running) -> None:
     """
     argv = check_command(before)
     account = before.account if before.account and os.geteuid() == 0 else None
-    run_as = {"user": account.user, "group": account.group, "extra_groups": account.others} if account else {}
+    run_as: dict[str, Any] = {"user": account.user, "group": account.group, "extra_groups": account.others} if account else {}
     environment = {name: value for name, value in before.environment.items() if not name.startswith(_OF_RELOADS)}
     try:
         checked = subprocess.run(argv, capture_output=True, timeout=CHECK_SECONDS, check=False, stdin=subprocess.DEVNULL, cwd=before.folder, env=environment,

@@ -49,7 +49,7 @@ def entries_of_map(text: str) -> dict[str, str]:
 
 def entries_of_acl(text: str) -> dict[str, str]:
     """The patterns of an ACL's file, each with an empty value."""
-    lines = (re.match(r"[^\r\n]*", line)[0].lstrip(_BLANK) for line in lines_of(text) if not line.startswith("#"))
+    lines = (re.split(r"[\r\n]", line, maxsplit=1)[0].lstrip(_BLANK) for line in lines_of(text) if not line.startswith("#"))
     return dict.fromkeys(filter(None, lines), "")
 
 

@@ -28,12 +28,13 @@ class Process(Runtime):
         """The answer to a line that only reads of the process that takes new connections, where the master is there to tell which one that is."""
         if self._old_workers is None:
             return self.ask(line)
-        return self.patience.call(lambda: self._ask_current_once(line))
+        old_workers = self._old_workers
+        return self.patience.call(lambda: self._ask_current_once(line, old_workers))
 
-    def _ask_current_once(self, line: str) -> str:
+    def _ask_current_once(self, line: str, old_workers: OldWorkers) -> str:
         answer, info = words.first_answer(self.ask_once(f"{line};show info"))
         try:
-            self._old_workers.require_current(process_of(info))
+            old_workers.require_current(process_of(info))
         except HaproxyUnavailableError:
             raise
         except UnavailableError as error:
@@ -42,5 +43,6 @@ class Process(Runtime):
 
     def tell_old_workers(self, line: str) -> None:
         """Have the workers that a reload left carry out a command on a map: each connection that they keep open may bring a last request."""
-        if self._old_workers:
-            self.patience.call(lambda: self._old_workers.tell(line))
+        old_workers = self._old_workers
+        if old_workers:
+            self.patience.call(lambda: old_workers.tell(line))
