@@ -142,40 +142,29 @@ databases:
 from ..module_utils import _database_engines as engines
 from ..module_utils._database.errors import DatabaseError
 from ..module_utils._database.interface import PURPOSES
-from ..module_utils._database.migration.interface import Engine
 from ..module_utils._host.ansible_module import AnsibleModule
+
+ARGUMENTS = {
+    **engines.ARGUMENTS, "databases": {"type": "list", "elements": "str", "default": []}, "tenants_query": {"type": "str"},
+    "purposes": {"type": "list", "elements": "str", "default": [], "choices": list(PURPOSES)},
+}
 
 
 def describe(options: dict) -> dict:
     """The server and its databases, see RETURN."""
-    engine = engines.of(options)
-    migrations = engine.migrations()
-    with engine.opened() as server:
+    with engines.of({**options, "is_brief": True}).opened() as server:
         chosen = server.choose_databases(options["databases"])
         lacking = server.missing_privileges(options["purposes"], chosen)
         if any(lack.privilege == "CONNECT" for lack in lacking):
             raise DatabaseError("; ".join(f"the role has no CONNECT on {lack.database}: {lack.grant}" for lack in lacking if lack.privilege == "CONNECT"))
-        databases = {name: {**server.describe(name), **of_one(migrations, name, options["tenants_query"])} for name in chosen}
+        databases = {name: server.describe(name, options["tenants_query"]) for name in chosen}
         return {**server.identity(), "read_only": server.is_read_only(), "replicas": server.replicas(), "databases": databases,
                 "missing_privileges": [lack._asdict() for lack in lacking]}
 
 
-def of_one(migrations: Engine, name: str, tenants_query: str | None) -> dict:
-    """The tenants of one database, and the rows of its ledger."""
-    try:
-        with migrations.open(name) as session:
-            tenants = sorted({str(row[0]) for row in session.rows(tenants_query)}) if tenants_query else None
-            return {"tenants": tenants, "migrations": [row.as_dict() for row in migrations.read_ledger(session)]}
-    except DatabaseError as error:
-        raise DatabaseError(f"{name}: {error}") from error
-
-
 def main() -> None:
     module = AnsibleModule(
-        argument_spec={
-            **engines.ARGUMENTS, "databases": {"type": "list", "elements": "str", "default": []}, "tenants_query": {"type": "str"},
-            "purposes": {"type": "list", "elements": "str", "default": [], "choices": list(PURPOSES)},
-        },
+        argument_spec=ARGUMENTS,
         mutually_exclusive=engines.LOGIN_EXCLUSIVE,
         supports_check_mode=True,
     )

@@ -50,8 +50,8 @@ class Server(Protocol):
     def choose_databases(self, names: Sequence[str]) -> list[str]:
         """`names` when every one is there; all of `user_databases` when there are none. DatabaseError names those that are missing."""
 
-    def describe(self, database: str) -> dict:
-        """size_bytes and tables of one database."""
+    def describe(self, database: str, tenants_query: str | None = None) -> dict:
+        """size_bytes, tables, tenants (None without the query) and migrations of one database, see database_info. An error names the database."""
 
     def missing_privileges(self, purposes: Sequence[str], databases: Sequence[str]) -> list[Any]:
         """What the login role lacks for these purposes, as named tuples of purpose, privilege, database and grant."""
@@ -70,7 +70,7 @@ class Engine(Protocol):
     has_server: bool
 
     def __init__(self, options: Mapping[str, Any]) -> None:
-        """:param options: a module's, those of `LOGIN_ARGUMENTS` among them."""
+        """:param options: a module's, those of `LOGIN_ARGUMENTS` among them. A module that only looks adds ``is_brief``."""
 
     def opened(self) -> ContextManager[Server]:
         """Its session is open while the block runs."""

@@ -10,8 +10,8 @@ database which a user gave a similar name is never taken for one of these, and t
 from __future__ import annotations
 
 import hashlib
+import os
 import re
-import secrets
 from typing import Callable, Mapping
 
 from .errors import DatabaseError
@@ -28,7 +28,7 @@ LEFT_BEHIND_SECONDS = 60
 def new_name(original: str, made: int, random: str | None = None, prefix: str = PROOF) -> str:
     """A name for a scratch copy of `original`; `made` is the server's time in epoch seconds."""
     readable = re.sub(r"[^a-z0-9_]", "_", original.lower())[:ORIGINAL_LENGTH]
-    marked = f"{prefix}{readable}_{made & 0xFFFFFFFF:08x}{random or secrets.token_hex(2)}"
+    marked = f"{prefix}{readable}_{made & 0xFFFFFFFF:08x}{random or os.urandom(2).hex()}"
     return marked + _check(marked)
 
 

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Mapping, Sequence
 
+from .._database.description import description
 from .._database.scratch_names import is_scratch
-from .session import Connection, Login, MariadbError, size_bytes
+from .migration import ledger_rows
+from .session import Connection, Login, MariadbError, connect, size_bytes
 
 if TYPE_CHECKING:
     from .._database.backup.run import Method
@@ -50,8 +52,13 @@ class MariadbServer:
                                "Correct the names, or create the database")
         return list(dict.fromkeys(names)) or there
 
-    def describe(self, database: str) -> dict:
-        return {"size_bytes": size_bytes(self.session, database), "tables": self.session.value(TABLES, (database,))}
+    def describe(self, database: str, tenants_query: str | None = None) -> dict:
+        try:
+            with connect(self.login, database) as session:
+                tenants = session.rows(tenants_query) if tenants_query else None
+                return description(size_bytes(session, database), session.value(TABLES, (database,)), tenants, ledger_rows.read(session))
+        except MariadbError as error:
+            raise MariadbError(f"{database}: {error}", error.number) from error
 
     def missing_privileges(self, _purposes: Sequence[str], _databases: Sequence[str]) -> list:
         """Not asked for: see docs/database_role.md."""

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Mapping, Sequence
 
+from .._database.description import description
 from . import catalog
-from .session import Connection, Login, PostgresqlError, connect
+from .migration import ledger_rows
+from .session import Connection, Login, PostgresqlError, connect, own_session
 
 if TYPE_CHECKING:
     from .._database.backup.run import Method
@@ -36,17 +38,20 @@ class PostgresqlServer:
     def choose_databases(self, names: Sequence[str]) -> list[str]:
         return catalog.choose_databases(self.session, names)
 
-    def describe(self, database: str) -> dict:
+    def describe(self, database: str, tenants_query: str | None = None) -> dict:
         try:
-            with connect(self.login, database) as session:
-                return {"size_bytes": catalog.size_bytes(session), "tables": catalog.table_count(session)}
+            with own_session(self.login, database) as session:
+                tenants = session.rows(tenants_query) if tenants_query else None
+                return description(catalog.size_bytes(session), catalog.table_count(session), tenants, ledger_rows.read(session))
         except PostgresqlError as error:
             raise PostgresqlError(f"{database}: {error}", error.sqlstate) from error
 
     def missing_privileges(self, purposes: Sequence[str], databases: Sequence[str]) -> list[Lack]:
+        if not purposes:
+            return []
         from .privileges import missing_privileges
 
-        return missing_privileges(self.session, purposes, databases, lambda name: connect(self.login, name)) if purposes else []
+        return missing_privileges(self.session, purposes, databases, lambda name: connect(self.login, name))
 
     def drop_left_behind(self) -> tuple[list[str], list[str]]:
         from .scratch_database import drop_left_behind

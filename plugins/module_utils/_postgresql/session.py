@@ -14,25 +14,13 @@ import socket
 import sys
 from dataclasses import dataclass, field
 from types import MappingProxyType, ModuleType
-from typing import Any, ContextManager, Iterator, Mapping, Sequence
+from typing import Any, Callable, ContextManager, Iterator, Mapping, Sequence
 
 from .._database import interface
 from .._database.errors import DatabaseError
 from .._database.messages import one_line, without_values
 from .._host import waiting
 from . import environment as surroundings
-
-try:
-    import psycopg
-    import psycopg.conninfo
-except ImportError:
-    psycopg = None
-
-try:
-    import psycopg2
-    import psycopg2.extensions
-except ImportError:
-    psycopg2 = None
 
 OLDEST_SERVER = 130000
 # Classes of SQLSTATE: data exceptions, broken constraints, a row that a view's check refuses.
@@ -65,7 +53,10 @@ class PostgresqlError(DatabaseError):
 
 @dataclass(frozen=True)
 class Login:
-    """How to reach a server. `host` is a name, an address, the folder of a socket, or None for the driver's own default."""
+    """How to reach a server. `host` is a name, an address, the folder of a socket, or None for the driver's own default.
+
+    `is_brief`: the sessions are for a few short queries, so that the driver which loads fastest is the best one.
+    """
 
     host: str | None = None
     port: int = PORT
@@ -74,10 +65,11 @@ class Login:
     maintenance_database: str = "postgres"
     ssl_mode: str = "prefer"
     ca_cert: str | None = None
+    is_brief: bool = False
 
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> Login:
-        """The login that a module's options describe."""
+        """The login that a module's options describe. A module that only looks adds ``is_brief``."""
         return cls(
             host=options["login_unix_socket"] or options["login_host"] or None,
             port=options["login_port"] or PORT,
@@ -86,6 +78,7 @@ class Login:
             maintenance_database=options["login_db"],
             ssl_mode=options["ssl_mode"],
             ca_cert=options["ca_cert"],
+            is_brief=options.get("is_brief", False),
         )
 
     @property
@@ -262,15 +255,15 @@ def connect_console(login: Login, name: str, application: str = APPLICATION) -> 
 
 
 def _open(login: Login, name: str, application: str = APPLICATION) -> Connection:
-    driver = _driver()
+    driver = _driver(login.is_brief)
     # Whatever the database's own encoding is, scripts and names are Unicode here.
     special: dict[str, Any] = {"client_encoding": "UTF8", **({"password": login.password} if login.password else {})}
-    if driver is psycopg:
+    if _is_psycopg3(driver):
         special.update(autocommit=True, prepare_threshold=None)
     try:
         with surroundings.own_environment():
             raw = driver.connect(**{**login.keywords(name), "application_name": application}, **special)
-        if driver is not psycopg:
+        if not _is_psycopg3(driver):
             raw.autocommit = True
     except driver.Error as error:
         reason = one_line(str(error))
@@ -281,7 +274,7 @@ def _open(login: Login, name: str, application: str = APPLICATION) -> Connection
 def conninfo_with(conninfo: str, **keywords: str) -> str:
     """A connection string, written as keywords or as a URI, with these in it as well; PostgresqlError when libpq cannot read it."""
     driver = _driver()
-    make = driver.conninfo.make_conninfo if driver is psycopg else driver.extensions.make_dsn
+    make = driver.conninfo.make_conninfo if _is_psycopg3(driver) else driver.extensions.make_dsn
     try:
         return make(conninfo, **keywords)
     except driver.Error as error:
@@ -308,7 +301,7 @@ def conninfo_parameters(conninfo: str) -> dict[str, str]:
     """The parameters of a connection string, keywords and values or a URI; none for other text."""
     driver = _driver()
     try:
-        return dict(driver.conninfo.conninfo_to_dict(conninfo) if driver is psycopg else driver.extensions.parse_dsn(conninfo))
+        return dict(driver.conninfo.conninfo_to_dict(conninfo) if _is_psycopg3(driver) else driver.extensions.parse_dsn(conninfo))
     except driver.Error:
         return {}
 
@@ -333,14 +326,36 @@ def literal(text: str) -> str:
     return f" E{quoted}" if "\\" in text else quoted
 
 
-def _driver() -> ModuleType:
-    driver = psycopg or psycopg2
-    if driver is None:
-        raise PostgresqlError(
-            f"no PostgreSQL driver for {sys.executable} on this host: install python3-psycopg2 (Debian, Red Hat) or python3-psycopg (Debian), "
-            "or from PyPI psycopg[binary], for the interpreter that Ansible uses here"
-        )
-    return driver
+def _psycopg3() -> ModuleType:
+    import psycopg
+    import psycopg.conninfo
+
+    return psycopg
+
+
+def _psycopg2() -> ModuleType:
+    import psycopg2
+    import psycopg2.extensions
+
+    return psycopg2
+
+
+# Only the one that is used is loaded. The first one hears a signal while it waits for an answer; the second one loads in a sixth of the time.
+DRIVERS: list[Callable[[], ModuleType]] = [_psycopg3, _psycopg2]
+
+
+def _driver(is_brief: bool = False) -> ModuleType:
+    for load in reversed(DRIVERS) if is_brief else DRIVERS:
+        with contextlib.suppress(ImportError):
+            return load()
+    raise PostgresqlError(
+        f"no PostgreSQL driver for {sys.executable} on this host: install python3-psycopg2 (Debian, Red Hat) or python3-psycopg (Debian), "
+        "or from PyPI psycopg[binary], for the interpreter that Ansible uses here"
+    )
+
+
+def _is_psycopg3(driver: ModuleType) -> bool:
+    return driver.__name__ == "psycopg"
 
 
 def _translated(error: Exception, database: str) -> PostgresqlError:

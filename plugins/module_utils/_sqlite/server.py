@@ -9,6 +9,8 @@ import os
 import sqlite3
 from typing import TYPE_CHECKING, Any, Mapping, Sequence
 
+from .._database.description import description
+from .migration import ledger_rows
 from .session import SqliteError, connect, require_database, size_bytes
 
 if TYPE_CHECKING:
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 
 # Backups tell servers apart by this. Here the path of a database is all that does.
 IDENTIFIER = "sqlite"
+TABLES = "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
 
 
 class SqliteFiles:
@@ -44,10 +47,10 @@ class SqliteFiles:
             require_database(name)
         return list(dict.fromkeys(map(os.path.normpath, names)))
 
-    def describe(self, database: str) -> dict:
+    def describe(self, database: str, tenants_query: str | None = None) -> dict:
         with connect(database) as session:
-            tables = session.value("SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'")
-            return {"size_bytes": size_bytes(database), "tables": tables}
+            tenants = session.rows(tenants_query) if tenants_query else None
+            return description(size_bytes(database), session.value(TABLES), tenants, ledger_rows.read(session))
 
     def missing_privileges(self, _purposes: Sequence[str], _databases: Sequence[str]) -> list:
         """Not asked for: see docs/database_role.md."""

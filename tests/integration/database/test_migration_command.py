@@ -14,11 +14,12 @@ import sys
 
 import pytest
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database.migration.command import command_step
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database.migration.ledger import LedgerError, Row, pending
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database.migration.ledger import LedgerError, pending
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database.migration.ledger_row import Row
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database.migration.lock_retries import Policy
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database.migration.run import Migrator, report, survey
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database.migration.step import StepError, steps_of
-from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.migration import ledger
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.migration import ledger_rows
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.migration.step import PostgresqlStep
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.session import connect
 
@@ -68,7 +69,7 @@ def test_the_command_runs_once_in_each_database_after_the_files(server, tenants,
         assert server.value("SELECT count(*) || who FROM tool WHERE runs > 0 GROUP BY who", name) == f"1in {name}!"
     with connect(server.login, names[0]) as session:
         # A later phase has files of its own, and does not know the command.
-        assert pending(steps_of("2.0.0", "expand", [file], PostgresqlStep), ledger.read(session)) == []
+        assert pending(steps_of("2.0.0", "expand", [file], PostgresqlStep), ledger_rows.read(session)) == []
 
 
 @pytest.mark.parametrize("status", [True, False], ids=["with status", "without"])
@@ -76,7 +77,7 @@ def test_a_tool_that_failed_is_finished_by_the_next_run(server, tenant, migrate,
     failed = migrate([tenant], {"DIE": "1"}, status=status)
     assert f"expand step command of 2.0.0: {sys.executable} ended with 5: what went wrong / and how" in report(failed)
     with connect(server.login, tenant) as session:
-        (row,) = ledger.read(session)
+        (row,) = ledger_rows.read(session)
     assert (row.status, row.kind) == ("begun", "command") and "ended with 5" in row.error
     (done,) = migrate([tenant], status=status)[tenant].rows
     # With a status command, the tool that has committed before it died is not run again.

@@ -14,7 +14,7 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._database.migrati
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database.migration.lock_retries import MigrationError, Policy
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database.migration.run import Migrator, report, survey
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database.migration.step import steps_of
-from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.migration import batch as postgresql_batch, ledger
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.migration import batch as postgresql_batch, ledger_rows
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.migration.step import PostgresqlStep
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.session import connect
 
@@ -45,7 +45,7 @@ def migrate(server, databases, *steps, phase="backfill", policy=QUICK, parallel=
 
 def ledger_of(server, database):
     with connect(server.login, database) as session:
-        return {row.step: row for row in ledger.read(session)}
+        return {row.step: row for row in ledger_rows.read(session)}
 
 
 def only_row(outcomes):

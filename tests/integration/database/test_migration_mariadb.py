@@ -16,7 +16,7 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._database.migrati
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database.migration.step import steps_of
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database.scratch_names import new_name
 from ansible_collections.alwayson.upgrade.plugins.module_utils._host.waiting import wait_for
-from ansible_collections.alwayson.upgrade.plugins.module_utils._mariadb.migration import apply as migration_apply, ledger, locks
+from ansible_collections.alwayson.upgrade.plugins.module_utils._mariadb.migration import apply as migration_apply, ledger_rows, locks
 from ansible_collections.alwayson.upgrade.plugins.module_utils._mariadb.migration.fingerprint import fingerprint
 from ansible_collections.alwayson.upgrade.plugins.module_utils._mariadb.migration.locks import open_session, settle, transaction
 from ansible_collections.alwayson.upgrade.plugins.module_utils._mariadb.session import MariadbError
@@ -107,7 +107,7 @@ def test_a_change_that_never_gets_its_lock_fails_names_who_has_it_and_leaves_not
     assert "001_currency of 2.0.0 did not get its locks in 5 attempts, of at most 50 ms each: Query execution was interrupted" in message
     assert f"connection {number} (root, Sleep) has a transaction open for " in message
     with place.engine.open(tenant) as session:
-        assert ledger.read(session.database) == []
+        assert ledger_rows.read(session.database) == []
     assert only_row(migrate(place, tenant, CURRENCY))["status"] == "applied"
 
 

@@ -14,7 +14,7 @@ import pytest
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database.migration.lock_retries import MigrationError, Policy
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database.migration.run import Migrator, report, survey
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database.migration.step import steps_of
-from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.migration import engine, ledger
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.migration import engine, ledger, ledger_rows
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.migration.locks import become_only_runner
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.migration.step import PostgresqlStep
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.session import PostgresqlError, connect
@@ -38,7 +38,7 @@ def statuses(outcomes) -> dict[str, list[str]]:
 
 def ledger_of(server, database):
     with connect(server.login, database) as session:
-        return [(row.phase, row.step, row.status) for row in ledger.read(session)]
+        return [(row.phase, row.step, row.status) for row in ledger_rows.read(session)]
 
 
 def columns(server, database) -> int:

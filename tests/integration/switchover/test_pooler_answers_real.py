@@ -108,7 +108,7 @@ def test_a_dead_pooler_does_not_keep_the_others_clients_from_a_failover(pair):
 @pytest.mark.thorough
 def test_the_older_driver_hears_the_same(pair, monkeypatch):
     pytest.importorskip("psycopg2")
-    monkeypatch.setattr(postgresql_session, "psycopg", None)
+    monkeypatch.setattr(postgresql_session, "DRIVERS", [postgresql_session._psycopg2])
     console(pair, "SET server_login_retry = 2")
     result = pair.switchover().bring_about()
     assert result.changed and any("server_login_retry" in warning for warning in result.warnings) and wait_writable(pair) == "db2"

@@ -67,10 +67,10 @@ IN_THE_WAY = (
 )
 
 
-@pytest.mark.parametrize("driver", ["psycopg", pytest.param("psycopg2", marks=pytest.mark.thorough)])
+@pytest.mark.parametrize("driver", ["psycopg3", pytest.param("psycopg2", marks=pytest.mark.thorough)])
 def test_what_is_in_the_way_is_named_and_nobody_is_held(pair, driver, monkeypatch):
-    pytest.importorskip(driver)
-    monkeypatch.setattr(postgresql_session, "psycopg", None if driver == "psycopg2" else psycopg)
+    pytest.importorskip(driver.rstrip("3"))
+    monkeypatch.setattr(postgresql_session, "DRIVERS", [getattr(postgresql_session, f"_{driver}")])
     load, held = Load(pair.pooler.endpoint, clients=4, rate=50), []
 
     def refused(what: str) -> None:

@@ -11,7 +11,7 @@ from ..errors import DatabaseError
 from .batch import Batches
 from .command import CommandStep
 from .hazards import AUTO, OFF, Finding
-from .ledger import Row
+from .ledger_row import Row
 from .lock_retries import MigrationError, Pace
 from .step import Step
 

@@ -1,43 +1,18 @@
 # Copyright (c) 2026 The alwayson.upgrade maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A ledger of migrations, whatever kind of database keeps it: its rows, and what they leave to do. Pure."""
+"""A ledger of migrations, whatever kind of database keeps it: what its rows leave to do. Pure."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Optional, Sequence
+from typing import Sequence
 
+from .ledger_row import APPLIED, BEGUN, Row
 from .step import COMMAND, TRANSACTION, Step
-
-APPLIED = "applied"
-BEGUN = "begun"
 
 
 class LedgerError(Exception):
     """Ledger and steps contradict each other; the message names the step and says what to do."""
-
-
-@dataclass(frozen=True)
-class Row:
-    """A row of the ledger; `applied` is in epoch seconds.
-
-    `progress` of a batch step is `{batches, rows, after}`; `error` is why a step that was begun is not applied.
-    """
-
-    release: str
-    phase: str
-    step: str
-    status: str
-    checksum: str
-    applied: float
-    progress: Optional[dict] = None
-    error: Optional[str] = None
-    kind: str = TRANSACTION
-
-    def as_dict(self) -> dict:
-        """The row as a module returns it."""
-        return asdict(self)
 
 
 def pending(steps: Sequence[Step], rows: Sequence[Row], table: str = "the ledger") -> list[Step]:

@@ -20,10 +20,11 @@ from functools import cached_property
 from typing import ClassVar, Optional, Sequence
 
 from .choice import AFTER, BOUNDS, LAST, BatchPlan, Text, plan_of
+from .ledger_row import TRANSACTION
 from .sql import Dialect, line_of, pieces, statements
 
 PHASES = ("expand", "backfill", "contract", "optimise")
-TRANSACTION, BATCH, INDEX, COMMAND = "transaction", "batch", "index", "command"
+BATCH, INDEX, COMMAND = "batch", "index", "command"
 # One that commits by itself, where a change of the schema always does.
 STATEMENT = "statement"
 DIRECTIVE = re.compile(r"--\s*alwayson:\s*(.*)")

@@ -20,7 +20,7 @@ from ..._database.migration.index_statement import tolerant_index
 from ..._database.migration.lock_retries import MigrationError, Pace
 from ..._database.migration.step import BATCH, TRANSACTION
 from ..session import Connection, MariadbError, identifier
-from . import ledger
+from . import ledger, ledger_rows
 from .fingerprint import fingerprint
 from .locks import MariadbLocks, Session, transaction
 from .step import BLOCKING_WAY_OUT, LOCK_CLAUSE, MariadbStep
@@ -139,7 +139,7 @@ def _begin_statement(database: Connection, step: MariadbStep) -> bool:
     if state and "before" in state.progress and fingerprint(database, state.progress["names"]) != state.progress["before"]:
         if state.checksum != step.checksum:
             raise MigrationError(f"{step.title} was begun with another script, and the schema is not as it was before that: look whether it was applied. If it "
-                                 f"was, put the file back and make the change in a new step; if not, delete the row from {ledger.TABLE}")
+                                 f"was, put the file back and make the change in a new step; if not, delete the row from {ledger_rows.TABLE}")
         return True
     ledger.begin(database, step, {"before": fingerprint(database, step.names()), "names": step.names()})
     return False

@@ -10,12 +10,12 @@ from typing import ContextManager, Sequence
 from ..._database.errors import DatabaseError
 from ..._database.migration.command import CommandStep, Surroundings, apply_command
 from ..._database.migration.interface import Applied, Engine
-from ..._database.migration.ledger import Row
+from ..._database.migration.ledger_row import Row
 from ..._database.migration.lock_retries import Pace
 from ..._database.migration.step import BATCH, STATEMENT, TRANSACTION, Step
 from ..server import MariadbServer
 from ..session import Login, MariadbError, connect
-from . import ledger
+from . import ledger, ledger_rows
 from .apply import apply_batches, apply_statement, apply_transaction, problems
 from .locks import TOOL_SECONDS, MariadbLocks, Session, become_only_runner, open_session, settle
 from .step import MariadbStep
@@ -28,7 +28,7 @@ class MariadbEngine(Engine[MariadbStep]):
     """The databases of one server."""
 
     step = MariadbStep
-    ledger_table = ledger.TABLE
+    ledger_table = ledger_rows.TABLE
 
     def __init__(self, login: Login) -> None:
         self.login = login
@@ -49,14 +49,14 @@ class MariadbEngine(Engine[MariadbStep]):
         become_only_runner(session.database, pace)
 
     def read_ledger(self, session: Session) -> list[Row]:
-        return ledger.read(session.database)
+        return ledger_rows.read(session.database)
 
     def create_ledger(self, session: Session, pace: Pace) -> None:
         def create(_attempt: int, lock_timeout_ms: int) -> None:
             with session.watch.limit(lock_timeout_ms):
                 ledger.create(session.database)
 
-        if not ledger.exists(session.database):
+        if not ledger_rows.exists(session.database):
             pace.until_it_gets_its_locks(MariadbLocks(session), "the ledger of migrations", create)
 
     def problems(self, session: Session, steps: Sequence[MariadbStep | CommandStep]) -> list[str]:

@@ -11,12 +11,13 @@ from __future__ import annotations
 import json
 from typing import Any, NamedTuple, Optional
 
-from ..._database.migration.ledger import APPLIED, BEGUN, LedgerError, Row
+from ..._database.migration.ledger import LedgerError
+from ..._database.migration.ledger_row import APPLIED, BEGUN
 from ..._database.migration.step import STATEMENT, Step
 from ..session import Connection
+from .ledger_rows import TABLE
 from .locks import require_only_runner
 
-TABLE = "alwayson_migration"
 CREATE = f"""
 CREATE TABLE IF NOT EXISTS {TABLE} (
     `release`     varchar(100) NOT NULL,
@@ -35,12 +36,6 @@ CREATE TABLE IF NOT EXISTS {TABLE} (
     PRIMARY KEY (`release`, phase, step)
 ) ENGINE=InnoDB ROW_FORMAT=DYNAMIC DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin
   COMMENT='Ledger of the collection alwayson.upgrade: one row for each migration step that was applied here.'
-"""
-EXISTS = "SELECT count(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = %s"
-# Times are in UTC, whatever the session's time zone is.
-READ = f"""
-SELECT `release`, phase, step, status, checksum, TIMESTAMPDIFF(MICROSECOND, '1970-01-01', coalesce(applied, begun)) / 1e6, progress, error, kind
-  FROM {TABLE} ORDER BY coalesce(applied, begun), step
 """
 COLUMNS = "(`release`, phase, step, checksum, status, attempts, kind, progress, owner, connection_id, begun)"
 VALUES = "VALUES (%s, %s, %s, %s, %s, %s, %s, %s, CURRENT_USER(), CONNECTION_ID(), UTC_TIMESTAMP(6))"
@@ -75,19 +70,6 @@ class State(NamedTuple):
     status: str
     checksum: str
     progress: dict
-
-
-def read(database: Connection) -> list[Row]:
-    """The ledger of the session's database in the order of time; empty when there is none."""
-    if not exists(database):
-        return []
-    return [Row(release, phase, step, status, checksum, float(applied), json.loads(progress) if progress else None, error, kind)
-            for release, phase, step, status, checksum, applied, progress, error, kind in database.rows(READ)]
-
-
-def exists(database: Connection) -> bool:
-    """Whether the session's database has a ledger."""
-    return bool(database.value(EXISTS, (TABLE,)))
 
 
 def create(database: Connection) -> None:

@@ -14,13 +14,13 @@ from ..._database.migration.choice import reads_what_it_changes
 from ..._database.migration.command import CommandStep, Surroundings, apply_command
 from ..._database.migration.hazards import LARGE_TABLE_ROWS, UNBATCHED, Finding, changed_tables, unbatched_change
 from ..._database.migration.interface import Applied, Engine
-from ..._database.migration.ledger import Row
+from ..._database.migration.ledger_row import Row
 from ..._database.migration.lock_retries import MigrationError, Pace
 from ..._database.migration.sql import line_of
 from ..._database.migration.step import BATCH, INDEX, TRANSACTION, Step
 from .. import catalog
 from ..session import Connection, Login, PostgresqlError, connect, identifier, own_session
-from . import ledger
+from . import ledger, ledger_rows
 from .batch import apply_batches, cursor_column
 from .index import apply_index
 from .linter import find_linter, lint
@@ -42,7 +42,7 @@ class PostgresqlEngine(Engine[Step]):
     """The databases of one server."""
 
     step = PostgresqlStep
-    ledger_table = ledger.TABLE
+    ledger_table = ledger_rows.TABLE
 
     def __init__(self, login: Login) -> None:
         self.login = login
@@ -65,7 +65,7 @@ class PostgresqlEngine(Engine[Step]):
         become_only_runner(session, pace.policy.wait_seconds, pace.clock, pace.sleep)
 
     def read_ledger(self, session: Connection) -> list[Row]:
-        return ledger.read(session)
+        return ledger_rows.read(session)
 
     def create_ledger(self, session: Connection, pace: Pace) -> None:
         def create(_attempt: int, lock_timeout_ms: int) -> None:

@@ -12,12 +12,13 @@ from __future__ import annotations
 import json
 from typing import Any, Optional
 
-from ..._database.migration.ledger import APPLIED, BEGUN, LedgerError, Row
+from ..._database.migration.ledger import LedgerError
+from ..._database.migration.ledger_row import APPLIED, BEGUN
 from ..._database.migration.step import PHASES, Step
 from ..session import Connection
+from .ledger_rows import TABLE, exists
 from .locks import require_only_runner
 
-TABLE = "alwayson.migration"
 PHASE_CHECK = "CHECK (phase IN ({}))".format(", ".join(f"'{phase}'" for phase in PHASES))
 CREATE = f"""
 CREATE SCHEMA IF NOT EXISTS alwayson;
@@ -53,12 +54,6 @@ ALTER TABLE alwayson.migration
 IS_WIDE = """
 SELECT count(*) = 1 FROM pg_attribute WHERE attrelid = to_regclass('alwayson.migration') AND attname = 'backend_start' AND NOT attisdropped
 """
-# Columns that an old ledger lacks are NULL in this.
-READ = """
-SELECT release, phase, step, status, checksum, extract(epoch FROM coalesce(applied, begun))::float8, to_jsonb(m) -> 'progress', to_jsonb(m) ->> 'error',
-       coalesce(to_jsonb(m) ->> 'kind', 'transaction')
-  FROM alwayson.migration AS m ORDER BY coalesce(applied, begun), step
-"""
 BACKEND_START = "(SELECT backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid())"
 CLAIM = f"""
 INSERT INTO alwayson.migration (release, phase, step, checksum, status, attempts, kind, backend_start)
@@ -81,18 +76,6 @@ FINISH = """
 UPDATE alwayson.migration SET status = %s, applied = clock_timestamp(), error = NULL
  WHERE (release, phase, step) = (%s, %s, %s) AND status = %s RETURNING true
 """
-
-
-def read(database: Connection) -> list[Row]:
-    """The ledger of the session's database in the order of time; empty when there is none."""
-    if not exists(database):
-        return []
-    return [Row(*row) for row in database.rows(READ)]
-
-
-def exists(database: Connection) -> bool:
-    """Whether the session's database has a ledger."""
-    return database.value(f"SELECT to_regclass('{TABLE}') IS NOT NULL")
 
 
 def is_current(database: Connection) -> bool:

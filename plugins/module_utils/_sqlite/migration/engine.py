@@ -16,13 +16,13 @@ from ..._database.migration.command import CommandStep, Surroundings, apply_comm
 from ..._database.migration.hazards import LARGE_TABLE_ROWS, UNBATCHED, changed_tables, unbatched_change, way_out
 from ..._database.migration.index_statement import spelled, tolerant_index
 from ..._database.migration.interface import Applied, Engine
-from ..._database.migration.ledger import Row
+from ..._database.migration.ledger_row import Row
 from ..._database.migration.lock_retries import Locks, MigrationError, Pace
 from ..._database.migration.step import BATCH, TRANSACTION, Step
 from ..._host.flock import LockError, exclusive
 from ..server import SqliteFiles
 from ..session import Connection, SqliteError, connect, identifier
-from . import ledger
+from . import ledger, ledger_rows
 from .step import FOREIGN_KEYS, SqliteStep
 
 # Beside the database: while an external tool is at work, no transaction keeps other runners out.
@@ -53,7 +53,7 @@ class SqliteEngine(Engine[SqliteStep]):
     """Databases by the absolute paths of their files."""
 
     step = SqliteStep
-    ledger_table = ledger.TABLE
+    ledger_table = ledger_rows.TABLE
 
     def choose_databases(self, names: Sequence[str]) -> list[str]:
         # The same file under two names is one database.
@@ -71,10 +71,10 @@ class SqliteEngine(Engine[SqliteStep]):
         """Nothing to do: who has the transaction is the only runner, and a batch goes on from what the ledger says in its transaction."""
 
     def read_ledger(self, session: Connection) -> list[Row]:
-        return ledger.read(session)
+        return ledger_rows.read(session)
 
     def create_ledger(self, session: Connection, pace: Pace) -> None:
-        if not ledger.exists(session):
+        if not ledger_rows.exists(session):
             _in_a_transaction(session, "the ledger of migrations", pace, lambda _attempt: ledger.create(session))
 
     def problems(self, session: Connection, steps: Sequence[SqliteStep | CommandStep]) -> list[str]:
@@ -94,7 +94,7 @@ class SqliteEngine(Engine[SqliteStep]):
 
     def keep_error(self, session: Connection, step: Step, error: str, pace: Pace) -> None:
         with _transaction(session, pace.policy.max_lock_timeout_ms):
-            if ledger.exists(session):
+            if ledger_rows.exists(session):
                 ledger.keep_error(session, step, error)
 
 

@@ -12,11 +12,12 @@ import socket
 import time
 from typing import Any, Optional
 
-from ..._database.migration.ledger import APPLIED, BEGUN, LedgerError, Row
+from ..._database.migration.ledger import LedgerError
+from ..._database.migration.ledger_row import APPLIED, BEGUN
 from ..._database.migration.step import Step
 from ..session import Connection
+from .ledger_rows import TABLE
 
-TABLE = "alwayson_migration"
 # Times are in epoch seconds.
 CREATE = f"""
 CREATE TABLE IF NOT EXISTS {TABLE} (
@@ -36,10 +37,6 @@ CREATE TABLE IF NOT EXISTS {TABLE} (
     PRIMARY KEY ("release", phase, step)
 )
 """
-EXISTS = "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = ?"
-READ = f"""
-SELECT "release", phase, step, status, checksum, coalesce(applied, begun), progress, error, kind FROM {TABLE} ORDER BY coalesce(applied, begun), step
-"""
 INSERT = f"""
 INSERT OR IGNORE INTO {TABLE} ("release", phase, step, checksum, status, attempts, kind, owner, process_id, begun) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
@@ -52,19 +49,6 @@ STATE = f"SELECT status, checksum, progress FROM {TABLE} WHERE {KEY}"
 KEEP_PROGRESS = f"UPDATE {TABLE} SET progress = ? WHERE {KEY}"
 KEEP_ERROR = f"UPDATE {TABLE} SET error = ? WHERE {KEY} AND status = ?"
 FINISH = f"UPDATE {TABLE} SET status = ?, applied = ?, error = NULL WHERE {KEY} AND status = ?"
-
-
-def read(database: Connection) -> list[Row]:
-    """The ledger of the database in the order of time; empty when there is none."""
-    if not exists(database):
-        return []
-    return [Row(release, phase, step, status, checksum, applied, json.loads(progress) if progress else None, error, kind)
-            for release, phase, step, status, checksum, applied, progress, error, kind in database.rows(READ)]
-
-
-def exists(database: Connection) -> bool:
-    """Whether the database has a ledger."""
-    return bool(database.value(EXISTS, (TABLE,)))
 
 
 def create(database: Connection) -> None:

@@ -64,7 +64,7 @@ def test_a_session_is_opened_in_that_environment(foreign, monkeypatch):
             seen.append(set(FOREIGN) & set(os.environ))
             raise OSError("not here")
 
-    monkeypatch.setattr(postgresql, "_driver", lambda: Driver)
+    monkeypatch.setattr(postgresql, "_driver", lambda _is_brief: Driver)
     with pytest.raises(postgresql.PostgresqlError):
         postgresql.connect(postgresql.Login())
     assert seen == [set()]

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 import pytest
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database.programs import ProgramError, Runner
@@ -41,8 +42,8 @@ def test_where_the_server_is(host, socket, local):
 
 
 def test_without_a_driver_the_packages_are_named(monkeypatch):
-    monkeypatch.setattr(postgresql, "psycopg", None)
-    monkeypatch.setattr(postgresql, "psycopg2", None)
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    monkeypatch.setitem(sys.modules, "psycopg2", None)
     with pytest.raises(PostgresqlError, match="python3-psycopg2"):
         postgresql.connect(Login())
 

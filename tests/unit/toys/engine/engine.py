@@ -8,6 +8,8 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database.description import description
+
 from .backup import ToyBackup
 from .files import Session, ToyError
 from .migrations import ToyMigrations
@@ -56,9 +58,10 @@ class ToyServer:
             raise ToyError(f"no such database: {', '.join(missing)}; there are: {', '.join(there) or 'none'}")
         return list(names) or there
 
-    def describe(self, database):
+    def describe(self, database, tenants_query=None):
         session = Session(database)
-        return {"size_bytes": session.size_bytes(), "tables": len(session.tables())}
+        tenants = [(row["name"],) for row in session.rows(tenants_query)] if tenants_query else None
+        return description(session.size_bytes(), len(session.tables()), tenants, ToyMigrations(self).read_ledger(session))
 
     def missing_privileges(self, _purposes, _databases):
         return []

@@ -11,7 +11,7 @@ import json
 import time
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database.migration.interface import Applied, Engine
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database.migration.ledger import APPLIED, BEGUN, Row
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database.migration.ledger_row import APPLIED, BEGUN, Row
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database.migration.sql import Dialect, token_pattern
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database.migration.step import TRANSACTION, Step
 

@@ -6,7 +6,8 @@ from __future__ import annotations
 import hashlib
 
 import pytest
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database.migration.ledger import LedgerError, Row, pending
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database.migration.ledger import LedgerError, pending
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database.migration.ledger_row import Row
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database.migration.lock_retries import Policy
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database.migration.run import Migrator, Outcome, planned, report
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database.migration.step import StepError, steps_of

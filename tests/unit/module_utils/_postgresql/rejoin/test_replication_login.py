@@ -19,7 +19,7 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.sessi
 def _driver(request, monkeypatch):
     pytest.importorskip(request.param)
     if request.param == "psycopg2":
-        monkeypatch.setattr(postgresql_session, "psycopg", None)
+        monkeypatch.setattr(postgresql_session, "DRIVERS", [postgresql_session._psycopg2])
     return request.param
 
 

@@ -1,0 +1,30 @@
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The rows of the ledger of migrations in a SQLite database, read. What writes them is in `ledger`."""
+
+from __future__ import annotations
+
+import json
+
+from ..._database.migration.ledger_row import Row
+from ..session import Connection
+
+TABLE = "alwayson_migration"
+EXISTS = "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = ?"
+READ = f"""
+SELECT "release", phase, step, status, checksum, coalesce(applied, begun), progress, error, kind FROM {TABLE} ORDER BY coalesce(applied, begun), step
+"""
+
+
+def read(database: Connection) -> list[Row]:
+    """The ledger of the database in the order of time; empty when there is none."""
+    if not exists(database):
+        return []
+    return [Row(release, phase, step, status, checksum, applied, json.loads(progress) if progress else None, error, kind)
+            for release, phase, step, status, checksum, applied, progress, error, kind in database.rows(READ)]
+
+
+def exists(database: Connection) -> bool:
+    """Whether the database has a ledger."""
+    return bool(database.value(EXISTS, (TABLE,)))
