@@ -196,30 +196,42 @@ from typing import Callable
 
 from ..module_utils._host.ansible_module import AnsibleModule
 from ..module_utils._host.clock import Clock
-from ..module_utils._load_balancers import ARGUMENTS, open_load_balancers
+from ..module_utils._load_balancers import ARGUMENTS as LOAD_BALANCERS, open_load_balancers
 from ..module_utils._traffic.interface import LoadBalancerError
-from ..module_utils._traffic.route import sides_of
 from ..module_utils._traffic.views import disagreements, lowest_live, members_down, view_as_data
 
 RECHECK_PAUSE_SECONDS = 0.5
 CLOCK = Clock()
+ARGUMENTS = {
+    **LOAD_BALANCERS,
+    "backend": {"type": "str"},
+    "map": {"type": "str"},
+    "recheck": {"type": "float", "default": 0},
+    "recheck_backends": {"type": "list", "elements": "str"},
+}
+ERRORS = (LoadBalancerError,)
+
+
+def answer(params: dict, _check_mode: bool) -> dict:
+    """The module's result, see RETURN. Raises one of ERRORS."""
+    balancers = open_load_balancers(params["load_balancers"])
+    seen = look_again(partial(look, balancers, params["backend"]), params["recheck_backends"], params["recheck"])
+    if params["map"]:
+        from ..module_utils._traffic.route import sides_of
+
+        for side in sides_of(balancers, params["map"], is_kept=False):
+            seen[side.name]["routes"] = side.table.routes()
+    sentences = disagreements(seen)
+    return {"changed": False, "load_balancers": seen, "agree": not sentences, "disagreements": sentences, "live": lowest_live(seen)}
 
 
 def main() -> None:
-    options = {"backend": {"type": "str"}, "map": {"type": "str"}, "recheck": {"type": "float", "default": 0},
-               "recheck_backends": {"type": "list", "elements": "str"}}
-    module = AnsibleModule(argument_spec={**ARGUMENTS, **options}, supports_check_mode=True)
-    params = module.params
+    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
     try:
-        balancers = open_load_balancers(params["load_balancers"])
-        seen = look_again(partial(look, balancers, params["backend"]), params["recheck_backends"], params["recheck"])
-        if params["map"]:
-            for side in sides_of(balancers, params["map"], is_kept=False):
-                seen[side.name]["routes"] = side.table.routes()
-    except LoadBalancerError as error:
+        result = answer(module.params, module.check_mode)
+    except ERRORS as error:
         module.fail_json(msg=str(error))
-    sentences = disagreements(seen)
-    module.exit_json(changed=False, load_balancers=seen, agree=not sentences, disagreements=sentences, live=lowest_live(seen))
+    module.exit_json(**result)
 
 
 def look(balancers: list, backend: str | None) -> dict:

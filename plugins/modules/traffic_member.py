@@ -165,45 +165,52 @@ finished_at:
 
 from ..module_utils._host.ansible_module import AnsibleModule
 from ..module_utils._host.signals import unwind_when_ended
-from ..module_utils._load_balancers import ARGUMENTS, open_load_balancers
+from ..module_utils._load_balancers import ARGUMENTS as LOAD_BALANCERS, open_load_balancers
 from ..module_utils._locking import fence
 from ..module_utils._traffic.drain import Request, TrafficError, bring_about, foresee
 from ..module_utils._traffic.interface import LoadBalancerError
 
+ARGUMENTS = {
+    **LOAD_BALANCERS,
+    **fence.ARGUMENTS,
+    "backend": {"type": "str", "required": True},
+    "members": {"type": "list", "elements": "str", "required": True, "aliases": ["member"]},
+    "state": {"type": "str", "required": True, "choices": ["drained", "draining", "checked", "ready"]},
+    "out": {"type": "list", "elements": "str", "default": []},
+    "min_live": {"type": "int", "default": 0},
+    "timeout": {"type": "float", "default": 60},
+    "on_timeout": {"type": "str", "choices": ["rollback", "fail", "cut"], "default": "rollback"},
+}
+ERRORS = (LoadBalancerError, TrafficError, fence.FenceError)
+
+
+def answer(params: dict, check_mode: bool) -> dict:
+    """The module's result, see RETURN, with its difference and warnings. Raises one of ERRORS."""
+    with fence.admitted(params["fence"], check_mode, params["timeout"]):
+        balancers = open_load_balancers(params["load_balancers"])
+        request = request_from(params)
+        result = foresee(balancers, request) if check_mode else bring_about(balancers, request)
+    return {
+        "changed": result.changed,
+        "diff": {"before": result.before, "after": result.after},
+        "proof": result.proof,
+        "live": result.live,
+        "started_at": result.started,
+        "finished_at": result.finished,
+        "warnings": list(result.warnings),
+    }
+
 
 def main() -> None:
-    module = AnsibleModule(
-        argument_spec={
-            **ARGUMENTS,
-            **fence.ARGUMENTS,
-            "backend": {"type": "str", "required": True},
-            "members": {"type": "list", "elements": "str", "required": True, "aliases": ["member"]},
-            "state": {"type": "str", "required": True, "choices": ["drained", "draining", "checked", "ready"]},
-            "out": {"type": "list", "elements": "str", "default": []},
-            "min_live": {"type": "int", "default": 0},
-            "timeout": {"type": "float", "default": 60},
-            "on_timeout": {"type": "str", "choices": ["rollback", "fail", "cut"], "default": "rollback"},
-        },
-        supports_check_mode=True,
-    )
+    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
     unwind_when_ended(TrafficError)
     try:
-        with fence.admitted(module.params["fence"], module.check_mode, module.params["timeout"]):
-            balancers = open_load_balancers(module.params["load_balancers"])
-            request = request_from(module.params)
-            result = foresee(balancers, request) if module.check_mode else bring_about(balancers, request)
-    except (LoadBalancerError, TrafficError, fence.FenceError) as error:
+        result = answer(module.params, module.check_mode)
+    except ERRORS as error:
         module.fail_json(msg=str(error))
-    for warning in result.warnings:
+    for warning in result.pop("warnings"):
         module.warn(warning)
-    module.exit_json(
-        changed=result.changed,
-        diff={"before": result.before, "after": result.after},
-        proof=result.proof,
-        live=result.live,
-        started_at=result.started,
-        finished_at=result.finished,
-    )
+    module.exit_json(**result)
 
 
 def request_from(params: dict) -> Request:

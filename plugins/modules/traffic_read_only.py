@@ -92,42 +92,47 @@ from typing import Iterable
 
 from ..module_utils._host.ansible_module import AnsibleModule
 from ..module_utils._host.signals import unwind_when_ended
-from ..module_utils._load_balancers import ARGUMENTS, open_load_balancers
+from ..module_utils._load_balancers import ARGUMENTS as LOAD_BALANCERS, open_load_balancers
 from ..module_utils._locking import fence
 from ..module_utils._traffic.interface import LoadBalancerError
 from ..module_utils._traffic.route import MAP_ARGUMENTS, Request, Rerouting, RouteError, sides_of
 
+ARGUMENTS = {
+    **LOAD_BALANCERS,
+    **fence.ARGUMENTS,
+    "state": {"type": "str", "choices": ["read_only", "open"], "default": "read_only"},
+    "seconds": {"type": "int", "default": 300},
+    **MAP_ARGUMENTS,
+}
+ERRORS = (LoadBalancerError, RouteError, fence.FenceError)
+
+
+def answer(params: dict, check_mode: bool) -> dict:
+    """The module's result, see RETURN, with its difference. Raises one of ERRORS."""
+    until = until_when(params["state"], params["seconds"], time.time())
+    with fence.admitted(params["fence"], check_mode):
+        sides = sides_of(open_load_balancers(params["load_balancers"]), params["map"], params["persist"])
+        rerouting = Rerouting(sides, Request(params["key"], str(until), min_live=None))
+        before = {name: moment(value) for name, value in rerouting.before.items()}
+        changed = is_change(before.values(), until, time.time())
+        result = rerouting.bring_about() if changed and not check_mode else rerouting.foresee()
+    after = {name: until if changed else value for name, value in before.items()}
+    return {
+        "changed": changed,
+        "diff": {"before": before, "after": after},
+        "until": until,
+        "proof": {name: {"before": before[name], "after": after[name], "map": side["map"]} for name, side in result.proof.items()},
+    }
+
 
 def main() -> None:
-    module = AnsibleModule(
-        argument_spec={
-            **ARGUMENTS,
-            **fence.ARGUMENTS,
-            "state": {"type": "str", "choices": ["read_only", "open"], "default": "read_only"},
-            "seconds": {"type": "int", "default": 300},
-            **MAP_ARGUMENTS,
-        },
-        supports_check_mode=True,
-    )
+    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
     unwind_when_ended(RouteError)
-    params = module.params
     try:
-        until = until_when(params["state"], params["seconds"], time.time())
-        with fence.admitted(params["fence"], module.check_mode):
-            sides = sides_of(open_load_balancers(params["load_balancers"]), params["map"], params["persist"])
-            rerouting = Rerouting(sides, Request(params["key"], str(until), min_live=None))
-            before = {name: moment(value) for name, value in rerouting.before.items()}
-            changed = is_change(before.values(), until, time.time())
-            result = rerouting.bring_about() if changed and not module.check_mode else rerouting.foresee()
-    except (LoadBalancerError, RouteError, fence.FenceError) as error:
+        result = answer(module.params, module.check_mode)
+    except ERRORS as error:
         module.fail_json(msg=str(error))
-    after = {name: until if changed else value for name, value in before.items()}
-    module.exit_json(
-        changed=changed,
-        diff={"before": before, "after": after},
-        until=until,
-        proof={name: {"before": before[name], "after": after[name], "map": side["map"]} for name, side in result.proof.items()},
-    )
+    module.exit_json(**result)
 
 
 def until_when(state: str, seconds: int, now: float) -> int:

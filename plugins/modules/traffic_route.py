@@ -112,41 +112,46 @@ finished_at:
 
 from ..module_utils._host.ansible_module import AnsibleModule
 from ..module_utils._host.signals import unwind_when_ended
-from ..module_utils._load_balancers import ARGUMENTS, open_load_balancers
+from ..module_utils._load_balancers import ARGUMENTS as LOAD_BALANCERS, open_load_balancers
 from ..module_utils._locking import fence
 from ..module_utils._traffic.interface import LoadBalancerError
 from ..module_utils._traffic.route import MAP_ARGUMENTS, Request, Rerouting, RouteError, sides_of
 
+ARGUMENTS = {
+    **LOAD_BALANCERS,
+    **fence.ARGUMENTS,
+    **MAP_ARGUMENTS,
+    "backend": {"type": "str", "required": True},
+    "min_live": {"type": "int", "default": 1},
+    "settle": {"type": "float", "default": 0},
+}
+ERRORS = (LoadBalancerError, RouteError, fence.FenceError)
+
+
+def answer(params: dict, check_mode: bool) -> dict:
+    """The module's result, see RETURN, with its difference. Raises one of ERRORS."""
+    request = Request(params["key"], params["backend"], params["min_live"], params["settle"])
+    with fence.admitted(params["fence"], check_mode):
+        sides = sides_of(open_load_balancers(params["load_balancers"]), params["map"], params["persist"])
+        rerouting = Rerouting(sides, request)
+        result = rerouting.foresee() if check_mode else rerouting.bring_about()
+    return {
+        "changed": result.changed,
+        "diff": {"before": result.before, "after": result.after},
+        "proof": result.proof,
+        "started_at": result.started,
+        "finished_at": result.finished,
+    }
+
 
 def main() -> None:
-    module = AnsibleModule(
-        argument_spec={
-            **ARGUMENTS,
-            **fence.ARGUMENTS,
-            **MAP_ARGUMENTS,
-            "backend": {"type": "str", "required": True},
-            "min_live": {"type": "int", "default": 1},
-            "settle": {"type": "float", "default": 0},
-        },
-        supports_check_mode=True,
-    )
+    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
     unwind_when_ended(RouteError)
-    params = module.params
-    request = Request(params["key"], params["backend"], params["min_live"], params["settle"])
     try:
-        with fence.admitted(params["fence"], module.check_mode):
-            sides = sides_of(open_load_balancers(params["load_balancers"]), params["map"], params["persist"])
-            rerouting = Rerouting(sides, request)
-            result = rerouting.foresee() if module.check_mode else rerouting.bring_about()
-    except (LoadBalancerError, RouteError, fence.FenceError) as error:
+        result = answer(module.params, module.check_mode)
+    except ERRORS as error:
         module.fail_json(msg=str(error))
-    module.exit_json(
-        changed=result.changed,
-        diff={"before": result.before, "after": result.after},
-        proof=result.proof,
-        started_at=result.started,
-        finished_at=result.finished,
-    )
+    module.exit_json(**result)
 
 
 if __name__ == "__main__":

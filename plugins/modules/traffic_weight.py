@@ -77,39 +77,44 @@ from typing import cast
 
 from ..module_utils._host.ansible_module import AnsibleModule
 from ..module_utils._host.signals import unwind_when_ended
-from ..module_utils._load_balancers import ARGUMENTS, open_load_balancers
+from ..module_utils._load_balancers import ARGUMENTS as LOAD_BALANCERS, open_load_balancers
 from ..module_utils._locking import fence
 from ..module_utils._traffic.interface import LoadBalancerError
 from ..module_utils._traffic.weight import Weighing, WeightError, bring_about, foresee
 
+ARGUMENTS = {
+    **LOAD_BALANCERS,
+    **fence.ARGUMENTS,
+    "backend": {"type": "str", "required": True},
+    "members": {"type": "list", "elements": "str", "required": True, "aliases": ["member"]},
+    "percent": {"type": "int", "required": True},
+}
+ERRORS = (LoadBalancerError, WeightError, fence.FenceError)
+
+
+def answer(params: dict, check_mode: bool) -> dict:
+    """The module's result, see RETURN, with its difference. Raises one of ERRORS."""
+    with fence.admitted(params["fence"], check_mode):
+        balancers = open_load_balancers(params["load_balancers"])
+        # Whether their kinds have weights that can be set, is looked at first of all.
+        request = cast("list[Weighing]", balancers), params["backend"], list(dict.fromkeys(params["members"])), params["percent"]
+        result = foresee(*request) if check_mode else bring_about(*request)
+    return {
+        "changed": result.changed,
+        "diff": {"before": result.before, "after": result.after},
+        "weights": {name: {member: {"before": weight, "after": result.after[name][member]} for member, weight in weights.items()}
+                    for name, weights in result.before.items()},
+    }
+
 
 def main() -> None:
-    module = AnsibleModule(
-        argument_spec={
-            **ARGUMENTS,
-            **fence.ARGUMENTS,
-            "backend": {"type": "str", "required": True},
-            "members": {"type": "list", "elements": "str", "required": True, "aliases": ["member"]},
-            "percent": {"type": "int", "required": True},
-        },
-        supports_check_mode=True,
-    )
+    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
     unwind_when_ended(WeightError)
-    params = module.params
     try:
-        with fence.admitted(params["fence"], module.check_mode):
-            balancers = open_load_balancers(params["load_balancers"])
-            # Whether their kinds have weights that can be set, is looked at first of all.
-            request = cast("list[Weighing]", balancers), params["backend"], list(dict.fromkeys(params["members"])), params["percent"]
-            result = foresee(*request) if module.check_mode else bring_about(*request)
-    except (LoadBalancerError, WeightError, fence.FenceError) as error:
+        result = answer(module.params, module.check_mode)
+    except ERRORS as error:
         module.fail_json(msg=str(error))
-    module.exit_json(
-        changed=result.changed,
-        diff={"before": result.before, "after": result.after},
-        weights={name: {member: {"before": weight, "after": result.after[name][member]} for member, weight in weights.items()}
-                 for name, weights in result.before.items()},
-    )
+    module.exit_json(**result)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,110 @@
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Does a module's work in the worker's own process where that is what a module would run on: nothing is packed, sent, started or compiled for the call.
+
+What a module's process has of its own is made up for: its options are plain data, its result is masked and plain data, and a signal puts back what is half
+done. Whatever a worker cannot do as the module would goes to the module: another host, user, interpreter or environment, async, and options that are wrong,
+about which the module has its own words.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import sys
+from typing import Any, Iterator, Mapping
+
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible.module_utils.common.parameters import remove_values
+from ansible.plugins.action import ActionBase
+
+from ...module_utils._host.ansible_module import hidden_values
+from ...module_utils._host.signals import HANGING_UP, unwind_when_ended
+
+LOCAL = ("local", "ansible.builtin.local")
+INTERPRETER = "ansible_python_interpreter"
+# These say that the interpreter is still to be found: it is one of this host's.
+NOT_CHOSEN = (None, "", "auto", "auto_legacy", "auto_silent", "auto_legacy_silent")
+ENDING = (signal.SIGINT, *HANGING_UP)
+
+
+class InWorker(ActionBase):
+    """The controller's half of a module with the functions and names `answer`, `ARGUMENTS` and `ERRORS`.
+
+    `worked_by`: the module. `unwound_by`: the error among its ERRORS with which a signal ends it; None where it changes nothing.
+    """
+
+    _supports_check_mode = True
+    _supports_async = True
+    worked_by: Any
+    unwound_by: type[Exception] | None = None
+
+    def run(self, tmp: Any = None, task_vars: Any = None) -> dict:
+        result = super().run(tmp, task_vars)
+        del tmp
+        params = self._params() if self._is_worked_here(task_vars or {}) else None
+        if params is None:
+            asynchronous = bool(self._task.async_val and not self._connection.has_native_async)
+            result.update(self._execute_module(task_vars=task_vars, wrap_async=asynchronous))
+            if not asynchronous:
+                self._remove_tmp_path(self._connection._shell.tmpdir)
+            return result
+        result.update(self._answer(params))
+        return result
+
+    def _is_worked_here(self, task_vars: Mapping[str, Any]) -> bool:
+        """Whether the module would run on this host, as this user, by this interpreter, in this environment."""
+        if self._task.async_val or self._connection.transport not in LOCAL or self._connection.become or any(self._task.environment or ()):
+            return False
+        delegated = task_vars.get("ansible_delegated_vars") or {}
+        own = delegated.get(self._task.delegate_to, {}) if self._task.delegate_to else task_vars
+        chosen = self._templar.template(own.get(INTERPRETER))
+        return chosen in NOT_CHOSEN or os.path.realpath(str(chosen)) == os.path.realpath(sys.executable)
+
+    def _params(self) -> dict | None:
+        """The options as the module would have them; None where it would have something to say of them."""
+        try:
+            given = json.loads(json.dumps(dict(self._task.args)))
+        except (TypeError, ValueError):
+            return None
+        checked = ArgumentSpecValidator(self.worked_by.ARGUMENTS).validate(given)
+        is_fine = not (checked.error_messages or checked._warnings or checked._deprecations)
+        return checked.validated_parameters if is_fine else None
+
+    def _answer(self, params: dict) -> dict:
+        try:
+            with ended_as_a_module(self.unwound_by):
+                answer = self.worked_by.answer(params, self._task.check_mode)
+        except self.worked_by.ERRORS as error:
+            answer = {"failed": True, "msg": str(error)}
+        answer["invocation"] = {"module_args": params}
+        if not answer.get("warnings"):
+            answer.pop("warnings", None)
+        # As JSON and back: what a load balancer has said is plain text, whatever the options were that it repeats.
+        return json.loads(json.dumps(remove_values(answer, hidden_values(params, self.worked_by.ARGUMENTS))))
+
+
+@contextlib.contextmanager
+def ended_as_a_module(error: type[Exception] | None) -> Iterator[None]:
+    """A signal that ends the worker raises `error` in the block, as it does in a module's process, and ends the worker after it. None: at once, as ever."""
+    if error is None:
+        yield
+        return
+    received: list[signal.Signals] = []
+
+    def said(number: signal.Signals) -> str:
+        received.append(number)
+        return f"ended by signal {int(number)}"
+
+    before = {number: signal.getsignal(number) for number in ENDING}
+    unwind_when_ended(error, ENDING, said)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if received:
+            os.kill(os.getpid(), received[0])
