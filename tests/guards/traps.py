@@ -55,6 +55,18 @@ TRAPS = (
         (f"{CORE}/_traffic/kinds/haproxy/session_places.py", "PLACES = 4", "PLACES = 400"),)),
     Guard("a look", "the first look is the verdict", ("tests/unit/modules/test_traffic_info_module.py",), (
         ("plugins/modules/traffic_info.py", "        if not members_down(seen, wanted) or clock.steady() >= give_up:\n", "        if True:\n"),)),
+    Guard("worker, user", "a worker does what is asked of it as another user", ("tests/unit/action/test_traffic_actions.py",), (
+        ("plugins/plugin_utils/_controller/in_worker.py", " or self._connection.become or", " or"),)),
+    Guard("worker, interpreter", "a worker takes the place of another interpreter", ("tests/unit/action/test_traffic_actions.py",), (
+        ("plugins/plugin_utils/_controller/in_worker.py", "        return chosen in NOT_CHOSEN or os.path.realpath", "        return True or os.path.realpath"),)),
+    Guard("worker, secrets", "what a worker's result repeats of its options is seen", ("tests/unit/action/test_traffic_actions.py",), (
+        ("plugins/plugin_utils/_controller/in_worker.py", "remove_values(answer, hidden_values(params, self.worked_by.ARGUMENTS))", "answer"),)),
+    Guard("worker, its end", "a worker that is ended goes on", ("tests/unit/action/test_traffic_actions.py",), (
+        ("plugins/plugin_utils/_controller/in_worker.py", "        if received:\n            os.kill(os.getpid(), received[0])\n", ""),)),
+    Guard("loaded, driver", "a look at a database loads the driver that takes longest", ("tests/unit/test_loaded_files.py",), (
+        (f"{CORE}/_postgresql/session.py", "reversed(DRIVERS) if is_brief else DRIVERS", "DRIVERS"),)),
+    Guard("loaded, engine", "a look at a database loads what backs it up", ("tests/unit/test_loaded_files.py",), (
+        (f"{CORE}/_postgresql/server.py", "from . import catalog\n", "from . import catalog, scratch_server\n"),)),
     Guard("a route", "what a reload has read before it was written stays", ("tests/unit/module_utils/_traffic/test_route.py",), (
         (f"{CORE}/_traffic/route.py", "ATTEMPTS = 3", "ATTEMPTS = 1"),)),
 )

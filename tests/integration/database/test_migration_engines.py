@@ -227,8 +227,8 @@ def test_the_module_in_check_mode_and_without(place, tmp_path):
     first, again = ansible(), ansible()
     assert first["changed"] and [row["status"] for name in names for row in first["migrations"][name]] == ["applied"] * 4
     assert not again["changed"] and [effects(place, name) for name in names] == [(True, 1, 1)] * 2
-    info = ansible(module="database_info", given={**place.options, "databases": names})
+    info = ansible(module="database_info", given={**place.options, "databases": names, "tenants_query": "SELECT 'acme' UNION SELECT 'globex'"})
     assert list(info["databases"]) == names and info["primary"] and not info["read_only"]
     for facts in info["databases"].values():
         assert [(row["step"], row["status"]) for row in facts["migrations"]] == [("001_currency", "applied"), ("002_seen", "applied")]
-        assert facts["tables"] == 3 and facts["size_bytes"] > 0
+        assert facts["tables"] == 3 and facts["size_bytes"] > 0 and facts["tenants"] == ["acme", "globex"]
