@@ -1,0 +1,44 @@
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How many tasks the controller has for each member in a roll: each one costs it a process, also where it is skipped. tests/bench/calls.py counts them really."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import yaml
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+TASKS = REPOSITORY / "playbooks" / "tasks"
+# On the way of a member that is no canary, with the task that keeps how long it took.
+MOST = 10
+PLAIN = {"{{ alwayson_judged | ternary('return_canary', 'return_to_traffic') }}.yml", "{{ judged | ternary('return_canary', 'return_to_traffic') }}.yml"}
+
+
+def begun(path: Path) -> list[str]:
+    """The names of the tasks of a file that begin where nothing fails, and no package waits to be updated."""
+    return [name for entry in yaml.safe_load(path.read_text(encoding="utf-8")) for name in of_entry(entry, path)]
+
+
+def of_entry(entry: dict, path: Path) -> list[str]:
+    """The same, of one entry of a file of tasks."""
+    if "block" in entry:
+        return [name for inner in entry["block"] for name in of_entry(inner, path)]
+    if "ansible.builtin.import_tasks" in entry:
+        return begun(path.parent / entry["ansible.builtin.import_tasks"])
+    if "ansible.builtin.import_role" in entry:
+        role = entry["ansible.builtin.import_role"]
+        validates = ["validation"] if role.get("rolespec_validate", True) else []
+        return [*validates, *begun(REPOSITORY / "roles" / role["name"].rpartition(".")[2] / "tasks" / f"{role.get('tasks_from', 'main')}.yml")]
+    if entry.get("ansible.builtin.include_tasks") in PLAIN:
+        return [entry["name"], *begun(TASKS / "return_to_traffic.yml")]
+    return [entry["name"]]
+
+
+def test_a_member_has_few_tasks():
+    roll = yaml.safe_load((REPOSITORY / "playbooks" / "phases" / "roll.yml").read_text(encoding="utf-8"))
+    on_members = [play for play in roll if play["hosts"] != "localhost"]
+    names = [*begun(TASKS / "upgrade_member.yml"), on_members[-1]["tasks"][0]["name"]]
+    assert len(on_members[-1]["tasks"]) == 1 and "Back into traffic" in names and "validation" not in names
+    assert len(names) <= MOST, names
