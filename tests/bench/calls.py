@@ -39,6 +39,8 @@ from fleet.layout import BACKEND, TENANTS, Layout  # noqa: E402
 OUTPUT = REPOSITORY / "build" / "bench"
 PLUGINS = Path(__file__).parent / "plugins"
 PARTS = ("calls", "roll")
+# As on a load balancer, and not in the worker: a worker does no work in an environment of its own.
+BY_MODULE = "by module"
 PING = "ansible.builtin.ping"
 ROLL = "Roll | "
 
@@ -67,7 +69,9 @@ def calls_of(layout: Layout, directory: Path) -> dict[str, dict]:
         "database_rejoin": {**login, **data, "name": "db1", "primary_conninfo": "host=127.0.0.1"},
         "database_fence": {"data_directory": data["data_directory"], "stop_command": ["false"], "system_identifier": "1", "new_timeline": 2},
         "traffic_info": {**traffic, "backend": BACKEND},
+        f"traffic_info {BY_MODULE}": {**traffic, "backend": BACKEND},
         "traffic_member": {**traffic, "backend": BACKEND, "members": [member.name], "state": "ready"},
+        f"traffic_member {BY_MODULE}": {**traffic, "backend": BACKEND, "members": [member.name], "state": "ready"},
         "traffic_weight": {**traffic, "backend": BACKEND, "members": [member.name], "percent": 100},
         "traffic_route": {**traffic, "map": "none.map", "key": "active", "backend": BACKEND},
         "traffic_read_only": {**traffic, "map": "none.map", "key": "shop", "state": "open"},
@@ -96,7 +100,8 @@ def play_of(calls: dict[str, dict], rounds: int) -> list[dict]:
     tasks = []
     for number in range(rounds + 1):
         for name, options in calls.items():
-            pair = [{"name": f"{name}|ping", PING: {}}, {"name": f"{name}|call", f"alwayson.upgrade.{name.split()[0]}": options}]
+            keywords = {"environment": {"BENCH": "1"}} if name.endswith(BY_MODULE) else {}
+            pair = [{"name": f"{name}|ping", PING: {}}, {"name": f"{name}|call", f"alwayson.upgrade.{name.split()[0]}": options, **keywords}]
             tasks += pair if number % 2 == 0 else pair[::-1]
     return [{"hosts": "localhost", "gather_facts": False, "ignore_errors": True, "tasks": tasks}]
 
@@ -127,7 +132,7 @@ def cost_of_calls(fleet: EmbeddedFleet, options: argparse.Namespace) -> dict:
         ours, pings = ([seconds for task, seconds in facts["seconds"] if task == f"{name}|{which}"][1:] for which in ("call", "ping"))
         figures[name] = {"seconds": statistics.median(ours), "ping": statistics.median(pings), "refused": f"{name}|call" in facts["failed"],
                          "ratio": statistics.median(one / other for one, other in zip(ours, pings)), "pairs": len(ours)}
-        print(f"{name:24} {figures[name]['seconds']:.3f} s  ping {figures[name]['ping']:.3f} s  ratio {figures[name]['ratio']:.2f}"
+        print(f"{name:26} {figures[name]['seconds']:.3f} s  ping {figures[name]['ping']:.3f} s  ratio {figures[name]['ratio']:.2f}"
               f"{'  (refused)' if figures[name]['refused'] else ''}", flush=True)
     return figures
 

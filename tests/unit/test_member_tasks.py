@@ -1,7 +1,10 @@
 # Copyright (c) 2026 The alwayson.upgrade maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How many tasks the controller has for each member in a roll: each one costs it a process, also where it is skipped. tests/bench/calls.py counts them really."""
+"""How many tasks the controller has for each member in a roll: each one costs it a process, also where it is skipped.
+
+tests/bench/calls.py counts them in a real roll.
+"""
 
 from __future__ import annotations
 
