@@ -6,12 +6,14 @@
     build/venv/bin/python tests/bench/calls.py                                        all of it, some three minutes
     build/venv/bin/python tests/bench/calls.py --only calls --modules database_info,traffic_info --rounds 9
     build/venv/bin/python tests/bench/calls.py --only roll --rolls 3
+    build/venv/bin/python tests/bench/calls.py --only tasks                           an upgrade, and which of its tasks cost most
 
 calls: on the embedded fleet, in one run of ansible-playbook, each module in turn with `ping` before or after it. The processor seconds are those of the
 controller, its worker, and the module with all that it starts; the ratio is the median of the pairs. The first pair, in which Ansible packs the module,
 is left out. `(refused)` stands after a call that has nothing to do here: it ends with an error as soon as the module has loaded what it needs.
 roll: the demo (half-pool, six members) upgraded: the tasks that began for each member in the plays of the roll, and the seconds of the roll beside the
 longest of each half, which is the members' own work.
+tasks: the same upgrade, with the processor seconds of each task. It waits for every worker before the next task, so that its times are no measure.
 Written to build/bench/calls.json too. Wall seconds on a busy machine are no measure; the ratios of processor seconds are.
 """
 
@@ -38,7 +40,8 @@ from fleet.layout import BACKEND, TENANTS, Layout  # noqa: E402
 
 OUTPUT = REPOSITORY / "build" / "bench"
 PLUGINS = Path(__file__).parent / "plugins"
-PARTS = ("calls", "roll")
+PARTS = ("calls", "roll", "tasks")
+SHOWN_TASKS = 40
 # As on a load balancer, and not in the worker: a worker does no work in an environment of its own.
 BY_MODULE = "by module"
 PING = "ansible.builtin.ping"
@@ -129,7 +132,7 @@ def cost_of_calls(fleet: EmbeddedFleet, options: argparse.Namespace) -> dict:
     facts = json.loads((directory / "costs.json").read_text(encoding="utf-8"))
     figures = {}
     for name in chosen:
-        ours, pings = ([seconds for task, seconds in facts["seconds"] if task == f"{name}|{which}"][1:] for which in ("call", "ping"))
+        ours, pings = ([seconds for _play, task, seconds in facts["seconds"] if task == f"{name}|{which}"][1:] for which in ("call", "ping"))
         figures[name] = {"seconds": statistics.median(ours), "ping": statistics.median(pings), "refused": f"{name}|call" in facts["failed"],
                          "ratio": statistics.median(one / other for one, other in zip(ours, pings)), "pairs": len(ours)}
         print(f"{name:26} {figures[name]['seconds']:.3f} s  ping {figures[name]['ping']:.3f} s  ratio {figures[name]['ratio']:.2f}"
@@ -137,19 +140,38 @@ def cost_of_calls(fleet: EmbeddedFleet, options: argparse.Namespace) -> dict:
     return figures
 
 
-def cost_of_roll(directory: Path, options: argparse.Namespace) -> dict:
-    """The tasks of a member, and the roll beside the members' own work, of one upgrade of the demo."""
+def upgraded(directory: Path, options: argparse.Namespace, waits: bool) -> tuple[dict, set[str]]:
+    """What the callback has kept of one upgrade of the demo, and the names of the members."""
     with EmbeddedFleet(directory, is_replicated=True) as fleet:
         try:
             with (directory / "roll.log").open("w", encoding="utf-8") as log:
                 code = run_playbook("upgrade", directory, {"upgrade_release": "2.0.0", "upgrade_method": options.method, "upgrade_database_standbys": 1},
-                                    environment=environment_for(directory, waits=False), ansible_playbook=str(options.ansible_playbook), output=log)
+                                    environment=environment_for(directory, waits), ansible_playbook=str(options.ansible_playbook), output=log)
         finally:
             stop_probe(directory / "probe")
         if code:
             sys.exit(f"the upgrade ended with {code}; see {directory / 'roll.log'}")
         names = {member.name for member in fleet.layout.members}
-    facts = json.loads((directory / "costs.json").read_text(encoding="utf-8"))
+    return json.loads((directory / "costs.json").read_text(encoding="utf-8")), names
+
+
+def cost_of_tasks(directory: Path, options: argparse.Namespace) -> dict:
+    """Task to its calls and the seconds of all of them."""
+    facts, _names = upgraded(directory, options, waits=True)
+    figures: dict[str, dict] = {}
+    for play, task, seconds in facts["seconds"]:
+        row = figures.setdefault(f"{play} > {task}", {"times": 0, "seconds": 0.0})
+        row["times"] += 1
+        row["seconds"] += seconds
+    print(f"{sum(row['seconds'] for row in figures.values()):.1f} s in {len(facts['seconds'])} tasks, of which cost most:")
+    for name, row in sorted(figures.items(), key=lambda item: -item[1]["seconds"])[:SHOWN_TASKS]:
+        print(f"{row['seconds']:6.2f} s  {row['times']:3} times  {name}")
+    return figures
+
+
+def cost_of_roll(directory: Path, options: argparse.Namespace) -> dict:
+    """The tasks of a member, and the roll beside the members' own work, of one upgrade of the demo."""
+    facts, names = upgraded(directory, options, waits=False)
     report = summarise(json.loads((directory / "report.json").read_text(encoding="utf-8")))
     tasks: dict[str, list[str]] = {}
     for play, hosts in facts["tasks"].items():
@@ -165,7 +187,7 @@ def cost_of_roll(directory: Path, options: argparse.Namespace) -> dict:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", choices=PARTS, action="append", help="a part, by default both")
+    parser.add_argument("--only", choices=PARTS, action="append", help="a part, by default calls and roll")
     parser.add_argument("--modules", type=lambda text: text.split(","), default=[], help="calls of these modules only")
     parser.add_argument("--rounds", type=int, default=5, help="pairs of each call")
     parser.add_argument("--rolls", type=int, default=1, help="upgrades of the demo, of which the median is told")
@@ -175,13 +197,15 @@ def main() -> int:
     OUTPUT.mkdir(parents=True, exist_ok=True)
     figures: dict = {}
     with interruptible():
-        if "calls" in (options.only or PARTS):
+        if "calls" in (options.only or PARTS[:2]):
             with EmbeddedFleet(OUTPUT / "calls", members=2) as fleet:
                 figures["calls"] = cost_of_calls(fleet, options)
-        if "roll" in (options.only or PARTS):
+        if "roll" in (options.only or PARTS[:2]):
             figures["roll"] = [cost_of_roll(OUTPUT / "roll", options) for _number in range(options.rolls)]
             print(f"tasks of a member: {', '.join(figures['roll'][-1]['names'])}")
             print(f"median ratio of {options.rolls}: {statistics.median(one['ratio'] for one in figures['roll']):.2f}")
+        if "tasks" in (options.only or ()):
+            figures["tasks"] = cost_of_tasks(OUTPUT / "roll", options)
     (OUTPUT / "calls.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
     return 0
 

@@ -51,8 +51,8 @@ class CallbackModule(CallbackBase):
     def __init__(self) -> None:
         super().__init__()
         self._play = ""
-        self._begun = ("", 0.0)
-        self._seconds: list[tuple[str, float]] = []
+        self._begun = ("", "", 0.0)
+        self._seconds: list[tuple[str, str, float]] = []
         self._tasks: dict[str, dict[str, list[str]]] = {}
         self._failed: list[str] = []
         self._waits = os.environ.get("TASK_COSTS_WAIT") == "1"
@@ -81,6 +81,7 @@ class CallbackModule(CallbackBase):
     def _ended(self, following: str) -> None:
         if self._waits:
             now = processor_seconds(waits=True)
-            if self._begun[0]:
-                self._seconds.append((self._begun[0], now - self._begun[1]))
-            self._begun = (following, now)
+            play, task, since = self._begun
+            if task:
+                self._seconds.append((play, task, now - since))
+            self._begun = (self._play, following, now)
