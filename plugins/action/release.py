@@ -6,16 +6,18 @@
 from __future__ import annotations
 
 import os
+import shlex
 from typing import Any
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
+from ..module_utils._release.releases import RELEASES
 
 MODULE = "alwayson.upgrade.release"
 
 
 class ActionModule(ActionBase):
-    """Runs the module, and once more with the artifact when the module finds that it needs it."""
+    """Runs the module with the artifact where the host has no such release, else without, and once more with it when the module finds that it needs it."""
 
     TRANSFERS_FILES = True
     _supports_check_mode = True
@@ -28,11 +30,20 @@ class ActionModule(ActionBase):
         source = arguments.get("artifact_src")
         if source and self._task.async_val:
             raise AnsibleActionFail("artifact_src cannot be used with async: bring the archive to the host and name it in artifact")
-        answer = self._execute_module(module_name=MODULE, module_args=arguments, task_vars=task_vars, wrap_async=self._task.async_val)
-        if not source or not answer.get("needs_artifact"):
-            return answer
+        if not source or arguments.get("artifact") or not self._is_new(arguments):
+            answer = self._execute_module(module_name=MODULE, module_args=arguments, task_vars=task_vars, wrap_async=self._task.async_val)
+            if not source or not answer.get("needs_artifact"):
+                return answer
         del arguments["artifact_src"]
         return self._execute_module(module_name=MODULE, module_args={**arguments, "artifact": self._brought(source)}, task_vars=task_vars)
+
+    def _is_new(self, arguments: dict[str, Any]) -> bool:
+        """Whether the host has no release of that version: one command tells, where the module would have to be run once more. What is unknown is not new."""
+        root, version = arguments.get("root"), arguments.get("version")
+        if not (isinstance(root, str) and isinstance(version, str) and version and os.path.isabs(root)):
+            return False
+        place = self._connection._shell.join_path(root, RELEASES, version)
+        return self._low_level_execute_command(f"test -e {shlex.quote(place)}").get("rc") == 1
 
     def _brought(self, source: str) -> str:
         """Where the archive is on the host, readable for the user that the module runs as. It goes with the task's temporary folder."""

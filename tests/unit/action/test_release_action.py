@@ -16,11 +16,11 @@ WANTED = {"root": "/srv/shop", "version": "2.0.0", "sha256": "0" * 64, "state": 
 
 
 class Host:
-    """Stands in for the connection and the module: `needs` says whether the release is staged there already."""
+    """Stands in for the connection and the module: `needs` says whether the release is staged there already, `status` what `test -e` says."""
 
-    def __init__(self, needs, tmpdir="/remote/tmp"):
-        self.needs, self.tmpdir = needs, tmpdir
-        self.asked, self.transfers, self.readable = [], [], []
+    def __init__(self, needs, tmpdir="/remote/tmp", status=0):
+        self.needs, self.tmpdir, self.status = needs, tmpdir, status
+        self.commands, self.asked, self.transfers, self.readable = [], [], [], []
 
     def action(self, async_val=0, **arguments):
         task = SimpleNamespace(action="release", args=arguments, async_val=async_val, check_mode=False, diff=False, no_log=False)
@@ -28,6 +28,7 @@ class Host:
         loader = SimpleNamespace(get_real_file=lambda path: path)
         made = release.ActionModule(task, SimpleNamespace(_shell=shell), SimpleNamespace(check_mode=False), loader, None, None)
         made._execute_module = self._execute
+        made._low_level_execute_command = lambda command: self.commands.append(command) or {"rc": self.status}
         made._transfer_file = lambda local, remote: self.transfers.append((local, remote))
         made._fixup_perms2 = self.readable.extend
         made._find_needle = lambda folder, name: f"/controller/{folder}/{name}"
@@ -49,6 +50,19 @@ def test_a_host_without_the_release_gets_the_archive(tmpdir):
     assert result["changed"] is True and result["needs_artifact"] is False
     assert host.transfers == [("/controller/files/shop.tar.gz", there)] and there in host.readable
     assert host.asked == [{**WANTED, "artifact_src": "shop.tar.gz"}, {**WANTED, "artifact": there}]
+
+
+def test_a_host_without_a_release_of_that_version_gets_the_archive_with_the_first_call():
+    host = Host(needs=True, status=1)
+    assert host.action(**WANTED, artifact_src="shop.tar.gz").run(task_vars={})["needs_artifact"] is False
+    assert host.asked == [{**WANTED, "artifact": "/remote/tmp/artifact.tar.gz"}] and host.commands == ["test -e /srv/shop/releases/2.0.0"]
+
+
+@pytest.mark.parametrize(("status", "more"), [(127, {}), (1, {"root": "~/shop"}), (1, {"version": 2.0}), (1, {"artifact": "/var/tmp/shop.tar.gz"})])
+def test_what_cannot_be_told_is_the_modules(status, more):
+    host = Host(needs=True, status=status)
+    host.action(**{**WANTED, "artifact_src": "shop.tar.gz", **more}).run(task_vars={})
+    assert host.asked[0] == {**WANTED, "artifact_src": "shop.tar.gz", **more}
 
 
 def test_a_host_that_has_the_release_gets_nothing():
