@@ -270,7 +270,6 @@ from ..module_utils._host.ansible_module import AnsibleModule
 from ..module_utils._host.version import VersionError, parse
 from ..module_utils._locking import fence as locking_fence
 from ..module_utils._release import activation, releases as release
-from ..module_utils._release.archive import Limits
 from ..module_utils._release.service import Service, ServiceError, commands_for
 
 ARGUMENTS = {
@@ -308,7 +307,6 @@ class Work:
         self.root = release.require_root(params["root"])
         self.version = parse(params["version"]).text
         self.sha256 = None if params["sha256"] is None else release.require_sha256(params["sha256"])
-        self.limits = Limits(members=params["max_members"], size=params["max_bytes"])
         self.check_mode = check_mode
         self.params = params
         self.needs_artifact = False
@@ -374,16 +372,18 @@ class Work:
         if self.params["artifact_src"]:
             self.needs_artifact = True
             return self.before, False
-        artifact = self.params["artifact"]
+        from ..module_utils._release.archive import Limits
+
+        artifact, limits = self.params["artifact"], Limits(members=self.params["max_members"], size=self.params["max_bytes"])
         if self.check_mode:
             release.require_unmounted(self.root, self.version)
             # The private copy is as large as the artifact: where there is one, on the disk that has releases.
             releases = os.path.join(self.root, release.RELEASES)
             folder = releases if os.access(releases, os.W_OK | os.X_OK) else None
-            with release.checked_artifact(artifact, self.version, sha256, self.limits, folder) as archive:
+            with release.checked_artifact(artifact, self.version, sha256, limits, folder) as archive:
                 marker = release.marker_of(archive, sha256, time.time())
         else:
-            marker = release.stage(self.root, self.version, artifact, sha256, self.limits, time.time())
+            marker = release.stage(self.root, self.version, artifact, sha256, limits, time.time())
             self._tell(release.sweep(self.root))
         return self.before._replace(available={**self.before.available, self.version: marker}), True
 

@@ -21,10 +21,12 @@ import json
 import os
 import re
 import tempfile
-from typing import Iterator, NamedTuple
+from typing import TYPE_CHECKING, Iterator, NamedTuple
 
 from .._host import private_copy, removal, small_files
-from . import archive as release_archive
+
+if TYPE_CHECKING:
+    from . import archive as release_archive
 
 RELEASES = "releases"
 MARKER = ".release.json"
@@ -120,6 +122,9 @@ def checked_artifact(
         raise ReleaseError(f"release {version} is not staged on this host, and no artifact is given to stage it from")
     if not os.path.isfile(artifact):
         raise ReleaseError(f"artifact {artifact} of release {version} is no file on this host")
+    # Imported where an archive is read: a call that activates a release, or looks at one, reads none.
+    from . import archive as release_archive
+
     with private_copy.private_copy(artifact, *([folder] if folder else [])) as (stream, found):
         _require_checksum(found, artifact, version, sha256)
         try:
@@ -135,6 +140,8 @@ def stage(root: str, version: str, artifact: str | None, sha256: str, limits: re
     Return its marker; `now` is the time in it, unless a release that is there was staged later by the clock: then the clock was set
     back, and this one is the newest.
     """
+    from .archive import unpack
+
     releases = os.path.join(root, RELEASES)
     now = max([now, *((marker.staged or 0) + 1 for name, marker in observe(root).available.items() if name != version and (marker.staged or 0) >= now)])
     require_unmounted(root, version)
@@ -143,7 +150,7 @@ def stage(root: str, version: str, artifact: str | None, sha256: str, limits: re
         with checked_artifact(artifact, version, sha256, limits, releases) as archive:
             _require_space(releases, version, archive.size)
             staging = tempfile.mkdtemp(prefix=STAGING, dir=releases)
-            release_archive.unpack(archive, staging)
+            unpack(archive, staging)
             marker = marker_of(archive, sha256, now)
             _write_marker(staging, version, marker)
         _set_aside(root, version)
