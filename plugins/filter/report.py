@@ -26,7 +26,10 @@ def run_report(run: Mapping) -> Report:
 
 def report_html(report: Mapping) -> str:
     """One HTML page for a report."""
-    return core.render(_made_by_run_report(report, "report_html"))
+    # Imported where it is made: a worker that needs any filter loads all files of filters, and the pictures are the largest of what they import.
+    from ..plugin_utils._report.page import render
+
+    return render(_made_by_run_report(report, "report_html"))
 
 
 def report_text(report: Mapping, width: int = 80, colour: bool = False) -> str:

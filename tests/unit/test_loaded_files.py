@@ -50,12 +50,17 @@ except LoadBalancerError:
 """
 
 
+def run(program: str) -> list[str]:
+    """What a Python program prints, as JSON."""
+    environment = {"PYTHONPATH": str(REPOSITORY / "build" / "collections"), "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
 def loaded(program: str) -> set[str]:
     """What a Python process has loaded at the end of this program."""
-    environment = {"PYTHONPATH": str(REPOSITORY / "build" / "collections"), "PYTHONDONTWRITEBYTECODE": "1"}
-    done = subprocess.run([sys.executable, "-c", program + SHOW], env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return set(json.loads(done.stdout))
+    return set(run(program + SHOW))
 
 
 @pytest.mark.parametrize("engine", sorted(ENGINES))
@@ -73,3 +78,15 @@ def test_a_call_loads_its_own_kind_of_load_balancer_only(kind, module):
     kinds = {name.split(".")[2] for name in names if name.startswith("_traffic.kinds.")}
     assert OF_KIND.get(kind, kind) in kinds and kinds <= {OF_KIND.get(kind, kind)}
     assert {"_locking.fence"} & names == ({"_locking.fence"} if module == "traffic_member" else set())
+
+
+def test_only_a_page_loads_the_pictures():
+    program = """
+import json, sys
+from ansible_collections.alwayson.upgrade.plugins.filter.report import FilterModule
+filters = FilterModule().filters()
+report = filters["run_report"]({})
+filters["report_text"](report)
+"""
+    show = 'print(json.dumps([name for name in sys.modules if "._report.pictures." in name]))'
+    assert run(program + show) == [] and len(run(program + 'filters["report_html"](report)\n' + show)) > 5

@@ -12,13 +12,12 @@ from .._text.markup import Markup, element, join
 from .pictures.all import PICTURES, View, room_for_names
 from .style import STYLE
 from .tables import databases_table, failures_table, kinds_table, members_table, migration_tool_table, phases_table, verdicts_table
-from .verdict import compares_with_floor, falls_below_floor
+from .verdict import compares_with_floor, falls_below_floor, longest_answer
 from .._plan.shapes import Report
 
 MARKS = {"good": "✓", "warning": "!", "bad": "✕"}
 # The page may load nothing and run nothing, whatever a hostile host name or error message tries.
 POLICY = "default-src 'none'; style-src 'unsafe-inline'"
-ON_PURPOSE = "slow"  # the kind of requests whose answers are meant to take long
 
 
 def render(report: Report) -> str:
@@ -110,13 +109,6 @@ def _failed(report: Report) -> Markup:
         return _figure("Failed", count(failed), f"{percent(failed / asked)} of all requests", bad=True)
     bound = report["bound_95"]
     return _figure("Failed", "0", f"with 95 % confidence fewer than 1 in {count(round(1 / bound))}" if bound else "")
-
-
-def longest_answer(report: Report) -> tuple[float | None, float | None]:
-    """The longest answer (ms) of requests that are not slow on purpose, and of those that are; the first of all when kinds are unknown."""
-    kinds = {kind: seen["p100"] for kind, seen in report["by_kind"].items() if seen["p100"] is not None}
-    slow = kinds.pop(ON_PURPOSE, None)
-    return (max(kinds.values()), slow) if kinds else (report["latency_ms"]["p100"], None)
 
 
 def _longest(report: Report) -> Markup:

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The alwayson.upgrade maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The report of a run: ``summarise`` turns the run record into figures and a verdict, ``render`` into one HTML page, ``terminal_summary`` into a few lines.
+"""The report of a run: ``summarise`` turns the run record into figures and a verdict, ``terminal_summary`` into a few lines. `page` makes HTML of it.
 
 Whatever was not measured is None in the figures and named in ``not_proven``; nothing is assumed to have gone well.
 """
@@ -16,12 +16,11 @@ from .._text.figures import natural
 from .._plan.shapes import Figures, Report
 from .facts import ReportError, allowed_out, mapping, mappings, number, numbers, plain, rows, seconds_between, text
 from .floor import duration_floor, outage
-from .page import render
 from .serving_pool import capacity_that_serves
 from .text import terminal_summary
 from .verdict import judge
 
-__all__ = ["FORMAT", "ReportError", "render", "summarise", "terminal_summary"]
+__all__ = ["FORMAT", "ReportError", "summarise", "terminal_summary"]
 
 FORMAT = 1
 ROLL = "roll"

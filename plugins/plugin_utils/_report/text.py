@@ -11,9 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from .._schedule.error_budget import worst_first
 from .._text.figures import count, done_word, listed, method_name, milliseconds, plural, release_change, seconds
 from .._text.markup import printable
-from .page import longest_answer
 from .serving_pool import worked_on
-from .verdict import compares_with_floor, falls_below_floor, void_seconds
+from .verdict import compares_with_floor, falls_below_floor, longest_answer, void_seconds
 from .._plan.shapes import Report
 
 BLOCKS = "▁▂▃▄▅▆▇█"

@@ -12,8 +12,9 @@ from .._text.figures import MEASURED, count, done_word, listed, percent, plural,
 from .floor import HALF_POOL, STRANDED
 from .impossible import impossible
 from .serving_pool import worked_on
-from .._plan.shapes import Figures
+from .._plan.shapes import Figures, Report
 
+ON_PURPOSE = "slow"  # the kind of requests whose answers are meant to take long
 GOOD, WARNING, BAD = "good", "warning", "bad"
 DONE = (None, "upgraded", "rolled back", "patched", "nothing to do")
 # Whose traffic moves as a whole, so that no client may see one release and then the other again.
@@ -206,3 +207,10 @@ def _tone(report: Figures, *, run_ok: bool, all_well: bool) -> str:
 
 def _stranded(report: Figures) -> bool:
     return any(member["outcome"] in STRANDED for member in report["members"].values())
+
+
+def longest_answer(report: Report) -> tuple[float | None, float | None]:
+    """The longest answer (ms) of requests that are not slow on purpose, and of those that are; the first of all when kinds are unknown."""
+    kinds = {kind: seen["p100"] for kind, seen in report["by_kind"].items() if seen["p100"] is not None}
+    slow = kinds.pop(ON_PURPOSE, None)
+    return (max(kinds.values()), slow) if kinds else (report["latency_ms"]["p100"], None)

@@ -12,7 +12,8 @@ from ansible_collections.alwayson.upgrade.plugins.plugin_utils._plan.migration_t
 from ansible_collections.alwayson.upgrade.plugins.plugin_utils._plan.plan import make_plan
 from ansible_collections.alwayson.upgrade.plugins.plugin_utils._plan.service import describe
 from ansible_collections.alwayson.upgrade.plugins.plugin_utils._plan.text import plan_text
-from ansible_collections.alwayson.upgrade.plugins.plugin_utils._report.summary import render, summarise
+from ansible_collections.alwayson.upgrade.plugins.plugin_utils._report.page import render
+from ansible_collections.alwayson.upgrade.plugins.plugin_utils._report.summary import summarise
 
 ROOT = "/srv/app"
 NEW = f"{ROOT}/releases/2.0.0"

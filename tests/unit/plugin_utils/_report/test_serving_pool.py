@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from ansible_collections.alwayson.upgrade.plugins.plugin_utils._report.summary import render, summarise, terminal_summary
+from ansible_collections.alwayson.upgrade.plugins.plugin_utils._report.page import render
+from ansible_collections.alwayson.upgrade.plugins.plugin_utils._report.summary import summarise, terminal_summary
 from ansible_collections.alwayson.upgrade.plugins.plugin_utils._run.record import make_record
 from sample_run import NEW, OLD, sample_run
 

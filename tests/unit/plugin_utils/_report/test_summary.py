@@ -14,7 +14,8 @@ from xml.etree import ElementTree
 import pytest
 from ansible_collections.alwayson.upgrade.plugins.plugin_utils._report.facts import plain
 from ansible_collections.alwayson.upgrade.plugins.plugin_utils._report.floor import duration_floor, outage
-from ansible_collections.alwayson.upgrade.plugins.plugin_utils._report.summary import ReportError, render, summarise, terminal_summary
+from ansible_collections.alwayson.upgrade.plugins.plugin_utils._report.page import render
+from ansible_collections.alwayson.upgrade.plugins.plugin_utils._report.summary import ReportError, summarise, terminal_summary
 from ansible_collections.alwayson.upgrade.plugins.plugin_utils._text.figures import (
     listed, milliseconds, moment, natural, offset, percent, plural, seconds, size,
 )
