@@ -16,7 +16,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 TASKS = REPOSITORY / "playbooks" / "tasks"
 # On the way of a member that is no canary, with the task that keeps how long it took.
 MOST = 10
-PLAIN = {"{{ alwayson_judged | ternary('return_canary', 'return_to_traffic') }}.yml", "{{ judged | ternary('return_canary', 'return_to_traffic') }}.yml"}
+PLAIN = "{{ alwayson_judged | ternary('return_canary', 'return_to_traffic') }}.yml"
 
 
 def begun(path: Path) -> list[str]:
@@ -34,7 +34,7 @@ def of_entry(entry: dict, path: Path) -> list[str]:
         role = entry["ansible.builtin.import_role"]
         validates = ["validation"] if role.get("rolespec_validate", True) else []
         return [*validates, *begun(REPOSITORY / "roles" / role["name"].rpartition(".")[2] / "tasks" / f"{role.get('tasks_from', 'main')}.yml")]
-    if entry.get("ansible.builtin.include_tasks") in PLAIN:
+    if entry.get("ansible.builtin.include_tasks") == PLAIN:
         return [entry["name"], *begun(TASKS / "return_to_traffic.yml")]
     return [entry["name"]]
 
