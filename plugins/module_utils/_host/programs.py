@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The alwayson.upgrade maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Commands that start or stop something, and may leave it running: run to their own end, whatever they have started."""
+"""Runs commands: those that start or stop something and may leave it running, and those of which the output is wanted."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import os
 import signal
 import subprocess
 import tempfile
-from typing import BinaryIO, Callable, NamedTuple, Sequence
+from typing import BinaryIO, Callable, Mapping, NamedTuple, Sequence
 
 END_BYTES = 2000
 
@@ -47,6 +47,18 @@ def run(command: Sequence[str], seconds: float | None = None, goes_on: bool = Fa
                 _kill(process, os.kill)
             raise
         return Ended(status, _end_of(output))
+
+
+def captured(command: Sequence[str], seconds: float, environment: Mapping[str, str] | None = None,
+             standard_input: BinaryIO | int = subprocess.DEVNULL) -> subprocess.CompletedProcess[str]:
+    """Run a command without a shell that speaks English; what it wrote is in `stdout` and `stderr`.
+
+    :param environment: variables besides this process's own.
+    :raises FileNotFoundError: when it is not on this host.
+    :raises subprocess.TimeoutExpired: when it did not end in time, and was killed.
+    """
+    return subprocess.run(list(command), stdin=standard_input, capture_output=True, text=True, errors="replace", check=False, timeout=seconds,
+                          env={**os.environ, "LC_ALL": "C.UTF-8", **(environment or {})})
 
 
 def _kill(process: subprocess.Popen, kill: Callable[[int, int], None]) -> None:

@@ -37,7 +37,7 @@ class MariadbServer:
         return bool(self.session.value("SELECT @@read_only"))
 
     def replicas(self) -> list[dict]:
-        """How far they are is known to themselves only."""
+        """The primary cannot report replica lag."""
         unknown = {"sync_state": None, "lag_bytes": None, "lag_seconds": None}
         return [{"name": user, "address": host.rpartition(":")[0] or host, "state": state, **unknown} for user, host, state in self.session.rows(FOLLOWERS)]
 

@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass, replace as replace_fields
 from fnmatch import fnmatchcase
 from typing import Callable, Iterable, Mapping, Protocol, Sequence
 
+from .._host import programs
 from .._host.small_files import READABLE, replace
 
 POLL_SECONDS = 0.5
@@ -216,8 +217,7 @@ def _command_of(pid: int) -> str:
 def run(command: Sequence[str], seconds: float, environment: Mapping[str, str] | None = None, accepted: Sequence[int] = (0,)) -> str:
     """Run a package manager's program; returns what it printed. Raise PackageError with the end of what it said when it fails."""
     try:
-        done = subprocess.run(list(command), stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", check=False, timeout=seconds,
-                              env={**os.environ, "LC_ALL": "C.UTF-8", **(environment or {})})
+        done = programs.captured(command, seconds, environment)
     except FileNotFoundError as error:
         raise PackageError(f"{command[0]} is not on this host") from error
     except subprocess.TimeoutExpired as error:

@@ -17,7 +17,7 @@ import tempfile
 from dataclasses import dataclass
 from typing import BinaryIO, NamedTuple, Sequence
 
-from .._host import private_copy
+from .._host import private_copy, programs
 
 SECONDS = 300.0
 HEAD_BYTES = 64
@@ -147,8 +147,7 @@ def _judge(commands: Sequence[Sequence[str]], artifact: str) -> tuple[subprocess
 
 def _run(command: Sequence[str], standard_input: BinaryIO | int = subprocess.DEVNULL) -> subprocess.CompletedProcess:
     try:
-        return subprocess.run(list(command), stdin=standard_input, capture_output=True, text=True, errors="replace", check=False, timeout=SECONDS,
-                              env={**os.environ, "LC_ALL": "C.UTF-8"})
+        return programs.captured(command, SECONDS, standard_input=standard_input)
     except FileNotFoundError as error:
         raise SignatureError(f"{command[0]} is not on this host; Debian's packages are openssh-client and gpgv") from error
     except subprocess.TimeoutExpired as error:
