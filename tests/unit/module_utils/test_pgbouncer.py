@@ -200,7 +200,8 @@ def test_an_entry_for_everything_else_is_seen_although_maintenance_hides_what_wa
     process = Process(pooler.path, hidden=3)
     with pooler(process).opened() as one:
         one.is_dead = lambda: False
-        assert {row["name"]: row["host"] for row in one.facts(lambda _server: False, is_urgent=True).databases} == {NOBODYS_DATABASE: "10.0.0.1"} and process.hidden == -1
+        seen = one.facts(lambda _server: False, is_urgent=True).databases
+        assert {row["name"]: row["host"] for row in seen} == {NOBODYS_DATABASE: "10.0.0.1"} and process.hidden == -1
         process.hidden = 10
         with pytest.raises(PoolerError, match=r"does not show the database alwayson_upgrade that it made from its entry \*"):
             one.facts(lambda _server: False, is_urgent=True)
