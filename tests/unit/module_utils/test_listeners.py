@@ -90,6 +90,9 @@ def test_one_that_is_there_for_a_moment_is_waited_for(ports, monkeypatch):
     monkeypatch.setattr(_listeners, "sharers", lambda *_facts: seen.append(time) or [("x", [])] * (time[0] < 0.5))
     listeners = Listeners(ports[:1], lambda: time[0], lambda seconds: time.__setitem__(0, time[0] + seconds))
     with stranger("127.0.0.1", ports[2]):
+        # Other tests of this machine may begin to listen at any moment.
+        sockets = _listeners.listening_tcp()
+        monkeypatch.setattr(_listeners, "listening_tcp", lambda: sockets)
         assert listeners.refusals(ports[0]) == () and len(seen) > 3
         looks = len(seen)
         assert listeners.refusals(ports[0]) == () and len(seen) == looks, "nothing is looked for as long as the same sockets listen"
