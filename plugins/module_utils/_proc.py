@@ -24,3 +24,9 @@ def name_and_parent(pid: int | str) -> tuple[str, int]:
     """The name of its command, which may have parentheses and blanks in it, and the number of its parent process."""
     stat = read(pid, "stat")
     return stat.partition("(")[2].rpartition(")")[0], int(stat.rpartition(")")[2].split()[1])
+
+
+def catches(pid: int | str, number: int) -> bool:
+    """Whether a process has a handler for a signal at this moment. One that it ignores, or does not handle yet, would be lost, or end it."""
+    line = next(line for line in read(pid, "status").splitlines() if line.startswith("SigCgt:"))
+    return bool(int(line.split()[1], 16) >> (number - 1) & 1)

@@ -5,8 +5,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
+
 import pytest
-from ansible_collections.alwayson.upgrade.plugins.module_utils import _haproxy_handover
+from ansible_collections.alwayson.upgrade.plugins.module_utils import _haproxy_handover, _proc
 from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy import Haproxy
 from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy_handover import (
     changed_states,
@@ -17,6 +20,7 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy_handover
 )
 from ansible_collections.alwayson.upgrade.plugins.module_utils._haproxy_master import Running
 from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancer import MAINT, READY, Backend, LoadBalancerError, Member, View
+from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic_pool import Clock
 
 BEFORE = Running("2.8", 8, 7, ("/x/haproxy", "-W"), "/x/haproxy", "/etc/haproxy")
 LISTED = "# id (file) description\n1 ({path}) pattern loaded from file '{path}' used by map at file '/h.cfg' line 3. curr_ver=0\n\n"
@@ -40,6 +44,31 @@ class Fake(Haproxy):
 
 def with_map(path, answer):
     return Fake(**{"show_map": LISTED.format(path=path), f"show_map_{path}": answer})
+
+
+def test_a_master_that_ignores_the_signal_yet_is_waited_for_and_then_named(monkeypatch):
+    now, sent, catching = [0.0], [], iter([False] * 3 + [True] + [False] * 99)
+    clock = Clock(steady=lambda: now[0], sleep=lambda seconds: now.__setitem__(0, now[0] + seconds))
+    monkeypatch.setattr(_haproxy_handover, "require_possible", lambda *_given: None)
+    monkeypatch.setattr(_haproxy_handover, "_wait_for_another", lambda *_given: BEFORE)
+    monkeypatch.setattr(_haproxy_handover._proc, "catches", lambda pid, number: (pid, number) == (7, signal.SIGUSR2) and next(catching))
+    monkeypatch.setattr(_haproxy_handover.os, "kill", lambda *given: sent.append(given))
+    balancer = Fake()
+    balancer.read = lambda: View("2.8", {})
+    assert hand_over(balancer, BEFORE, 2, clock) is BEFORE and sent == [(7, signal.SIGUSR2)] and now[0] > 0.2
+    with pytest.raises(LoadBalancerError, match="lb1 .* has a master, process 7, that does not take SIGUSR2: it is still starting.*Nothing was changed"):
+        hand_over(balancer, BEFORE, 2, clock)
+    assert len(sent) == 1
+
+
+def test_a_signal_is_caught_where_there_is_a_handler_for_it():
+    before = signal.signal(signal.SIGUSR2, signal.SIG_IGN)
+    try:
+        assert not _proc.catches(os.getpid(), signal.SIGUSR2)
+        signal.signal(signal.SIGUSR2, lambda *_given: None)
+        assert _proc.catches(os.getpid(), signal.SIGUSR2) and not _proc.catches(os.getpid(), signal.SIGUSR1)
+    finally:
+        signal.signal(signal.SIGUSR2, before)
 
 
 def test_a_file_that_says_the_same_is_not_lost_and_one_elsewhere_is_not_looked_at(tmp_path):
