@@ -58,6 +58,8 @@ ANYWHERE = (
         (f"{CORE}/_traffic/kinds/haproxy/master.py", "cwd=before.folder, env=environment,\n", "cwd=before.folder,\n"),)),
     Guard("hand-over, large files", "a file that cannot be compared is taken for the same", (f"{UNIT}/_traffic/kinds/haproxy/test_handover.py",), (
         (f"{CORE}/_traffic/kinds/haproxy/handover.py", 'different = [f"cannot be compared with what the process has: {error}"]\n', "different = []\n"),)),
+    Guard("hand-over, signal", "a master that ignores the signal yet is taken for one that was asked", (f"{UNIT}/_traffic/kinds/haproxy/test_handover.py",), (
+        (f"{CORE}/_traffic/kinds/haproxy/handover.py", "    _require_listening(balancer, before.master, clock, timeout)\n", ""),)),
     Guard("hand-over, failed", "a worker of before a reload that failed is taken for the new one", (f"{REAL}/test_handover_real.py",), (
         (f"{CORE}/_traffic/kinds/haproxy/master.py", 'samefile(f"/proc/{self.worker}/exe", self.program)',
          'samefile(f"/proc/{self.master}/exe", self.program)'),

@@ -86,6 +86,8 @@ DATABASES = (
         (f"{CORE}/_postgresql/pooler/pgbouncer.py", "with_server(text, old, new, self._moved)", "with_server(text, old, new)"),)),
     Guard("poolers, two processes", "a pause and a resume reach different processes", (POOLERS,), (
         (f"{CORE}/_postgresql/pooler/pgbouncer.py", "            if not self._sees([own]):\n", "            if False:\n"),)),
+    Guard("poolers, entry for everything else", "what was made of the entry * is looked for once, and may be hidden then", (POOLERS,), (
+        (f"{CORE}/_postgresql/pooler/pgbouncer.py", "if not is_made or any(", "if True or any("),)),
     Guard("poolers, shared port", "processes that share a port with others are not counted", (POOLER_SURVEY,), (
         (f"{CORE}/_postgresql/pooler/survey.py", "*_processes(facts, exchange), ", ""),)),
     Guard("poolers, other entries", "an entry of the old primary stays in another file", (POOLER_SURVEY,), (

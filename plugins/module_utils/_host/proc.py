@@ -35,3 +35,9 @@ def stat(pid: int | str, root: str = "/proc") -> Stat:
     name, _parenthesis, rest = read(pid, "stat", root).partition("(")[2].rpartition(")")
     fields = rest.split()
     return Stat(name, fields[0], int(fields[1]), fields[19])
+
+
+def catches(pid: int | str, number: int) -> bool:
+    """Whether a process has a handler for a signal at this moment. One that it ignores, or does not handle yet, would be lost, or end it."""
+    line = next(line for line in read(pid, "status").splitlines() if line.startswith("SigCgt:"))
+    return bool(int(line.split()[1], 16) >> (number - 1) & 1)

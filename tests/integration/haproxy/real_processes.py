@@ -11,10 +11,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+from ansible_collections.alwayson.upgrade.plugins.module_utils._host import proc
+from ansible_collections.alwayson.upgrade.plugins.module_utils._host.waiting import wait_for
 from fleet.ports import Endpoint
 
 MEMBER = Path(__file__).with_name("member.py")
-END_SECONDS = 20
+END_SECONDS, READY_SECONDS = 20, 60
 
 
 class RealProcesses:
@@ -48,6 +50,12 @@ class RealProcesses:
     def spawn_member(self, name: str, endpoint: Endpoint, release: str = "1.0.0") -> None:
         """A small application that answers with its release."""
         self.spawn(name, [sys.executable, str(MEMBER), endpoint.address, str(endpoint.port), release])
+
+    def signal_reload(self, name: str) -> None:
+        """Have an HAProxy read its configuration anew, as soon as its master does not ignore the signal any more."""
+        process = self.processes[name]
+        assert wait_for(lambda: proc.catches(process.pid, signal.SIGUSR2), READY_SECONDS, 0.02)
+        process.send_signal(signal.SIGUSR2)
 
     def stop(self) -> None:
         """End all, the newest first: asked, then killed. A process that a test has frozen is thawed for it."""

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import contextlib
-import signal
 import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -84,7 +83,7 @@ class Crowded(RealProcesses):
 
         def reload() -> None:
             while not over.wait(RELOAD_EVERY_SECONDS):
-                self.processes["lb"].send_signal(signal.SIGUSR2)
+                self.signal_reload("lb")
                 reloads.append(1)
 
         thread = threading.Thread(target=reload, daemon=True)

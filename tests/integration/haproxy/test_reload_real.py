@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import http.client
-import signal
 import threading
 import urllib.error
 import urllib.request
@@ -77,7 +76,7 @@ class Reloadable(RealProcesses):
     def reload(self) -> None:
         """And wait until another worker answers."""
         before = self._worker()
-        self.processes["lb"].send_signal(signal.SIGUSR2)
+        self.signal_reload("lb")
         until(lambda: self._worker() not in (None, before))
 
     def _worker(self) -> str | None:

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import signal
 from pathlib import Path
 
 import pytest
@@ -81,7 +80,7 @@ class BlueGreen(RealProcesses):
         def worker() -> str:
             return next((line for line in self.balancers[name].ask("show info").splitlines() if line.startswith("Pid:")), "")
         before = worker()
-        self.processes[name].send_signal(signal.SIGUSR2)
+        self.signal_reload(name)
         until(lambda: self.live(name, "blue") == 2 and self.live(name, "green") == 2 and worker() != before)
 
     def crowd(self) -> list[Client]:
@@ -109,7 +108,8 @@ def test_cutovers_and_returns_lose_nothing_and_mix_nothing(service):
             colour = ("green", "blue")[number % 2]
             result = service.go(colour, min_live=2, settle=60)
             assert result.changed and all(proof["after"] == colour and proof["sessions_before"] == 0 for proof in result.proof.values())
-            until(lambda seen=seen: all(len(client.answers) > before + 2 for client, before in zip(clients, seen, strict=True)))
+            until(lambda seen=seen, release=RELEASES[colour]: all(len(client.answers) > before + 2 and client.answers[-1][2] == release
+                                                                  for client, before in zip(clients, seen, strict=True)))
     wanted = ["1.0.0", *[RELEASES[("green", "blue")[number % 2]] for number in range(CUTOVERS)]]
     assert [changes_of_release(client) for client in clients] == [wanted] * len(clients)
     assert sum(len(client.answers) for client in clients) >= 3 * CUTOVERS * len(clients)

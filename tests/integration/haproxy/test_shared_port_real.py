@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import contextlib
-import signal
 import time
 from pathlib import Path
 
@@ -111,7 +110,7 @@ def test_a_master_that_reloads_has_no_port_but_its_own(house):
     balancers = open_load_balancers(house.specs[:1])
     for _reload in range(3):
         before = balancers[0].read("app").process
-        house.processes["lb1"].send_signal(signal.SIGUSR2)
+        house.signal_reload("lb1")
         until(lambda before=before: not foresee(balancers, Request("app", ("s1",), "drained")).warnings and balancers[0].read("app").process != before)
     assert house.do("drained", ("lb1",)).changed and house.pool("lb1").refusals == ()
     house.do("ready", ("lb1",))

@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -67,6 +68,13 @@ def at(switchover: Window, step: str, act) -> None:
             act()
 
     switchover._reached = then
+
+
+def moments(switchover: Window, step: str) -> list[float]:
+    """Filled, with the moment by the steady clock, when a switchover has reached a step."""
+    reached: list[float] = []
+    at(switchover, step, lambda: reached.append(time.monotonic()))
+    return reached
 
 
 if __name__ == "__main__":

@@ -173,6 +173,12 @@ class Load:
     waits_ms: list = field(default_factory=list)
     errors: list = field(default_factory=list)
     read_errors: list = field(default_factory=list)
+    # The moments at which the statements that failed were begun, by the steady clock.
+    failed_at: list = field(default_factory=list)
+
+    def failed_since(self, moment: float) -> int:
+        """How many statements failed that were begun after a moment."""
+        return sum(began > moment for began in self.failed_at)
 
     async def run(self, over: asyncio.Event) -> None:
         began = time.monotonic()
@@ -183,12 +189,14 @@ class Load:
         while not over.is_set():
             due = began + (number + client / self.clients) * interval
             await asyncio.sleep(max(0.0, due - time.monotonic()))
+            began_at = time.monotonic()
             try:
                 if connection is None or connection.closed:
                     connection = await self._connect()
                 await self._statement(connection, self.first_client + client, number)
             except psycopg.Error as error:
                 (self.errors if number % 2 else self.read_errors).append(str(error).strip())
+                self.failed_at.append(began_at)
                 if connection is not None:
                     await connection.close()
                 connection = None

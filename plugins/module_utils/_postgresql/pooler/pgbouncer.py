@@ -31,6 +31,8 @@ NOT_PAUSED, ALREADY_PAUSED = "not paused", "already suspended/paused"
 KNOCK_SECONDS = 1.0
 # Sessions that are to reach one process. Two processes that share an address pass that once in 32 times.
 SESSIONS = 6
+# How often a database that was hidden between two commands is made again.
+ATTEMPTS = 10
 SOCKET_TABLES = ("/proc/net/tcp", "/proc/net/tcp6")
 # A session that is kept (pool_mode=session) is ended when the pause does not come for so long, and again after as long.
 RECONNECT_SECONDS = 0.1
@@ -170,7 +172,7 @@ class PgBouncer:
         return not self._is_paused() and not self._astray()
 
     def _astray(self) -> list[str]:
-        return astray(self.servers(), self._rows("DATABASES"), self._moved, self._old)
+        return astray(self.servers(), self._databases(), self._moved, self._old)
 
     def open_databases(self) -> list[str]:
         """The databases that clients can use."""
@@ -234,10 +236,7 @@ class PgBouncer:
                 self._commanding = None
 
     def _asked(self, found: PoolerFacts, is_old: Callable[[Server], bool], is_urgent: bool) -> PoolerFacts:
-        # The entry * shows itself only in a database that was made of it. A pooler without one refuses.
-        with contextlib.suppress(PoolerError):
-            self._tell(self._there(self._commanding), f"RECONNECT {NOBODYS_DATABASE}")
-        databases = [row for row in self._rows("DATABASES") if row["name"] != CONSOLE]
+        databases = self._databases()
         config = self._config()
         is_by_socket = (self._login.host or "").startswith("/")
         return replace(
@@ -246,6 +245,22 @@ class PgBouncer:
             is_by_socket=is_by_socket, is_one=is_by_socket or is_urgent or self._is_one(),
             listeners=self._listeners(config["listen_port"]) if shares_port(config) else 0,
             aliases=[row["name"] for row in databases if is_old(server_of(row)._replace(host=row["host"] or config["unix_socket_dir"]))])
+
+    def _databases(self) -> list[dict[str, str]]:
+        """`SHOW DATABASES`. The entry * appears only as a database that was made from it, and a pooler without that entry refuses to make one.
+
+        PgBouncer's maintenance, three times a second, hides such a database again while no client uses it.
+        """
+        for _attempt in range(ATTEMPTS):
+            try:
+                self._tell(self._there(self._commanding), f"RECONNECT {NOBODYS_DATABASE}")
+                is_made = True
+            except PoolerError:
+                is_made = False
+            rows = [row for row in self._rows("DATABASES") if row["name"] != CONSOLE]
+            if not is_made or any(row["name"] == NOBODYS_DATABASE for row in rows):
+                return rows
+        raise self.error(f"does not show the database {NOBODYS_DATABASE} that it made from its entry *: have it answer its console faster")
 
     def port_if_shared(self, facts: PoolerFacts) -> str | None:
         """The port that it shares with others, when it is reached by a socket of its own."""

@@ -13,6 +13,7 @@ import re
 import signal
 from typing import Callable, Mapping
 
+from ...._host import proc
 from ...._host.clock import Clock
 from ...._host.config_file import text_of
 from ...._host.waiting import wait_for
@@ -37,6 +38,7 @@ def hand_over(balancer: Haproxy, before: Running, timeout: float, clock: Clock =
     """
     require_possible(balancer, before, loses)
     views = balancer.read()
+    _require_listening(balancer, before.master, clock, timeout)
     try:
         os.kill(before.master, signal.SIGUSR2)
     except OSError as error:
@@ -114,6 +116,19 @@ def children(master: int) -> set[int]:
     """The workers of a master, old ones too."""
     with open(f"/proc/{master}/task/{master}/children", encoding="ascii") as file:
         return {int(pid) for pid in file.read().split()}
+
+
+def _require_listening(balancer: Haproxy, master: int, clock: Clock, timeout: float) -> None:
+    """A master that begins, also anew at a reload, ignores the signal until it has a handler for it, which is a moment after its worker's first answer."""
+    def listens() -> bool:
+        try:
+            return proc.catches(master, signal.SIGUSR2)
+        except OSError as error:
+            raise balancer.error(f"has no master process {master} any more: {error.strerror}") from error
+
+    if not wait_for(listens, timeout, PAUSE_SECONDS, clock.steady, clock.sleep):
+        raise balancer.error(f"has a master, process {master}, that does not take SIGUSR2: it is still starting, or reading its configuration. "
+                             "Nothing was changed; see its log, and run this again")
 
 
 def _wait_for_another(balancer: Haproxy, before: Running, clock: Clock, timeout: float) -> Running:

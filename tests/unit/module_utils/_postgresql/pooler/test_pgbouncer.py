@@ -10,7 +10,8 @@ import threading
 import pytest
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.pooler import pgbouncer
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.pooler.pgbouncer import PgBouncer, PoolerError, pause_all
-from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.pooler.pgbouncer_file import Server
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.pooler.pgbouncer_file import FALLBACK, Server
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.pooler.survey import NOBODYS_DATABASE
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.session import Login, PostgresqlError
 
 OLD, NEW = Server("10.0.0.1", "5432"), Server("10.0.0.2", "5432")
@@ -22,9 +23,11 @@ class Process:
     :param answers: what it refuses a command with.
     :param keeps_sessions: whether a pause does not come before its server connections are to be left.
     :param waits_for_the_dead: whether it does not come before they are cut off.
+    :param hidden: how often its maintenance comes between the making of a database of the entry * and the next command.
     """
 
-    def __init__(self, path, answers=None, is_broken=False, keeps_sessions=False, waits_for_the_dead=False):
+    def __init__(self, path, answers=None, is_broken=False, keeps_sessions=False, waits_for_the_dead=False, hidden=0):
+        self.hidden = hidden
         self.waits_for_the_dead = waits_for_the_dead
         self.path, self.answers, self.is_broken, self.sessions, self.told = path, answers or {}, is_broken, [], []
         self.left = threading.Event()
@@ -45,16 +48,29 @@ class Process:
             self.left.set()
         if command == "RELOAD" and not self.is_broken:
             self.databases = self._read()
+        if command == f"RECONNECT {NOBODYS_DATABASE}":
+            self._make_of_fallback()
+
+    def _make_of_fallback(self):
+        if FALLBACK not in self.databases:
+            raise PostgresqlError(f"no such database: {NOBODYS_DATABASE}")
+        self.hidden -= 1
+        self.databases.pop(NOBODYS_DATABASE, None)
+        if self.hidden < 0:
+            self.databases[NOBODYS_DATABASE] = self.databases[FALLBACK]
 
     def records(self, statement):
         what = statement.split()[1]
         if what == "DATABASES":
-            return [{"name": name, "host": server.host, "port": server.port, "paused": "0", "disabled": "0"} for name, server in self.databases.items()]
+            return [{"name": name, "host": server.host, "port": server.port, "paused": "0", "disabled": "0"} for name, server in self.databases.items()
+                    if name != FALLBACK]
         if what == "CONFIG":
             return [{"key": name, "value": "0"} for name in ("query_timeout", "idle_transaction_timeout", "server_fast_close", "listen_port")]
         if what == "CLIENTS":
             # As with application_name_add_host=1.
             return [{"application_name": f"{name} - 127.0.0.1:4711"} for name in self.sessions]
+        if what == "POOLS":
+            return []
         raise PostgresqlError(f"unsupported command {statement}")
 
 
@@ -177,3 +193,28 @@ def test_who_listens_nowhere_is_dead(tmp_path):
     path.write_text("", encoding="utf-8")
     assert PgBouncer("p1", Login(host="127.0.0.1", port=1), str(path)).is_dead()
     assert PgBouncer("p1", Login(host=str(tmp_path), port=6432), str(path)).is_dead()
+
+
+def test_an_entry_for_everything_else_is_seen_although_maintenance_hides_what_was_made_of_it(pooler):
+    pooler.path.write_text("* = host=10.0.0.1\n", encoding="utf-8")
+    process = Process(pooler.path, hidden=3)
+    with pooler(process).opened() as one:
+        one.is_dead = lambda: False
+        seen = one.facts(lambda _server: False, is_urgent=True).databases
+        assert {row["name"]: row["host"] for row in seen} == {NOBODYS_DATABASE: "10.0.0.1"} and process.hidden == -1
+        process.hidden = 10
+        with pytest.raises(PoolerError, match=r"does not show the database alwayson_upgrade that it made from its entry \*"):
+            one.facts(lambda _server: False, is_urgent=True)
+
+
+def test_a_reload_that_leaves_the_entry_for_everything_else_where_it_was_is_no_success(pooler):
+    """What was made of it before has been hidden since."""
+    pooler.path.write_text("* = host=10.0.0.1\n", encoding="utf-8")
+    process = Process(pooler.path, is_broken=True, hidden=1)
+    one = pooler(process)
+    moved(one)
+    with one.opened(), pytest.raises(PoolerError, match="has not taken .*: it sends alwayson_upgrade to 10.0.0.1:5432 and not to 10.0.0.2:5432"):
+        one.follow()
+    process.is_broken = False
+    with one.opened():
+        one.follow()

@@ -5,7 +5,12 @@
 
 from __future__ import annotations
 
+import os
+import signal
+
 import pytest
+from ansible_collections.alwayson.upgrade.plugins.module_utils._host import proc
+from ansible_collections.alwayson.upgrade.plugins.module_utils._host.clock import Clock
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.interface import MAINT, READY, Backend, LoadBalancerError, Member, View
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.kinds.haproxy import handover
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.kinds.haproxy.balancer import Haproxy
@@ -36,6 +41,31 @@ class Fake(Haproxy):
 
 def with_map(path, answer):
     return Fake(**{"show_map": LISTED.format(path=path), f"show_map_{path}": answer})
+
+
+def test_a_master_that_ignores_the_signal_yet_is_waited_for_and_then_named(monkeypatch):
+    now, sent, catching = [0.0], [], iter([False] * 3 + [True] + [False] * 99)
+    clock = Clock(steady=lambda: now[0], sleep=lambda seconds: now.__setitem__(0, now[0] + seconds))
+    monkeypatch.setattr(handover, "require_possible", lambda *_given: None)
+    monkeypatch.setattr(handover, "_wait_for_another", lambda *_given: BEFORE)
+    monkeypatch.setattr(handover.proc, "catches", lambda pid, number: (pid, number) == (7, signal.SIGUSR2) and next(catching))
+    monkeypatch.setattr(handover.os, "kill", lambda *given: sent.append(given))
+    balancer = Fake()
+    balancer.read = lambda: View("2.8", {})
+    assert hand_over(balancer, BEFORE, 2, clock) is BEFORE and sent == [(7, signal.SIGUSR2)] and now[0] > 0.2
+    with pytest.raises(LoadBalancerError, match="lb1 .* has a master, process 7, that does not take SIGUSR2: it is still starting.*Nothing was changed"):
+        hand_over(balancer, BEFORE, 2, clock)
+    assert len(sent) == 1
+
+
+def test_a_signal_is_caught_where_there_is_a_handler_for_it():
+    before = signal.signal(signal.SIGUSR2, signal.SIG_IGN)
+    try:
+        assert not proc.catches(os.getpid(), signal.SIGUSR2)
+        signal.signal(signal.SIGUSR2, lambda *_given: None)
+        assert proc.catches(os.getpid(), signal.SIGUSR2) and not proc.catches(os.getpid(), signal.SIGUSR1)
+    finally:
+        signal.signal(signal.SIGUSR2, before)
 
 
 def test_a_file_that_says_the_same_is_not_lost_and_one_elsewhere_is_not_looked_at(tmp_path):
