@@ -13,9 +13,9 @@ author: The alwayson.upgrade maintainers (@alwayson)
 description:
   - For each database, exports a snapshot, sums up every table in it, and dumps the same snapshot. Others go on reading and writing.
   - Restores the dump into a scratch database on the same server, made like the original, and compares the structure, the number of rows and the
-    content of every table, large objects, and the sequences. Nothing that would act on its own is in the copy. The scratch database is dropped on every
-    way out. What a killed run left is dropped by the next one. C(docs/database_backups.md) says what is compared and what is not.
-  - With O(engine=mariadb) commits are held for a moment, in which the dump and the session that sums up begin, and every table must be of InnoDB. Events
+    content of every table, large objects, and the sequences. The copy contains nothing that would act on its own. The scratch database is always dropped
+    at the end. What a killed run left is dropped by the next one. C(docs/database_backups.md) says what is compared and what is not.
+  - With O(engine=mariadb) commits are blocked for a moment, while the dump and the session that sums up begin, and every table must be of InnoDB. Events
     are in the backup, and are not restored for the proof, since the server would run them. The history of system-versioned tables is in it, too. A database
     whose C(FLOAT) columns hold more digits than a dump writes is refused. With O(engine=sqlite) the database is copied by SQLite's own
     backup interface. The copy is a database itself, and the proof reads it in place. A database in another journal mode than WAL keeps its writers waiting

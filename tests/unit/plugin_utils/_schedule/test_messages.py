@@ -66,7 +66,7 @@ def test_a_roll_that_never_went_on_has_a_reason():
 def test_the_way_back_is_told_with_what_came_of_it():
     roll = schedule("rollback", min_live=0)
     do(roll, ("a1", "ok"), ("b1", "ok"), ("a2", "failed"))
-    assert turn_told(roll) == f"the roll stops: {roll.stop_reason}. The upgraded members return to the release before"
+    assert turn_told(roll) == f"the roll stops: {roll.stop_reason}. The upgraded members return to the previous release"
     roll.decide()
     do(roll, ("b1", "ok"))
     assert roll.decide().start == ("a1",)
@@ -82,6 +82,6 @@ def test_a_way_back_that_fails_names_who_did_not_return():
     roll.decide()
     do(roll, ("b1", "failed"))
     last = roll.decide()
-    assert stop_told(roll, last) == f"the roll stops: {last.reason}. Not returned to the release before: a1" and "b1 failed on the way back" in last.reason
+    assert stop_told(roll, last) == f"the roll stops: {last.reason}. Not returned to the previous release: a1" and "b1 failed on the way back" in last.reason
     assert why_it_stopped(roll, last) == f"{roll.stop_reason}; {last.reason}"
-    assert way_back_told(roll, "why") == "the roll went back: why. Returned: nobody"
+    assert way_back_told(roll, "why") == "the roll went back: why. Returned: none"
