@@ -7,12 +7,12 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: traffic_weight
-short_description: Give members of a pool a share of the traffic that they would have, on every load balancer
+short_description: Set the weight of members of a pool as a percentage, on every load balancer
 version_added: 0.2.0
 author: The alwayson.upgrade maintainers (@alwayson)
 description:
   - Sets the weight of members as a percentage of the weight that the configuration gives them, for example of a canary.
-  - Every weight is read back. When it fails on the way, or is interrupted, the weights before are put back on every load balancer, and what could not be
+  - Every weight is read back. When it fails on the way, or is interrupted, the previous weights are restored on every load balancer, and what could not be
     put back is named.
   - Clients that are bound to a member by a cookie stay with it, whatever its weight.
 extends_documentation_fragment:
@@ -37,12 +37,12 @@ options:
     required: true
     aliases: [member]
   percent:
-    description: Of the weight that the configuration gives, from 1 to 100, rounded down. It must not come to none.
+    description: Percentage of the configured weight, from 1 to 100, rounded down. The result must not be 0.
     type: int
     required: true
 notes:
   - Only with load balancers of the kind V(haproxy).
-  - Give the servers C(weight 100) in the configuration, so that there are shares to give.
+  - Give the servers C(weight 100) in the configuration, so that percentages are possible.
 seealso:
   - module: alwayson.upgrade.traffic_member
   - module: alwayson.upgrade.canary_verdict
