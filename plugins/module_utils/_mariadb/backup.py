@@ -121,7 +121,7 @@ class MariadbDump(OneFileEach):
                 mariadb_content.settle_session(copy)
                 found = content.differences(record.contents[record.subject], mariadb_content.read(copy))
                 if found:
-                    raise BackupError(f"the restored copy is not the original: {content.told(found)}{_remark_on_floats(original, found)}")
+                    raise BackupError(f"the restored copy differs from the original: {content.told(found)}{_remark_on_floats(original, found)}")
                 # A session of its own: this one no longer has the settings that a user's query expects.
                 with connect_patiently(self.login, copy.database) as session:
                     checks.require_true(session, self.check_queries, checks.Dialect("START TRANSACTION READ ONLY", 1))
@@ -243,4 +243,4 @@ def _lines_before(dump: BinaryIO, end: bytes) -> Iterator[bytes]:
                 pass
             return
         yield line
-    raise BackupError("the dump has an end, but not its own: it is not whole")
+    raise BackupError("the dump does not end with its own end mark: it is incomplete")

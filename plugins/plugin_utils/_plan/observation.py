@@ -41,7 +41,7 @@ def traffic_calls(names: Sequence[str], endpoints: Sequence[str], via: str | Non
     for name, endpoint in zip(names, endpoints):
         if "://" in endpoint and shown_url(endpoint) != endpoint:
             raise ValueError(f"{name} has a user, a password or a query in its endpoint {shown_url(endpoint)}, which is shown everywhere: "
-                             "give what it needs to be let in as traffic_headers")
+                             "give credentials as traffic_headers")
     rows = [dict(zip(columns, values)) for values in zip(*columns.values())]
     balancers = [{"name": name, **{key: value for key, value in row.items() if value}} for name, row in zip(names, rows)]
     if not via:
@@ -142,7 +142,7 @@ def census_tests(load_balancers: Mapping, fronts: Mapping[str, str], release: st
         asked = {server: member for server, member in view["members"].items()
                  if not is_spare(member) and (known is None or server in known or member["admin"] != MAINT)}
         if not asked:
-            raise ValueError(f"{name} has no member in {backend}: there is nobody to ask")
+            raise ValueError(f"{name} has no member in {backend}: there is no member to test")
         for server, member in sorted(asked.items()):
             cookie = view.get("cookie_name") and member.get("cookie")
             base = fronts[name] if cookie else f"http://{member['address']}"

@@ -39,7 +39,7 @@ def test_a_synchronous_standby_takes_the_place_of_a_dead_primary_and_nothing_is_
 
 
 def test_what_may_lose_something_is_refused_and_can_be_accepted(pair):
-    with pytest.raises(SwitchoverError, match="db1 .* runs: relieve it by state=switched"):
+    with pytest.raises(SwitchoverError, match="db1 .* runs: replace it by state=switched"):
         failover(pair).bring_about()
     pair.kill("db1")
     with pytest.raises(SwitchoverError, match="db2 is not named in synchronous_standby_names of db2 .*, so db1 .* may have acknowledged writes that db2"):
@@ -53,7 +53,7 @@ def test_poolers_are_sent_to_a_server_that_takes_writes_already(pair):
     with pair.node("db2").opened() as standby:
         standby.promote()
         assert wait_for(lambda: not standby.is_in_recovery(), 30, 0.05)
-    with pytest.raises(SwitchoverError, match="db1 .* runs: relieve it by state=switched"):
+    with pytest.raises(SwitchoverError, match="db1 .* runs: replace it by state=switched"):
         failover(pair).bring_about()
     pair.kill("db1")
     with pytest.raises(SwitchoverError, match="db2 .* takes writes already, so it may lack what db1 .* acknowledged"):

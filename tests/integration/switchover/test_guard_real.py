@@ -116,7 +116,7 @@ def test_a_guard_that_lets_it_start_keeps_the_standby_from_being_promoted_meanwh
     # Another one that would start as a primary is not let, either.
     assert asked(pair, "db1")[0] == 4 and time.monotonic() - began < HOLD_SECONDS
     assert pair.restart_by_itself("db1") and pair.value("pooler", "SELECT 1") == 1
-    with pytest.raises(SwitchoverError, match="db1 .* runs: relieve it by state=switched"):
+    with pytest.raises(SwitchoverError, match="db1 .* runs: replace it by state=switched"):
         failover(pair).bring_about()
     # And the other way round: while a promotion is claimed, no guard lets anybody start.
     pair.kill("db1")

@@ -100,7 +100,7 @@ def test_a_dead_pooler_does_not_keep_the_others_clients_from_a_failover(pair):
         Switchover(pair.node("db1"), pair.node("db2"), poolers, Limits()).bring_about()
     pair.kill("db1")
     result = Failover(pair.node("db1"), pair.node("db2"), poolers, Limits()).bring_about()
-    assert any("pooler2" in warning and "does not run, so nobody uses it" in warning for warning in result.warnings)
+    assert any("pooler2" in warning and "does not run, so no client uses it" in warning for warning in result.warnings)
     pair.start_pooler("pooler2")
     assert [wait_writable(pair, name) for name in pair.all_poolers] == ["db2", "db2"]
 

@@ -99,7 +99,7 @@ def test_a_transaction_that_lasts_is_waited_for_in_vain_and_nothing_has_changed(
     with Loading(load), pair.session("pooler") as session:
         session.execute("BEGIN")
         session.execute("SELECT 1")
-        with pytest.raises(SwitchoverError, match="pooler .* did not come to rest within 0.5 s.* Clients go on with db1"):
+        with pytest.raises(SwitchoverError, match="pooler .* could not be paused within 0.5 s.* Clients go on with db1"):
             pair.switchover(pause_seconds=0.5).bring_about()
         with pytest.raises(SwitchoverError, match="a pause would wait for transactions on db1"):
             pair.switchover(transaction_seconds=0.1).bring_about()

@@ -35,7 +35,8 @@ def a_wrong_setting_for_each(fleet) -> list[str]:
         f"app1 takes traffic, but would fail the tests for returning to it: GET {fleet.members['app1'].url}/healthz: answered", "Correct upgrade_health_path",
         "app2: /nonexistent/start cannot be run by", "there is no /nonexistent/start. Correct release_start_command",
         f"GET {fleet.members['app2'].url}/orders: answered 404 instead of 200", "Correct the test 'orders' of upgrade_smoke_tests",
-        "app3 takes traffic, but would fail the tests for returning to it: GET http://127.0.0.1:1/version: connection refused", "Correct member_address or member_port",
+        "app3 takes traffic, but would fail the tests for returning to it: GET http://127.0.0.1:1/version: connection refused",
+        "Correct member_address or member_port",
         "lb1 has no front_url",
     ]
 

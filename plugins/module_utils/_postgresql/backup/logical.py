@@ -78,7 +78,7 @@ class Logical(OneFileEach):
                 postgresql_content.settle_session(copy)
                 found = content.differences(record.contents[record.subject], postgresql_content.read(copy))
                 if found:
-                    raise BackupError(f"the restored copy is not the original: {content.told(found)}")
+                    raise BackupError(f"the restored copy differs from the original: {content.told(found)}")
                 # A session of its own: this one no longer has the search path that a user's query expects.
                 with connect_patiently(self.login, copy.database) as session:
                     checks.require_true(session, self.check_queries)

@@ -89,4 +89,4 @@ class WarmFailover(Failover):
             is_received = bool(log.receivers())
         except ReceivedLogError as error:
             return target, [*problems, str(error)]
-        return target, problems if is_received else [*problems, f"nobody receives the log into {log.directory}: start that service again"]
+        return target, problems if is_received else [*problems, f"no process receives the log into {log.directory}: start that service again"]

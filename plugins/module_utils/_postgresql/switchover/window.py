@@ -196,7 +196,7 @@ class Window:
         self._pause_and_point()
         left = self.limits.pause_seconds - (self.clock.steady() - self._began)
         if not wait_for(lambda: self.agents.are_holding(self.new), left, POLL_SECONDS, self.clock.steady, self.clock.sleep):
-            raise SwitchoverError(f"the poolers {', '.join(self.agents.names)} did not all come to rest within {self.limits.pause_seconds:g} s")
+            raise SwitchoverError(f"the poolers {', '.join(self.agents.names)} were not all paused within {self.limits.pause_seconds:g} s")
         self._reached("paused")
 
     def _pause_and_point(self) -> None:
@@ -247,7 +247,7 @@ class Window:
         """SwitchoverError when the new one may not be promoted any more. It is the last look: it takes a few milliseconds of the clients' wait."""
         self._lock.require_held()
         if not self.new.is_in_recovery():
-            raise SwitchoverError(f"{self.new} was promoted by another one than this run")
+            raise SwitchoverError(f"{self.new} was promoted by another run or program")
 
     def _lead(self) -> None:
         problems = resume_all(self.poolers)

@@ -21,9 +21,9 @@ def member(arrivals=0, errors=0, milliseconds=None):
 @pytest.mark.parametrize(("canary", "word", "reason"), [
     (Sample(200, 0, 12.0), GOOD, None),
     (Sample(200, 2, 12.0), GOOD, None),
-    (Sample(200, 3, 12.0), BAD, "3 of 200 requests failed, 1.5 %, and 1 % may (of the others 0.1 %)"),
+    (Sample(200, 3, 12.0), BAD, "3 of 200 requests failed (1.5 %), and 1 % are allowed (the others: 0.1 %)"),
     (Sample(200, 0, 70.0), GOOD, None),
-    (Sample(200, 0, 71.0), BAD, "answers took 71 ms on average, and 70 ms may be (10 ms of the others, times 2, and 50 ms)"),
+    (Sample(200, 0, 71.0), BAD, "answers took 71 ms on average, and 70 ms are allowed (10 ms of the others, times 2, plus 50 ms)"),
     (Sample(9, 9, 999.0), UNCLEAR, "9 requests came, and a verdict needs 10: soak for longer, or lower min_requests"),
     (Sample(200, 0, None), GOOD, None),
 ])

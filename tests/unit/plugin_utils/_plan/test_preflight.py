@@ -39,7 +39,8 @@ def test_a_fleet_that_answers_is_not_refused():
 
 def test_the_same_wrong_answer_of_many_is_one_sentence_of_the_plan():
     refusals = plan_of(fleet(**{name: seen(a_test()) for name in NAMES}))["refusals"]
-    assert refusals == ["app1, app2, app3 and 3 more take traffic, but would fail the tests for returning to it: GET http://h/health: answered 404 instead of 200 (app1); "
+    assert refusals == ["app1, app2, app3 and 3 more take traffic, but would fail the tests for returning to it: "
+                        "GET http://h/health: answered 404 instead of 200 (app1); "
                         "GET http://h/health: answered 404 instead of 200 (app2); GET http://h/health: answered 404 instead of 200 (app3); "
                         "and likewise 3 more. Correct upgrade_health_path, which is '/healthz'"]
 

@@ -187,7 +187,8 @@ def test_void_windows_do_not_pass_as_proof():
     run = sample_run()
     run["probe"]["void_windows"] = [{"from": run["started"] + 5, "to": run["started"] + 8, "send_lag_p99_ms": 240}]
     report = summarise(run)
-    assert report["ok"] and report["not_proven"] == ["The prober itself was late in 1 window (3.0 s together): how long answers took in that time is not known."]
+    assert report["ok"] and report["not_proven"] == [
+        "The prober itself was late in 1 window (3.0 s together): how long answers took in that time is not known."]
     assert not report["headline"].startswith("Nobody")
 
 

@@ -99,7 +99,7 @@ class Haproxy(Process):
         except HaproxyUnavailableError:
             raise
         except UnavailableError as error:
-            raise self.unavailable(f"cannot be looked at as a whole: {error}") from error
+            raise self.unavailable(f"could not be read consistently: {error}") from error
         except AnswerError as error:
             raise self.error(f"has workers from before a reload that cannot be read: {error}") from error
 

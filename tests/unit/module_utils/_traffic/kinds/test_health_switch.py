@@ -175,8 +175,8 @@ def test_the_command_turns_the_switches(house):
 
 
 @pytest.mark.parametrize(("settings", "reason"), [
-    ({}, "lb1 needs the setting backends: kind=none cannot do without"),
-    ({"backends": {}, "quiet": 1}, "lb1 has settings quiet, which kind=none has not: it has backends, health_path, live_path, notice_seconds, quiet_seconds, "),
+    ({}, "lb1 lacks the setting backends: kind=none cannot do without"),
+    ({"backends": {}, "quiet": 1}, "lb1 has unknown settings quiet for kind=none: it has backends, health_path, live_path, notice_seconds, quiet_seconds, "),
     ({"backends": {"app": {"s1": "10.0.0.1:80"}}}, r"app/s1 \(10.0.0.1:80\) is no endpoint: "),
     ({"backends": ["s1"]}, r"lb1 has the setting backends=\['s1'\], which is no dict"),
 ])

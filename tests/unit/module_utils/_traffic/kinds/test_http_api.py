@@ -158,7 +158,7 @@ def test_what_the_jmespath_makes_has_to_be_members(api, members, reason):
     ({"change": {**CHANGE, "drain": {"method": "PUT"}}}, "has change.drain={'method': 'PUT'}: give"),
     ({"change": {**CHANGE, "drain": {"path": "/x", "headers": {}}}}, "has change.drain="),
     ({"validate_certs": 0}, "lb1 has the setting validate_certs=0, which is no bool"),
-    ({"url": "x"}, "lb1 has settings url, which kind=http has not: it has backends, change, members, path, quiet_seconds, recheck_seconds, validate_certs"),
+    ({"url": "x"}, "lb1 has unknown settings url for kind=http: it has backends, change, members, path, quiet_seconds, recheck_seconds, validate_certs"),
 ])
 def test_a_setting_that_is_wrong_is_refused_before_anything_is_asked(api, settings, reason):
     with pytest.raises(LoadBalancerError, match=reason):
@@ -168,7 +168,7 @@ def test_a_setting_that_is_wrong_is_refused_before_anything_is_asked(api, settin
 
 @pytest.mark.parametrize("missing", ["path", "members", "change"])
 def test_a_setting_that_is_missing_is_named(missing):
-    with pytest.raises(LoadBalancerError, match=f"lb1 needs the setting {missing}: kind=http cannot do without"):
+    with pytest.raises(LoadBalancerError, match=f"lb1 lacks the setting {missing}: kind=http cannot do without"):
         HttpApi("lb1", "http://127.0.0.1:1", {key: value for key, value in SETTINGS.items() if key != missing}, {})
 
 

@@ -213,7 +213,7 @@ def test_what_may_be_in_flight_is_waited_for_since_the_member_left(api):
     traefik = api.opened(quiet_seconds=4)
     assert (api.member(traefik).sessions, api.member(traefik).note) == (0, "")
     traefik.apply("app", {"10.0.0.2:80": DRAIN})
-    assert (api.member(traefik).sessions, api.member(traefik).note) == (1, "Traefik does not tell its requests in flight: 4 s are waited for them instead")
+    assert (api.member(traefik).sessions, api.member(traefik).note) == (1, "Traefik does not report its requests in flight: 4 s are waited for them instead")
     api.time.sleep(2)
     traefik.apply("app", {"10.0.0.2:80": MAINT})
     api.time.sleep(1.9)
@@ -271,8 +271,8 @@ def test_the_command_names_the_file_and_the_weights(api):
 
 
 @pytest.mark.parametrize(("settings", "reason"), [
-    ({}, "lb1 needs the setting file: kind=traefik cannot do without"),
-    ({"file": "/x", "quiet": 3}, "lb1 has settings quiet, which kind=traefik has not: it has file, quiet_seconds, weights"),
+    ({}, "lb1 lacks the setting file: kind=traefik cannot do without"),
+    ({"file": "/x", "quiet": 3}, "lb1 has unknown settings quiet for kind=traefik: it has file, quiet_seconds, weights"),
     ({"file": "/x", "quiet_seconds": "3"}, "lb1 has the setting quiet_seconds='3', which is no int"),
 ])
 def test_a_setting_that_is_wrong_is_refused(settings, reason):

@@ -98,7 +98,7 @@ def test_an_address_that_is_told_twice_has_the_requests_of_both(api, is_first):
 def test_an_address_that_is_not_told_is_refused_and_not_taken_for_idle(api, change, told):
     change(api.upstreams)
     refusals = api.opened(weights={"10.0.0.1:80": 3}).read("app").backends["app"].refusals
-    assert [sentence.partition(" (")[0] for sentence in refusals] == [f"Caddy does not tell the requests in flight to {told}"]
+    assert [sentence.partition(" (")[0] for sentence in refusals] == [f"Caddy does not report the requests in flight to {told}"]
 
 
 def test_what_closes_web_sockets_and_who_else_sends_there_is_noted(api):
@@ -375,7 +375,7 @@ def test_the_command_tells_the_weights(api):
 
 
 @pytest.mark.parametrize(("settings", "reason"), [
-    ({"weight": {}}, "lb1 has settings weight, which kind=caddy has not: it has weights"),
+    ({"weight": {}}, "lb1 has unknown settings weight for kind=caddy: it has weights"),
     ({"weights": [1, 2]}, r"lb1 has the setting weights=\[1, 2\], which is no dict"),
 ])
 def test_a_setting_that_is_wrong_is_refused(settings, reason):
@@ -400,7 +400,7 @@ def test_a_weight_of_before_is_back_whatever_the_settings_say(api):
 @pytest.mark.parametrize(("change", "reason"), [
     (lambda app: None, "the weights of 10.0.0.1:80 would be lost: write them into traffic_settings, weights: {10.0.0.1:80: 3}"),
     (lambda app: (app["upstreams"].__delitem__(slice(1, 3)), app["load_balancing"]["selection_policy"].update(weights=[1])),
-     "it has one upstream, which Caddy keeps in traffic whatever its weight is: add another one"),
+     "it has one upstream, which Caddy keeps in traffic regardless of its weight: add another one"),
     (lambda app: (app.update(dynamic_upstreams={"source": "srv"}), app["load_balancing"]["selection_policy"].update(weights=[1, 1, 0])),
      "its upstreams are looked up all the time (dynamic_upstreams), and have no weights: remove that"),
 ])

@@ -349,7 +349,7 @@ def test_the_command_names_the_file_and_the_status(admin):
 
 
 def test_a_setting_is_refused_because_envoy_has_none():
-    with pytest.raises(LoadBalancerError, match="lb1 has settings file, which kind=envoy has not: it has none"):
+    with pytest.raises(LoadBalancerError, match="lb1 has unknown settings file for kind=envoy: it has none"):
         Envoy("lb1", "http://127.0.0.1:1", {"file": "/x"}, {})
 
 

@@ -372,7 +372,7 @@ def test_nobody_is_told_to_reload_who_is_reading_what_stood_there_before(master,
 
 def test_a_master_that_reads_for_too_long_is_not_told_and_the_file_is_taken_back(master, monkeypatch):
     monkeypatch.setattr(nginx_balancer, "is_idle", lambda pid: False)
-    with pytest.raises(LoadBalancerError, match="is not through with a reload by others within 20 s, so it is not reloaded"):
+    with pytest.raises(LoadBalancerError, match="has not finished a reload by another program within 20 s, so it is not reloaded"):
         master.opened().apply("app", {"10.0.0.1:80": MAINT})
     assert master.text() == TEXT and master.signals == []
 
@@ -454,7 +454,7 @@ def test_a_master_that_is_not_there_is_said(master, content):
 @pytest.mark.parametrize(("endpoint", "settings", "headers", "reason"), [
     ("http://127.0.0.1", {}, {}, "is no endpoint: write file: and the absolute path of the file with the upstream blocks"),
     ("file:/x", {}, {"X-Token": "x"}, r"lb1 \(file:/x\) has headers, and nginx has no API"),
-    ("file:/x", {"pid": "/run/nginx.pid"}, {}, "lb1 has settings pid, which kind=nginx has not: it has command, pid_file"),
+    ("file:/x", {"pid": "/run/nginx.pid"}, {}, "lb1 has unknown settings pid for kind=nginx: it has command, pid_file"),
     ("file:/x", {"command": "nginx"}, {}, "lb1 has the setting command='nginx', which is no list"),
 ])
 def test_what_makes_no_sense_is_refused(endpoint, settings, headers, reason):
