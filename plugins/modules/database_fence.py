@@ -144,7 +144,7 @@ def fence(options: dict, check_mode: bool) -> dict:
     task = DatabaseFence(directory, wanted, options["stop_command"], options["timeout"])
     changed = task.survey()
     if changed and not check_mode:
-        task.bring_about()
+        task.apply()
     control = directory.control()
     return {"changed": changed, "system_identifier": control.system_identifier, "timeline": control.timeline, "state": control.state,
             "running": directory.server() is not None}

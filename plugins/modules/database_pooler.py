@@ -187,7 +187,7 @@ def take_part(options: dict, check_mode: bool) -> Result:
     agent = PoolerAgent(old, new, pgbouncer.of([options["pooler"]])[0], switchover_options.limits(options), options["companion_timeout"],
                         may_go_back=options["state"] == "switched")
     if not check_mode:
-        return agent.bring_about()
+        return agent.apply()
     agent.result.changed = agent.foresee()
     return agent.result
 

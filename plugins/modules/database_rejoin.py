@@ -139,7 +139,7 @@ def rejoin(options: dict, check_mode: bool) -> tuple[bool, str]:
     task = Rejoin(old, Login.of(options), options["timeout"])
     if not task.is_needed():
         return False, ""
-    return True, "" if check_mode else task.bring_about()
+    return True, "" if check_mode else task.apply()
 
 
 if __name__ == "__main__":

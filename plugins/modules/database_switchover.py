@@ -419,7 +419,7 @@ def switch(options: dict, check_mode: bool) -> Result:
         require_driven(options, old, new)
     window = window_for(options, old, new, limits)
     if not check_mode:
-        return window.bring_about()
+        return window.apply()
     window.result.changed = window.foresee()
     return window.result
 

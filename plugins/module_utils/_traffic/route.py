@@ -140,10 +140,10 @@ class Rerouting:
         self._touched: list[Side] = []
 
     def foresee(self) -> Result:
-        """What `bring_about` would end in. Only reads."""
+        """What `apply` would end in. Only reads."""
         return self._result(self._is_due(), {side.name: self._request.value for side in self._sides}, {})
 
-    def bring_about(self) -> Result:
+    def apply(self) -> Result:
         """Send the traffic there and prove it. Raises RouteError when it did not work out."""
         changed = self._is_due()
         try:

@@ -37,7 +37,7 @@ class Result:
 
 
 def foresee(balancers: Sequence[Weighing], backend: str, members: Sequence[str], percent: int) -> Result:
-    """What `bring_about` would end in. Only reads; raises LoadBalancerError or WeightError when that cannot be."""
+    """What `apply` would end in. Only reads; raises LoadBalancerError or WeightError when that cannot be."""
     if not 1 <= percent <= WHOLE:
         raise WeightError(f"percent is {percent}: give 1 to {WHOLE}, of the weight that the configuration gives; "
                           "none at all is state=drained of alwayson.upgrade.traffic_member")
@@ -55,7 +55,7 @@ def foresee(balancers: Sequence[Weighing], backend: str, members: Sequence[str],
     return Result(before != after, before, after)
 
 
-def bring_about(balancers: Sequence[Weighing], backend: str, members: Sequence[str], percent: int, clock: Clock = Clock()) -> Result:
+def apply(balancers: Sequence[Weighing], backend: str, members: Sequence[str], percent: int, clock: Clock = Clock()) -> Result:
     """Have it so on every load balancer. Raise WeightError when it did not work out."""
     wanted = foresee(balancers, backend, members, percent)
     touched: list[Weighing] = []

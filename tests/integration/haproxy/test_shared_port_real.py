@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancers import open_load_balancers
-from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.drain import Request, TrafficError, bring_about, foresee
+from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.drain import Request, TrafficError, apply, foresee
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.interface import MAINT, READY, LoadBalancerError
 from fleet.haproxy import find_binary
 from fleet.ports import Ports
@@ -82,7 +82,7 @@ class Shared(RealProcesses):
             return False
 
     def do(self, state: str, names: tuple[str, ...]):
-        return bring_about(open_load_balancers([spec for spec in self.specs if spec["name"] in names]), Request("app", ("s1",), state, timeout=5))
+        return apply(open_load_balancers([spec for spec in self.specs if spec["name"] in names]), Request("app", ("s1",), state, timeout=5))
 
 
 @pytest.fixture(scope="module", name="house")

@@ -77,7 +77,7 @@ def apply_index(database: Connection, step: Step, pace: Pace) -> bool:
     ledger.begin(database, step)
     if not was_done:
         try:
-            _bring_about(database, step, statement, pace)
+            _build(database, step, statement, pace)
         except (MigrationError, PostgresqlError):
             with contextlib.suppress(MigrationError, PostgresqlError):
                 _drop_the_dead(database, statement, pace)
@@ -116,7 +116,7 @@ def _require_same(database: Connection, step: Step, statement: IndexStatement, f
                              f"{database.value('SELECT pg_get_indexdef(%s)', (found.oid,))}. Rename or drop it, then run this again")
 
 
-def _bring_about(database: Connection, step: Step, statement: IndexStatement, pace: Pace) -> None:
+def _build(database: Connection, step: Step, statement: IndexStatement, pace: Pace) -> None:
     """Clear away what a run before has left dead, run the statement, and look at what came of it."""
     give_up = pace.clock() + pace.policy.wait_seconds
     while True:

@@ -139,7 +139,7 @@ class Window:
                 raise SwitchoverError(f"{error.filename} cannot be locked: {error.strerror}. Let this account write in that folder") from error
             yield
 
-    def bring_about(self) -> Result:
+    def apply(self) -> Result:
         """Have it done. SwitchoverError when it was not; clients go on then, too."""
         with contextlib.ExitStack() as alone:
             # So that the process which outlives this one knows what this one knew, and inherits its lock.

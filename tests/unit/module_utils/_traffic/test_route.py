@@ -74,7 +74,7 @@ class House:
                         for number in range(3)})
 
     def do(self, request=GREEN):
-        return Rerouting(self.sides, request, self.time.clock).bring_about()
+        return Rerouting(self.sides, request, self.time.clock).apply()
 
     @property
     def routes(self):

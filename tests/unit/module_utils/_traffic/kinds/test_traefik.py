@@ -10,7 +10,7 @@ import json
 import pytest
 from ansible_collections.alwayson.upgrade.plugins.module_utils._host.config_file import text_of
 from ansible_collections.alwayson.upgrade.plugins.module_utils._host.patience import Patience
-from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.drain import Request, TrafficError, bring_about, foresee
+from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.drain import Request, TrafficError, apply, foresee
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.interface import DOWN, DRAIN, MAINT, READY, RECHECK, UNCHECKED, UP, LoadBalancerError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.kinds import traefik as traefik_kind
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.kinds.traefik import Traefik, member_name, seconds
@@ -201,7 +201,7 @@ def test_a_file_without_the_service_in_json_is_refused(api, text):
 
 
 @pytest.mark.parametrize("text", ["http:\n  services: {}\n", '{"http": {"services": {"web": {}}}}', None])
-@pytest.mark.parametrize("drive", [foresee, bring_about])
+@pytest.mark.parametrize("drive", [foresee, apply])
 def test_a_file_that_cannot_be_changed_is_refused_before_a_drain(api, text, drive):
     api.server.routes.update({SERVICE: api.service("app"), "GET /api/http/services?per_page=1000": [api.service("app")]})
     api.file.write_text(text, encoding="utf-8") if text else api.file.unlink()
@@ -326,5 +326,5 @@ def test_a_strategy_that_does_not_keep_to_weights_is_refused_before_anything_is_
     assert pool.unproven == ("Traefik does not tell which requests are in flight: quiet_seconds (10 s) are waited for them instead",)
     if is_refused:
         with pytest.raises(TrafficError, match=f"no drain of app can be proven. lb1: its strategy is {strategy}.*set loadBalancer.strategy to wrr"):
-            bring_about([api.opened()], Request("app", ("10.0.0.1:80",), "drained"), api.time.clock)
+            apply([api.opened()], Request("app", ("10.0.0.1:80",), "drained"), api.time.clock)
         assert api.written() == api.document

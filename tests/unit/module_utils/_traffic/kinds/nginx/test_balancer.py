@@ -11,7 +11,7 @@ import threading
 
 import pytest
 from ansible_collections.alwayson.upgrade.plugins.module_utils._host.flock import exclusive
-from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.drain import Request, TrafficError, bring_about
+from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.drain import Request, TrafficError, apply
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.interface import DRAIN, MAINT, READY, RECHECK, UNCHECKED, LoadBalancerError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.kinds.nginx import balancer as nginx_balancer
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.kinds.nginx.balancer import NOTE, UNPROVEN, Nginx
@@ -62,7 +62,7 @@ class Master:
         return self.file.read_text(encoding="utf-8")
 
     def drained(self, *members, **options):
-        return bring_about([self.opened()], Request("app", members or ("10.0.0.1:80",), "drained", **options), self.time.clock)
+        return apply([self.opened()], Request("app", members or ("10.0.0.1:80",), "drained", **options), self.time.clock)
 
 
 @pytest.fixture(name="master")
@@ -128,7 +128,7 @@ def test_of_workers_that_no_reload_of_ours_began_nothing_is_known_until_there_is
 
 @pytest.mark.parametrize("ready", ["10.0.0.1:80", "10.0.0.3:80"])
 def test_whoever_comes_back_is_in_what_the_workers_have_read(master, ready):
-    bring_about([master.opened()], Request("app", (ready,), "ready"), master.time.clock)
+    apply([master.opened()], Request("app", (ready,), "ready"), master.time.clock)
     assert master.signals and master.signals[-1][2] == master.text()
 
 
