@@ -188,7 +188,7 @@ def take_part(options: dict, check_mode: bool) -> Result:
                         may_go_back=options["state"] == "switched")
     if not check_mode:
         return agent.apply()
-    agent.result.changed = agent.foresee()
+    agent.result.changed = agent.dry_run()
     return agent.result
 
 

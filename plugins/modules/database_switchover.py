@@ -420,7 +420,7 @@ def switch(options: dict, check_mode: bool) -> Result:
     window = window_for(options, old, new, limits)
     if not check_mode:
         return window.apply()
-    window.result.changed = window.foresee()
+    window.result.changed = window.dry_run()
     return window.result
 
 

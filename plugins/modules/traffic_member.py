@@ -167,7 +167,7 @@ from ..module_utils._host.ansible_module import AnsibleModule
 from ..module_utils._host.signals import unwind_when_ended
 from ..module_utils._load_balancers import ARGUMENTS, open_load_balancers
 from ..module_utils._locking import fence
-from ..module_utils._traffic.drain import Request, TrafficError, apply, foresee
+from ..module_utils._traffic.drain import Request, TrafficError, apply, dry_run
 from ..module_utils._traffic.interface import LoadBalancerError
 
 
@@ -191,7 +191,7 @@ def main() -> None:
         with fence.admitted(module.params["fence"], module.check_mode, module.params["timeout"]):
             balancers = open_load_balancers(module.params["load_balancers"])
             request = request_from(module.params)
-            result = foresee(balancers, request) if module.check_mode else apply(balancers, request)
+            result = dry_run(balancers, request) if module.check_mode else apply(balancers, request)
     except (LoadBalancerError, TrafficError, fence.FenceError) as error:
         module.fail_json(msg=str(error))
     for warning in result.warnings:

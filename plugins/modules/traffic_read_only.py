@@ -118,7 +118,7 @@ def main() -> None:
             rerouting = Rerouting(sides, Request(params["key"], str(until), min_live=None))
             before = {name: moment(value) for name, value in rerouting.before.items()}
             changed = is_change(before.values(), until, time.time())
-            result = rerouting.apply() if changed and not module.check_mode else rerouting.foresee()
+            result = rerouting.apply() if changed and not module.check_mode else rerouting.dry_run()
     except (LoadBalancerError, RouteError, fence.FenceError) as error:
         module.fail_json(msg=str(error))
     after = {name: until if changed else value for name, value in before.items()}

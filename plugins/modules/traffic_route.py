@@ -137,7 +137,7 @@ def main() -> None:
         with fence.admitted(params["fence"], module.check_mode):
             sides = sides_of(open_load_balancers(params["load_balancers"]), params["map"], params["persist"])
             rerouting = Rerouting(sides, request)
-            result = rerouting.foresee() if module.check_mode else rerouting.apply()
+            result = rerouting.dry_run() if module.check_mode else rerouting.apply()
     except (LoadBalancerError, RouteError, fence.FenceError) as error:
         module.fail_json(msg=str(error))
     module.exit_json(

@@ -78,7 +78,7 @@ from ..module_utils._host.signals import unwind_when_ended
 from ..module_utils._load_balancers import ARGUMENTS, open_load_balancers
 from ..module_utils._locking import fence
 from ..module_utils._traffic.interface import LoadBalancerError
-from ..module_utils._traffic.weight import WeightError, apply, foresee
+from ..module_utils._traffic.weight import WeightError, apply, dry_run
 
 
 def main() -> None:
@@ -98,7 +98,7 @@ def main() -> None:
         with fence.admitted(params["fence"], module.check_mode):
             balancers = open_load_balancers(params["load_balancers"])
             request = balancers, params["backend"], list(dict.fromkeys(params["members"])), params["percent"]
-            result = foresee(*request) if module.check_mode else apply(*request)
+            result = dry_run(*request) if module.check_mode else apply(*request)
     except (LoadBalancerError, WeightError, fence.FenceError) as error:
         module.fail_json(msg=str(error))
     module.exit_json(

@@ -89,9 +89,9 @@ class Result:
     warnings: tuple[str, ...] = ()
 
 
-def foresee(balancers: Sequence[LoadBalancer], request: Request, clock: Clock = Clock()) -> Result:
+def dry_run(balancers: Sequence[LoadBalancer], request: Request, clock: Clock = Clock()) -> Result:
     """What `apply` would end in. Only reads; raises as it does when a load balancer, the backend or a member is not there."""
-    return _Sequence(balancers, request, clock).foresee()
+    return _Sequence(balancers, request, clock).dry_run()
 
 
 def apply(balancers: Sequence[LoadBalancer], request: Request, clock: Clock = Clock()) -> Result:
@@ -116,11 +116,11 @@ class _Sequence:
             _require_cutters(balancers)
         self._pool = DrivenPool(balancers, request.backend, (*request.members, *request.out), clock)
 
-    def foresee(self) -> Result:
+    def dry_run(self) -> Result:
         self._require_provable()
         self._require_no_panic()
         request = self._request
-        after = views.foreseen(self._pool.now, request.state, request.members, request.out)
+        after = views.states_after(self._pool.now, request.state, request.members, request.out)
         return self._result(after, changed=after != self._states(self._pool.before))
 
     def apply(self) -> Result:

@@ -139,7 +139,7 @@ class Rerouting:
         self._left = [side.name for side in sides if self._is_left(side)]
         self._touched: list[Side] = []
 
-    def foresee(self) -> Result:
+    def dry_run(self) -> Result:
         """What `apply` would end in. Only reads."""
         return self._result(self._is_due(), {side.name: self._request.value for side in self._sides}, {})
 

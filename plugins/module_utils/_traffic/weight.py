@@ -36,7 +36,7 @@ class Result:
     after: dict[str, dict[str, int]]
 
 
-def foresee(balancers: Sequence[Weighing], backend: str, members: Sequence[str], percent: int) -> Result:
+def dry_run(balancers: Sequence[Weighing], backend: str, members: Sequence[str], percent: int) -> Result:
     """What `apply` would end in. Only reads; raises LoadBalancerError or WeightError when that cannot be."""
     if not 1 <= percent <= WHOLE:
         raise WeightError(f"percent is {percent}: give 1 to {WHOLE}, of the weight that the configuration gives; "
@@ -57,7 +57,7 @@ def foresee(balancers: Sequence[Weighing], backend: str, members: Sequence[str],
 
 def apply(balancers: Sequence[Weighing], backend: str, members: Sequence[str], percent: int, clock: Clock = Clock()) -> Result:
     """Have it so on every load balancer. Raise WeightError when it did not work out."""
-    wanted = foresee(balancers, backend, members, percent)
+    wanted = dry_run(balancers, backend, members, percent)
     touched: list[Weighing] = []
     try:
         for balancer in balancers:

@@ -17,7 +17,7 @@ import pytest
 import yaml
 from ansible_collections.alwayson.upgrade.plugins.module_utils._host.waiting import wait_for
 from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancers import open_load_balancers
-from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.drain import Request, TrafficError, apply, foresee
+from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.drain import Request, TrafficError, apply, dry_run
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.interface import MAINT, READY, LoadBalancerError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.kinds.nginx.processes import workers_of
 from fleet import members
@@ -81,7 +81,7 @@ def test_a_member_goes_out_and_comes_back_and_no_request_is_lost(driven):
         time.sleep(1)
         driven.fleet.boot_member(host.name)
         members.wait_healthy(host, driven.fleet.record.processes[host.name])
-        again = foresee(open_load_balancers(driven.specs), Request(BACKEND, (first,), "drained"))
+        again = dry_run(open_load_balancers(driven.specs), Request(BACKEND, (first,), "drained"))
         assert not again.changed
         back = driven.do("ready", first)
         assert back.changed and back.after == {"lb1": {first: READY}, "lb2": {first: READY}}
@@ -155,7 +155,7 @@ def test_other_services_that_send_to_a_member_are_noted(driven):
     files = [driven.fleet.layout.directory / "balancers" / spec["name"] / "dynamic" / "others.yml" for spec in driven.specs]
 
     def notes():
-        return [note.partition(" to some of its addresses")[0] for note in foresee(
+        return [note.partition(" to some of its addresses")[0] for note in dry_run(
             open_load_balancers(driven.specs), Request(BACKEND, (driven.names[0],), "drained")).warnings]
     assert notes() == []
     try:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancers import open_load_balancers
-from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.drain import Request, TrafficError, apply, foresee
+from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.drain import Request, TrafficError, apply, dry_run
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.interface import MAINT, READY, LoadBalancerError
 from fleet.haproxy import find_binary
 from fleet.ports import Ports
@@ -112,6 +112,6 @@ def test_a_master_that_reloads_has_no_port_but_its_own(house):
     for _reload in range(3):
         before = balancers[0].read("app").process
         house.processes["lb1"].send_signal(signal.SIGUSR2)
-        until(lambda before=before: not foresee(balancers, Request("app", ("s1",), "drained")).warnings and balancers[0].read("app").process != before)
+        until(lambda before=before: not dry_run(balancers, Request("app", ("s1",), "drained")).warnings and balancers[0].read("app").process != before)
     assert house.do("drained", ("lb1",)).changed and house.pool("lb1").refusals == ()
     house.do("ready", ("lb1",))

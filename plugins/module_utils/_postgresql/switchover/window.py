@@ -118,7 +118,7 @@ class Window:
 
     # -- what all have alike
 
-    def foresee(self) -> bool:
+    def dry_run(self) -> bool:
         """Whether there is something to be done, by `survey` and by what the poolers say themselves. Changes nothing."""
         if self.survey():
             self._survey_poolers()
@@ -143,7 +143,7 @@ class Window:
         """Have it done. SwitchoverError when it was not; clients go on then, too."""
         with contextlib.ExitStack() as alone:
             # So that the process which outlives this one knows what this one knew, and inherits its lock.
-            is_to_do = self._foreseen(alone)
+            is_to_do = self._is_needed(alone)
             if is_to_do:
                 with dead_man(self._settle, self.agents.patience + PREPARATION_SECONDS) as within:
                     try:
@@ -160,12 +160,12 @@ class Window:
                 self._prove()
         return self.result
 
-    def _foreseen(self, alone: contextlib.ExitStack) -> bool:
+    def _is_needed(self, alone: contextlib.ExitStack) -> bool:
         """The result of `survey`, with the run's lock held until `alone` is closed. On an error, the agents on other hosts are released."""
         try:
             alone.enter_context(self._alone())
             if not self.is_old_dead:
-                return self.foresee() and not self.stragglers
+                return self.dry_run() and not self.stragglers
             if not self.survey():
                 return False
             self._leave_out([pooler for pooler in self.poolers if pooler.is_dead()])

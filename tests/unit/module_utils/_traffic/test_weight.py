@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.interface import READY, UP, Backend, LoadBalancerError, Member, View
-from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.weight import WeightError, apply, foresee
+from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.weight import WeightError, apply, dry_run
 from fake_load_balancer import Time
 
 
@@ -55,7 +55,7 @@ def test_a_kind_that_sets_no_weights_is_refused_before_anything_is_changed(pair)
 
 
 def test_a_check_tells_and_changes_nothing(pair):
-    foreseen = foresee(pair, "app", ["s1", "s2"], 25)
+    foreseen = dry_run(pair, "app", ["s1", "s2"], 25)
     assert foreseen.changed and foreseen.after["lb2"] == {"s1": 25, "s2": 25} and pair[0].calls == pair[1].calls == []
 
 

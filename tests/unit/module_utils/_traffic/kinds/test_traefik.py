@@ -10,7 +10,7 @@ import json
 import pytest
 from ansible_collections.alwayson.upgrade.plugins.module_utils._host.config_file import text_of
 from ansible_collections.alwayson.upgrade.plugins.module_utils._host.patience import Patience
-from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.drain import Request, TrafficError, apply, foresee
+from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.drain import Request, TrafficError, apply, dry_run
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.interface import DOWN, DRAIN, MAINT, READY, RECHECK, UNCHECKED, UP, LoadBalancerError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.kinds import traefik as traefik_kind
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.kinds.traefik import Traefik, member_name, seconds
@@ -102,7 +102,7 @@ def test_services_of_other_providers_that_send_to_the_same_addresses_are_noted(a
     api.server.routes["GET /api/http/services?per_page=1000"] = lambda asked: [*services, api.service("app")]
     assert [note.partition(" to some")[0] for note in api.opened().read("app").backends["app"].warnings] == [told] * bool(told)
     assert [note.partition(" to some")[0] for note in api.opened().read().backends["app"].warnings] == [told] * bool(told)
-    assert list(foresee([api.opened()], Request("app", ("10.0.0.1:80",), "drained"), api.time.clock).warnings) == [
+    assert list(dry_run([api.opened()], Request("app", ("10.0.0.1:80",), "drained"), api.time.clock).warnings) == [
         f"lb1: {note}" for note in api.opened().read("app").backends["app"].warnings]
 
 
@@ -201,7 +201,7 @@ def test_a_file_without_the_service_in_json_is_refused(api, text):
 
 
 @pytest.mark.parametrize("text", ["http:\n  services: {}\n", '{"http": {"services": {"web": {}}}}', None])
-@pytest.mark.parametrize("drive", [foresee, apply])
+@pytest.mark.parametrize("drive", [dry_run, apply])
 def test_a_file_that_cannot_be_changed_is_refused_before_a_drain(api, text, drive):
     api.server.routes.update({SERVICE: api.service("app"), "GET /api/http/services?per_page=1000": [api.service("app")]})
     api.file.write_text(text, encoding="utf-8") if text else api.file.unlink()

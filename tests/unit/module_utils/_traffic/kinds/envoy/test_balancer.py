@@ -11,7 +11,7 @@ import socket
 
 import pytest
 from ansible_collections.alwayson.upgrade.plugins.module_utils._host.control_error import UntouchedError
-from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.drain import Request, TrafficError, apply, foresee
+from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.drain import Request, TrafficError, apply, dry_run
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.interface import DOWN, DRAIN, MAINT, READY, RECHECK, UNCHECKED, UP, LoadBalancerError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.kinds.envoy.balancer import Envoy, local_sockets, parse_version
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.kinds.envoy.demands import Cluster, parse_cluster
@@ -239,7 +239,7 @@ def test_a_drain_that_ends_in_a_panic_is_taken_back(admin):
     assert admin.written() == admin.document
 
 
-@pytest.mark.parametrize("drive", [foresee, apply])
+@pytest.mark.parametrize("drive", [dry_run, apply])
 @pytest.mark.parametrize(("percent", "state", "members", "out", "reason"), [
     (60, "drained", ("s1",), (), "with s1 out, 1 of 2 members on lb1 are healthy, fewer than its panic threshold of 60 %"),
     (50, "draining", ("s1", "10.0.0.1:82"), (), "with 10.0.0.1:82, s1 out, 0 of 2 members on lb1 are healthy, fewer than its panic threshold of 50 %"),
@@ -263,7 +263,7 @@ YAML = "resources:\n- cluster_name: app\n"
 
 @pytest.mark.parametrize("text", [YAML, '{"resources": [{"clusterName": "app", "endpoints": []}]}',
                                   '{"resources": [{"cluster_name": "app", "endpoints": [{"lbEndpoints": []}]}]}', '{"resources": []}', None])
-@pytest.mark.parametrize("drive", [foresee, apply])
+@pytest.mark.parametrize("drive", [dry_run, apply])
 def test_a_file_that_cannot_be_changed_is_refused_before_a_drain(admin, text, drive):
     admin.file.write_text(text, encoding="utf-8") if text else admin.file.unlink()
     admin.knows(admin.document)
