@@ -17,7 +17,7 @@ from typing import Callable, ContextManager, Iterator, Sequence
 from ..._host.clock import Clock
 from ..._host.flock import LockError, exclusive
 from ..._host.waiting import limited, wait_for
-from ..._host.watchdog import Mark, dead_man
+from ..._host.watchdog import Mark, watchdog
 from ..pooler.coordinator import PoolerAgents
 from ..pooler.pgbouncer import PgBouncer, PoolerError, pause_all, resume_all
 from ..pooler.pgbouncer_file import Server
@@ -145,7 +145,7 @@ class Window:
             # So that the process which outlives this one knows what this one knew, and inherits its lock.
             is_to_do = self._is_needed(alone)
             if is_to_do:
-                with dead_man(self._settle, self.agents.patience + PREPARATION_SECONDS) as within:
+                with watchdog(self._settle, self.agents.patience + PREPARATION_SECONDS) as within:
                     try:
                         self._with_everything_open(within)
                     except (PostgresqlError, PoolerError) as error:
