@@ -25,7 +25,7 @@ class Balancer:
         members = {name: Member("", READY, UP, weight=weight, configured_weight=self.configured) for name, weight in self.weights.items()}
         return View("", {"app": Backend(members)})
 
-    def weigh(self, backend, weights):
+    def set_weights(self, backend, weights):
         self.calls.append(dict(weights))
         if self.fails:
             self.fails -= 1

@@ -111,7 +111,7 @@ class Haproxy(Process):
             self.patience.call(lambda: self._old_workers.cut(backend, cut))
         self._keep_states()
 
-    def weigh(self, backend: str, weights: Mapping[str, int]) -> None:
+    def set_weights(self, backend: str, weights: Mapping[str, int]) -> None:
         """Give these members these weights, which a reload keeps as it keeps their states."""
         self._require_name("backend", backend)
         for name in weights:
