@@ -111,9 +111,9 @@ def test_a_weight_that_is_not_taken_is_noticed(pair):
 
 def test_an_interruption_puts_it_back(pair):
     def interrupted(backend, weights):
-        pair[1].weigh = lambda backend, weights: pair[1].weights.update(weights)
+        pair[1].set_weights = lambda backend, weights: pair[1].weights.update(weights)
         raise KeyboardInterrupt
-    pair[1].weigh = interrupted
+    pair[1].set_weights = interrupted
     with pytest.raises(KeyboardInterrupt):
         apply(pair, "app", ["s1"], 10)
     assert [balancer.weights["s1"] for balancer in pair] == [100, 100]

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.backup.consistent_lsn import (
-    Commit, Snapshot, commits, end_of_segment, consistent_lsns, interval, position_of, text_of,
+    Commit, Snapshot, commits, consistent_lsns, end_of_segment, interval, position_of, text_of,
 )
 from hypothesis import given
 from hypothesis import strategies as st
