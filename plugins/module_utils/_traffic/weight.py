@@ -45,7 +45,7 @@ def dry_run(balancers: Sequence[WeightedBalancer], backend: str, members: Sequen
         raise WeightError("members is empty: name at least one")
     before, after = {}, {}
     for balancer in balancers:
-        if not hasattr(balancer, "weigh"):
+        if not hasattr(balancer, "set_weights"):
             raise WeightError(f"{balancer.name} ({balancer.endpoint}) is of a kind whose weights are not set here: ansible-doc alwayson.upgrade.traffic_weight "
                               "names those that are")
         pool = balancer.read(backend).backends[backend].members
