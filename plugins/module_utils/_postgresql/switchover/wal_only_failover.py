@@ -79,8 +79,8 @@ class WarmFailover(Failover):
                                      "see its log, and whether its restore_command reads that folder")
         self._reached("replayed")
 
-    def _settle(self) -> tuple[str, list[str]]:
-        target, problems = super()._settle()
+    def _recover(self) -> tuple[str, list[str]]:
+        target, problems = super()._recover()
         if target == NEW:
             return target, problems
         log = self.new.log

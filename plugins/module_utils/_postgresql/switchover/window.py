@@ -26,7 +26,7 @@ from ..pooler.survey import Exchange, survey
 from ..session import PostgresqlError
 from .findings import Finding, refusals, warnings
 from .node import Node
-from .recovery import NEW, OLD, READ_ONLY, lead, settle
+from .recovery import NEW, OLD, READ_ONLY, lead, recover
 from .run_lock import PATIENCE_SECONDS, RunLock
 from .survey import SYNCHRONOUS
 
@@ -145,7 +145,7 @@ class Window:
             # So that the process which outlives this one knows what this one knew, and inherits its lock.
             is_to_do = self._is_needed(alone)
             if is_to_do:
-                with watchdog(self._settle, self.agents.patience + PREPARATION_SECONDS) as within:
+                with watchdog(self._recover, self.agents.patience + PREPARATION_SECONDS) as within:
                     try:
                         self._with_everything_open(within)
                     except (PostgresqlError, PoolerError) as error:
@@ -188,7 +188,7 @@ class Window:
                     self._act()
                     self._lead()
             except BaseException as error:
-                raise SwitchoverError(f"{error}. {self._gone_on(self._settle())}") from error
+                raise SwitchoverError(f"{error}. {self._gone_on(self._recover())}") from error
 
     def _hold(self) -> None:
         """Have every pooler hold its clients, here and on other hosts."""
@@ -359,8 +359,8 @@ class Window:
         except PostgresqlError:
             return False
 
-    def _settle(self) -> tuple[str, list[str]]:
-        target, problems = settle(self.old, self.new, [*self.poolers, *self.down], self._is_complete(), bool(self._is_promoted))
+    def _recover(self) -> tuple[str, list[str]]:
+        target, problems = recover(self.old, self.new, [*self.poolers, *self.down], self._is_complete(), bool(self._is_promoted))
         if target != NEW and self._names:
             with contextlib.suppress(PostgresqlError), self.new.opened():
                 self.new.configure(SYNCHRONOUS, self._names)
