@@ -16,7 +16,7 @@ from ..server import MariadbServer
 from ..session import Login, MariadbError, connect
 from . import ledger
 from .apply import apply_batches, apply_statement, apply_transaction, problems
-from .locks import TOOL_SECONDS, MariadbLocks, Session, become_only_runner, open_session, settle
+from .locks import TOOL_SECONDS, MariadbLocks, Session, become_only_runner, open_session, reset
 from .step import MariadbStep
 
 # How drivers tell that a statement gave way.
@@ -44,7 +44,7 @@ class MariadbEngine(Engine):
         return open_session(self.login, name)
 
     def become_only_runner(self, session: Session, pace: Pace) -> None:
-        settle(session.database)
+        reset(session.database)
         become_only_runner(session.database, pace)
 
     def read_ledger(self, session: Session) -> list[Row]:
@@ -63,11 +63,11 @@ class MariadbEngine(Engine):
 
     def apply(self, session: Session, step: MariadbStep, pace: Pace) -> Applied:
         kinds = {TRANSACTION: _apply_transaction, STATEMENT: _apply_statement, BATCH: _apply_batches, COMMAND: self._apply_command}
-        settle(session.database)
+        reset(session.database)
         return kinds[step.kind](session, step, pace)
 
     def keep_error(self, session: Session, step: MariadbStep, error: str, pace: Pace) -> None:
-        settle(session.database)
+        reset(session.database)
         ledger.keep_error(session.database, step, error)
 
     def told(self, error: MariadbError, step: MariadbStep) -> str:

@@ -116,7 +116,7 @@ class Physical:
             with contextlib.ExitStack() as stack:
                 some = {name: stack.enter_context(connect_patiently(self.login, name)) for name in databases[place:place + SESSIONS]}
                 for session in some.values():
-                    postgresql_content.settle_session(session)
+                    postgresql_content.prepare_session(session)
                 targets += [[consistent_lsn.text_of(at), names] for at, names in snapshots_with_lsns(server, some, log).items()]
                 contents.update({name: postgresql_content.read_logged(session) for name, session in some.items()})
         return contents, targets
@@ -124,7 +124,7 @@ class Physical:
     def _compare(self, copy: scratch.ScratchServer, record: Record, databases: Sequence[str]) -> None:
         for database in databases:
             with copy.session(database) as session:
-                postgresql_content.settle_session(session)
+                postgresql_content.prepare_session(session)
                 found = content.differences(record.contents[database], postgresql_content.read_logged(session))
             if found:
                 raise BackupError(f"the restored copy of {database} is not the original: {content.told(found)}")

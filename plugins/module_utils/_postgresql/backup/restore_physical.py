@@ -251,7 +251,7 @@ class PhysicalRestore:
 
     def _look_at(self, database: str, original: content.Content, later: int) -> dict:
         with connect_patiently(self.login, database) as session:
-            postgresql_content.settle_session(session)
+            postgresql_content.prepare_session(session)
             session.run("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
             found = content.differences(content.reduced(original, self.depth), postgresql_content.read_logged(session, self.depth))
             session.run("COMMIT")

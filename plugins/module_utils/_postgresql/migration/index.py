@@ -18,7 +18,7 @@ from ..._host.waiting import wait_for
 from ..session import Connection, PostgresqlError, identifier
 from . import ledger
 from .index_statement import index_statement
-from .locks import DEADLOCK, settle
+from .locks import DEADLOCK, reset
 
 POLL_SECONDS = 0.5
 CREATED = """
@@ -158,7 +158,7 @@ def _wait_for_builders(database: Connection, index: Index, pace: Pace) -> None:
 
 def _run(database: Connection, sql: str, pace: Pace) -> None:
     """The locks that this takes make no reader or writer wait, but itself waits for all transactions that are open: that may take long."""
-    settle(database)
+    reset(database)
     database.run(f"SET lock_timeout = '{max(1, int(pace.policy.wait_seconds * 1000))}ms'")
     database.run(sql)
 
