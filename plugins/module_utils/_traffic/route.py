@@ -155,7 +155,7 @@ class Rerouting:
             self._undo()
             raise
         try:
-            sessions = self._settle()
+            sessions = self._wait_for_drain()
         except LoadBalancerError as error:
             raise RouteError(f"{error}. The route has moved to {self._request.value} everywhere, and stays") from error
         return self._result(changed, {side.name: self._request.value for side in self._sides}, sessions)
@@ -199,7 +199,7 @@ class Rerouting:
         found = side.table.route(key)
         return "" if found == before else f"it sends {key} to {found}"
 
-    def _settle(self) -> dict[str, int]:
+    def _wait_for_drain(self) -> dict[str, int]:
         """Watch the pools before until nothing is in flight there, or for as long as was asked for; the sessions left, by load balancer."""
         deadline, pause = self._clock.steady() + self._request.settle, FIRST_POLL_SECONDS
         while True:
