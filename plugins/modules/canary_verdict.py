@@ -104,7 +104,7 @@ import time
 from ..module_utils._host.ansible_module import AnsibleModule
 from ..module_utils._load_balancers import ARGUMENTS, open_load_balancers
 from ..module_utils._traffic.interface import Backend, LoadBalancerError, View, require_members
-from ..module_utils._traffic.verdict import GOOD, Limits, Watch, judged, sampled, uncounted
+from ..module_utils._traffic.verdict import GOOD, Limits, Watch, analysis, sampled, uncounted
 
 # A reload of a load balancer resets its counters: so often they are read.
 LOOK_SECONDS = 1.0
@@ -159,7 +159,7 @@ def watched(params: dict, check_mode: bool) -> dict:
     others = [name for name in pools[0].members
               if name not in params["members"] and all(name in pool.members and pool.members[name].live for pool in pools)]
     canary, rest = (sampled(watches.values(), names) for names in (params["members"], others))
-    verdict, reasons = judged(canary, rest, Limits(**{name: params[name] for name in LIMITS}))
+    verdict, reasons = analysis(canary, rest, Limits(**{name: params[name] for name in LIMITS}))
     return {"verdict": verdict, "reasons": reasons, "canary": canary.as_data(), "others": rest.as_data()}
 
 

@@ -48,7 +48,7 @@ class Limits:
     min_requests: int = 10
 
 
-def judged(canary: Sample, others: Sample, limits: Limits) -> tuple[str, list[str]]:
+def analysis(canary: Sample, others: Sample, limits: Limits) -> tuple[str, list[str]]:
     """`GOOD`, `BAD` or `UNCLEAR`, and why it is not good, a sentence for each reason."""
     if canary.requests < limits.min_requests:
         return UNCLEAR, [f"{canary.requests} requests came, and a verdict needs {limits.min_requests}: soak for longer, or lower min_requests"]
