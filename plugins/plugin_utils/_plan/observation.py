@@ -125,7 +125,7 @@ def that_hold(tests: Sequence[Mapping], passed: Mapping[str, bool]) -> list[Mapp
     return [test for test in tests if passed.get(test["name"], test.get("holds_for") == BOTH)]
 
 
-def census_tests(load_balancers: Mapping, fronts: Mapping[str, str], release: str, service: Mapping, known: Collection[str] | None = None) -> list[dict]:
+def version_check_tests(load_balancers: Mapping, fronts: Mapping[str, str], release: str, service: Mapping, known: Collection[str] | None = None) -> list[dict]:
     """One test for each member of each load balancer: it answers the release; it is healthy, where a command on the member tells the release.
 
     Where the backend sets a cookie, the member is asked through the load balancer, as its users reach it; otherwise directly at the

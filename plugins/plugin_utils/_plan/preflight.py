@@ -74,7 +74,7 @@ def front_tests(service: Mapping, observed: Mapping, fronts: Mapping[str, str]) 
         live = {server: view for server, view in sorted(seen["members"].items()) if view["live"]}
         if live:
             one = {name: {"backends": {service["backend"]: {**seen, "members": dict([next(iter(live.items()))])}}}}
-            tests += observation.census_tests(one, fronts, min(running), service)
+            tests += observation.version_check_tests(one, fronts, min(running), service)
     # While two releases serve, either may answer.
     return tests if len(running) == 1 else [{key: value for key, value in test.items() if key not in EXPECTATIONS} for test in tests]
 

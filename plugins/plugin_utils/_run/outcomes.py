@@ -13,7 +13,7 @@ from .._plan.host_names import name_problems
 UNDER_WAY = "under way"
 
 
-def or_nobody(hosts: Sequence[str]) -> list[str]:
+def play_hosts(hosts: Sequence[str]) -> list[str]:
     """The hosts of a play, or a pattern that matches none: an empty list of hosts is an error.
 
     :raises ValueError: for a name that would be read as a pattern, so that other hosts take part.
@@ -57,7 +57,7 @@ def member_outcomes(plan: Mapping, hostvars: Mapping) -> dict[str, dict]:
     return outcomes
 
 
-def may_flip(plan: Mapping, hostvars: Mapping) -> bool:
+def ready_for_cutover(plan: Mapping, hostvars: Mapping) -> bool:
     """Whether the first half, or the side without traffic, is all upgraded, and nobody ended the run since."""
     if not plan["cutover"] and (plan["method"] != "half_pool" or not plan["pending"]):
         return False
@@ -65,7 +65,7 @@ def may_flip(plan: Mapping, hostvars: Mapping) -> bool:
     return all(outcomes[name]["outcome"] == "upgraded" and not hostvars[name].get("rolling_stopped") for name in plan["steps"][0])
 
 
-def to_put_back(plan: Mapping, hostvars: Mapping, serving: Mapping) -> list[str]:
+def hosts_to_restore(plan: Mapping, hostvars: Mapping, serving: Mapping) -> list[str]:
     """The hosts that a stopped half-pool roll left out of traffic although nothing is wrong with them.
 
     Before the flip these are upgraded hosts that stand by; after it, hosts that the flip drained and no run started. No host that serves anywhere is among
@@ -82,7 +82,7 @@ def to_put_back(plan: Mapping, hostvars: Mapping, serving: Mapping) -> list[str]
     return [name for name in (drained if is_flipped else standing_by) if name not in serving["anywhere"]]
 
 
-def to_take_back(plan: Mapping, hostvars: Mapping, on_failure: str, rolled: bool) -> list[str]:
+def hosts_to_roll_back(plan: Mapping, hostvars: Mapping, on_failure: str, rolled: bool) -> list[str]:
     """The hosts that answer the new release although the roll failed, when the policy is to roll all back."""
     if rolled or on_failure != "rollback" or plan["release_from"] == plan["release_to"]:
         return []
