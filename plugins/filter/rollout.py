@@ -47,7 +47,7 @@ class FilterModule:
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         return {
-            "or_nobody": _explained(outcomes.or_nobody),
+            "play_hosts": _explained(outcomes.play_hosts),
             "failure_text": _explained(outcomes.failure_text),
             "kept_problems": _explained(outcomes.kept_problems),
             "hosts_to_prepare": _explained(outcomes.hosts_to_prepare),
@@ -69,7 +69,7 @@ class FilterModule:
             "traffic_calls": _explained(observation.traffic_calls),
             "installation": _explained(installation.installation),
             "member_tests": _explained(observation.member_tests),
-            "census_tests": _explained(observation.census_tests),
+            "version_check_tests": _explained(observation.version_check_tests),
             "version_test": _explained(running_release.version_test),
             "host_port": _explained(address.host_port),
             "serving_hosts": _explained(preflight.serving_hosts),
@@ -88,11 +88,11 @@ class FilterModule:
             "redundancy_spent": _explained(refusals.redundancy_spent),
             "plan_text": _explained(plan_text.plan_text),
             "status_text": _explained(plan_text.status_text),
-            "may_flip": _explained(outcomes.may_flip),
+            "ready_for_cutover": _explained(outcomes.ready_for_cutover),
             "tenants_affected": _explained(tenants.tenants_affected),
             "serving_members": _explained(serving.serving_members),
-            "to_put_back": _explained(outcomes.to_put_back),
-            "to_take_back": _explained(outcomes.to_take_back),
+            "hosts_to_restore": _explained(outcomes.hosts_to_restore),
+            "hosts_to_roll_back": _explained(outcomes.hosts_to_roll_back),
             "roll_problems": _explained(outcomes.roll_problems),
             "sealed_plan": _explained(plan_file.seal),
             "unsealed_plan": _explained(plan_file.unseal),

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: availability_probe
-short_description: Measure the availability of a service as its users see it, while something is done to it
+short_description: Measure the availability of a service as its users see it, for example during an upgrade
 version_added: 0.1.0
 author: The alwayson.upgrade maintainers (@alwayson)
 description:
-  - Starts a detached process that sends HTTP requests to O(targets) at a fixed rate, and later ends it and returns what became of every request.
+  - Starts a detached process that sends HTTP requests to O(targets) at a fixed rate, and later ends it and returns the outcome of every request.
   - The load is open loop. Each request has an intended time that no earlier answer can move, and its latency counts from that time.
     So a service that stalls for a second shows a second, for all who wanted something in that second.
   - Nothing is ever tried again. A request that did not get the expected, whole answer within O(objective_seconds) has failed.

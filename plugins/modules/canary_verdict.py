@@ -7,14 +7,14 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: canary_verdict
-short_description: Judge upgraded members by what the load balancers count of them and of the others
+short_description: Judge upgraded members by the load balancers' counters, compared with the other members
 version_added: 0.2.0
 author: The alwayson.upgrade maintainers (@alwayson)
 description:
-  - Watches members of a pool for a while, and compares the requests of that while with those of the other members. The numbers are the load balancers'
-    own, so they are about what users got.
-  - Fails when too many requests failed or answers took too long, and also when too few requests came for a verdict. A step of a roll that follows it is
-    not taken then.
+  - Watches members of a pool for a while, and compares their requests in that time with those of the other members. The numbers are the load balancers'
+    own, so they show what users got.
+  - Fails when too many requests failed or answers took too long, and also when too few requests came for a verdict. The next step of a
+    roll is then not started.
   - Failures are answers of 500 and above, failed connections, and truncated answers.
   - The load balancers are asked every second, because a reload resets their counters. Of a process that is replaced, the requests since the last look
     at it are not seen.
@@ -27,7 +27,7 @@ options:
     type: str
     required: true
   members:
-    description: The members that are judged, by their names on the load balancers. All others of the pool that are live are what they are compared with.
+    description: The members to judge, by their names on the load balancers. They are compared with all other live members of the pool.
     type: list
     elements: str
     required: true
@@ -42,11 +42,11 @@ options:
     default: 1
   max_latency_factor:
     description:
-      - How much longer than the others' their answers may take on average. V(0) does not judge that, and so it is where a load balancer does not tell.
+      - How many times longer than the others' their answers may take on average. With V(0), and where a load balancer does not report it, this is not judged.
     type: float
     default: 2
   latency_slack_ms:
-    description: Milliseconds that are allowed on top of that, so that little is not judged by a multiple of less.
+    description: Milliseconds that are allowed in addition, so that small differences between short answers do not count.
     type: float
     default: 50
   min_requests:
@@ -55,7 +55,7 @@ options:
     default: 10
 notes:
   - In check mode it reads once, does not wait, and gives no verdict.
-  - HAProxy tells both numbers, Envoy (RV(canary)) the failed requests. Others do not tell.
+  - HAProxy reports both numbers, Envoy only the failed requests (RV(canary)). Other kinds report neither.
 seealso:
   - module: alwayson.upgrade.traffic_member
 """
@@ -82,13 +82,13 @@ verdict:
   type: str
   sample: good
 reasons:
-  description: Why it is not good.
+  description: Why the verdict is not good.
   returned: always
   type: list
   elements: str
   sample: []
 canary:
-  description: What became of the requests of O(members). C(response_ms) is V(null) where it is not told.
+  description: The outcomes of the requests of O(members). C(response_ms) is V(null) where it is not reported.
   returned: when they were watched
   type: dict
   sample: {requests: 412, errors: 0, error_percent: 0.0, response_ms: 4.1}
@@ -104,7 +104,7 @@ import time
 from ..module_utils._host.ansible_module import AnsibleModule
 from ..module_utils._load_balancers import ARGUMENTS, open_load_balancers
 from ..module_utils._traffic.interface import Backend, LoadBalancerError, View, require_members
-from ..module_utils._traffic.verdict import GOOD, Limits, Watch, judged, sampled, uncounted
+from ..module_utils._traffic.verdict import GOOD, Limits, Watch, analysis, sampled, uncounted
 
 # A reload of a load balancer resets its counters: so often they are read.
 LOOK_SECONDS = 1.0
@@ -159,7 +159,7 @@ def watched(params: dict, check_mode: bool) -> dict:
     others = [name for name in pools[0].members
               if name not in params["members"] and all(name in pool.members and pool.members[name].live for pool in pools)]
     canary, rest = (sampled(watches.values(), names) for names in (params["members"], others))
-    verdict, reasons = judged(canary, rest, Limits(**{name: params[name] for name in LIMITS}))
+    verdict, reasons = analysis(canary, rest, Limits(**{name: params[name] for name in LIMITS}))
     return {"verdict": verdict, "reasons": reasons, "canary": canary.as_data(), "others": rest.as_data()}
 
 

@@ -11,20 +11,20 @@ short_description: Back up databases of PostgreSQL, MariaDB or SQLite, and prove
 version_added: 0.1.0
 author: The alwayson.upgrade maintainers (@alwayson)
 description:
-  - For each database, exports a snapshot, sums up every table in it, and dumps the same snapshot. Others go on reading and writing.
+  - For each database, exports a snapshot, sums up every table in it, and dumps the same snapshot. Other sessions keep reading and writing.
   - Restores the dump into a scratch database on the same server, made like the original, and compares the structure, the number of rows and the
-    content of every table, large objects, and the sequences. Nothing that would act on its own is in the copy. The scratch database is dropped on every
-    way out. What a killed run left is dropped by the next one. C(docs/database_backups.md) says what is compared and what is not.
-  - With O(engine=mariadb) commits are held for a moment, in which the dump and the session that sums up begin, and every table must be of InnoDB. Events
+    content of every table, large objects, and the sequences. The copy contains nothing that would act on its own. The scratch database is always dropped
+    at the end. What a killed run left is dropped by the next one. C(docs/database_backups.md) says what is compared and what is not.
+  - With O(engine=mariadb) commits are blocked for a moment, while the dump and the session that sums up begin, and every table must be of InnoDB. Events
     are in the backup, and are not restored for the proof, since the server would run them. The history of system-versioned tables is in it, too. A database
     whose C(FLOAT) columns hold more digits than a dump writes is refused. With O(engine=sqlite) the database is copied by SQLite's own
-    backup interface. The copy is a database itself, and the proof reads it in place. A database in another journal mode than WAL keeps its writers waiting
+    backup interface. The copy is a database itself, and the proof reads it in place. In journal modes other than WAL, writers wait
     meanwhile.
   - A file C(<database>-<time>.dump) (C(.sql.gz) of MariaDB, C(.sqlite) of SQLite), or with O(method=physical) a folder C(cluster-<time>.base), is in
     O(directory) only if it was proven. Beside it are checksums, in the format of C(sha256sum), and a manifest in JSON with the server's identity, the
     time, the structure, and the rows and the sum of each table.
   - The module fails when any database has no proven backup, and names each one. The others are backed up nevertheless.
-  - Before it writes, it looks whether the disk has room for what it is about to write, and refuses when there is less.
+  - Before it writes, it checks that the disk has enough space, and refuses otherwise.
 extends_documentation_fragment:
   - alwayson.upgrade.database
   - alwayson.upgrade.fence
@@ -39,7 +39,7 @@ options:
   databases:
     description:
       - The databases to back up. Each must exist. With O(engine=sqlite), the absolute paths of their files.
-      - When empty, every database that takes sessions, and is not the server's own (templates, V(postgres), V(mysql) and their like). With
+      - When empty, every database that takes sessions, and is not the server's own (templates, V(postgres), V(mysql)). With
         O(engine=sqlite) there must be names.
     type: list
     elements: str
@@ -71,13 +71,13 @@ options:
     description:
       - V(logical), the one way for MariaDB and SQLite, dumps each database in a snapshot and restores the dump into a scratch database on the same server.
       - V(physical) copies the whole server and its log by C(pg_basebackup), verifies every file by C(pg_verifybackup), restores a copy of it in a scratch
-        server on this host, which is reached by a socket in a private folder only, has C(pg_amcheck) look where it is installed, and compares every table
-        with a snapshot that was taken after the copy, at the very moment of the log that equals the snapshot.
-        Unlogged tables come back empty, and sequences may come back ahead, so both are left out of the comparison. The scratch server loads none of the
+        server on this host, which is reached by a socket in a private folder only, runs C(pg_amcheck) where it is installed, and compares every table
+        with a snapshot that was taken after the copy, at the position of the log that equals the snapshot.
+        Unlogged tables are empty after a restore, and sequences may be ahead, so neither is compared. The scratch server loads none of the
         libraries of C(shared_preload_libraries) but C(timescaledb), without its workers, and applies no subscriptions.
       - V(physical) needs data checksums, no tablespaces of the server's own, and a login role with C(REPLICATION) and
-        C(pg_monitor) that C(pg_hba.conf) lets in for replication. It writes a few bytes into the server's log, as a logical decoding message, and takes a
-        temporary replication slot, if there is one to have, until the log behind the copy is fetched.
+        C(pg_monitor) that C(pg_hba.conf) allows for replication. It writes a few bytes into the server's log, as a logical decoding message, and takes a
+        temporary replication slot, if one is free, until the log behind the copy is fetched.
     type: str
     choices: [logical, physical]
     default: logical

@@ -22,7 +22,7 @@ extends_documentation_fragment:
 attributes:
   check_mode:
     support: full
-    description: Looks for all that could be in the way, and tells whether it would be done.
+    description: Checks everything that could prevent the change, and says whether it would be made.
   diff_mode:
     support: none
     description: The role of a server is no text.
@@ -88,7 +88,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 system_identifier:
-  description: What names the server's data.
+  description: The identifier of the server's data.
   returned: success
   type: str
   sample: "7578237019120937433"
@@ -144,7 +144,7 @@ def fence(options: dict, check_mode: bool) -> dict:
     task = DatabaseFence(directory, wanted, options["stop_command"], options["timeout"])
     changed = task.survey()
     if changed and not check_mode:
-        task.bring_about()
+        task.apply()
     control = directory.control()
     return {"changed": changed, "system_identifier": control.system_identifier, "timeline": control.timeline, "state": control.state,
             "running": directory.server() is not None}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: database_info
-short_description: Tell what a database server is, who replicates it, and what its databases hold
+short_description: Return a database server's version, role, replicas and databases
 version_added: 0.1.0
 author: The alwayson.upgrade maintainers (@alwayson)
 description:
@@ -18,7 +18,7 @@ extends_documentation_fragment:
 options:
   databases:
     description:
-      - The databases to tell about. Each must exist. With O(engine=sqlite), the absolute paths of their files.
+      - The databases to describe. Each must exist. With O(engine=sqlite), the absolute paths of their files.
       - When empty, every database that takes sessions, the server's own left out. With O(engine=sqlite) there must be names.
     type: list
     elements: str
@@ -29,7 +29,7 @@ options:
     version_added: 0.3.0
   purposes:
     description:
-      - What the login role is to be able to do. RV(missing_privileges) has what it lacks for that.
+      - The purposes for which the login role is used. RV(missing_privileges) has the privileges that it lacks for them.
       - V(logical) and V(physical) are the methods of M(alwayson.upgrade.database_backup), V(migrations) is M(alwayson.upgrade.database_migration), V(standbys)
         the lag of replicas, and V(switchover) M(alwayson.upgrade.database_switchover).
       - Has an effect with O(engine=postgresql) only.
@@ -92,16 +92,16 @@ primary:
   type: bool
   sample: true
 read_only:
-  description: Whether transactions are read only by default, as on a primary that M(alwayson.upgrade.database_switchover) has relieved.
+  description: Whether transactions are read only by default, as on a primary that M(alwayson.upgrade.database_switchover) has replaced.
   returned: success
   type: bool
   sample: false
 replicas:
   description:
-    - Who streams from the server now. Lags are V(null) where the server does not know them or does not tell them to this role.
+    - The replicas that stream from the server now. Lags are V(null) where the server does not know them or hides them from this role.
     - A role needs the rights of C(pg_monitor) to see more than the names.
-    - The C(kind) is V(standby), or V(receiver) for C(pg_receivewal) and its like, which writes the log to files and replays nothing. What such a one lags is
-      what it has not on its disk. Nobody can be sent there.
+    - The C(kind) is V(standby), or V(receiver) for C(pg_receivewal), which writes the log to files and replays nothing. Its lag is
+      what it does not have on its disk. Clients cannot use it.
   returned: success
   type: list
   elements: dict
@@ -119,7 +119,7 @@ databases:
     - A step that is more than one transaction has the status V(begun) until it is applied. A batch step has its C(progress), and a step that failed its
       C(error).
     - The time of a migration is in epoch seconds.
-    - C(tenants) are the answers to O(tenants_query), V(null) without it. P(alwayson.upgrade.tenants_affected#filter) says who they are then.
+    - C(tenants) are the answers to O(tenants_query), V(null) without it. P(alwayson.upgrade.tenants_affected#filter) makes a list of them.
   returned: success
   type: dict
   sample:

@@ -11,27 +11,27 @@ short_description: Apply a release's schema changes to databases, each exactly o
 version_added: 0.1.0
 author: The alwayson.upgrade maintainers (@alwayson)
 description:
-  - Applies the steps that a database does not have yet. The ledger C(alwayson.migration) of the same database tells which, C(alwayson_migration) in
+  - Applies the steps that a database does not have yet, by the ledger C(alwayson.migration) of the same database, C(alwayson_migration) in
     MariaDB and SQLite. So a step is applied once, for
     any number of runs and controllers, and a run that was killed is finished by the next one.
   - >-
-    A step is one transaction, in which the ledger gets its row, unless its first comments say otherwise. With C(-- alwayson: batch) it is one statement
+    A step is one transaction, in which the ledger gets its row, unless the comments at its top say otherwise. With C(-- alwayson: batch) it is one statement
     that is run again and again until its query with the C(LIMIT) finds no row, each batch in one transaction together with the progress in the ledger. With
     C(-- alwayson: concurrently) it is one C(CREATE INDEX CONCURRENTLY), C(DROP INDEX CONCURRENTLY) or C(REINDEX CONCURRENTLY).
   - With O(engine=mariadb) a change of the schema commits by itself, so a step with one is that one statement alone. The ledger knows that it was begun, and
     the catalog whether it was made. With O(engine=sqlite) a step is one transaction. Neither has the directive C(concurrently).
-  - A step never makes others wait for long. It waits for a lock for O(lock_timeout_ms) only, gives way, and tries again. Transactions that already last,
-    and are in the way, are looked for first. After O(attempts) it fails, and names them.
+  - A step never makes others wait for long. It waits for a lock for O(lock_timeout_ms) only, gives up its place, and tries again. Long transactions that
+    hold the lock are looked for first. After O(attempts) it fails, and names them.
   - All ledgers are read before anything is applied. A step that was changed after it was applied, a phase before the ones that it follows, and dangerous
     statements are refused.
-  - The databases are migrated in their order. After a failure no further one is begun, and the message says how it stands with each.
+  - The databases are migrated in their order. After a failure no further one is begun, and the message gives the state of each.
 extends_documentation_fragment:
   - alwayson.upgrade.database
   - alwayson.upgrade.fence
 attributes:
   check_mode:
     support: full
-    description: Reads the ledgers and tells what would be applied.
+    description: Reads the ledgers and returns what would be applied.
   diff_mode:
     support: full
     description: Shows the steps that are applied, or would be, for each database.
@@ -49,10 +49,10 @@ options:
     required: true
   phase:
     description:
-      - V(expand) holds the changes with which the release before goes on working. They are applied before the first member is upgraded.
-      - V(backfill) fills in what the release needs, while the release before goes on writing. It is applied after V(expand), before the first member is
+      - V(expand) holds changes with which the previous release keeps working. They are applied before the first member is upgraded.
+      - V(backfill) fills in what the release needs, while the previous release keeps writing. It is applied after V(expand), before the first member is
         upgraded.
-      - V(contract) holds the changes with which the release before does not work. They are applied after the last member, and there is no way back.
+      - V(contract) holds changes with which the previous release does not work. They are applied after the last member, and there is no way back.
       - V(optimise) comes after V(contract). It builds indexes, and removes data that no release needs any more.
     type: str
     choices: [expand, backfill, contract, optimise]
@@ -104,17 +104,17 @@ options:
       - The command line of a migration tool, such as Alembic, Django, Flyway or Sqitch, word by word. It is run in each database after O(steps), as a
         step of its own with the name V(command), on the host that the module runs on.
       - It finds the database in libpq's variables, V(PGDATABASE) and the others, and C({database}) in its words is replaced. V(PGOPTIONS) has
-        O(max_lock_timeout_ms) as the C(lock_timeout). When the tool fails of that it is run again, O(attempts) times at most.
+        O(max_lock_timeout_ms) as the C(lock_timeout). When the tool fails because of that, it is run again, O(attempts) times at most.
       - With O(engine=mariadb) the variables are V(MYSQL_HOST), V(MYSQL_TCP_PORT) or V(MYSQL_UNIX_PORT), V(MYSQL_PWD), V(MYSQL_USER) and V(MYSQL_DATABASE). With
         O(engine=sqlite) there is C({database}) only.
-      - With another command line, it is refused under the same release and phase.
+      - A different command line is refused under the same release and phase.
     type: list
     elements: str
     default: []
   status_command:
     description:
       - The command line that ends with 0 when the tool has nothing left to apply. It is run after O(command), and before it when a run was killed.
-      - Without it, O(command) is run again after a kill. The tool itself must know then what it has applied.
+      - Without it, O(command) is run again after a kill. The tool must then know itself what it has applied.
     type: list
     elements: str
     default: []
@@ -130,7 +130,7 @@ options:
     type: int
     default: 50
   max_lock_timeout_ms:
-    description: How long it waits at most. The time grows towards this while only short transactions are in the way.
+    description: How long it waits at most. The time grows towards this while only short transactions hold the lock.
     type: int
     default: 200
   attempts:
@@ -149,7 +149,7 @@ options:
     description:
       - No batch begins while a replica lags behind by more than this.
       - Needs a role with C(pg_monitor). Others do not see the lag, and do not wait for it.
-      - Has no effect with O(engine=mariadb), whose primary does not know it.
+      - Has no effect with O(engine=mariadb), whose primary cannot report the lag.
     type: int
     default: 67108864
   wait_timeout:
@@ -165,20 +165,20 @@ options:
   linter:
     description:
       - V(auto) checks pending steps by C(squawk) where it is on the host that the module runs on. V(off) does not. A path is that of the program.
-      - Its findings are refused, those about taste and about what this module takes care of left out. It knows PostgreSQL only.
+      - Its findings are refused, except those about style and those that this module handles. It knows PostgreSQL only.
       - Without it, C(LOCK TABLE), and an C(UPDATE) or C(DELETE) of a table of 100,000 rows or more outside of a batch step, are refused nevertheless.
       - >-
-        A script whose first comments say C(-- alwayson: accept) and the name of the rule is applied all the same.
+        To apply a script nevertheless, write C(-- alwayson: accept) and the name of the rule into the comments at its top.
     type: str
     default: auto
 notes:
   - The login role needs the rights that the steps need, and in each database the right to create the schema C(alwayson).
-  - The session holds a lock and has settings, so the way to the server must not be a pooler in transaction or statement mode. It is refused.
+  - The session holds a lock and has settings, so it must not go through a pooler in transaction or statement mode. That is refused.
   - >-
     With O(engine=mariadb) an C(ALTER TABLE) or C(CREATE INDEX) that would keep writers waiting is refused by the server, as it is run with C(LOCK=NONE).
-    C(-- alwayson: accept blocking-alter) runs it all the same. The user needs C(PROCESS) to see the transactions that are in the way.
-  - Roles with C(pg_read_all_stats), which C(pg_monitor) includes, see the transactions that are in the way. Others try without looking.
-  - An index that a build has left invalid, and that nobody is building, is dropped and built again.
+    C(-- alwayson: accept blocking-alter) runs it nevertheless. The user needs C(PROCESS) to see the transactions that hold locks.
+  - Roles with C(pg_read_all_stats), which C(pg_monitor) includes, see the transactions that hold locks. Other roles try without looking.
+  - An index that a build has left invalid, and that no session is building, is dropped and built again.
 seealso:
   - module: alwayson.upgrade.fleet_lock
   - module: alwayson.upgrade.database_backup

@@ -25,7 +25,7 @@ extends_documentation_fragment:
 attributes:
   check_mode:
     support: full
-    description: Looks at the new primary and the pooler's file, waits for nobody, and changes nothing.
+    description: Checks the new primary and the pooler's file, does not wait, and changes nothing.
   diff_mode:
     support: none
     description: The role of two servers is no text.
@@ -142,12 +142,12 @@ EXAMPLES = r"""
 
 RETURN = r"""
 primary:
-  description: Who takes writes of the pooler's clients now. In check mode, who would.
+  description: The server that takes the writes of the pooler's clients now. In check mode, the one that would.
   returned: success
   type: str
   sample: db2
 steps:
-  description: Milliseconds from the beginning of the pause to the end of each step. Empty when nobody was held.
+  description: Milliseconds from the beginning of the pause to the end of each step. Empty when no client was held.
   returned: success
   type: dict
   sample: {paused: 3.3, promoted: 46.3, resumed: 50.4}
@@ -187,8 +187,8 @@ def take_part(options: dict, check_mode: bool) -> Result:
     agent = PoolerAgent(old, new, pgbouncer.of([options["pooler"]])[0], switchover_options.limits(options), options["companion_timeout"],
                         may_go_back=options["state"] == "switched")
     if not check_mode:
-        return agent.bring_about()
-    agent.result.changed = agent.foresee()
+        return agent.apply()
+    agent.result.changed = agent.dry_run()
     return agent.result
 
 

@@ -11,12 +11,12 @@ short_description: Have an old PostgreSQL primary follow the new one
 version_added: 0.2.0
 author: The alwayson.upgrade maintainers (@alwayson)
 description:
-  - Stops the old primary, rewinds it with C(pg_rewind) to where the two servers parted, has it follow the new primary, starts it, and waits until the new
-    primary says that it streams. Nothing else counts as a proof.
-  - Both servers are looked at before anything is stopped. It refuses when the server in O(data_directory) is the primary, or newer than O(login_host), or
+  - Stops the old primary, rewinds it with C(pg_rewind) to where the two servers diverged, has it follow the new primary, starts it, and waits until the new
+    primary reports that it streams. Nothing else counts as a proof.
+  - Both servers are checked before anything is stopped. It refuses when the server in O(data_directory) is the primary, or newer than O(login_host), or
     no old primary of it, and when O(primary_conninfo) does not reach that primary.
   - Files of the host in the data directory stay as they are, such as configuration, certificates, server logs. The configuration may be elsewhere.
-  - A server that crashed is recovered first. When it fails, no server starts from data that are rewound in part, and the next run goes on.
+  - A server that crashed is recovered first. When it fails, no server starts from partly rewound data, and the next run continues.
   - Nothing is changed when it follows already.
   - Run it on the host of the old primary. O(login_host) is the new one.
 extends_documentation_fragment:
@@ -25,13 +25,13 @@ extends_documentation_fragment:
 attributes:
   check_mode:
     support: full
-    description: Tells whether it would be done.
+    description: Says whether it would be done.
   diff_mode:
     support: none
     description: What is rewound is a data directory. There is no text to compare.
 options:
   name:
-    description: Under which C(application_name) it streams, which is how the primary names it.
+    description: The C(application_name) under which it streams, and by which the primary names it.
     type: str
     required: true
   data_directory:
@@ -90,7 +90,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 said:
-  description: What C(pg_rewind) said. Empty when nothing was done.
+  description: The output of C(pg_rewind). Empty when nothing was done.
   returned: success
   type: str
   sample: "pg_rewind: Done!"
@@ -139,7 +139,7 @@ def rejoin(options: dict, check_mode: bool) -> tuple[bool, str]:
     task = Rejoin(old, Login.of(options), options["timeout"])
     if not task.is_needed():
         return False, ""
-    return True, "" if check_mode else task.bring_about()
+    return True, "" if check_mode else task.apply()
 
 
 if __name__ == "__main__":

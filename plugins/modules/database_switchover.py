@@ -7,22 +7,22 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: database_switchover
-short_description: Have a PostgreSQL standby take over from its primary while PgBouncer holds the clients, planned or after a crash
+short_description: Switch over or fail over from a PostgreSQL primary to its standby while PgBouncer holds the clients
 version_added: 0.2.0
 author: The alwayson.upgrade maintainers (@alwayson)
 description:
-  - Pauses all poolers at once, has the old primary take no more writes, waits until the standby has replayed everything that was acknowledged, promotes it,
+  - Pauses all poolers at once, makes the old primary read only, waits until the standby has replayed everything that was acknowledged, promotes it,
     sends the poolers there, and resumes them. Clients wait for a moment and get no error.
   - Clients always go on. When the module fails or is killed, or when a server stops answering, the poolers are sent to the server that takes writes, and
     resumed. A second process, which outlives the first one, sees to that.
   - Nothing is begun when the standby lags or does not stream, when a transaction has lasted so long that a pause would wait for it, or when something would
-    write past the fence of the old primary, such as a subscription or a prepared transaction. What does not come along, logical replication slots and the
-    rows of unlogged tables, is named as a warning, in check mode, too.
-  - After a crash the standby is promoted and the clients go on there. The old primary must not come back as it was. If it has done so by the end, or when this
+    write past the fence of the old primary, such as a subscription or a prepared transaction. Logical replication slots and the
+    rows of unlogged tables, which are lost, are named in a warning, in check mode, too.
+  - After a crash the standby is promoted and the clients go on there. The old primary must not be started again as it was. If it runs by the end, or when this
     is run again, it is made read only. See M(alwayson.upgrade.database_fence), the role database_guard and M(alwayson.upgrade.database_rejoin).
   - One run at a time changes the same servers and poolers. A second run is refused before it changes anything, and its error names the run that is at work.
-  - Where another program runs the cluster (Patroni, repmgr, pg_auto_failover, Stolon, CloudNativePG), it is refused with the way to do it there, unless that
-    program is driven (O(patroni), O(repmgr)).
+  - Where another program runs the cluster (Patroni, repmgr, pg_auto_failover, Stolon, CloudNativePG), it is refused, and the error names the way to do it
+    there, unless that program is used (O(patroni), O(repmgr)).
   - Nothing is changed when it is done already.
 extends_documentation_fragment:
   - alwayson.upgrade.switchover
@@ -30,15 +30,15 @@ extends_documentation_fragment:
 attributes:
   check_mode:
     support: full
-    description: Looks for all that could be in the way, and changes nothing.
+    description: Checks everything that could prevent the change, and changes nothing.
   diff_mode:
     support: none
     description: The role of two servers is no text.
 options:
   state:
     description:
-      - V(switched) has a standby take over from a primary that runs.
-      - V(failed_over) has it take over from one that is dead. The standby has to be a synchronous one, or a loss to be accepted. When O(new_primary) takes
+      - V(switched) switches over from a running primary to its standby.
+      - V(failed_over) fails over from a dead primary. The standby has to be a synchronous one, or O(data_loss) to be accepted. When O(new_primary) takes
         writes already, because it was restored from a backup or promoted by another program, the poolers are sent there; that, too, is a loss to be accepted.
       - V(read_only) sends the clients of a primary that is away, or is about to be, to its standby. They read there, and writes are refused
         (SQLSTATE 25006).
@@ -48,20 +48,20 @@ options:
     default: switched
   data_loss:
     description:
-      - Whether a standby may be promoted that C(synchronous_standby_names) has not every commit wait for, and so may lack what the dead primary acknowledged.
-        It is asked for its own value of that, which is the same on all servers as a rule.
-      - One of several that are enough, such as V(ANY 1 (db2, db3)), is not waited for every time, nor is who is meant by V(*).
+      - Whether a standby may be promoted that may lack commits which the dead primary acknowledged. That is so unless C(synchronous_standby_names) has every
+        commit wait for this standby. The setting is read from the standby, because it is usually the same on all servers.
+      - Not every commit waits for a standby that is one of several of which fewer are enough, such as V(ANY 1 (db2, db3)), or that is only matched by V(*).
       - The same holds when C(synchronous_commit) is not C(on) or C(remote_apply) for the server, a role or a database, and when the standby streams under a
-        name that others may have, too, because it was given none by C(application_name).
+        name that others may have, too, because its C(application_name) is not set.
     type: str
     choices: [refuse, accept]
     default: refuse
   warm_log:
     description:
-      - With O(state=failed_over), that O(new_primary) is no standby that streams. It is in recovery from a log that C(pg_receivewal --synchronous) receives,
-        and this module runs on its host. It takes over when the primary and its standby are both dead.
+      - With O(state=failed_over), for an O(new_primary) that is no streaming standby, but recovers from a log that C(pg_receivewal --synchronous) receives.
+        This module runs on its host. The server takes over when the primary and its standby are both dead.
       - The receiver is ended, its last segment is renamed so that recovery finds it, and the server is promoted when it has replayed the last record in it.
-      - It is a synchronous one if C(synchronous_standby_names) has every commit wait for the receiver, such as V(FIRST 2 (db2, db3_log)) does.
+      - It counts as synchronous if C(synchronous_standby_names) has every commit wait for the receiver, such as V(FIRST 2 (db2, db3_log)) does.
     type: dict
     version_added: 0.3.0
     suboptions:
@@ -93,11 +93,10 @@ options:
   poolers:
     description:
       - Every PgBouncer that sends to these servers and whose file is here. Those on other hosts are O(companions).
-      - One that is left out goes on sending to the old one, which takes no writes any more.
+      - A pooler that is left out keeps sending to the old primary, which takes no writes any more.
       - Before clients are held, each one is examined, and refused by name when it could not be switched. Right before the standby is promoted, each one
-        has to say that it will send there.
-      - One that does not run is refused, except after a crash and with O(state=read_only). Nobody uses it then, and its file is changed for when it is
-        started.
+        has to report that it will send there.
+      - A pooler that does not run is refused, except after a crash and with O(state=read_only). Then only its file is changed, for its next start.
     type: list
     elements: dict
     default: []
@@ -136,9 +135,9 @@ options:
         required: true
   companions:
     description:
-      - The names of the poolers on other hosts. On each of these hosts M(alwayson.upgrade.database_pooler) holds and leads one of them at the same time.
-      - Nothing is begun before all of them are there, and no standby is promoted unless all of them hold their clients.
-      - Not with O(state=read_only) and O(state=read_write), for which no pooler has to wait for others. Run this on each of their hosts.
+      - The names of the poolers on other hosts. On each of these hosts, M(alwayson.upgrade.database_pooler) runs at the same time as the agent of one pooler.
+      - Nothing is begun before all agents have joined, and no standby is promoted unless all poolers hold their clients.
+      - Not for O(state=read_only) and O(state=read_write), because no pooler has to wait for others there. Run this module on each of their hosts.
     type: list
     elements: str
     default: []
@@ -146,8 +145,8 @@ options:
   patroni:
     description:
       - Where Patroni runs the cluster, its REST API. With O(state=switched) it exchanges the roles, while the poolers hold the clients.
-      - O(old_primary.name) and O(new_primary.name) are the names of its members then. Nothing is begun while it is paused, or the candidate not healthy.
-      - It has the old primary follow. Other states, and O(companions), are not for such clusters.
+      - O(old_primary.name) and O(new_primary.name) are then the names of its members. Nothing is begun while it is paused, or the candidate is not healthy.
+      - Patroni has the old primary follow. Other states, and O(companions), are not supported for such clusters.
     type: dict
     version_added: 0.3.0
     suboptions:
@@ -156,7 +155,7 @@ options:
         type: str
         required: true
       user:
-        description: Who may ask for a switchover, C(restapi.authentication) of its configuration.
+        description: A user that may request a switchover, see C(restapi.authentication) of its configuration.
         type: str
       password:
         description: The password of O(patroni.user).
@@ -172,14 +171,14 @@ options:
         primary follow. It is asked first whether it would (C(--dry-run)).
       - With O(state=failed_over) it promotes the standby (C(repmgr standby promote --siblings-follow)) in the same window as without it. Nothing is begun while
         C(repmgrd) runs there and is not paused.
-      - O(companions) are not for O(state=switched) with it, and O(warm_log) is not for it.
+      - O(companions) with O(state=switched), and O(warm_log), are not supported with it.
     type: dict
     version_added: 0.3.0
     suboptions:
       command:
         description:
           - The words that run it, such as V([ssh, -o, BatchMode=yes, postgres@10.0.0.52, repmgr, -f, /etc/repmgr.conf]).
-          - Its exit status counts, and what the servers say of themselves.
+          - Its exit status and the state of the servers decide.
         type: list
         elements: str
         required: true
@@ -194,12 +193,12 @@ options:
 requirements:
   - psycopg (version 3) or psycopg2 on the host that the module runs on
 notes:
-  - Run it on the host of the pooler, or on one that has the files of O(poolers). It is one process on purpose, and one on each host of O(companions). A task
-    for each step would take longer than the whole window does.
+  - Run it on the host of the pooler, or on one that has the files of O(poolers). It is one process, and one on each host of O(companions), because a task
+    for each step would take longer than the whole window.
   - The role needs C(pg_monitor), C(pg_signal_backend) and C(pg_checkpoint), the right to execute C(pg_promote) and C(pg_reload_conf), and C(ALTER SYSTEM)
     on the parameters C(default_transaction_read_only) and C(synchronous_standby_names) (PostgreSQL 15 or newer, before that a superuser).
-  - The old primary is left as a server that takes no writes. To have it follow the new one is another step.
-  - Set C(wal_retrieve_retry_interval=100ms) on both servers. With its default a promotion takes up to 5 seconds now and then.
+  - The old primary is left running without writes. Have it follow the new one by M(alwayson.upgrade.database_rejoin).
+  - Set C(wal_retrieve_retry_interval=100ms) on both servers. With the default, a promotion sometimes takes up to 5 seconds.
   - PgBouncer needs C(server_fast_close=1) where clients keep sessions (C(pool_mode=session)). Such sessions are ended, and their clients connect again.
 seealso:
   - module: alwayson.upgrade.database_fence
@@ -317,7 +316,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 primary:
-  description: Who takes writes of the poolers' clients now. In check mode, who would. V(null) with O(state=read_only).
+  description: The server that takes the writes of the poolers' clients now. In check mode, the one that would. V(null) with O(state=read_only).
   returned: success
   type: str
   sample: db2
@@ -420,8 +419,8 @@ def switch(options: dict, check_mode: bool) -> Result:
         require_driven(options, old, new)
     window = window_for(options, old, new, limits)
     if not check_mode:
-        return window.bring_about()
-    window.result.changed = window.foresee()
+        return window.apply()
+    window.result.changed = window.dry_run()
     return window.result
 
 

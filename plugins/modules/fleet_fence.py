@@ -7,19 +7,19 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: fleet_fence
-short_description: Shut a run that was taken over out of a host, and wait for what it has begun there
+short_description: Stop a run whose lock was taken over on a host, and wait for its tasks there
 version_added: 0.2.0
 author: The alwayson.upgrade maintainers (@alwayson)
 description:
   - After M(alwayson.upgrade.fleet_lock) took over the lock of a run whose controller is gone, a task of that run may still be at work on a host. This
-    leaves the newer token at the fence, so that nothing more of that run begins here, and waits until what it had begun has ended.
-  - What is read from the host after that is not changed by the run before any more.
+    writes the newer token to the fence, so that no further task of that run begins here, and waits until its running tasks have ended.
+  - After that, the earlier run does not change the host any more.
 extends_documentation_fragment:
   - alwayson.upgrade.fence
 attributes:
   check_mode:
     support: full
-    description: Compares the token, and neither leaves it nor waits.
+    description: Compares the token, and neither writes it nor waits.
   diff_mode:
     support: none
     description: A fence is no configuration to show a difference of.
@@ -30,7 +30,7 @@ options:
     description: A file that tasks lock while they change this host, as M(alwayson.upgrade.release) locks C(.lock) in its root. It is waited for, too.
     type: path
   timeout:
-    description: Seconds to wait for what the run before has begun.
+    description: Seconds to wait for tasks of the earlier run.
     type: float
     default: 300
 seealso:

@@ -14,16 +14,16 @@ description:
   - Takes and releases the lock of a service. It is a file on the host that this runs on, which every operator uses for that service.
     No server is needed.
   - A second run is refused. The error names the holder of the lock, since when and from where it is held, and the command that takes it over.
-  - A lock is never taken over silently. It is taken over by its id with a reason, or by itself when its holder is proven dead. The proof is that its
-    controller was a process of the very machine that asks now, and has ended. Machines that are clones of one image are distinguished by the id of their
+  - A lock is never taken over silently. It is taken over by its id with a reason, or automatically when its holder is proven dead. The proof is that its
+    controller was a process of the same machine that asks now, and has ended. Machines that are clones of one image are distinguished by the id of their
     hardware, which root alone can read.
     The result and a warning tell of it.
   - Each time the lock is taken, it gives a token that is larger than every one before. Hosts that were given a token refuse older ones,
-    see the option C(fence) of M(alwayson.upgrade.release) and others. So a run that was taken over cannot go on by mistake.
+    see the option C(fence) of M(alwayson.upgrade.release) and others. So a run whose lock was taken over cannot continue by mistake.
 attributes:
   check_mode:
     support: full
-    description: Tells what would happen. The lock that would be taken has no id yet.
+    description: Returns what would happen. The lock that would be taken has no id yet.
   diff_mode:
     support: none
     description: RV(lock), RV(taken_over) and RV(released) tell all.
@@ -41,15 +41,15 @@ options:
   state:
     description:
       - V(held) takes the lock. A run that asks again gets the lock that it has.
-      - V(released) releases the lock of O(run), or any by its O(id). One that O(run) does not have (any more) is left alone.
+      - V(released) releases the lock of O(run), or any by its O(id). A lock that O(run) does not have (any more) is left alone.
     type: str
     choices: [held, released]
     default: held
   owner:
-    description: Who asks. By default the user at the controller, and the one before C(sudo).
+    description: The owner of the lock. By default the user at the controller, and the user before C(sudo).
     type: str
   host:
-    description: Where that is. By default the controller's node name.
+    description: The owner's host. By default the controller's node name.
     type: str
   run:
     description:
@@ -62,8 +62,8 @@ options:
     default: ""
   intent:
     description:
-      - What the run is to do. It is kept in the lock, and in the history when the lock is released.
-      - A run that has the lock already asks again with it, as soon as it knows and before it changes anything.
+      - The intent of the run. It is kept in the lock, and in the history when the lock is released.
+      - A run that holds the lock calls this again with its intent, as soon as it is known and before anything is changed.
         Until then its lock has the intent of the run before.
     type: dict
     suboptions:
@@ -77,7 +77,7 @@ options:
         type: str
         required: true
       release_from:
-        description: The release that runs before. Empty where none does.
+        description: The release that runs before. Empty when none does.
         type: str
         default: ""
       release_to:
@@ -93,8 +93,8 @@ options:
     default: unchanged
   take_over:
     description:
-      - Id of the lock to take over, as the refusal tells it. Any other lock is left alone. Needs a O(reason).
-      - When nobody has the lock any more, it is simply taken.
+      - Id of the lock to take over, from the error message. Any other lock is left alone. Needs a O(reason).
+      - When no run holds the lock any more, it is simply taken.
     type: str
   id:
     description: With O(state=released), the id of the lock to release, also of one that another run holds. Needs a O(reason).
@@ -105,13 +105,13 @@ options:
   journal:
     description:
       - Path on the controller of the run's journal, as P(alwayson.upgrade.rollout#callback) keeps it.
-      - What its C(journal.head) says is kept in the history each time that the lock is taken and released. When the lock is taken, the journal is compared
+      - The content of its C(journal.head) is kept in the history each time that the lock is taken and released. When the lock is taken, the journal is compared
         with what the previous run from this machine left. A warning is given when its newest entries are gone, a notice when it is another journal, as where
         a CI runner empties its folder between runs.
     type: path
     version_added: 0.3.0
   journal_head:
-    description: Kept in the history in place of what O(journal) says.
+    description: Kept in the history in place of the head of O(journal).
     type: str
     default: ""
   controller:
@@ -127,7 +127,7 @@ options:
         type: str
         default: ""
       namespace:
-        description: Where process ids mean the same.
+        description: The namespace of the process id.
         type: str
         default: ""
       pid:
@@ -146,7 +146,7 @@ options:
 seealso:
   - module: alwayson.upgrade.fleet_lock_info
 notes:
-  - All operators must become the same user on the lock's host, because the files belong to the one who made them.
+  - All operators must become the same user on the lock's host, because the files belong to the user that made them.
   - The proof by a process needs a controller that runs Linux, and is not given from one container to another.
 """
 
@@ -206,7 +206,7 @@ RETURN = r"""
 lock:
   description:
     - The lock that the run has now, V(null) when it has none.
-    - C(since) is in epoch seconds by the clock of this host. It is for people, nothing decides by it.
+    - C(since) is in epoch seconds by the clock of this host. It is only for people; nothing is decided by it.
     - C(intent) is the O(intent) of the run with its C(state), one of V(under_way), V(succeeded) and V(failed). Until the run has given one, it is that of the
       last run that did, and empty when there was none.
   returned: success

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: fleet_lock_info
-short_description: Tell who has the lock of a service, and who had it before
+short_description: Return the holder of a service's lock, and its history
 version_added: 0.2.0
 author: The alwayson.upgrade maintainers (@alwayson)
 description:
-  - Reads the lock that M(alwayson.upgrade.fleet_lock) keeps on this host, and its history. Waits for nobody.
+  - Reads the lock that M(alwayson.upgrade.fleet_lock) keeps on this host, and its history. Does not wait.
 extends_documentation_fragment:
   - alwayson.upgrade.read_only
 options:
@@ -39,7 +39,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 lock:
-  description: The lock, V(null) when nobody has it. As in M(alwayson.upgrade.fleet_lock).
+  description: The lock, V(null) when no run holds it. As in M(alwayson.upgrade.fleet_lock).
   returned: success
   type: dict
   sample:

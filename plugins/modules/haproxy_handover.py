@@ -7,13 +7,13 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: haproxy_handover
-short_description: Have a running HAProxy go on as the binary that is installed now, without losing a connection
+short_description: Hand a running HAProxy over to the installed binary, without losing a connection
 version_added: 0.2.0
 author: The alwayson.upgrade maintainers (@alwayson)
 description:
-  - An upgraded package changes the file, and the process that runs goes on as before. This has the master process re-execute itself, as the new
+  - An upgraded package replaces the file, and the process keeps running the old binary. This has the master process re-execute itself as the new
     binary, and hand its listening sockets to a new worker. The old worker ends what is in flight.
-  - The new binary has to accept the configuration before anything is changed. It is asked with the master's own command line, working directory, environment
+  - The new binary has to accept the configuration before anything is changed. It is checked with the master's own command line, working directory, environment
     and account. The files of maps and ACLs must have the process's entries, such as a route of M(alwayson.upgrade.traffic_route), because they are
     read again. Afterwards the new worker has to answer, and every member has to be in the state that it was in, with its weight.
   - Nothing is changed when the process runs the installed binary already.
@@ -22,7 +22,7 @@ extends_documentation_fragment:
 attributes:
   check_mode:
     support: full
-    description: Tells whether it would be handed over, and fails when that would be refused.
+    description: Says whether it would be handed over, and fails when that would be refused.
   diff_mode:
     support: full
     description: Returns the version before and after.
@@ -46,7 +46,7 @@ options:
     type: float
     default: 30
   settle:
-    description: For how many seconds at most the old workers are waited for. RV(old_workers) says how many are left.
+    description: Seconds to wait for the old workers. RV(old_workers) says how many are left.
     type: float
     default: 0
 notes:

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: member_info
-short_description: Tell which release runs on a member, and whether the member could come back if it was taken out of traffic
+short_description: Return the release of a member, and whether the member could return if it was taken out of traffic
 version_added: 0.2.0
 author: The alwayson.upgrade maintainers (@alwayson)
 description:
   - Reads the layout that M(alwayson.upgrade.release) keeps below O(root), as M(alwayson.upgrade.release_info) does.
-  - In the same call it asks the release that runs everything that it will be asked after an upgrade or a return, and looks at the folder and at the
-    commands that are needed for that, as the user that releases are activated as. What is wrong is returned and is no failure.
+  - In the same call it runs the tests of an upgrade or a return against the current release, and checks the folder and the
+    commands that are needed for it, as the user that releases are activated as. Problems are returned and are no failure.
   - Requests with the methods GET, HEAD and OPTIONS are sent, and O(version_command) is run. Other requests and commands might change something.
 requirements:
   - jmespath on the controller, for tests with O(tests[].expect) or O(tests[].expect_answer)
@@ -26,22 +26,22 @@ options:
     type: path
     required: true
   preflight:
-    description: Whether anything but the layout is looked at.
+    description: Whether anything but the layout is checked.
     type: bool
     default: true
   serving:
     description:
       - Whether the member takes traffic.
-      - One that does has to answer, and to have a current release. One that does not is asked once, and need not answer.
+      - A member with traffic has to answer, and to have a current release. Another one is tested once, and need not answer.
     type: bool
     default: false
   address:
-    description: Where the application answers, C(host:port). An IPv6 address stands in brackets. Without it nothing is asked.
+    description: Where the application answers, C(host:port). An IPv6 address stands in brackets. Without it, no test is run.
     type: str
   description:
     description:
       - The description that P(alwayson.upgrade.service_description#filter) makes.
-      - The member's health and its release are asked as it says, before O(tests).
+      - The member's health and its release are tested as it says, before O(tests).
     type: dict
     default: {}
   version_command:
@@ -54,13 +54,13 @@ options:
     default: []
     description:
       - Smoke tests, which may have C(path), a path below O(address), in place of O(tests[].url).
-      - With C(holds_for=both) the release that runs has to pass a test too.
+      - With C(holds_for=both) the current release has to pass the test, too.
   timeout:
     default: 3.0
   in_a_row:
     default: 3
   once:
-    description: Names of tests that are asked once, without waiting for an answer that is as it should be.
+    description: Names of tests that are run once, without waiting for the expected answer.
     type: list
     elements: str
     default: []
@@ -74,7 +74,7 @@ options:
     description: The command that starts the service.
     type: raw
   status_command:
-    description: The command that tells whether the service runs.
+    description: The command whose status says whether the service runs.
     type: raw
   command_timeout:
     description: Seconds that the status command may take.
@@ -145,20 +145,20 @@ serving:
   type: bool
   sample: true
 running:
-  description: What the status command says, V(null) when there is none or when it cannot tell.
+  description: Whether the service runs by the status command, V(null) when there is none or its result is unclear.
   returned: success
   type: bool
   sample: true
 problems:
-  description: What would keep the member from coming back. Each has the C(variable) of the inventory that is to be corrected, and C(what) is wrong.
+  description: What would keep the member from returning. Each has the C(variable) of the inventory to correct, and C(what) is wrong.
   returned: success
   type: list
   elements: dict
   sample: []
 asked:
   description:
-    - What became of each test, as in M(alwayson.upgrade.smoke_test). C(about) is V(health), V(release) or V(own).
-    - C(holds_for) is V(both) where the release that runs has to pass.
+    - The result of each test, as in M(alwayson.upgrade.smoke_test). C(about) is V(health), V(release) or V(own).
+    - C(holds_for) is V(both) where the current release has to pass.
   returned: success
   type: list
   elements: dict

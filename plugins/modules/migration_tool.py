@@ -13,15 +13,15 @@ author: The alwayson.upgrade maintainers (@alwayson)
 description:
   - Runs the command of a migration tool, such as C(alembic upgrade head) or C(manage.py migrate), on this host, once for a release.
   - The status command decides whether anything is left. Without one, the ledger on this host does.
-  - A tool that is still at work is waited for, also when the controller that had started it is dead. After a kill the status command is asked first.
-  - It knows no way back. To run a tool once in each of many databases, with a ledger in each of them, use M(alwayson.upgrade.database_migration).
+  - It waits for a tool that is still running, also when the controller that had started it is dead. After a kill the status command is run first.
+  - It has no rollback. To run a tool once in each of many databases, with a ledger in each of them, use M(alwayson.upgrade.database_migration).
 attributes:
   check_mode:
     support: full
-    description: Asks the status command, and tells whether the tool would run.
+    description: Runs the status command, and says whether the tool would run.
   diff_mode:
     support: none
-    description: What the tool changes is known to the tool.
+    description: Only the tool knows what it changes.
 options:
   release:
     description: The release that needs the migration.
@@ -30,11 +30,11 @@ options:
   command:
     description:
       - The command line. A list of words, or a text that is split as a shell would. No shell runs it.
-      - With another command line, the tool runs again for the same release.
+      - When the command line changes, the tool runs again for the same release.
     type: raw
     required: true
   timeout:
-    description: Seconds until the tool is ended, and for which another run of it is waited for.
+    description: Seconds until the tool is ended, and for which to wait for another run of it.
     type: float
     default: 3600
 extends_documentation_fragment:

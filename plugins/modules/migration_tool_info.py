@@ -7,11 +7,11 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: migration_tool_info
-short_description: Tell what a release's own migration tool has applied, and whether it has anything left
+short_description: Return what a release's own migration tool has applied, and whether it has anything left
 version_added: 0.2.0
 author: The alwayson.upgrade maintainers (@alwayson)
 description:
-  - Reads the ledger that M(alwayson.upgrade.migration_tool) keeps on this host, and asks the status command.
+  - Reads the ledger that M(alwayson.upgrade.migration_tool) keeps on this host, and runs the status command.
 extends_documentation_fragment:
   - alwayson.upgrade.read_only
   - alwayson.upgrade.migration_tool
@@ -45,7 +45,7 @@ releases:
   type: dict
   sample: {"2.0.0": {"status": "applied", "attempts": 1}}
 pending:
-  description: Whether the tool has anything left to apply; V(null) when nothing tells.
+  description: Whether the tool has anything left to apply; V(null) when that is unknown.
   returned: success
   type: bool
   sample: true

@@ -15,7 +15,7 @@ description:
     No package is removed, and configuration files of the administrator stay.
   - Packages on hold and excluded ones stay as they are. An update that needs a newer version of one of them stays out too, and the others are installed.
   - Waits for another package manager's locks, a bounded time, and names the process that holds them.
-  - Finds the services that still use replaced files, restarts them, and tells whether a reboot is asked for. It does not reboot.
+  - Finds the services that still use replaced files, restarts them, and says whether a package requests a reboot. It does not reboot.
   - Finishes first what an interrupted installation left half configured.
   - Needs root. Set C(become).
 attributes:
@@ -58,7 +58,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Nobody else updates this host now
+- name: Hold unattended updates on this host
   alwayson.upgrade.package_updates:
     state: held
     owner: the upgrade of the shop

@@ -320,8 +320,8 @@ class Work:
         with self._alone():
             started = time.time()
             self.before = release.observe(self.root)
-            foreseen, changed = verbs[self.params["state"]]()
-            after = foreseen if self.check_mode else release.observe(self.root)
+            expected, changed = verbs[self.params["state"]]()
+            after = expected if self.check_mode else release.observe(self.root)
             finished = time.time()
         return {
             "changed": changed,
@@ -416,7 +416,7 @@ class Work:
         """Old releases go only when the new one runs, and what cannot be removed does not fail the switch."""
         for version in release.superfluous(state, self.params["keep"]):
             try:
-                self._remove_or_foresee(version)
+                self._remove_or_dry_run(version)
                 self.pruned.append(version)
             except (release.ReleaseError, OSError) as error:
                 self.warnings.append(f"release {version} could not be removed from {self.root}: {error}")
@@ -427,12 +427,12 @@ class Work:
         release.require_removable(self.before, self.version)
         if self.version not in self.before.available:
             return self.before, False
-        self._remove_or_foresee(self.version)
+        self._remove_or_dry_run(self.version)
         kept = {version: marker for version, marker in self.before.available.items() if version != self.version}
         previous = None if self.before.previous == self.version else self.before.previous
         return self.before._replace(available=kept, previous=previous), True
 
-    def _remove_or_foresee(self, version: str) -> None:
+    def _remove_or_dry_run(self, version: str) -> None:
         """Remove a release; in check mode, only raise ReleaseError when that would be refused."""
         if self.check_mode:
             release.require_unmounted(self.root, version)

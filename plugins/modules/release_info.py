@@ -64,7 +64,7 @@ available:
       files: 12
       size: 48211
 last_upgrade_seconds:
-  description: How long the last upgrade of this host took, as the playbooks left it in C(.last_upgrade.json). V(null) when nobody did.
+  description: How long the last upgrade of this host took, as the playbooks left it in C(.last_upgrade.json). V(null) when they did not.
   returned: success
   type: float
   sample: 4.2

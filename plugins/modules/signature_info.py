@@ -11,9 +11,9 @@ short_description: Verify the signature of an artifact, and report its signer
 version_added: 0.2.0
 author: The alwayson.upgrade maintainers (@alwayson)
 description:
-  - Judges a detached signature that was made with C(ssh-keygen -Y sign) or C(gpg --detach-sign).
+  - Verifies a detached signature that was made with C(ssh-keygen -Y sign) or C(gpg --detach-sign).
   - Fails when the signature does not fit the artifact, and when its key is not among O(keys), has expired or was revoked.
-  - A checksum tells that an artifact is the one that was meant; a signature tells who meant it.
+  - A checksum proves that an artifact is the intended one; a signature proves who released it.
 extends_documentation_fragment:
   - alwayson.upgrade.read_only
 requirements:
@@ -24,12 +24,12 @@ options:
     type: path
     required: true
   signature:
-    description: Absolute path on this host of the detached signature. Whether it is of OpenSSH or OpenPGP is seen in it.
+    description: Absolute path on this host of the detached signature. Its content shows whether it is of OpenSSH or OpenPGP.
     type: path
     required: true
   keys:
     description:
-      - Absolute path on this host of the keys whose signatures count.
+      - Absolute path on this host of the trusted keys.
       - For SSH a list of signers, C(allowed_signers) in ssh-keygen(1). For OpenPGP a keyring as C(gpg --export) writes it.
     type: path
     required: true
@@ -71,7 +71,7 @@ signer:
   type: str
   sample: releases@example.com
 sha256:
-  description: The SHA-256 checksum of what was signed. It is read once, so this is the checksum of the very bytes that were judged.
+  description: The SHA-256 checksum of what was signed. It is read once, so this is the checksum of the bytes that were verified.
   returned: success
   type: str
   sample: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08

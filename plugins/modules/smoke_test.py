@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: smoke_test
-short_description: Ask a service over HTTP and compare what it answers with what it should
+short_description: Send HTTP requests to a service and compare the answers with expectations
 version_added: 0.1.0
 author: The alwayson.upgrade maintainers (@alwayson)
 description:
@@ -20,7 +20,7 @@ requirements:
 attributes:
   check_mode:
     support: partial
-    description: Can run in check mode and return the verdicts of a real run, as far as asking changes nothing.
+    description: Can run in check mode and return the verdicts of a real run, for tests that change nothing.
     details: Requests with the methods GET, HEAD and OPTIONS are sent and judged. Others, and commands, might change something and are not sent.
   diff_mode:
     support: none
@@ -29,7 +29,7 @@ extends_documentation_fragment:
   - alwayson.upgrade.smoke_requests
 options:
   retries:
-    description: How often the tests that failed are done again.
+    description: How often failed tests are repeated.
     type: int
     default: 0
   delay:
@@ -94,7 +94,7 @@ passed:
   type: bool
   sample: true
 tests:
-  description: What became of each test, in the order given.
+  description: The result of each test, in the order given.
   returned: when the tests were done
   type: list
   elements: dict
@@ -104,7 +104,7 @@ tests:
       type: str
       sample: version
     url:
-      description: Address that was asked, V(null) when a command was run.
+      description: Address of the request, V(null) when a command was run.
       type: str
       sample: http://127.0.0.21:8080/version
     command:

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: traffic_info
-short_description: Tell which members of a pool take traffic, as every load balancer sees it
+short_description: Return which members of a pool take traffic, as every load balancer sees it
 version_added: 0.1.0
 author: The alwayson.upgrade maintainers (@alwayson)
 description:
-  - Reads the pools from each load balancer, as its kind tells them, and compares them.
+  - Reads the pools from each load balancer, and compares them.
   - A load balancer that does not answer is a failure that names it, and so is a backend that one of them does not have.
 extends_documentation_fragment:
   - alwayson.upgrade.read_only
@@ -29,9 +29,9 @@ options:
     version_added: 0.2.0
   recheck:
     description:
-      - Seconds for which a member that would get traffic, and whose health check does not pass, is looked at again. A check that fails for a moment, on one
+      - Seconds for which a member that would get traffic, and whose health check does not pass, is read again. A check that fails for a moment, on one
         load balancer for example, is no state of the pool.
-      - What is returned is the last look. It takes less time when all such members pass their checks before.
+      - The last reading is returned. It takes less time when all such members pass their checks earlier.
     type: float
     default: 0
     version_added: 0.2.0
@@ -89,7 +89,7 @@ load_balancers:
       type: str
       returned: success
     version:
-      description: Version of its software, empty where it does not tell.
+      description: Version of its software, empty where it is not reported.
       type: str
       returned: success
     routes:
@@ -112,7 +112,7 @@ load_balancers:
         refusals:
           description:
             - Why no drain can be proven with the configuration of this pool, and what to change, a sentence each.
-            - M(alwayson.upgrade.traffic_member) takes nobody out before that is done.
+            - M(alwayson.upgrade.traffic_member) takes no member out before that is done.
           type: list
           elements: str
           returned: success
@@ -138,10 +138,10 @@ load_balancers:
             - C(health) is V(up), V(down), V(stopping) (its health check answers 404), V(paused) (in maintenance it is not checked), or
               V(unchecked) (no health check is configured). C(check) is how the last check ended, and C(check_code) the status that it was answered with,
               V(null) where that is not told.
-            - C(address) is empty for a server that has none, because its name cannot be resolved, or because a template has left its place free.
+            - C(address) is empty for a server that has none, because its name cannot be resolved, or because it is a free slot of a template.
             - C(live) tells whether it takes new traffic now. It is ready, healthy, has a weight, and is no backup.
-            - C(sessions) are in flight, and C(queued) wait for the member. C(arrivals) counts all that it was ever given, C(errors) those that failed, and
-              C(response_ms) is how long the last ones took on average. The last two are V(null) where the load balancer does not tell.
+            - C(sessions) are in flight, and C(queued) wait for the member. C(arrivals) counts all sessions that it ever got, C(errors) those that failed, and
+              C(response_ms) is how long the last ones took on average. The last two are V(null) where the load balancer does not report them.
           type: dict
           returned: success
   sample:

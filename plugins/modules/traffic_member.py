@@ -11,10 +11,10 @@ short_description: Take members of a pool out of traffic and back without losing
 version_added: 0.1.0
 author: The alwayson.upgrade maintainers (@alwayson)
 description:
-  - Drives all load balancers of a pool in one call, in step. A member is out only when it is out on all of them.
+  - Changes all load balancers of a pool in one call, each step on all of them. A member is out only when it is out on all of them.
   - A configuration with which no drain can be proven is a failure before anything is changed, too. See C(docs/load_balancers.md).
   - Every change is read back, and has to stay. An unknown backend, member or load balancer is a failure before anything is changed.
-  - When it fails on the way, or is interrupted, the state before is put back on every load balancer. What could not be put back is named in the
+  - When it fails on the way, or is interrupted, the previous state is restored on every load balancer. What could not be restored is named in the
     message, with the command that does it.
   - Changes made through the runtime API are lost when HAProxy is reloaded, unless its state file is written. O(load_balancers[].state_file) does that.
 extends_documentation_fragment:
@@ -43,7 +43,7 @@ options:
       - V(drained) takes the members out of traffic. They drain until no session is in flight on any load balancer, then go into maintenance,
         which also shuts out clients that are bound to them by a cookie, until again none is in flight and none is queued, and no
         connection of a worker before a reload is left that may bring it one.
-        When bound clients keep coming, the drain is given half of O(timeout), because it would wait for ever. One that is in maintenance is not
+        When bound clients keep coming, the drain gets half of O(timeout), because it would never end. One that is in maintenance is not
         changed, but has to prove the same.
       - V(draining) starts to drain the members that are ready, and does not wait for their sessions. One in maintenance stays there.
       - V(checked) brings the members out of maintenance into drain, and waits until they pass their health check again. They take no new clients
@@ -55,7 +55,7 @@ options:
     choices: [drained, draining, checked, ready]
   out:
     description:
-      - Only with O(state=ready). Members that start to drain in the same moment. Each load balancer gets all the changes in one
+      - Only with O(state=ready). Members that start to drain at the same time. Each load balancer gets all the changes in one
         line of commands, which it works off within a scheduling round each. What must not be seen in between at all is one key of a map,
         see M(alwayson.upgrade.traffic_route).
       - Those in maintenance already stay there.
@@ -65,7 +65,7 @@ options:
   min_live:
     description:
       - The live members that have to be left on every load balancer when O(members) start to drain. Waits up to O(timeout) for that.
-      - They are counted before and right after, because another run may do the same in that moment. When too few are left, the drain is taken
+      - They are counted before and right after, because another run may do the same at that time. When too few are left, the drain is taken
         back and tried again later.
       - A member that takes no traffic anyway costs nothing, and may go.
     type: int
@@ -77,8 +77,8 @@ options:
   on_timeout:
     description:
       - What happens when sessions do not end in time with O(state=drained).
-      - V(rollback) puts the state before back on all load balancers, and fails.
-      - V(fail) fails, and leaves the members as they are at that moment, the same on all load balancers, where they go on draining.
+      - V(rollback) restores the previous state on all load balancers, and fails.
+      - V(fail) fails, and leaves the members draining, in the same state on all load balancers.
       - V(cut) goes on, and closes what is still open once the members are in maintenance. The proof counts it.
     type: str
     choices: [rollback, fail, cut]
@@ -129,7 +129,7 @@ proof:
   description:
     - What proves the state, by load balancer and member.
     - C(before) and C(after) are the administrative states, V(ready), V(drain) or V(maint). C(health), C(check), C(sessions) and C(queued) are what the
-      load balancer said last. C(cut) is the number of sessions that were closed. C(waited_s) is when the proof was seen, in seconds from the start.
+      load balancer reported last. C(cut) is the number of sessions that were closed. C(waited_s) is when the proof was seen, in seconds from the start.
     - C(note) says what could not be proven, for example that a member has no health check.
   returned: success
   type: dict
@@ -167,7 +167,7 @@ from ..module_utils._host.ansible_module import AnsibleModule
 from ..module_utils._host.signals import unwind_when_ended
 from ..module_utils._load_balancers import ARGUMENTS as LOAD_BALANCERS, open_load_balancers
 from ..module_utils._locking import fence
-from ..module_utils._traffic.drain import Request, TrafficError, bring_about, foresee
+from ..module_utils._traffic.drain import Request, TrafficError, apply, dry_run
 from ..module_utils._traffic.interface import LoadBalancerError
 
 ARGUMENTS = {
@@ -189,7 +189,7 @@ def answer(params: dict, check_mode: bool) -> dict:
     with fence.admitted(params["fence"], check_mode, params["timeout"]):
         balancers = open_load_balancers(params["load_balancers"])
         request = request_from(params)
-        result = foresee(balancers, request) if check_mode else bring_about(balancers, request)
+        result = dry_run(balancers, request) if check_mode else apply(balancers, request)
     return {
         "changed": result.changed,
         "diff": {"before": result.before, "after": result.after},

@@ -7,16 +7,16 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: traffic_read_only
-short_description: Let a service be read but not written for a while, on every load balancer
+short_description: Make a service read only for a while, on every load balancer
 version_added: 0.2.0
 author: The alwayson.upgrade maintainers (@alwayson)
 description:
-  - Content stays readable while what is behind it is worked on. Writes are refused politely, for the whole service or for one tenant.
-  - O(key) says whose writes are meant, the service's or a tenant's, as the configuration looks it up.
-  - A key of a map leads to the moment until which nothing is written. The load balancers compare it with their clock, so writing is let in again by
+  - Content stays readable during work on what is behind it. Writes are refused with a status and a retry time, for the whole service or for one tenant.
+  - O(key) selects the writes, the service's or a tenant's, as the configuration looks it up.
+  - The value of a key in a map is the time until which writes are refused. The load balancers compare it with their clock, so writes are accepted again by
     itself at that time, even when the run, the controller or this host has failed.
-  - The key is changed on all load balancers right after one another and read back. When it fails on the way, the moment before is put back on every
-    load balancer, and what could not be put back is named with the command that does it.
+  - The key is changed on all load balancers right after one another and read back. When it fails on the way, the previous time is restored on every
+    load balancer, and what could not be restored is named with the command that does it.
 extends_documentation_fragment:
   - alwayson.upgrade.load_balancers
   - alwayson.upgrade.map_key
@@ -27,7 +27,7 @@ attributes:
     description: Reads the load balancers and returns what would be reached.
   diff_mode:
     support: full
-    description: Returns the moment before and after, for each load balancer.
+    description: Returns the time before and after, for each load balancer.
 options:
   state:
     description:
@@ -37,13 +37,13 @@ options:
     choices: [read_only, open]
     default: read_only
   seconds:
-    description: For how long writes are refused when nobody lets them in before.
+    description: For how long writes are refused unless O(state=open) ends that earlier.
     type: int
     default: 300
 seealso:
   - module: alwayson.upgrade.traffic_route
 notes:
-  - Requests in flight are not touched. Writes that came before are finished.
+  - Requests in flight are not affected. Earlier writes are finished.
   - The clocks of the load balancers and of the host that this runs on should agree.
 """
 
@@ -115,7 +115,7 @@ def answer(params: dict, check_mode: bool) -> dict:
         rerouting = Rerouting(sides, Request(params["key"], str(until), min_live=None))
         before = {name: moment(value) for name, value in rerouting.before.items()}
         changed = is_change(before.values(), until, time.time())
-        result = rerouting.bring_about() if changed and not check_mode else rerouting.foresee()
+        result = rerouting.apply() if changed and not check_mode else rerouting.dry_run()
     after = {name: until if changed else value for name, value in before.items()}
     return {
         "changed": changed,

@@ -14,7 +14,7 @@ description:
   - The cutover of a blue-green upgrade, and the return from it. One key of a map decides which pool the requests go to. The key is changed on all load
     balancers right after one another, on each by one command, so that no user sees one release and then the other again.
   - The pool must be there on every load balancer, with enough live members, before anything is changed. Every change is read back.
-  - When it fails on the way, or is interrupted, the route before is put back on every load balancer. What could not be put back is named in the
+  - When it fails on the way, or is interrupted, the previous route is restored on every load balancer. What could not be restored is named in the
     message, with the command that does it.
   - The map's file is written as well, so that a reload of the load balancer keeps the route.
 extends_documentation_fragment:
@@ -38,14 +38,14 @@ options:
     type: int
     default: 1
   settle:
-    description: For how many seconds at most the pools before are watched until no session is in flight there. RV(proof) says how many are left.
+    description: For how many seconds at most the previous pools are watched until no session is in flight there. RV(proof) says how many are left.
     type: float
     default: 0
 seealso:
   - module: alwayson.upgrade.traffic_info
   - module: alwayson.upgrade.traffic_member
 notes:
-  - Requests in flight stay where they are, and end there. Leave the pool before as it is until they have, and for as long as an instant return is wanted.
+  - Requests in flight end where they are. Leave the previous pool unchanged until they have, and for as long as you want to be able to return at once.
   - O(fence) guards the host that this runs on.
 """
 
@@ -88,7 +88,7 @@ proof:
   description:
     - What proves the route, by load balancer. C(before) and C(after) are the pools that the key's requests went and go to, V(null) when the map did not
       have the key and the configuration decided.
-    - C(map) is the map's file there, C(live) the live members of O(backend), C(sessions_before) what is still in flight in the pool before.
+    - C(map) is the map's file there, C(live) the live members of O(backend), C(sessions_before) the sessions still in flight in the previous pool.
   returned: success
   type: dict
   sample:
@@ -99,12 +99,12 @@ proof:
       live: 6
       sessions_before: 0
 started_at:
-  description: When the load balancers were asked first. Epoch seconds.
+  description: When the load balancers were first read. Epoch seconds.
   returned: success
   type: float
   sample: 1798761600.0
 finished_at:
-  description: When the route was proven, and the pools before were watched. Epoch seconds.
+  description: When the route was proven, and the previous pools were watched. Epoch seconds.
   returned: success
   type: float
   sample: 1798761600.1
@@ -134,7 +134,7 @@ def answer(params: dict, check_mode: bool) -> dict:
     with fence.admitted(params["fence"], check_mode):
         sides = sides_of(open_load_balancers(params["load_balancers"]), params["map"], params["persist"])
         rerouting = Rerouting(sides, request)
-        result = rerouting.foresee() if check_mode else rerouting.bring_about()
+        result = rerouting.dry_run() if check_mode else rerouting.apply()
     return {
         "changed": result.changed,
         "diff": {"before": result.before, "after": result.after},

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: traffic_weight
-short_description: Give members of a pool a share of the traffic that they would have, on every load balancer
+short_description: Set the weight of members of a pool as a percentage, on every load balancer
 version_added: 0.2.0
 author: The alwayson.upgrade maintainers (@alwayson)
 description:
   - Sets the weight of members as a percentage of the weight that the configuration gives them, for example of a canary.
-  - Every weight is read back. When it fails on the way, or is interrupted, the weights before are put back on every load balancer, and what could not be
+  - Every weight is read back. When it fails on the way, or is interrupted, the previous weights are restored on every load balancer, and what could not be
     put back is named.
   - Clients that are bound to a member by a cookie stay with it, whatever its weight.
 extends_documentation_fragment:
@@ -37,12 +37,12 @@ options:
     required: true
     aliases: [member]
   percent:
-    description: Of the weight that the configuration gives, from 1 to 100, rounded down. It must not come to none.
+    description: Percentage of the configured weight, from 1 to 100, rounded down. The result must not be 0.
     type: int
     required: true
 notes:
   - Only with load balancers of the kind V(haproxy).
-  - Give the servers C(weight 100) in the configuration, so that there are shares to give.
+  - Give the servers C(weight 100) in the configuration, so that percentages are possible.
 seealso:
   - module: alwayson.upgrade.traffic_member
   - module: alwayson.upgrade.canary_verdict
@@ -80,7 +80,7 @@ from ..module_utils._host.signals import unwind_when_ended
 from ..module_utils._load_balancers import ARGUMENTS as LOAD_BALANCERS, open_load_balancers
 from ..module_utils._locking import fence
 from ..module_utils._traffic.interface import LoadBalancerError
-from ..module_utils._traffic.weight import Weighing, WeightError, bring_about, foresee
+from ..module_utils._traffic.weight import WeightedBalancer, WeightError, apply, dry_run
 
 ARGUMENTS = {
     **LOAD_BALANCERS,
@@ -97,8 +97,8 @@ def answer(params: dict, check_mode: bool) -> dict:
     with fence.admitted(params["fence"], check_mode):
         balancers = open_load_balancers(params["load_balancers"])
         # Whether their kinds have weights that can be set, is looked at first of all.
-        request = cast("list[Weighing]", balancers), params["backend"], list(dict.fromkeys(params["members"])), params["percent"]
-        result = foresee(*request) if check_mode else bring_about(*request)
+        request = cast("list[WeightedBalancer]", balancers), params["backend"], list(dict.fromkeys(params["members"])), params["percent"]
+        result = dry_run(*request) if check_mode else apply(*request)
     return {
         "changed": result.changed,
         "diff": {"before": result.before, "after": result.after},

@@ -460,13 +460,13 @@ class StrategyModule(FreeStrategy):
         schedule, reason = self._schedule, decision.reason
         if schedule.goes_back and not decision.stopped and not self._turned:
             self._turned = True
-            display.warning(schedule_messages.turn_told(schedule))
+            display.warning(schedule_messages.describe_rollback(schedule))
             self._emit("turns_back", reason=schedule.stop_reason)
         if not reason or (reason, decision.stopped) == self._told or self._turned and reason == schedule.stop_reason:
             return
         self._told = (reason, decision.stopped)
         if decision.stopped:
-            display.warning(schedule_messages.stop_told(schedule, decision))
+            display.warning(schedule_messages.describe_stop(schedule, decision))
         elif self._view.blind:
             display.warning(reason)
         self._emit("stopped" if decision.stopped else "waiting", reason=reason)
@@ -484,7 +484,7 @@ class StrategyModule(FreeStrategy):
         if on_purpose or not reason:
             return result
         if last.direction == BACK:
-            display.warning(schedule_messages.way_back_told(schedule, reason))
+            display.warning(schedule_messages.describe_rollback_end(schedule, reason))
         for name in self._hosts_cache:
             self._variable_manager.set_nonpersistent_facts(name, {"rolling_stopped": reason})
         if not self._options.break_play:

@@ -55,7 +55,7 @@ def cut_over(fleet: EmbeddedFleet, colour: str) -> float:
     time.sleep(PAUSE_SECONDS)
     began = time.monotonic()
     balancers = [Haproxy(balancer.name, balancer.traffic_endpoint) for balancer in fleet.layout.load_balancers]
-    result = Rerouting(sides_of(balancers, "active.map", is_kept=True), Request(ROUTE_KEY, colour)).bring_about()
+    result = Rerouting(sides_of(balancers, "active.map", is_kept=True), Request(ROUTE_KEY, colour)).apply()
     if not result.changed or set(result.after.values()) != {colour}:
         raise SystemExit(f"the traffic did not move to {colour}: {result}")
     return (time.monotonic() - began) * 1000

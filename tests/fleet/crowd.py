@@ -109,11 +109,11 @@ class Host:
                 self.obey()
 
     def obey(self) -> None:
-        task = asyncio.ensure_future(self._bring_about())
+        task = asyncio.ensure_future(self._build())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _bring_about(self) -> None:
+    async def _build(self) -> None:
         async with self._turn:
             try:
                 await (self._start() if self._command["wanted"] == "up" else self.stop())

@@ -171,7 +171,7 @@ KINDS = (
     Guard("registry, options", "a kind takes an option that it does not know, and ignores it", TOYS, (
         (f"{CORE}/_load_balancers.py", "    if foreign:\n", "    if False:\n"),)),
     Guard("registry, weights", "weights are set on a kind that has none", TOYS, (
-        (f"{CORE}/_traffic/weight.py", "        if not hasattr(balancer, \"weigh\"):\n", "        if False:\n"),)),
+        (f"{CORE}/_traffic/weight.py", "        if not hasattr(balancer, \"set_weights\"):\n", "        if False:\n"),)),
     Guard("registry, routes", "a route is set on a kind that has none", TOYS, (
         (f"{CORE}/_traffic/route.py", "        if not hasattr(balancer, \"table\"):\n", "        if False:\n"),)),
     Guard("registry, suffix", "what a killed backup of a new engine left stays", TOYS, (

@@ -45,8 +45,8 @@ MODULE = "ansible_collections.alwayson.upgrade.plugins.modules.database_switchov
 SHORT_SECONDS, LONG_SECONDS = 0.3, 2.5
 RUN_SECONDS = 120
 # What a run may say that did nothing because another one was at work, or had been.
-REFUSALS = ("another run is at work", "another run was at work", "another change under way", "Nothing was changed", "runs: relieve it", "follows nobody",
-            "both take writes", "has lost its lock", "sends to", "still streams", "was relieved")
+REFUSALS = ("another run is at work", "another run was at work", "another change under way", "Nothing was changed", "runs: replace it", "follows no server",
+            "both take writes", "has lost its lock", "sends to", "still streams", "was relieved", "was replaced by")
 
 
 @dataclass

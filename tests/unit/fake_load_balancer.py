@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils._host.clock import Clock
-from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.drain import Request, bring_about
+from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.drain import Request, apply
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.interface import (
     CUT, DOWN, DRAIN, MAINT, PAUSED, RECHECK, READY, UNCHECKED, UP, Backend, LoadBalancerError, Member, View,
 )
@@ -165,7 +165,7 @@ class House:
 
     def do(self, state, *members, **options):
         request = Request(BACKEND, members, state, **options)
-        return bring_about(self.balancers, request, self.time.clock)
+        return apply(self.balancers, request, self.time.clock)
 
     def admin(self, *names):
         return [[balancer.servers[name].admin for name in names] for balancer in self.balancers]

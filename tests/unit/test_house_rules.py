@@ -110,6 +110,15 @@ def test_every_filter_has_documentation_of_its_own():
     assert len(names) >= 15 and names == sidecars
 
 
+def test_a_filter_that_was_renamed_is_found_by_its_old_name():
+    """Published names keep working for one release: the old one leads to the new one, with a deprecation."""
+    routing = yaml.safe_load((REPOSITORY / "meta" / "runtime.yml").read_text(encoding="utf-8"))["plugin_routing"]["filter"]
+    documented = {path.stem for path in tracked("plugins/filter/*.yml")}
+    assert len(routing) >= 5 and not documented & set(routing)
+    assert {route["redirect"].removeprefix("alwayson.upgrade.") for route in routing.values()} <= documented
+    assert all(route["redirect"] in route["deprecation"]["warning_text"] for route in routing.values())
+
+
 def test_every_play_of_a_run_has_a_strategy_that_keeps_its_cleanup():
     """Under linear a play that fails for all its hosts ends the playbook, and nothing releases the lock."""
     plays = [(path.name, play) for path in tracked("playbooks/phases/*.yml", "playbooks/plan.yml", "playbooks/status.yml", "playbooks/install.yml")

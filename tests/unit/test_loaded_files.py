@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The alwayson.upgrade maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which files a call loads: each is compiled anew at every call, so an engine or a kind of load balancer loads its own only."""
+"""Which files a call loads: each is compiled again at every call, so an engine or a kind of load balancer loads its own only."""
 
 from __future__ import annotations
 

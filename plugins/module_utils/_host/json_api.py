@@ -76,7 +76,7 @@ class JsonApi:
         except NotJsonError as error:
             raise self.error(f"answers GET {path} with what is no JSON: {_shown(answer.body)}") from error
         except ForeignJsonError as error:
-            raise self.error(f"answers GET {path} with JSON that is not taken, because {error}: {_shown(answer.body)}") from error
+            raise self.error(f"answers GET {path} with JSON that is not accepted, because {error}: {_shown(answer.body)}") from error
 
     def change(self, method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None) -> None:
         """Ask for a change; every answer but a good one is an error."""

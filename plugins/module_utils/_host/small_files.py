@@ -43,7 +43,7 @@ def read_json(path: str, limit: int = LIMIT) -> Any:
     with contextlib.suppress(ValueError, RecursionError):
         found = json.loads(content.decode("utf-8"))
     if found is None:
-        raise SmallFileError(f"{path} is torn, or was written by something else: look at it, and remove it when no run is at work")
+        raise SmallFileError(f"{path} is truncated, or was written by another program: look at it, and remove it when no run is at work")
     return found
 
 
@@ -176,7 +176,7 @@ def _read(path: str, limit: int = LIMIT, from_its_end: bool = False) -> bytes | 
     try:
         size = _regular_size(handle, path)
         if size > limit and not from_its_end:
-            raise SmallFileError(f"{path} has {size} bytes, so it was written by something else")
+            raise SmallFileError(f"{path} has {size} bytes, so it was written by another program")
         return os.pread(handle, limit, max(0, size - limit))
     finally:
         os.close(handle)

@@ -33,7 +33,7 @@ class Mark:
 
 
 @contextlib.contextmanager
-def dead_man(act: Callable[[], object], seconds: float) -> Iterator[Callable[[float], None]]:
+def watchdog(act: Callable[[], object], seconds: float) -> Iterator[Callable[[float], None]]:
     """Have `act` called by another process when this one dies inside the block, or has not left it after so many seconds.
 
     The block gets a function that sets a new number of seconds, from the time of its call. It raises OSError when the watchdog has ended.

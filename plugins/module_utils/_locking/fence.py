@@ -102,12 +102,12 @@ def require_newest(path: str, token: int) -> int:
     if content is None:
         return 0
     if not _is_fence(content):
-        raise FenceError(f"{path} is no fence, so nobody can tell whether this run may work here: look at it, and remove it when no run is at work")
+        raise FenceError(f"{path} is no valid fence, so whether this run may work here is unknown: look at it, and remove it when no run is at work")
     if content["token"] > token:
         since = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(content["at"]))
         raise FenceError(
             f"this run holds token {token}, but {content['owner'] or 'another run'} has taken over with token {content['token']} "
-            f"(here since {since}, says {path}). This host is left alone. Let this run end; alwayson.upgrade.fleet_lock_info tells who is at work"
+            f"(here since {since}, says {path}). This host is left alone. Let this run end; alwayson.upgrade.fleet_lock_info shows the run that is at work"
         )
     return content["token"]
 

@@ -140,7 +140,7 @@ def lock_from(content: Any, service: str, path: str) -> Lock:
     """The lock in a file's content; raise FleetLockError, naming the file, when it is anything else."""
     if not _is_lock(content, service):
         raise FleetLockError(
-            f"{path} is no lock of {service}, so nobody can tell who is at work: it was damaged or written by something else. "
+            f"{path} is no lock of {service}, so which run is at work is unknown: it was damaged or written by another program. "
             "Nothing was changed. Look at it; when you know that no run is at work, remove it and run this again"
         )
     return _lock_of(content)

@@ -71,7 +71,7 @@ class FleetLock:
             content = small_files.read_json(path)
         if content is not None and not rules.is_token(content):
             raise FleetLockError(
-                f"{path} holds no token, so the next one is unknown: it was damaged or written by something else. Nothing was changed. "
+                f"{path} holds no token, so the next one is unknown: it was damaged or written by another program. Nothing was changed. "
                 f"Put into it the largest token that {self._path('history.jsonl')} and the fences of the hosts know of, then run this again"
             )
         current = self.read()

@@ -100,7 +100,7 @@ class MariadbDump(OneFileEach):
         events = f"-- events {secrets.token_hex(16)}\n"
         with connect_patiently(self.login, subject) as session, self.room.claimed(size_bytes(session, subject), f"a dump of {subject}"):
             require_transactional(session)
-            mariadb_content.settle_session(session)
+            mariadb_content.prepare_session(session)
             options = [*OPTIONS, *self._options_of(session)]
             before = mariadb_content.read_sequences(session)
             with _private(path) as sink, self._dumping(session, options, sink) as dump:
@@ -118,10 +118,10 @@ class MariadbDump(OneFileEach):
             require_room(original, self.login)
             with scratch_database(self.login, original) as copy:
                 self._restore(copy.database, path, record.details["events"].encode())
-                mariadb_content.settle_session(copy)
+                mariadb_content.prepare_session(copy)
                 found = content.differences(record.contents[record.subject], mariadb_content.read(copy))
                 if found:
-                    raise BackupError(f"the restored copy is not the original: {content.told(found)}{_remark_on_floats(original, found)}")
+                    raise BackupError(f"the restored copy differs from the original: {content.told(found)}{_remark_on_floats(original, found)}")
                 # A session of its own: this one no longer has the settings that a user's query expects.
                 with connect_patiently(self.login, copy.database) as session:
                     checks.require_true(session, self.check_queries, checks.Dialect("START TRANSACTION READ ONLY", 1))
@@ -243,4 +243,4 @@ def _lines_before(dump: BinaryIO, end: bytes) -> Iterator[bytes]:
                 pass
             return
         yield line
-    raise BackupError("the dump has an end, but not its own: it is not whole")
+    raise BackupError("the dump does not end with its own end mark: it is incomplete")

@@ -55,7 +55,7 @@ STRUCTURE = (
 DIGEST = "CAST(CONV(SUBSTRING(SHA2(CONCAT_WS('.', {values}), 256), 1, 15), 16, 10) AS DECIMAL(20))"
 
 
-def settle_session(session: Connection) -> None:
+def prepare_session(session: Connection) -> None:
     """Give a session the settings under which equal values are equal texts."""
     session.run(SETTINGS)
 

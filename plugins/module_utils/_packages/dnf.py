@@ -72,7 +72,7 @@ class Dnf:
             return named or ["unknown"]
         # Neither sentence: its plug-in is not there, or says it otherwise. What is not known is not taken for no.
         if not NO_REBOOT.search(said):
-            raise PackageError("dnf needs-restarting does not tell whether a reboot is needed: install dnf-plugins-core on this host")
+            raise PackageError("dnf needs-restarting does not report whether a reboot is needed: install dnf-plugins-core on this host")
         return []
 
     def held_by(self) -> str | None:

@@ -88,7 +88,7 @@ class HoldFile:
         except FileNotFoundError:
             pass
         except OSError as error:
-            raise PackageError(f"unattended updates cannot be let in again: {error}") from error
+            raise PackageError(f"unattended updates cannot be allowed again: {error}") from error
 
     def _lines(self) -> list[str]:
         try:
@@ -194,7 +194,7 @@ def lock_holder(paths: Sequence[str]) -> Holder | None:
         except FileNotFoundError:
             continue
         except OSError as error:
-            raise PackageError(f"the lock {path} cannot be looked at: {error}. Package updates need root: set become") from error
+            raise PackageError(f"the lock {path} cannot be read: {error}. Package updates need root: set become") from error
         try:
             # The fields l_type, l_whence, l_start, l_len and l_pid of struct flock. F_GETLK only asks for the process that holds the lock.
             answer = fcntl.fcntl(handle, fcntl.F_GETLK, struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0))

@@ -59,7 +59,7 @@ LARGE_OBJECTS_AT_ONCE = 100
 LARGE_OBJECTS_NAME = "large objects"
 
 
-def settle_session(connection: Connection) -> None:
+def prepare_session(connection: Connection) -> None:
     """Give a session the settings under which equal values are equal texts, on every server and for every role."""
     connection.rows(
         "SELECT set_config(s.name, wanted.value, false)"

@@ -81,7 +81,8 @@ def require(artifact: str, signature: str, keys: str, namespace: str = "file", s
         signed = _ssh(files, namespace) if head.startswith(SSH_HEADER) else _openpgp(files)
     if sha256 and signed.sha256 != sha256.lower():
         raise SignatureError(f"{signature} is of a file with the checksum {signed.sha256}, but the checksum that is wanted is {sha256.lower()}: "
-                             f"{artifact} changes, or the checksum is of another file. Build or fetch it again, into a folder that nobody else may write to")
+                             f"{artifact} changes, or the checksum is of another file. Build or fetch it again, into a folder "
+                             "that no other account may write to")
     return signed
 
 

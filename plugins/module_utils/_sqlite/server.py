@@ -36,7 +36,7 @@ class SqliteFiles:
         return []
 
     def user_databases(self) -> list[str]:
-        raise SqliteError("nobody knows all SQLite databases of a host: name their files as databases")
+        raise SqliteError("the SQLite databases of a host are not listed anywhere: name their files as databases")
 
     def choose_databases(self, names: Sequence[str]) -> list[str]:
         if not names:

@@ -139,7 +139,7 @@ def require_database(path: str) -> None:
     except OSError as error:
         raise SqliteError(f"{path} cannot be read: {error.strerror}; give the path of a SQLite database as one of databases") from error
     if beginning != MAGIC:
-        raise SqliteError(f"{path} is no SQLite database: its first bytes are others; give the path of one as one of databases")
+        raise SqliteError(f"{path} is no SQLite database: its header is another one; give the path of one as one of databases")
 
 
 def size_bytes(database: str) -> int:

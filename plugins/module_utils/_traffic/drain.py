@@ -89,17 +89,17 @@ class Result:
     warnings: tuple[str, ...] = ()
 
 
-def foresee(balancers: Sequence[LoadBalancer], request: Request, clock: Clock = Clock()) -> Result:
-    """What `bring_about` would end in. Only reads; raises as it does when a load balancer, the backend or a member is not there."""
-    return _Sequence(balancers, request, clock).foresee()
+def dry_run(balancers: Sequence[LoadBalancer], request: Request, clock: Clock = Clock()) -> Result:
+    """What `apply` would end in. Only reads; raises as it does when a load balancer, the backend or a member is not there."""
+    return _Sequence(balancers, request, clock).dry_run()
 
 
-def bring_about(balancers: Sequence[LoadBalancer], request: Request, clock: Clock = Clock()) -> Result:
+def apply(balancers: Sequence[LoadBalancer], request: Request, clock: Clock = Clock()) -> Result:
     """Bring the members into the state and prove it on every load balancer.
 
     Raises LoadBalancerError before anything is changed, and TrafficError when it did not work out.
     """
-    return _Sequence(balancers, request, clock).bring_about()
+    return _Sequence(balancers, request, clock).apply()
 
 
 class _Sequence:
@@ -116,14 +116,14 @@ class _Sequence:
             _require_cutters(balancers)
         self._pool = DrivenPool(balancers, request.backend, (*request.members, *request.out), clock)
 
-    def foresee(self) -> Result:
+    def dry_run(self) -> Result:
         self._require_provable()
         self._require_no_panic()
         request = self._request
-        after = views.foreseen(self._pool.now, request.state, request.members, request.out)
+        after = views.states_after(self._pool.now, request.state, request.members, request.out)
         return self._result(after, changed=after != self._states(self._pool.before))
 
-    def bring_about(self) -> Result:
+    def apply(self) -> Result:
         steps = {DRAINED: self._drained, DRAINING: self._draining, CHECKED: self._checked, READY: self._ready}
         self._require_provable()
         self._require_no_panic()

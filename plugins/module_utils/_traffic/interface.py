@@ -192,11 +192,11 @@ def settings_of(name: str, kind: str, given: Mapping[str, object], defaults: Map
     """
     unknown = sorted(set(given) - set(defaults))
     if unknown:
-        raise LoadBalancerError(f"{name} has settings {', '.join(unknown)}, which kind={kind} has not: it has {', '.join(sorted(defaults)) or 'none'}")
+        raise LoadBalancerError(f"{name} has unknown settings {', '.join(unknown)} for kind={kind}: it has {', '.join(sorted(defaults)) or 'none'}")
     settings = {**defaults, **given}
     for key, value in settings.items():
         if isinstance(value, type):
-            raise LoadBalancerError(f"{name} needs the setting {key}: kind={kind} cannot do without")
+            raise LoadBalancerError(f"{name} lacks the setting {key}: kind={kind} cannot do without")
         default = defaults[key]
         wanted: type = default if isinstance(default, type) else type(default)
         if not isinstance(value, (int, float) if wanted is int else wanted) or isinstance(value, bool) != (wanted is bool):

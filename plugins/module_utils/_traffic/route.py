@@ -139,11 +139,11 @@ class Rerouting:
         self._left = [side.name for side in sides if self._is_left(side)]
         self._touched: list[Side] = []
 
-    def foresee(self) -> Result:
-        """What `bring_about` would end in. Only reads."""
+    def dry_run(self) -> Result:
+        """What `apply` would end in. Only reads."""
         return self._result(self._is_due(), {side.name: self._request.value for side in self._sides}, {})
 
-    def bring_about(self) -> Result:
+    def apply(self) -> Result:
         """Send the traffic there and prove it. Raises RouteError when it did not work out."""
         changed = self._is_due()
         try:
@@ -155,7 +155,7 @@ class Rerouting:
             self._undo()
             raise
         try:
-            sessions = self._settle()
+            sessions = self._wait_for_drain()
         except LoadBalancerError as error:
             raise RouteError(f"{error}. The route has moved to {self._request.value} everywhere, and stays") from error
         return self._result(changed, {side.name: self._request.value for side in self._sides}, sessions)
@@ -199,7 +199,7 @@ class Rerouting:
         found = side.table.route(key)
         return "" if found == before else f"it sends {key} to {found}"
 
-    def _settle(self) -> dict[str, int]:
+    def _wait_for_drain(self) -> dict[str, int]:
         """Watch the pools before until nothing is in flight there, or for as long as was asked for; the sessions left, by load balancer."""
         deadline, pause = self._clock.steady() + self._request.settle, FIRST_POLL_SECONDS
         while True:

@@ -37,7 +37,7 @@ class Undone(NamedTuple):
 
 
 def put_back(undos: Iterable[Undo], sleep: Callable[[float], None]) -> Undone:
-    """Put it back on each load balancer, even when that fails on another one."""
+    """Put it back on each load balancer, also when another one fails."""
     undone = Undone([], {})
     for undo in undos:
         if problem := _problem(undo, sleep):

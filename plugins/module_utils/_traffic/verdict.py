@@ -48,19 +48,19 @@ class Limits:
     min_requests: int = 10
 
 
-def judged(canary: Sample, others: Sample, limits: Limits) -> tuple[str, list[str]]:
+def analysis(canary: Sample, others: Sample, limits: Limits) -> tuple[str, list[str]]:
     """`GOOD`, `BAD` or `UNCLEAR`, and why it is not good, a sentence for each reason."""
     if canary.requests < limits.min_requests:
         return UNCLEAR, [f"{canary.requests} requests came, and a verdict needs {limits.min_requests}: soak for longer, or lower min_requests"]
     reasons = []
     if canary.error_percent > limits.max_error_percent:
-        reasons.append(f"{canary.errors} of {canary.requests} requests failed, {canary.error_percent:.3g} %, and {limits.max_error_percent:g} % may "
-                       f"(of the others {others.error_percent:.3g} %)")
+        reasons.append(f"{canary.errors} of {canary.requests} requests failed ({canary.error_percent:.3g} %), and {limits.max_error_percent:g} % are allowed "
+                       f"(the others: {others.error_percent:.3g} %)")
     if limits.max_latency_factor and canary.response_ms is not None and others.response_ms is not None and others.requests:
         most = others.response_ms * limits.max_latency_factor + limits.latency_slack_ms
         if canary.response_ms > most:
-            reasons.append(f"answers took {canary.response_ms:.0f} ms on average, and {most:.0f} ms may be "
-                           f"({others.response_ms:.0f} ms of the others, times {limits.max_latency_factor:g}, and {limits.latency_slack_ms:g} ms)")
+            reasons.append(f"answers took {canary.response_ms:.0f} ms on average, and {most:.0f} ms are allowed "
+                           f"({others.response_ms:.0f} ms of the others, times {limits.max_latency_factor:g}, plus {limits.latency_slack_ms:g} ms)")
     return (BAD, reasons) if reasons else (GOOD, [])
 
 

@@ -156,7 +156,7 @@ def cut_changes(pools: Pools, members: Sequence[str]) -> Changes:
     return {balancer: changes for balancer, changes in busy.items() if changes}
 
 
-def foreseen(pools: Pools, state: str, members: Iterable[str], out: Iterable[str]) -> dict[str, dict[str, str]]:
+def states_after(pools: Pools, state: str, members: Iterable[str], out: Iterable[str]) -> dict[str, dict[str, str]]:
     """The administrative states that reaching `state` would end in, by load balancer."""
     ends = {DRAINED: {READY: MAINT, DRAIN: MAINT}, DRAINING: {READY: DRAIN}, CHECKED: {MAINT: DRAIN}, READY: {DRAIN: READY, MAINT: READY}}[state]
     return {

@@ -20,10 +20,10 @@ class WeightError(Exception):
     """The members have not the weight that was asked for. The message says why, and what they have now."""
 
 
-class Weighing(LoadBalancer, Protocol):
+class WeightedBalancer(LoadBalancer, Protocol):
     """A kind of load balancer whose members' weights can be set: each member that it reads has its `configured_weight`."""
 
-    def weigh(self, backend: str, weights: Mapping[str, int]) -> None:
+    def set_weights(self, backend: str, weights: Mapping[str, int]) -> None:
         """Give these members these weights."""
 
 
@@ -36,8 +36,8 @@ class Result:
     after: dict[str, dict[str, int]]
 
 
-def foresee(balancers: Sequence[Weighing], backend: str, members: Sequence[str], percent: int) -> Result:
-    """What `bring_about` would end in. Only reads; raises LoadBalancerError or WeightError when that cannot be."""
+def dry_run(balancers: Sequence[WeightedBalancer], backend: str, members: Sequence[str], percent: int) -> Result:
+    """What `apply` would end in. Only reads; raises LoadBalancerError or WeightError when that cannot be."""
     if not 1 <= percent <= WHOLE:
         raise WeightError(f"percent is {percent}: give 1 to {WHOLE}, of the weight that the configuration gives; "
                           "none at all is state=drained of alwayson.upgrade.traffic_member")
@@ -45,7 +45,7 @@ def foresee(balancers: Sequence[Weighing], backend: str, members: Sequence[str],
         raise WeightError("members is empty: name at least one")
     before, after = {}, {}
     for balancer in balancers:
-        if not hasattr(balancer, "weigh"):
+        if not hasattr(balancer, "set_weights"):
             raise WeightError(f"{balancer.name} ({balancer.endpoint}) is of a kind whose weights are not set here: ansible-doc alwayson.upgrade.traffic_weight "
                               "names those that are")
         pool = balancer.read(backend).backends[backend].members
@@ -55,15 +55,15 @@ def foresee(balancers: Sequence[Weighing], backend: str, members: Sequence[str],
     return Result(before != after, before, after)
 
 
-def bring_about(balancers: Sequence[Weighing], backend: str, members: Sequence[str], percent: int, clock: Clock = Clock()) -> Result:
+def apply(balancers: Sequence[WeightedBalancer], backend: str, members: Sequence[str], percent: int, clock: Clock = Clock()) -> Result:
     """Have it so on every load balancer. Raise WeightError when it did not work out."""
-    wanted = foresee(balancers, backend, members, percent)
-    touched: list[Weighing] = []
+    wanted = dry_run(balancers, backend, members, percent)
+    touched: list[WeightedBalancer] = []
     try:
         for balancer in balancers:
             if wanted.before[balancer.name] != wanted.after[balancer.name]:
                 touched.append(balancer)
-                balancer.weigh(backend, wanted.after[balancer.name])
+                balancer.set_weights(backend, wanted.after[balancer.name])
                 _require(balancer, backend, wanted.after[balancer.name])
     except (LoadBalancerError, WeightError) as error:
         raise WeightError(f"{error}. {_undone(touched, backend, wanted, clock)}") from error
@@ -83,19 +83,19 @@ def _share(balancer: str, backend: str, name: str, configured: int | None, perce
     return share
 
 
-def _require(balancer: Weighing, backend: str, weights: Mapping[str, int]) -> None:
+def _require(balancer: WeightedBalancer, backend: str, weights: Mapping[str, int]) -> None:
     wrong = _wrong(balancer, backend, weights)
     if wrong:
         raise WeightError(f"{wrong} on {balancer.name} although it was given another: another program changes it")
 
 
-def _wrong(balancer: Weighing, backend: str, weights: Mapping[str, int]) -> str:
+def _wrong(balancer: WeightedBalancer, backend: str, weights: Mapping[str, int]) -> str:
     """Which members have another weight than these, empty when none has."""
     found = balancer.read(backend).backends[backend].members
     return "; ".join(f"{backend}/{name} has the weight {found[name].weight}" for name, weight in weights.items() if found[name].weight != weight)
 
 
-def _undone(touched: Sequence[Weighing], backend: str, wanted: Result, clock: Clock) -> str:
+def _undone(touched: Sequence[WeightedBalancer], backend: str, wanted: Result, clock: Clock) -> str:
     if not touched:
         return "Nothing was changed"
     undos = [Undo(balancer.name, partial(_restore, balancer, backend, wanted.before[balancer.name]), partial(_by_hand, backend, wanted.before[balancer.name]))
@@ -103,8 +103,8 @@ def _undone(touched: Sequence[Weighing], backend: str, wanted: Result, clock: Cl
     return ". ".join(put_back(undos, clock.sleep).sentences("The weights before are"))
 
 
-def _restore(balancer: Weighing, backend: str, weights: Mapping[str, int]) -> str:
-    balancer.weigh(backend, weights)
+def _restore(balancer: WeightedBalancer, backend: str, weights: Mapping[str, int]) -> str:
+    balancer.set_weights(backend, weights)
     return _wrong(balancer, backend, weights)
 
 

@@ -161,7 +161,7 @@ def _probe_lines(view: View, live: Mapping[str, Any], width: int) -> list[Line]:
     below = [labelled("", [(f"{plural(regressions, 'client')} saw an older release again", "bad")])] if regressions else []
     age = view.now - float(live["now"])
     if age > STALE_AFTER_S and not view.ended and not live.get("ended"):
-        below.append(labelled("", [(f"no word from the prober for {seconds(age)}", "warning")]))
+        below.append(labelled("", [(f"no figures from the prober for {seconds(age)}", "warning")]))
         return [line, *below]
     rows = [row for row in live.get("series") or [] if row.get("p99") is not None]
     speed = f", p99 {milliseconds(max(row['p99'] for row in rows[-RECENT_S:]))}" if rows else ""

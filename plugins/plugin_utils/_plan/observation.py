@@ -42,7 +42,7 @@ def traffic_calls(names: Sequence[str], endpoints: Sequence[str], via: str | Non
     for name, endpoint in zip(names, endpoints):
         if "://" in endpoint and shown_url(endpoint) != endpoint:
             raise ValueError(f"{name} has a user, a password or a query in its endpoint {shown_url(endpoint)}, which is shown everywhere: "
-                             "give what it needs to be let in as traffic_headers")
+                             "give credentials as traffic_headers")
     rows = [dict(zip(columns, values)) for values in zip(*columns.values())]
     balancers = [{"name": name, **{key: value for key, value in row.items() if value}} for name, row in zip(names, rows)]
     if not via:
@@ -126,7 +126,7 @@ def that_hold(tests: Sequence[dict], passed: Mapping[str, bool]) -> list[dict]:
     return [test for test in tests if passed.get(test["name"], test.get("holds_for") == BOTH)]
 
 
-def census_tests(load_balancers: Mapping, fronts: Mapping[str, str], release: str, service: Service, known: Collection[str] | None = None) -> list[dict]:
+def version_check_tests(load_balancers: Mapping, fronts: Mapping[str, str], release: str, service: Service, known: Collection[str] | None = None) -> list[dict]:
     """One test for each member of each load balancer: it answers the release; it is healthy, where a command on the member tells the release.
 
     Where the backend sets a cookie, the member is asked through the load balancer, as its users reach it; otherwise directly at the
@@ -143,7 +143,7 @@ def census_tests(load_balancers: Mapping, fronts: Mapping[str, str], release: st
         asked = {server: member for server, member in view["members"].items()
                  if not is_spare(member) and (known is None or server in known or member["admin"] != MAINT)}
         if not asked:
-            raise ValueError(f"{name} has no member in {backend}: there is nobody to ask")
+            raise ValueError(f"{name} has no member in {backend}: there is no member to test")
         for server, member in sorted(asked.items()):
             cookie = view.get("cookie_name") and member.get("cookie")
             base = fronts[name] if cookie else f"http://{member['address']}"

@@ -31,7 +31,7 @@ def refused_options(start_at_task: str | None, tags: Sequence[str], skip_tags: S
     if set(skip_tags) & set(UNTAGGED):
         found.append(f"--skip-tags={','.join(skip_tags)} would skip all of the run. Leave it out")
     if limit and "localhost" not in set(within):
-        found.append(f"--limit={limit} leaves out localhost, which leads the run. Leave it out: {PART}")
+        found.append(f"--limit={limit} leaves out localhost, which controls the run. Leave it out: {PART}")
     return found
 
 

@@ -1,10 +1,10 @@
 # Copyright (c) 2026 The alwayson.upgrade maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is known of each member's way back before any member leaves traffic. Pure: what the hosts answered in, sentences out.
+"""Whether each member could return to traffic, checked before any member leaves it. Pure: the hosts' answers in, sentences out.
 
-Each member was asked, on the release that it runs now, what it will be asked before it comes back (see the module member_info). One that takes
-traffic has to answer; of any other one only its commands and its folder of releases count.
+Each member got, on the release that it runs now, the tests that it has to pass before it returns (see the module member_info). A member with traffic
+has to pass them; for any other one, only its commands and its release folder count.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def front_tests(service: Service, observed: Observed, fronts: Mapping[str, str])
         live = {server: view for server, view in sorted(seen["members"].items()) if view["live"]}
         if live:
             one = {name: {"backends": {service["backend"]: {**seen, "members": dict([next(iter(live.items()))])}}}}
-            tests += observation.census_tests(one, fronts, min(running), service)
+            tests += observation.version_check_tests(one, fronts, min(running), service)
     # While two releases serve, either may answer.
     return tests if len(running) == 1 else [{key: value for key, value in test.items() if key not in EXPECTATIONS} for test in tests]
 
@@ -106,13 +106,13 @@ def fails_already(observed: Observed, plan: Plan) -> list[str]:
         for test in facts["preflight"].get("asked", ()):
             if test["about"] == OWN and test["passed"] is False and test["holds_for"] != BOTH and not _is_silent(test):
                 found.setdefault((test["name"], release), test)
-    only = f"It decides about {plan['release_to']} only"
-    return [f"smoke test {name!r} fails on {release} too: {_answer(test)}. {only}; where {release} is to pass it, correct it"
+    only = f"It counts for {plan['release_to']} only"
+    return [f"smoke test {name!r} fails on {release} too: {_answer(test)}. {only}; correct it if {release} should pass it, too"
             for (name, release), test in found.items()]
 
 
 def sentences(service: Service, observed: Observed, plan: Plan) -> list[str]:
-    """What would keep a member from coming back: the hosts, what they answered, and the variable to correct."""
+    """What would keep a member from returning to traffic: the hosts, their answers, and the variable to correct."""
     wrong, is_new = _wrong_answers(service, observed, plan)
     return [*wrong_settings(observed), *wrong, *_wrong_fronts(observed, plan, is_new), *_silent_targets(observed, plan)]
 
@@ -140,7 +140,7 @@ def _wrong_answers(service: Service, observed: Observed, plan: Plan) -> tuple[li
             silent = silent or _is_silent(test)
             about |= set() if _is_silent(test) else {test["about"]}
             grouped.setdefault(_cure(test, service), []).append((host, _answer(test)))
-    return [f"{_hosts([host for host, _answer in found])} {'takes' if len(found) == 1 else 'take'} traffic, but would not come back into it: "
+    return [f"{_hosts([host for host, _answer in found])} {'takes' if len(found) == 1 else 'take'} traffic, but would fail the tests for returning to it: "
             f"{_answers(found)}. {cure}" for cure, found in grouped.items()], about
 
 
@@ -161,14 +161,14 @@ def _wrong_fronts(observed: Observed, plan: Plan, about: set[str]) -> list[str]:
 
 
 def _silent_targets(observed: Observed, plan: Plan) -> list[str]:
-    """Targets of the prober at which nothing answers. What was begun goes on without them, and so does the way back."""
+    """Targets of the prober at which nothing answers. An interrupted run and a rollback go on without them."""
     silent = [] if plan["interrupted"] or plan["direction"] == "rollback" else [test for test in observed.get("targets", ()) if _is_silent(test)]
     return [(f"the prober would get no answer: {'; '.join(_answer(test) for test in silent)}. Correct upgrade_probe.targets: where users come in, "
              "as the controller reaches it")] if silent else []
 
 
 def _counts(test: Mapping, plan: Plan) -> bool:
-    """Whether a failed test keeps the member from coming back. A rollback may well leave a release that is ill: that is what it is for."""
+    """Whether a failed test would keep the member from returning. A rollback may leave a release that fails its tests: that is its purpose."""
     if test["passed"] is not False or test["holds_for"] != BOTH:
         return False
     return not (_is_ill(test, plan) or (plan["direction"] == "rollback" and test["about"] == OWN))

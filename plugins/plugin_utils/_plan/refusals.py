@@ -29,7 +29,7 @@ MOST_SHOWN = 5
 
 
 def refusals(service: Service, observed: Observed, plan: Plan) -> list[str]:
-    """Everything that speaks against the plan; see ``plan.make_plan`` for the arguments."""
+    """All reasons to refuse the plan; see ``plan.make_plan`` for the arguments."""
     if plan["nothing_to_do"]:
         return [*_lost(observed), *unreadable(observed["members"], service), *_disagreements(observed, plan)]
     return [
@@ -92,7 +92,7 @@ def _replica(row: Mapping) -> str:
 
 
 def _disagreements(observed: Observed, plan: Plan) -> list[str]:
-    """Load balancers that disagree are a fault, unless an interrupted run left them so: the roll that goes on puts that right."""
+    """Load balancers that disagree are an error, unless an interrupted run left them so: this run corrects that."""
     return [] if plan["interrupted"] else list(observed["disagreements"])
 
 
@@ -142,8 +142,8 @@ def _sends(member: Mapping) -> str:
 
 
 def notes(service: Service, observed: Observed) -> list[str]:
-    """What is worth knowing, and speaks against nothing: servers that the inventory does not have, and that get no traffic; what the load balancers put at
-    risk, or cannot prove; databases that are not verified."""
+    """Notes that are no reason to refuse: servers without traffic that are not in the inventory, risks of the load balancers and what they cannot prove,
+    database servers whose certificate is not verified."""
     expected = {facts["name"] for facts in observed["members"].values()}
     strangers: dict[str, list[str]] = {}
     for name, balancer in sorted(observed["load_balancers"].items()):
@@ -210,8 +210,8 @@ def _under_the_floor(service: Service, observed: Observed, plan: Plan) -> list[s
     if not isinstance(floor, int):
         return []
     if floor < 1 and service["min_live"] is None:
-        return [(f"a pool of {plan['pool_size']} cannot be upgraded without an outage, because nobody would be live: "
-                 "add a member, have the load balancer hold what comes meanwhile (upgrade_method=in_place, docs/haproxy.md), "
+        return [(f"a pool of {plan['pool_size']} cannot be upgraded without an outage, because no member would be live: "
+                 "add a member, have the load balancer hold requests meanwhile (upgrade_method=in_place, docs/haproxy.md), "
                  "or accept it with -e upgrade_min_live=0")]
     if len(plan["live"]) >= floor or plan["finish_flip"]:
         return []
@@ -238,7 +238,7 @@ def _never_finishes(plan: Plan) -> list[str]:
 
 
 def _past_the_point_of_no_return(observed: Observed, plan: Plan) -> list[str]:
-    """A release whose contract or optimise migrations have begun cannot be left any more: the older release needs what they removed."""
+    """No rollback from a release whose contract or optimise migrations have begun: the older release needs what they removed."""
     if plan["direction"] != "rollback" or plan["release_to"] is None:
         return []
     sentences = []

@@ -187,7 +187,7 @@ def _without_secrets(service: Mapping) -> tuple[dict, object]:
 def _not_alone(members: Sequence[str]) -> list[str]:
     if len(members) < 2:
         return []
-    return [(f"upgrade_method is {IN_PLACE}, which is for a server that has no second one, and there are {len(members)} members: choose one of "
+    return [(f"upgrade_method is {IN_PLACE}, which is for a service with one member, and there are {len(members)} members: choose one of "
              f"{', '.join(method for method in METHODS if method != IN_PLACE)}")]
 
 
@@ -257,7 +257,7 @@ def _choice_problems(service: Mapping, names: Sequence[str]) -> list[str]:
         problems.append("upgrade_artifact_sha256 is not set: an archive without a checksum is not installed; compute it with sha256sum")
     signature = {"upgrade_artifact_signature", "upgrade_artifact_keys"}
     if len(signature & set(names)) == 1:
-        problems.append(f"{min(signature - set(names))} is not set: a signature is judged by the keys that count, so give both or neither")
+        problems.append(f"{min(signature - set(names))} is not set: a signature is verified with these keys, so give both or neither")
     return problems
 
 

@@ -3,9 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The release that a run goes to, for each direction. Pure.
 
-A release that is named always counts. Without one, a rollback goes back from what the last run was to do, which stands in the service's lock and its
-history, as long as the fleet fits it; else the members themselves decide: by what each runs and what it ran before. Either way a rollback never goes to a
-release that is newer than one that runs, so the same rollback again changes nothing.
+A named release always counts. Without one, a rollback reverses the intent of the last run, which is in the service's lock and its history, if the fleet
+fits that intent. Otherwise the members decide, by what each runs and what it ran before. A rollback never goes to a release that is newer than a running
+one, so the same rollback again changes nothing.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ PLAYBOOK = "ansible-playbook alwayson.upgrade."
 
 
 def intent_of(plan: Plan) -> dict:
-    """What is kept in the lock before anything changes; empty for a run that has nothing to do, but for a rollback: it is where the fleet stays.
+    """The intent that is kept in the lock before anything changes. Empty for a run with nothing to do, except a rollback, whose release then stays.
 
-    Halves and steps are read from the fleet again, where members that run the release are the first half. What it came from is not, once all run it.
+    Halves and steps are read from the fleet again: members that run the release are the first half. The release before is not, once all members have moved.
     """
     if plan["release_to"] is None or (plan["nothing_to_do"] and plan["direction"] != ROLLBACK):
         return {}
@@ -56,7 +56,7 @@ def choose_target(service: Service, members: Mapping, intent: Mapping) -> tuple[
     if release:
         return release, ""
     running, before = _told(reached, "release"), _told(reached, "previous")
-    return None, (f"the members do not tell which release to go back to (they run {running}, and ran {before} before that): "
+    return None, (f"which release to go back to is not clear from the members (they run {running}, and ran {before} before that): "
                   "name it with -e upgrade_release=...")
 
 

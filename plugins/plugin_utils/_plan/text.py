@@ -24,17 +24,17 @@ BAR = "█"
 GONE = "░"
 FIRST_HALF = {"rollback": "half that has gone back", patches.PATCH: "patched half"}
 MIGRATIONS = {
-    EXPAND: "what the new release needs and the one before goes on working with",
-    BACKFILL: "rows are filled in, in batches, while the release before goes on writing",
-    CONTRACT: "what older releases need is removed",
-    OPTIMISE: "indexes, and data that no release needs any more",
+    EXPAND: "adds what the new release needs; the previous release keeps working",
+    BACKFILL: "fills in rows, in batches, while the previous release keeps writing",
+    CONTRACT: "removes what only older releases need",
+    OPTIMISE: "creates indexes, and removes data that no release needs",
 }
 PHASE_EFFECTS = (
     ("observe", "none"),
     ("plan", "none"),
     ("guard", "none"),
     ("prepare", "none: backups read, migrations wait for locks at most a moment, archives are copied"),
-    ("roll", "none: members leave traffic when they have finished what they had begun"),
+    ("roll", "none: members leave traffic when their requests in flight have ended"),
     ("open", "none: the release is tested through the load balancers"),
     ("settle", "none"),
     ("account", "none"),
@@ -91,13 +91,13 @@ def _headline(plan: Plan) -> str:
 
 
 def _interrupted_lines(plan: Plan) -> list[str]:
-    """Who else is, or was, at work on the service, and what was to be done."""
+    """The run that holds the lock or was interrupted, and its intent."""
     lock, intent = plan["interrupted"], plan["intent_before"]
     lines = []
     if lock:
         since = datetime.fromtimestamp(lock["since"], timezone.utc).strftime("%Y-%m-%d %H:%M:%S UTC")
         lines.append(f"the run of {lock['owner']} on {lock['host']} since {since} (lock {lock['id']}) is under way, or was interrupted; "
-                     "what it left half done goes on from there")
+                     "this run continues what it left half done")
     if intent and intent["state"] == UNDER_WAY:
         lines.append(f"the interrupted run: {intent_in_words(intent)}" + _other_way(plan, intent))
     elif intent and intent["state"] == FAILED:
@@ -124,7 +124,7 @@ def _wave_lines(plan: Plan) -> list[str]:
         capacity = BAR * wave["live"] + GONE * (plan["pool_size"] - wave["live"])
         lines.append(f"  {number:>2} {capacity} {wave['live']} live  {', '.join(wave['members']) or wave['reason']}")
     if not plan["waves"]:
-        lines.append("     nobody leaves traffic")
+        lines.append("     no member leaves traffic")
     if plan["cutover"]:
         lines.append(f"     the cutover: all traffic to {plan['cutover']['to']}, by one command on each load balancer")
     return lines
@@ -143,16 +143,16 @@ def _phase_lines(plan: Plan, last_phases: Mapping[str, float]) -> list[str]:
         if name == "settle" and plan["migrations_after"]:
             effect = f"none: {_settling(plan)} migrations run; there is no way back after them"
         if name == "roll" and plan["method"] == IN_PLACE:
-            effect = "that answers take as long as the server's start: the load balancer holds what comes meanwhile"
+            effect = "longer answers, up to the server's start: the load balancer holds requests meanwhile"
         lines.append(f"  {name:<8} {seconds:<17} users notice {effect}")
     return lines
 
 
 def _prober_line(probe: Mapping | None) -> str:
-    """The load that the prober is."""
+    """The load of the prober."""
     if not probe:
-        return "not at all: upgrade_probe is not set, so nobody will know whether users noticed"
-    return (f"{probe['rate']:g} requests per second, which the service has to serve besides its users', to {listed(probe['targets'])}: "
+        return "not at all: upgrade_probe is not set, so it will not be known whether users noticed"
+    return (f"{probe['rate']:g} requests per second, in addition to the users' requests, to {listed(probe['targets'])}: "
             f"{listed(probe['paths'])}")
 
 
@@ -169,14 +169,14 @@ def _settling(plan: Plan) -> str:
 
 def _point_of_no_return(plan: Plan) -> str:
     if plan["direction"] == "rollback":
-        return "none: this run goes back, and may go forward again"
+        return "none: this run is a rollback, and an upgrade is possible afterwards"
     if ends_the_way_back(plan):
         return no_return_line(plan)
     if plan["migrations_after"]:
         releases = dict.fromkeys(run["release"] for run in plan["migrations_after"])
         return f"settle: the {_settling(plan)} migrations of {', '.join(releases)} remove what older releases need"
     if plan["direction"] == patches.PATCH:
-        return "none: the release stays; an installed update is not taken back"
+        return "none: the release stays; an installed update is not removed"
     return "none in this run: alwayson.upgrade.rollback works until a later run with upgrade_contract=true"
 
 

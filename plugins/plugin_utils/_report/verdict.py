@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The alwayson.upgrade maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The verdict on a run: whether all is well, why not, what was not proven, and the one line that says it first."""
+"""The verdict on a run: whether it is ok, the problems, what was not proven, and the headline."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def _as_list(problems: object) -> list:
 
 
 def _broken_promises(report: Figures) -> list[str]:
-    """What the figures say against the run; nothing is said about what was not measured."""
+    """The problems that the figures show. What was not measured is no problem here."""
     found = []
     if report["probe_problem"]:
         found.append(sentence(f"The measurement is not complete: {report['probe_problem']}"))
@@ -62,7 +62,7 @@ def _broken_promises(report: Figures) -> list[str]:
     if report["version_regressions"] and report["method"] in AT_ONCE:
         clients = plural(report["version_regressions"], "client")
         method = report["method"].replace("_", "-")
-        found.append(f"{clients} saw the release that the service moved to and then another one; a {method} upgrade promises that none does.")
+        found.append(f"{clients} saw the release that the service moved to and then another one; a {method} upgrade promises that no client does.")
     if falls_below_floor(report):
         found.append(f"Live capacity fell to {count(report['live_min'])}, under the floor of {count(report['live_floor'])}.")
     return found
@@ -80,22 +80,22 @@ def falls_below_floor(report: Figures) -> bool:
 
 
 def _not_proven(report: Figures) -> list[str]:
-    """Each thing that a reader would otherwise take for granted, and why it is not to be."""
+    """Each thing that a reader would expect to be proven, and why it is not."""
     missing = []
     if not report["measured"] and not report["probed"]:
         missing.append("Availability was not measured: no prober's result was given.")
     elif not report["measured"]:
         missing.append("Availability was not measured: the prober sent no request.")
     if report["measured"] and report["version_regressions"] is None:
-        missing.append("Whether a client went back from the new release to the old one was not measured: no answer to the prober told its release "
+        missing.append("Whether a client went back from the new release to the old one was not measured: no answer to the prober contained its release "
                        "(upgrade_probe: version_header, X-Release by default, version_key or version_pattern).")
     if report["requests_unmeasured"]:
         share = percent(report["requests_unmeasured"] / max(1, report["requests_expected"]))
-        missing.append(f"{plural(report['requests_unmeasured'], 'request')} ({share}) could not be measured: what users got then is not known.")
+        missing.append(f"{plural(report['requests_unmeasured'], 'request')} ({share}) could not be measured: what users got in that time is not known.")
     if report["void_windows"]:
         missing.append(
             f"The prober itself was late in {plural(len(report['void_windows']), 'window')} ({seconds(void_seconds(report))} together): "
-            "how long answers took then is not known."
+            "how long answers took in that time is not known."
         )
     skipped = [f"{name} ({why})" for name, why in report["capacity_skipped"].items()]
     if skipped:
@@ -113,7 +113,7 @@ def _not_proven(report: Figures) -> list[str]:
     if not report["members"] and report["direction"] != MEASURED:
         missing.append("Nothing is known about the members.")
     if report["told_by_command"]:
-        missing.append(f"A command on {plural(report['told_by_command'], 'member')} told the release; no answer that users get was asked for it.")
+        missing.append(f"The release of {plural(report['told_by_command'], 'member')} was read by a command, not from an answer that users get.")
     unproven = [name for name, database in report["databases"].items() if not database["backup_proven"]]
     if unproven:
         missing.append(f"The backup of {listed(unproven)} was not proven by a restore.")
@@ -164,7 +164,7 @@ def nothing_to_do(report: Figures) -> bool:
 
 
 def _subline(report: Figures) -> str:
-    """What else a person wants to know before reading on: the members, the capacity, the databases."""
+    """A short summary: the members, the capacity, the databases."""
     told = []
     members = worked_on(report).values()
     if members and report["release_to"]:
@@ -188,7 +188,7 @@ def _subline(report: Figures) -> str:
 
 
 def standing_by(report: Figures) -> list[str]:
-    """Blue-green: where the traffic is, and what the pool without it is for."""
+    """Blue-green: the pool with the traffic, and the release of the other one."""
     others = {name: member for name, member in report["members"].items() if name not in worked_on(report)}
     if not others:
         return []

@@ -14,7 +14,7 @@ from .._plan.shapes import Observed, Plan, RunRecord, Service
 UNDER_WAY = "under way"
 
 
-def or_nobody(hosts: Sequence[str]) -> list[str]:
+def play_hosts(hosts: Sequence[str]) -> list[str]:
     """The hosts of a play, or a pattern that matches none: an empty list of hosts is an error.
 
     :raises ValueError: for a name that would be read as a pattern, so that other hosts take part.
@@ -58,7 +58,7 @@ def member_outcomes(plan: Plan, hostvars: Mapping) -> dict[str, dict]:
     return outcomes
 
 
-def may_flip(plan: Plan, hostvars: Mapping) -> bool:
+def ready_for_cutover(plan: Plan, hostvars: Mapping) -> bool:
     """Whether the first half, or the side without traffic, is all upgraded, and nobody ended the run since."""
     if not plan["cutover"] and (plan["method"] != "half_pool" or not plan["pending"]):
         return False
@@ -66,7 +66,7 @@ def may_flip(plan: Plan, hostvars: Mapping) -> bool:
     return all(outcomes[name]["outcome"] == "upgraded" and not hostvars[name].get("rolling_stopped") for name in plan["steps"][0])
 
 
-def to_put_back(plan: Plan, hostvars: Mapping, serving: Mapping) -> list[str]:
+def hosts_to_restore(plan: Plan, hostvars: Mapping, serving: Mapping) -> list[str]:
     """The hosts that a stopped half-pool roll left out of traffic although nothing is wrong with them.
 
     Before the flip these are upgraded hosts that stand by; after it, hosts that the flip drained and no run started. No host that serves anywhere is among
@@ -83,7 +83,7 @@ def to_put_back(plan: Plan, hostvars: Mapping, serving: Mapping) -> list[str]:
     return [name for name in (drained if is_flipped else standing_by) if name not in serving["anywhere"]]
 
 
-def to_take_back(plan: Plan, hostvars: Mapping, on_failure: str, rolled: bool) -> list[str]:
+def hosts_to_roll_back(plan: Plan, hostvars: Mapping, on_failure: str, rolled: bool) -> list[str]:
     """The hosts that answer the new release although the roll failed, when the policy is to roll all back."""
     if rolled or on_failure != "rollback" or plan["release_from"] == plan["release_to"]:
         return []

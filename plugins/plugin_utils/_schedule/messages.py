@@ -26,7 +26,7 @@ def state_for(schedule: Schedule, name: str | None) -> dict:
 
 
 def forks_warning(schedule: Schedule, forks: int) -> str:
-    """That the controller cannot serve the whole window, or nothing."""
+    """The warning that forks limit the window; empty when they do not."""
     wanted = min(sum(pool.window for pool in schedule.pools.values()), schedule.pending_count)
     if forks >= wanted:
         return ""
@@ -34,14 +34,14 @@ def forks_warning(schedule: Schedule, forks: int) -> str:
             f"run ansible-playbook with --forks {wanted} to use the whole window")
 
 
-def turn_told(schedule: Schedule) -> str:
+def describe_rollback(schedule: Schedule) -> str:
     """That the upgraded members return."""
-    return f"the roll stops: {schedule.stop_reason}. The upgraded members return to the release before"
+    return f"the roll stops: {schedule.stop_reason}. The upgraded members return to the previous release"
 
 
-def stop_told(schedule: Schedule, decision: Decision) -> str:
-    """That nobody starts any more, and who is left."""
-    left = "Not returned to the release before" if decision.direction == BACK else "Not started"
+def describe_stop(schedule: Schedule, decision: Decision) -> str:
+    """That no member starts any more, and which ones are left."""
+    left = "Not returned to the previous release" if decision.direction == BACK else "Not started"
     return f"the roll stops: {decision.reason}. {left}: {_names(schedule.pending)}"
 
 
@@ -54,10 +54,10 @@ def why_it_stopped(schedule: Schedule, last: Decision) -> str:
     return schedule.stop_reason or ("the play ended before every member had started" if schedule.pending_count else "")
 
 
-def way_back_told(schedule: Schedule, reason: str) -> str:
-    """What came of the way back."""
+def describe_rollback_end(schedule: Schedule, reason: str) -> str:
+    """The result of the rollback."""
     return f"the roll went back: {reason}. Returned: {_names([name for name, outcome in schedule.outcome.items() if outcome == RETURNED])}"
 
 
 def _names(names: list[str]) -> str:
-    return ", ".join(names) or "nobody"
+    return ", ".join(names) or "none"

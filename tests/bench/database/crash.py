@@ -84,7 +84,7 @@ def crash(pair: Pair, rate: float, kill, task: Window, new: str) -> Outcome:
     with Loading(load):
         kill()
         detected = time.monotonic()
-        result = task.bring_about()
+        result = task.apply()
     # Nobody can have written between the pause and the promotion: what comes after that was written to the new one.
     promoted = detected + result.steps["promoted"] / 1000
     back = min(moment for moment in load.written_at if moment > promoted) - detected

@@ -46,10 +46,10 @@ def main() -> int:
             peace.append(in_peace(pair, options.rate))
             load = Load(pair.pooler.endpoint, rate=options.rate)
             with Loading(load):
-                result = pair.switchover().bring_about()
+                result = pair.switchover().apply()
             missing = lost(pair, load, "db2")
         with tempfile.TemporaryDirectory(dir=REPOSITORY / "build") as folder, Pair(Path(folder) / "run") as pair:
-            floors.append(pair.switchover().bring_about().steps["resumed"])
+            floors.append(pair.switchover().apply().steps["resumed"])
         waits.append(max(load.waits_ms))
         windows.append(result.steps["resumed"])
         errors += len(load.errors) + len(load.read_errors)

@@ -17,7 +17,7 @@ import pytest
 import yaml
 from ansible_collections.alwayson.upgrade.plugins.module_utils._host.waiting import wait_for
 from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancers import open_load_balancers
-from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.drain import Request, TrafficError, bring_about, foresee
+from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.drain import Request, TrafficError, apply, dry_run
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.interface import MAINT, READY, LoadBalancerError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.kinds.nginx.processes import workers_of
 from fleet import members
@@ -42,7 +42,7 @@ class Driven:
         self.names = [member_name(kind, member) for member in fleet.layout.members]
 
     def do(self, state: str, *members: str, **options):
-        return bring_about(open_load_balancers(self.specs), Request(BACKEND, members, state, timeout=40, **options))
+        return apply(open_load_balancers(self.specs), Request(BACKEND, members, state, timeout=40, **options))
 
     def live(self) -> list[set[str]]:
         views = [balancer.read(BACKEND).backends[BACKEND].members for balancer in open_load_balancers(self.specs)]
@@ -81,7 +81,7 @@ def test_a_member_goes_out_and_comes_back_and_no_request_is_lost(driven):
         time.sleep(1)
         driven.fleet.boot_member(host.name)
         members.wait_healthy(host, driven.fleet.record.processes[host.name])
-        again = foresee(open_load_balancers(driven.specs), Request(BACKEND, (first,), "drained"))
+        again = dry_run(open_load_balancers(driven.specs), Request(BACKEND, (first,), "drained"))
         assert not again.changed
         back = driven.do("ready", first)
         assert back.changed and back.after == {"lb1": {first: READY}, "lb2": {first: READY}}
@@ -155,7 +155,7 @@ def test_other_services_that_send_to_a_member_are_noted(driven):
     files = [driven.fleet.layout.directory / "balancers" / spec["name"] / "dynamic" / "others.yml" for spec in driven.specs]
 
     def notes():
-        return [note.partition(" to some of its addresses")[0] for note in foresee(
+        return [note.partition(" to some of its addresses")[0] for note in dry_run(
             open_load_balancers(driven.specs), Request(BACKEND, (driven.names[0],), "drained")).warnings]
     assert notes() == []
     try:
@@ -224,7 +224,7 @@ def test_half_of_them_change_with_the_other_half(driven):
     half, rest = driven.names[:2], driven.names[2:]
     with driven.under_load():
         driven.do("drained", *half)
-        flipped = bring_about(open_load_balancers(driven.specs), Request(BACKEND, tuple(half), "ready", out=tuple(rest), timeout=40))
+        flipped = apply(open_load_balancers(driven.specs), Request(BACKEND, tuple(half), "ready", out=tuple(rest), timeout=40))
         assert flipped.changed and driven.live()[0] <= set(half)
         driven.do("drained", *rest)
         assert driven.live() == [set(half), set(half)]
@@ -236,7 +236,7 @@ def test_what_is_not_there_and_what_cannot_be_is_refused_and_nothing_is_changed(
     with pytest.raises(LoadBalancerError, match="has no member nobody in app: it has "):
         driven.do("drained", "nobody")
     with pytest.raises(LoadBalancerError, match="shop"):
-        bring_about(open_load_balancers(driven.specs), Request("shop", (driven.names[0],), "drained"))
+        apply(open_load_balancers(driven.specs), Request("shop", (driven.names[0],), "drained"))
     with pytest.raises(TrafficError, match="on_timeout is cut, and lb1, lb2 cannot close the sessions of one member"):
         driven.do("drained", driven.names[0], on_timeout="cut")
     with pytest.raises(TrafficError, match="min_live"):
@@ -254,7 +254,7 @@ def test_what_caddy_tells_as_unhealthy_is_no_capacity(driven):
         driven.do("draining", first)
         driven.do("ready", first)
         with pytest.raises(TrafficError, match="live"):
-            bring_about(open_load_balancers(driven.specs), Request(BACKEND, (first,), "drained", min_live=MEMBERS - 1, timeout=0.5))
+            apply(open_load_balancers(driven.specs), Request(BACKEND, (first,), "drained", min_live=MEMBERS - 1, timeout=0.5))
         assert driven.live() == [set(driven.names) - {second}] * 2
     finally:
         driven.fleet.boot_member(dead.name)

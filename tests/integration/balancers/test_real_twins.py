@@ -11,7 +11,7 @@ import pytest
 from ansible_collections.alwayson.upgrade.plugins.module_utils._host.json_api import JsonApi
 from ansible_collections.alwayson.upgrade.plugins.module_utils._host.waiting import wait_for
 from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancers import open_load_balancer
-from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.drain import Request, TrafficError, foresee
+from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.drain import Request, TrafficError, dry_run
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.interface import MAINT, READY, LoadBalancerError
 from fleet import balancers, layout
 from fleet.layout import BACKEND
@@ -64,7 +64,7 @@ def test_clusters_of_one_resource_go_out_together_and_are_named_before(twins):
             "twin has the same endpoints, so members ", "twin has a panic threshold of 100 %: wit"]
         assert pool.refusals == () and pool.panic_percent == 100
     with pytest.raises(TrafficError, match="with app1 out, 1 of 2 members on lb1 are healthy, fewer than its panic threshold of 100 %"):
-        foresee([open_load_balancer(spec)], Request(BACKEND, ("app1",), "drained"))
+        dry_run([open_load_balancer(spec)], Request(BACKEND, ("app1",), "drained"))
     envoy.apply(BACKEND, {"app1": MAINT})
     # Each cluster reads the file by itself.
     assert wait_for(lambda: twins.statuses("twin") == twins.statuses(BACKEND) == ["UNHEALTHY", "HEALTHY"], 60, 0.1)

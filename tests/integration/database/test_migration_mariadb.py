@@ -18,7 +18,7 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._database.scratch
 from ansible_collections.alwayson.upgrade.plugins.module_utils._host.waiting import wait_for
 from ansible_collections.alwayson.upgrade.plugins.module_utils._mariadb.migration import apply as migration_apply, ledger_rows, locks
 from ansible_collections.alwayson.upgrade.plugins.module_utils._mariadb.migration.fingerprint import fingerprint
-from ansible_collections.alwayson.upgrade.plugins.module_utils._mariadb.migration.locks import open_session, settle, transaction
+from ansible_collections.alwayson.upgrade.plugins.module_utils._mariadb.migration.locks import open_session, reset, transaction
 from ansible_collections.alwayson.upgrade.plugins.module_utils._mariadb.session import MariadbError
 from integration.database.test_migration_engines import CURRENCY
 
@@ -124,7 +124,7 @@ def test_a_row_that_somebody_holds_is_not_waited_for_until_at_last(place, tenant
 def waited_for_a_row(place, name, sql, waits: bool) -> float:
     """For how many seconds a transaction that does or does not wait for rows waited before it gave up."""
     with open_session(place.engine.login, name) as session:
-        settle(session.database)
+        reset(session.database)
         began = time.monotonic()
         with pytest.raises(MariadbError, match="Lock wait timeout exceeded"), transaction(session, 50, waits):
             session.database.run(sql)

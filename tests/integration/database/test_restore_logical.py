@@ -114,7 +114,7 @@ def test_what_is_injured_old_or_not_right_is_refused_and_nothing_is_left(server,
     whole = dump.read_bytes()
     dump.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
     result = restore(server, tmp_path)
-    assert result["failed"] and f"not restored: {first}: {dump} is not whole: the checksum of {dump.name} is another one" in result["msg"]
+    assert result["failed"] and f"not restored: {first}: {dump} is not whole: the checksum differs for {dump.name}" in result["msg"]
     assert f"Restored: {second}." in result["msg"]
     dump.write_bytes(whole)
     manifest = Path(f"{dump}.json")

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.drain import Request, bring_about
+from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.drain import Request, apply
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.interface import READY, Member
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.kinds.haproxy.balancer import Haproxy, HaproxyError
 from fleet.haproxy import find_binary
@@ -91,7 +91,7 @@ class Pool(RealProcesses):
         return self._endpoints[name].address
 
     def do(self, state: str, *members: str, **options):
-        return bring_about(self.balancers, Request(BACKEND, members, state, **options))
+        return apply(self.balancers, Request(BACKEND, members, state, **options))
 
     def members(self) -> list[dict[str, Member]]:
         """The members as lb1 and as lb2 see them."""

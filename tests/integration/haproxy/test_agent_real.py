@@ -12,7 +12,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.drain import Request, TrafficError, bring_about
+from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.drain import Request, TrafficError, apply
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.interface import MAINT, READY, LoadBalancerError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.kinds.haproxy.balancer import Haproxy
 from fleet.haproxy import find_binary
@@ -104,27 +104,27 @@ def _house(tmp_path_factory):
 
 
 def test_a_server_with_an_agent_is_warned_of_and_others_are_not(house):
-    told = bring_about([house.driven], Request("app", ("s1",), "drained", timeout=30))
+    told = apply([house.driven], Request("app", ("s1",), "drained", timeout=30))
     assert told.warnings == ("app/s1 has an agent check on lb, which can overrule what is asked for here",) and house.admin("s1") == MAINT
-    assert bring_about([house.driven], Request("app", ("s1",), "ready", timeout=30)).warnings == told.warnings
-    assert bring_about([house.driven], Request("app", ("s2",), "drained", timeout=30)).warnings == ()
-    bring_about([house.driven], Request("app", ("s2",), "ready", timeout=30))
+    assert apply([house.driven], Request("app", ("s1",), "ready", timeout=30)).warnings == told.warnings
+    assert apply([house.driven], Request("app", ("s2",), "drained", timeout=30)).warnings == ()
+    apply([house.driven], Request("app", ("s2",), "ready", timeout=30))
 
 
 def test_an_agent_that_brings_its_server_back_is_noticed_and_nobody_is_told_that_it_is_out(house):
     """"ready" from the agent ends a drain within two tenths of a second, whatever the socket was told."""
-    bring_about([house.driven], Request("app", ("s2",), "drained", timeout=30))
+    apply([house.driven], Request("app", ("s2",), "drained", timeout=30))
     user = threading.Thread(target=urllib.request.urlopen, args=(f"http://{house.front}/slow?ms=6000",), daemon=True)
     user.start()
     until(lambda: house.driven.read("app").backends["app"].members["s1"].sessions == 1)
     house.agent.words = "ready up"
     with pytest.raises(TrafficError, match="lb has app/s1 in ready although it was set to drain: its agent check brings it there .*disable agent app/s1.*, "
                                            "it was reloaded, or another program changes it"):
-        bring_about([house.driven], Request("app", ("s1",), "drained", timeout=30))
+        apply([house.driven], Request("app", ("s1",), "drained", timeout=30))
     assert house.admin("s1") == READY
     user.join(60)
     house.agent.words = "up"
-    bring_about([house.driven], Request("app", ("s2",), "ready", timeout=30))
+    apply([house.driven], Request("app", ("s2",), "ready", timeout=30))
 
 
 @pytest.mark.parametrize(("words", "state"), [("ready 50%", "ready"), ("drain", "drain")])
@@ -138,21 +138,21 @@ def test_an_agent_that_is_asked_later_than_a_second_is_waited_for(house, words, 
     speaker = threading.Thread(target=say, daemon=True)
     speaker.start()
     with pytest.raises(TrafficError, match=f"lb has app/s1 in {state} although it was set to maint: its agent check brings it there"):
-        bring_about([house.driven], Request("app", ("s1",), "drained", timeout=30))
+        apply([house.driven], Request("app", ("s1",), "drained", timeout=30))
     speaker.join(60)
     house.agent.words = "up 100%"
-    bring_about([house.driven], Request("app", ("s1",), "ready", timeout=30))
+    apply([house.driven], Request("app", ("s1",), "ready", timeout=30))
 
 
 def test_an_agent_that_speaks_of_health_and_weight_leaves_maintenance_alone(house):
     """What HAProxy tells of an answer does not show whether `ready` was in it, so it is waited until the agent has been asked again."""
-    bring_about([house.driven], Request("app", ("s1",), "drained", timeout=30))
+    apply([house.driven], Request("app", ("s1",), "drained", timeout=30))
     for words in ("up", "50%", "up 100% #ready", "maxconn:30", "down", "stopped", "maint", "up 100%"):
         house.agent.words = words
         asked = house.agent.asked + 3
         until(lambda asked=asked: house.agent.asked >= asked)
         assert house.admin("s1") == MAINT
-    bring_about([house.driven], Request("app", ("s1",), "ready", timeout=30))
+    apply([house.driven], Request("app", ("s1",), "ready", timeout=30))
 
 
 def test_an_agent_that_is_stopped_is_no_risk(house):
@@ -161,8 +161,8 @@ def test_an_agent_that_is_stopped_is_no_risk(house):
     took = []
     # Of several, because one may take its time on a busy machine.
     for _try in range(3):
-        bring_about([house.driven], Request("app", ("s1",), "ready", timeout=30))
-        told = bring_about([house.driven], Request("app", ("s1",), "drained", timeout=30))
+        apply([house.driven], Request("app", ("s1",), "ready", timeout=30))
+        told = apply([house.driven], Request("app", ("s1",), "drained", timeout=30))
         assert told.warnings == () and house.admin("s1") == MAINT
         took.append(told.finished - told.started)
     # 3.5 s and more where the agent is asked.

@@ -123,12 +123,12 @@ def test_what_is_wrong_is_told(tmp_path_factory):
 
 def test_a_route_that_the_process_alone_has_is_not_lost(tmp_path_factory):
     with Started(tmp_path_factory.mktemp("hw"), ["-W", "-L", "one", "-f", "h.cfg"]) as one:
-        Rerouting(one.route(False), Request("active", "green", None)).bring_about()
+        Rerouting(one.route(False), Request("active", "green", None)).apply()
         before = running(one.balancer)
         with pytest.raises(LoadBalancerError, match=r"is not handed over, .*c\.map: active is green and would be blue\. Nothing was changed"):
             hand_over(one.balancer, before, 5)
         assert running(one.balancer).worker == before.worker
-        Rerouting(one.route(True), Request("active", "green", None)).bring_about()
+        Rerouting(one.route(True), Request("active", "green", None)).apply()
         assert one.map.read_bytes() == b"# who serves\r\nactive\tgreen \r\n"
         after = hand_over(one.balancer, before, 60)
         assert one.route(False)[0].table.route("active") == "green"

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.drain import Request, bring_about
+from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.drain import Request, apply
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.interface import MAINT, READY, LoadBalancerError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.kinds.haproxy.balancer import Haproxy
 from fleet.haproxy import find_binary
@@ -106,9 +106,9 @@ def crowded(tmp_path_factory):
 def test_no_read_is_lost_to_a_reload_and_no_change_either(crowded):
     """Each of them goes out and comes back; what a reload has lost is asked for again."""
     def through(name: str) -> str:
-        bring_about([crowded.driven()], Request("app", (name,), "drained", timeout=60))
+        apply([crowded.driven()], Request("app", (name,), "drained", timeout=60))
         out = crowded.driven().read("app").backends["app"].members[name].admin
-        bring_about([crowded.driven()], Request("app", (name,), "ready", timeout=60))
+        apply([crowded.driven()], Request("app", (name,), "ready", timeout=60))
         return out
 
     users = [Client(crowded.front) for _number in range(4)]

@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 
 import pytest
-from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.drain import Request, TrafficError, bring_about
+from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.drain import Request, TrafficError, apply
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.interface import MAINT, READY, LoadBalancerError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.kinds.haproxy.balancer import Haproxy
 from fleet.haproxy import find_binary
@@ -95,7 +95,7 @@ def test_a_member_that_bound_clients_reach_in_maintenance_is_refused(house, back
     """The files are read where HAProxy is this host's, and do not tell: what it counts does."""
     client = house.client(backend)
     with load(client), pytest.raises(TrafficError) as failure:
-        bring_about([house.driven(way)], Request(backend, ("s1",), "drained", timeout=3))
+        apply([house.driven(way)], Request(backend, ("s1",), "drained", timeout=3))
     told = re.search(rf"{backend}/s1 was given (\d+) more sessions on lb after it was set to maintenance: .*option persist and force-persist out of the "
                      r"backend .*reload HAProxy\. The state before is back on lb", str(failure.value))
     assert told and int(told[1]) > 0 and house.admin(backend) == READY
@@ -106,9 +106,9 @@ def test_a_member_that_they_do_not_reach_is_proven_within_a_second_more(house):
     """Clients that keep their connections are sent to the other one, and checks are no arrivals."""
     bound, free = house.client("plain"), Client(house.front, "/plain/", sticky=False)
     with load(bound, free):
-        done = bring_about([house.driven()], Request("plain", ("s1",), "drained", timeout=30))
+        done = apply([house.driven()], Request("plain", ("s1",), "drained", timeout=30))
         assert house.admin("plain") == MAINT and done.warnings == ()
         last = max(when for when, address, _release in bound.answers + free.answers if address == house.endpoints["s1"].address)
     # Where something had come meanwhile, it would be watched for five seconds. The bound leaves room for a busy machine.
     assert done.finished - last < 4, "what HAProxy counts was watched for a second behind the last request"
-    bring_about([house.driven()], Request("plain", ("s1",), "ready", timeout=30))
+    apply([house.driven()], Request("plain", ("s1",), "ready", timeout=30))

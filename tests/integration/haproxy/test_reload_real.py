@@ -12,7 +12,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.drain import Request, TrafficError, bring_about
+from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.drain import Request, TrafficError, apply
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.interface import DRAIN, MAINT, READY, LoadBalancerError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.kinds.haproxy.balancer import Haproxy
 from fleet.haproxy import find_binary
@@ -127,9 +127,9 @@ def test_a_request_in_an_old_worker_is_in_flight(balancer):
     assert member(blind.read("app"), name).sessions == 0 and user.is_alive()
     assert member(balancer.full.read("app"), name).sessions == 1
     with pytest.raises(TrafficError, match="session"):
-        bring_about([balancer.full], Request("app", (name,), "drained", timeout=0.5))
+        apply([balancer.full], Request("app", (name,), "drained", timeout=0.5))
     assert member(balancer.full.read("app"), name).admin == READY
-    result = bring_about([balancer.full], Request("app", (name,), "drained", timeout=60))
+    result = apply([balancer.full], Request("app", (name,), "drained", timeout=60))
     user.join(60)
     assert user.status == 200 and result.proof["lb"][name]["sessions"] == 0
 
@@ -138,8 +138,8 @@ def test_a_request_in_an_old_worker_is_in_flight(balancer):
 def test_a_reload_forgets_nothing_that_the_state_file_has(balancer, keeps_states):
     """Trap 8: without the file it brings all members back into traffic."""
     driven = balancer.full if keeps_states else Haproxy("lb", balancer.endpoint)
-    bring_about([driven], Request("app", ("s1",), "drained", timeout=20))
-    bring_about([driven], Request("app", ("s2",), "draining", timeout=20))
+    apply([driven], Request("app", ("s1",), "drained", timeout=20))
+    apply([driven], Request("app", ("s2",), "draining", timeout=20))
     balancer.reload()
     admin = {name: member(driven.read("app"), name).admin for name in MEMBERS}
     assert admin == ({"s1": MAINT, "s2": DRAIN} if keeps_states else {"s1": READY, "s2": READY})
@@ -148,7 +148,7 @@ def test_a_reload_forgets_nothing_that_the_state_file_has(balancer, keeps_states
 def test_a_state_file_that_cannot_be_written_is_said_before_anybody_relies_on_it(balancer, tmp_path):
     driven = Haproxy("lb", balancer.endpoint, state_file=str(tmp_path / "absent" / "state"))
     with pytest.raises(TrafficError, match="cannot be written here: No such file.*The state before is back|cannot be written here"):
-        bring_about([driven], Request("app", ("s1",), "drained", timeout=5))
+        apply([driven], Request("app", ("s1",), "drained", timeout=5))
     assert member(balancer.full.read("app"), "s1").admin == READY
 
 
@@ -208,17 +208,17 @@ def test_a_connection_in_an_old_worker_may_bring_a_request_to_a_member_that_left
     balancer.reload()
     assert lingering(balancer) == {"s1": 8, "s2": 8}
     with pytest.raises(TrafficError, match=r"app/s1 is not drained on lb \(in maint, 0 sessions, 0 queued, 8 connections of workers before a reload that may"):
-        bring_about([balancer.full], Request("app", ("s1",), "drained", timeout=0.5))
+        apply([balancer.full], Request("app", ("s1",), "drained", timeout=0.5))
     blind = Haproxy("lb", balancer.endpoint, state_file=balancer.state_file)
-    bring_about([blind], Request("app", ("s1",), "drained", timeout=30))
+    apply([blind], Request("app", ("s1",), "drained", timeout=30))
     served_by = {address for _status, address in users.ask_all()}
     assert balancer.endpoints["s1"].address in served_by
-    result = bring_about([balancer.full], Request("app", ("s1",), "drained", timeout=20))
+    result = apply([balancer.full], Request("app", ("s1",), "drained", timeout=20))
     assert lingering(balancer) == {"s1": 0, "s2": 0} and not result.changed
 
 
 def test_a_member_that_was_out_before_the_reload_has_no_latecomers(balancer):
-    bring_about([balancer.full], Request("app", ("s1",), "drained", timeout=20))
+    apply([balancer.full], Request("app", ("s1",), "drained", timeout=20))
     users = IdleUsers(balancer.front, 4)
     balancer.reload()
     assert lingering(balancer) == {"s1": 0, "s2": 4}
@@ -231,6 +231,6 @@ def test_what_does_not_end_in_an_old_worker_is_cut_off(balancer):
     until(lambda: busy_member(balancer))
     name = busy_member(balancer)
     balancer.reload()
-    result = bring_about([balancer.full], Request("app", (name,), "drained", timeout=0.5, on_timeout="cut"))
+    result = apply([balancer.full], Request("app", (name,), "drained", timeout=0.5, on_timeout="cut"))
     user.join(60)
     assert result.proof["lb"][name]["cut"] == 1 and user.status == 502

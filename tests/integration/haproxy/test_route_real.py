@@ -73,7 +73,7 @@ class BlueGreen(RealProcesses):
             return 0
 
     def go(self, colour: str, is_kept: bool = True, **options):
-        return Rerouting(sides_of(list(self.balancers.values()), "active.map", is_kept), Request("active", colour, **options)).bring_about()
+        return Rerouting(sides_of(list(self.balancers.values()), "active.map", is_kept), Request("active", colour, **options)).apply()
 
     def reload(self, name: str) -> None:
         """And wait until another worker answers, with its checks done."""

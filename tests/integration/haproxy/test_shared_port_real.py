@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.alwayson.upgrade.plugins.module_utils._load_balancers import open_load_balancers
-from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.drain import Request, TrafficError, bring_about, foresee
+from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.drain import Request, TrafficError, apply, dry_run
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.interface import MAINT, READY, LoadBalancerError
 from fleet.haproxy import find_binary
 from fleet.ports import Ports
@@ -81,7 +81,7 @@ class Shared(RealProcesses):
             return False
 
     def do(self, state: str, names: tuple[str, ...]):
-        return bring_about(open_load_balancers([spec for spec in self.specs if spec["name"] in names]), Request("app", ("s1",), state, timeout=5))
+        return apply(open_load_balancers([spec for spec in self.specs if spec["name"] in names]), Request("app", ("s1",), state, timeout=5))
 
 
 @pytest.fixture(scope="module", name="house")
@@ -111,6 +111,6 @@ def test_a_master_that_reloads_has_no_port_but_its_own(house):
     for _reload in range(3):
         before = balancers[0].read("app").process
         house.signal_reload("lb1")
-        until(lambda before=before: not foresee(balancers, Request("app", ("s1",), "drained")).warnings and balancers[0].read("app").process != before)
+        until(lambda before=before: not dry_run(balancers, Request("app", ("s1",), "drained")).warnings and balancers[0].read("app").process != before)
     assert house.do("drained", ("lb1",)).changed and house.pool("lb1").refusals == ()
     house.do("ready", ("lb1",))

@@ -16,7 +16,7 @@ import time
 
 import pytest
 from ansible_collections.alwayson.upgrade.plugins.module_utils._host.patience import Patience
-from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.drain import Request, TrafficError, foresee
+from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.drain import Request, TrafficError, dry_run
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.interface import CUT, DRAIN, MAINT, READY, LoadBalancerError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.kinds.haproxy.balancer import Haproxy
 from integration.by_ansible import REPOSITORY, SUBPROCESS_SECONDS, ansible
@@ -244,7 +244,7 @@ def test_a_thousand_calls_that_have_nothing_to_do_change_nothing(pool):
 ])
 def test_what_is_not_there_is_named_and_nothing_is_changed(pool, state, members, backend, reason):
     with pytest.raises(LoadBalancerError, match=reason):
-        foresee(pool.balancers, Request(backend, members, state))
+        dry_run(pool.balancers, Request(backend, members, state))
     assert pool.admin(*MEMBERS) == both(*[READY] * 4)
 
 

@@ -43,7 +43,7 @@ def test_e5_rollback_takes_those_that_were_done_back_in_reverse(play):
     assert sorted(run.who("back")) == sorted(run.who("only on the way back")) == ["w1", "w2", "w3"]
     # Whoever ended by end_host ran no handlers.
     assert run.most_of(done) <= 2 and sorted(run.who("tell")) == sorted(done)
-    assert "The upgraded members return to the release before" in run.words and "Returned: " in run.words
+    assert "The upgraded members return to the previous release" in run.words and "Returned: " in run.words
     assert "why: w4 failed; rolling_max_failures allows 0; the upgraded members returned" in run.words and run.went_on
 
 
@@ -52,7 +52,7 @@ def test_e5_a_failure_on_the_way_back_ends_it_and_is_named(play):
     run = play([COME, BREAK_W4, break_back, GO], variables={**BACK, "rolling_max_unavailable": 1})
     assert run.code != 0 and not run.went_on
     assert run.came == ["w1", "w2", "w3", "w4", "w3", "w2"] and run.went == ["w1", "w2", "w3", "w3"]
-    assert "the roll stops: w2 failed on the way back. Not returned to the release before: w1" in run.words
+    assert "the roll stops: w2 failed on the way back. Not returned to the previous release: w1" in run.words
 
 
 def test_e5_rollback_without_room_for_it_is_refused_before_the_start(play):

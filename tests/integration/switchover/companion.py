@@ -27,7 +27,7 @@ def main() -> None:
                         Limits(window_seconds=WINDOW_SECONDS), COMPANION_SECONDS)
     at(agent, step, lambda: os.kill(os.getpid(), SIGNALS[fate]))
     try:
-        result = agent.bring_about()
+        result = agent.apply()
     except SwitchoverError as error:
         print(json.dumps({"error": str(error)}))
     else:

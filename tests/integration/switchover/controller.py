@@ -46,7 +46,7 @@ def main() -> None:
         promote, first_process = switchover.new.promote, os.getpid()
         # The process that outlives this one promotes too.
         switchover.new.promote = lambda: (promote(), os.getpid() == first_process and die())
-    switchover.bring_about()
+    switchover.apply()
 
 
 def die() -> None:

@@ -33,7 +33,7 @@ def main() -> None:
 
     patroni.switch = asked
     PatroniSwitchover(node_at("node1", endpoint(first)), node_at("node2", endpoint(second)), [pooler_at(endpoint(pooler), databases)],
-                      Limits(window_seconds=30.0), patroni).bring_about()
+                      Limits(window_seconds=30.0), patroni).apply()
 
 
 if __name__ == "__main__":

@@ -31,20 +31,20 @@ def test_a_synchronous_standby_takes_the_place_of_a_dead_primary_and_nothing_is_
     resumed = moments(taking_over, "resumed")
     with Loading(load):
         pair.kill("db1")
-        result = taking_over.bring_about()
+        result = taking_over.apply()
         assert wait_writable(pair) == "db2"
     assert result.changed and result.synchronous and list(result.steps) == ["paused", "promoted", "resumed"]
     assert lost(pair, load, "db2") == set() and len(load.acknowledged) > 100
     assert load.failed_at and load.failed_since(resumed[0]) == 0, "only what was begun before the standby had taken over"
-    assert not failover(pair).bring_about().changed
+    assert not failover(pair).apply().changed
 
 
 def test_what_may_lose_something_is_refused_and_can_be_accepted(pair):
-    with pytest.raises(SwitchoverError, match="db1 .* runs: relieve it by state=switched"):
-        failover(pair).bring_about()
+    with pytest.raises(SwitchoverError, match="db1 .* runs: replace it by state=switched"):
+        failover(pair).apply()
     pair.kill("db1")
     with pytest.raises(SwitchoverError, match="db2 is not named in synchronous_standby_names of db2 .*, so db1 .* may have acknowledged writes that db2"):
-        failover(pair).bring_about()
+        failover(pair).apply()
     status, result, _shown = ansible("database_switchover", **arguments(pair, state="failed_over", data_loss="accept"))
     assert (status, result["changed"], result["primary"], result["synchronous"]) == (0, True, "db2", False)
     assert wait_writable(pair) == "db2"
@@ -54,22 +54,22 @@ def test_poolers_are_sent_to_a_server_that_takes_writes_already(pair):
     with pair.node("db2").opened() as standby:
         standby.promote()
         assert wait_for(lambda: not standby.is_in_recovery(), 30, 0.05)
-    with pytest.raises(SwitchoverError, match="db1 .* runs: relieve it by state=switched"):
-        failover(pair).bring_about()
+    with pytest.raises(SwitchoverError, match="db1 .* runs: replace it by state=switched"):
+        failover(pair).apply()
     pair.kill("db1")
     with pytest.raises(SwitchoverError, match="db2 .* takes writes already, so it may lack what db1 .* acknowledged"):
-        failover(pair).bring_about()
+        failover(pair).apply()
     assert pair.poolers()[0].servers()["tenant_a"] == pair.node("db1").address
     accepting = failover(pair)
     accepting.accept_loss = True
-    assert list(accepting.bring_about().steps) == ["paused", "resumed"] and wait_writable(pair) == "db2"
-    assert not failover(pair).bring_about().changed
+    assert list(accepting.apply().steps) == ["paused", "resumed"] and wait_writable(pair) == "db2"
+    assert not failover(pair).apply().changed
 
 
 def test_while_the_primary_is_away_clients_read(pair):
     load = Load(pair.pooler.endpoint)
     with Loading(load):
-        assert Redirection(pair.node("db1"), pair.node("db2"), pair.poolers(), Limits()).bring_about().changed
+        assert Redirection(pair.node("db1"), pair.node("db2"), pair.poolers(), Limits()).apply().changed
         pair.kill("db1")
         pair.start_server("db1")
         status, result, _shown = ansible("database_switchover", **arguments(pair, state="read_write"))

@@ -48,7 +48,7 @@ def writes(pair, name: str) -> Direct:
 def test_an_old_primary_takes_no_write_again(pair):
     pair.be_synchronous()
     pair.kill("db1")
-    result = failover(pair).bring_about()
+    result = failover(pair).apply()
     named = {"system_identifier": result.system_identifier, "new_timeline": result.timeline}
     # Its guard keeps it from starting: nobody listens.
     status, said = asked(pair, "db1")
@@ -85,15 +85,15 @@ def test_without_guard_and_fence_it_does_until_the_failover_is_run_again_or_it_i
     pair.kill("db1")
     task = failover(pair)
     task.accept_loss = True
-    named = {"new_timeline": task.bring_about().timeline, "port": pair.servers["db1"].endpoint.port}
+    named = {"new_timeline": task.apply().timeline, "port": pair.servers["db1"].endpoint.port}
     assert pair.restart_by_itself("db1")
     direct = writes(pair, "db1")
     assert direct.acknowledged > 20
-    again = failover(pair).bring_about()
+    again = failover(pair).apply()
     assert again.changed and any("ran again beside db2" in warning for warning in again.warnings) and pair.node_is_fenced("db1")
     direct = writes(pair, "db1")
     assert direct.acknowledged == 0 and direct.answered > 20
-    assert not failover(pair).bring_about().changed
+    assert not failover(pair).apply().changed
     process = pair.processes["db1"]
     done = fenced(pair, "db1", **named, stop_command=["kill", "-INT", str(process.pid)])
     assert done["changed"] and not done["running"] and not process.is_alive
@@ -112,12 +112,12 @@ def test_a_guard_that_lets_it_start_keeps_the_standby_from_being_promoted_meanwh
     task = failover(pair)
     task.accept_loss = True
     with pytest.raises(SwitchoverError, match="db1 .* is being started at this moment: its guard has asked db2"):
-        task.bring_about()
+        task.apply()
     # Another one that would start as a primary is not let, either.
     assert asked(pair, "db1")[0] == 4 and time.monotonic() - began < HOLD_SECONDS
     assert pair.restart_by_itself("db1") and pair.value("pooler", "SELECT 1") == 1
-    with pytest.raises(SwitchoverError, match="db1 .* runs: relieve it by state=switched"):
-        failover(pair).bring_about()
+    with pytest.raises(SwitchoverError, match="db1 .* runs: replace it by state=switched"):
+        failover(pair).apply()
     # And the other way round: while a promotion is claimed, no guard lets anybody start.
     pair.kill("db1")
     with pair.node("db2").opened() as node:

@@ -62,13 +62,13 @@ def test_a_pooler_that_would_not_follow_is_found_before_the_promotion_and_reader
     # A slip since it was started, above the line that includes the file: RELOAD says so in its log.
     ini.write_text(healthy.replace("[databases]\n", "[databases]\nlegacy = host=127.0.0.9 pool_sise=5\n", 1), encoding="utf-8")
     with pytest.raises(SwitchoverError, match="has not taken what .*tenant_a to .*. Clients go on with db1"):
-        pair.switchover().bring_about()
+        pair.switchover().apply()
     assert wait_writable(pair) == "db1" and pair.value("db2", "SELECT pg_is_in_recovery()") is True and not pair.node_is_fenced("db1")
     # An entry for everything else that only pgbouncer.ini has.
     ini.write_text(healthy.replace("[databases]\n", f"[databases]\n* = host={old.address} port={old.port}\n", 1), encoding="utf-8")
     console(pair, "RELOAD")
     with pytest.raises(SwitchoverError, match=r"sends \* to .* Nothing has changed"):
-        switchover_after_maintenance(pair).bring_about()
+        switchover_after_maintenance(pair).apply()
     ini.write_text(healthy, encoding="utf-8")
     file = pair.pooler.databases
     file.write_text(file.read_text(encoding="utf-8").replace("tenant_a = ", "tenant_a = pool_mode=session ") +
@@ -76,9 +76,9 @@ def test_a_pooler_that_would_not_follow_is_found_before_the_promotion_and_reader
     console(pair, "RELOAD")
     with pair.session("pooler") as idle:
         assert idle.execute("SELECT 1").fetchone() == (1,)
-        result = pair.switchover().bring_about()
+        result = pair.switchover().apply()
     assert any("keeps sessions for 1 clients of tenant_a (pool_mode=session): they are ended" in warning for warning in result.warnings)
-    assert wait_writable(pair) == "db2" and pair.switchover().bring_about().changed is False
+    assert wait_writable(pair) == "db2" and pair.switchover().apply().changed is False
     # Somebody changes the file, and no RELOAD follows: what the pooler does counts.
     assert pair.session("pooler", "tenant_a_ro").execute("SELECT inet_server_port()").fetchone() == (new.port,)
 
@@ -103,8 +103,8 @@ def test_processes_that_share_a_port_are_refused_until_each_is_named_by_its_sock
 
     for poolers, text in ((pair.poolers(), "different processes|2 processes listen"), (by_socket[:1], "2 processes share the port .* 1 of them are given")):
         with pytest.raises(SwitchoverError, match=f"({text}).* give each process a unix_socket_dir of its own.* Nothing has changed"):
-            switchover(poolers).bring_about()
-    assert switchover(by_socket).bring_about().changed
+            switchover(poolers).apply()
+    assert switchover(by_socket).apply().changed
     # Each connection may reach another process.
     assert [wait_writable(pair) for _number in range(12)] == ["db2"] * 12
 
@@ -114,10 +114,10 @@ def test_a_dead_pooler_does_not_keep_the_others_clients_from_a_failover(pair):
     pair.kill("pooler2")
     poolers = [pooler_at(one.endpoint, str(one.databases), name) for name, one in pair.all_poolers.items()]
     with pytest.raises(SwitchoverError, match="pooler pooler2 .* does not run: nothing listens there. Start it, or leave it out"):
-        Switchover(pair.node("db1"), pair.node("db2"), poolers, Limits()).bring_about()
+        Switchover(pair.node("db1"), pair.node("db2"), poolers, Limits()).apply()
     pair.kill("db1")
-    result = Failover(pair.node("db1"), pair.node("db2"), poolers, Limits()).bring_about()
-    assert any("pooler2" in warning and "does not run, so nobody uses it" in warning for warning in result.warnings)
+    result = Failover(pair.node("db1"), pair.node("db2"), poolers, Limits()).apply()
+    assert any("pooler2" in warning and "does not run, so no client uses it" in warning for warning in result.warnings)
     pair.start_pooler("pooler2")
     assert [wait_writable(pair, name) for name in pair.all_poolers] == ["db2", "db2"]
 
@@ -127,7 +127,7 @@ def test_the_older_driver_hears_the_same(pair, monkeypatch):
     pytest.importorskip("psycopg2")
     monkeypatch.setattr(postgresql_session, "DRIVERS", [postgresql_session._psycopg2])
     console(pair, "SET server_login_retry = 2")
-    result = pair.switchover().bring_about()
+    result = pair.switchover().apply()
     assert result.changed and any("server_login_retry" in warning for warning in result.warnings) and wait_writable(pair) == "db2"
 
 
@@ -146,7 +146,7 @@ def test_a_primary_that_hangs_does_not_keep_the_clients_that_wait_for_it(pair):
         time.sleep(0.5)
         failover = Failover(pair.node("db1"), pair.node("db2"), pair.poolers(), Limits())
         failover.is_lost = True
-        assert failover.bring_about().changed and len(hanging) > 1
+        assert failover.apply().changed and len(hanging) > 1
         assert wait_writable(pair) == "db2"
         thread.join(10)
     assert len(failures) == 1 and "query timeout" in str(failures[0]), failures

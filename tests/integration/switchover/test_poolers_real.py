@@ -80,26 +80,26 @@ def where(pair) -> list[str]:
 
 def test_clients_of_both_poolers_wait_for_a_moment_and_nothing_is_lost(pair):
     with loads(pair) as both, companion(pair) as found:
-        result = leader(pair).bring_about()
+        result = leader(pair).apply()
     assert result.changed and list(result.steps) == ["paused", "fenced", "replayed", "promoted", "resumed"]
     assert found == [0, {"changed": True, "steps": ["paused", "promoted", "resumed"]}]
     assert_quiet(pair, both, "db2")
     with companion(pair) as found:
-        assert not leader(pair).bring_about().changed
+        assert not leader(pair).apply().changed
     assert found == [0, {"changed": False, "steps": []}]
 
 
 def test_nothing_is_begun_before_all_are_there(pair):
     with loads(pair) as both:
         with pytest.raises(SwitchoverError, match=r"no database_pooler joined for the poolers pooler2 within 0.5 s: run alwayson.upgrade.database_pooler on"):
-            leader(pair, patience=0.5).bring_about()
+            leader(pair, patience=0.5).apply()
     assert_quiet(pair, both, "db1")
 
 
 def test_a_companion_is_told_that_nothing_is_begun(pair):
     with companion(pair) as found:
         with pytest.raises(SwitchoverError, match="db1 .* runs"):
-            leader(pair, Failover).bring_about()
+            leader(pair, Failover).apply()
     assert found[0] == 0 and "has given up before clients were held" in found[1]["error"]
 
 
@@ -113,7 +113,7 @@ def test_a_leader_that_is_killed_leaves_clients_of_both_that_go_on(pair, step):
     assert on == ["db2" if step in (PROMOTING, "promoted") else "db1"] * 2 and found[0] == 0
     assert_quiet(pair, both, on[0])
     with companion(pair) as found:
-        assert leader(pair).bring_about().changed == (on[0] == "db1")
+        assert leader(pair).apply().changed == (on[0] == "db1")
     assert where(pair) == ["db2", "db2"]
 
 
@@ -122,14 +122,14 @@ def test_a_leader_that_is_killed_leaves_clients_of_both_that_go_on(pair, step):
 ])
 def test_a_companion_that_is_killed_or_stopped_leaves_clients_of_both_that_go_on(pair, step, fate):
     with loads(pair) as both, companion(pair, step, fate) as found, contextlib.suppress(SwitchoverError):
-        leader(pair).bring_about()
+        leader(pair).apply()
     on = where(pair)
     assert on[0] == on[1] and (step != "promoted" or on[0] == "db2")
     assert_quiet(pair, both, on[0])
     if fate == "kill":
         assert found == [-signal.SIGKILL, {}]
     with companion(pair):
-        leader(pair).bring_about()
+        leader(pair).apply()
     assert where(pair) == ["db2", "db2"]
 
 
@@ -143,7 +143,7 @@ def test_a_pooler_elsewhere_that_dies_comes_back_to_the_new_primary(pair):
     with loads(pair) as both, companion(pair):
         at(switchover, "fenced", die)
         with contextlib.suppress(SwitchoverError):
-            switchover.bring_about()
+            switchover.apply()
         assert where(pair) == ["db2", "db2"]
     assert (both[0].errors, both[0].read_errors) == ([], []) and [lost(pair, load, "db2") for load in both] == [set(), set()]
     # Whoever was connected to it was cut off, and what it let through meanwhile was refused.
@@ -157,7 +157,7 @@ def test_after_a_crash_the_clients_of_both_go_on_with_the_standby(pair):
         pair.kill("db1")
         taking_over = leader(pair, Failover)
         resumed = moments(taking_over, "resumed")
-        result = taking_over.bring_about()
+        result = taking_over.apply()
         assert where(pair) == ["db2", "db2"]
     assert result.changed and result.synchronous and found[1]["changed"]
     assert [lost(pair, load, "db2") for load in both] == [set(), set()]
@@ -165,7 +165,7 @@ def test_after_a_crash_the_clients_of_both_go_on_with_the_standby(pair):
 
 
 def test_a_pooler_whose_host_was_away_is_led_later_without_a_leader(pair):
-    assert pair.switchover().bring_about().changed and wait_writable(pair) == "db2"
+    assert pair.switchover().apply().changed and wait_writable(pair) == "db2"
     with companion(pair) as found:
         pass
     assert found == [0, {"changed": True, "steps": []}] and where(pair) == ["db2", "db2"]

@@ -46,7 +46,7 @@ def test_there_and_back(pair):
     load = Load(pair.pooler.endpoint, rate=100)
     with Loading(load):
         for old, new in (("db1", "db2"), ("db2", "db1")):
-            assert pair.switchover(old, new).bring_about().changed
+            assert pair.switchover(old, new).apply().changed
             status, result, _shown = ansible("database_rejoin", "--check", **arguments(pair, old, new))
             assert (status, result["changed"], pair.node_is_fenced(old)) == (0, True, True)
             status, result, _shown = ansible("database_rejoin", **arguments(pair, old, new))
@@ -70,7 +70,7 @@ def test_a_primary_that_is_none_is_named(pair):
 
 
 def test_the_new_primary_is_not_stopped_by_mistake(pair):
-    assert pair.switchover().bring_about().changed
+    assert pair.switchover().apply().changed
     # On its own host; and with the address of the old one.
     of_the_new = arguments(pair, "db2", "db1")
     there = {key: of_the_new[key] for key in ("data_directory", "stop_command", "start_command")}

@@ -76,7 +76,7 @@ def test_3_after_a_crash_repmgr_promotes(cluster):
     with cluster.session("pooler") as session:
         session.execute("INSERT INTO acknowledged VALUES (1000, 1)")
     status, result = switchover(cluster, "db1", "db2", state="failed_over")
-    assert status == 2 and "runs: relieve it" in result["msg"], result
+    assert status == 2 and "runs: replace it" in result["msg"], result
     cluster.kill_server("db1")
     status, result = switchover(cluster, "db1", "db2", state="failed_over")
     assert (status, result["changed"], result["primary"]) == (0, True, "db2"), result

@@ -77,7 +77,7 @@ def test_what_is_in_the_way_is_named_and_nobody_is_held(pair, driver, monkeypatc
         switchover = pair.switchover()
         at(switchover, "paused", lambda: held.append(what))
         with pytest.raises(SwitchoverError, match=what):
-            switchover.bring_about()
+            switchover.apply()
 
     with Loading(load):
         for server, done, undone, what in IN_THE_WAY:
@@ -92,7 +92,7 @@ def test_what_is_in_the_way_is_named_and_nobody_is_held(pair, driver, monkeypatc
             refused("replay on db2 .* waits for readers: process .* of upgrade .idle in transaction")
         with pair.session("db1") as session:
             session.execute("CREATE UNLOGGED TABLE sessions (a integer)")
-        result = pair.switchover().bring_about()
+        result = pair.switchover().apply()
     assert any("unlogged tables are empty on db2" in warning and "tenant_a.public.sessions" in warning for warning in result.warnings)
     assert load.errors == load.read_errors == [] and len(load.waits_ms) > 100 and max(load.waits_ms) < 10_000 and held == []
 
@@ -107,7 +107,7 @@ def test_what_is_written_past_the_fence_is_on_the_new_primary_or_nothing_is_exch
 
         def refused(switchover, what: str) -> None:
             with pytest.raises(SwitchoverError, match=f"db1 .* {what}.* Clients go on with db1"):
-                switchover.bring_about()
+                switchover.apply()
             assert not pair.node_is_fenced("db1") and wait_writable(pair) == "db1"
 
         def behind_the_end(switchover, act) -> None:
@@ -137,7 +137,7 @@ def test_what_is_written_past_the_fence_is_on_the_new_primary_or_nothing_is_exch
 
         once, written = pair.switchover(), []
         behind_the_end(once, lambda: written or written.append(write(-4)))
-        assert once.bring_about().changed and written
+        assert once.apply().changed and written
     assert pair.value("db2", "SELECT count(*) FROM acknowledged WHERE client IN (-3, -4)") == 2
 
 
@@ -152,7 +152,7 @@ def test_a_primary_that_lets_nobody_in_any_more_takes_writes_again_when_the_swit
 
     at(switchover, "fenced", shut)
     with pytest.raises(SwitchoverError, match="something went wrong. Clients go on with db1"):
-        switchover.bring_about()
+        switchover.apply()
     assert wait_writable(pair) == "db1"
 
 
@@ -161,7 +161,7 @@ def test_a_primary_that_refuses_connections_while_its_standby_streams_is_alive(p
     failover = Failover(pair.node("db1"), pair.node("db2"), pair.poolers(), Limits())
     failover.old.knock = lambda: "refuses"
     with pytest.raises(SwitchoverError, match="db2 .* still streams from its primary, so db1 .* is alive"):
-        failover.bring_about()
+        failover.apply()
     assert pair.value("db2", "SELECT pg_is_in_recovery()") and wait_writable(pair) == "db1"
 
 
@@ -171,7 +171,7 @@ def test_commits_that_wait_for_nobody_are_not_taken_for_safe(pair, level):
     as_superuser(pair, "db1", f"ALTER ROLE shop SET synchronous_commit = {level}").close()
     pair.kill("db1")
     with pytest.raises(SwitchoverError, match=f"ALTER ROLE shop SET synchronous_commit = {level} counts on db2 .*data_loss=accept"):
-        Failover(pair.node("db1"), pair.node("db2"), pair.poolers(), Limits()).bring_about()
+        Failover(pair.node("db1"), pair.node("db2"), pair.poolers(), Limits()).apply()
 
 
 def test_a_reader_does_not_keep_everybody_from_writing_after_a_crash(pair):
@@ -183,7 +183,7 @@ def test_a_reader_does_not_keep_everybody_from_writing_after_a_crash(pair):
         with pair.session("db1") as session:
             session.execute("ALTER TABLE products ADD COLUMN note text")
         pair.kill("db1")
-        result = Failover(pair.node("db1"), pair.node("db2"), pair.poolers(), Limits()).bring_about()
+        result = Failover(pair.node("db1"), pair.node("db2"), pair.poolers(), Limits()).apply()
         assert any("waited for readers, whose sessions were ended: process" in warning for warning in result.warnings) and result.steps["resumed"] < 14_000
         with contextlib.suppress(psycopg.Error):
             reader.execute("COMMIT")

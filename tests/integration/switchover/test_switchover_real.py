@@ -31,7 +31,7 @@ def pair(tmp_path_factory):
 def test_clients_wait_for_a_moment_and_nothing_is_lost(pair):
     load = Load(pair.pooler.endpoint)
     with Loading(load):
-        result = pair.switchover().bring_about()
+        result = pair.switchover().apply()
     assert result.changed and list(result.steps) == ["paused", "fenced", "replayed", "promoted", "resumed"]
     assert load.errors == load.read_errors == [] and len(load.acknowledged) > 100
     assert lost(pair, load, "db2") == set()
@@ -40,8 +40,8 @@ def test_clients_wait_for_a_moment_and_nothing_is_lost(pair):
     # Who comes past the pooler writes nothing into the old one.
     with pair.session("db1") as session, pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
         session.execute("INSERT INTO acknowledged VALUES (-1, -1)")
-    again = pair.switchover().bring_about()
-    assert not again.changed and "follows nobody: have it follow db2" in again.warnings[0]
+    again = pair.switchover().apply()
+    assert not again.changed and "follows no server: have it follow db2" in again.warnings[0]
 
 
 @pytest.mark.parametrize("step", ["fenced", *(pytest.param(name, marks=pytest.mark.thorough) for name in ("paused", "replayed", "promoted"))])
@@ -54,7 +54,7 @@ def test_a_controller_that_is_killed_in_the_window_leaves_clients_that_go_on(pai
         writable = wait_writable(pair)
     assert writable == ("db2" if step == "promoted" else "db1")
     assert load.errors == load.read_errors == [] and lost(pair, load, writable) == set()
-    result = pair.switchover().bring_about()
+    result = pair.switchover().apply()
     assert result.changed == (step != "promoted")
 
 
@@ -72,7 +72,7 @@ def test_an_old_primary_that_dies_in_the_window(pair, step, goes_on_with):
     with Loading(load):
         at(switchover, step, die)
         with contextlib.suppress(SwitchoverError):
-            switchover.bring_about()
+            switchover.apply()
         assert wait_writable(pair) == goes_on_with
     assert load.errors == load.read_errors == [] and lost(pair, load, goes_on_with) == set()
 
@@ -88,7 +88,7 @@ def test_a_pooler_that_dies_in_the_window_comes_back_to_the_new_primary(pair):
     with Loading(load):
         at(switchover, "promoted", die)
         with pytest.raises(SwitchoverError, match="Clients go on with db2"):
-            switchover.bring_about()
+            switchover.apply()
         assert wait_writable(pair) == "db2"
     # Whoever was connected to it was cut off, and nobody could connect for the moment of its start.
     assert load.errors + load.read_errors and lost(pair, load, "db2") == set()
@@ -99,22 +99,22 @@ def test_a_transaction_that_lasts_is_waited_for_in_vain_and_nothing_has_changed(
     with Loading(load), pair.session("pooler") as session:
         session.execute("BEGIN")
         session.execute("SELECT 1")
-        with pytest.raises(SwitchoverError, match="pooler .* did not come to rest within 0.5 s.* Clients go on with db1"):
-            pair.switchover(pause_seconds=0.5).bring_about()
+        with pytest.raises(SwitchoverError, match="pooler .* could not be paused within 0.5 s.* Clients go on with db1"):
+            pair.switchover(pause_seconds=0.5).apply()
         with pytest.raises(SwitchoverError, match="a pause would wait for transactions on db1"):
-            pair.switchover(transaction_seconds=0.1).bring_about()
+            pair.switchover(transaction_seconds=0.1).apply()
         session.execute("COMMIT")
     assert load.errors == load.read_errors == [] and lost(pair, load, "db1") == set() and not pair.node_is_fenced("db1")
 
 
 def test_what_does_not_fit_is_refused_before_anything_is_held(pair):
-    assert not pair.switchover("db2", "db1").bring_about().changed
+    assert not pair.switchover("db2", "db1").apply().changed
     stranger = pair.switchover()
     stranger.poolers[0].point(stranger.old.address, Server("127.0.0.99", "5432"))
     with pytest.raises(SwitchoverError, match="pooler pooler sends to 127.0.0.99:5432, and db1 .* correct the addresses, or its file"):
-        stranger.bring_about()
+        stranger.apply()
     stranger.poolers[0].point(Server("127.0.0.99", "5432"), stranger.old.address)
     pair.kill("db2")
     with pytest.raises((SwitchoverError, PostgresqlError), match="db2|refused"):
-        pair.switchover().bring_about()
+        pair.switchover().apply()
     assert pair.value("pooler", "SELECT 1") == 1

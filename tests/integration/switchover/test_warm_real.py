@@ -46,18 +46,18 @@ def restore(trio, command: str) -> None:
 def test_a_third_server_takes_over_when_both_are_dead_and_nothing_is_lost(trio):
     load = Load(trio.pooler.endpoint)
     with Loading(load):
-        with pytest.raises(SwitchoverError, match="db1 .* runs: relieve it by state=switched"):
-            trio.failover().bring_about()
+        with pytest.raises(SwitchoverError, match="db1 .* runs: replace it by state=switched"):
+            trio.failover().apply()
         trio.kill_both()
         taking_over = trio.failover("kill", str(trio.processes["receiver"].pid))
         resumed = moments(taking_over, "resumed")
-        result = taking_over.bring_about()
+        result = taking_over.apply()
         assert wait_writable(trio) == WARM
     assert result.changed and result.synchronous and result.timeline == 2 and list(result.steps) == [*STEPS, "resumed"]
     assert lost(trio, load, WARM) == set() and len(load.acknowledged) > 100
     assert load.failed_at and load.failed_since(resumed[0]) == 0
     assert not trio.log().receivers() and not list(trio.received.glob("*.partial"))
-    assert not trio.failover().bring_about().changed
+    assert not trio.failover().apply().changed
 
 
 @pytest.mark.thorough
@@ -82,7 +82,7 @@ def test_a_controller_that_is_killed_in_the_window_leaves_clients_that_go_on_wit
         assert subprocess.run(command, check=False, timeout=60).returncode == -signal.SIGKILL
         assert wait_writable(trio) == WARM
     assert lost(trio, load, WARM) == set() and len(load.acknowledged) > 100
-    assert not trio.failover().bring_about().changed
+    assert not trio.failover().apply().changed
 
 
 @pytest.mark.thorough
@@ -92,13 +92,13 @@ def test_what_may_lose_something_is_refused(trio):
     trio.be_synchronous(f"ANY 1 (db2, {RECEIVER})")
     trio.kill_both()
     with pytest.raises(SwitchoverError, match=f"is 'ANY 1 .*', which has not every commit wait for {RECEIVER}, so db1 .* may have acknowledged writes"):
-        trio.failover().bring_about()
+        trio.failover().apply()
     with trio.node(WARM).opened() as node:
         node.configure("synchronous_standby_names", NAMES)
     wrong = trio.failover()
     wrong.new.log.directory = str(stranger)
     with pytest.raises(PostgresqlError, match="has no segment of a log: correct the folder"):
-        wrong.bring_about()
+        wrong.apply()
     assert trio.log().receivers() and list(trio.received.glob("*.partial"))
 
 
@@ -110,10 +110,10 @@ def test_a_log_that_recovery_does_not_get_to_the_end_of_promotes_nobody_and_is_p
     with Loading(load):
         trio.kill_both()
         before = sorted(path.name for path in trio.received.iterdir())
-        with pytest.raises(SwitchoverError, match="does not replay the record at .*see its log.*clients read from db3.*nobody receives the log into"):
-            trio.failover(window_seconds=2.0, pause_seconds=1.0).bring_about()
+        with pytest.raises(SwitchoverError, match="does not replay the record at .*see its log.*clients read from db3.*no process receives the log into"):
+            trio.failover(window_seconds=2.0, pause_seconds=1.0).apply()
         assert sorted(path.name for path in trio.received.iterdir()) == before and before[-1].endswith(".partial")
         assert trio.value("pooler", "SELECT pg_is_in_recovery()")
         restore(trio, f"cp {trio.received}/%f %p")
-        assert trio.failover().bring_about().changed and wait_writable(trio) == WARM
+        assert trio.failover().apply().changed and wait_writable(trio) == WARM
     assert lost(trio, load, WARM) == set() and len(load.acknowledged) > 50

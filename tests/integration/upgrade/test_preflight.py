@@ -32,10 +32,11 @@ def a_wrong_setting_for_each(fleet) -> list[str]:
     fleet.hosts["app3"]["member_port"] = 1
     fleet.balancer["front_url"] = None
     return [
-        f"app1 takes traffic, but would not come back into it: GET {fleet.members['app1'].url}/healthz: answered", "Correct upgrade_health_path",
+        f"app1 takes traffic, but would fail the tests for returning to it: GET {fleet.members['app1'].url}/healthz: answered", "Correct upgrade_health_path",
         "app2: /nonexistent/start cannot be run by", "there is no /nonexistent/start. Correct release_start_command",
         f"GET {fleet.members['app2'].url}/orders: answered 404 instead of 200", "Correct the test 'orders' of upgrade_smoke_tests",
-        "app3 takes traffic, but would not come back into it: GET http://127.0.0.1:1/version: connection refused", "Correct member_address or member_port",
+        "app3 takes traffic, but would fail the tests for returning to it: GET http://127.0.0.1:1/version: connection refused",
+        "Correct member_address or member_port",
         "lb1 has no front_url",
     ]
 
@@ -46,7 +47,7 @@ def all_over_the_fleet(fleet) -> list[str]:
     fleet.hosts["app2"]["release_root"] = str(fleet.directory / "hosts")
     fleet.hosts["app3"] |= {"release_root": str(fleet.directory / "nothing"), "member_address": "::1"}
     fleet.balancer["front_url"] = "http://127.0.0.1:1"
-    return [f"app1, app2 take traffic, but would not come back into it: GET {fleet.members['app1'].url}/helthz: answered 404 instead of 200",
+    return [f"app1, app2 take traffic, but would fail the tests for returning to it: GET {fleet.members['app1'].url}/helthz: answered 404 instead of 200",
             'saw "{\\"error\\": \\"no such path\\"}"', "Correct upgrade_health_path, which is '/helthz'",
             'expected version to be "1.0.0", saw null', "Correct upgrade_version_query, which is 'version'",
             f"GET http://[::1]:{fleet.hosts['app3']['member_port']}/version: connection refused", "Correct member_address or member_port",

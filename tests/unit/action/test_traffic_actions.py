@@ -12,7 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 from ansible_collections.alwayson.upgrade.plugins.action import traffic_info, traffic_member
-from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.drain import TrafficError, bring_about, foresee
+from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.drain import TrafficError, apply, dry_run
 from ansible_collections.alwayson.upgrade.plugins.modules import traffic_info as info_module, traffic_member as member_module
 from ansible_collections.alwayson.upgrade.plugins.plugin_utils._controller.in_worker import ended_as_a_module
 from fake_load_balancer import BACKEND, House
@@ -34,8 +34,8 @@ def in_a_house(monkeypatch):
     house = House()
     for module in (info_module, member_module):
         monkeypatch.setattr(module, "open_load_balancers", lambda specs: house.balancers)
-    monkeypatch.setattr(member_module, "bring_about", lambda balancers, request: bring_about(balancers, request, house.time.clock))
-    monkeypatch.setattr(member_module, "foresee", lambda balancers, request: foresee(balancers, request, house.time.clock))
+    monkeypatch.setattr(member_module, "apply", lambda balancers, request: apply(balancers, request, house.time.clock))
+    monkeypatch.setattr(member_module, "dry_run", lambda balancers, request: dry_run(balancers, request, house.time.clock))
     monkeypatch.setattr(member_module, "unwind_when_ended", lambda error: None)
     return house
 

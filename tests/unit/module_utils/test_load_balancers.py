@@ -105,19 +105,19 @@ def test_an_unknown_kind_is_an_error_that_names_those_there_are():
 
 @pytest.mark.parametrize("kind", WITH_SETTINGS)
 def test_a_setting_that_a_kind_has_not_is_refused(kind):
-    with pytest.raises(LoadBalancerError, match=f"lb1 has settings speed, which kind={kind} has not: it has "):
+    with pytest.raises(LoadBalancerError, match=f"lb1 has unknown settings speed for kind={kind}: it has "):
         open_load_balancers([spec(kind, settings={**OPENED[kind][2], "speed": 1})])
 
 
 @pytest.mark.parametrize(("kind", "missing"), [("traefik", "file"), ("http", "path"), ("http", "members"), ("http", "change"), ("none", "backends")])
 def test_a_setting_that_a_kind_needs_is_named(kind, missing):
     settings = {key: value for key, value in OPENED[kind][2].items() if key != missing}
-    with pytest.raises(LoadBalancerError, match=f"lb1 needs the setting {missing}: kind={kind} cannot do without"):
+    with pytest.raises(LoadBalancerError, match=f"lb1 lacks the setting {missing}: kind={kind} cannot do without"):
         open_load_balancers([spec(kind, settings=settings)])
 
 
 def test_a_wrong_one_among_good_ones_is_named_and_each_is_given_once():
-    with pytest.raises(LoadBalancerError, match="lb2 needs the setting file"):
+    with pytest.raises(LoadBalancerError, match="lb2 lacks the setting file"):
         open_load_balancers([spec("envoy"), spec("traefik", name="lb2", endpoint=f"{URL}2", settings={})])
     with pytest.raises(LoadBalancerError, match="load_balancers has the endpoint 'http://127.0.0.1:1' twice"):
         open_load_balancers([spec("envoy"), spec("caddy", name="lb2")])
@@ -151,7 +151,7 @@ def test_a_value_of_the_right_type_is_taken(good):
     ({"pools": []}, "the setting pools=[], which is no dict"),
     ({"words": "a b"}, "the setting words='a b', which is no list"),
     ({"weights": None}, "the setting weights=None, which is no dict"),
-    ({"quick": 1, "big": 2}, "settings big, quick, which kind=x has not: it has checked, file, path, pools, seconds, weights, words"),
+    ({"quick": 1, "big": 2}, "unknown settings big, quick for kind=x: it has checked, file, path, pools, seconds, weights, words"),
 ])
 def test_a_value_that_is_wrong_is_refused_with_its_name(bad, reason):
     with pytest.raises(LoadBalancerError) as error:
@@ -163,12 +163,12 @@ def test_a_value_that_is_wrong_is_refused_with_its_name(bad, reason):
 def test_a_setting_without_a_default_has_to_be_given(given, missing):
     with pytest.raises(LoadBalancerError) as error:
         settings_of("lb1", "x", given, DEFAULTS)
-    assert str(error.value) == f"lb1 needs the setting {missing}: kind=x cannot do without"
+    assert str(error.value) == f"lb1 lacks the setting {missing}: kind=x cannot do without"
 
 
 def test_a_kind_without_settings_says_so():
     assert settings_of("lb1", "x", {}, {}) == {}
-    with pytest.raises(LoadBalancerError, match="lb1 has settings a, which kind=x has not: it has none"):
+    with pytest.raises(LoadBalancerError, match="lb1 has unknown settings a for kind=x: it has none"):
         settings_of("lb1", "x", {"a": 1}, {})
 
 

@@ -121,7 +121,7 @@ def test_a_load_balancer_that_does_not_obey_is_found_out(pool, monkeypatch):
 @pytest.mark.parametrize(("entry", "said"), [
     ({"headers": {"a": "b"}}, "lb1 has headers, which kind=toy has not"),
     ({"state_file": "/s"}, "lb1 has state_file, which kind=toy has not"),
-    ({"settings": {"speed": 1}}, "lb1 has settings speed, which kind=toy has not: it has pace"),
+    ({"settings": {"speed": 1}}, "lb1 has unknown settings speed for kind=toy: it has pace"),
     ({"kind": "tyo"}, "value of kind must be one of: haproxy, envoy, caddy, traefik, nginx, nginx_plus, http, none, toy"),
 ])
 def test_what_the_toy_kind_has_not_is_refused(pool, entry, said):
@@ -181,7 +181,7 @@ def test_a_backup_of_the_toy_engine_that_was_touched_is_not_proven(databases):
     path = Path(databases.back_up()["backups"][databases.names[0]]["path"])
     path.write_text(path.read_text(encoding="utf-8").replace("milk", "MILK"), encoding="utf-8")
     failed = databases.back_up("verified")
-    assert failed["failed"] is True and f"the checksum of {path.name} is another one" in failed["msg"]
+    assert failed["failed"] is True and f"the checksum differs for {path.name}" in failed["msg"]
     assert [row["proven"] for row in failed["backups"].values()] == [False, True]
 
 

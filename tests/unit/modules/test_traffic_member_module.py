@@ -9,7 +9,7 @@ import json
 
 import pytest
 from ansible_collections.alwayson.upgrade.plugins.module_utils._locking import fence as locking_fence
-from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.drain import bring_about, foresee
+from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.drain import apply, dry_run
 from ansible_collections.alwayson.upgrade.plugins.modules import traffic_member
 from fake_load_balancer import BACKEND, House
 from run_module import run_module
@@ -19,8 +19,8 @@ from run_module import run_module
 def _house(monkeypatch):
     house = House()
     monkeypatch.setattr(traffic_member, "open_load_balancers", lambda specs: house.balancers)
-    monkeypatch.setattr(traffic_member, "bring_about", lambda balancers, request: bring_about(balancers, request, house.time.clock))
-    monkeypatch.setattr(traffic_member, "foresee", lambda balancers, request: foresee(balancers, request, house.time.clock))
+    monkeypatch.setattr(traffic_member, "apply", lambda balancers, request: apply(balancers, request, house.time.clock))
+    monkeypatch.setattr(traffic_member, "dry_run", lambda balancers, request: dry_run(balancers, request, house.time.clock))
     monkeypatch.setattr(traffic_member, "unwind_when_ended", lambda error: None)
     return house
 

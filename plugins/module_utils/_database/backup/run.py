@@ -85,7 +85,7 @@ class BackupRun:
             record = self.method.take(subject, databases, path + PARTIAL, taken)
             checksums = digests(self.method.sealed(path + PARTIAL))
             if checksums[0][1] != record.sha256:
-                raise BackupError("the backup changed after it was taken: its SHA-256 is another one; look at the disk that holds it")
+                raise BackupError("the backup changed after it was taken: its SHA-256 differs: check the disk that holds it")
             started = self.clock()
             proof = self.method.prove(record, path + PARTIAL)
             seconds = self._seconds_since(started)

@@ -241,7 +241,7 @@ def _differing(written: str, found: str) -> str:
     """Which of the files have another checksum than is written, in words."""
     lines = set(written.split("\n"))
     names = [line.partition("  ")[2] for line in found.split("\n") if line not in lines]
-    return f"the checksum of {', '.join(names)} is another one" if names else "the list of checksums is not the one that was written"
+    return f"the checksum differs for {', '.join(names)}" if names else "the list of checksums is not the one that was written"
 
 
 def _write(path: str, text: str) -> None:

@@ -89,4 +89,4 @@ def _locked_tables(step: Step) -> list[Finding]:
 
 def way_out(rule: str) -> str:
     """What to do about a finding."""
-    return f"Change the file; or, when it is right all the same, write in its first lines: -- alwayson: accept {rule}"
+    return f"Change the file; or, if it is intended, write in its first lines: -- alwayson: accept {rule}"

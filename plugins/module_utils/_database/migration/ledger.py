@@ -43,11 +43,11 @@ def _check(step: Step, row: Row, table: str = "the ledger") -> None:
         return
     if row.status != APPLIED:
         raise LedgerError(
-            f"{step.title} has the status {row.status}: it ended its transaction by itself, so that nobody knows what it changed. "
+            f"{step.title} has the status {row.status}: it ended its transaction by itself, so what it changed is unknown. "
             f"Inspect the database, then either set the status in {table} to {APPLIED}, or undo the change and delete the row"
         )
     if row.checksum != step.checksum:
         raise LedgerError(
             f"{step.title} was applied with the checksum {row.checksum[:12]} and has {step.checksum[:12]} now: a step that was applied must not change. "
-            "Put it back as it was, and make the change in a new step"
+            "Restore it, and make the change in a new step"
         )

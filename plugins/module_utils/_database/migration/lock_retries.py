@@ -47,7 +47,7 @@ class Policy:
 class Locks:
     """What a kind of database can report about the locks that a step needs."""
 
-    def settle(self) -> None:
+    def reset(self) -> None:
         """Put the session into the state in which each attempt begins."""
 
     def holders(self) -> list[str]:
@@ -75,7 +75,7 @@ class Pace:
         """What `act(attempt, lock_timeout_ms)` returned, and at which attempt. MigrationError names who was in the way of all of them."""
         lost, why, holders, is_conflict = 0, "", [], False
         for attempt in range(1, self.policy.attempts + 1):
-            locks.settle()
+            locks.reset()
             is_conflict = False
             holders = locks.holders()
             if not holders or attempt % ATTEMPT_NEVERTHELESS == 0 or attempt == self.policy.attempts:

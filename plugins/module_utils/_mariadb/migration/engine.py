@@ -17,7 +17,7 @@ from ..server import MariadbServer
 from ..session import Login, MariadbError, connect
 from . import ledger, ledger_rows
 from .apply import apply_batches, apply_statement, apply_transaction, problems
-from .locks import TOOL_SECONDS, MariadbLocks, Session, become_only_runner, open_session, settle
+from .locks import TOOL_SECONDS, MariadbLocks, Session, become_only_runner, open_session, reset
 from .step import MariadbStep
 
 # How drivers tell that a statement gave way.
@@ -45,7 +45,7 @@ class MariadbEngine(Engine[MariadbStep]):
         return open_session(self.login, name)
 
     def become_only_runner(self, session: Session, pace: Pace) -> None:
-        settle(session.database)
+        reset(session.database)
         become_only_runner(session.database, pace)
 
     def read_ledger(self, session: Session) -> list[Row]:
@@ -64,11 +64,11 @@ class MariadbEngine(Engine[MariadbStep]):
 
     def apply(self, session: Session, step: MariadbStep | CommandStep, pace: Pace) -> Applied:
         kinds = {TRANSACTION: _apply_transaction, STATEMENT: _apply_statement, BATCH: _apply_batches}
-        settle(session.database)
+        reset(session.database)
         return self._apply_command(session, step, pace) if isinstance(step, CommandStep) else kinds[step.kind](session, step, pace)
 
     def keep_error(self, session: Session, step: Step, error: str, pace: Pace) -> None:
-        settle(session.database)
+        reset(session.database)
         ledger.keep_error(session.database, step, error)
 
     def told(self, error: DatabaseError, step: Step) -> str:

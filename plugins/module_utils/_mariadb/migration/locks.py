@@ -114,8 +114,8 @@ class MariadbLocks(Locks):
     def __init__(self, session: Session) -> None:
         self._session = session
 
-    def settle(self) -> None:
-        settle(self._session.database)
+    def reset(self) -> None:
+        reset(self._session.database)
 
     def holders(self) -> list[str]:
         try:
@@ -149,7 +149,7 @@ def transaction(session: Session, lock_timeout_ms: int, waits_for_rows: bool, lo
         raise
 
 
-def settle(database: Connection) -> None:
+def reset(database: Connection) -> None:
     """A session as every step is to find it."""
     database.run(SETTINGS)
     for (name,) in database.rows(VARIABLES):

@@ -79,7 +79,7 @@ def interval(snapshot: Snapshot, database: int, log: Iterable[Commit]) -> tuple[
     return max(seen, default=0), min(unseen)
 
 
-def moments(intervals: Mapping[str, tuple[int, int]]) -> dict[int, list[str]]:
+def consistent_lsns(intervals: Mapping[str, tuple[int, int]]) -> dict[int, list[str]]:
     """As few positions as meet all intervals, in ascending order, each with the names of those that it serves."""
     found: dict[int, list[str]] = {}
     last = -1

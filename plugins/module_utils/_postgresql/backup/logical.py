@@ -60,7 +60,7 @@ class Logical(OneFileEach):
     def take(self, subject: str, databases: Sequence[str], path: str, taken: float) -> Record:
         """Read the content of a database and dump it to `path`, both in one snapshot."""
         with connect_patiently(self.login, subject) as session, self.room.claimed(size_bytes(session), f"a dump of {subject}"):
-            postgresql_content.settle_session(session)
+            postgresql_content.prepare_session(session)
             session.run("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
             snapshot = session.value("SELECT pg_export_snapshot()")
             original = postgresql_content.read(session)
@@ -75,10 +75,10 @@ class Logical(OneFileEach):
             require_room(original, self.login)
             with scratch_database(lambda name: connect_patiently(self.login, name), original) as copy:
                 once = self.restore(copy, path)
-                postgresql_content.settle_session(copy)
+                postgresql_content.prepare_session(copy)
                 found = content.differences(record.contents[record.subject], postgresql_content.read(copy))
                 if found:
-                    raise BackupError(f"the restored copy is not the original: {content.told(found)}")
+                    raise BackupError(f"the restored copy differs from the original: {content.told(found)}")
                 # A session of its own: this one no longer has the search path that a user's query expects.
                 with connect_patiently(self.login, copy.database) as session:
                     checks.require_true(session, self.check_queries)

@@ -27,7 +27,7 @@ from ..._host.small_files import make_folder
 from .. import content as postgresql_content, scratch_server as scratch
 from ..environment import patience
 from ..session import Connection, Login, PostgresqlError, connect_patiently
-from . import consistent_lsn as moments
+from . import consistent_lsn
 
 PROGRAMS = ("postgres", "pg_basebackup", "pg_receivewal", "pg_verifybackup", "pg_waldump", "pg_controldata")
 SUBJECT = "cluster"
@@ -116,15 +116,15 @@ class Physical:
             with contextlib.ExitStack() as stack:
                 some = {name: stack.enter_context(connect_patiently(self.login, name)) for name in databases[place:place + SESSIONS]}
                 for session in some.values():
-                    postgresql_content.settle_session(session)
-                targets += [[moments.text_of(at), names] for at, names in snapshots_with_moments(server, some, log).items()]
+                    postgresql_content.prepare_session(session)
+                targets += [[consistent_lsn.text_of(at), names] for at, names in snapshots_with_lsns(server, some, log).items()]
                 contents.update({name: postgresql_content.read_logged(session) for name, session in some.items()})
         return contents, targets
 
     def _compare(self, copy: scratch.ScratchServer, record: Record, databases: Sequence[str]) -> None:
         for database in databases:
             with copy.session(database) as session:
-                postgresql_content.settle_session(session)
+                postgresql_content.prepare_session(session)
                 found = content.differences(record.contents[database], postgresql_content.read_logged(session))
             if found:
                 raise BackupError(f"the restored copy of {database} is not the original: {content.told(found)}")
@@ -165,7 +165,7 @@ class LogKept:
         """Keep no more than what is behind this position."""
         if self.is_kept:
             with contextlib.suppress(PostgresqlError):
-                self.server.rows("SELECT pg_replication_slot_advance(%s, %s::pg_lsn)", (self.name, moments.text_of(position)))
+                self.server.rows("SELECT pg_replication_slot_advance(%s, %s::pg_lsn)", (self.name, consistent_lsn.text_of(position)))
 
 
 class LogCopy:
@@ -177,10 +177,10 @@ class LogCopy:
         self.folder = folder
         _remove_unfinished(folder)
         last = segments(folder)[-1]
-        self.timeline, self.start = moments.end_of_segment(last, os.path.getsize(os.path.join(folder, last)))
+        self.timeline, self.start = consistent_lsn.end_of_segment(last, os.path.getsize(os.path.join(folder, last)))
         self._unfinished: list[str] = []
 
-    def commits_until(self, end: str) -> list[moments.Commit]:
+    def commits_until(self, end: str) -> list[consistent_lsn.Commit]:
         """Copy the log at least up to the position `end`; the commits in it since the server's files were copied."""
         for name in self._unfinished:
             os.rename(name, f"{name}.partial")
@@ -190,12 +190,12 @@ class LogCopy:
         self._unfinished = [os.path.join(self.folder, name[:SEGMENT_NAME_LENGTH]) for name in os.listdir(self.folder) if name.endswith(".partial")]
         for name in self._unfinished:
             os.rename(f"{name}.partial", name)
-        self.kept.from_(moments.segment_start(end, os.path.getsize(os.path.join(self.folder, segments(self.folder)[0]))))
-        between = [f"--path={self.folder}", f"--timeline={self.timeline}", f"--start={moments.text_of(self.start)}", f"--end={end}"]
-        return moments.commits(self.method.runner.run([self.method.programs["pg_waldump"], *between], environment).splitlines())
+        self.kept.from_(consistent_lsn.segment_start(end, os.path.getsize(os.path.join(self.folder, segments(self.folder)[0]))))
+        between = [f"--path={self.folder}", f"--timeline={self.timeline}", f"--start={consistent_lsn.text_of(self.start)}", f"--end={end}"]
+        return consistent_lsn.commits(self.method.runner.run([self.method.programs["pg_waldump"], *between], environment).splitlines())
 
 
-def snapshots_with_moments(server: Connection, sessions: Mapping[str, Connection], log: LogCopy) -> dict[int, list[str]]:
+def snapshots_with_lsns(server: Connection, sessions: Mapping[str, Connection], log: LogCopy) -> dict[int, list[str]]:
     """Open a snapshot in every session such that there is a moment of the log that equals it; each moment with the databases that it serves."""
     oids = dict(server.rows("SELECT datname, oid::bigint FROM pg_database"))
     for attempt in range(ATTEMPTS):
@@ -203,11 +203,11 @@ def snapshots_with_moments(server: Connection, sessions: Mapping[str, Connection
             if attempt:
                 session.run("ROLLBACK")
             session.run("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-        seen = {name: moments.Snapshot.of(session.value("SELECT pg_current_snapshot()::text")) for name, session in sessions.items()}
+        seen = {name: consistent_lsn.Snapshot.of(session.value("SELECT pg_current_snapshot()::text")) for name, session in sessions.items()}
         found = log.commits_until(_mark(server))
-        intervals = {name: interval for name, snapshot in seen.items() if (interval := moments.interval(snapshot, oids[name], found))}
+        intervals = {name: interval for name, snapshot in seen.items() if (interval := consistent_lsn.interval(snapshot, oids[name], found))}
         if len(intervals) == len(seen):
-            return moments.moments(intervals)
+            return consistent_lsn.consistent_lsns(intervals)
     raise BackupError(f"no moment of the log equals a snapshot, {ATTEMPTS} times in a row: run this again when there is less load, or with method=logical")
 
 
@@ -249,10 +249,10 @@ def segments(folder: str) -> list[str]:
 def _remove_unfinished(folder: str) -> None:
     """Remove what pg_basebackup had begun to receive behind the end of its copy: under load that file has a whole one's name and size, and zeros in it."""
     with open(os.path.join(os.path.dirname(folder), MANIFEST), encoding="utf-8") as file:
-        end = max(moments.position_of(part["End-LSN"]) for part in json.load(file)["WAL-Ranges"])
+        end = max(consistent_lsn.position_of(part["End-LSN"]) for part in json.load(file)["WAL-Ranges"])
     for name in segments(folder):
         path = os.path.join(folder, name)
-        if len(name) == SEGMENT_NAME_LENGTH and moments.end_of_segment(name, os.path.getsize(path))[1] - os.path.getsize(path) >= end:
+        if len(name) == SEGMENT_NAME_LENGTH and consistent_lsn.end_of_segment(name, os.path.getsize(path))[1] - os.path.getsize(path) >= end:
             os.unlink(path)
 
 

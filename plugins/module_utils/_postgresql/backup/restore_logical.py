@@ -197,7 +197,7 @@ class LogicalRestore:
 
     def _compare(self, database: str, chosen: restore.Chosen) -> None:
         with connect_patiently(self.login, database) as session:
-            postgresql_content.settle_session(session)
+            postgresql_content.prepare_session(session)
             found = content.differences(chosen.record.contents[chosen.record.subject], postgresql_content.read(session))
         if found:
             raise BackupError(f"the restored copy is not what was backed up: {content.told(found)}")

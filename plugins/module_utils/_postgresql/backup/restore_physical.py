@@ -26,7 +26,7 @@ from .. import auto_conf, content as postgresql_content
 from ..catalog import identity
 from ..programs import find_all
 from ..session import Connection, Login, PostgresqlError, connect, connect_patiently
-from . import consistent_lsn as moments, restore_settings as configuration, restore_target as places, restore_wal as log
+from . import consistent_lsn, restore_settings as configuration, restore_target as places, restore_wal as log
 from .physical import LOG, SUBJECT, folder_size, sealed, segments
 
 PROGRAMS = ("postgres", "pg_verifybackup", "pg_waldump")
@@ -222,16 +222,16 @@ class PhysicalRestore:
         return {**result, "changed": False}
 
     def _tail(self, chosen: restore.Chosen, timeline: int) -> log.Tail:
-        """What the log held behind the manifest's moments. It is the backup's: the server does not keep its own."""
+        """What the log held behind the manifest's consistent LSNs. It is the backup's: the server does not keep its own."""
         with open(self.place.path(os.path.join(LOG, f"{timeline:08X}.history")), encoding="ascii", errors="replace") as file:
             end = log.end_of_history(file.read())
         targets = chosen.record.details["targets"]
-        first, last = (choice((at for at, _names in targets), key=moments.position_of) for choice in (min, max))
-        if moments.position_of(end) < moments.position_of(last):
+        first, last = (choice((at for at, _names in targets), key=consistent_lsn.position_of) for choice in (min, max))
+        if consistent_lsn.position_of(end) < consistent_lsn.position_of(last):
             raise BackupError(f"the recovery ended at {end} of the log, before {last}, up to which it was proven: see the server's log")
         folder = os.path.join(chosen.path, LOG)
         program = find_all(chosen.major, PROGRAMS, self.bin_dir)["pg_waldump"]
-        between = _segment_before(folder, moments.position_of(first))
+        between = _segment_before(folder, consistent_lsn.position_of(first))
         said = self.runner.run([program, f"--path={folder}", *between, f"--end={end}"], {**os.environ, "TZ": "UTC"})
         with connect(self.login) as session:
             oids = dict(session.rows("SELECT datname, oid::bigint FROM pg_database"))
@@ -251,7 +251,7 @@ class PhysicalRestore:
 
     def _look_at(self, database: str, original: content.Content, later: int) -> dict:
         with connect_patiently(self.login, database) as session:
-            postgresql_content.settle_session(session)
+            postgresql_content.prepare_session(session)
             session.run("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
             found = content.differences(content.reduced(original, self.depth), postgresql_content.read_logged(session, self.depth))
             session.run("COMMIT")
@@ -267,9 +267,9 @@ def _segment_before(folder: str, position: int) -> list[str]:
     """Where pg_waldump is to begin, so that it sees what transactions did which ended about that position: one file of the log earlier, if there is one."""
     names = [name for name in segments(folder) if "." not in name]
     size = os.path.getsize(os.path.join(folder, names[0]))
-    timeline, _end = moments.end_of_segment(names[-1], size)
-    _timeline, oldest = moments.end_of_segment(names[0], size)
-    return [f"--timeline={timeline}", f"--start={moments.text_of(max(oldest - size, (position // size - 1) * size))}"]
+    timeline, _end = consistent_lsn.end_of_segment(names[-1], size)
+    _timeline, oldest = consistent_lsn.end_of_segment(names[0], size)
+    return [f"--timeline={timeline}", f"--start={consistent_lsn.text_of(max(oldest - size, (position // size - 1) * size))}"]
 
 
 def _histories(folder: str) -> list[str]:
@@ -279,4 +279,4 @@ def _histories(folder: str) -> list[str]:
 def _write(session: Connection) -> int:
     """Have something written; the timeline that it is on."""
     session.run("SELECT pg_current_xact_id()")
-    return int(session.value("SELECT pg_walfile_name(pg_current_wal_insert_lsn())")[:moments.FIRST_SEGMENT_DIGITS], 16)
+    return int(session.value("SELECT pg_walfile_name(pg_current_wal_insert_lsn())")[:consistent_lsn.FIRST_SEGMENT_DIGITS], 16)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Mapping, Sequence
 
-from . import consistent_lsn as moments
+from . import consistent_lsn
 
 # The backup's own marks change no table.
 MARK = re.compile(r'tx:\s*(\d+), .*desc: MESSAGE transactional, prefix "alwayson\.upgrade"')
@@ -37,8 +37,8 @@ def tail_of(lines: Sequence[str], targets: Sequence, oids: Mapping[str, int]) ->
     :param targets: moments of the log, each with the databases that equal the manifest there.
     """
     marks = {int(match[1]) for match in map(MARK.search, lines) if match}
-    found = [commit for commit in moments.commits(lines) if commit.number not in marks]
-    later = {name: sum(commit.position >= moments.position_of(at) and commit.database in (None, oids.get(name)) for commit in found)
+    found = [commit for commit in consistent_lsn.commits(lines) if commit.number not in marks]
+    later = {name: sum(commit.position >= consistent_lsn.position_of(at) and commit.database in (None, oids.get(name)) for commit in found)
              for at, names in targets for name in names}
     ends = [_epoch(match[1]) for match in map(ENDED.search, lines) if match]
     return Tail(max(ends, default=None), later)

@@ -10,7 +10,7 @@ import threading
 from ..._host.waiting import wait_for
 from ..session import PostgresqlError
 from ..switchover.planned import Switchover
-from ..switchover.recovery import PAUSE_SECONDS, settle
+from ..switchover.recovery import PAUSE_SECONDS, recover
 from ..switchover.window import SwitchoverError
 
 
@@ -59,11 +59,11 @@ class ManagedSwitchover(Switchover):
             raise SwitchoverError(self._refusal)
         return False
 
-    def _settle(self) -> tuple[str, list[str]]:
+    def _recover(self) -> tuple[str, list[str]]:
         """The program sees to it that one takes writes, and promotes nobody else. What it was asked to do may come a little later."""
         if self._is_promoted:
             wait_for(self._is_taken_over, self.limits.window_seconds, PAUSE_SECONDS, self.clock.steady, self.clock.sleep)
-        return settle(self.old, self.new, self.poolers, may_promote=False, may_unfence=False)
+        return recover(self.old, self.new, self.poolers, may_promote=False, may_unfence=False)
 
     def _is_taken_over(self) -> bool:
         try:

@@ -25,7 +25,7 @@ from .batch import apply_batches, cursor_column
 from .index import apply_index
 from .linter import find_linter, lint
 from .lock_wish import lock_wish
-from .locks import READ_COMMITTED, REPEATABLE_READ, PostgresqlLocks, become_only_runner, require_only_runner, settle, transaction
+from .locks import READ_COMMITTED, REPEATABLE_READ, PostgresqlLocks, become_only_runner, require_only_runner, reset, transaction
 from .step import PostgresqlStep
 
 # How drivers tell that a statement gave way, as it is asked to.
@@ -80,12 +80,12 @@ class PostgresqlEngine(Engine[Step]):
 
     def apply(self, session: Connection, step: Step, pace: Pace) -> Applied:
         kinds = {TRANSACTION: _apply_transaction, BATCH: _apply_batches, INDEX: _apply_index}
-        settle(session)
+        reset(session)
         require_only_runner(session)
         return self._apply_command(session, step, pace) if isinstance(step, CommandStep) else kinds[step.kind](session, step, pace)
 
     def keep_error(self, session: Connection, step: Step, error: str, pace: Pace) -> None:
-        settle(session)
+        reset(session)
         session.run(f"SET lock_timeout = '{pace.policy.max_lock_timeout_ms}ms'")
         ledger.keep_error(session, step, error)
 

@@ -18,7 +18,7 @@ from ..._host.waiting import wait_for
 from ..session import Connection, PostgresqlError, identifier
 from . import ledger
 from .index_statement import index_statement
-from .locks import DEADLOCK, settle
+from .locks import DEADLOCK, reset
 
 POLL_SECONDS = 0.5
 CREATED = """
@@ -79,7 +79,7 @@ def apply_index(database: Connection, step: Step, pace: Pace) -> bool:
     ledger.begin(database, step)
     if not was_done:
         try:
-            _bring_about(database, step, statement, pace)
+            _build(database, step, statement, pace)
         except (MigrationError, PostgresqlError):
             with contextlib.suppress(MigrationError, PostgresqlError):
                 _drop_the_dead(database, statement, pace)
@@ -118,7 +118,7 @@ def _require_same(database: Connection, step: Step, statement: IndexStatement, f
                              f"{database.value('SELECT pg_get_indexdef(%s)', (found.oid,))}. Rename or drop it, then run this again")
 
 
-def _bring_about(database: Connection, step: Step, statement: IndexStatement, pace: Pace) -> None:
+def _build(database: Connection, step: Step, statement: IndexStatement, pace: Pace) -> None:
     """Clear away what a run before has left dead, run the statement, and look at what came of it."""
     give_up = pace.clock() + pace.policy.wait_seconds
     while True:
@@ -160,7 +160,7 @@ def _wait_for_builders(database: Connection, index: Index, pace: Pace) -> None:
 
 def _run(database: Connection, sql: str, pace: Pace) -> None:
     """The locks that this takes make no reader or writer wait, but itself waits for all transactions that are open: that may take long."""
-    settle(database)
+    reset(database)
     database.run(f"SET lock_timeout = '{max(1, int(pace.policy.wait_seconds * 1000))}ms'")
     database.run(sql)
 

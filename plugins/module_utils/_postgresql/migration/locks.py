@@ -65,8 +65,8 @@ class PostgresqlLocks(Locks):
         self._database = database
         self._wish = wish
 
-    def settle(self) -> None:
-        settle(self._database)
+    def reset(self) -> None:
+        reset(self._database)
 
     def holders(self) -> list[str]:
         return old_holders(self._database, self._wish)
@@ -92,7 +92,7 @@ def transaction(database: Connection, lock_timeout_ms: int, isolation: str = REA
         raise
 
 
-def settle(database: Connection) -> None:
+def reset(database: Connection) -> None:
     """A session with the settings that it was opened with, without timeouts, and with the client watched where the server supports that."""
     database.run(AS_OPENED + ENVIRONMENT)
     if database.server_version >= 140000:
@@ -106,7 +106,7 @@ def become_only_runner(
 ) -> None:
     """Take the session's lock on migrating its database, which ends with the session; PostgresqlError names the runner that keeps it too long."""
     give_up = clock() + wait_seconds
-    settle(database)
+    reset(database)
     # The form that waits in the server could meet an index that is being built concurrently, and both would wait for ever.
     while not database.value("SELECT pg_try_advisory_lock(%s)", (RUNNER_KEY,)):
         if clock() >= give_up:

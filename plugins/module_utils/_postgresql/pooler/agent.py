@@ -17,7 +17,7 @@ from ..._host.waiting import wait_for
 from ..session import PostgresqlError
 from ..switchover.advisory_signals import HELD, HOLD, COORDINATOR, LED, LOOK_SECONDS, READY, of
 from ..switchover.node import Node
-from ..switchover.recovery import NEW, PAUSE_SECONDS, settle
+from ..switchover.recovery import NEW, PAUSE_SECONDS, recover
 from ..switchover.window import GRACE_SECONDS, Limits, SwitchoverError, Window
 from .coordinator import PoolerAgents
 from .pgbouncer import PgBouncer, PoolerError
@@ -106,10 +106,10 @@ class PoolerAgent(Window):
         self.new.signal(of(LED, self._name))
         wait_for(lambda: not self._sees(COORDINATOR), self.limits.window_seconds, LOOK_SECONDS, self.clock.steady, self.clock.sleep)
 
-    def _settle(self) -> tuple[str, list[str]]:
+    def _recover(self) -> tuple[str, list[str]]:
         """While there is a coordinator, or its watchdog, it decides. When neither has decided within the window, the agent does."""
         is_decided = wait_for(self._is_decided, self.limits.window_seconds + GRACE_SECONDS, PAUSE_SECONDS, self.clock.steady, self.clock.sleep)
-        settled = settle(self.old, self.new, self.poolers, may_promote=False, may_unfence=not is_decided)
+        settled = recover(self.old, self.new, self.poolers, may_promote=False, may_unfence=not is_decided)
         if settled == (NEW, []):
             with contextlib.suppress(PostgresqlError), self.new.opened():
                 self._signal_that_it_is_led()

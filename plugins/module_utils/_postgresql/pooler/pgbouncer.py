@@ -383,7 +383,7 @@ def pause_all(poolers: Sequence[PgBouncer], seconds: float, is_server_dead: bool
         for pooler in late:
             pooler.give_up_pausing()
     if late:
-        raise late[0].error(f"did not come to rest within {seconds:g} s: a transaction is under way for longer than that, or a client keeps its session "
+        raise late[0].error(f"could not be paused within {seconds:g} s: a transaction is under way for longer than that, or a client keeps its session "
                             "(pool_mode=session without server_fast_close=1). End it, or wait for its end")
     for future in pausing.values():
         future.result()

@@ -127,8 +127,8 @@ def shares_port(config: Mapping[str, str]) -> bool:
 
 def _dead(facts: PoolerFacts, exchange: Exchange) -> Finding:
     if exchange.needs_all:
-        return Finding(f"{facts} does not run: nothing listens there. Start it, or leave it out of poolers when nobody uses it any more")
-    return Finding(f"{facts} does not run, so nobody uses it: {facts.file} names {exchange.new} for when it is started", False)
+        return Finding(f"{facts} does not run: nothing listens there. Start it, or leave it out of poolers if no client uses it any more")
+    return Finding(f"{facts} does not run, so no client uses it: {facts.file} names {exchange.new} for when it is started", False)
 
 
 def _processes(facts: PoolerFacts, exchange: Exchange) -> Iterator[Finding]:

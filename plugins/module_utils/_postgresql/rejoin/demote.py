@@ -54,7 +54,7 @@ class DatabaseFence:
                                      "or give the stop_command of its service")
         return True
 
-    def bring_about(self) -> None:
+    def apply(self) -> None:
         """Have it fenced. First the files, so that a service manager that starts it again does no harm."""
         self.directory.write_text(STANDBY, "")
         self.directory.write_text(AUTO, without_promotion(self.directory.read_text(AUTO)))

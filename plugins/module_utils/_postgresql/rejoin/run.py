@@ -79,7 +79,7 @@ class Rejoin:
             require_primary(primary, "following")
             return self.files.are_set_aside() or self._survey(primary) is not None
 
-    def bring_about(self) -> str:
+    def apply(self) -> str:
         """Have it follow; returns what pg_rewind said."""
         with self.directory.locked() as lock, self._no_exchange(), connect(self.primary) as primary:
             require_primary(primary, "following")

@@ -110,7 +110,7 @@ class Failover(Window):
             return
         try:
             with self.old.opened():
-                raise SwitchoverError(f"{self.old} runs: relieve it by state=switched")
+                raise SwitchoverError(f"{self.old} runs: replace it by state=switched")
         except PostgresqlError as error:
             raise SwitchoverError(f"{self.old} does not answer, and its host does not say that it is dead ({error}). Make sure that it does not run: "
                                   "two servers that take writes diverge. Then say so (old_is_lost=true)") from error
@@ -124,7 +124,7 @@ class Failover(Window):
     def _prepare(self) -> None:
         if not self.new.claim_promotion():
             raise SwitchoverError(f"{self.old} is being started at this moment: its guard has asked {self.new}, which let it start. "
-                                  "See what becomes of it, and try again in some seconds")
+                                  "Wait until it has started, and try again in some seconds")
         self._wait_for_nobody()
         self.result.warnings.append(f"{self.old} must not come back as it was: have it follow {self.new}")
 

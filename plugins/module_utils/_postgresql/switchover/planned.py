@@ -85,12 +85,12 @@ class Switchover(Window):
     def _require_fenced(self) -> bool:
         """Both are primaries: it was done, and the old one follows nobody yet."""
         if not self.old.is_fenced() and self.new.is_fenced():
-            raise SwitchoverError(f"{self.new} was relieved by {self.old} and follows nobody: have it follow (alwayson.upgrade.database_rejoin), then it can "
-                                  "take over again")
+            raise SwitchoverError(f"{self.new} was replaced by {self.old} and follows no server: have it follow (alwayson.upgrade.database_rejoin), then it "
+                                  "can take over again")
         if not self.old.is_fenced():
             raise SwitchoverError(f"both take writes: {self.old} and {self.new}. Stop one of them before they diverge further")
         self._require_followed()
-        self.result.warnings.append(f"{self.old} takes no writes and follows nobody: have it follow {self.new}")
+        self.result.warnings.append(f"{self.old} takes no writes and follows no server: have it follow {self.new}")
         return False
 
     def _require_ready(self) -> None:
@@ -110,6 +110,6 @@ class Switchover(Window):
         self.old.checkpoint()
         lsn = self.old.end_of_log()
         if not wait_for(lambda: self.new.has_replayed(lsn), self.limits.pause_seconds, POLL_SECONDS, self.clock.steady, self.clock.sleep):
-            raise SwitchoverError(f"{self.new} has not replayed within {self.limits.pause_seconds:g} s what {self.old} has written before: nobody was held. "
+            raise SwitchoverError(f"{self.new} has not replayed within {self.limits.pause_seconds:g} s what {self.old} has written before: no client was held. "
                                   f"See pg_stat_replication on {self.old}, and the log of {self.new}")
         self._wait_for_nobody()

@@ -58,7 +58,7 @@ class ReceivedLog:
         if not os.path.isdir(self.directory) or not os.access(self.directory, os.R_OK | os.W_OK | os.X_OK):
             raise ReceivedLogError(f"{self.directory} is no folder that this account can read and write: run this on the host of the receiver, as its account")
         if not os.path.isdir("/proc/self/fd"):
-            raise ReceivedLogError("there is no /proc on this host, so nobody can tell whether the receiver has ended: it has to be a Linux host")
+            raise ReceivedLogError("there is no /proc on this host, so whether the receiver has ended is unknown: it has to be a Linux host")
         names = os.listdir(self.directory)
         compressed = sorted(name for name in names if COMPRESSED.fullmatch(name))
         if compressed:
@@ -125,7 +125,7 @@ class ReceivedLog:
         try:
             yield
         except OSError as error:
-            raise ReceivedLogError(f"the received log in {self.directory} cannot be made use of: {error.strerror or error} ({error.filename})") from error
+            raise ReceivedLogError(f"the received log in {self.directory} cannot be used: {error.strerror or error} ({error.filename})") from error
 
     def _segments(self) -> list[Segment]:
         """The newest last."""

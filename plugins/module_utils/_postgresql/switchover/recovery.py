@@ -22,9 +22,9 @@ PATIENCE_SECONDS, PAUSE_SECONDS = 15.0, 0.05
 OLD, NEW, READ_ONLY = "old", "new", "read only"
 
 
-def settle(old: Node, new: Node, poolers: Sequence[PgBouncer], may_promote: bool, is_promoted: bool = False, may_unfence: bool = True,
-           patience: float = PATIENCE_SECONDS, steady: Callable[[], float] = time.monotonic,
-           sleep: Callable[[float], None] = time.sleep) -> tuple[str, list[str]]:
+def recover(old: Node, new: Node, poolers: Sequence[PgBouncer], may_promote: bool, is_promoted: bool = False, may_unfence: bool = True,
+            patience: float = PATIENCE_SECONDS, steady: Callable[[], float] = time.monotonic,
+            sleep: Callable[[float], None] = time.sleep) -> tuple[str, list[str]]:
     """Have every client go on; returns with whom (`OLD`, `NEW`, or `READ_ONLY` on the new one), and a sentence for each pooler that did not do so.
 
     :param may_promote: whether the new one is known to have everything that was acknowledged, so that it follows a primary that died.

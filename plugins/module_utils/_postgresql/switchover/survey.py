@@ -149,7 +149,7 @@ def _writes_past_the_fence(old: Facts, new: Facts) -> Iterator[Finding]:
         yield Finding(f"{old} has prepared transactions ({_shown(old.prepared)}), and no fence holds a COMMIT PREPARED back: "
                       "COMMIT PREPARED or ROLLBACK PREPARED them first")
     if old.subscriptions:
-        yield Finding(f"{old} has subscriptions ({_shown(old.subscriptions)}), whose apply workers write past a fence what {new} would lack for good: "
+        yield Finding(f"{old} has subscriptions ({_shown(old.subscriptions)}), whose apply workers write past a fence what {new} would never get: "
                       f"ALTER SUBSCRIPTION ... DISABLE first, and ENABLE on {new} afterwards")
     elif old.appliers:
         yield Finding(f"{old} applies changes of other servers ({_shown(old.appliers)}), and these processes write past a fence: stop them first")
@@ -194,12 +194,12 @@ def _cannot_be_followed(old: Facts, new: Facts) -> Iterator[Finding]:
     in_use = [slot for slot in old.slots if not slot.database and slot.is_active]
     if in_use and int(new.settings[SLOTS]) - len(new.slots) < 1:
         yield Finding(f"the standbys of {old} use replication slots, and {new} has no place for one ({SLOTS} = {new.settings[SLOTS]}): "
-                      f"drop those that nobody uses, or raise {SLOTS} there and restart it")
+                      f"drop unused ones, or raise {SLOTS} there and restart it")
 
 
 def _is_slow(new: Facts) -> Iterator[Finding]:
     if int(new.settings[RETRY]) > RETRY_MOST_MS:
-        yield Finding(f"{RETRY} is {new.settings[RETRY]} ms on {new}: now and then its promotion waits for so long. Set it to 100ms", False)
+        yield Finding(f"{RETRY} is {new.settings[RETRY]} ms on {new}: sometimes its promotion waits that long. Set it to 100ms", False)
 
 
 def _stays_behind(old: Facts, new: Facts) -> Iterator[Finding]:
@@ -207,7 +207,7 @@ def _stays_behind(old: Facts, new: Facts) -> Iterator[Finding]:
     there = {slot.name for slot in new.slots}
     logical = [f"{slot.name} in {slot.database}" for slot in old.slots if slot.database and slot.name not in there]
     if logical:
-        yield Finding(f"logical replication slots of {old} do not come along ({_shown(logical)}): their consumers lose their places. Stop the consumers, "
+        yield Finding(f"logical replication slots of {old} are lost ({_shown(logical)}): their consumers lose their places. Stop the consumers, "
                       f"and create the slots on {new} before clients write there, or have them copy again", False)
     if old.unlogged:
         yield Finding(f"unlogged tables are empty on {new} ({_shown(old.unlogged)}): fill them again there", False)
@@ -220,13 +220,13 @@ def _is_left_to_do(old: Facts, new: Facts) -> Iterator[Finding]:
     names = [name for name, _state in old.replicas]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        yield Finding(f"several standbys of {old} are called {_shown(twice)}, so after a crash nobody can tell which of them has acknowledged: give each an "
+        yield Finding(f"several standbys of {old} are called {_shown(twice)}, so after a crash it is unknown which of them has acknowledged: give each an "
                       "application_name of its own in its primary_conninfo", False)
     missing = sorted(set(libraries(old.settings[LIBRARIES])) - set(libraries(new.settings[LIBRARIES])))
     if missing:
         yield Finding(f"{LIBRARIES} of {new} lacks {_shown(missing)}, which {old} has: what needs them fails there", False)
     if old.settings[LEVEL] == "logical" != new.settings[LEVEL]:
-        yield Finding(f"{LEVEL} is logical on {old} and {new.settings[LEVEL]} on {new}: nobody can subscribe to that one", False)
+        yield Finding(f"{LEVEL} is logical on {old} and {new.settings[LEVEL]} on {new}: no subscription to that one is possible", False)
 
 
 def _shown(names: Sequence[str]) -> str:

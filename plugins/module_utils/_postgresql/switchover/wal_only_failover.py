@@ -81,8 +81,8 @@ class WarmFailover(Failover):
                                      "see its log, and whether its restore_command reads that folder")
         self._reached("replayed")
 
-    def _settle(self) -> tuple[str, list[str]]:
-        target, problems = super()._settle()
+    def _recover(self) -> tuple[str, list[str]]:
+        target, problems = super()._recover()
         if target == NEW:
             return target, problems
         log = self.new.log
@@ -91,4 +91,4 @@ class WarmFailover(Failover):
             is_received = bool(log.receivers())
         except ReceivedLogError as error:
             return target, [*problems, str(error)]
-        return target, problems if is_received else [*problems, f"nobody receives the log into {log.directory}: start that service again"]
+        return target, problems if is_received else [*problems, f"no process receives the log into {log.directory}: start that service again"]

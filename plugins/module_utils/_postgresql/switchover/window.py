@@ -17,7 +17,7 @@ from typing import Callable, ContextManager, Iterator, Sequence
 from ..._host.clock import Clock
 from ..._host.flock import LockError, exclusive
 from ..._host.waiting import limited, wait_for
-from ..._host.watchdog import Mark, dead_man
+from ..._host.watchdog import Mark, watchdog
 from ..pooler.coordinator import PoolerAgents
 from ..pooler.pgbouncer import PgBouncer, PoolerError, pause_all, resume_all
 from ..pooler.pgbouncer_file import Server
@@ -26,7 +26,7 @@ from ..pooler.survey import Exchange, survey
 from ..session import PostgresqlError
 from .findings import Finding, refusals, warnings
 from .node import Node
-from .recovery import NEW, OLD, READ_ONLY, lead, settle
+from .recovery import NEW, OLD, READ_ONLY, lead, recover
 from .run_lock import PATIENCE_SECONDS, RunLock
 from .survey import SYNCHRONOUS
 
@@ -123,7 +123,7 @@ class Window:
         yield from self._nodes()
         yield from self.poolers
 
-    def foresee(self) -> bool:
+    def dry_run(self) -> bool:
         """Whether there is something to be done, by `survey` and by what the poolers say themselves. Changes nothing."""
         if self.survey():
             self._survey_poolers()
@@ -148,13 +148,13 @@ class Window:
                 raise SwitchoverError(f"{error.filename} cannot be locked: {error.strerror}. Let this account write in that folder") from error
             yield
 
-    def bring_about(self) -> Result:
+    def apply(self) -> Result:
         """Have it done. SwitchoverError when it was not; clients go on then, too."""
         with contextlib.ExitStack() as alone:
             # So that the process which outlives this one knows what this one knew, and inherits its lock.
-            is_to_do = self._foreseen(alone)
+            is_to_do = self._is_needed(alone)
             if is_to_do:
-                with dead_man(self._settle, self.agents.patience + PREPARATION_SECONDS) as within:
+                with watchdog(self._recover, self.agents.patience + PREPARATION_SECONDS) as within:
                     try:
                         self._with_everything_open(within)
                     except (PostgresqlError, PoolerError) as error:
@@ -169,12 +169,12 @@ class Window:
                 self._prove()
         return self.result
 
-    def _foreseen(self, alone: contextlib.ExitStack) -> bool:
+    def _is_needed(self, alone: contextlib.ExitStack) -> bool:
         """The result of `survey`, with the run's lock held until `alone` is closed. On an error, the agents on other hosts are released."""
         try:
             alone.enter_context(self._alone())
             if not self.is_old_dead:
-                return self.foresee() and not self.stragglers
+                return self.dry_run() and not self.stragglers
             if not self.survey():
                 return False
             self._leave_out([pooler for pooler in self.poolers if pooler.is_dead()])
@@ -197,7 +197,7 @@ class Window:
                     self._act()
                     self._lead()
             except BaseException as error:
-                raise SwitchoverError(f"{error}. {self._gone_on(self._settle())}") from error
+                raise SwitchoverError(f"{error}. {self._gone_on(self._recover())}") from error
 
     def _hold(self) -> None:
         """Have every pooler hold its clients, here and on other hosts."""
@@ -205,7 +205,7 @@ class Window:
         self._pause_and_point()
         left = self.limits.pause_seconds - (self.clock.steady() - self._began)
         if not wait_for(lambda: self.agents.are_holding(self.new), left, POLL_SECONDS, self.clock.steady, self.clock.sleep):
-            raise SwitchoverError(f"the poolers {', '.join(self.agents.names)} did not all come to rest within {self.limits.pause_seconds:g} s")
+            raise SwitchoverError(f"the poolers {', '.join(self.agents.names)} were not all paused within {self.limits.pause_seconds:g} s")
         self._reached("paused")
 
     def _pause_and_point(self) -> None:
@@ -256,7 +256,7 @@ class Window:
         """SwitchoverError when the new one may not be promoted any more. It is the last look: it takes a few milliseconds of the clients' wait."""
         self._lock.require_held()
         if not self.new.is_in_recovery():
-            raise SwitchoverError(f"{self.new} was promoted by another one than this run")
+            raise SwitchoverError(f"{self.new} was promoted by another run or program")
 
     def _lead(self) -> None:
         problems = resume_all(self.poolers)
@@ -368,8 +368,8 @@ class Window:
         except PostgresqlError:
             return False
 
-    def _settle(self) -> tuple[str, list[str]]:
-        target, problems = settle(self.old, self.new, [*self.poolers, *self.down], self._is_complete(), bool(self._is_promoted))
+    def _recover(self) -> tuple[str, list[str]]:
+        target, problems = recover(self.old, self.new, [*self.poolers, *self.down], self._is_complete(), bool(self._is_promoted))
         if target != NEW and self._names:
             with contextlib.suppress(PostgresqlError), self.new.opened():
                 self.new.configure(SYNCHRONOUS, self._names)

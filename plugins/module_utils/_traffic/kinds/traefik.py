@@ -172,7 +172,7 @@ class Traefik:
             weight=weight,
             probed=bool(check),
             confirmed=self._out.is_confirmed(backend, name, recheck),
-            note="" if admin == READY else f"Traefik does not tell its requests in flight: {quiet:g} s are waited for them instead",
+            note="" if admin == READY else f"Traefik does not report its requests in flight: {quiet:g} s are waited for them instead",
         )
 
     def _weight_before(self, backend: str, url: str, former: Mapping[str, int | None]) -> int | None:

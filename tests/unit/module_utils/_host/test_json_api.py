@@ -77,7 +77,7 @@ def test_what_is_read_has_to_be_a_good_answer(server, status):
 @pytest.mark.parametrize(("text", "why"), [("[" * 100_000, "nests deeper"), ("[1e999]", "too large"), (r'"\udc00"', "half a character")])
 def test_what_is_read_has_to_be_json_that_is_taken(server, text, why):
     server.routes["GET /a"] = Reply(200, text)
-    with pytest.raises(LoadBalancerError, match=f"answers GET /a with (JSON that is not taken, because|what is no JSON).*{why}") as error:
+    with pytest.raises(LoadBalancerError, match=f"answers GET /a with (JSON that is not accepted, because|what is no JSON).*{why}") as error:
         JsonApi("lb1", server.url).get("/a")
     assert len(str(error.value)) < 400
 

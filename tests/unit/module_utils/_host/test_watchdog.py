@@ -15,7 +15,7 @@ import pytest
 PROGRAM = """
 import os, signal, sys, time
 sys.path.insert(0, {path!r})
-from ansible_collections.alwayson.upgrade.plugins.module_utils._host.watchdog import Mark, dead_man
+from ansible_collections.alwayson.upgrade.plugins.module_utils._host.watchdog import Mark, watchdog
 
 note = Mark()
 
@@ -24,7 +24,7 @@ def act():
         file.write("noted" if note else "nothing")
     os.rename({mark!r} + ".partial", {mark!r})
 
-with dead_man(act, {seconds}) as within:
+with watchdog(act, {seconds}) as within:
     {inside}
 """
 

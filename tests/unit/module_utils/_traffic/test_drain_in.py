@@ -6,7 +6,7 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.drain import Request, TrafficError, foresee
+from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.drain import Request, TrafficError, dry_run
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.interface import DRAIN, MAINT, READY, RECHECK, LoadBalancerError
 from fake_load_balancer import BACKEND, CHECK_SECONDS, SIX, House, Server
 from hypothesis import given, settings
@@ -160,7 +160,7 @@ def test_check_mode_foresees_what_happens(state, admins):
     for balancer, admin in zip(house.balancers, admins):
         balancer.servers["s1"].admin = admin
     out = ("s4",) if state == "ready" else ()
-    foreseen = foresee(house.balancers, Request(BACKEND, ("s1",), state, out), house.time.clock)
+    foreseen = dry_run(house.balancers, Request(BACKEND, ("s1",), state, out), house.time.clock)
     assert house.lines == [] and house.time.now == 100
     result = house.do(state, "s1", out=out)
     assert (foreseen.changed, foreseen.before, foreseen.after) == (result.changed, result.before, result.after)

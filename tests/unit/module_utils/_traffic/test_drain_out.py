@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.drain import Request, TrafficError, bring_about
+from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.drain import Request, TrafficError, apply
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.interface import CUT, DRAIN, MAINT, READY, LoadBalancerError
 from fake_load_balancer import BACKEND, House
 
@@ -233,7 +233,7 @@ def test_an_interruption_puts_back_too(house, interruption):
     house.set("s1", busy_until=200)
     clock = house.time.clock._replace(sleep=interrupt)
     with pytest.raises(interruption):
-        bring_about(house.balancers, Request(BACKEND, ("s1",), "drained"), clock)
+        apply(house.balancers, Request(BACKEND, ("s1",), "drained"), clock)
     assert house.lb1.lines == [{"s1": DRAIN}, {"s1": READY}] == house.lb2.lines
 
 

@@ -74,7 +74,7 @@ class House:
                         for number in range(3)})
 
     def do(self, request=GREEN):
-        return Rerouting(self.sides, request, self.time.clock).bring_about()
+        return Rerouting(self.sides, request, self.time.clock).apply()
 
     @property
     def routes(self):
@@ -108,7 +108,7 @@ def test_a_process_and_a_file_that_differ_are_brought_together(house, process, f
 
 
 def test_a_check_tells_and_changes_nothing(house):
-    foreseen = Rerouting(house.sides, GREEN, house.time.clock).foresee()
+    foreseen = Rerouting(house.sides, GREEN, house.time.clock).dry_run()
     assert foreseen.changed and foreseen.after == {"lb1": "green", "lb2": "green"} and house.calls == []
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.interface import READY, UP, Backend, Member, View
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.verdict import (
-    BAD, GOOD, UNCLEAR, WINDOW, Limits, Sample, Watch, between, judged, response_ms, sampled, uncounted,
+    BAD, GOOD, UNCLEAR, WINDOW, Limits, Sample, Watch, analysis, between, response_ms, sampled, uncounted,
 )
 
 OTHERS = Sample(1000, 1, 10.0)
@@ -21,21 +21,21 @@ def member(arrivals=0, errors=0, milliseconds=None):
 @pytest.mark.parametrize(("canary", "word", "reason"), [
     (Sample(200, 0, 12.0), GOOD, None),
     (Sample(200, 2, 12.0), GOOD, None),
-    (Sample(200, 3, 12.0), BAD, "3 of 200 requests failed, 1.5 %, and 1 % may (of the others 0.1 %)"),
+    (Sample(200, 3, 12.0), BAD, "3 of 200 requests failed (1.5 %), and 1 % are allowed (the others: 0.1 %)"),
     (Sample(200, 0, 70.0), GOOD, None),
-    (Sample(200, 0, 71.0), BAD, "answers took 71 ms on average, and 70 ms may be (10 ms of the others, times 2, and 50 ms)"),
+    (Sample(200, 0, 71.0), BAD, "answers took 71 ms on average, and 70 ms are allowed (10 ms of the others, times 2, plus 50 ms)"),
     (Sample(9, 9, 999.0), UNCLEAR, "9 requests came, and a verdict needs 10: soak for longer, or lower min_requests"),
     (Sample(200, 0, None), GOOD, None),
 ])
 def test_errors_and_times_are_judged_on_enough_requests(canary, word, reason):
-    assert judged(canary, OTHERS, Limits()) == (word, [reason] if reason else [])
+    assert analysis(canary, OTHERS, Limits()) == (word, [reason] if reason else [])
 
 
 def test_both_reasons_are_told_and_times_need_not_be_judged():
     bad = Sample(100, 50, 5000.0)
-    assert len(judged(bad, OTHERS, Limits())[1]) == 2
-    assert judged(Sample(100, 0, 5000.0), OTHERS, Limits(max_latency_factor=0)) == (GOOD, [])
-    assert judged(Sample(100, 0, 5000.0), Sample(0, 0, None), Limits()) == (GOOD, []), "there is nothing to compare with"
+    assert len(analysis(bad, OTHERS, Limits())[1]) == 2
+    assert analysis(Sample(100, 0, 5000.0), OTHERS, Limits(max_latency_factor=0)) == (GOOD, [])
+    assert analysis(Sample(100, 0, 5000.0), Sample(0, 0, None), Limits()) == (GOOD, []), "there is nothing to compare with"
 
 
 def test_only_what_came_in_between_counts():

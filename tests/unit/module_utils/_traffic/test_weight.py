@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.interface import READY, UP, Backend, LoadBalancerError, Member, View
-from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.weight import WeightError, bring_about, foresee
+from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.weight import WeightError, apply, dry_run
 from fake_load_balancer import Time
 
 
@@ -25,7 +25,7 @@ class Balancer:
         members = {name: Member("", READY, UP, weight=weight, configured_weight=self.configured) for name, weight in self.weights.items()}
         return View("", {"app": Backend(members)})
 
-    def weigh(self, backend, weights):
+    def set_weights(self, backend, weights):
         self.calls.append(dict(weights))
         if self.fails:
             self.fails -= 1
@@ -40,22 +40,22 @@ def _pair():
 
 
 def test_a_share_is_given_everywhere_and_only_where_it_is_due(pair):
-    result = bring_about(pair, "app", ["s1"], 10)
+    result = apply(pair, "app", ["s1"], 10)
     assert result.changed and [balancer.weights for balancer in pair] == [{"s1": 10, "s2": 100}] * 2
     pair[0].weights["s1"] = 50
-    assert bring_about(pair, "app", ["s1"], 10).changed and [len(balancer.calls) for balancer in pair] == [2, 1]
-    assert not bring_about(pair, "app", ["s1"], 10).changed and [len(balancer.calls) for balancer in pair] == [2, 1]
+    assert apply(pair, "app", ["s1"], 10).changed and [len(balancer.calls) for balancer in pair] == [2, 1]
+    assert not apply(pair, "app", ["s1"], 10).changed and [len(balancer.calls) for balancer in pair] == [2, 1]
 
 
 def test_a_kind_that_sets_no_weights_is_refused_before_anything_is_changed(pair):
     other = type("Other", (), {"name": "lb3", "endpoint": "test:lb3", "read": pair[0].read})()
     with pytest.raises(WeightError, match=r"lb3 \(test:lb3\) is of a kind whose weights are not set here: ansible-doc"):
-        bring_about([*pair, other], "app", ["s1"], 10)
+        apply([*pair, other], "app", ["s1"], 10)
     assert pair[0].calls == []
 
 
 def test_a_check_tells_and_changes_nothing(pair):
-    foreseen = foresee(pair, "app", ["s1", "s2"], 25)
+    foreseen = dry_run(pair, "app", ["s1", "s2"], 25)
     assert foreseen.changed and foreseen.after["lb2"] == {"s1": 25, "s2": 25} and pair[0].calls == pair[1].calls == []
 
 
@@ -68,52 +68,52 @@ def test_a_check_tells_and_changes_nothing(pair):
 def test_what_is_no_share_is_refused_before_anything_is_changed(configured, percent, reason):
     balancer = Balancer("lb1", configured)
     with pytest.raises(WeightError, match=reason):
-        bring_about([balancer], "app", ["s1"], percent)
+        apply([balancer], "app", ["s1"], percent)
     assert balancer.calls == []
 
 
 def test_a_member_that_is_not_there_is_named(pair):
     with pytest.raises(LoadBalancerError, match="has no member s9 in app: it has s1, s2"):
-        bring_about(pair, "app", ["s9"], 10)
+        apply(pair, "app", ["s9"], 10)
 
 
 def test_at_least_one_member_has_to_be_named(pair):
     with pytest.raises(WeightError, match="members is empty: name at least one"):
-        bring_about(pair, "app", [], 10)
+        apply(pair, "app", [], 10)
 
 
 def test_when_one_fails_the_weights_before_are_back_everywhere(pair):
     pair[1].fails = 1
     with pytest.raises(WeightError, match="lb2 is gone. The weights before are back on lb1, lb2"):
-        bring_about(pair, "app", ["s1"], 10)
+        apply(pair, "app", ["s1"], 10)
     assert [balancer.weights["s1"] for balancer in pair] == [100, 100]
 
 
 def test_what_cannot_be_put_back_is_named(pair):
     pair[1].fails = 3
     with pytest.raises(WeightError, match=r"back on lb1. lb2 could NOT be put back \(lb2 is gone\); do it there: set the weight of app/s1 to 100"):
-        bring_about(pair, "app", ["s1"], 10, Time().clock)
+        apply(pair, "app", ["s1"], 10, Time().clock)
     assert (pair[0].weights["s1"], len(pair[1].calls)) == (100, 3)
 
 
 def test_what_is_put_back_at_the_second_attempt_is_back(pair):
     pair[1].fails = 2
     with pytest.raises(WeightError, match="lb2 is gone. The weights before are back on lb1, lb2"):
-        bring_about(pair, "app", ["s1"], 10, Time().clock)
+        apply(pair, "app", ["s1"], 10, Time().clock)
     assert pair[1].weights["s1"] == 100
 
 
 def test_a_weight_that_is_not_taken_is_noticed(pair):
     pair[0].deaf = True
     with pytest.raises(WeightError, match="app/s1 has the weight 100 on lb1 although it was given another"):
-        bring_about(pair, "app", ["s1"], 10)
+        apply(pair, "app", ["s1"], 10)
 
 
 def test_an_interruption_puts_it_back(pair):
     def interrupted(backend, weights):
-        pair[1].weigh = lambda backend, weights: pair[1].weights.update(weights)
+        pair[1].set_weights = lambda backend, weights: pair[1].weights.update(weights)
         raise KeyboardInterrupt
-    pair[1].weigh = interrupted
+    pair[1].set_weights = interrupted
     with pytest.raises(KeyboardInterrupt):
-        bring_about(pair, "app", ["s1"], 10)
+        apply(pair, "app", ["s1"], 10)
     assert [balancer.weights["s1"] for balancer in pair] == [100, 100]

@@ -135,7 +135,7 @@ def test_users_failures_and_a_silent_prober_are_seen():
     for width in (60, 80, 200):
         assert "3 FAILED (2 timeout, 1 http_5xx)" in text_of(view, width) and "1 client saw an older release again" in text_of(view, width)
     view.probe = {**figures, "now": view.now - 30}
-    assert "no word from the prober for 30 s" in text_of(view)
+    assert "no figures from the prober for 30 s" in text_of(view)
     view.probe = {**figures, "now": view.now - 30, "ended": True}
     assert "no word" not in text_of(view) and "0 failed" in text_of(view)
     for broken in ({"requests_failed": None}, {"now": "x"}, {**figures, "series": 3}, {**figures, "versions": 1, "series": [1]}):

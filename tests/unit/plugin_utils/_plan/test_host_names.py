@@ -10,7 +10,7 @@ from ansible.inventory.manager import InventoryManager
 from ansible.parsing.dataloader import DataLoader
 from ansible_collections.alwayson.upgrade.plugins.plugin_utils._plan.host_names import is_plain
 from ansible_collections.alwayson.upgrade.plugins.plugin_utils._plan.service import describe
-from ansible_collections.alwayson.upgrade.plugins.plugin_utils._run.outcomes import or_nobody
+from ansible_collections.alwayson.upgrade.plugins.plugin_utils._run.outcomes import play_hosts
 
 PLAIN = ["app1", "app-1.example.com", "10.0.0.1", "2001:db8::1", "::1", "app_1", "app1!", "i-0abc#2", "sh\u00f6p1", "app1=a", "app+1", "all-in-one",
          "app[12]", "aws_instance.web[0]", "module.a[0].web[\"b\"]", "web(1)", "o'neil", "web[]", "1:2:3:4:5:6::", "::2:3:4:5:6:7", "1::3:4:5:6:7:8",
@@ -34,14 +34,14 @@ def selected(name: str) -> set[str]:
 @pytest.mark.parametrize("name", PLAIN)
 def test_a_plain_name_is_one_host(name):
     assert is_plain(name) and selected(name) == {name}
-    assert or_nobody([name]) == [name]
+    assert play_hosts([name]) == [name]
 
 
 @pytest.mark.parametrize("name", PATTERNS)
 def test_a_pattern_is_refused(name):
     assert not is_plain(name)
     with pytest.raises(ValueError, match="pattern"):
-        or_nobody(["app1", name])
+        play_hosts(["app1", name])
 
 
 def test_a_name_with_spaces_is_another_groups_hosts():

@@ -134,7 +134,7 @@ def test_a_pool_of_one_is_refused_unless_the_outage_is_accepted():
         del alone["members"][name]
         for balancer in alone["load_balancers"].values():
             del balancer["backends"]["app"]["members"][name]
-    assert any("nobody would be live" in sentence for sentence in refusals(alone, method="rolling"))
+    assert any("no member would be live" in sentence for sentence in refusals(alone, method="rolling"))
     assert refusals(alone, method="rolling", min_live=0) == []
 
 
@@ -247,7 +247,7 @@ def test_the_plan_and_the_state_are_told_in_lines():
     assert "from 1.0.0 to 2.0.0 by half_pool, 6 of 6 members" in text
     assert text.count("3 live") == 2 and "the flip" in text and "21 s last time" in text
     assert "contract and optimise migrations of 2.0.0 remove what older releases need" in text
-    assert "\nmigrations\n  prepare  2.0.0 expand " in text and "  prepare  2.0.0 backfill  rows are filled in" in text
+    assert "\nmigrations\n  prepare  2.0.0 expand " in text and "  prepare  2.0.0 backfill  fills in rows" in text
     assert text.count("  settle   2.0.0 ") == 2
     state = "\n".join(status_text(described, observed))
     assert state.count("in traffic") == 12 and "1.0.0 on 6 of 6 members" in state

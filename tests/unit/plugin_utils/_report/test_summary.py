@@ -188,7 +188,8 @@ def test_void_windows_do_not_pass_as_proof():
     run = sample_run()
     run["probe"]["void_windows"] = [{"from": run["started"] + 5, "to": run["started"] + 8, "send_lag_p99_ms": 240}]
     report = summarise(run)
-    assert report["ok"] and report["not_proven"] == ["The prober itself was late in 1 window (3.0 s together): how long answers took then is not known."]
+    assert report["ok"] and report["not_proven"] == [
+        "The prober itself was late in 1 window (3.0 s together): how long answers took in that time is not known."]
     assert not report["headline"].startswith("Nobody")
 
 
@@ -213,7 +214,7 @@ def test_nothing_to_do():
 
 def test_a_release_that_a_command_told_is_not_proven_by_answers():
     run = {**sample_run(), "census": [{"name": "app1 by its command", "command": ["shop", "--version"]}, {"name": "app1 through lb1", "command": None}]}
-    assert summarise(run)["not_proven"] == ["A command on 1 member told the release; no answer that users get was asked for it."]
+    assert summarise(run)["not_proven"] == ["The release of 1 member was read by a command, not from an answer that users get."]
 
 
 def test_proofs_that_are_missing_are_named():
@@ -257,7 +258,7 @@ def test_a_prober_that_saw_no_release_does_not_say_that_no_client_went_back():
     run["probe"]["versions"] = {}
     report = summarise(run)
     assert report["version_regressions"] is None and report["headline"] == f"0 of {run['probe']['requests_scheduled']:,} requests failed"
-    assert sum("no answer to the prober told its release" in words for words in report["not_proven"]) == 1
+    assert sum("no answer to the prober contained its release" in words for words in report["not_proven"]) == 1
 
 
 def test_without_a_prober_the_verdict_stands_on_the_run_and_says_so():

@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.alwayson.upgrade.plugins.plugin_utils._run.outcomes import (
-    failure_text, hosts_to_prepare, kept_problems, or_nobody, preparation_problems, probe_figures, roll_is_complete,
+    failure_text, hosts_to_prepare, kept_problems, play_hosts, preparation_problems, probe_figures, roll_is_complete,
 )
 
 
 @pytest.mark.parametrize(("hosts", "pattern"), [(["app1", "app2"], ["app1", "app2"]), ([], ["localhost", "!localhost"])])
 def test_a_play_without_hosts_runs_on_none(hosts, pattern):
-    assert or_nobody(hosts) == pattern
+    assert play_hosts(hosts) == pattern
 
 
 @pytest.mark.parametrize(("result", "words"), [

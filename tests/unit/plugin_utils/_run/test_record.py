@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 
 from ansible_collections.alwayson.upgrade.plugins.plugin_utils._run.outcomes import (
-    as_built, may_flip, member_outcomes, roll_problems, to_put_back, to_take_back,
+    as_built, ready_for_cutover, member_outcomes, roll_problems, hosts_to_restore, hosts_to_roll_back,
 )
 from ansible_collections.alwayson.upgrade.plugins.plugin_utils._run.record import make_record
 
@@ -82,13 +82,13 @@ def test_a_host_that_was_under_way_at_the_end_is_lost():
 def test_a_stopped_half_pool_puts_back_who_stands_by_or_who_the_flip_drained_and_nobody_who_serves(serving, method, expected):
     hostvars = {"app1": {"alwayson_outcome": {"outcome": "upgraded"}}, "app2": {}}
     halves = {"halves": [["app1"], ["app2"]]}
-    assert to_put_back(plan(method=method, **halves), hostvars, {"anywhere": serving}) == expected
+    assert hosts_to_restore(plan(method=method, **halves), hostvars, {"anywhere": serving}) == expected
 
 
 def test_after_a_resumed_flip_the_other_half_is_what_may_be_put_back():
     """The half that a flip brings in was upgraded by the run before: it is not in this run's steps."""
     resumed = plan(method="half_pool", halves=[["app1"], ["app2"]], steps=[[], ["app2"]], pending=["app2"])
-    assert to_put_back(resumed, {"app1": {}, "app2": {}}, {"anywhere": ["app1"]}) == ["app2"]
+    assert hosts_to_restore(resumed, {"app1": {}, "app2": {}}, {"anywhere": ["app1"]}) == ["app2"]
 
 
 def test_a_run_that_leaves_the_new_release_somewhere_has_not_returned():
@@ -106,7 +106,7 @@ def test_all_that_run_the_release_return_when_the_policy_says_so(policy, rolled,
     resumed = plan(there=["app3", "app4"], return_to={**dict.fromkeys(("app1", "app2", "app3"), "1.0.0"), "app4": "2.0.0"})
     hostvars = {"app1": {"alwayson_outcome": {"outcome": "upgraded"}}, "app2": {"alwayson_outcome": {"outcome": "returned", "why": "broken"}},
                 "app3": {}, "app4": {}}
-    assert to_take_back(resumed, hostvars, policy, rolled) == expected
+    assert hosts_to_roll_back(resumed, hostvars, policy, rolled) == expected
 
 
 @pytest.mark.parametrize(("changes", "app1", "expected"), [
@@ -119,7 +119,7 @@ def test_all_that_run_the_release_return_when_the_policy_says_so(policy, rolled,
     ({"steps": [[], []], "pending": []}, {}, False),
 ])
 def test_the_traffic_moves_only_to_a_half_that_is_all_upgraded(changes, app1, expected):
-    assert may_flip(plan(**changes), {"app1": app1, "app2": {}}) is expected
+    assert ready_for_cutover(plan(**changes), {"app1": app1, "app2": {}}) is expected
 
 
 def test_a_host_that_was_there_already_has_an_outcome_once_it_was_taken_back():

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from ansible_collections.alwayson.upgrade.plugins.plugin_utils._schedule.limits import Limits, RunPolicy
 from ansible_collections.alwayson.upgrade.plugins.plugin_utils._schedule.messages import (
-    forks_warning, roll_begins, state_for, stop_told, turn_told, way_back_told, why_it_stopped,
+    forks_warning, roll_begins, state_for, describe_stop, describe_rollback, describe_rollback_end, why_it_stopped,
 )
 from ansible_collections.alwayson.upgrade.plugins.plugin_utils._schedule.scheduler import Schedule
 from ansible_collections.alwayson.upgrade.plugins.plugin_utils._schedule.steps import Member
@@ -53,7 +53,7 @@ def test_a_roll_that_stops_names_who_is_left():
     roll = schedule()
     do(roll, ("a1", "failed"))
     last = roll.decide()
-    assert stop_told(roll, last) == f"the roll stops: {last.reason}. Not started: a2, b1" and "a1 failed" in last.reason
+    assert describe_stop(roll, last) == f"the roll stops: {last.reason}. Not started: a2, b1" and "a1 failed" in last.reason
     assert why_it_stopped(roll, last) == last.reason
 
 
@@ -66,14 +66,14 @@ def test_a_roll_that_never_went_on_has_a_reason():
 def test_the_way_back_is_told_with_what_came_of_it():
     roll = schedule("rollback", min_live=0)
     do(roll, ("a1", "ok"), ("b1", "ok"), ("a2", "failed"))
-    assert turn_told(roll) == f"the roll stops: {roll.stop_reason}. The upgraded members return to the release before"
+    assert describe_rollback(roll) == f"the roll stops: {roll.stop_reason}. The upgraded members return to the previous release"
     roll.decide()
     do(roll, ("b1", "ok"))
     assert roll.decide().start == ("a1",)
     do(roll, ("a1", "ok"))
     reason = why_it_stopped(roll, roll.decide())
     assert reason == f"{roll.stop_reason}; the upgraded members returned"
-    assert way_back_told(roll, reason) == f"the roll went back: {reason}. Returned: a1, b1"
+    assert describe_rollback_end(roll, reason) == f"the roll went back: {reason}. Returned: a1, b1"
 
 
 def test_a_way_back_that_fails_names_who_did_not_return():
@@ -82,6 +82,7 @@ def test_a_way_back_that_fails_names_who_did_not_return():
     roll.decide()
     do(roll, ("b1", "failed"))
     last = roll.decide()
-    assert stop_told(roll, last) == f"the roll stops: {last.reason}. Not returned to the release before: a1" and "b1 failed on the way back" in last.reason
+    assert describe_stop(roll, last) == f"the roll stops: {last.reason}. Not returned to the previous release: a1"
+    assert "b1 failed on the way back" in last.reason
     assert why_it_stopped(roll, last) == f"{roll.stop_reason}; {last.reason}"
-    assert way_back_told(roll, "why") == "the roll went back: why. Returned: nobody"
+    assert describe_rollback_end(roll, "why") == "the roll went back: why. Returned: none"

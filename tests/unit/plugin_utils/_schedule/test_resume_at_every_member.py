@@ -77,7 +77,7 @@ def gone_on_with(plan, given, seen):
     found = rolled(plan["steps"][0], hostvars, FORWARD)
     for name in plan["steps"][0]:
         hostvars[name]["alwayson_outcome"] = {"outcome": "upgraded"}
-    if outcomes.may_flip(plan, hostvars):
+    if outcomes.ready_for_cutover(plan, hostvars):
         # Read again after the flip: the half that it brought in, or the whole pool that all traffic moved to.
         hostvars["localhost"]["alwayson_serving"] = {"everywhere": plan["halves"][0] or given["hosts"]["members"]}
         found += rolled(plan["steps"][1], hostvars, FORWARD)
@@ -173,6 +173,6 @@ def test_every_variable_of_the_roll_has_a_value_for_every_member(method):
 
 def test_members_that_are_done_are_taken_back_under_the_floor():
     plan, given, seen = planned("canary", 3, "upgrade", True)
-    back = outcomes.to_take_back(plan, facts_of(plan, given, seen), "rollback", False)
+    back = outcomes.hosts_to_roll_back(plan, facts_of(plan, given, seen), "rollback", False)
     assert len(back) == 3
     assert len(rolled(back, facts_of(plan, given, seen), BACKWARD)) >= 2

@@ -41,5 +41,5 @@ class ToyBackup(OneFileEach):
                 copy.write(table, rows)
             found = differences(record.contents[record.subject], content_of({name: copy.rows(name) for name in copy.tables()}))
         if found:
-            raise BackupError(f"the copy is not the original: {told(found)}")
+            raise BackupError(f"the copy differs from the original: {told(found)}")
         return "a restored copy has the same tables, with the same rows"

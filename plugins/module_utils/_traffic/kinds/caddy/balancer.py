@@ -176,7 +176,7 @@ class Caddy:
 
 def _has_others(facts: Facts) -> str:
     """A selection of one takes that one, whatever its weight. Source: ``WeightedRoundRobinSelection.Select``."""
-    return "" if len(facts.proxy["upstreams"]) > 1 else "it has one upstream, which Caddy keeps in traffic whatever its weight is: add another one"
+    return "" if len(facts.proxy["upstreams"]) > 1 else "it has one upstream, which Caddy keeps in traffic regardless of its weight: add another one"
 
 
 def _has_upstreams_of_its_own(facts: Facts) -> str:
@@ -195,7 +195,7 @@ def _can_be_put_back(facts: Facts) -> str:
 def _is_counted(facts: Facts) -> str:
     """An address that is not told has no number of requests, which is another thing than none in flight."""
     missing = [upstream["dial"] for upstream in facts.proxy["upstreams"] if upstream["dial"] not in facts.requests]
-    return (f"Caddy does not tell the requests in flight to {', '.join(missing)} (/reverse_proxy/upstreams does not have it): write the address without "
+    return (f"Caddy does not report the requests in flight to {', '.join(missing)} (/reverse_proxy/upstreams does not have it): write the address without "
             "placeholders" if missing else "")
 
 

@@ -99,7 +99,7 @@ class Haproxy(Process):
         except HaproxyUnavailableError:
             raise
         except UnavailableError as error:
-            raise self.unavailable(f"cannot be looked at as a whole: {error}") from error
+            raise self.unavailable(f"could not be read consistently: {error}") from error
         except AnswerError as error:
             raise self.error(f"has workers from before a reload that cannot be read: {error}") from error
 
@@ -112,7 +112,7 @@ class Haproxy(Process):
             self.patience.call(lambda: old_workers.cut(backend, cut))
         self._keep_states()
 
-    def weigh(self, backend: str, weights: Mapping[str, int]) -> None:
+    def set_weights(self, backend: str, weights: Mapping[str, int]) -> None:
         """Give these members these weights, which a reload keeps as it keeps their states."""
         self._require_name("backend", backend)
         for name in weights:

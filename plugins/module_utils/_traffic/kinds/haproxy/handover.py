@@ -46,7 +46,7 @@ def hand_over(balancer: Haproxy, before: Running, timeout: float, clock: Clock =
     after = _wait_for_another(balancer, before, clock, timeout)
     changed = changed_states(views, balancer.read())
     if changed:
-        raise balancer.error(f"has handed over, and forgot states by it: {'; '.join(changed)}. Set them again (alwayson.upgrade.traffic_member), and "
+        raise balancer.error(f"has handed over, and lost states by it: {'; '.join(changed)}. Set them again (alwayson.upgrade.traffic_member), and "
                              "have it keep them: server-state-file, load-server-state-from-file global")
     return after
 
@@ -119,7 +119,7 @@ def children(master: int) -> set[int]:
 
 
 def _require_listening(balancer: Haproxy, master: int, clock: Clock, timeout: float) -> None:
-    """A master that begins, also anew at a reload, ignores the signal until it has a handler for it, which is a moment after its worker's first answer."""
+    """A master that begins, also again at a reload, ignores the signal until it has a handler for it, which is a moment after its worker's first answer."""
     def listens() -> bool:
         try:
             return proc.catches(master, signal.SIGUSR2)
@@ -142,7 +142,7 @@ def _wait_for_another(balancer: Haproxy, before: Running, clock: Clock, timeout:
 
     found = wait_for(another, timeout, PAUSE_SECONDS, clock.steady, clock.sleep)
     if found is None:
-        raise balancer.error(f"still answers as process {before.worker} ({before.version}): see its log; it goes on as if nothing had been asked")
+        raise balancer.error(f"still answers as process {before.worker} ({before.version}): see its log; it still runs unchanged")
     return found
 
 

@@ -80,7 +80,7 @@ class Runtime:
             with place_at(self.endpoint, self._answer_seconds):
                 answer = self._conversation(line)
         except NoPlaceError:
-            raise self.unavailable("is being asked by other processes of this host, which have taken all places for sessions", may_be_done=False) from None
+            raise self.unavailable("has no free session: other processes of this host use all of them", may_be_done=False) from None
         if not answer:
             raise self.unavailable("hung up without an answer: does its stats socket allow this client, and enough connections (stats maxconn)?")
         if "Permission denied" in answer:

@@ -243,7 +243,7 @@ class Nginx:
             command = shlex.join(self._settings["command"])
             raise self._error(f"does not read {self._file.path}, so it is not reloaded: {command} -T shows no file with that text")
         if not self._hang_up():
-            raise self._error(f"is not through with a reload by others within {RELOAD_SECONDS:g} s, so it is not reloaded: see its error log")
+            raise self._error(f"has not finished a reload by another program within {RELOAD_SECONDS:g} s, so it is not reloaded: see its error log")
         self._is_taken = self._has_taken()
 
     def _hang_up(self) -> bool:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.backup.consistent_lsn import (
-    Commit, Snapshot, commits, end_of_segment, interval, moments, position_of, text_of,
+    Commit, Snapshot, commits, consistent_lsns, end_of_segment, interval, position_of, text_of,
 )
 from hypothesis import given
 from hypothesis import strategies as st
@@ -42,7 +42,7 @@ def test_only_commits_in_the_same_database_matter():
 
 @given(st.dictionaries(st.text(max_size=3), st.tuples(st.integers(0, 50), st.integers(1, 20)).map(lambda pair: (pair[0], pair[0] + pair[1])), max_size=12))
 def test_every_interval_is_met_once(intervals):
-    found = moments(intervals)
+    found = consistent_lsns(intervals)
     assert sorted(name for names in found.values() for name in names) == sorted(intervals)
     assert all(intervals[name][0] < at <= intervals[name][1] for at, names in found.items() for name in names)
     assert list(found) == sorted(found)

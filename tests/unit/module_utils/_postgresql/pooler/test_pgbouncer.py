@@ -166,7 +166,7 @@ def test_sessions_that_clients_keep_are_ended_when_the_pause_does_not_come(poole
 def test_a_pause_that_does_not_come_is_given_up(pooler):
     process = Process(pooler.path, answers={"RECONNECT": "no"}, keeps_sessions=True)
     one = pooler(process)
-    with one.opened(), pytest.raises(PoolerError, match="did not come to rest within 0.3 s: a transaction is under way .* or a client keeps its session"):
+    with one.opened(), pytest.raises(PoolerError, match="could not be paused within 0.3 s: a transaction is under way .* or a client keeps its session"):
         pause_all([one], 0.3)
 
 
@@ -174,7 +174,7 @@ def test_what_waits_for_a_dead_server_is_cut_off_and_nothing_else_ever(pooler):
     process = Process(pooler.path, waits_for_the_dead=True)
     one = pooler(process)
     with one.opened():
-        with pytest.raises(PoolerError, match="did not come to rest"):
+        with pytest.raises(PoolerError, match="could not be paused"):
             pause_all([one], 0.3)
         assert [told for told in process.told if told.startswith("SET")] == []
     process.told.clear()

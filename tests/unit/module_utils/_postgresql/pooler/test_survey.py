@@ -100,7 +100,7 @@ def test_processes_that_share_a_port_are_driven_when_each_is_given():
 def test_a_pooler_that_is_down_refuses_a_planned_switchover_and_no_failover():
     dead = facts(is_dead=True, databases=[], can_write=False)
     assert "does not run: nothing listens there. Start it, or leave it out" in refusals(survey(dead, PLANNED))
-    assert refusals(survey(dead, CRASH)) == "" and "does not run, so nobody uses it" in warnings(survey(dead, CRASH))[0]
+    assert refusals(survey(dead, CRASH)) == "" and "does not run, so no client uses it" in warnings(survey(dead, CRASH))[0]
 
 
 def test_kept_sessions_are_ended_where_the_pooler_can_and_refused_where_a_pause_would_wait():

@@ -10,7 +10,7 @@ import contextlib
 import pytest
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.pooler.pgbouncer import PoolerError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.session import PostgresqlError
-from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.switchover.recovery import NEW, OLD, PATIENCE_SECONDS, READ_ONLY, settle
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.switchover.recovery import NEW, OLD, PATIENCE_SECONDS, READ_ONLY, recover
 from fake_load_balancer import Time
 
 PRIMARY, STANDBY, DEAD, SILENT = "primary", "standby", "dead", "silent"
@@ -94,7 +94,7 @@ def settled(old, new, may_promote=False, poolers=None, is_claimed=False, streams
              for name, state in (("db1", old), ("db2", new))]
     nodes[1].is_claimed, nodes[1].streams = is_claimed, streams
     began, poolers = time.now, poolers or [Pooler()]
-    target, problems = settle(*nodes, poolers, may_promote, **known, steady=time.clock.steady, sleep=time.sleep)
+    target, problems = recover(*nodes, poolers, may_promote, **known, steady=time.clock.steady, sleep=time.sleep)
     return target, [node.calls for node in nodes], [pooler.calls for pooler in poolers], problems, time.now - began
 
 

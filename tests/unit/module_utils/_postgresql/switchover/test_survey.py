@@ -66,7 +66,7 @@ def test_a_server_that_is_stopped_needs_no_fence():
 
 @pytest.mark.parametrize(("old", "new", "what"), [
     (OLD, having(NEW, wal_retrieve_retry_interval="5000"), "wal_retrieve_retry_interval is 5000 ms on db2"),
-    (replace(OLD, slots=[Slot("cdc", "shop", True)]), NEW, "logical replication slots of db1 do not come along (cdc in shop)"),
+    (replace(OLD, slots=[Slot("cdc", "shop", True)]), NEW, "logical replication slots of db1 are lost (cdc in shop)"),
     (replace(OLD, unlogged=["shop.public.sessions"]), NEW, "unlogged tables are empty on db2 (shop.public.sessions)"),
     (replace(OLD, replicas=[*OLD.replicas, ("db3", "async")]), NEW, "db3 follow db1 too: have them follow db2 afterwards"),
     (replace(OLD, replicas=[*OLD.replicas, ("db2", "potential")]), NEW, "several standbys of db1 are called db2"),

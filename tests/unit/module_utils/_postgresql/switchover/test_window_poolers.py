@@ -81,21 +81,21 @@ def exchange(*poolers, **more):
 def test_a_pooler_that_missed_an_exchange_is_led_when_the_old_server_says_that_it_was_relieved():
     missed, led = Pooler("p1", {"shop": OLD}), Pooler("p2", {"shop": NEW})
     window = exchange(missed, led, is_done=True)
-    assert window.foresee() and window.stragglers == [missed] and window.result.warnings == []
+    assert window.dry_run() and window.stragglers == [missed] and window.result.warnings == []
     with pytest.raises(SwitchoverError, match="pooler p1 sends to 10.0.0.1:5432, and db2 is 10.0.0.2:5432 for it: correct the addresses, or its file"):
-        exchange(missed, led, is_done=True, is_relieved=False).foresee()
+        exchange(missed, led, is_done=True, is_relieved=False).dry_run()
 
 
 def test_a_pooler_that_does_not_do_what_its_file_says_is_led_although_its_file_is_right():
     behind, led = Pooler("p1", {"shop": NEW}, follows=False), Pooler("p2", {"shop": NEW})
     window = exchange(behind, led, is_done=True)
-    assert window.foresee() and window.stragglers == [behind]
-    assert not exchange(led, is_done=True).foresee()
+    assert window.dry_run() and window.stragglers == [behind]
+    assert not exchange(led, is_done=True).dry_run()
 
 
 def test_readers_at_the_old_server_are_named_and_left_there():
     window = exchange(Pooler("p1", {"shop": NEW, "shop_ro": OLD}), is_done=True, is_relieved=False)
-    assert not window.foresee() and window.stragglers == []
+    assert not window.dry_run() and window.stragglers == []
     assert window.result.warnings == ["pooler p1 sends shop_ro to db1, which takes no writes: unless clients are to read there, name 10.0.0.2:5432 in its file "
                                       "and RELOAD it"]
 
@@ -103,8 +103,8 @@ def test_readers_at_the_old_server_are_named_and_left_there():
 def test_a_pooler_that_is_down_is_left_out_only_where_it_need_not_run():
     up, down = Pooler("p1", {"shop": OLD, "shop_ro": NEW}), Pooler("p2", {"shop": OLD}, is_dead=True)
     window = exchange(up, down, needs_all_poolers=False)
-    assert window.foresee() and (window.poolers, window.down) == ([up], [down])
+    assert window.dry_run() and (window.poolers, window.down) == ([up], [down])
     # Also the file of the one that is down is to name the new server.
     assert up.chosen == down.chosen == (OLD, NEW) and "p2 (10.0.0.9, port 6432) does not run" in window.result.warnings[0]
     with pytest.raises(SwitchoverError, match=r"pooler p2 .* does not run: nothing listens there. Start it, .* Nothing has changed"):
-        exchange(up, down).foresee()
+        exchange(up, down).dry_run()

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.drain import Request, TrafficError, bring_about
+from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.drain import Request, TrafficError, apply
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.interface import DOWN, DRAIN, MAINT, READY, RECHECK, UP, LoadBalancerError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.kinds.health_switch import LameDuck
 from fake_load_balancer import Time
@@ -175,8 +175,8 @@ def test_the_command_turns_the_switches(house):
 
 
 @pytest.mark.parametrize(("settings", "reason"), [
-    ({}, "lb1 needs the setting backends: kind=none cannot do without"),
-    ({"backends": {}, "quiet": 1}, "lb1 has settings quiet, which kind=none has not: it has backends, health_path, live_path, notice_seconds, quiet_seconds, "),
+    ({}, "lb1 lacks the setting backends: kind=none cannot do without"),
+    ({"backends": {}, "quiet": 1}, "lb1 has unknown settings quiet for kind=none: it has backends, health_path, live_path, notice_seconds, quiet_seconds, "),
     ({"backends": {"app": {"s1": "10.0.0.1:80"}}}, r"app/s1 \(10.0.0.1:80\) is no endpoint: "),
     ({"backends": ["s1"]}, r"lb1 has the setting backends=\['s1'\], which is no dict"),
 ])
@@ -197,11 +197,11 @@ def test_one_whose_health_check_fails_already_is_switched_out_so_that_it_stays_s
     duck.is_out = by_a_switch
     if not by_a_switch:
         duck.server.routes["GET /healthz"] = Reply(503)
-    out = bring_about([house.opened()], Request("app", ("s1",), "drained"), house.time.clock)
+    out = apply([house.opened()], Request("app", ("s1",), "drained"), house.time.clock)
     assert [asked.line for asked in duck.server.changes] == ["PUT /lame-duck"] and duck.is_out
     assert not out.changed and out.proof["lb1"]["s1"]["sessions"] == 0 and house.time.now >= 107
     assert house.ducks["s2"].server.changes == []
-    bring_about([house.opened()], Request("app", ("s2",), "drained"), house.time.clock)
+    apply([house.opened()], Request("app", ("s2",), "drained"), house.time.clock)
     assert len(duck.server.changes) == 1
 
 
@@ -214,17 +214,17 @@ def test_a_switch_that_shows_later_is_waited_for(house, lag, is_taken):
     duck.server.routes["GET /healthz"] = lambda asked: Reply(503 if [is_out for at, is_out in turned if at <= house.time.now][-1:] == [True] else 200)
     if is_taken:
         for state in ("drained", "ready"):
-            bring_about([house.opened()], Request("app", ("s1",), state), house.time.clock)
+            apply([house.opened()], Request("app", ("s1",), state), house.time.clock)
         assert duck.server.changes[0].method == "PUT" and duck.server.changes[-1].method == "DELETE"
     else:
         with pytest.raises(TrafficError, match="in ready although it was set to drain"):
-            bring_about([house.opened()], Request("app", ("s1",), "drained"), house.time.clock)
+            apply([house.opened()], Request("app", ("s1",), "drained"), house.time.clock)
 
 
 def test_a_drain_that_fails_names_the_switch_that_stays_put(house):
     house.ducks["s1"].is_out = True
     with pytest.raises(TrafficError) as error:
-        bring_about([house.opened()], Request("app", ("s1",), "drained", timeout=2), house.time.clock)
+        apply([house.opened()], Request("app", ("s1",), "drained", timeout=2), house.time.clock)
     url = house.ducks["s1"].server.url
     assert str(error.value).endswith("The health check of app/s1 failed before it was to be taken out, and its switch stays set. If it was not set before: "
                                      f"curl -X DELETE {url}/lame-duck")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import shlex
 
 import pytest
-from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.drain import Request, TrafficError, bring_about
+from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.drain import Request, TrafficError, apply
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.interface import DOWN, DRAIN, MAINT, READY, RECHECK, UNCHECKED, UP, LoadBalancerError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.kinds import http_api
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.kinds.http_api import HttpApi, NginxPlus, fill
@@ -158,7 +158,7 @@ def test_what_the_jmespath_makes_has_to_be_members(api, members, reason):
     ({"change": {**CHANGE, "drain": {"method": "PUT"}}}, "has change.drain={'method': 'PUT'}: give"),
     ({"change": {**CHANGE, "drain": {"path": "/x", "headers": {}}}}, "has change.drain="),
     ({"validate_certs": 0}, "lb1 has the setting validate_certs=0, which is no bool"),
-    ({"url": "x"}, "lb1 has settings url, which kind=http has not: it has backends, change, members, path, quiet_seconds, recheck_seconds, validate_certs"),
+    ({"url": "x"}, "lb1 has unknown settings url for kind=http: it has backends, change, members, path, quiet_seconds, recheck_seconds, validate_certs"),
 ])
 def test_a_setting_that_is_wrong_is_refused_before_anything_is_asked(api, settings, reason):
     with pytest.raises(LoadBalancerError, match=reason):
@@ -168,7 +168,7 @@ def test_a_setting_that_is_wrong_is_refused_before_anything_is_asked(api, settin
 
 @pytest.mark.parametrize("missing", ["path", "members", "change"])
 def test_a_setting_that_is_missing_is_named(missing):
-    with pytest.raises(LoadBalancerError, match=f"lb1 needs the setting {missing}: kind=http cannot do without"):
+    with pytest.raises(LoadBalancerError, match=f"lb1 lacks the setting {missing}: kind=http cannot do without"):
         HttpApi("lb1", "http://127.0.0.1:1", {key: value for key, value in SETTINGS.items() if key != missing}, {})
 
 
@@ -281,17 +281,17 @@ class Slow:
 @pytest.mark.parametrize(("lag", "flaps"), [(0, False), (3, False), (25, False), (0, True), (3, True)])
 def test_a_change_that_is_shown_later_is_waited_for(api, lag, flaps):
     slow, began = Slow(api, lag, flaps), api.time.now
-    out = bring_about([api.opened()], Request("app", ("s1",), "drained"), api.time.clock)
+    out = apply([api.opened()], Request("app", ("s1",), "drained"), api.time.clock)
     assert out.after == {"lb1": {"s1": MAINT}} and [state for _at, state in slow.made] == ["drain", "maint"]
     assert 2 * lag <= api.time.now - began <= 2 * lag + 4
-    back = bring_about([api.opened()], Request("app", ("s1",), "ready"), api.time.clock)
+    back = apply([api.opened()], Request("app", ("s1",), "ready"), api.time.clock)
     assert back.after == {"lb1": {"s1": READY}}
 
 
 def test_a_change_that_is_never_shown_is_given_up_and_asked_back(api):
     slow, began = Slow(api, 1000), api.time.now
     with pytest.raises(TrafficError, match="accepted a change of s1 in app, and does not show it within 30 s: see its log.* The state before is back on lb1"):
-        bring_about([api.opened()], Request("app", ("s1",), "drained"), api.time.clock)
+        apply([api.opened()], Request("app", ("s1",), "drained"), api.time.clock)
     assert [state for _at, state in slow.made] == ["drain", "ready"] and api.time.now - began < 70
 
 
@@ -313,12 +313,12 @@ def test_nobody_is_drained_where_requests_are_neither_told_nor_waited_for(api, q
     if is_refused:
         with pytest.raises(TrafficError, match=r"no drain of app can be proven. lb1: its API does not tell the requests in flight \(sessions\) to s3, and "
                                                "quiet_seconds is 0, so they are not waited for: set traffic_settings: quiet_seconds to"):
-            bring_about([api.opened(quiet_seconds=quiet_seconds)], Request("app", ("s3",), "drained"), api.time.clock)
+            apply([api.opened(quiet_seconds=quiet_seconds)], Request("app", ("s3",), "drained"), api.time.clock)
     else:
         began = api.time.now
-        bring_about([api.opened(quiet_seconds=quiet_seconds)], Request("app", ("s3",), "drained"), api.time.clock)
+        apply([api.opened(quiet_seconds=quiet_seconds)], Request("app", ("s3",), "drained"), api.time.clock)
         assert api.time.now - began >= quiet_seconds
-    bring_about([api.opened(quiet_seconds=quiet_seconds)], Request("app", ("s3",), "ready"), api.time.clock)
+    apply([api.opened(quiet_seconds=quiet_seconds)], Request("app", ("s3",), "ready"), api.time.clock)
     assert [asked.line for asked in api.server.changes] == ["PUT /pools/app/3", "POST /pools/app/3/on"]
 
 

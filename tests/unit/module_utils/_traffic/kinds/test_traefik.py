@@ -10,7 +10,7 @@ import json
 import pytest
 from ansible_collections.alwayson.upgrade.plugins.module_utils._host.config_file import text_of
 from ansible_collections.alwayson.upgrade.plugins.module_utils._host.patience import Patience
-from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.drain import Request, TrafficError, bring_about, foresee
+from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.drain import Request, TrafficError, apply, dry_run
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.interface import DOWN, DRAIN, MAINT, READY, RECHECK, UNCHECKED, UP, LoadBalancerError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.kinds import traefik as traefik_kind
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.kinds.traefik import Traefik, member_name, seconds
@@ -102,7 +102,7 @@ def test_services_of_other_providers_that_send_to_the_same_addresses_are_noted(a
     api.server.routes["GET /api/http/services?per_page=1000"] = lambda asked: [*services, api.service("app")]
     assert [note.partition(" to some")[0] for note in api.opened().read("app").backends["app"].warnings] == [told] * bool(told)
     assert [note.partition(" to some")[0] for note in api.opened().read().backends["app"].warnings] == [told] * bool(told)
-    assert list(foresee([api.opened()], Request("app", ("10.0.0.1:80",), "drained"), api.time.clock).warnings) == [
+    assert list(dry_run([api.opened()], Request("app", ("10.0.0.1:80",), "drained"), api.time.clock).warnings) == [
         f"lb1: {note}" for note in api.opened().read("app").backends["app"].warnings]
 
 
@@ -201,7 +201,7 @@ def test_a_file_without_the_service_in_json_is_refused(api, text):
 
 
 @pytest.mark.parametrize("text", ["http:\n  services: {}\n", '{"http": {"services": {"web": {}}}}', None])
-@pytest.mark.parametrize("drive", [foresee, bring_about])
+@pytest.mark.parametrize("drive", [dry_run, apply])
 def test_a_file_that_cannot_be_changed_is_refused_before_a_drain(api, text, drive):
     api.server.routes.update({SERVICE: api.service("app"), "GET /api/http/services?per_page=1000": [api.service("app")]})
     api.file.write_text(text, encoding="utf-8") if text else api.file.unlink()
@@ -213,7 +213,7 @@ def test_what_may_be_in_flight_is_waited_for_since_the_member_left(api):
     traefik = api.opened(quiet_seconds=4)
     assert (api.member(traefik).sessions, api.member(traefik).note) == (0, "")
     traefik.apply("app", {"10.0.0.2:80": DRAIN})
-    assert (api.member(traefik).sessions, api.member(traefik).note) == (1, "Traefik does not tell its requests in flight: 4 s are waited for them instead")
+    assert (api.member(traefik).sessions, api.member(traefik).note) == (1, "Traefik does not report its requests in flight: 4 s are waited for them instead")
     api.time.sleep(2)
     traefik.apply("app", {"10.0.0.2:80": MAINT})
     api.time.sleep(1.9)
@@ -271,8 +271,8 @@ def test_the_command_names_the_file_and_the_weights(api):
 
 
 @pytest.mark.parametrize(("settings", "reason"), [
-    ({}, "lb1 needs the setting file: kind=traefik cannot do without"),
-    ({"file": "/x", "quiet": 3}, "lb1 has settings quiet, which kind=traefik has not: it has file, quiet_seconds, weights"),
+    ({}, "lb1 lacks the setting file: kind=traefik cannot do without"),
+    ({"file": "/x", "quiet": 3}, "lb1 has unknown settings quiet for kind=traefik: it has file, quiet_seconds, weights"),
     ({"file": "/x", "quiet_seconds": "3"}, "lb1 has the setting quiet_seconds='3', which is no int"),
 ])
 def test_a_setting_that_is_wrong_is_refused(settings, reason):
@@ -326,5 +326,5 @@ def test_a_strategy_that_does_not_keep_to_weights_is_refused_before_anything_is_
     assert pool.unproven == ("Traefik does not tell which requests are in flight: quiet_seconds (10 s) are waited for them instead",)
     if is_refused:
         with pytest.raises(TrafficError, match=f"no drain of app can be proven. lb1: its strategy is {strategy}.*set loadBalancer.strategy to wrr"):
-            bring_about([api.opened()], Request("app", ("10.0.0.1:80",), "drained"), api.time.clock)
+            apply([api.opened()], Request("app", ("10.0.0.1:80",), "drained"), api.time.clock)
         assert api.written() == api.document

@@ -10,7 +10,7 @@ import json
 
 import pytest
 from ansible_collections.alwayson.upgrade.plugins.module_utils._host.patience import Patience
-from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.drain import Request, TrafficError, bring_about
+from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.drain import Request, TrafficError, apply
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.interface import DOWN, DRAIN, MAINT, READY, RECHECK, UNCHECKED, UP, LoadBalancerError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.kinds.caddy.balancer import (
     NOTE, TOLD, UNCHECKED_BY_IT, UNTOLD, Caddy, find_proxies, member_name,
@@ -98,7 +98,7 @@ def test_an_address_that_is_told_twice_has_the_requests_of_both(api, is_first):
 def test_an_address_that_is_not_told_is_refused_and_not_taken_for_idle(api, change, told):
     change(api.upstreams)
     refusals = api.opened(weights={"10.0.0.1:80": 3}).read("app").backends["app"].refusals
-    assert [sentence.partition(" (")[0] for sentence in refusals] == [f"Caddy does not tell the requests in flight to {told}"]
+    assert [sentence.partition(" (")[0] for sentence in refusals] == [f"Caddy does not report the requests in flight to {told}"]
 
 
 def test_what_closes_web_sockets_and_who_else_sends_there_is_noted(api):
@@ -158,7 +158,7 @@ def test_what_is_unhealthy_is_no_capacity(api, metric):
         (UP, "", "", True), (DOWN, "unhealthy", "", False), (UP, "", "", True)]
     assert view.unproven[0] == TOLD and view.unknown_for == 0
     with pytest.raises(TrafficError, match="live"):
-        bring_about([api.opened()], Request("app", ("10.0.0.1:80",), "drained", min_live=2), api.time.clock)
+        apply([api.opened()], Request("app", ("10.0.0.1:80",), "drained", min_live=2), api.time.clock)
     assert api.policy["weights"] == [1, 1, 1] and api.server.changes == []
 
 
@@ -169,11 +169,11 @@ def test_a_drain_that_keeps_members_live_waits_until_caddy_knows_who_is(api, met
     api.time.sleep(1)
     assert health(api.opened()) == [UP, UP, UP]
     with pytest.raises(TrafficError, match="live"):
-        bring_about([api.opened()], Request("app", ("10.0.0.1:80",), state, min_live=2), api.time.clock)
+        apply([api.opened()], Request("app", ("10.0.0.1:80",), state, min_live=2), api.time.clock)
     assert api.server.changes == [] and metric.age >= 11
     # Who asks for none does not wait.
     metric.loads()
-    bring_about([api.opened()], Request("app", ("10.0.0.1:80",), "draining"), api.time.clock)
+    apply([api.opened()], Request("app", ("10.0.0.1:80",), "draining"), api.time.clock)
     assert api.policy["weights"] == [0, 1, 1] and metric.age < 1
 
 
@@ -198,7 +198,7 @@ def test_one_that_comes_back_is_let_in_whatever_caddy_has_told_of_it(api, metric
     metric.down = {3}
     api.policy["weights"] = [1, 1, 0]
     api.time.sleep(12)
-    assert bring_about([api.opened()], Request("app", ("10.0.0.3:80",), "ready"), api.time.clock).live == {"lb1": 3}
+    assert apply([api.opened()], Request("app", ("10.0.0.3:80",), "ready"), api.time.clock).live == {"lb1": 3}
     assert health(api.opened()) == [UP, UP, DOWN]
     caddy = api.opened()
     for change in (MAINT, READY):
@@ -375,7 +375,7 @@ def test_the_command_tells_the_weights(api):
 
 
 @pytest.mark.parametrize(("settings", "reason"), [
-    ({"weight": {}}, "lb1 has settings weight, which kind=caddy has not: it has weights"),
+    ({"weight": {}}, "lb1 has unknown settings weight for kind=caddy: it has weights"),
     ({"weights": [1, 2]}, r"lb1 has the setting weights=\[1, 2\], which is no dict"),
 ])
 def test_a_setting_that_is_wrong_is_refused(settings, reason):
@@ -400,7 +400,7 @@ def test_a_weight_of_before_is_back_whatever_the_settings_say(api):
 @pytest.mark.parametrize(("change", "reason"), [
     (lambda app: None, "the weights of 10.0.0.1:80 would be lost: write them into traffic_settings, weights: {10.0.0.1:80: 3}"),
     (lambda app: (app["upstreams"].__delitem__(slice(1, 3)), app["load_balancing"]["selection_policy"].update(weights=[1])),
-     "it has one upstream, which Caddy keeps in traffic whatever its weight is: add another one"),
+     "it has one upstream, which Caddy keeps in traffic regardless of its weight: add another one"),
     (lambda app: (app.update(dynamic_upstreams={"source": "srv"}), app["load_balancing"]["selection_policy"].update(weights=[1, 1, 0])),
      "its upstreams are looked up all the time (dynamic_upstreams), and have no weights: remove that"),
 ])
@@ -408,11 +408,11 @@ def test_a_proxy_with_which_nothing_is_proven_is_refused_before_anything_is_chan
     change(api.app)
     assert api.opened().read("app").backends["app"].refusals == (reason,)
     with pytest.raises(TrafficError) as error:
-        bring_about([api.opened()], Request("app", ("10.0.0.1:80",), "drained"), api.time.clock)
+        apply([api.opened()], Request("app", ("10.0.0.1:80",), "drained"), api.time.clock)
     assert str(error.value) == f"no drain of app can be proven. lb1: {reason}" and api.server.changes == []
 
 
 def test_one_that_comes_back_is_let_in_whatever_the_configuration_is(api):
-    bring_about([api.opened()], Request("app", ("10.0.0.3:80",), "ready"), api.time.clock)
+    apply([api.opened()], Request("app", ("10.0.0.3:80",), "ready"), api.time.clock)
     assert api.policy["weights"] == [3, 1, 1]
     assert api.opened(weights={"10.0.0.1:80": 3}).read("app").backends["app"].refusals == ()

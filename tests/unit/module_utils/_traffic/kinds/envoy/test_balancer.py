@@ -11,7 +11,7 @@ import socket
 
 import pytest
 from ansible_collections.alwayson.upgrade.plugins.module_utils._host.control_error import UntouchedError
-from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.drain import Request, TrafficError, bring_about, foresee
+from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.drain import Request, TrafficError, apply, dry_run
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.interface import DOWN, DRAIN, MAINT, READY, RECHECK, UNCHECKED, UP, LoadBalancerError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.kinds.envoy.balancer import Envoy, local_sockets, parse_version
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.kinds.envoy.demands import Cluster, parse_cluster
@@ -214,7 +214,7 @@ def test_a_cluster_with_which_nothing_is_proven_is_refused_before_anything_is_ch
     assert [sentence.startswith(reason) for sentence in admin.opened().read("app").backends["app"].refusals] == [True]
     before = admin.file.read_text(encoding="utf-8")
     with pytest.raises(TrafficError, match="no drain of app can be proven. lb1: "):
-        bring_about([admin.opened()], Request("app", ("s1",), "drained"), admin.time.clock)
+        apply([admin.opened()], Request("app", ("s1",), "drained"), admin.time.clock)
     assert admin.file.read_text(encoding="utf-8") == before
 
 
@@ -235,11 +235,11 @@ def test_a_drain_that_ends_in_a_panic_is_taken_back(admin):
     admin.clusters[0]["common_lb_config"] = {"healthy_panic_threshold": {"value": 50}}
     admin.time.sleep = lambda seconds, sleep=admin.time.sleep: admin.failing.update({82: {"failed_active_health_check": True}}) or sleep(seconds)
     with pytest.raises(TrafficError, match="0 of 2 members of app are healthy, fewer than .* The state before is back on lb1"):
-        bring_about([admin.opened()], Request("app", ("s1",), "drained"), admin.time.clock)
+        apply([admin.opened()], Request("app", ("s1",), "drained"), admin.time.clock)
     assert admin.written() == admin.document
 
 
-@pytest.mark.parametrize("drive", [foresee, bring_about])
+@pytest.mark.parametrize("drive", [dry_run, apply])
 @pytest.mark.parametrize(("percent", "state", "members", "out", "reason"), [
     (60, "drained", ("s1",), (), "with s1 out, 1 of 2 members on lb1 are healthy, fewer than its panic threshold of 60 %"),
     (50, "draining", ("s1", "10.0.0.1:82"), (), "with 10.0.0.1:82, s1 out, 0 of 2 members on lb1 are healthy, fewer than its panic threshold of 50 %"),
@@ -263,7 +263,7 @@ YAML = "resources:\n- cluster_name: app\n"
 
 @pytest.mark.parametrize("text", [YAML, '{"resources": [{"clusterName": "app", "endpoints": []}]}',
                                   '{"resources": [{"cluster_name": "app", "endpoints": [{"lbEndpoints": []}]}]}', '{"resources": []}', None])
-@pytest.mark.parametrize("drive", [foresee, bring_about])
+@pytest.mark.parametrize("drive", [dry_run, apply])
 def test_a_file_that_cannot_be_changed_is_refused_before_a_drain(admin, text, drive):
     admin.file.write_text(text, encoding="utf-8") if text else admin.file.unlink()
     admin.knows(admin.document)
@@ -349,7 +349,7 @@ def test_the_command_names_the_file_and_the_status(admin):
 
 
 def test_a_setting_is_refused_because_envoy_has_none():
-    with pytest.raises(LoadBalancerError, match="lb1 has settings file, which kind=envoy has not: it has none"):
+    with pytest.raises(LoadBalancerError, match="lb1 has unknown settings file for kind=envoy: it has none"):
         Envoy("lb1", "http://127.0.0.1:1", {"file": "/x"}, {})
 
 

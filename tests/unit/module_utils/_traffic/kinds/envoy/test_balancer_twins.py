@@ -11,7 +11,7 @@ from types import SimpleNamespace
 from unittest.mock import ANY
 
 import pytest
-from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.drain import Request, TrafficError, bring_about, foresee
+from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.drain import Request, TrafficError, apply, dry_run
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.interface import MAINT, READY, LoadBalancerError
 from fake_envoy import Admin, endpoint
 from json_server import JsonServer
@@ -43,7 +43,7 @@ def _twin(admin):
     ({"common_lb_config": {"healthy_panic_threshold": {"value": 60}}}, "1 of 2 members of twin are healthy, fewer than its panic threshold of 60 %"),
     ({"lb_policy": "CLUSTER_PROVIDED"}, "its policy is CLUSTER_PROVIDED, and only of "),
 ])
-@pytest.mark.parametrize("drive", [foresee, bring_about])
+@pytest.mark.parametrize("drive", [dry_run, apply])
 def test_a_cluster_of_the_same_endpoints_has_to_keep_to_their_states_too(admin, twin, change, reason, drive):
     admin.failing = {82: {"failed_active_health_check": True}}
     assert admin.opened().read("app").backends["app"].refusals == ()
@@ -59,7 +59,7 @@ def test_a_cluster_of_the_same_endpoints_has_to_keep_to_their_states_too(admin, 
 def test_the_panic_of_a_cluster_of_the_same_endpoints_is_foreseen(admin, twin):
     twin.cluster["common_lb_config"] = {"healthy_panic_threshold": {"value": 60}}
     with pytest.raises(TrafficError, match="with s1 out, 1 of 2 members on lb1 are healthy, fewer than its panic threshold of 60 %"):
-        foresee([admin.opened()], Request("app", ("s1",), "drained"), admin.time.clock)
+        dry_run([admin.opened()], Request("app", ("s1",), "drained"), admin.time.clock)
 
 
 def test_a_link_by_which_another_cluster_has_the_endpoints_is_renewed(admin, twin):

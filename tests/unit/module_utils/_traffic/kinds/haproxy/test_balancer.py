@@ -99,7 +99,7 @@ def test_very_many_changes_are_several_lines(runtime):
     balancer.apply("app", changes)
     assert len(server.lines) == 3 and all(len(line) < 8000 for line in server.lines)
     assert ";".join(server.lines).split(";") == [f"set server app/{name} state {'ready' if change == READY else 'drain'}" for name, change in changes.items()]
-    balancer.weigh("app", dict.fromkeys(changes, 1))
+    balancer.set_weights("app", dict.fromkeys(changes, 1))
     assert len(server.lines) == 6
 
 

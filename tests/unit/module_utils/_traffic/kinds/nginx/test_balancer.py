@@ -11,7 +11,7 @@ import threading
 
 import pytest
 from ansible_collections.alwayson.upgrade.plugins.module_utils._host.flock import exclusive
-from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.drain import Request, TrafficError, bring_about
+from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.drain import Request, TrafficError, apply
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.interface import DRAIN, MAINT, READY, RECHECK, UNCHECKED, LoadBalancerError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.kinds.nginx import balancer as nginx_balancer
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.kinds.nginx.balancer import NOTE, UNPROVEN, Nginx
@@ -62,7 +62,7 @@ class Master:
         return self.file.read_text(encoding="utf-8")
 
     def drained(self, *members, **options):
-        return bring_about([self.opened()], Request("app", members or ("10.0.0.1:80",), "drained", **options), self.time.clock)
+        return apply([self.opened()], Request("app", members or ("10.0.0.1:80",), "drained", **options), self.time.clock)
 
 
 @pytest.fixture(name="master")
@@ -128,7 +128,7 @@ def test_of_workers_that_no_reload_of_ours_began_nothing_is_known_until_there_is
 
 @pytest.mark.parametrize("ready", ["10.0.0.1:80", "10.0.0.3:80"])
 def test_whoever_comes_back_is_in_what_the_workers_have_read(master, ready):
-    bring_about([master.opened()], Request("app", (ready,), "ready"), master.time.clock)
+    apply([master.opened()], Request("app", (ready,), "ready"), master.time.clock)
     assert master.signals and master.signals[-1][2] == master.text()
 
 
@@ -372,7 +372,7 @@ def test_nobody_is_told_to_reload_who_is_reading_what_stood_there_before(master,
 
 def test_a_master_that_reads_for_too_long_is_not_told_and_the_file_is_taken_back(master, monkeypatch):
     monkeypatch.setattr(nginx_balancer, "is_idle", lambda pid: False)
-    with pytest.raises(LoadBalancerError, match="is not through with a reload by others within 20 s, so it is not reloaded"):
+    with pytest.raises(LoadBalancerError, match="has not finished a reload by another program within 20 s, so it is not reloaded"):
         master.opened().apply("app", {"10.0.0.1:80": MAINT})
     assert master.text() == TEXT and master.signals == []
 
@@ -454,7 +454,7 @@ def test_a_master_that_is_not_there_is_said(master, content):
 @pytest.mark.parametrize(("endpoint", "settings", "headers", "reason"), [
     ("http://127.0.0.1", {}, {}, "is no endpoint: write file: and the absolute path of the file with the upstream blocks"),
     ("file:/x", {}, {"X-Token": "x"}, r"lb1 \(file:/x\) has headers, and nginx has no API"),
-    ("file:/x", {"pid": "/run/nginx.pid"}, {}, "lb1 has settings pid, which kind=nginx has not: it has command, pid_file"),
+    ("file:/x", {"pid": "/run/nginx.pid"}, {}, "lb1 has unknown settings pid for kind=nginx: it has command, pid_file"),
     ("file:/x", {"command": "nginx"}, {}, "lb1 has the setting command='nginx', which is no list"),
 ])
 def test_what_makes_no_sense_is_refused(endpoint, settings, headers, reason):
