@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import psycopg
+from ansible_collections.alwayson.upgrade.plugins.module_utils._host.waiting import wait_for
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.pooler.pgbouncer import PgBouncer
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.pooler.pgbouncer_file import Server
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.session import Login
@@ -29,6 +30,8 @@ from fleet.processes import Process
 CELLAR = Path(__file__).resolve().parents[3] / "build" / "cache" / "pgbouncer"
 DATABASE = "tenant_a"
 WAIT_SECONDS = 30
+# More than a pooler's server_login_retry and its maintenance take together: until then it refuses clients, because their server refused it.
+LOGIN_RETRY_SECONDS = 2.0
 NAMES = ("db1", "db2")
 
 
@@ -177,8 +180,10 @@ class Load:
     failed_at: list = field(default_factory=list)
 
     def failed_since(self, moment: float) -> int:
-        """How many statements failed that were begun after a moment."""
-        return sum(began > moment for began in self.failed_at)
+        """How many statements failed that were begun so late behind a moment that each pooler has tried its server again; writes of a second are waited for."""
+        tried = moment + LOGIN_RETRY_SECONDS
+        assert wait_for(lambda: bool(self.written_at) and self.written_at[-1] > tried + 1, WAIT_SECONDS, 0.05)
+        return sum(began > tried for began in self.failed_at)
 
     async def run(self, over: asyncio.Event) -> None:
         began = time.monotonic()

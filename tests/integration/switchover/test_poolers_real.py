@@ -158,10 +158,9 @@ def test_after_a_crash_the_clients_of_both_go_on_with_the_standby(pair):
         taking_over = leader(pair, Failover)
         resumed = moments(taking_over, "resumed")
         result = taking_over.apply()
-        assert where(pair) == ["db2", "db2"]
+        assert where(pair) == ["db2", "db2"] and [load.failed_since(resumed[0]) for load in both] == [0, 0]
     assert result.changed and result.synchronous and found[1]["changed"]
     assert [lost(pair, load, "db2") for load in both] == [set(), set()]
-    assert [load.failed_since(resumed[0]) for load in both] == [0, 0]
 
 
 def test_a_pooler_whose_host_was_away_is_led_later_without_a_leader(pair):
