@@ -20,6 +20,11 @@ def words(pid: int | str, name: str) -> list[str]:
     return text.removesuffix("\0").split("\0") if text else []
 
 
+def fields(text: str) -> dict[str, str]:
+    """What the lines ``NAME: VALUE`` of a file such as ``status`` tell, by name."""
+    return dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
+
+
 def name_and_parent(pid: int | str) -> tuple[str, int]:
     """The name of its command, which may have parentheses and blanks in it, and the number of its parent process."""
     stat = read(pid, "stat")
@@ -28,5 +33,4 @@ def name_and_parent(pid: int | str) -> tuple[str, int]:
 
 def catches(pid: int | str, number: int) -> bool:
     """Whether a process has a handler for a signal at this moment. One that it ignores, or does not handle yet, would be lost, or end it."""
-    line = next(line for line in read(pid, "status").splitlines() if line.startswith("SigCgt:"))
-    return bool(int(line.split()[1], 16) >> (number - 1) & 1)
+    return bool(int(fields(read(pid, "status"))["SigCgt"], 16) >> (number - 1) & 1)
