@@ -21,7 +21,7 @@ from dataclasses import replace
 from typing import Callable, Iterable, Iterator, Mapping, Sequence
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils._config_file import ConfigFile
-from ansible_collections.alwayson.upgrade.plugins.module_utils._pgbouncer_file import Server, servers, with_server
+from ansible_collections.alwayson.upgrade.plugins.module_utils._pgbouncer_file import FALLBACK, Server, servers, with_server
 from ansible_collections.alwayson.upgrade.plugins.module_utils._pooler_survey import (
     NOBODYS_DATABASE,
     PoolerFacts,
@@ -187,7 +187,10 @@ class PgBouncer:
         return not self._is_paused() and not self._astray()
 
     def _astray(self) -> list[str]:
-        return astray(self.servers(), self._databases(), self._moved, self._old)
+        entries = self.servers()
+        # Clients are held meanwhile: what an entry * makes is asked for only where there is one.
+        databases = self._databases() if FALLBACK in entries else self._rows("DATABASES")
+        return astray(entries, databases, self._moved, self._old)
 
     def open_databases(self) -> list[str]:
         """The databases that clients can use."""
