@@ -30,14 +30,18 @@ def words(pid: int | str, name: str) -> list[str]:
     return text.removesuffix("\0").split("\0") if text else []
 
 
+def fields(text: str) -> dict[str, str]:
+    """What the lines ``NAME: VALUE`` of a file such as ``status`` tell, by name."""
+    return dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
+
+
 def stat(pid: int | str, root: str = "/proc") -> Stat:
     """What the file ``stat`` tells."""
     name, _parenthesis, rest = read(pid, "stat", root).partition("(")[2].rpartition(")")
-    fields = rest.split()
-    return Stat(name, fields[0], int(fields[1]), fields[19])
+    values = rest.split()
+    return Stat(name, values[0], int(values[1]), values[19])
 
 
 def catches(pid: int | str, number: int) -> bool:
     """Whether a process has a handler for a signal at this moment. One that it ignores, or does not handle yet, would be lost, or end it."""
-    line = next(line for line in read(pid, "status").splitlines() if line.startswith("SigCgt:"))
-    return bool(int(line.split()[1], 16) >> (number - 1) & 1)
+    return bool(int(fields(read(pid, "status"))["SigCgt"], 16) >> (number - 1) & 1)

@@ -23,7 +23,7 @@ from typing import Callable, Iterable, Iterator, Mapping, Sequence
 from ..._database.interface import SSL_MODES
 from ..._host.config_file import ConfigFile
 from ..session import APPLICATION, Connection, Login, PostgresqlError, connect_console, server_name
-from .pgbouncer_file import Server, servers, with_server
+from .pgbouncer_file import FALLBACK, Server, servers, with_server
 from .survey import NOBODYS_DATABASE, PoolerFacts, astray, listeners, server_of, shares_port, to_move
 
 CONSOLE = "pgbouncer"
@@ -172,7 +172,10 @@ class PgBouncer:
         return not self._is_paused() and not self._astray()
 
     def _astray(self) -> list[str]:
-        return astray(self.servers(), self._databases(), self._moved, self._old)
+        entries = self.servers()
+        # Clients are held meanwhile: what an entry * makes is asked for only where there is one.
+        databases = self._databases() if FALLBACK in entries else self._rows("DATABASES")
+        return astray(entries, databases, self._moved, self._old)
 
     def open_databases(self) -> list[str]:
         """The databases that clients can use."""

@@ -104,7 +104,7 @@ def environment_of(words: Sequence[str]) -> dict[str, str]:
 
 def account_of(status: str) -> Account:
     """The effective account in what ``/proc/PID/status`` says."""
-    lines = dict(line.split(":", 1) for line in status.splitlines() if ":" in line)
+    lines = proc.fields(status)
     return Account(int(lines["Uid"].split()[1]), int(lines["Gid"].split()[1]), tuple(map(int, lines["Groups"].split())))
 
 
