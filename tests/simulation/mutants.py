@@ -143,10 +143,10 @@ MUTANTS = [
            _instead(lambda self, name: self._remaining - 1 < self._pool.floor)),
     Mutant("a step does not wait for the one before", "S", PoolQueue, "current_step",
            _instead(property(lambda self: min((step for step, names in self._waiting.items() if names), default=None)))),
-    Mutant("steps round down", "S", steps, "cumulative_sizes", _instead(lambda wanted, total, pool_size: [
+    Mutant("steps round down", "S", steps, "cumulative_sizes", _instead(lambda wanted, total, *_others: [
         *(min(total, resolve_count(step, total, name="steps")) for step in wanted[:-1]), total])),
     Mutant("steps get smaller than the operator said when members are left", "I7", pool_queue, "split_into_steps",
-           lambda original: lambda members, wanted, pool_size: original(members, wanted)),
+           lambda original: lambda members, wanted, _pool_size, prefix: original(members, wanted, prefix=prefix)),
     Mutant("pinned members go where they like", "S", pool_queue, "split_into_steps", lambda original: lambda members, *wanted: (
         original([replace(member, step=None) for member in members], *wanted))),
     Mutant("a failed member keeps its step unfinished", "E I10", PoolQueue, "finish", _after(lambda self, name, succeeded: (
