@@ -5,15 +5,17 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any, Mapping
 
+from ansible.errors import AnsibleActionFail
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.plugins.action import ActionBase
 from ..module_utils._host.credentials import secrets_in
 from ..module_utils._release.smoke_tests import ARGUMENTS, LEAST, SmokeTestError, require_tests
+from ..modules.member_info import DESCRIPTION, FOR_REQUESTS
 from ..plugin_utils._plan import preflight
-from ..plugin_utils._plan.shapes import Service
 from ..plugin_utils._smoke import expectation
+from ..plugin_utils._smoke.running_release import HealthAndRelease, health_and_release
 from ..plugin_utils._smoke.verdict import Judge
 
 MODULE = "alwayson.upgrade.member_info"
@@ -34,14 +36,16 @@ class ActionModule(ActionBase):
         super().run(tmp, task_vars)
         del tmp
         given = dict(self._task.args)
-        own, description, address = given.pop("tests", None) or [], cast("Service", given.get("description") or {}), given.get("address")
-        command = given.get("version_command") or []
+        own, read = given.pop("tests", None) or [], _read(given)
+        # As it was given: a text is no list of words, and is refused as such.
+        address, command = read["address"], given.get("version_command") or []
+        description = health_and_release(read["description"], command)
         wrong: list[dict] = []
-        tests = self._tests(description, address, UNKNOWN, own, command, wrong) if address and given.get("preflight", True) else []
+        tests = self._tests(description, address, UNKNOWN, own, command, wrong) if address and read["preflight"] else []
         answer = self._execute_module(module_name=MODULE, task_vars=task_vars, module_args={
             **given, "description": {}, "tests": [{key: value for key, value in test.items() if key not in FOR_THE_CONTROLLER} for test in tests],
             "once": [test["name"] for test in tests if test["holds_for"] != preflight.BOTH],
-            **({} if given.get("serving") else {"timeout": 0.0, "in_a_row": 1}),
+            **({} if read["serving"] else {"timeout": 0.0, "in_a_row": 1}),
         })
         if "outcomes" not in answer:
             return answer
@@ -49,7 +53,7 @@ class ActionModule(ActionBase):
         tests = self._tests(description, address, answer["current"] or UNKNOWN, own, command, []) if tests and address else []
         return {**answer, "asked": self._verdicts(tests, outcomes), "problems": [*answer["problems"], *wrong]}
 
-    def _tests(self, description: Service, address: str, release: str, own: list, command: list, wrong: list[dict]) -> list[dict]:
+    def _tests(self, description: HealthAndRelease, address: str, release: str, own: list, command: list, wrong: list[dict]) -> list[dict]:
         """All tests as the module takes them. What is wrong with one in itself goes to *wrong*; then the user's own are left out, or all of them."""
         tests: list[dict] = []
         for asked in ([], own):
@@ -64,6 +68,17 @@ class ActionModule(ActionBase):
         secrets = secrets_in({"tests": tests}, TESTS)
         marked = [{key: test[key] for key in preflight.MARKS} for test in tests]
         return [{**_judge(test).verdict(outcomes[test["name"]], secrets), **marks} for test, marks in zip(tests, marked)]
+
+
+def _read(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that the requests are made of, with their defaults; of a whole service's description, what they need of it."""
+    told = {name: given[name] for name in FOR_REQUESTS if given.get(name) is not None}
+    if isinstance(told.get("description"), Mapping):
+        told["description"] = {name: value for name, value in told["description"].items() if name in DESCRIPTION}
+    checked = ArgumentSpecValidator(FOR_REQUESTS).validate(told)
+    if checked.error_messages:
+        raise AnsibleActionFail("; ".join(checked.error_messages))
+    return checked.validated_parameters
 
 
 def _checked(tests: list[dict]) -> list[dict]:

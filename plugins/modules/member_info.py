@@ -41,9 +41,30 @@ options:
   description:
     description:
       - The description that P(alwayson.upgrade.service_description#filter) makes.
-      - The member's health and its release are tested as it says, before O(tests).
+      - The member's health and its release are tested as it says, before O(tests). Of a whole description, all else is ignored.
     type: dict
     default: {}
+    suboptions:
+      health_path:
+        description: The path that answers with the status 200 when the member is healthy.
+        type: str
+        default: /healthz
+      version_path:
+        description: The path that tells which release answers.
+        type: str
+        default: /version
+      version_query:
+        description: The JMESPath to the release in that answer's JSON. V(release), unless the release is read in one of the other ways.
+        type: str
+      version_header:
+        description: The header of that answer that is the release.
+        type: str
+      version_pattern:
+        description: A regular expression whose first group is the release, searched in what the query, the header or the command gives.
+        type: str
+      has_version_command:
+        description: Whether O(version_command) prints the release. By default, whether there is one.
+        type: bool
   version_command:
     description: The command that prints the release that runs, for a service whose O(description) says so.
     type: list
@@ -175,12 +196,30 @@ asked:
       why: []
 """
 
+from typing import Any
+
 from ..module_utils._host.ansible_module import AnsibleModule
 from ..module_utils._release import member_checks, releases, smoke_tests
 from ..module_utils._release.last_upgrade import read_seconds
 from ..module_utils._release.service import CommandsError, Service, commands_for
 
 RELEASE = "release"
+# What is read of a description, on the controller; the defaults of a whole one are the same.
+DESCRIPTION = {
+    "health_path": {"type": "str", "default": "/healthz"},
+    "version_path": {"type": "str", "default": "/version"},
+    "version_query": {"type": "str"},
+    "version_header": {"type": "str"},
+    "version_pattern": {"type": "str"},
+    "has_version_command": {"type": "bool"},
+}
+# What the controller reads before the module runs.
+FOR_REQUESTS: dict[str, dict[str, Any]] = {
+    "preflight": {"type": "bool", "default": True},
+    "serving": {"type": "bool", "default": False},
+    "address": {"type": "str"},
+    "description": {"type": "dict", "default": {}, "options": DESCRIPTION},
+}
 COMMANDS = ("stop_command", "start_command", "status_command")
 
 
@@ -235,10 +274,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "root": {"type": "path", "required": True},
-            "preflight": {"type": "bool", "default": True},
-            "serving": {"type": "bool", "default": False},
-            "address": {"type": "str"},
-            "description": {"type": "dict", "default": {}},
+            **FOR_REQUESTS,
             "version_command": {"type": "list", "elements": "str", "default": []},
             "tests": {**arguments["tests"], "required": False, "default": []},
             "timeout": {"type": "float", "default": 3.0},

@@ -31,6 +31,11 @@ USERS = (
          "            self.record.finish(index, outcomes.TIMEOUT, lag)\n"),)),
     Guard("users, frozen", "a prober that is stopped is waited for without end", PROCESS, (
         ("plugins/module_utils/_probe/process.py", "signal.SIGTERM, signal.SIGCONT), patience", "signal.SIGTERM,), 2.0"),)),
+    Guard("users, part of a description", "a description that is a part of one ends member_info with a KeyError", (
+        "tests/unit/modules/test_examples.py", "tests/unit/action/test_member_info_action.py"), (
+        ("plugins/action/member_info.py", 'health_and_release(read["description"], command)', 'given.get("description") or {}'),)),
+    Guard("users, keys of a dictionary", "a module has a dictionary whose keys no argument spec knows", ("tests/unit/modules/test_examples.py",), (
+        ("plugins/modules/member_info.py", ', "options": DESCRIPTION}', "}"),)),
     Guard("users, secrets", "the prober's headers go into the system log", ("tests/unit/modules/test_availability_probe.py",), (
         # Either of the two is enough.
         ("plugins/modules/availability_probe.py", '"headers": {"type": "dict", "no_log": True}', '"headers": {"type": "dict"}'),

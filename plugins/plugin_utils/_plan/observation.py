@@ -12,7 +12,7 @@ from ...module_utils._traffic.interface import MAINT
 from ...module_utils._traffic.not_live import is_spare
 from ...module_utils._traffic.views import disagreements
 
-from .._smoke.running_release import version_test
+from .._smoke.running_release import HealthAndRelease, version_test
 from .shapes import Plan, Service
 
 # Endpoints that are files.
@@ -98,7 +98,7 @@ def smoke_urls(tests: Sequence[Mapping], base_url: str) -> list[dict]:
     return placed
 
 
-def member_tests(service: Service, base_url: str, release: str, tests: Sequence[Mapping] = (), headers: Mapping | None = None,
+def member_tests(service: HealthAndRelease, base_url: str, release: str, tests: Sequence[Mapping] = (), headers: Mapping | None = None,
                  command: Sequence[str] = (), plan: Plan | None = None) -> list[dict]:
     """What a member (or a load balancer's front) must answer before users come in: healthy, the right release, the user's own tests.
 

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .._smoke.expectation import MissingJmespathError
+from .._smoke.running_release import HealthAndRelease
 from .._smoke.verdict import asked
 from . import observation
 from .observation import BOTH, NEW
@@ -28,7 +29,7 @@ TESTS = "upgrade_smoke_tests"
 HOW_THEY_ARE_ASKED = "upgrade_health_path, upgrade_version_path or where else the release is read"
 
 
-def member_requests(service: Service, base_url: str, release: str, own: Sequence[Mapping], command: Sequence[str] = ()) -> list[dict]:
+def member_requests(service: HealthAndRelease, base_url: str, release: str, own: Sequence[Mapping], command: Sequence[str] = ()) -> list[dict]:
     """``observation.member_tests``, each marked with what it is about and for which release it holds.
 
     :raises ValueError: when a test cannot be asked, or the release that runs cannot be read.

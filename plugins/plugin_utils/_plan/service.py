@@ -74,11 +74,7 @@ DEFAULTS: dict[str, object] = {
     "poolers": None,
     "backup_directory": "/var/backups/alwayson",
     "report_directory": "alwayson-report",
-    "health_path": "/healthz",
-    "version_path": "/version",
-    "version_query": None,
-    "version_header": None,
-    "version_pattern": None,
+    **running_release.DEFAULTS,
     "probe": {},
     **error_budget.DEFAULTS,
 }

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NotRequired, TypedDict
 
 from .._schedule.waves import Wave
+from .._smoke.running_release import HealthAndRelease
 
 
 class Side(TypedDict):
@@ -23,7 +24,7 @@ class Side(TypedDict):
     release: str | None
 
 
-class Service(TypedDict):
+class Service(HealthAndRelease):
     """The description of a service, see ``service.describe``: ``DEFAULTS`` with the user's values, which are of these types once ``problems`` is empty."""
 
     service: str
@@ -74,15 +75,9 @@ class Service(TypedDict):
     poolers: str | None
     backup_directory: str
     report_directory: str
-    health_path: str
-    version_path: str
-    version_query: str | None
-    version_header: str | None
-    version_pattern: str | None
     probe: Mapping[str, Any]
     has_artifact: bool
     has_migration_command: bool
-    has_version_command: bool
     hosts: dict[str, list[str]]
     problems: list[str]
     side: NotRequired[Side]

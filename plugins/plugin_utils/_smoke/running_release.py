@@ -12,12 +12,42 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
+from typing import Any, Final, TypedDict, cast
 
-QUERY, HEADER, COMMAND = "version_query", "version_header", "version_command"
+QUERY: Final = "version_query"
+HEADER: Final = "version_header"
+COMMAND: Final = "version_command"
 SOURCES = (QUERY, HEADER, COMMAND)
 DEFAULT_QUERY = "release"
+# Of ``HealthAndRelease``, name to default. None: not given.
+DEFAULTS: dict[str, str | None] = {"health_path": "/healthz", "version_path": "/version", QUERY: None, HEADER: None, "version_pattern": None}
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+
+
+class HealthAndRelease(TypedDict):
+    """Where a service tells that it is healthy, and which release runs."""
+
+    health_path: str
+    version_path: str
+    version_query: str | None
+    version_header: str | None
+    version_pattern: str | None
+    has_version_command: bool
+
+
+def health_and_release(given: Mapping[str, Any], command: Sequence[str] = ()) -> HealthAndRelease:
+    """What *given* says of this, with the defaults of what it leaves out.
+
+    :param given: the description of a service, or a part of it; its other names are not read.
+    :param command: the command that prints the release, where there is one.
+    """
+    told = {name: value for name, value in given.items() if value is not None}
+    found: dict[str, object] = {name: told.get(name, default) for name, default in DEFAULTS.items()}
+    found["has_version_command"] = told.get("has_version_command", bool(command))
+    if not (found[HEADER] or found["version_pattern"] or found["has_version_command"]):
+        found[QUERY] = found[QUERY] or DEFAULT_QUERY
+    return cast("HealthAndRelease", found)
 
 
 def complete(service: dict, names: Sequence[str]) -> list[str]:
@@ -41,7 +71,7 @@ def complete(service: dict, names: Sequence[str]) -> list[str]:
     return problems + _pattern_problems(service["version_pattern"])
 
 
-def version_test(service: Mapping, base_url: str, release: str, *, name: str, headers: Mapping | None = None, command: Sequence[str] = ()) -> dict:
+def version_test(service: HealthAndRelease, base_url: str, release: str, *, name: str, headers: Mapping | None = None, command: Sequence[str] = ()) -> dict:
     """The test that proves which release runs, for the module smoke_test.
 
     :param command: ``upgrade_version_command`` as the member has it, for a service that tells its release by one.
@@ -59,7 +89,7 @@ def version_test(service: Mapping, base_url: str, release: str, *, name: str, he
     return {**asked, "expect_answer": {"body": _compared(service, release)}}
 
 
-def _compared(service: Mapping, release: str) -> object:
+def _compared(service: HealthAndRelease, release: str) -> object:
     return release if service["version_pattern"] is None else {"captures": [service["version_pattern"], release]}
 
 

@@ -7,8 +7,11 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
+import pytest
+from ansible.errors import AnsibleActionFail
 from ansible_collections.alwayson.upgrade.plugins.action import member_info
-from ansible_collections.alwayson.upgrade.plugins.plugin_utils._smoke import expectation
+from ansible_collections.alwayson.upgrade.plugins.modules.member_info import DESCRIPTION
+from ansible_collections.alwayson.upgrade.plugins.plugin_utils._smoke import expectation, running_release
 
 SERVICE = {"health_path": "/healthz", "version_path": "/version", "version_query": "release", "version_header": None, "version_pattern": None,
            "has_version_command": False}
@@ -48,6 +51,38 @@ def test_one_call_asks_everything_and_the_release_that_runs_is_what_counts():
     assert result["problems"] == [] and "outcomes" not in result
     [wrong] = [test for test in look(Member(answers="build 7"))["asked"] if not test["passed"]]
     assert wrong["why"] == ['expected release to be "1.0.0", saw "build 7"']
+
+
+@pytest.mark.parametrize(("description", "command", "asked"), [
+    ({}, [], ("/version", "/healthz")),
+    ({"health_path": "/up", "version_query": "release"}, [], ("/version", "/up")),
+    ({"version_header": "X-Release", "version_path": "/up", "hosts": {"members": []}}, [], ("/up", "/healthz")),
+    ({}, ["shop", "--version"], (None, "/healthz")),
+])
+def test_a_description_may_be_a_part_of_one(description, command, asked):
+    member = Member()
+    result = look(member, description=description, version_command=command)
+    assert [test["url"] for test in member.asked["tests"]] == [path and f"http://[::1]:80{path}" for path in asked]
+    assert [test["command"] for test in member.asked["tests"]] == [command or None, None]
+    assert result["problems"] == []
+
+
+def test_a_command_that_the_host_lacks_is_a_problem():
+    for command in ([], "shop --version"):
+        [problem] = look(Member(), description={"has_version_command": True}, version_command=command)["problems"]
+        assert "upgrade_version_command" in problem["what"]
+
+
+def test_what_is_no_description_is_refused():
+    with pytest.raises(AnsibleActionFail, match="description"):
+        look(Member(), description="shop")
+    member = Member()
+    look(member, preflight="no")
+    assert member.asked["tests"] == []
+
+
+def test_a_part_has_the_defaults_of_the_whole():
+    assert {name: option.get("default") for name, option in DESCRIPTION.items()} == {**running_release.DEFAULTS, "has_version_command": None}
 
 
 def test_a_member_without_traffic_is_not_waited_for():

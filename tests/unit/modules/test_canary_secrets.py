@@ -12,16 +12,14 @@ import copy
 import importlib
 import json
 import re
-from pathlib import Path
 
 import pytest
 import yaml
 from ansible.module_utils import basic
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.alwayson.upgrade.plugins.module_utils._host import ansible_module
+from module_specs import FOLDER, MODULES, spec_of
 
-FOLDER = Path(ansible_module.__file__).parents[2] / "modules"
-MODULES = sorted(path.stem for path in FOLDER.glob("*.py"))
 CANARY = "canary-4f1-secret"
 # How a secret stands in an option that is none as a whole.
 WITHIN = {
@@ -30,24 +28,6 @@ WITHIN = {
     "dict": ({"Authorization": f"Bearer {CANARY}"}, {"change": {"ready": {"path": f"/x?key={CANARY}", "body": {"token": CANARY}}}}),
     "list": ([f"http://user:{CANARY}@127.0.0.1:1/"], [f"--token={CANARY}"]),
 }
-
-
-class SpecError(Exception):
-    """Carries the argument spec of a module that was to begin."""
-
-
-def spec_of(name: str, monkeypatch) -> tuple[dict, dict]:
-    """What a module gives to Ansible's constructor: its argument spec, and all else."""
-    module = importlib.import_module(f"ansible_collections.alwayson.upgrade.plugins.modules.{name}")
-
-    def take(argument_spec, **more):
-        raise SpecError(argument_spec, more)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(module, "AnsibleModule", take)
-        with pytest.raises(SpecError) as found:
-            module.main()
-    return found.value.args
 
 
 def holders(spec: dict, path: tuple = ()) -> list[tuple]:
