@@ -13,23 +13,22 @@ import time
 from typing import Any, Mapping
 
 from ansible.errors import AnsibleActionFail
-from ansible.plugins.action import ActionBase
 from ..module_utils._host import private_copy, small_files
 from ..module_utils._host.processes import Controller, proof_of_death, this_controller
 from ..module_utils._locking.lock import FleetLockError, require_service
+from ..modules import fleet_lock
+from ..plugin_utils._controller.in_worker import ModuleInWorker
 from ..plugin_utils._run import journal
 from ..plugin_utils._run.journal_writer import FILE, HEAD_FILE
 
-MODULE = "alwayson.upgrade.fleet_lock"
 # Of a journal; an entry has kilobytes.
 LONGEST_LINE = 1 << 20
 
 
-class ActionModule(ActionBase):
+class ActionModule(ModuleInWorker):
     """Runs the module on the lock's host, and once more when the holder that it found is proven dead."""
 
-    _supports_check_mode = True
-    _supports_async = False
+    worked_by = fleet_lock
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         super().run(tmp, task_vars)
@@ -78,8 +77,11 @@ class ActionModule(ActionBase):
         words += f"{problem}. If you emptied or moved its folder, that is why; if not, another account or program has changed it"
         return {**answer, "warnings": [*answer.get("warnings", []), words]}
 
+    def _told_of(self, error: Exception) -> dict:
+        return fleet_lock.told_of(error)
+
     def _ask(self, arguments: dict) -> dict:
-        return self._execute_module(module_name=MODULE, module_args=arguments, task_vars=self._task_vars)
+        return self.result_of_module(arguments, self._task_vars)
 
 
 def _filled_in(given: Mapping[str, Any], controller: Controller) -> dict:

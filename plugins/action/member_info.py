@@ -9,16 +9,16 @@ from typing import Any, Mapping
 
 from ansible.errors import AnsibleActionFail
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
-from ansible.plugins.action import ActionBase
 from ..module_utils._host.credentials import secrets_in
 from ..module_utils._release.smoke_tests import ARGUMENTS, LEAST, SmokeTestError, require_tests
+from ..modules import member_info
 from ..modules.member_info import DESCRIPTION, FOR_REQUESTS
+from ..plugin_utils._controller.in_worker import ForJudgement
 from ..plugin_utils._plan import preflight
 from ..plugin_utils._smoke import expectation
 from ..plugin_utils._smoke.running_release import HealthAndRelease, health_and_release
 from ..plugin_utils._smoke.verdict import Judge
 
-MODULE = "alwayson.upgrade.member_info"
 TESTS = {"tests": ARGUMENTS["tests"]}
 # Judged here, and not sent.
 FOR_THE_CONTROLLER = ("expect", "expect_answer", *preflight.MARKS)
@@ -26,11 +26,10 @@ FOR_THE_CONTROLLER = ("expect", "expect_answer", *preflight.MARKS)
 UNKNOWN = "0"
 
 
-class ActionModule(ActionBase):
+class ActionModule(ForJudgement):
     """Runs the module on the member, once, and judges what came back."""
 
-    _supports_check_mode = True
-    _supports_async = False
+    worked_by = member_info
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         super().run(tmp, task_vars)
@@ -42,11 +41,11 @@ class ActionModule(ActionBase):
         description = health_and_release(read["description"], command)
         wrong: list[dict] = []
         tests = self._tests(description, address, UNKNOWN, own, command, wrong) if address and read["preflight"] else []
-        answer = self._execute_module(module_name=MODULE, task_vars=task_vars, module_args={
+        answer = self.result_of_module({
             **given, "description": {}, "tests": [{key: value for key, value in test.items() if key not in FOR_THE_CONTROLLER} for test in tests],
             "once": [test["name"] for test in tests if test["holds_for"] != preflight.BOTH],
             **({} if read["serving"] else {"timeout": 0.0, "in_a_row": 1}),
-        })
+        }, task_vars)
         if "outcomes" not in answer:
             return answer
         outcomes = {outcome["name"]: outcome for outcome in answer.pop("outcomes")}

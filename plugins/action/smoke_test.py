@@ -9,23 +9,22 @@ import time
 from typing import Any
 
 from ansible.errors import AnsibleActionFail
-from ansible.plugins.action import ActionBase
 from ..module_utils._host.credentials import secrets_in
 from ..module_utils._release.smoke_tests import ARGUMENTS, SmokeTestError, require_tests
+from ..modules import smoke_test
+from ..plugin_utils._controller.in_worker import ForJudgement
 from ..plugin_utils._smoke import expectation
 from ..plugin_utils._smoke.verdict import Judge, failure_message
 
-MODULE = "alwayson.upgrade.smoke_test"
 FOR_THE_CONTROLLER = ("expect", "expect_answer")
 WARNINGS = ("warnings", "deprecations")
 WHAT_THE_MODULE_SAID = ("msg", "exception", "module_stderr", "module_stdout", "rc", *WARNINGS)
 
 
-class ActionModule(ActionBase):
+class ActionModule(ForJudgement):
     """Runs the module on the target and judges what came back."""
 
-    _supports_check_mode = True
-    _supports_async = False
+    worked_by = smoke_test
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result = super().run(tmp, task_vars)
@@ -66,7 +65,7 @@ class ActionModule(ActionBase):
     def _ask(self, arguments: dict, tests: list[dict], task_vars: dict | None) -> dict:
         requests = [{key: value for key, value in test.items() if key not in FOR_THE_CONTROLLER} for test in tests]
         module_args = {key: value for key, value in arguments.items() if key not in ("retries", "delay")}
-        return self._execute_module(module_name=MODULE, module_args={**module_args, "tests": requests}, task_vars=task_vars)
+        return self.result_of_module({**module_args, "tests": requests}, task_vars)
 
     def _module_failed(self, result: dict, answer: dict) -> dict:
         result.update({key: answer[key] for key in WHAT_THE_MODULE_SAID if key in answer})

@@ -304,6 +304,23 @@ ARGUMENTS = {
     "journal_head": TEXT,
     "controller": {"type": "dict", "options": {**dict.fromkeys(CONTROLLER_TEXTS, TEXT), "pid": {"type": "int", "required": True}}},
 }
+ERRORS = (FleetLockError,)
+
+
+def answer(params: dict, check_mode: bool) -> dict:
+    """The module's result, see RETURN. Raises one of ERRORS."""
+    outcome = do(params, check_mode, time.time())
+    told = filter(None, (outcome.warning, warning_of_strangers(params["directory"], "the lock and its tokens")))
+    locks = {"lock": outcome.lock, "taken_over": outcome.taken_over, "released": outcome.released, "interrupted": outcome.interrupted}
+    return {"changed": outcome.changed, "journal_heads": list(outcome.journal_heads), "warnings": list(told),
+            **{name: lock and lock.as_dict() for name, lock in locks.items()}}
+
+
+def told_of(error: Exception) -> dict:
+    """What is returned of a failure beside its message."""
+    if isinstance(error, HeldError):
+        return {"held_by": error.lock.as_dict()}
+    return {"unusable": error.path} if isinstance(error, UnusableError) else {}
 
 
 def do(params: dict, check_mode: bool, now: float) -> Outcome:
@@ -329,17 +346,12 @@ def do(params: dict, check_mode: bool, now: float) -> Outcome:
 def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
     try:
-        outcome = do(module.params, module.check_mode, time.time())
-    except HeldError as error:
-        module.fail_json(msg=str(error), held_by=error.lock.as_dict())
-    except UnusableError as error:
-        module.fail_json(msg=str(error), unusable=error.path)
-    except FleetLockError as error:
-        module.fail_json(msg=str(error))
-    for warning in filter(None, (outcome.warning, warning_of_strangers(module.params["directory"], "the lock and its tokens"))):
+        result = answer(module.params, module.check_mode)
+    except ERRORS as error:
+        module.fail_json(msg=str(error), **told_of(error))
+    for warning in result.pop("warnings"):
         module.warn(warning)
-    locks = {"lock": outcome.lock, "taken_over": outcome.taken_over, "released": outcome.released, "interrupted": outcome.interrupted}
-    module.exit_json(changed=outcome.changed, journal_heads=list(outcome.journal_heads), **{name: lock and lock.as_dict() for name, lock in locks.items()})
+    module.exit_json(**result)
 
 
 if __name__ == "__main__":

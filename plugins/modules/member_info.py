@@ -196,7 +196,7 @@ asked:
       why: []
 """
 
-from typing import Any
+from typing import Any, Callable
 
 from ..module_utils._host.ansible_module import AnsibleModule
 from ..module_utils._release import member_checks, releases, smoke_tests
@@ -221,6 +221,21 @@ FOR_REQUESTS: dict[str, dict[str, Any]] = {
     "description": {"type": "dict", "default": {}, "options": DESCRIPTION},
 }
 COMMANDS = ("stop_command", "start_command", "status_command")
+ARGUMENTS: dict[str, dict[str, Any]] = {
+    "root": {"type": "path", "required": True},
+    **FOR_REQUESTS,
+    "version_command": {"type": "list", "elements": "str", "default": []},
+    "tests": {**smoke_tests.ARGUMENTS["tests"], "required": False, "default": []},
+    "timeout": {"type": "float", "default": 3.0},
+    "in_a_row": {"type": "int", "default": 3},
+    "once": {"type": "list", "elements": "str", "default": []},
+    "validate_certs": smoke_tests.ARGUMENTS["validate_certs"],
+    "max_body_bytes": smoke_tests.ARGUMENTS["max_body_bytes"],
+    "service": {"type": "str"},
+    **{name: {"type": "raw"} for name in COMMANDS},
+    "command_timeout": {"type": "int", "default": 10},
+}
+ERRORS = (releases.ReleaseError, smoke_tests.SmokeTestError, OSError)
 
 
 def look(params: dict) -> dict:
@@ -269,32 +284,21 @@ def _service_of(params: dict, user: str, root: str, is_first: bool) -> tuple:
     return member_checks.state_of(Service(commands, params["command_timeout"]), unit, params["serving"])
 
 
-def main() -> None:
-    arguments = smoke_tests.ARGUMENTS
-    module = AnsibleModule(
-        argument_spec={
-            "root": {"type": "path", "required": True},
-            **FOR_REQUESTS,
-            "version_command": {"type": "list", "elements": "str", "default": []},
-            "tests": {**arguments["tests"], "required": False, "default": []},
-            "timeout": {"type": "float", "default": 3.0},
-            "in_a_row": {"type": "int", "default": 3},
-            "once": {"type": "list", "elements": "str", "default": []},
-            "validate_certs": arguments["validate_certs"],
-            "max_body_bytes": arguments["max_body_bytes"],
-            "service": {"type": "str"},
-            **{name: {"type": "raw"} for name in COMMANDS},
-            "command_timeout": {"type": "int", "default": 10},
-        },
-        supports_check_mode=True,
-    )
-    try:
-        seen = look(module.params)
-        seen["outcomes"] = smoke_tests.told_by(ask(module.params), module.masked)
-    except (releases.ReleaseError, smoke_tests.SmokeTestError, OSError) as error:
-        module.fail_json(msg=str(error))
+def evidence(params: dict, _check_mode: bool, masked: Callable[[Any], Any]) -> tuple[dict, dict]:
+    """What is judged, as it was seen, and what is returned beside it. Raises one of ERRORS."""
+    seen = look(params)
     problems = seen.pop("problems")
-    module.exit_for_judgement(seen, changed=False, problems=problems)
+    seen["outcomes"] = smoke_tests.told_by(ask(params), masked)
+    return seen, {"changed": False, "problems": problems}
+
+
+def main() -> None:
+    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
+    try:
+        deciding, told = evidence(module.params, module.check_mode, module.masked)
+    except ERRORS as error:
+        module.fail_json(msg=str(error))
+    module.exit_for_judgement(deciding, **told)
 
 
 if __name__ == "__main__":

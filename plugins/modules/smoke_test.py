@@ -149,17 +149,28 @@ finished_at:
   sample: 1798761600.4
 """
 
+from typing import Any, Callable
+
 from ..module_utils._host.ansible_module import AnsibleModule
 from ..module_utils._release import smoke_tests
 
+ARGUMENTS = smoke_tests.ARGUMENTS
+ERRORS = (smoke_tests.SmokeTestError,)
+
+
+def evidence(params: dict, check_mode: bool, masked: Callable[[Any], Any]) -> tuple[dict, dict]:
+    """What is judged, as it was seen, and what is returned beside it. Raises one of ERRORS."""
+    outcomes = smoke_tests.ask_all(params, smoke_tests.is_safe if check_mode else lambda test: True)
+    return {"outcomes": smoke_tests.told_by(outcomes, masked)}, {"changed": False}
+
 
 def main() -> None:
-    module = AnsibleModule(argument_spec=smoke_tests.ARGUMENTS, supports_check_mode=True)
+    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
     try:
-        outcomes = smoke_tests.ask_all(module.params, smoke_tests.is_safe if module.check_mode else lambda test: True)
-    except smoke_tests.SmokeTestError as error:
+        deciding, told = evidence(module.params, module.check_mode, module.masked)
+    except ERRORS as error:
         module.fail_json(msg=str(error))
-    module.exit_for_judgement({"outcomes": smoke_tests.told_by(outcomes, module.masked)}, changed=False)
+    module.exit_for_judgement(deciding, **told)
 
 
 if __name__ == "__main__":

@@ -14,19 +14,19 @@ processes, the databases and the prober are not among them.
 memory: the most that the largest process of the run had at one time, which is the controller.
 roll: seconds from the first drain to the last return, beside the floor max(sum of the members' own work / members at the same time, longest), below which
 no scheduler can go.
-sessions: connections to each load balancer's runtime API during the run: all that HAProxy accepted, without those of the users' frontends.
+sessions: connections that the controller and its workers began to each load balancer's runtime API. The prober's are not among them.
 Written to build/bench/scale.json too.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import os
 import statistics
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -37,44 +37,42 @@ from fleet.demo import begin_playbook, interruptible, stop_probe  # noqa: E402
 from fleet.embedded import EmbeddedFleet  # noqa: E402
 
 OUTPUT = REPOSITORY / "build" / "bench"
+PLUGINS = Path(__file__).parent / "plugins"
 SIZES = (6, 20, 60, 200)
 AT_ONCE = 6
 RATE = 20
 RELEASE = "2.0.0"
 
 
-def sessions(fleet: EmbeddedFleet) -> dict[str, int]:
-    """Load balancer to how many connections its runtime API has had."""
-    counted = {}
-    for balancer in fleet.layout.load_balancers:
-        information = dict(line.split(":", 1) for line in fleet.runtime(balancer.name, "show info").splitlines() if ":" in line)
-        frontends = csv.DictReader(fleet.runtime(balancer.name, "show stat -1 1 -1").removeprefix("# ").splitlines())
-        counted[balancer.name] = int(information["CumConns"]) - sum(int(row["conn_tot"]) for row in frontends)
-    return counted
+def sessions(fleet: EmbeddedFleet, connections: Path) -> dict[str, int]:
+    """Load balancer to how many connections were begun to its runtime API, its processes' and its master's."""
+    counted = Counter(connections.read_text(encoding="ascii").split())
+    return {balancer.name: counted[str(balancer.runtime)] + counted[str(balancer.master)] for balancer in fleet.layout.load_balancers}
 
 
 def upgraded(directory: Path, members: int, ansible_playbook: Path) -> dict:
     """The figures of one upgrade of a fleet of so many members."""
     at_once = min(AT_ONCE, members // 3)
     with EmbeddedFleet(directory, members=members) as fleet:
-        before = sessions(fleet)
         try:
             with (directory / "scale.log").open("w", encoding="utf-8") as log:
                 began = time.monotonic()
                 process = begin_playbook("upgrade", directory, {"upgrade_release": RELEASE, "upgrade_method": "rolling", "upgrade_max_unavailable": at_once,
-                                                                "demo_rate": RATE, "demo_capacity": []}, ansible_playbook=str(ansible_playbook), output=log)
+                                                                "demo_rate": RATE, "demo_capacity": []}, ansible_playbook=str(ansible_playbook), output=log,
+                                         environment={"ANSIBLE_CALLBACK_PLUGINS": str(PLUGINS), "ANSIBLE_CALLBACKS_ENABLED": "connections",
+                                                      "CONNECTIONS_FILE": str(directory / "connections")})
                 # Its own figures and those of all that it waited for, which no other child of this process is among.
                 _pid, status, used = os.wait4(process.pid, 0)
                 wall, process.returncode = time.monotonic() - began, os.waitstatus_to_exitcode(status)
-            after = sessions(fleet)
         finally:
             stop_probe(directory / "probe")
+        opened = sessions(fleet, directory / "connections")
         there = sum(fleet.member_version(member.name) == RELEASE for member in fleet.layout.members)
     if process.returncode or there != members:
         sys.exit(f"{members} members: ended with {process.returncode}, {there} have the new release; see {directory / 'scale.log'}")
     report = summarise(json.loads((directory / "report.json").read_text(encoding="utf-8")))
     return {"members": members, "at_once": at_once, "cpu": used.ru_utime + used.ru_stime, "memory_mib": used.ru_maxrss / 1024, "wall": wall,
-            "roll": report["roll_s"], "floor": report["duration_floor_s"], "sessions": {name: after[name] - before[name] for name in after}}
+            "roll": report["roll_s"], "floor": report["duration_floor_s"], "sessions": opened}
 
 
 def line(figures: dict) -> str:
@@ -102,7 +100,8 @@ def main() -> int:
         own = [run for run in runs if run["members"] == members]
         cpu, memory = statistics.median(run["cpu"] / members for run in own), statistics.median(run["memory_mib"] for run in own)
         smallest = smallest or (members, cpu, memory)
-        print(f"{members} members beside {smallest[0]}: {cpu / smallest[1]:.2f} times the processor seconds a member, {memory / smallest[2]:.2f} times the memory")
+        print(f"{members} members beside {smallest[0]}: {cpu / smallest[1]:.2f} times the processor seconds a member, "
+              f"{memory / smallest[2]:.2f} times the memory")
     (OUTPUT / "scale.json").write_text(json.dumps(runs, indent=2) + "\n", encoding="utf-8")
     return 0
 

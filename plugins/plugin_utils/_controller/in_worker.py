@@ -15,7 +15,8 @@ import json
 import os
 import signal
 import sys
-from typing import Any, Iterator, Mapping
+from functools import partial
+from typing import Any, Callable, Iterator, Mapping
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.common.parameters import remove_values
@@ -31,29 +32,29 @@ NOT_CHOSEN = (None, "", "auto", "auto_legacy", "auto_silent", "auto_legacy_silen
 ENDING = (signal.SIGINT, *HANGING_UP)
 
 
-class InWorker(ActionBase):
-    """The controller's half of a module with the functions and names `answer`, `ARGUMENTS` and `ERRORS`.
+class ModuleInWorker(ActionBase):
+    """An action plugin of a module with the functions and names `answer`, `ARGUMENTS` and `ERRORS`, whose result it gets by `result_of_module`.
 
     `worked_by`: the module. `unwound_by`: the error among its ERRORS with which a signal ends it; None where it changes nothing.
     """
 
     _supports_check_mode = True
-    _supports_async = True
+    _supports_async = False
     worked_by: Any
     unwound_by: type[Exception] | None = None
 
-    def run(self, tmp: Any = None, task_vars: Any = None) -> dict:
-        result = super().run(tmp, task_vars)
-        del tmp
-        params = self._params() if self._is_worked_here(task_vars or {}) else None
-        if params is None:
-            asynchronous = bool(self._task.async_val and not self._connection.has_native_async)
-            result.update(self._execute_module(task_vars=task_vars, wrap_async=asynchronous))
-            if not asynchronous:
-                self._remove_tmp_path(self._connection._shell.tmpdir)
-            return result
-        result.update(self._answer(params))
-        return result
+    def result_of_module(self, arguments: dict, task_vars: Any) -> dict:
+        """The module's result with these options, worked out here or by the module."""
+        params = self._params(arguments) if self._is_worked_here(task_vars or {}) else None
+        if params is not None:
+            return self._answer(params)
+        asynchronous = bool(self._task.async_val and not self._connection.has_native_async)
+        return self._execute_module(module_name=self._module_name(), module_args=arguments, task_vars=task_vars, wrap_async=asynchronous)
+
+    def _module_name(self) -> str:
+        """Such as ``alwayson.upgrade.traffic_info``."""
+        _root, namespace, collection, *_folders, name = self.worked_by.__name__.split(".")
+        return f"{namespace}.{collection}.{name}"
 
     def _is_worked_here(self, task_vars: Mapping[str, Any]) -> bool:
         """Whether the module would run on this host, as this user, by this interpreter, in this environment."""
@@ -64,10 +65,10 @@ class InWorker(ActionBase):
         chosen = self._templar.template(own.get(INTERPRETER))
         return chosen in NOT_CHOSEN or os.path.realpath(str(chosen)) == os.path.realpath(sys.executable)
 
-    def _params(self) -> dict | None:
+    def _params(self, arguments: dict) -> dict | None:
         """The options as the module would have them; None where it would have something to say of them."""
         try:
-            given = json.loads(json.dumps(dict(self._task.args)))
+            given = json.loads(json.dumps(arguments))
         except (TypeError, ValueError):
             return None
         checked = ArgumentSpecValidator(self.worked_by.ARGUMENTS).validate(given)
@@ -75,16 +76,45 @@ class InWorker(ActionBase):
         return checked.validated_parameters if is_fine else None
 
     def _answer(self, params: dict) -> dict:
+        masked = partial(remove_values, no_log_strings=hidden_values(params, self.worked_by.ARGUMENTS))
+        deciding: dict = {}
         try:
             with ended_as_a_module(self.unwound_by):
-                answer = self.worked_by.answer(params, self._task.check_mode)
+                deciding, answer = self._work(params, masked)
         except self.worked_by.ERRORS as error:
-            answer = {"failed": True, "msg": str(error)}
+            answer = {"failed": True, "msg": str(error), **self._told_of(error)}
         answer["invocation"] = {"module_args": params}
         if not answer.get("warnings"):
             answer.pop("warnings", None)
         # As JSON and back: what a load balancer has said is plain text, whatever the options were that it repeats.
-        return json.loads(json.dumps(remove_values(answer, hidden_values(params, self.worked_by.ARGUMENTS))))
+        return json.loads(json.dumps({**masked(answer), **deciding}))
+
+    def _work(self, params: dict, _masked: Callable[[Any], Any]) -> tuple[dict, dict]:
+        """What is returned as it is, and what is masked."""
+        return {}, self.worked_by.answer(params, self._task.check_mode)
+
+    def _told_of(self, _error: Exception) -> dict:
+        """What the module returns of a failure beside its message."""
+        return {}
+
+
+class InWorker(ModuleInWorker):
+    """The controller's half of a module whose result is the task's."""
+
+    _supports_async = True
+
+    def run(self, tmp: Any = None, task_vars: Any = None) -> dict:
+        result = super().run(tmp, task_vars)
+        del tmp
+        result.update(self.result_of_module(dict(self._task.args), task_vars))
+        return result
+
+
+class ForJudgement(ModuleInWorker):
+    """Of a module with `evidence` instead of `answer`: what is judged on the controller comes there as it was seen, see `exit_for_judgement`."""
+
+    def _work(self, params: dict, masked: Callable[[Any], Any]) -> tuple[dict, dict]:
+        return self.worked_by.evidence(params, self._task.check_mode, masked)
 
 
 @contextlib.contextmanager

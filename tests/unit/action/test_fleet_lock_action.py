@@ -41,9 +41,9 @@ class House:
     def run(self, check_mode=False, **arguments):
         task = SimpleNamespace(action="fleet_lock", args={"service": "shop", "directory": self.directory, **arguments}, async_val=0,
                                check_mode=check_mode, diff=False, no_log=False)
-        connection = SimpleNamespace(_shell=SimpleNamespace(tmpdir="/nowhere"))
+        connection = SimpleNamespace(_shell=SimpleNamespace(tmpdir="/nowhere"), transport="ssh")
         action = action_plugin.ActionModule(task, connection, SimpleNamespace(check_mode=check_mode), None, None, None)
-        action._execute_module = lambda module_name, module_args, task_vars: self._module(module_name, module_args, check_mode)
+        action._execute_module = lambda module_name, module_args, task_vars, wrap_async: self._module(module_name, module_args, check_mode)
         return action.run(task_vars={})
 
     def _module(self, module_name, module_args, check_mode):

@@ -23,7 +23,7 @@ class Member:
     def __init__(self, current="1.0.0", answers="1.0.0"):
         self.current, self.answers, self.asked = current, answers, None
 
-    def __call__(self, module_name, module_args, task_vars):
+    def __call__(self, module_name, module_args, task_vars, wrap_async):
         assert module_name == "alwayson.upgrade.member_info"
         self.asked = module_args
         answer = {"status": 200, "headers": [], "body": f'{{"release": "{self.answers}"}}', "truncated": False, "seconds": 0.1}
@@ -35,7 +35,8 @@ class Member:
 def look(member, **arguments):
     given = {"root": "/srv/shop", "serving": True, "address": "[::1]:80", "description": SERVICE, **arguments}
     task = SimpleNamespace(action="member_info", args=given, async_val=0, check_mode=False, diff=False, no_log=False)
-    action = member_info.ActionModule(task, SimpleNamespace(_shell=SimpleNamespace(tmpdir="/nowhere")), SimpleNamespace(check_mode=False), None, None, None)
+    connection = SimpleNamespace(_shell=SimpleNamespace(tmpdir="/nowhere"), transport="ssh")
+    action = member_info.ActionModule(task, connection, SimpleNamespace(check_mode=False), None, None, None)
     action._execute_module = member
     return action.run(task_vars={})
 

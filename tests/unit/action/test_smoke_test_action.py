@@ -23,7 +23,7 @@ class Target:
         self.rounds = list(rounds)
         self.asked = []
 
-    def __call__(self, module_name, module_args, task_vars):
+    def __call__(self, module_name, module_args, task_vars, wrap_async):
         assert module_name == "alwayson.upgrade.smoke_test"
         self.asked.append(module_args)
         answer = self.rounds.pop(0)
@@ -39,7 +39,7 @@ def _waits(monkeypatch):
 
 def run(target, **arguments):
     task = SimpleNamespace(action="smoke_test", args=arguments, async_val=0, check_mode=False, diff=False, no_log=False)
-    connection = SimpleNamespace(_shell=SimpleNamespace(tmpdir="/nowhere"))
+    connection = SimpleNamespace(_shell=SimpleNamespace(tmpdir="/nowhere"), transport="ssh")
     action = smoke_test.ActionModule(task, connection, SimpleNamespace(check_mode=False), None, None, None)
     action._execute_module = target
     return action.run(task_vars={})

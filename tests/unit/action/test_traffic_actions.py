@@ -47,8 +47,7 @@ def ask(action, task_vars=None, transport="local", become=None, check_mode=False
     connection = SimpleNamespace(transport=transport, become=become, has_native_async=False, _shell=SimpleNamespace(tmpdir=None))
     templar = SimpleNamespace(template=lambda value: value)
     made = action.ActionModule(task, connection, SimpleNamespace(check_mode=check_mode), None, templar, None)
-    made._execute_module = lambda task_vars, wrap_async: MODULE
-    made._remove_tmp_path = lambda path: None
+    made._execute_module = lambda module_name, module_args, task_vars, wrap_async: MODULE if module_args == arguments else {"sent": module_args}
     return made.run(task_vars=task_vars or {})
 
 

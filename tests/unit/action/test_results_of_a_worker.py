@@ -1,0 +1,90 @@
+# Copyright (c) 2026 The alwayson.upgrade maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Modules whose results are judged or looked at on the controller: a worker that does their work has the module's result, secrets and failures included."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+from ansible_collections.alwayson.upgrade.plugins.action import fleet_lock, member_info, smoke_test
+from json_server import JsonServer, Reply
+from run_module import run_module
+
+SECRET = "a-secret-of-the-service"
+UNLIKE = ("started_at", "finished_at", "seconds", "at", "id", "token", "acquired", "released_at", "invocation")
+
+
+@pytest.fixture(name="service")
+def _service():
+    routes = {"GET /version": {"release": "1.0.0"}, "GET /healthz": {}, "GET /secret": lambda asked: Reply(200, {"said": asked.headers["x-key"]})}
+    with JsonServer(routes) as server:
+        yield server
+
+
+def both(action, capsys, arguments, check_mode=False):
+    """The results of the action by a worker and by the module, which has to be run at least once."""
+    ran = []
+
+    def module(module_name, module_args, task_vars, wrap_async):
+        ran.append(module_name)
+        return run_module(action.ActionModule.worked_by.main, capsys, check_mode, **module_args)
+
+    results = []
+    for transport in ("local", "ssh"):
+        task = SimpleNamespace(action="alwayson.upgrade", args=arguments, async_val=0, check_mode=check_mode, diff=False, no_log=False, environment=[],
+                               delegate_to=None)
+        connection = SimpleNamespace(_shell=SimpleNamespace(tmpdir="/nowhere"), transport=transport, become=None, has_native_async=False)
+        made = action.ActionModule(task, connection, SimpleNamespace(check_mode=check_mode), None, SimpleNamespace(template=lambda value: value), None)
+        made._execute_module = module
+        results.append(made.run(task_vars={}))
+        assert bool(ran) is (transport == "ssh")
+    assert set(ran) == {f"alwayson.upgrade.{action.__name__.rpartition('.')[2]}"}
+    return results
+
+
+def alike(value):
+    """Without what differs from one call to the next."""
+    if isinstance(value, dict):
+        return {name: alike(one) for name, one in value.items() if name not in UNLIKE}
+    return [alike(one) for one in value] if isinstance(value, list) else value
+
+
+@pytest.mark.parametrize("check_mode", [False, True])
+def test_answers_are_judged_as_they_were_seen_and_told_without_secrets(service, capsys, check_mode):
+    tests = [{"name": "release", "url": f"{service.url}/version", "expect": {"release": "2.0.0"}},
+             {"name": "secret", "url": f"{service.url}/secret", "headers": {"X-Key": SECRET}, "expect": {"said": SECRET}},
+             {"name": "another", "url": f"{service.url}/secret", "headers": {"X-Key": SECRET}, "expect": {"said": "another"}}]
+    here, there = both(smoke_test, capsys, {"tests": tests, "in_a_row": 1, "timeout": 0.1}, check_mode)
+    assert alike(here) == alike(there) and SECRET not in str(here)
+    assert [test["passed"] for test in here["tests"]] == [False, True, False]
+    assert 'saw "1.0.0"' in here["tests"][0]["why"][0] and "********" in here["tests"][2]["why"][0]
+
+
+def test_a_member_is_seen_alike(service, capsys, tmp_path):
+    given = {"root": str(tmp_path), "serving": True, "address": service.url.removeprefix("http://"), "in_a_row": 1, "timeout": 0.1,
+             "stop_command": ["true"], "start_command": ["true"], "status_command": ["true"], "description": {"health_path": "/healthz"}}
+    here, there = both(member_info, capsys, given)
+    assert alike(here) == alike(there)
+    assert [(test["about"], test["passed"]) for test in here["asked"]] == [("release", False), ("health", True)] and here["running"] is True
+
+
+def test_a_failure_of_a_member_is_alike(capsys, tmp_path):
+    here, there = both(member_info, capsys, {"root": "relative", "description": {}})
+    assert here["failed"] is True and here["msg"] == there["msg"] and "relative" in here["msg"]
+
+
+def test_a_lock_is_taken_held_and_released_alike(capsys, tmp_path):
+    def place(name, **arguments):
+        return both(fleet_lock, capsys, {"service": name, "directory": str(tmp_path), "owner": "ann", **arguments})
+
+    taken, again = place("shop", run="one")
+    assert taken["changed"] is True and again["changed"] is False and alike(taken["lock"]) == alike(again["lock"])
+    here, there = place("shop", run="two", owner="bob", host="another")
+    assert here["failed"] is True and alike(here) == alike(there) and here["held_by"]["owner"] == "ann"
+    # No folder can be made there, not even by root.
+    here, there = place("shop", run="one", directory="/proc/alwayson")
+    assert here["failed"] is True and alike(here) == alike(there) and here["unusable"]
+    [first, second] = place("shop", run="one", state="released")
+    assert (first["changed"], second["changed"]) == (True, False)
