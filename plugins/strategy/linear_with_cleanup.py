@@ -60,6 +60,7 @@ import atexit
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Mapping
 from types import FrameType
 from typing import Any
@@ -71,7 +72,7 @@ from ansible.plugins.strategy.linear import StrategyModule as LinearStrategy
 from ansible.utils.display import Display
 
 from ..plugin_utils._controller import ansible_objects, interrupts
-from ..plugin_utils._controller.dead_results import ResultsLost, require_results
+from ..plugin_utils._controller.dead_results import IDLE_PAUSE_S, ResultsLost, require_results
 from ..plugin_utils._run import outcomes
 
 display = Display()
@@ -162,6 +163,9 @@ class StrategyModule(LinearStrategy):
         results = super()._process_pending_results(iterator, one_pass=one_pass, max_passes=max_passes)
         if not results:
             require_results(self, results_thread_main)
+            # Only where all tasks are queued, and results are waited for.
+            if max_passes is None and not one_pass and self._pending_results:
+                time.sleep(IDLE_PAUSE_S)
         for result in results:
             data = ansible_objects.data_of(result)
             if data.get("failed") or data.get("unreachable"):

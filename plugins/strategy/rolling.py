@@ -73,7 +73,7 @@ from ansible.template import Templar
 from ansible.utils.display import Display
 from ..module_utils._probe.live_figures import LiveFigures
 from ..plugin_utils._controller import ansible_objects, meta_actions
-from ..plugin_utils._controller.dead_results import ResultsLost, require_results
+from ..plugin_utils._controller.dead_results import IDLE_PAUSE_S, ResultsLost, require_results
 from ..plugin_utils._controller.dead_workers import DeadWorkers
 from ..plugin_utils._controller.interrupts import FirstInterrupt, ended_by_operator
 from ..plugin_utils._controller.live_view import LiveView
@@ -238,11 +238,14 @@ class StrategyModule(FreeStrategy):
             if not answered:
                 break
             results += answered
-        if not results and time.monotonic() - self._buried_at >= INTERVAL_S:
+        if results:
+            return results
+        time.sleep(IDLE_PAUSE_S if self._pending_results else 0.0)
+        if time.monotonic() - self._buried_at >= INTERVAL_S:
             self._buried_at = time.monotonic()
             self._bury_dead_workers()
             require_results(self, results_thread_main)
-        return results
+        return []
 
     def _process_one_result(self, iterator: Any) -> list[Any]:
         pending = self._pending_results
@@ -316,8 +319,7 @@ class StrategyModule(FreeStrategy):
         """Take note of the members that have left; returns whether any has."""
         gone = [name for name in self._schedule.in_flight if not self._blocked_hosts.get(name) and self._has_left(name)]
         for name in gone:
-            now = time.monotonic()
-            seconds = round(now - self._started_at[name], 3)
+            seconds = round((now := time.monotonic()) - self._started_at[name], 3)
             self._schedule.finished(name, self._outcome_of(name), now)
             # Whatever clears errors later (meta: clear_host_errors), the member does not come back to life.
             self._iterator.set_run_state_for_host(name, IteratingStates.COMPLETE)
@@ -331,10 +333,9 @@ class StrategyModule(FreeStrategy):
         if name in self._tqm._unreachable_hosts:
             return True
         host = self._inventory.get_host(name)
-        _state, task = self._iterator.get_next_task_for_host(host, peek=True)
-        if task is None:
+        if gone := self._iterator.get_next_task_for_host(host, peek=True)[1] is None:
             self._iterator.get_next_task_for_host(host)
-        return task is None
+        return gone
 
     def _outcome_of(self, name: str) -> str:
         if name in self._tqm._unreachable_hosts:
@@ -475,8 +476,7 @@ class StrategyModule(FreeStrategy):
         ansible_objects.tell_callbacks(self._tqm._callback_plugins, display.warning, {"event": event, **facts})
 
     def _end_of_play(self, iterator: Any, result: int) -> int:
-        schedule = self._schedule
-        last = schedule.decide()
+        schedule, last = self._schedule, self._schedule.decide()
         self._tell(last)
         self._emit("roll_ends", not_started=[name for name in self._hosts_cache if name not in schedule.outcome])
         reason = schedule_messages.why_it_stopped(schedule, last)

@@ -32,7 +32,7 @@ INTENTS = (
         ("plugins/plugin_utils/_plan/plan.py", '    plan["step_of"] = step_of\n',
          '    plan["step_of"] = {name: step_of[name] for name in plan["pending"]}\n'),)),
     Guard("stale, flip", "who was live before the flip counts after it", RESUME, (
-        ("playbooks/vars/forward.yml", "hostvars['localhost']['alwayson_serving']['everywhere']", "alwayson_plan.live"),)),
+        ("playbooks/phases/roll.yml", "hostvars['localhost']['alwayson_serving']['everywhere']", "alwayson_plan.live"),)),
     Guard("stale, put back", "members that serve are put back", (f"{UNIT}/_run/test_record.py",), (
         ("plugins/plugin_utils/_run/outcomes.py", ' if name not in serving["anywhere"]]', "]"),)),
 )

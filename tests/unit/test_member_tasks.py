@@ -16,7 +16,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 TASKS = REPOSITORY / "playbooks" / "tasks"
 # On the way of a member that is no canary, with the task that keeps how long it took.
 MOST = 10
-PLAIN = "{{ alwayson_judged | ternary('return_canary', 'return_to_traffic') }}.yml"
+RETURN = "Bring the member back into traffic when its health check passes again"
 
 
 def begun(path: Path) -> list[str]:
@@ -34,8 +34,6 @@ def of_entry(entry: dict, path: Path) -> list[str]:
         role = entry["ansible.builtin.import_role"]
         validates = ["validation"] if role.get("rolespec_validate", True) else []
         return [*validates, *begun(REPOSITORY / "roles" / role["name"].rpartition(".")[2] / "tasks" / f"{role.get('tasks_from', 'main')}.yml")]
-    if entry.get("ansible.builtin.include_tasks") == PLAIN:
-        return [entry["name"], *begun(TASKS / "return_to_traffic.yml")]
     return [entry["name"]]
 
 
@@ -43,5 +41,5 @@ def test_a_member_has_few_tasks():
     roll = yaml.safe_load((REPOSITORY / "playbooks" / "phases" / "roll.yml").read_text(encoding="utf-8"))
     on_members = [play for play in roll if play["hosts"] != "localhost"]
     names = [*begun(TASKS / "upgrade_member.yml"), on_members[-1]["tasks"][0]["name"]]
-    assert len(on_members[-1]["tasks"]) == 1 and "Back into traffic" in names and "validation" not in names
+    assert len(on_members[-1]["tasks"]) == 1 and RETURN in names and "validation" not in names
     assert len(names) <= MOST, names

@@ -46,8 +46,9 @@ def test_no_flip_and_no_contract_once_the_budget_is_spent():
 
 
 def test_the_gate_is_on_the_way_forward_only():
-    assert "alwayson_gate" in plays("vars/forward.yml")["rolling_probe"]
-    assert "rolling_probe" not in {**plays("vars/back.yml"), **plays("vars/roll.yml")}
+    rolls = {play["name"]: play["vars"] for play in plays("phases/roll.yml") if play.get("strategy") == "alwayson.upgrade.rolling"}
+    back = rolls.pop("Roll | take all back")
+    assert len(rolls) == 2 and all("alwayson_gate" in variables["rolling_probe"] for variables in rolls.values()) and "rolling_probe" not in back
 
 
 @pytest.mark.parametrize(("playbook", "by"), [("phases/end.yml", "alwayson_final_record"), ("probe.yml", "report_result")])

@@ -13,6 +13,7 @@ import os
 import re
 import sys
 import time
+from functools import lru_cache
 from ipaddress import ip_address
 from typing import Callable, Iterable, Iterator, Mapping, NamedTuple, Sequence
 from urllib.parse import urlsplit
@@ -132,8 +133,7 @@ def processes_with(inodes: set[int]) -> dict[int, Process]:
 
 def listening_tcp() -> tuple[Listening, ...]:
     """The sockets of TCP that listen in this network. The kernel shows them before all others, of which there may be very many."""
-    return tuple(Listening(host_port(_address(row[1].partition(":")[0]), int(row[1].partition(":")[2], 16)), int(row[9]))
-                 for table in ("tcp", "tcp6") for row in _rows(table, lambda row: row[3] == _TCP_LISTENS))
+    return tuple(Listening(_place_of(row[1]), int(row[9])) for table in ("tcp", "tcp6") for row in _rows(table, lambda row: row[3] == _TCP_LISTENS))
 
 
 def listening_unix() -> tuple[Listening, ...]:
@@ -151,6 +151,13 @@ def _rows(table: str, goes_on: Callable[[list[str]], bool]) -> Iterator[list[str
                 yield row
     except OSError:
         return
+
+
+@lru_cache(maxsize=4096)
+def _place_of(words: str) -> str:
+    """``address:port`` of what the kernel writes, such as ``0100007F:1F90``. This is asked at each look, of the same few."""
+    address, _colon, port = words.partition(":")
+    return host_port(_address(address), int(port, 16))
 
 
 def _address(words: str) -> str:

@@ -10,6 +10,11 @@ from collections.abc import Callable
 from typing import Any
 
 
+# A strategy rests so long when no result has come. ansible-core's own millisecond (internal_poll_interval) costs a tenth of a processor for as long as the
+# play runs.
+IDLE_PAUSE_S = 0.004
+
+
 class ResultsLost(RuntimeError):
     """Results of tasks do not arrive any more; the message says why."""
 

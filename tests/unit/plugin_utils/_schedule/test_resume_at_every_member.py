@@ -27,9 +27,12 @@ from unit.plugin_utils._plan.test_plan import NAMES, OUT, fleet, service, view
 
 PLAYBOOKS = Path(__file__).resolve().parents[4] / "playbooks"
 VARS = {path.stem: yaml.safe_load(path.read_text(encoding="utf-8")) for path in sorted((PLAYBOOKS / "vars").glob("*.yml"))}
+# The variables of each play that rolls, by its name.
+VARS |= {play["name"]: play["vars"] for play in yaml.safe_load((PLAYBOOKS / "phases" / "roll.yml").read_text(encoding="utf-8"))
+         if play["strategy"] == "alwayson.upgrade.rolling"}
 # What only database servers read.
 OF_DATABASES = {"databases", "login", "migration_tool", "restore"}
-FORWARD, BACKWARD = ("roll", "forward", "patching"), ("roll", "back")
+FORWARD, BACKWARD = ("Roll | the first step", "Roll | the second step", "patching"), ("Roll | take all back",)
 METHODS = ("half_pool", "rolling", "canary", "blue_green", "in_place")
 LOADER = DataLoader()
 
