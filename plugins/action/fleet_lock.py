@@ -10,7 +10,8 @@ import getpass
 import os
 import platform
 import time
-from typing import Any, Mapping
+from collections.abc import Mapping
+from typing import Any
 
 from ansible.errors import AnsibleActionFail
 from ..module_utils._host import private_copy, small_files

@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Mapping
+from collections.abc import Mapping
+from typing import Any
 
 from ansible.errors import AnsibleActionFail
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
@@ -55,12 +56,12 @@ class ActionModule(ForJudgement):
     def _tests(self, description: HealthAndRelease, address: str, release: str, own: list, command: list, wrong: list[dict]) -> list[dict]:
         """All tests as the module takes them. What is wrong with one in itself goes to *wrong*; then the user's own are left out, or all of them."""
         tests: list[dict] = []
-        for asked in ([], own):
-            try:
+        asked: list = []
+        try:
+            for asked in ([], own):
                 tests = _checked(preflight.member_requests(description, f"http://{address}", release, asked, command))
-            except (SmokeTestError, expectation.ExpectationError, ValueError, TypeError) as error:
-                wrong.append({"variable": preflight.variable_of(bool(asked), error), "what": str(error)})
-                break
+        except (SmokeTestError, expectation.ExpectationError, ValueError, TypeError) as error:
+            wrong.append({"variable": preflight.variable_of(bool(asked), error), "what": str(error)})
         return tests
 
     def _verdicts(self, tests: list[dict], outcomes: dict) -> list[dict]:

@@ -54,12 +54,13 @@ class ActionModule(ForJudgement):
             require_tests(arguments)
         except SmokeTestError as error:
             raise AnsibleActionFail(str(error)) from error
-        judges = {}
-        for test in arguments["tests"]:
-            try:
-                judges[test["name"]] = Judge(expectation.compiled(test["expect"]), expectation.compiled(test["expect_answer"]))
-            except expectation.ExpectationError as error:
-                raise AnsibleActionFail(f"smoke test {test['name']!r}: {error}") from error
+        judges, name = {}, ""
+        try:
+            for test in arguments["tests"]:
+                name = test["name"]
+                judges[name] = Judge(expectation.compiled(test["expect"]), expectation.compiled(test["expect_answer"]))
+        except expectation.ExpectationError as error:
+            raise AnsibleActionFail(f"smoke test {name!r}: {error}") from error
         return judges
 
     def _ask(self, arguments: dict, tests: list[dict], task_vars: dict | None) -> dict:

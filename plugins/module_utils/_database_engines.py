@@ -8,7 +8,8 @@ A new engine is one room, whose `engine.py` implements `_database.interface.Engi
 
 from __future__ import annotations
 
-from typing import Any, Callable, Mapping
+from collections.abc import Mapping
+from typing import Any, Callable
 
 from ._database.interface import LOGIN_ARGUMENTS, LOGIN_EXCLUSIVE, Engine
 

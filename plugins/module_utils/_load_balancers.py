@@ -11,8 +11,9 @@ from __future__ import annotations
 import functools
 import os
 import traceback
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Callable, Mapping, Sequence
+from typing import Any, Callable
 
 from ._host.credentials import shown_url
 from ._host.patience import Patience
@@ -119,14 +120,18 @@ def open_load_balancers(specs: Sequence[Mapping[str, Any]], patience_seconds: fl
     balancers = [open_load_balancer(spec, patience_seconds) for spec in specs]
     listeners = Listeners(balancer.endpoint for balancer in balancers)
     for balancer in balancers:
-        balancer.read = _with_sharers(balancer, listeners)
+        _wrap(balancer, ("read",), functools.partial(_with_sharers, listeners))
     return balancers
 
 
-def _with_sharers(balancer: LoadBalancer, listeners: Listeners) -> Callable[..., View]:
-    """What reads a load balancer, with a refusal for each of its ports at which another process takes requests, too."""
-    read = balancer.read
+def _wrap(balancer: LoadBalancer, methods: Sequence[str], wrapped: Callable[[LoadBalancer, Callable[..., Any]], Callable[..., Any]]) -> None:
+    """Put *wrapped* of it in place of each of these methods of one load balancer, which stays of its kind's class."""
+    for name in methods:
+        setattr(balancer, name, wrapped(balancer, getattr(balancer, name)))
 
+
+def _with_sharers(listeners: Listeners, balancer: LoadBalancer, read: Callable[..., View]) -> Callable[..., View]:
+    """What reads a load balancer, with a refusal for each of its ports at which another process takes requests, too."""
     @functools.wraps(read)
     def call(backend: str | None = None) -> View:
         view = read(backend)
@@ -139,8 +144,7 @@ def _with_sharers(balancer: LoadBalancer, listeners: Listeners) -> Callable[...,
 def open_load_balancer(spec: Mapping[str, Any], patience_seconds: float | None = None) -> LoadBalancer:
     """One of them. Whatever it answers, an error is one in words."""
     balancer = _open(spec, patience_seconds)
-    for method in ("read", "apply", "command"):
-        setattr(balancer, method, _in_words(balancer, getattr(balancer, method)))
+    _wrap(balancer, ("read", "apply", "command"), _in_words)
     return balancer
 
 

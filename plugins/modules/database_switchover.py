@@ -447,7 +447,7 @@ def window_for(options: dict, old: Node, new: Node, limits: Limits) -> Window:
         if options["state"] != "switched" or agents.names:
             raise SwitchoverError("patroni is for state=switched without companions: after a crash Patroni has a standby take over by itself")
         return patroni.PatroniSwitchover(old, new, poolers, limits, patroni.Patroni(options["patroni"]))
-    if options["repmgr"] and (options["warm_log"] or options["state"] == "switched" and agents.names):
+    if options["repmgr"] and (options["warm_log"] or (options["state"] == "switched" and agents.names)):
         raise SwitchoverError("repmgr is not for warm_log, nor for state=switched with companions")
     if options["repmgr"] and options["state"] == "switched":
         return repmgr_manager.RepmgrSwitchover(old, new, poolers, limits, repmgr_manager.Repmgr(options["repmgr"]["command"]))

@@ -264,7 +264,7 @@ seconds:
 import contextlib
 import os
 import time
-from typing import Iterator
+from collections.abc import Iterator
 
 from ..module_utils._host.ansible_module import AnsibleModule
 from ..module_utils._host.version import VersionError, parse
@@ -415,13 +415,16 @@ class Work:
     def _prune(self, state: release.State) -> release.State:
         """Old releases go only when the new one runs, and what cannot be removed does not fail the switch."""
         for version in release.superfluous(state, self.params["keep"]):
-            try:
-                self._remove_or_dry_run(version)
-                self.pruned.append(version)
-            except (release.ReleaseError, OSError) as error:
-                self.warnings.append(f"release {version} could not be removed from {self.root}: {error}")
+            self._prune_one(version)
         kept = {version: marker for version, marker in state.available.items() if version not in self.pruned}
         return state._replace(available=kept)
+
+    def _prune_one(self, version: str) -> None:
+        try:
+            self._remove_or_dry_run(version)
+            self.pruned.append(version)
+        except (release.ReleaseError, OSError) as error:
+            self.warnings.append(f"release {version} could not be removed from {self.root}: {error}")
 
     def _remove(self) -> tuple[release.State, bool]:
         release.require_removable(self.before, self.version)

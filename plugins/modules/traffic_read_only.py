@@ -88,7 +88,7 @@ proof:
 """
 
 import time
-from typing import Iterable
+from collections.abc import Iterable
 
 from ..module_utils._host.ansible_module import AnsibleModule
 from ..module_utils._host.signals import unwind_when_ended

@@ -37,7 +37,7 @@ KINDS = (
     Guard("kinds, agents", "the plan does not tell that an agent can bring a member back", (f"{UNIT}/_traffic/test_views.py",), (
         (f"{CORE}/_traffic/views.py", "[*backend.warnings, *_risks_of_agents(backend)]", "list(backend.warnings)"),)),
     Guard("kinds, sharers", "another process takes requests at a load balancer's port, and nobody asks", (f"{UNIT}/test_load_balancers.py",), (
-        (f"{CORE}/_load_balancers.py", "        balancer.read = _with_sharers(balancer, listeners)\n", "        pass\n"),)),
+        (f"{CORE}/_load_balancers.py", "        _wrap(balancer, (\"read\",), functools.partial(_with_sharers, listeners))\n", "        pass\n"),)),
     Guard("kinds, sharers, named", "a process that listens at a load balancer's port is not told", (f"{UNIT}/_traffic/test_listeners.py",), (
         (f"{CORE}/_traffic/listeners.py", "        if foreign:\n            yield place", "        if False:\n            yield place"),)),
     Guard("kinds, sharers, a family", "a reload of a master is another process on its port", (f"{UNIT}/_traffic/test_listeners.py",), (
@@ -177,6 +177,6 @@ KINDS = (
     Guard("registry, suffix", "what a killed backup of a new engine left stays", TOYS, (
         (f"{CORE}/_database/backup/store.py", 'SUFFIX = r"(?:\\.[a-z]+)+?"', 'SUFFIX = r"\\.dump"'),)),
     Guard("registry, at once", "a module compiles every engine", (f"{UNIT}/test_registries.py",), (
-        (f"{CORE}/_database_engines.py", "from typing import Any, Callable, Mapping\n",
-         "from typing import Any, Callable, Mapping\n\nfrom ._mariadb import engine as _unused\n"),)),
+        (f"{CORE}/_database_engines.py", "from typing import Any, Callable\n",
+         "from typing import Any, Callable\n\nfrom ._mariadb import engine as _unused\n"),)),
 )

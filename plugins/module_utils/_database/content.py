@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Mapping
+from typing import Any
 
 DIFFERENCES_TOLD = 5
 # How much is read: the structure alone, the rows of each table too, and a sum of their content.

@@ -8,7 +8,9 @@ An engine is a room of its own that implements `Engine`; what backs up, proves a
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ContextManager, Mapping, Protocol, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from .backup.run import Method
@@ -72,7 +74,7 @@ class Engine(Protocol):
     def __init__(self, options: Mapping[str, Any]) -> None:
         """:param options: a module's, those of `LOGIN_ARGUMENTS` among them. A module that only looks adds ``is_brief``."""
 
-    def opened(self) -> ContextManager[Server]:
+    def opened(self) -> AbstractContextManager[Server]:
         """Its session is open while the block runs."""
 
     def migrations(self) -> MigrationEngine:

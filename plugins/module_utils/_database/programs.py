@@ -11,7 +11,8 @@ import shutil
 import subprocess
 import tempfile
 import threading
-from typing import IO, BinaryIO, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import IO, BinaryIO
 
 from .messages import of_program
 

@@ -12,7 +12,8 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from typing import Callable, Mapping
+from collections.abc import Mapping
+from typing import Callable
 
 from .errors import DatabaseError
 

@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from ansible.module_utils import basic
 from ansible.module_utils.common.parameters import remove_values

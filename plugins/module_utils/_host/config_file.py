@@ -12,7 +12,8 @@ import os
 import pwd
 import re
 import stat
-from typing import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
+from typing import Callable
 
 from .control_error import ControlError, UntouchedError
 from .flock import LockError, exclusive

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import json
 import re
-from typing import AbstractSet, Any, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set as AbstractSet
+from typing import Any
 from urllib.parse import unquote
 
 # What is shorter comes up everywhere by chance, and a name or a number that is masked helps nobody. A value in a query is often a word or a version.

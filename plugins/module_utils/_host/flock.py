@@ -9,7 +9,8 @@ import contextlib
 import fcntl
 import os
 import time
-from typing import Callable, Iterator
+from collections.abc import Iterator
+from typing import Callable
 
 POLL_SECONDS = 0.1
 

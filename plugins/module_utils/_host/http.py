@@ -15,7 +15,8 @@ import socket
 import ssl
 import threading
 import time
-from typing import Callable, Iterator, NamedTuple
+from collections.abc import Iterator
+from typing import Callable, NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
 from .credentials import shown_url

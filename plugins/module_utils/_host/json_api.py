@@ -12,7 +12,8 @@ from __future__ import annotations
 import json
 import time
 from email.utils import parsedate_to_datetime
-from typing import Any, Mapping
+from collections.abc import Mapping
+from typing import Any
 
 from .control_error import ControlError
 from .credentials import shown_url

@@ -14,7 +14,8 @@ import hashlib
 import os
 import stat
 import tempfile
-from typing import BinaryIO, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from typing import BinaryIO
 
 CHUNK = 1024 * 1024
 # What is left to others on a disk: so many bytes, and of a small one this part.

@@ -14,7 +14,8 @@ import multiprocessing
 import os
 import platform
 import subprocess
-from typing import Any, Mapping, NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from . import proc
 

@@ -10,7 +10,8 @@ import os
 import signal
 import subprocess
 import tempfile
-from typing import BinaryIO, Callable, Mapping, NamedTuple, Sequence
+from collections.abc import Mapping, Sequence
+from typing import BinaryIO, Callable, NamedTuple
 
 END_BYTES = 2000
 

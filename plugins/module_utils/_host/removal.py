@@ -14,7 +14,7 @@ import errno
 import os
 import re
 import stat
-from typing import Iterator
+from collections.abc import Iterator
 
 MOUNTS = "/proc/self/mountinfo"
 # Not Linux, or no /proc. Any other error, such as too many open files, says nothing about mounts, and is raised.

@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 import signal
-from typing import Callable, Sequence
+from collections.abc import Sequence
+from typing import Callable
 
 HANGING_UP = (signal.SIGTERM, signal.SIGHUP)
 

@@ -13,7 +13,8 @@ import errno
 import json
 import os
 import stat
-from typing import Any, Mapping
+from collections.abc import Mapping
+from typing import Any
 
 LIMIT = 65_536
 # For the owner alone; for the programs of others, too.

@@ -12,7 +12,8 @@ import select
 import signal
 import struct
 import time
-from typing import Callable, Iterator
+from collections.abc import Iterator
+from typing import Callable
 
 _SAFE = b"safe"
 _SECONDS = "=d"

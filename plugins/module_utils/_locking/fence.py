@@ -19,7 +19,8 @@ import math
 import os
 import re
 import time
-from typing import Any, Callable, ContextManager, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from typing import Any, Callable
 
 from .._host import small_files
 from .._host.characters import is_shown
@@ -48,7 +49,7 @@ class FenceError(Exception):
     """This run may not work on this host, or nobody can tell whether it may. Nothing was changed; the message says what to do."""
 
 
-def admitted(fence: Mapping | None, check_mode: bool, timeout: float = OLDER_SECONDS) -> ContextManager[None]:
+def admitted(fence: Mapping | None, check_mode: bool, timeout: float = OLDER_SECONDS) -> contextlib.AbstractContextManager[None]:
     """The context in which a module with the option `fence` changes anything; without the option there is none."""
     if fence is None:
         return contextlib.nullcontext()

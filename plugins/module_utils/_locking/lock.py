@@ -8,7 +8,8 @@ from __future__ import annotations
 import math
 import re
 import time
-from typing import Any, Mapping, NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from .._host.characters import is_shown
 

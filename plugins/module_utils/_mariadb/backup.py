@@ -17,9 +17,10 @@ import os
 import secrets
 import threading
 import time
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Any, BinaryIO, Callable, Iterator, Mapping, Sequence, cast
+from typing import Any, BinaryIO, Callable, cast
 
 from .._database import check_queries as checks, content
 from .._database.backup.disk_space import Room, free_bytes

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Iterator
+from collections.abc import Iterator
 
 from .._database.scratch_names import drop_each, left_behind, new_name
 from .session import Connection, Login, MariadbError, connect_patiently, identifier

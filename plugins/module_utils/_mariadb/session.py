@@ -13,8 +13,9 @@ import os
 import re
 import ssl
 import sys
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Iterator, Mapping, Sequence
+from typing import Any
 
 from .._database.errors import DatabaseError
 from .._database.messages import one_line, without_values

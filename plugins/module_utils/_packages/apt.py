@@ -10,8 +10,9 @@ import glob
 import os
 import re
 import tempfile
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import Callable, Iterable, Iterator, Sequence
+from typing import Callable
 
 from .manager import HoldFile, PackageError, Selection, Update, matches, run, selection_of
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from typing import Sequence
+from collections.abc import Sequence
 
 from .manager import HoldFile, PackageError, Selection, Update, matches, run, selection_of
 

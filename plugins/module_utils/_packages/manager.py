@@ -14,9 +14,10 @@ import re
 import struct
 import subprocess
 import time
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace as replace_fields
 from fnmatch import fnmatchcase
-from typing import Callable, Iterable, Mapping, Protocol, Sequence
+from typing import Callable, Protocol
 
 from .._host import programs
 from .._host.small_files import READABLE, replace

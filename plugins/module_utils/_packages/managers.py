@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 import shutil
-from typing import Callable, Mapping
+from collections.abc import Mapping
+from typing import Callable
 
 from .apt import Apt
 from .dnf import Dnf

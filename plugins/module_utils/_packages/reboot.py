@@ -5,10 +5,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
-from typing import Iterable, Sequence
 
 from .._host.proc import stat
 from .manager import PackageError, run
@@ -33,17 +34,19 @@ def unit_of(cgroup: str) -> str | None:
 
 def outdated_services(proc: str = "/proc") -> list[str]:
     """The system services with a process that uses a file which an update has replaced."""
-    found = set()
-    for pid in filter(str.isdigit, os.listdir(proc)):
-        try:
-            with open(os.path.join(proc, pid, "maps"), encoding="utf-8", errors="replace") as file:
-                outdated = outdated_files(file.read())
-            if outdated:
-                with open(os.path.join(proc, pid, "cgroup"), encoding="utf-8") as file:
-                    found.add(unit_of(file.read()))
-        except OSError:
-            continue  # it has ended, or belongs to another account
+    found = {_outdated_service(os.path.join(proc, pid)) for pid in os.listdir(proc) if pid.isdigit()}
     return sorted(filter(None, found))
+
+
+def _outdated_service(process: str) -> str | None:
+    """The system service of a process that uses such a file; None also when it has ended, or belongs to another account."""
+    with contextlib.suppress(OSError):
+        with open(os.path.join(process, "maps"), encoding="utf-8", errors="replace") as file:
+            outdated = outdated_files(file.read())
+        if outdated:
+            with open(os.path.join(process, "cgroup"), encoding="utf-8") as file:
+                return unit_of(file.read())
+    return None
 
 
 def restart(units: Iterable[str], leave: Sequence[str]) -> tuple[list[str], list[str]]:

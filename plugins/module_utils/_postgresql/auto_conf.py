@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import re
-from typing import Collection, Mapping
+from collections.abc import Collection, Mapping
 
 FILE = "postgresql.auto.conf"
 ENTRY = re.compile(r"\s*(?P<name>[\w.]+)")

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import Sequence
+from collections.abc import Sequence
 
 from .._database.scratch_names import is_scratch
 from .session import Connection, PostgresqlError

@@ -9,8 +9,8 @@ A materialized view that is restored from a dump is computed again, so what it h
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Mapping
 
 from .._database.content import CONTENT, STRUCTURES, Content
 from . import structure

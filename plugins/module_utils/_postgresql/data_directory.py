@@ -14,8 +14,8 @@ import os
 import re
 import shlex
 import subprocess
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Iterator
 
 from .._host.small_files import PRIVATE, replace
 

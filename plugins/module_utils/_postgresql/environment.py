@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from typing import Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 PREFIX = "PG"
 KEPT = frozenset({

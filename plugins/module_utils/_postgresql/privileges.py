@@ -8,7 +8,9 @@ Asked of the server by its own functions, so that a privilege by membership, by 
 
 from __future__ import annotations
 
-from typing import Callable, ContextManager, Iterator, NamedTuple, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from typing import Callable, NamedTuple
 
 from .._database.interface import LOGICAL, MIGRATIONS, PHYSICAL, STANDBYS, SWITCHOVER
 from .session import Connection, identifier
@@ -47,7 +49,7 @@ class Lack(NamedTuple):
 
 
 def missing_privileges(
-    server: Connection, purposes: Sequence[str], databases: Sequence[str], open_session: Callable[[str], ContextManager[Connection]]
+    server: Connection, purposes: Sequence[str], databases: Sequence[str], open_session: Callable[[str], AbstractContextManager[Connection]]
 ) -> list[Lack]:
     """What the role of the session lacks for these purposes, in these databases."""
     name, is_superuser, *attributes = server.rows(ROLE)[0]

@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Callable, Iterator, Optional
+from collections.abc import Iterator
+from typing import Callable
 
 from .._database.scratch_names import drop_each, left_behind, new_name
 from .session import Connection, PostgresqlError, identifier, literal
@@ -18,7 +19,7 @@ UNUSED = "SELECT datname FROM pg_database AS d WHERE NOT EXISTS (SELECT FROM pg_
 
 
 @contextlib.contextmanager
-def scratch_database(open_session: Callable[[Optional[str]], Connection], original: Connection) -> Iterator[Connection]:
+def scratch_database(open_session: Callable[[str | None], Connection], original: Connection) -> Iterator[Connection]:
     """A session with an empty database that has the encoding and the locale of `original`'s; dropped on every way out, even when sessions are connected to it.
 
     The session is open from beginning to end, which keeps others from taking the database for one that was left behind.
@@ -38,23 +39,28 @@ def scratch_database(open_session: Callable[[Optional[str]], Connection], origin
     drop(open_session, name, "")
 
 
-def drop(open_session: Callable[[Optional[str]], Connection], name: str, before: str) -> None:
+def drop(open_session: Callable[[str | None], Connection], name: str, before: str) -> None:
     """Drop a scratch database and end its sessions; `before` is an earlier error, which the message repeats if this fails too."""
     statement = f"DROP DATABASE IF EXISTS {identifier(name)}"
     forced = f"{statement} WITH (FORCE)"
     try:
         with open_session(None) as server:
             # PostgreSQL itself ends an autovacuum worker for the plain statement, which FORCE needs a superuser for; FORCE ends the sessions of others.
-            for attempt in (statement, forced, statement):
-                try:
-                    server.run(attempt)
-                    return
-                except PostgresqlError as error:
-                    if error.sqlstate not in IN_THE_WAY:
-                        raise
-            server.run(forced)
+            if not any(_is_done(server, attempt) for attempt in (statement, forced, statement)):
+                server.run(forced)
     except PostgresqlError as error:
         raise PostgresqlError(f"{before}the scratch database {name} could not be dropped: {error}; drop it yourself: {forced}", error.sqlstate) from error
+
+
+def _is_done(server: Connection, statement: str) -> bool:
+    """Run the statement; False when another session is in the way."""
+    try:
+        server.run(statement)
+    except PostgresqlError as error:
+        if error.sqlstate not in IN_THE_WAY:
+            raise
+        return False
+    return True
 
 
 def drop_left_behind(server: Connection) -> tuple[list[str], list[str]]:

@@ -12,8 +12,8 @@ import re
 import signal
 import subprocess
 import tempfile
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Iterator, Mapping
 
 from .._database.backup.record import BackupError
 from .._database.programs import Runner

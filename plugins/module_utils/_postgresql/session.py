@@ -12,9 +12,10 @@ import contextlib
 import os
 import socket
 import sys
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType, ModuleType
-from typing import Any, Callable, ContextManager, Iterator, Mapping, Sequence
+from typing import Any, Callable
 
 from .._database import interface
 from .._database.errors import DatabaseError
@@ -154,7 +155,7 @@ class Connection:
         """End the session. The server rolls back what is open."""
         self._raw.close()
 
-    def limited(self, seconds: float) -> ContextManager[None]:
+    def limited(self, seconds: float) -> contextlib.AbstractContextManager[None]:
         """Cut the way to the server when the block lasts longer: what waits for an answer gets an error then."""
         return waiting.limited(seconds, self.shut_down)
 

@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Mapping, NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from .._host.foreign_json import parse
 from .plan import ProbeError
@@ -47,10 +48,10 @@ def expectation_of(kind: str, headers: Mapping[str, Any], contains: str, expect:
         return None
     if expect and jmespath is None:
         raise ProbeError(f"expect of {kind} needs the Python library jmespath where the prober runs: install it there, or use contains")
-    values = []
-    for expression, value in expect.items():
-        try:
+    values, expression = [], ""
+    try:
+        for expression, value in expect.items():
             values.append((jmespath.compile(expression), value))
-        except jmespath.exceptions.JMESPathError as error:
-            raise ProbeError(f"expect of {kind} has {expression!r}, which is no JMESPath: {error}") from None
+    except jmespath.exceptions.JMESPathError as error:
+        raise ProbeError(f"expect of {kind} has {expression!r}, which is no JMESPath: {error}") from None
     return Expectation({name.lower(): str(value) for name, value in headers.items()}, contains.encode("utf-8"), tuple(values))

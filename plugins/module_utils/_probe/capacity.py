@@ -11,7 +11,8 @@ from __future__ import annotations
 import asyncio
 import csv
 import io
-from typing import Any, Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
+from typing import Any, Callable
 
 from .plan import CapacitySource, ProbeError
 

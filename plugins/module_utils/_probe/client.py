@@ -33,7 +33,7 @@ class Exchange:
     `stalled_before`: the seconds for which the prober itself had stood still when it was sent.
     """
 
-    __slots__ = ("index", "deadline", "client", "parser", "newest_seen", "ended", "carrier", "stalled_before")
+    __slots__ = ("carrier", "client", "deadline", "ended", "index", "newest_seen", "parser", "stalled_before")
 
     def __init__(self, index: int, deadline: float, client: Client, stalled_before: float = 0.0) -> None:
         self.index = index
@@ -119,7 +119,7 @@ class Client:
 class Connection(asyncio.Protocol):
     """One TCP connection of a client. It carries one request at a time."""
 
-    __slots__ = ("client", "transport", "exchange", "reused")
+    __slots__ = ("client", "exchange", "reused", "transport")
 
     # There from connection_made on, before which nothing else is called.
     transport: asyncio.Transport

@@ -19,7 +19,7 @@ from .._host.foreign_json import parse
 from . import record as outcomes
 from .capacity import CapacitySampler
 from .client import Client, Exchange, give_up, tls_context
-from .plan import Pacer, Plan, ProbeError, Seat
+from .plan import Pacer, Plan, ProbeError, Seat, Target
 from .result import VOID_SEND_LAG, Windows, final_figures, live_figures
 
 # After a stall of the prober itself, let answers in between the requests that it has to catch up with.
@@ -115,11 +115,13 @@ class Engine:
     def _note(self, exchange: Exchange, outcome: int, version: str = "") -> None:
         """Note how it ended. The time for which the prober itself stood still is charged to nobody else."""
         latency, own = self._latency(exchange), self._stalled - exchange.stalled_before
+        self.record.finish(exchange.index, outcomes.UNSEEN if self._is_excused(outcome, latency, own) else outcome, latency, version)
+
+    def _is_excused(self, outcome: int, latency: float, own: float) -> bool:
+        """Whether the *own* seconds, in which the prober itself stood still, may be why a request failed."""
         if outcome == outcomes.TIMEOUT:
-            excused = latency - own < self._plan.objective and own > 0
-        else:
-            excused = outcome != outcomes.OK and own > self._late
-        self.record.finish(exchange.index, outcomes.UNSEEN if excused else outcome, latency, version)
+            return latency - own < self._plan.objective and own > 0
+        return outcome != outcomes.OK and own > self._late
 
     def _end(self, exchange: Exchange) -> None:
         self._notice_stall()
@@ -234,11 +236,14 @@ class Probe:
     async def check(self) -> None:
         """Resolve the targets and read the capacity once; raise ProbeError, naming what does not work, before anything is sent."""
         for target in self._plan.targets:
-            try:
-                await self._loop.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
-            except (OSError, UnicodeError) as error:
-                raise ProbeError(f"the host of target {target.url} cannot be resolved: {error}") from None
+            await self._resolve(target)
         await self._sampler.check()
+
+    async def _resolve(self, target: Target) -> None:
+        try:
+            await self._loop.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError) as error:
+            raise ProbeError(f"the host of target {target.url} cannot be resolved: {error}") from None
 
     def stop(self) -> None:
         """End the run in an orderly way: nothing more is sent, what is under way is waited for."""

@@ -10,7 +10,7 @@ and whether the connection may be used again.
 from __future__ import annotations
 
 import re
-from typing import Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 MAX_HEAD = 65_536
 MAX_KEPT_BODY = 65_536
@@ -71,7 +71,7 @@ class AnswerParser:
     `body` holds the first 64 KiB when `keep_body` is set, and is empty otherwise.
     """
 
-    __slots__ = ("status", "headers", "set_cookies", "reusable", "body", "started", "complete", "_bodiless", "_keep", "_buffer", "_left", "_state")
+    __slots__ = ("_bodiless", "_buffer", "_keep", "_left", "_state", "body", "complete", "headers", "reusable", "set_cookies", "started", "status")
 
     def __init__(self, method: str = "GET", keep_body: bool = False) -> None:
         self.status = 0

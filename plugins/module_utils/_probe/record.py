@@ -9,7 +9,7 @@ Requests are numbered in the order of their intended times. A request is schedul
 from __future__ import annotations
 
 from array import array
-from typing import Collection
+from collections.abc import Collection
 
 from .._host.version import VersionError, parse
 

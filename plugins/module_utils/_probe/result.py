@@ -10,7 +10,8 @@ the prober. Its latencies are left out of every percentile. Its failures stay fa
 from __future__ import annotations
 
 import math
-from typing import Any, Iterable, Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from .plan import Plan, first_request_of_second
 from .record import FAILURES, OK, PENDING, TIMEOUT, UNMEASURED, Record

@@ -17,7 +17,8 @@ import stat
 import tarfile
 import time
 import zlib
-from typing import BinaryIO, Callable, Iterator, NamedTuple, cast
+from collections.abc import Iterator
+from typing import BinaryIO, Callable, NamedTuple, cast
 
 from .._host.small_files import flush
 from .archive_headers import ArchiveHeaderError, Headers

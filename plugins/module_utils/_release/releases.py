@@ -21,7 +21,8 @@ import json
 import os
 import re
 import tempfile
-from typing import TYPE_CHECKING, Iterator, NamedTuple
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, NamedTuple
 
 from .._host import private_copy, removal, small_files
 

@@ -14,8 +14,9 @@ import re
 import struct
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import BinaryIO, NamedTuple, Sequence
+from typing import BinaryIO, NamedTuple
 
 from .._host import private_copy, programs
 

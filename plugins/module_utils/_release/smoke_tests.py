@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import time
-from typing import Callable, NamedTuple, Union
+from typing import Callable, NamedTuple
 
 from .._host.http import Answer, HttpError, Limits, Request, fetch, require_url
 from .service import ServiceError, run_command
@@ -62,7 +62,7 @@ class SmokeTest(NamedTuple):
     """One request, or a command on the host, and the statuses that count as an answer to it, each within `max_seconds`."""
 
     name: str
-    request: Union[Request, Command]
+    request: Request | Command
     status: frozenset[int]
     max_seconds: float
 
@@ -135,7 +135,7 @@ def ask_all(params: dict, may_send: Callable[[SmokeTest], bool] = lambda test: T
     tests = require_tests(params)
     sendable = [test for test in tests if may_send(test)]
 
-    def ask(request: Union[Request, Command], seconds: float) -> Answer:
+    def ask(request: Request | Command, seconds: float) -> Answer:
         if isinstance(request, Command):
             return run(request, seconds)
         return fetch(request, Limits(seconds, params["max_body_bytes"], params["validate_certs"]))
@@ -167,7 +167,7 @@ def _as_data(test: SmokeTest, outcome: Outcome | None) -> dict:
 
 def wait_for_answers(
     tests: list[SmokeTest],
-    ask: Callable[[Union[Request, Command], float], Answer],
+    ask: Callable[[Request | Command, float], Answer],
     timeout: float,
     in_a_row: int,
     clock: Callable[[], float] = time.monotonic,
@@ -199,7 +199,7 @@ def run(command: Command, seconds: float, clock: Callable[[], float] = time.mono
     return Answer(ended.status, [], ended.said, False, clock() - started)
 
 
-def _ask_once(progress: _Progress, ask: Callable[[Union[Request, Command], float], Answer]) -> None:
+def _ask_once(progress: _Progress, ask: Callable[[Request | Command, float], Answer]) -> None:
     try:
         progress.answered(ask(progress.test.request, progress.test.max_seconds))
     except HttpError as error:

@@ -12,8 +12,9 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Callable, Mapping, Sequence
+from typing import Any, Callable
 
 from .._database import check_queries as checks, content
 from .._database.backup.disk_space import Room

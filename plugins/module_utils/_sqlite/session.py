@@ -9,7 +9,8 @@ import contextlib
 import os
 import re
 import sqlite3
-from typing import Any, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 from urllib.parse import quote
 
 from .._database.errors import DatabaseError

@@ -10,8 +10,8 @@ counter has to stand still for longer.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Collection, Iterable, Mapping
 
 from .interface import Backend, Member, Place
 

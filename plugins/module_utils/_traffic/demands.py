@@ -8,7 +8,8 @@ Each kind of load balancer has a list of demands, which are looked at before a m
 
 from __future__ import annotations
 
-from typing import Any, Callable, Iterable, NamedTuple
+from collections.abc import Iterable
+from typing import Any, Callable, NamedTuple
 
 
 class Demand(NamedTuple):

@@ -16,8 +16,9 @@ named with the command that does it.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Callable, Iterator, Sequence
+from typing import Callable
 
 from .._host.clock import Clock
 from . import views

@@ -9,7 +9,8 @@ It lives as long as the module. A member that another run took out is taken for 
 from __future__ import annotations
 
 import time
-from typing import Callable, Mapping
+from collections.abc import Mapping
+from typing import Callable
 
 from .interface import DRAIN, MAINT, READY, RECHECK
 

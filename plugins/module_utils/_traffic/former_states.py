@@ -9,7 +9,8 @@ Callers hold the lock of the file.
 from __future__ import annotations
 
 import json
-from typing import Any, Mapping
+from collections.abc import Mapping
+from typing import Any
 
 from .._host.config_file import ConfigFile
 from .._host.small_files import READABLE, SmallFileError, read_json, replace

@@ -9,8 +9,9 @@ A kind of load balancer is a file of its own that implements `LoadBalancer`; eve
 from __future__ import annotations
 
 import os
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Collection, Iterable, Mapping, Protocol, Sequence, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from .._host.control_error import ControlError
 

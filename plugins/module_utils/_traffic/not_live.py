@@ -8,7 +8,7 @@ Source: HAProxy's management guide, ``show stat``, column ``check_status``.
 
 from __future__ import annotations
 
-from typing import Mapping
+from collections.abc import Mapping
 
 from .interface import DRAIN, HEALTHY, MAINT, READY
 

@@ -9,8 +9,9 @@ state file before the last change was written to it. Time is the caller's: see `
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
-from typing import Callable, Iterable, Mapping, Sequence
+from typing import Callable
 
 from .._host.clock import Clock
 from .._host.control_error import UntouchedError

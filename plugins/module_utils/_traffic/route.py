@@ -9,9 +9,10 @@ When a step fails, the previous route is restored on every load balancer. What c
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Callable, Mapping, Protocol, Sequence
+from typing import Callable, Protocol
 
 from .._host.clock import Clock
 from .._host.waiting import wait_for

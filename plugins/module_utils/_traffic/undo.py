@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from typing import Callable, Iterable, NamedTuple
+from collections.abc import Iterable
+from typing import Callable, NamedTuple
 
 from .interface import LoadBalancerError
 

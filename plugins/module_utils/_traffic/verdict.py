@@ -10,8 +10,8 @@ before and after it.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Iterable, Mapping
 
 from .interface import READY, UP, Backend, Member, View
 

@@ -9,7 +9,7 @@ member, by load balancer; a load balancer without anything to change is not in i
 
 from __future__ import annotations
 
-from typing import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from .interface import CUT, DRAIN, MAINT, READY, RECHECK, Backend, Member, View
 from .not_live import has_address, is_down, is_spare, why_not_live

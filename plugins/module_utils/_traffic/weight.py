@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Mapping, Protocol, Sequence
+from typing import Protocol
 
 from .._host.clock import Clock
 from .interface import LoadBalancer, LoadBalancerError, require_members

@@ -102,7 +102,7 @@ class Tasks:
             meta = task.args.get("_raw_params") if task.action in META else None
             if meta and (why := meta_actions.why_refused(meta)):
                 raise TaskRefused(task, f"meta: {meta} {why}")
-            if task.run_once is True or meta and task.run_once:
+            if task.run_once is True or (meta and task.run_once):
                 raise once_refused(task)
             if self._runs_once(task):
                 raise once_refused(task, f"uses {task.action}, which runs once for all hosts")

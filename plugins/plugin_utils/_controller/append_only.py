@@ -10,7 +10,8 @@ import errno
 import fcntl
 import hashlib
 import os
-from typing import Any, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from ...module_utils._host import small_files
 from ...module_utils._host.small_files import PRIVATE, PRIVATE_FOLDER, make_folder

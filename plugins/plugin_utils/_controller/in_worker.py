@@ -15,8 +15,9 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Iterator, Mapping
 from functools import partial
-from typing import Any, Callable, Iterator, Mapping
+from typing import Any, Callable
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.common.parameters import remove_values

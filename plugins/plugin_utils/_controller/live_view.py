@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 import time
-from typing import Callable, Mapping
+from collections.abc import Mapping
+from typing import Callable
 
 from ...module_utils._load_balancers import open_load_balancers
 from ...module_utils._traffic.interface import LoadBalancerError

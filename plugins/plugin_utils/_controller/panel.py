@@ -18,7 +18,8 @@ import sys
 import termios
 import threading
 from collections import deque
-from typing import Any, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 _ESCAPE = re.compile(r"\x1b\[[0-9;]*m")
 # Within one write: the cursor hidden, and no line of the panel that goes on on the next.
@@ -130,12 +131,17 @@ class Panel:
         """Straight to the terminal. When it is gone there is nobody to tell, and the run goes on."""
         data = text.encode("utf-8", "replace")
         while data and not self.lost:
-            try:
-                data = data[os.write(self._fd, data):]
-            except BlockingIOError:
-                select.select([], [self._fd], [], 1.0)
-            except OSError:
-                self.lost = True
+            data = data[self._written(data):]
+
+    def _written(self, data: bytes) -> int:
+        """How many bytes the terminal has taken, without waiting for more."""
+        try:
+            return os.write(self._fd, data)
+        except BlockingIOError:
+            select.select([], [self._fd], [], 1.0)
+        except OSError:
+            self.lost = True
+        return 0
 
     def _typed_ahead(self) -> int:
         """How many bytes of finished lines were typed and not read: a line end that was typed has moved the panel."""

@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Iterable, Mapping
+import contextlib
+from collections.abc import Iterable, Mapping
+from typing import Any, Callable
 
 
 def templated(names: Iterable[str], variables: Mapping[str, Any], template: Callable[[Any], Any], host_name: str, omitted: type[Exception],
@@ -16,12 +18,12 @@ def templated(names: Iterable[str], variables: Mapping[str, Any], template: Call
     :param omitted: what it raises for one that is omitted; `error` is what it raises for all else, and what is raised here.
     :raises error: for one that cannot be templated, with its name and the host's.
     """
-    values = {}
-    for name in sorted(names):
-        try:
-            values[name] = template(variables[name])
-        except omitted:
-            continue
-        except error as cause:
-            raise error(f"{name} of {host_name} cannot be read: {cause}") from cause
+    values: dict[str, Any] = {}
+    name = ""
+    try:
+        for name in sorted(names):
+            with contextlib.suppress(omitted):
+                values[name] = template(variables[name])
+    except error as cause:
+        raise error(f"{name} of {host_name} cannot be read: {cause}") from cause
     return values

@@ -70,7 +70,7 @@ def _host_begins(view: View, event: Mapping) -> list[dict]:
     # Beside the roll's own play a member is only on its way (back) when its traffic or its release is touched.
     told = _starts_untold(view, host, at) if known or view.play_rolls else []
     member = view.members.get(host)
-    if member is None or member.state != FLIGHT or stage == RETURNING and not member.back and not view.side and view.stands_by(member):
+    if member is None or member.state != FLIGHT or (stage == RETURNING and not member.back and not view.side and view.stands_by(member)):
         return told
     if member.enters(stage, at):
         told.append({"event": "stage", "at": at, "member": host, "pool": member.pool, "stage": stage, "known": known, "back": member.back})
@@ -142,7 +142,7 @@ def _expect(view: View, told: Mapping) -> None:
     member.expected_s = told.get("expected_s") or member.expected_s
     if member.state in (TODO, STAYS):
         # The first of two rolls names only its own half as pending; what is planned for later stays planned.
-        member.in_traffic, member.pending = bool(told.get("in_traffic", True)), bool(told.get("pending")) or view.planned and member.pending
+        member.in_traffic, member.pending = bool(told.get("in_traffic", True)), bool(told.get("pending")) or (view.planned and member.pending)
         member.state = TODO if member.pending else STAYS
 
 

@@ -15,7 +15,7 @@ from .words import done_word
 
 MARKS = {DONE: ("✔", "good"), STANDBY: ("◆", "busy"), FLIGHT: ("▶", "busy"), TODO: ("·", "faint"), STAYS: ("=", "faint"),
          RETURNED: ("↩", "warning"), FAILED: ("✘", "bad"), LOST: ("✘", "bad")}
-CELLS = {DONE: "█", STANDBY: "▓", FLIGHT: "▒", TODO: "·", STAYS: "=", RETURNED: "<", FAILED: "×", LOST: "×"}
+CELLS = {DONE: "█", STANDBY: "▓", FLIGHT: "▒", TODO: "·", STAYS: "=", RETURNED: "<", FAILED: "\N{MULTIPLICATION SIGN}", LOST: "\N{MULTIPLICATION SIGN}"}
 COUNTED = (((FLIGHT,), "in flight"), ((RETURNED,), "returned"), ((FAILED, LOST), "failed"))
 NARROWEST_COLUMN = 76
 WIDEST_ROW = 124  # further to the right the eye loses the line

@@ -59,7 +59,7 @@ class Outlet:
     def tell(self, view: View, event: Mapping[str, Any], told: Told | None) -> None:
         """Show one event with its sentence."""
         if self.style == JSON:
-            if self._verbosity or event["event"] != "included" and not (event["event"] == "result" and event["outcome"] in _QUIET_IN_JSON):
+            if self._verbosity or (event["event"] != "included" and not (event["event"] == "result" and event["outcome"] in _QUIET_IN_JSON)):
                 self._write(json.dumps(event, default=str), "info")
         elif told is not None and self._is_shown(event, told):
             self._head_of_play(view, event)

@@ -78,7 +78,7 @@ class View:
 
     def stands_by(self, member: Member) -> bool:
         """Whether the member, once upgraded, waits for the flip to the first half, or for the cutover to its side."""
-        waits = self.method == "half_pool" and member.step == 0 or bool(self.side) and member.colour == self.side
+        waits = (self.method == "half_pool" and member.step == 0) or (bool(self.side) and member.colour == self.side)
         return waits and not self.flipped
 
     def has_traffic(self, member: Member) -> bool:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from .host_names import variables_of
+
 PORT, USER = 5432, "postgres"
 # Passed on only where they are set.
 OPTIONS = {"login_password": "postgresql_login_password", "ssl_mode": "postgresql_ssl_mode", "ca_cert": "postgresql_ca_cert"}
@@ -20,14 +22,14 @@ def database_login(name: str, hostvars: Mapping, here: bool = False) -> dict:
     :param name: the host of the server.
     :param here: the module runs on that host: without ``postgresql_login_host`` the driver takes its own default, the local socket.
     """
-    known = hostvars[name] if name in hostvars else {}
+    known = variables_of(name, hostvars)
     address = known.get("postgresql_login_host") or ("" if here else known.get("ansible_host") or name)
     return {**({"login_host": address} if address else {}), **_login(known), "login_port": int(known.get("postgresql_login_port", PORT))}
 
 
 def switchover_login(name: str, hostvars: Mapping) -> dict:
     """The same for the modules that reach two servers by one login, without host and port."""
-    return _login(hostvars[name] if name in hostvars else {})
+    return _login(variables_of(name, hostvars))
 
 
 def database_server(name: str, hostvars: Mapping) -> dict:

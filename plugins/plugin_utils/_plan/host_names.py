@@ -1,13 +1,14 @@
 # Copyright (c) 2026 The alwayson.upgrade maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Names of hosts that Ansible reads as a pattern where a play's hosts are computed: other hosts would take part. Pure."""
+"""Hosts by their names: their variables, and names that Ansible reads as a pattern, so that other hosts would take part. Pure."""
 
 from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 # A name that ansible-core takes as one host: no separator (space, comma, colon, half a pair of brackets), no wildcard, no sign of a set or of a regular
 # expression. A whole pair, as Terraform has it in web[0], is a part of the name of a host that there is.
@@ -15,6 +16,13 @@ _PLAIN = re.compile(r"(?![!&~@-])(?:[^\s,:;*?\[\]{}\\]|\[[^\s,:;*?!\[\]{}\\]*\])
 _WITH_IPV4 = re.compile(r"::(?:ffff:)?[0-9.]+", re.IGNORECASE)
 CURE = ("rename it in the inventory (a cloud's inventory plugin makes names of Name tags: set its hostnames to another attribute), "
         "and set the host's member_name where load balancers know it by another name")
+
+
+def variables_of(name: str | None, hostvars: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Any]:
+    """The variables of a host; none for one that the inventory does not have, which Ansible's own mapping has no default for."""
+    if name is None or name not in hostvars:
+        return {}
+    return hostvars[name]
 
 
 def is_plain(name: str) -> bool:

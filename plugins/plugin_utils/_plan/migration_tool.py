@@ -78,7 +78,7 @@ def tool_refusals(service: Service, observed: Observed, plan: Plan) -> list[str]
 def _missing(seen: Mapping) -> list[str]:
     """What is absent and does not come with the release."""
     root = seen.get("root")
-    return [what for what in seen.get("absent", ()) if not root or not what.startswith(f"{root}/") and posixpath.isabs(what)]
+    return [what for what in seen.get("absent", ()) if not root or (not what.startswith(f"{root}/") and posixpath.isabs(what))]
 
 
 def _no_way_back(service: Service, seen: Mapping, plan: Plan) -> list[str]:

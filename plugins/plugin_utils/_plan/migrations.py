@@ -60,7 +60,7 @@ def choose_migrations(files: Iterable[str], databases: Mapping[str, Mapping], be
     return {
         EXPAND: [release for release in entered if EXPAND in by_release[release]],
         BACKFILL: [release for release, steps in by_release.items()
-                   if BACKFILL in steps and (release in entered or release in leaving and _is_lacking(release, BACKFILL, steps, ledgers))],
+                   if BACKFILL in steps and (release in entered or (release in leaving and _is_lacking(release, BACKFILL, steps, ledgers)))],
         **settled,
     }
 

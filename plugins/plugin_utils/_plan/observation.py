@@ -13,6 +13,7 @@ from ...module_utils._traffic.not_live import is_spare
 from ...module_utils._traffic.views import disagreements
 
 from .._smoke.running_release import HealthAndRelease, version_test
+from .host_names import variables_of
 from .shapes import Plan, Service
 
 # Endpoints that are files.
@@ -58,7 +59,7 @@ def with_headers(balancers: Sequence[Mapping], hostvars: Mapping) -> list[dict]:
     """The same load balancers with what may be secret: ``traffic_settings`` and ``traffic_headers`` of each one's host. What stands there already stays."""
     completed = []
     for balancer in balancers:
-        known = hostvars[balancer["name"]] if balancer.get("name") in hostvars else {}
+        known = variables_of(balancer.get("name"), hostvars)
         given = {option: balancer.get(option) or known.get(f"traffic_{option}") for option in ("settings", "headers")}
         completed.append({**balancer, **{option: dict(value) for option, value in given.items() if value}})
     return completed

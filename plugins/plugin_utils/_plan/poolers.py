@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from .host_names import variables_of
+
 
 def poolers_beside(poolers: Sequence[str], runner: str, hostvars: Mapping) -> list[str]:
     """The poolers that one process drives: *runner*, where it is one of them, and those whose ``ansible_host`` is the same as its own.
 
     :param poolers: hosts of the inventory. Several of them may stand for one machine.
     """
-    address = (hostvars[runner] if runner in hostvars else {}).get("ansible_host") or ""
+    address = variables_of(runner, hostvars).get("ansible_host") or ""
     return [*(name for name in poolers if name == runner),
             *(name for name in poolers if name != runner and hostvars[name].get("ansible_host") == address)]
 

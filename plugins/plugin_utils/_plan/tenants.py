@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from .host_names import variables_of
+
 # The variable of a database host: its databases to the tenants in them.
 VARIABLE = "postgresql_tenants"
 
@@ -40,7 +42,7 @@ def tenants_affected(away: Mapping[str, Sequence[str] | Mapping | None], hostvar
 
 def _mapped(server: str, hostvars: Mapping) -> dict[str, list[str]] | None:
     """The variable of a host; a tenant alone counts as a list of one."""
-    mapping = hostvars[server].get(VARIABLE) if server in hostvars else None
+    mapping = variables_of(server, hostvars).get(VARIABLE)
     if mapping is None:
         return None
     if not isinstance(mapping, Mapping):

@@ -189,7 +189,8 @@ def status_text(service: Service, observed: Observed) -> list[str]:
     balancers = sorted(observed["load_balancers"])
     rows = [["host", "domain", "release", "before", *balancers]]
     for name, facts in sorted(members.items()):
-        rows.append([name, str(facts.get("domain") or "-"), str(facts.get("release") or facts.get("lost") and "lost" or "-"), str(facts.get("previous") or "-"),
+        release = facts.get("release") or ("lost" if facts.get("lost") else "-")
+        rows.append([name, str(facts.get("domain") or "-"), str(release), str(facts.get("previous") or "-"),
                      *(_traffic_word(observed["load_balancers"][balancer], service, facts) for balancer in balancers)])
     lines += _table(rows)
     database_rows = _database_rows(observed)

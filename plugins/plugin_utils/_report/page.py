@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from .._text.figures import count, method_name, milliseconds, moment, percent, plural, release_change, seconds
+from .._text.figures import NO_VALUE, count, method_name, milliseconds, moment, percent, plural, release_change, seconds
 from .._text.markup import Markup, element, join
 from .pictures.all import PICTURES, View, room_for_names
 from .style import STYLE
@@ -96,7 +96,7 @@ def _figure(label: str, value: object, note: str = "", *, of: str = "", bad: boo
 
 def _requests(report: Report) -> Markup:
     if not report["measured"]:
-        return _figure("Requests", "–", "not measured")
+        return _figure("Requests", NO_VALUE, "not measured")
     told = [f"{count(report['rate'])} a second" if report["rate"] else "", f"{plural(report['clients'], 'client')}" if report["clients"] else ""]
     return _figure("Requests", count(report["requests_scheduled"]), ", ".join(word for word in told if word))
 
@@ -104,7 +104,7 @@ def _requests(report: Report) -> Markup:
 def _failed(report: Report) -> Markup:
     failed, asked = report["requests_failed"], report["requests_scheduled"]
     if not report["measured"] or not asked or failed is None:
-        return _figure("Failed", "–", "not measured")
+        return _figure("Failed", NO_VALUE, "not measured")
     if failed:
         return _figure("Failed", count(failed), f"{percent(failed / asked)} of all requests", bad=True)
     bound = report["bound_95"]
@@ -114,13 +114,13 @@ def _failed(report: Report) -> Markup:
 def _longest(report: Report) -> Markup:
     longest, slow = longest_answer(report)
     if longest is None:
-        return _figure("Longest answer", "–", "not measured")
+        return _figure("Longest answer", NO_VALUE, "not measured")
     return _figure("Longest answer", milliseconds(longest), f"{milliseconds(slow)} where the answer is slow on purpose" if slow is not None else "")
 
 
 def _capacity(report: Report) -> Markup:
     if report["live_min"] is None:
-        return _figure("Lowest live capacity", "–", "not measured")
+        return _figure("Lowest live capacity", NO_VALUE, "not measured")
     floor = "no floor given" if report["live_floor"] is None else f"the floor is {count(report['live_floor'])}"
     if report["serving"]:
         floor = "of the pool that has the traffic"
@@ -134,7 +134,7 @@ def _time(report: Report) -> Markup:
     """The roll's time beside the least that the members' own outages allow; without a roll phase the whole run's."""
     whole, roll, floor = report["duration_s"], report["roll_s"], report["duration_floor_s"]
     if roll is None:
-        return _figure("Time", "–", "not measured") if whole is None else _figure("Time", seconds(whole), "with all phases")
+        return _figure("Time", NO_VALUE, "not measured") if whole is None else _figure("Time", seconds(whole), "with all phases")
     told = [f"the least possible is {seconds(floor)}" if compares_with_floor(report) else "", f"{seconds(whole)} with all phases" if whole is not None else ""]
     return _figure("Time to roll", seconds(roll), "; ".join(word for word in told if word))
 
@@ -142,7 +142,7 @@ def _time(report: Report) -> Markup:
 def _databases(report: Report) -> Markup:
     databases = report["databases"].values()
     if not databases:
-        return _figure("Backups proven", "–", "no database in this run")
+        return _figure("Backups proven", NO_VALUE, "no database in this run")
     proven = sum(database["backup_proven"] for database in databases)
     applied = sum(database["migrations_applied"] for database in databases)
     note = f"by a restore; {plural(applied, 'migration')} applied"

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from .._schedule.error_budget import worst_first
-from .._text.figures import count, milliseconds, moment, plural, seconds, size
+from .._text.figures import NO_VALUE, count, milliseconds, moment, plural, seconds, size
 from .._text.markup import Markup, element
 from .floor import STRANDED
 from .serving_pool import without_traffic
@@ -69,8 +69,8 @@ def _member_row(report: Report, name: str, member: Mapping, balancers: Sequence[
         proofs = [_all_proofs_cell(member["drain_proof"], balancers, touched)]
     return [
         row_heading(name),
-        *([cell("Pool", member["pool"] or "–")] if report["serving"] else []),
-        cell("Zone", member["zone"] or "–"),
+        *([cell("Pool", member["pool"] or NO_VALUE)] if report["serving"] else []),
+        cell("Zone", member["zone"] or NO_VALUE),
         cell("Release", before if before == after else f"{before} → {after}"),
         cell("Out of traffic", "had none" if without_traffic(report, member) else _seconds_or_dash(member["seconds_out"]), class_="number"),
         cell("Own work", _seconds_or_dash(member["seconds_of_work"]), class_="number"),
@@ -105,7 +105,7 @@ def _verdict_row(name: str, row: Mapping) -> list[Markup]:
 
 
 def _seconds_or_dash(value: float | None) -> str:
-    return "–" if value is None else seconds(value)
+    return NO_VALUE if value is None else seconds(value)
 
 
 def is_proven(proof: Mapping | None) -> bool:
@@ -116,7 +116,7 @@ def is_proven(proof: Mapping | None) -> bool:
 def _proof_cell(balancer: str, proof: Mapping | None, touched: bool) -> Markup:
     label = f"Drain, {balancer}"
     if not touched:
-        return cell(label, "–")
+        return cell(label, NO_VALUE)
     if not proof:
         return cell(label, "✕ no proof", class_="bad")
     states = f"{proof.get('before', 'unknown')} → {proof.get('after', 'unknown')}"
@@ -131,7 +131,7 @@ def _proof_cell(balancer: str, proof: Mapping | None, touched: bool) -> Markup:
 def _all_proofs_cell(proofs: Mapping[str, Mapping], balancers: Sequence[str], touched: bool) -> Markup:
     proven = [balancer for balancer in balancers if is_proven(proofs.get(balancer))]
     if not touched:
-        return cell("Drain proven by", "–")
+        return cell("Drain proven by", NO_VALUE)
     missing = [balancer for balancer in balancers if balancer not in proven]
     words = f"{len(proven)} of {plural(len(balancers), 'load balancer')}"
     return cell("Drain proven by", words, element("small", f"not by {', '.join(missing)}") if missing else None, class_="bad" if missing else "good")
@@ -147,7 +147,7 @@ def databases_table(report: Report) -> Markup | None:
     rows = [
         [
             row_heading(name),
-            cell("Host", database["host"] or "–"),
+            cell("Host", database["host"] or NO_VALUE),
             _backup_cell("Backup before", database["backup"]),
             _backup_cell("Backup after", database["backup_after"]),
             cell("Migrations", *([_migration(row) for row in database["migrations"]] or [Markup("none")])),
@@ -166,10 +166,10 @@ def migration_tool_table(report: Report) -> Markup | None:
     said = element("small", tool["why"]) if tool["why"] else element("small", element("code", " / ".join(tool["output"]))) if tool["output"] else None
     return table(columns, [[
         row_heading(tool["command"]),
-        cell("Host", tool["host"] or "–"),
-        cell("Started", "–" if tool["started"] is None else moment(tool["started"])),
+        cell("Host", tool["host"] or NO_VALUE),
+        cell("Started", NO_VALUE if tool["started"] is None else moment(tool["started"])),
         cell("Time", _seconds_or_dash(tool["seconds"]), class_="number"),
-        cell("Exit status", "–" if tool["exit_status"] is None else count(tool["exit_status"]), class_="number"),
+        cell("Exit status", NO_VALUE if tool["exit_status"] is None else count(tool["exit_status"]), class_="number"),
         cell("Outcome", tool["status"], said, class_="bad" if tool["status"] == "failed" else None),
     ]])
 

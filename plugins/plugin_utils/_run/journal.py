@@ -135,7 +135,7 @@ def read(content: bytes) -> Reading:
         if entry is None and _may_be_torn(line, head):
             torn, trouble = (torn + b"\n" + line if trouble else line), trouble or problem
             continue
-        if entry is None or trouble and not _passes(entry, torn):
+        if entry is None or (trouble and not _passes(entry, torn)):
             return Reading(tuple(entries), head, trouble or problem)
         entries.append(entry)
         head, torn, trouble = Head(entry["seq"], entry["hash"]), b"", ""

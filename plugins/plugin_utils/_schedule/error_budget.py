@@ -37,13 +37,15 @@ def allowed(limits: Mapping, name: str, total: float) -> int:
 
 def limit_problems(limits: Mapping) -> list[str]:
     """A sentence for each limit that cannot be understood."""
-    problems = []
-    for name in DEFAULTS:
-        try:
-            allowed(limits, name, 0)
-        except BudgetError as error:
-            problems.append(str(error))
-    return problems
+    return [problem for name in DEFAULTS if (problem := _limit_problem(limits, name))]
+
+
+def _limit_problem(limits: Mapping, name: str) -> str:
+    try:
+        allowed(limits, name, 0)
+    except BudgetError as error:
+        return str(error)
+    return ""
 
 
 def coverage(probe: Mapping, until: float | None = None) -> tuple[int, int]:

@@ -16,7 +16,8 @@ from __future__ import annotations
 import json
 import re
 import sys
-from typing import AbstractSet, Any, Callable, NamedTuple
+from collections.abc import Set as AbstractSet
+from typing import Any, Callable, NamedTuple
 
 try:
     import jmespath

@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 import shlex
-from typing import AbstractSet, Any, Mapping, NamedTuple
+from collections.abc import Mapping, Set as AbstractSet
+from typing import Any, NamedTuple
 
 from . import expectation
 

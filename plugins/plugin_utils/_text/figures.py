@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from datetime import datetime, timezone
 
 UNKNOWN = "unknown"
+# In a table or beside a label, where there is no value.
+NO_VALUE = "\N{EN DASH}"
 # Not strftime's: that one follows the locale, and the rest of the page does not.
 MONTHS = ("January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December")
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from typing import Callable, Iterator
+from collections.abc import Iterator
+from typing import Callable
 
 from .record import BackupError
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 import contextlib
 import os
 import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Callable, ContextManager, Iterator, Sequence
+from typing import Callable
 
 from .record import BackupError, Record
 from .store import Store, StoreError
@@ -91,7 +92,7 @@ def choose(store: Store, subject: str, sealed: Callable[[str], Sequence[str]], w
     return chosen
 
 
-def locked(store: Store) -> ContextManager[None]:
+def locked(store: Store) -> contextlib.AbstractContextManager[None]:
     """Nobody removes a backup meanwhile. A folder that cannot be written to is one that nobody removes anything from."""
     if not os.access(store.directory, os.W_OK):
         return contextlib.nullcontext()

@@ -9,8 +9,9 @@ How a backup is taken and proven is the method's, which belongs to an engine, se
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Callable, Mapping, Protocol, Sequence
+from typing import Any, Callable, Protocol
 
 from ..errors import DatabaseError
 from ..programs import ProgramError, Runner

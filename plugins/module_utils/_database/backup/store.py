@@ -15,8 +15,9 @@ import os
 import re
 import stat
 import time
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Callable, Iterator, Mapping, Sequence
+from typing import Any, Callable
 from urllib.parse import quote, unquote
 
 from ..._host import flock, removal

@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Any, Callable, NamedTuple, Optional, Sequence
+from typing import Any, Callable, NamedTuple
 
 from .choice import LAST, BatchPlan
 from .hazards import way_out
@@ -51,7 +52,7 @@ class Batch(NamedTuple):
     """
 
     rows: int = 0
-    after: Optional[str] = None
+    after: str | None = None
     is_last: bool = False
     left: str = ""
 
@@ -65,7 +66,7 @@ class Batches:
     was_applied: bool = False
 
 
-def until_nothing_is_left(step: Step, pace: Pace, limit: Optional[int], batch: Callable[[Optional[Batch]], Optional[Batch]]) -> Batches:
+def until_nothing_is_left(step: Step, pace: Pace, limit: int | None, batch: Callable[[Batch | None], Batch | None]) -> Batches:
     """Run `batch` until nothing is left to choose. It gets the batch before, None at first, and returns the next one, None when the step was applied already.
 
     :param limit: more rows than there can be to change, None where that is unknown.
@@ -85,7 +86,7 @@ def until_nothing_is_left(step: Step, pace: Pace, limit: Optional[int], batch: C
 
 
 def next_batch(
-    step: Step, progress: dict[str, Any], rows: Callable[[str], Sequence[tuple]], count: Callable[[str], int], before: Optional[Batch]
+    step: Step, progress: dict[str, Any], rows: Callable[[str], Sequence[tuple]], count: Callable[[str], int], before: Batch | None
 ) -> Batch:
     """Run one batch in the open transaction.
 
@@ -114,8 +115,8 @@ def next_batch(
     return Batch(left=seen)
 
 
-def recorded_batch(database: Any, its_ledger: ModuleType, step: Step, progress: Optional[dict[str, Any]], before: Optional[Batch],
-                   count: Optional[Callable[[str], int]] = None) -> Optional[Batch]:
+def recorded_batch(database: Any, its_ledger: ModuleType, step: Step, progress: dict[str, Any] | None, before: Batch | None,
+                   count: Callable[[str], int] | None = None) -> Batch | None:
     """One batch and its progress, in the open transaction. The last one, which finds nothing, marks the step as applied.
 
     :param its_ledger: the module that keeps the ledger of this kind of database.
@@ -140,7 +141,7 @@ def counted(progress: dict[str, Any], done: Batch) -> dict[str, Any]:
 
 def cursor_after(step: Step, values: Sequence[Any]) -> str:
     """Where the cursor of a step is after these values; MigrationError when their order is not the same everywhere."""
-    if any(value is None or isinstance(value, (str, bytes)) and not UUID.fullmatch(str(value)) for value in values):
+    if any(value is None or (isinstance(value, (str, bytes)) and not UUID.fullmatch(str(value))) for value in values):
         raise MigrationError(f"{step.title} goes on by text or nulls: go on by a column of numbers or UUIDs, whose order is the same everywhere")
     return str(max(values))
 
@@ -152,7 +153,7 @@ def plan_for(step: Step) -> BatchPlan:
     return step.batch
 
 
-def doubts(steps: Sequence[Step], column_of: Callable[[tuple, str], Optional[Column]]) -> list[str]:
+def doubts(steps: Sequence[Step], column_of: Callable[[tuple, str], Column | None]) -> list[str]:
     """A sentence for each batch step that could be recorded as done while rows are left, or change rows twice.
 
     :param column_of: the column of a table, None when it is not there.
@@ -168,13 +169,13 @@ def doubts(steps: Sequence[Step], column_of: Callable[[tuple, str], Optional[Col
     return told
 
 
-def refuse_doubtful(step: Step, column_of: Callable[[tuple, str], Optional[Column]]) -> None:
+def refuse_doubtful(step: Step, column_of: Callable[[tuple, str], Column | None]) -> None:
     """MigrationError when there is such a doubt now that the steps before are applied."""
     for why in doubts([step], column_of):
         raise MigrationError(why)
 
 
-def _doubt(step: Step, column_of: Callable[[tuple, str], Optional[Column]], named: set[str]) -> str:
+def _doubt(step: Step, column_of: Callable[[tuple, str], Column | None], named: set[str]) -> str:
     """Why one step could, "" when it cannot; a table that a step before is about is looked at when that step is applied."""
     plan = step.batch
     if plan is None:
@@ -193,7 +194,7 @@ def _doubt(step: Step, column_of: Callable[[tuple, str], Optional[Column]], name
     return f"{CURSOR_NOT_UNIQUE}: its cursor {name} {what}. Go on by a primary key of numbers or UUIDs. {way_out(CURSOR_NOT_UNIQUE)}"
 
 
-def _what_is_wrong(column: Optional[Column], is_range: bool) -> str:
+def _what_is_wrong(column: Column | None, is_range: bool) -> str:
     if column is None:
         return "is no column of a table"
     if not column.is_ordered:
@@ -209,7 +210,7 @@ def _newest(step: Step, after: str) -> str:
     return f"SELECT chosen.{step.dialect.identifier(choice.column)} FROM ({_placed(step, choice.sql, after)}) AS chosen ORDER BY 1 DESC LIMIT 1"
 
 
-def _placed(step: Step, sql: str, after: Optional[str], last: Optional[str] = None) -> str:
+def _placed(step: Step, sql: str, after: str | None, last: str | None = None) -> str:
     """SQL with the values of the cursor in it."""
     sql = sql if last is None else with_cursor(sql, constant(last), step.dialect, LAST)
     return sql if after is None else with_cursor(sql, constant(after), step.dialect)

@@ -9,7 +9,6 @@ A step is at its end when this query finds no row. How many rows the statement c
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Optional
 
 from .sql import Dialect, Token, name_of, path_at, statements, tokens
 
@@ -72,7 +71,7 @@ class Text:
             self.depths.append(depth)
             depth += word == "("
 
-    def find(self, words: tuple, begin: int = 0, end: Optional[int] = None, depth: int = 0) -> int:
+    def find(self, words: tuple, begin: int = 0, end: int | None = None, depth: int = 0) -> int:
         """The number of the first of these words at a depth, `end` (or the number of tokens) when there is none."""
         end = len(self.words) if end is None else end
         return next((at for at in range(begin, end) if self.words[at] in words and self.depths[at] == depth), end)
@@ -105,7 +104,7 @@ class Text:
         return [at for at in found if not (at and self.words[at - 1] == ":" and self.tokens[at - 1].at == self.tokens[at].at - 1)]
 
 
-def plan_of(script: str, dialect: Dialect, has_cursor: bool = False) -> Optional[BatchPlan]:
+def plan_of(script: str, dialect: Dialect, has_cursor: bool = False) -> BatchPlan | None:
     """How a batch step goes on; None when it is not clear which query chooses its rows."""
     found = [script[statement.begin:statement.end] for statement in statements(script, dialect)]
     if len(found) == 2 and has_cursor:
@@ -120,18 +119,18 @@ def plan_of(script: str, dialect: Dialect, has_cursor: bool = False) -> Optional
     return BatchPlan(choice, script, choice.objection, main < len(text.words) and text.words[main] in CHANGES, is_settled)
 
 
-def choice_of(statement: str, dialect: Dialect, has_cursor: bool = False) -> Optional[Choice]:
+def choice_of(statement: str, dialect: Dialect, has_cursor: bool = False) -> Choice | None:
     """The query that chooses the rows of one statement that changes some; None when that is not clear."""
     text = Text(statement, dialect)
     groups = {text.opening(at) for at, word in enumerate(text.words) if word in BOUNDS}
     chosen = sorted((group for group in groups if _chooses(text, group)), key=lambda group: -1 if group < 0 else text.depths[group])
     # Of one in another, the outer one says how many.
-    if not chosen or len(chosen) > 1 and chosen[0] >= 0 and text.depths[chosen[0]] == text.depths[chosen[1]]:
+    if not chosen or (len(chosen) > 1 and chosen[0] >= 0 and text.depths[chosen[0]] == text.depths[chosen[1]]):
         return None
     group = chosen[0]
     sql = _whole_statement(text) if group < 0 else text.slice(group + 1, text.closing(group))
     sql = sql and _with_what_it_refers_to(text, group, sql, dialect)
-    return sql and query_choice(sql, dialect, has_cursor, _is_key(text, group), _target(text)) or None
+    return (sql and query_choice(sql, dialect, has_cursor, _is_key(text, group), _target(text))) or None
 
 
 def reads_what_it_changes(script: str, dialect: Dialect) -> bool:
@@ -142,7 +141,7 @@ def reads_what_it_changes(script: str, dialect: Dialect) -> bool:
     for statement in statements(script, dialect):
         text = Text(script[statement.begin:statement.end], dialect)
         targets = {_target_at(text, at)[-1:] for at, word in enumerate(text.words) if word in ("UPDATE", "DELETE", "MERGE", "REPLACE")
-                   or word == "INSERT" and ("DUPLICATE" in text.words or "CONFLICT" in text.words)}
+                   or (word == "INSERT" and ("DUPLICATE" in text.words or "CONFLICT" in text.words))}
         read = {text.path(at + 1)[0][-1:] for at, word in enumerate(text.words) if word in ("FROM", "JOIN") and text.words[at - 1:at] != ["DELETE"]}
         if targets & read - {()} and ("FOR", "UPDATE") not in zip(text.words, text.words[1:]):
             return True
@@ -213,7 +212,7 @@ def _whole_statement(text: Text) -> str:
         begin = text.find(("SELECT", "VALUES", "TABLE", "WITH"), main)
         # ON belongs to a join unless it says what becomes of a row that is there.
         end = min([at for at in range(begin, len(text.words)) if text.depths[at] == 0 and (
-            text.words[at] == "RETURNING" or text.words[at] == "ON" and text.words[at + 1:at + 2] in (["CONFLICT"], ["DUPLICATE"]))] or [len(text.words)])
+            text.words[at] == "RETURNING" or (text.words[at] == "ON" and text.words[at + 1:at + 2] in (["CONFLICT"], ["DUPLICATE"])))] or [len(text.words)])
         return text.slice(begin, end)
     begin = main + 1
     while begin < len(text.words) and text.words[begin] in (*MODIFIERS, "FROM"):
@@ -273,7 +272,7 @@ def _tables(text: Text) -> tuple[dict[str, tuple], bool]:
                 found[text.name(at) if has_alias else path[-1]] = path
             expects = False
         if at < end:
-            expects = text.depths[at] == 0 and text.words[at] in (",", "JOIN") or expects and text.words[at] in ("LATERAL", "ONLY")
+            expects = (text.depths[at] == 0 and text.words[at] in (",", "JOIN")) or (expects and text.words[at] in ("LATERAL", "ONLY"))
         at += 1
     return found, len(found) == 1 and not joined
 
@@ -356,7 +355,7 @@ def _conditions(text: Text) -> list[list[str]]:
     begin = next((at + 1 for depth in range(max(text.depths, default=0) + 1) for at, word in enumerate(text.words)
                   if word == "WHERE" and text.depths[at] == depth), len(text.words))
     depth = text.depths[begin] if begin < len(text.words) else 0
-    end = next((at for at in range(begin, len(text.words)) if text.depths[at] < depth or text.depths[at] == depth and (
-        text.words[at] in AFTER_FROM[1:] or text.words[at] == "ON" and text.words[at + 1:at + 2] == ["CONFLICT"])), len(text.words))
+    end = next((at for at in range(begin, len(text.words)) if text.depths[at] < depth or (text.depths[at] == depth and (
+        text.words[at] in AFTER_FROM[1:] or (text.words[at] == "ON" and text.words[at + 1:at + 2] == ["CONFLICT"])))), len(text.words))
     edges = [begin - 1, *(at for at in range(begin, end) if text.words[at] == "AND" and text.depths[at] == depth), end]
     return [[text.words[at] or text.tokens[at].text for at in range(before + 1, edge)] for before, edge in zip(edges, edges[1:])]

@@ -11,10 +11,11 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from types import ModuleType
-from typing import Any, Callable, Mapping, NamedTuple, Optional, Sequence
+from typing import Any, Callable, NamedTuple
 
 from .lock_retries import MigrationError, Pace
 from .step import COMMAND, Directives, Step, StepError
@@ -41,7 +42,7 @@ class CommandStep(Step):
     command: tuple = ()
     status: tuple = ()
     environment: tuple = ()
-    directory: Optional[str] = None
+    directory: str | None = None
 
     @property
     def checksum(self) -> str:
@@ -54,7 +55,7 @@ class CommandStep(Step):
 
 
 def command_step(
-    release: str, phase: str, command: Sequence[str], status: Sequence[str], environment: dict, directory: Optional[str]
+    release: str, phase: str, command: Sequence[str], status: Sequence[str], environment: dict, directory: str | None
 ) -> CommandStep:
     """The step that runs a tool's command; StepError when it cannot be one."""
     step = CommandStep(release, phase, NAME, " ".join(command), tuple(command), tuple(status), tuple(environment.items()), directory)
@@ -67,7 +68,7 @@ def command_step(
 
 def apply_command(
     database: Any, ledger: ModuleType, step: CommandStep, pace: Pace, surroundings: Surroundings,
-    look_again: Optional[Callable[[], None]] = None,
+    look_again: Callable[[], None] | None = None,
 ) -> tuple[bool, int]:
     """Run the tool unless it says that nothing is left; whether this marked the step as applied, and how often the tool ran.
 

@@ -8,8 +8,9 @@ Each finding has the name of a rule; a file that says `-- alwayson: accept <rule
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Callable, Sequence
+from typing import Callable
 
 from .lock_retries import MigrationError
 from .sql import Dialect, line_of, path_at, tokens

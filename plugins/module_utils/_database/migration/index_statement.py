@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Optional
 
 from .sql import Dialect, Token, path_at, pieces, tokens, unquoted
 
@@ -29,7 +28,7 @@ class IndexStatement:
         return f"CREATE {self.properties[0]} INDEX ON {table} {self.properties[1]}"
 
 
-def tolerant_index(statement: str, dialect: Dialect) -> Optional[IndexStatement]:
+def tolerant_index(statement: str, dialect: Dialect) -> IndexStatement | None:
     """The statement when it is CREATE INDEX IF NOT EXISTS, without a word that builds it concurrently; None when it is not."""
     reader = Reader(tokens(statement, dialect))
     if not reader.take("CREATE"):

@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
-from typing import Any, ContextManager, Generic, NamedTuple, Optional, Sequence, TypeVar, Union
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from ..errors import DatabaseError
 from .batch import Batches
@@ -24,7 +26,7 @@ class Applied(NamedTuple):
 
     is_now: bool
     attempts: int = 1
-    batches: Optional[Batches] = None
+    batches: Batches | None = None
 
 
 class Engine(Generic[StepOfKind]):
@@ -36,13 +38,13 @@ class Engine(Generic[StepOfKind]):
     step: type[Step]
     ledger_table: str
 
-    def find_linter(self, wanted: str) -> Optional[str]:
+    def find_linter(self, wanted: str) -> str | None:
         """The program that checks steps; MigrationError when there is none that was asked for. An engine has none unless it says so."""
         if wanted not in (AUTO, OFF):
             raise MigrationError(f"linter: {wanted} does not check steps for this engine, which has no linter: leave linter out")
         return None
 
-    def lint(self, step: Step, linter: Optional[str]) -> Sequence[Finding]:
+    def lint(self, step: Step, linter: str | None) -> Sequence[Finding]:
         """What the program that `find_linter` gave finds in a step; MigrationError when it cannot be run or understood."""
         return ()
 
@@ -50,7 +52,7 @@ class Engine(Generic[StepOfKind]):
         """`names` when every one of them exists and takes writes; all that a server holds when there are none."""
         raise NotImplementedError
 
-    def open(self, name: str) -> ContextManager[Any]:
+    def open(self, name: str) -> AbstractContextManager[Any]:
         """A session with a database, for the block."""
         raise NotImplementedError
 
@@ -66,11 +68,11 @@ class Engine(Generic[StepOfKind]):
         """Make the ledger, unless it is there."""
         raise NotImplementedError
 
-    def problems(self, session: Any, steps: Sequence[Union[StepOfKind, CommandStep]]) -> list[str]:
+    def problems(self, session: Any, steps: Sequence[StepOfKind | CommandStep]) -> list[str]:
         """A sentence for each thing for which these steps must not be applied to this database."""
         raise NotImplementedError
 
-    def apply(self, session: Any, step: Union[StepOfKind, CommandStep], pace: Pace) -> Applied:
+    def apply(self, session: Any, step: StepOfKind | CommandStep, pace: Pace) -> Applied:
         """Bring a step about; MigrationError or LedgerError when it is not."""
         raise NotImplementedError
 

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import Sequence
+from collections.abc import Sequence
 
 from .ledger_row import APPLIED, BEGUN, Row
 from .step import COMMAND, TRANSACTION, Step

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Optional
 
 APPLIED = "applied"
 BEGUN = "begun"
@@ -27,8 +26,8 @@ class Row:
     status: str
     checksum: str
     applied: float
-    progress: Optional[dict] = None
-    error: Optional[str] = None
+    progress: dict | None = None
+    error: str | None = None
     kind: str = TRANSACTION
 
     def as_dict(self) -> dict:

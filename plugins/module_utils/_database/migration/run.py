@@ -8,9 +8,10 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, Callable, Mapping, Sequence
+from typing import Any, Callable
 
 from ..errors import DatabaseError
 from .interface import Engine
@@ -36,7 +37,7 @@ class Outcome:
     @property
     def is_changed(self) -> bool:
         """Whether the database is another than before: a step of more than one transaction has changed it also where it failed in the end."""
-        return any(row["status"] == "applied" or row["status"] == "failed" and row["kind"] != TRANSACTION for row in self.rows)
+        return any(row["status"] == "applied" or (row["status"] == "failed" and row["kind"] != TRANSACTION) for row in self.rows)
 
 
 def survey(
@@ -53,10 +54,10 @@ def survey(
     found: dict[str, list[Step]] = {}
     problems = []
     for name, future in running.items():
-        try:
-            found[name] = future.result()
-        except (LedgerError, MigrationError, DatabaseError) as error:
+        if isinstance(error := future.exception(), (LedgerError, MigrationError, DatabaseError)):
             problems.append(f"{name}: {error}")
+        else:
+            found[name] = future.result()
     if problems:
         raise MigrationError(f"nothing was applied anywhere. {'. '.join(problems)}")
     return found

@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Iterator, NamedTuple, Sequence
+from typing import NamedTuple
 
 # In the order in which they are tried: comments, constants, names in quotes, words, all else one character at a time.
 TOKEN = r"""
@@ -186,7 +187,7 @@ def _routine_depth(depth: int, before: list[str], word: str) -> int:
     previous = before[-1] if before else ""
     if not _makes_routine(before):
         return 0
-    if word == "BEGIN" or depth and word == "CASE" and previous != "END":
+    if word == "BEGIN" or (depth and word == "CASE" and previous != "END"):
         return depth + 1
     if depth and word == "END":
         return depth - 1

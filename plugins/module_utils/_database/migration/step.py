@@ -15,9 +15,10 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import ClassVar, Optional, Sequence
+from typing import ClassVar
 
 from .choice import AFTER, BOUNDS, LAST, BatchPlan, Text, plan_of
 from .ledger_row import TRANSACTION
@@ -47,7 +48,7 @@ class Directives:
     """What a script says about itself. `after`: the first value of its cursor, None without one. `objection`: what is wrong with them."""
 
     kind: str = TRANSACTION
-    after: Optional[str] = None
+    after: str | None = None
     accepted: frozenset = field(default_factory=frozenset)
     objection: str = ""
 
@@ -88,11 +89,11 @@ class Step:
         return self.directives.kind
 
     @cached_property
-    def batch(self) -> Optional[BatchPlan]:
+    def batch(self) -> BatchPlan | None:
         """How a batch step goes on; None when it is not clear which query chooses its rows."""
         return plan_of(self.sql, self.dialect, self.directives.after is not None)
 
-    def objection(self) -> Optional[str]:
+    def objection(self) -> str | None:
         """Why the script cannot be a step that is applied exactly once and without a stall; None when it can."""
         return self.directives.objection or None
 
@@ -136,7 +137,7 @@ def directives_of(script: str, dialect: Dialect) -> Directives:
             accepted += [word.strip(",") for word in words[1:]]
         elif words == ["concurrently"]:
             kinds.append(INDEX)
-        elif words == ["batch"] or words[:2] == ["batch", "after"] and len(words) == 3:
+        elif words == ["batch"] or (words[:2] == ["batch", "after"] and len(words) == 3):
             kinds.append(BATCH)
             after = words[2] if len(words) == 3 else None
         else:
@@ -170,7 +171,7 @@ def cursor_positions(script: str, dialect: Dialect, name: str = AFTER) -> list[i
     return [text.tokens[at].at for at in text.cursors(name)]
 
 
-def batch_objection(script: str, directives: Directives, dialect: Dialect) -> Optional[str]:
+def batch_objection(script: str, directives: Directives, dialect: Dialect) -> str | None:
     """Why a script cannot be run batch by batch; None when it can."""
     found, has_cursor = statements(script, dialect), directives.after is not None
     is_pair = has_cursor and chooses_and_changes(script, dialect)

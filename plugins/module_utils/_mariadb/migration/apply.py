@@ -10,7 +10,8 @@ after a crash that fingerprint tells whether it was made. MariaDB makes one as a
 from __future__ import annotations
 
 import contextlib
-from typing import Callable, Iterator, NamedTuple, Optional, Sequence
+from collections.abc import Iterator, Sequence
+from typing import Callable, NamedTuple
 
 from ..._database.migration.batch import ROWS_TO_SPARE, Batch, Batches, Column, doubts, recorded_batch, refuse_doubtful, until_nothing_is_left
 from ..._database.migration.choice import reads_what_it_changes
@@ -127,7 +128,7 @@ def apply_batches(session: Session, step: MariadbStep, pace: Pace) -> Batches:
     refuse_doubtful(step, _cursor_column(session.database))
     ledger.begin(session.database, step)
 
-    def batch(before: Optional[Batch]) -> Optional[Batch]:
+    def batch(before: Batch | None) -> Batch | None:
         return pace.until_it_gets_its_locks(MariadbLocks(session), step.title, lambda _attempt, timeout: _batch(session, step, timeout, pace, before))[0]
 
     return until_nothing_is_left(step, pace, _most_rows(session.database, step), batch)
@@ -158,7 +159,7 @@ def _forgotten_unless_made(database: Connection, step: MariadbStep) -> Iterator[
         raise
 
 
-def _batch(session: Session, step: MariadbStep, lock_timeout_ms: int, pace: Pace, before: Optional[Batch]) -> Optional[Batch]:
+def _batch(session: Session, step: MariadbStep, lock_timeout_ms: int, pace: Pace, before: Batch | None) -> Batch | None:
     """See `recorded_batch`."""
     with transaction(session, lock_timeout_ms, _is_at_last(lock_timeout_ms, pace), reads_what_it_changes(step.sql, step.dialect)):
         return recorded_batch(session.database, ledger, step, ledger.lock_progress(session.database, step), before)
@@ -169,10 +170,10 @@ def _is_at_last(lock_timeout_ms: int, pace: Pace) -> bool:
     return lock_timeout_ms >= pace.policy.max_lock_timeout_ms
 
 
-def _cursor_column(database: Connection) -> Callable[[tuple, str], Optional[Column]]:
+def _cursor_column(database: Connection) -> Callable[[tuple, str], Column | None]:
     """Looks for a column of a table, None when it is not there."""
 
-    def find(table: tuple, column: str) -> Optional[Column]:
+    def find(table: tuple, column: str) -> Column | None:
         found = database.rows(COLUMN, (table[-1], column))
         if not found:
             return None
@@ -182,7 +183,7 @@ def _cursor_column(database: Connection) -> Callable[[tuple, str], Optional[Colu
     return find
 
 
-def _most_rows(database: Connection, step: MariadbStep) -> Optional[int]:
+def _most_rows(database: Connection, step: MariadbStep) -> int | None:
     """More rows than an UPDATE or DELETE can have to change; None where that is unknown."""
     found = {table.name for table, _at in _changed(database, step)}
     return 2 * sum(database.value(f"SELECT count(*) FROM {identifier(name)}") for name in found) + ROWS_TO_SPARE if found else None

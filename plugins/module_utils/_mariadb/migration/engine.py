@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from typing import ContextManager, Sequence
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 
 from ..._database.errors import DatabaseError
 from ..._database.migration.command import CommandStep, Surroundings, apply_command
@@ -41,7 +42,7 @@ class MariadbEngine(Engine[MariadbStep]):
                                    "give the primary's address as login_host")
             return server.choose_databases(names)
 
-    def open(self, name: str) -> ContextManager[Session]:
+    def open(self, name: str) -> AbstractContextManager[Session]:
         return open_session(self.login, name)
 
     def become_only_runner(self, session: Session, pace: Pace) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from typing import Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from ..session import Connection, identifier
 

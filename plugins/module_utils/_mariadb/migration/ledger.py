@@ -9,7 +9,7 @@ The row of a script that changes rows is written in its transaction. A change of
 from __future__ import annotations
 
 import json
-from typing import Any, NamedTuple, Optional
+from typing import Any, NamedTuple
 
 from ..._database.migration.ledger import LedgerError
 from ..._database.migration.ledger_row import APPLIED, BEGUN
@@ -82,12 +82,12 @@ def claim(database: Connection, step: Step, attempt: int) -> bool:
     return database.count(CLAIM, (*step.key, step.checksum, BEGUN, attempt, step.kind, None)) == 1
 
 
-def begin(database: Connection, step: Step, progress: Optional[dict] = None) -> None:
+def begin(database: Connection, step: Step, progress: dict | None = None) -> None:
     """Write, and commit, that a step is at work which is more than one transaction; one that is applied stays as it is."""
     database.run(BEGIN, (*step.key, step.checksum, BEGUN, 1, step.kind, None if progress is None else json.dumps(progress)))
 
 
-def begun_state(database: Connection, step: Step) -> Optional[State]:
+def begun_state(database: Connection, step: Step) -> State | None:
     """How it stands with a step that was begun and is not applied; None when there is none such."""
     found = [State(status, checksum, json.loads(progress or "{}")) for status, checksum, progress in database.rows(STATE, step.key)]
     return found[0] if found and found[0].status == BEGUN else None
@@ -99,7 +99,7 @@ def is_begun(database: Connection, step: Step) -> bool:
     return state is not None and state.checksum == step.checksum
 
 
-def lock_progress(database: Connection, step: Step) -> Optional[dict]:
+def lock_progress(database: Connection, step: Step) -> dict | None:
     """The progress of a step that was begun, locked until the open transaction ends; None when it is applied. LedgerError when its row is gone."""
     rows = database.rows(f"{STATE} FOR UPDATE", step.key)
     if not rows:

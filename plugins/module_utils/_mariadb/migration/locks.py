@@ -13,7 +13,8 @@ import contextlib
 import hashlib
 import threading
 import time
-from typing import Callable, Iterator, NamedTuple
+from collections.abc import Iterator
+from typing import Callable, NamedTuple
 
 from ..._database.errors import DatabaseError
 from ..._database.migration.lock_retries import Locks, MigrationError, Pace
@@ -127,7 +128,7 @@ class MariadbLocks(Locks):
 
     def is_worth_another_attempt(self, error: DatabaseError) -> bool:
         number = error.number if isinstance(error, MariadbError) else None
-        return number in (LOCK_WAIT_TIMEOUT, DEADLOCK, CHANGED) or number == INTERRUPTED and self._session.watch.has_ended_one
+        return number in (LOCK_WAIT_TIMEOUT, DEADLOCK, CHANGED) or (number == INTERRUPTED and self._session.watch.has_ended_one)
 
 
 @contextlib.contextmanager

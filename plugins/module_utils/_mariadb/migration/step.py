@@ -9,7 +9,6 @@ So a script changes rows, in one transaction with its row in the ledger, or it i
 from __future__ import annotations
 
 import re
-from typing import Optional
 
 from ..._database.migration.sql import Statement, pieces, statements, tokens
 from ..._database.migration.step import BATCH, INDEX, SKIPS, STATEMENT, TRANSACTION, Step, chooses_and_changes, cursor_positions
@@ -40,7 +39,7 @@ class MariadbStep(Step):
         found = statements(self.sql, MARIADB)
         return STATEMENT if kind == TRANSACTION and found and found[0].verb in CHANGES_SCHEMA else kind
 
-    def objection(self) -> Optional[str]:
+    def objection(self) -> str | None:
         if self.directives.objection:
             return self.directives.objection
         if any(piece.kind == "comment" and re.match(r"/\*M?!", piece.text) for piece in pieces(self.sql, MARIADB)):
@@ -64,7 +63,7 @@ class MariadbStep(Step):
         """The names that the script has in it, in small letters."""
         return sorted({name.lower() for statement in statements(self.sql, MARIADB) for name in statement.names})
 
-    def _schema_objection(self, found: list[Statement]) -> Optional[str]:
+    def _schema_objection(self, found: list[Statement]) -> str | None:
         if len(found) > 1:
             return (f"{found[0].verb} is in it, a change of the schema, which MariaDB commits by itself: "
                     "a step with one is that one statement alone. Make a step of each")
@@ -79,7 +78,7 @@ class MariadbStep(Step):
             return f"{BLOCKING_ALTER}: the server cannot be asked to let writers go on beside this. {BLOCKING_WAY_OUT}"
         return None
 
-    def _batch_objection(self, found: list[Statement]) -> Optional[str]:
+    def _batch_objection(self, found: list[Statement]) -> str | None:
         has_cursor = self.directives.after is not None
         if has_cursor != bool(cursor_positions(self.sql, MARIADB)):
             return "a cursor needs both, the directive batch after <first value> and :after in the statements"
@@ -96,7 +95,7 @@ class MariadbStep(Step):
         return None
 
 
-def _script_objection(found: list[Statement]) -> Optional[str]:
+def _script_objection(found: list[Statement]) -> str | None:
     if not found:
         return "it has no statement"
     for statement in found:

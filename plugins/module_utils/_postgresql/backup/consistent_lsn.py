@@ -10,8 +10,8 @@ when L lies behind the last commit that the snapshot sees, and not behind the fi
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Iterable, Mapping
 
 IDS = 1 << 32
 RECORD = re.compile(r"tx:\s*(\d+), lsn: ([0-9A-F]+/[0-9A-F]+), .*?desc: (\S+)(.*)")

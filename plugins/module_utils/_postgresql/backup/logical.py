@@ -13,8 +13,9 @@ import os
 import re
 import tempfile
 import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Callable
 
 from ..._database import check_queries as checks, content
 from ..._database.backup.disk_space import Room, free_bytes

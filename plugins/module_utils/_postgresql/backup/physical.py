@@ -14,8 +14,9 @@ import json
 import os
 import secrets
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Callable, Mapping, Sequence
+from typing import Callable
 
 from ..._database import check_queries as checks, content
 from ..._database.backup.disk_space import Room

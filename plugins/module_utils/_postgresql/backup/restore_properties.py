@@ -9,8 +9,8 @@ Nothing that the dump says is left out without a word: a statement of an unknown
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Iterable
 
 from ..._database.backup.record import BackupError
 from ..._database.migration.sql import statements

@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Mapping
+from collections.abc import Mapping
+from typing import Any
 
 from ..._database.backup.record import BackupError
 from ..auto_conf import TARGETS, with_settings

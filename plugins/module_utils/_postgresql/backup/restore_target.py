@@ -13,7 +13,8 @@ import contextlib
 import fcntl
 import os
 import signal
-from typing import Any, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from ..._database.backup.record import BackupError
 from ..._database.backup.store import TOOL

@@ -10,9 +10,9 @@ the two is exactly what the manifest says; any other one has changed since, as i
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import Mapping, Sequence
 
 from . import consistent_lsn
 

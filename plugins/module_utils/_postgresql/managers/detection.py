@@ -11,7 +11,8 @@ Sources: the documentation and the code of Patroni, repmgr, pg_auto_failover, St
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Iterable, Iterator, NamedTuple, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..auto_conf import libraries
 

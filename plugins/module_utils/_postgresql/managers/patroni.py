@@ -9,7 +9,7 @@ Source: Patroni's documentation of its REST API.
 from __future__ import annotations
 
 import base64
-from typing import Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from ..._host.control_error import ControlError
 from ..._host.json_api import JsonApi

@@ -12,7 +12,7 @@ from __future__ import annotations
 import subprocess
 import threading
 import time
-from typing import Sequence
+from collections.abc import Sequence
 
 from ..._host import programs
 from ..pooler.pgbouncer import PgBouncer

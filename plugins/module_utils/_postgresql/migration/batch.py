@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import Callable, Optional
+from typing import Callable
 
 from ..._database.migration.batch import ROWS_TO_SPARE, Batch, Batches, Column, plan_for, recorded_batch, refuse_doubtful, until_nothing_is_left
 from ..._database.migration.hazards import changed_tables
@@ -42,31 +42,31 @@ def apply_batches(database: Connection, step: Step, pace: Pace) -> Batches:
     refuse_doubtful(step, cursor_column(database))
     ledger.begin(database, step)
 
-    def batch(before: Optional[Batch]) -> Optional[Batch]:
+    def batch(before: Batch | None) -> Batch | None:
         _wait_for_replicas(database, pace)
         return pace.until_it_gets_its_locks(PostgresqlLocks(database), step.title, lambda _attempt, timeout: _batch(database, step, timeout, before))[0]
 
     return until_nothing_is_left(step, pace, _most_rows(database, step), batch)
 
 
-def cursor_column(database: Connection) -> Callable[[tuple, str], Optional[Column]]:
+def cursor_column(database: Connection) -> Callable[[tuple, str], Column | None]:
     """Looks for a column of a table, None when it is not there."""
 
-    def find(table: tuple, column: str) -> Optional[Column]:
+    def find(table: tuple, column: str) -> Column | None:
         found = database.rows(COLUMN, (identifier(*table), column))
         return Column(*found[0]) if found else None
 
     return find
 
 
-def _most_rows(database: Connection, step: Step) -> Optional[int]:
+def _most_rows(database: Connection, step: Step) -> int | None:
     """More rows than an UPDATE can have to change; None where that is unknown."""
     tables = {identifier(*table) for table, _at in changed_tables(step.sql, step.dialect)}
     held = sum(database.value(SIZE, (table, table)) for table in tables)
     return 2 * held // ROW_BYTES + ROWS_TO_SPARE if held else None
 
 
-def _batch(database: Connection, step: Step, lock_timeout_ms: int, before: Optional[Batch]) -> Optional[Batch]:
+def _batch(database: Connection, step: Step, lock_timeout_ms: int, before: Batch | None) -> Batch | None:
     """See `recorded_batch`.
 
     A row that another session has committed since it was chosen makes the batch fail and be tried again, unless it is locked when it is chosen.

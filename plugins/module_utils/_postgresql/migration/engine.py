@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 import os
-from typing import ContextManager, Optional, Sequence
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 
 from ..._database.errors import DatabaseError
 from ..._database.migration.batch import doubts
@@ -47,10 +48,10 @@ class PostgresqlEngine(Engine[Step]):
     def __init__(self, login: Login) -> None:
         self.login = login
 
-    def find_linter(self, wanted: str) -> Optional[str]:
+    def find_linter(self, wanted: str) -> str | None:
         return find_linter(wanted)
 
-    def lint(self, step: Step, linter: Optional[str]) -> Sequence[Finding]:
+    def lint(self, step: Step, linter: str | None) -> Sequence[Finding]:
         return lint(step, linter) if linter else ()
 
     def choose_databases(self, names: Sequence[str]) -> list[str]:
@@ -58,7 +59,7 @@ class PostgresqlEngine(Engine[Step]):
             catalog.require_primary(server, "a migration")
             return catalog.choose_databases(server, names)
 
-    def open(self, name: str) -> ContextManager[Connection]:
+    def open(self, name: str) -> AbstractContextManager[Connection]:
         return own_session(self.login, name)
 
     def become_only_runner(self, session: Connection, pace: Pace) -> None:

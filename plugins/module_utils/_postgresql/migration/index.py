@@ -9,7 +9,7 @@ A build that fails or is killed leaves an index that is not valid: no query uses
 from __future__ import annotations
 
 import contextlib
-from typing import NamedTuple, Optional
+from typing import NamedTuple
 
 from ..._database.migration.index_statement import IndexStatement
 from ..._database.migration.lock_retries import MigrationError, Pace
@@ -172,7 +172,7 @@ def _dead(database: Connection, statement: IndexStatement) -> list[Index]:
     return [found] if statement.verb == "CREATE" and found and found.is_dead else []
 
 
-def _find(database: Connection, statement: IndexStatement) -> Optional[Index]:
+def _find(database: Connection, statement: IndexStatement) -> Index | None:
     if statement.verb == "CREATE":
         rows = database.rows(CREATED, (_path(statement.table), statement.index[0]))
     else:
@@ -180,5 +180,5 @@ def _find(database: Connection, statement: IndexStatement) -> Optional[Index]:
     return Index(*rows[0]) if rows else None
 
 
-def _path(parts: tuple) -> Optional[str]:
+def _path(parts: tuple) -> str | None:
     return identifier(*parts) if parts else None

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-from typing import Optional
 
 from ..._database.migration.index_statement import IndexStatement, Reader
 from ..._database.migration.sql import statements, tokens
@@ -14,14 +13,14 @@ from .dialect import POSTGRESQL
 FORMS = "CREATE [UNIQUE] INDEX CONCURRENTLY name ON table ..., DROP INDEX CONCURRENTLY name, REINDEX {INDEX | TABLE} CONCURRENTLY name"
 
 
-def index_objection(script: str) -> Optional[str]:
+def index_objection(script: str) -> str | None:
     """Why a script is no single index statement; None when it is one."""
     if len(statements(script, POSTGRESQL)) != 1:
         return "a step with the directive concurrently is one statement: make a step of each"
     return None if index_statement(script) else f"a step with the directive concurrently has one of the forms: {FORMS}"
 
 
-def index_statement(script: str) -> Optional[IndexStatement]:
+def index_statement(script: str) -> IndexStatement | None:
     """The index statement that a script is, None when it is none."""
     reader = Reader([token for token in tokens(script, POSTGRESQL) if token.text != ";"])
     if reader.take("CREATE"):
@@ -36,7 +35,7 @@ def index_statement(script: str) -> Optional[IndexStatement]:
     return None
 
 
-def _create(reader: Reader, script: str, unique: str) -> Optional[IndexStatement]:
+def _create(reader: Reader, script: str, unique: str) -> IndexStatement | None:
     is_tolerant = reader.take("IF", "NOT", "EXISTS")
     # Without a name, the next word is ON: there is no telling which index it was, after a crash.
     index = () if reader.take("ON") else reader.path()
@@ -47,7 +46,7 @@ def _create(reader: Reader, script: str, unique: str) -> Optional[IndexStatement
     return IndexStatement("CREATE", index, table, is_tolerant, (unique, script[reader.end:].rstrip().rstrip(";"))) if table else None
 
 
-def _reindex(reader: Reader) -> Optional[IndexStatement]:
+def _reindex(reader: Reader) -> IndexStatement | None:
     if reader.take("("):
         while not reader.is_at_end and not reader.take(")"):
             reader.next()

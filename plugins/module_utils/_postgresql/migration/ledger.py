@@ -10,7 +10,7 @@ the status `begun` until it is applied: a batch step its progress in the transac
 from __future__ import annotations
 
 import json
-from typing import Any, Optional
+from typing import Any
 
 from ..._database.migration.ledger import LedgerError
 from ..._database.migration.ledger_row import APPLIED, BEGUN
@@ -106,7 +106,7 @@ def is_begun(database: Connection, step: Step) -> bool:
     return database.value(IS_BEGUN, (*step.key, BEGUN, step.checksum))
 
 
-def lock_progress(database: Connection, step: Step) -> Optional[dict]:
+def lock_progress(database: Connection, step: Step) -> dict | None:
     """The progress of a step that was begun, locked until the open transaction ends; None when it is applied. LedgerError when its row is gone."""
     rows = database.rows(LOCK_PROGRESS, step.key)
     if not rows:

@@ -9,7 +9,6 @@ import os
 import shutil
 import subprocess
 import sys
-from typing import Optional
 
 from ..._database.migration.choice import AFTER, LAST
 from ..._database.migration.hazards import AUTO, OFF, Finding
@@ -27,7 +26,7 @@ NOT_ABOUT_DANGER = ("ban-char-field", "prefer-bigint-over-int", "prefer-bigint-o
 MEANT_LATER = ("ban-drop-column", "ban-drop-table", "ban-drop-not-null")
 
 
-def find_linter(wanted: str) -> Optional[str]:
+def find_linter(wanted: str) -> str | None:
     """The path of squawk; None when it is not wanted, or `auto` finds none. MigrationError when a path that was given is no program."""
     if wanted == OFF:
         return None

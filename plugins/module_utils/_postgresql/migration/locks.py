@@ -8,7 +8,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import time
-from typing import Callable, Iterator
+from collections.abc import Iterator
+from typing import Callable
 
 from ..._database.errors import DatabaseError
 from ..._database.migration.lock_retries import Locks, MigrationError

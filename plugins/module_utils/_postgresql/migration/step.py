@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-from typing import Optional
 
 from ..._database.migration.sql import Statement, statements
 from ..._database.migration.step import BATCH, INDEX, Step, batch_objection
@@ -21,7 +20,7 @@ class PostgresqlStep(Step):
 
     dialect = POSTGRESQL
 
-    def objection(self) -> Optional[str]:
+    def objection(self) -> str | None:
         if self.directives.objection:
             return self.directives.objection
         if self.kind == INDEX:
@@ -29,14 +28,14 @@ class PostgresqlStep(Step):
         return batch_objection(self.sql, self.directives, POSTGRESQL) if self.kind == BATCH else transaction_objection(self.sql)
 
 
-def transaction_objection(script: str) -> Optional[str]:
+def transaction_objection(script: str) -> str | None:
     """Why a script cannot be a step that is applied as one transaction, exactly once and without a stall; None when it can."""
     found = statements(script, POSTGRESQL)
     if not found:
         return "it has no statement"
     for statement in found:
         head = " ".join(statement.words[:2])
-        if statement.verb in TRANSACTION_CONTROL and not _only_to_savepoint(statement) or head == "PREPARE TRANSACTION":
+        if (statement.verb in TRANSACTION_CONTROL and not _only_to_savepoint(statement)) or head == "PREPARE TRANSACTION":
             return f"{statement.verb} is in it, but a step is one transaction together with its ledger row: take the statement out"
         if statement.verb in NOT_IN_A_TRANSACTION or _is_concurrent(statement):
             return (f"{head} cannot run in a transaction, which a step is: take it out"
@@ -52,7 +51,7 @@ def _only_to_savepoint(statement: Statement) -> bool:
 
 def _takes_lock_timeout_away(statement: Statement) -> bool:
     setting = next((word for word in statement.words[1:] if word not in ("LOCAL", "SESSION")), "")
-    return statement.verb == "SET" and setting == "LOCK_TIMEOUT" or statement.verb == "RESET" and setting in ("LOCK_TIMEOUT", "ALL")
+    return (statement.verb == "SET" and setting == "LOCK_TIMEOUT") or (statement.verb == "RESET" and setting in ("LOCK_TIMEOUT", "ALL"))
 
 
 def _is_concurrent(statement: Statement) -> bool:

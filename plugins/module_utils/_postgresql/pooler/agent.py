@@ -10,7 +10,7 @@ exchange signals on the server that takes over, see `_postgresql.switchover.advi
 from __future__ import annotations
 
 import contextlib
-from typing import ContextManager, Sequence
+from collections.abc import Sequence
 
 from ..._host.clock import Clock
 from ..._host.waiting import wait_for
@@ -55,7 +55,7 @@ class PoolerAgent(Window):
     def _is_complete(self) -> bool:
         return False
 
-    def _alone(self) -> ContextManager[None]:
+    def _alone(self) -> contextlib.AbstractContextManager[None]:
         """The coordinator holds the lock for all."""
         return contextlib.nullcontext()
 

@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from typing import Callable, Sequence
+from collections.abc import Sequence
+from typing import Callable
 
 from ..._host.clock import Clock
 from ..._host.waiting import wait_for

@@ -16,9 +16,10 @@ import os
 import secrets
 import socket
 import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
-from typing import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Callable
 
 from ..._database.interface import SSL_MODES
 from ..._host.config_file import ConfigFile
@@ -394,10 +395,12 @@ def pause_all(poolers: Sequence[PgBouncer], seconds: float, is_server_dead: bool
 
 def resume_all(poolers: Iterable[PgBouncer]) -> list[str]:
     """Resume all poolers, also after an error with one of them; a sentence for each that could not be resumed."""
-    problems = []
-    for pooler in poolers:
-        try:
-            pooler.resume()
-        except PoolerError as error:
-            problems.append(str(error))
-    return problems
+    return [problem for pooler in poolers if (problem := _resume_problem(pooler))]
+
+
+def _resume_problem(pooler: PgBouncer) -> str:
+    try:
+        pooler.resume()
+    except PoolerError as error:
+        return str(error)
+    return ""

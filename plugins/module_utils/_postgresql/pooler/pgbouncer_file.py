@@ -9,7 +9,8 @@ Everything else, comments too, stays as it is. Source: PgBouncer's documentation
 from __future__ import annotations
 
 import re
-from typing import Collection, Iterator, NamedTuple
+from collections.abc import Collection, Iterator
+from typing import NamedTuple
 
 SECTION = "databases"
 DEFAULT_PORT = "5432"

@@ -9,7 +9,7 @@ The write is a message in the server's log: it leaves nothing in a database. Sou
 from __future__ import annotations
 
 import re
-from typing import Sequence
+from collections.abc import Sequence
 
 from ..session import Login, PostgresqlError, connect
 from ..switchover.node import Node

@@ -8,8 +8,8 @@ Source: PgBouncer's documentation of its configuration file and of its console (
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Collection, Iterator, Mapping, Sequence
 
 from ..switchover.findings import Finding
 from .pgbouncer_file import FALLBACK, Server

@@ -10,8 +10,8 @@ the server is shut down there.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Sequence
 
 from ..._host import programs
 from ..._host.clock import Clock

@@ -14,16 +14,16 @@ import contextlib
 import errno
 import os
 import shutil
-from typing import Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 from ..._host import removal, small_files
 
-OF_POSTGRESQL = frozenset("""
-PG_VERSION base global pg_commit_ts pg_dynshmem pg_logical pg_multixact pg_notify pg_replslot pg_serial pg_snapshots pg_stat pg_stat_tmp pg_subtrans pg_tblspc
-pg_twophase pg_wal pg_xact
-backup_label backup_label.old backup_manifest current_logfiles recovery.done recovery.signal standby.signal tablespace_map tablespace_map.old postmaster.pid
-lost+found
-""".split())
+OF_POSTGRESQL = frozenset([
+    "PG_VERSION", "base", "global", "pg_commit_ts", "pg_dynshmem", "pg_logical", "pg_multixact", "pg_notify",
+    "pg_replslot", "pg_serial", "pg_snapshots", "pg_stat", "pg_stat_tmp", "pg_subtrans", "pg_tblspc", "pg_twophase",
+    "pg_wal", "pg_xact", "backup_label", "backup_label.old", "backup_manifest", "current_logfiles", "recovery.done",
+    "recovery.signal", "standby.signal", "tablespace_map", "tablespace_map.old", "postmaster.pid", "lost+found",
+])
 OTHERS_MAY_ENTER = 0o001
 
 

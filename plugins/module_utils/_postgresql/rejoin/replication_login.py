@@ -9,7 +9,8 @@ import json
 import os
 import select
 import signal
-from typing import Callable, Mapping
+from collections.abc import Mapping
+from typing import Callable
 
 from ..session import PostgresqlError, identify_system
 

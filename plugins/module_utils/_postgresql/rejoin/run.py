@@ -14,8 +14,8 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Collection, ContextManager, Iterator, Sequence
 
 from ..._database.errors import DatabaseError
 from ..._host import programs
@@ -100,7 +100,7 @@ class Rejoin:
                                   "If its log asks for a segment that is gone, recreate it with pg_basebackup")
         return said
 
-    def _no_exchange(self) -> ContextManager[None]:
+    def _no_exchange(self) -> contextlib.AbstractContextManager[None]:
         """Nobody exchanges the primary meanwhile; others may follow it."""
         address = Server(self.primary.host or "", str(self.primary.port))
         return RunLock([Node(server_name(self.primary), self.primary, address)], f"rejoin {self.old.name}", is_shared=True).taken()

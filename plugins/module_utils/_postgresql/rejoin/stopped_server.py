@@ -15,7 +15,7 @@ import os
 import pwd
 import re
 import subprocess
-from typing import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from ..auto_conf import quoted
 from ..data_directory import STANDBY, DataDirectory

@@ -10,7 +10,7 @@ Source: PostgreSQL's documentation of advisory locks and of hot standby.
 from __future__ import annotations
 
 import hashlib
-from typing import Iterable
+from collections.abc import Iterable
 
 from ..session import Connection
 

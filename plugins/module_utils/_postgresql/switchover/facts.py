@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import Sequence
+from collections.abc import Sequence
 
 from ..session import Connection, Login, PostgresqlError, connect, conninfo_parameters
 from .survey import COMMIT, GENERIC, READ_ONLY, SETTINGS, UNNAMED, Facts, Override, Slot
@@ -79,16 +79,17 @@ def streaming_name(parameters: dict, cluster_name: str) -> str:
 
 def has_own_name(parameters: dict, cluster_name: str) -> bool:
     """Whether that standby was given a name of its own, which no other one has by default."""
-    return bool(parameters.get("application_name") or cluster_name and not GENERIC.fullmatch(cluster_name))
+    return bool(parameters.get("application_name") or (cluster_name and not GENERIC.fullmatch(cluster_name)))
 
 
 def unlogged_tables(login: Login, databases: Sequence[str]) -> list[str]:
     """Those of all databases that can be looked into; a database that lets this role not in is left out."""
-    found: list[str] = []
-    for database in databases:
-        try:
-            with connect(login, database) as session:
-                found += [row[0] for row in session.rows(UNLOGGED)]
-        except PostgresqlError:
-            continue
-    return found
+    return [table for database in databases for table in _unlogged_in(login, database)]
+
+
+def _unlogged_in(login: Login, database: str) -> list[str]:
+    try:
+        with connect(login, database) as session:
+            return [row[0] for row in session.rows(UNLOGGED)]
+    except PostgresqlError:
+        return []

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import contextlib
 import socket
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Iterable, Iterator
 
 from ..._host.waiting import wait_for
 from ..catalog import identity, user_databases

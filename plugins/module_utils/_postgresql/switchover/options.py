@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Mapping
+from collections.abc import Mapping
+from typing import Any
 
 from ..pooler.pgbouncer_file import Server
 from ..session import LOGIN_ARGUMENTS, Login

@@ -14,7 +14,8 @@ import re
 import signal
 import struct
 import subprocess
-from typing import Iterator, NamedTuple, Sequence
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from ..._host import proc, programs
 from ..._host.small_files import flush

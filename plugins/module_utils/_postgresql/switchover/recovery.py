@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import contextlib
 import time
-from typing import Callable, Sequence
+from collections.abc import Sequence
+from typing import Callable
 
 from ..pooler.pgbouncer import PgBouncer, PoolerError
 from ..session import PostgresqlError

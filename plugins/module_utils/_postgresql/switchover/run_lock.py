@@ -13,7 +13,8 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
-from typing import Iterator, NamedTuple, Sequence
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from ..._host.clock import Clock
 from ..._host.waiting import wait_for

@@ -10,8 +10,9 @@ Source: PostgreSQL's documentation of hot standby, logical replication, two-phas
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Iterator, Mapping, NamedTuple, Sequence
+from typing import NamedTuple
 
 from ..auto_conf import libraries
 from .findings import Finding

@@ -9,7 +9,7 @@ promoted when it has replayed the last record in it, and never before: see `Warm
 
 from __future__ import annotations
 
-from typing import Sequence
+from collections.abc import Sequence
 
 from ..pooler.coordinator import PoolerAgents
 from ..pooler.pgbouncer import PgBouncer

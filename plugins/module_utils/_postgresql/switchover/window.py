@@ -11,8 +11,9 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Callable, ContextManager, Iterator, Sequence
+from typing import Callable
 
 from ..._host.clock import Clock
 from ..._host.flock import LockError, exclusive
@@ -130,7 +131,7 @@ class Window:
             return True
         return bool(self.stragglers)
 
-    def _alone(self) -> ContextManager[None]:
+    def _alone(self) -> contextlib.AbstractContextManager[None]:
         """Keep others from them, see `_locked`."""
         return self._locked()
 
@@ -285,7 +286,7 @@ class Window:
         self._require_time(f"the step {step} is late")
         self.result.steps[step] = round((self.clock.steady() - self._began) * 1000, 1)
 
-    def _fuse(self) -> ContextManager[None]:
+    def _fuse(self) -> contextlib.AbstractContextManager[None]:
         """A server or a pooler that does not answer any more ends the window, too."""
 
         def blow() -> None:

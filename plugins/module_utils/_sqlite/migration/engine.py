@@ -8,7 +8,8 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from typing import Callable, ContextManager, Iterator, Optional, Sequence, TypeVar
+from collections.abc import Iterator, Sequence
+from typing import Callable, TypeVar
 
 from ..._database.errors import DatabaseError
 from ..._database.migration.batch import ROWS_TO_SPARE, Batch, Column, doubts, recorded_batch, refuse_doubtful, until_nothing_is_left
@@ -64,7 +65,7 @@ class SqliteEngine(Engine[SqliteStep]):
             found.setdefault(os.path.realpath(name), name)
         return list(found.values())
 
-    def open(self, name: str) -> ContextManager[Connection]:
+    def open(self, name: str) -> contextlib.AbstractContextManager[Connection]:
         return connect(name)
 
     def become_only_runner(self, session: Connection, pace: Pace) -> None:
@@ -167,14 +168,14 @@ def _apply_batches(database: Connection, step: SqliteStep, pace: Pace) -> Applie
     found = {table for table, _at in _changed(database, step)}
     limit = 2 * sum(database.value(f"SELECT count(*) FROM {identifier(table)}") for table in found) + ROWS_TO_SPARE if found else None
 
-    def batch(before: Optional[Batch]) -> Optional[Batch]:
+    def batch(before: Batch | None) -> Batch | None:
         return _in_a_transaction(database, step.title, pace, lambda _attempt: _batch(database, step, before))[0]
 
     done = until_nothing_is_left(step, pace, limit, batch)
     return Applied(not done.was_applied, 1, done)
 
 
-def _batch(database: Connection, step: SqliteStep, before: Optional[Batch]) -> Optional[Batch]:
+def _batch(database: Connection, step: SqliteStep, before: Batch | None) -> Batch | None:
     """See `recorded_batch`."""
 
     def count(statement: str) -> int:
@@ -185,10 +186,10 @@ def _batch(database: Connection, step: SqliteStep, before: Optional[Batch]) -> O
     return recorded_batch(database, ledger, step, ledger.progress_of(database, step), before, count)
 
 
-def _cursor_column(database: Connection) -> Callable[[tuple, str], Optional[Column]]:
+def _cursor_column(database: Connection) -> Callable[[tuple, str], Column | None]:
     """Looks for a column of a table, None when it is not there."""
 
-    def find(table: tuple, column: str) -> Optional[Column]:
+    def find(table: tuple, column: str) -> Column | None:
         found = database.rows(COLUMN, (table[-1], column.lower()))
         if column.lower() in ROW_NUMBERS and not found:
             return Column(True, True, True)

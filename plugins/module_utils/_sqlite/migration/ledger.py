@@ -10,7 +10,7 @@ import os
 import pwd
 import socket
 import time
-from typing import Any, Optional
+from typing import Any
 
 from ..._database.migration.ledger import LedgerError
 from ..._database.migration.ledger_row import APPLIED, BEGUN
@@ -77,7 +77,7 @@ def is_applied(database: Connection, step: Step) -> bool:
     return [status for status, *_rest in database.rows(STATE, step.key)] == [APPLIED]
 
 
-def progress_of(database: Connection, step: Step) -> Optional[dict]:
+def progress_of(database: Connection, step: Step) -> dict | None:
     """The progress of a step that was begun; None when it is applied. LedgerError when its row is gone."""
     rows = database.rows(STATE, step.key)
     if not rows:

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-from typing import Optional
 
 from ..._database.migration.sql import line_of, statements
 from ..._database.migration.step import BATCH, INDEX, Step, batch_objection
@@ -36,14 +35,14 @@ class SqliteStep(Step):
         """Each statement, and the line in which it begins."""
         return [(self.sql[found.begin:found.end], line_of(self.sql, found.begin + 1)) for found in statements(self.sql, SQLITE)]
 
-    def objection(self) -> Optional[str]:
+    def objection(self) -> str | None:
         if self.directives.objection:
             return self.directives.objection
         if self.kind == INDEX:
             return "in SQLite an index is built in a transaction, without a directive: take the line with concurrently away, and the word from the statement"
         return batch_objection(self.sql, self.directives, SQLITE) if self.kind == BATCH else self._script_objection()
 
-    def _script_objection(self) -> Optional[str]:
+    def _script_objection(self) -> str | None:
         found = statements(self.sql, SQLITE)
         for statement in found:
             if statement.verb in TRANSACTION_CONTROL and not (statement.verb == "ROLLBACK" and "TO" in statement.words):

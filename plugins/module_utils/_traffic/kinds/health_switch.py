@@ -10,8 +10,9 @@ whose health check fails may do so for a reason of its own, which can be over in
 from __future__ import annotations
 
 import time
+from collections.abc import Collection, Mapping
 from functools import partial
-from typing import Callable, Collection, Mapping
+from typing import Callable
 from urllib.parse import urlsplit
 
 from ..._host.json_api import JsonApi

@@ -11,7 +11,8 @@ from __future__ import annotations
 import json
 import shlex
 import time
-from typing import Any, Callable, Mapping, NamedTuple, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any, Callable, NamedTuple
 from urllib.parse import quote
 
 try:

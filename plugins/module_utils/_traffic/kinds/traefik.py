@@ -15,7 +15,8 @@ import json
 import re
 import shlex
 import time
-from typing import Any, Callable, Collection, Iterable, Mapping, NamedTuple
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any, Callable, NamedTuple
 from urllib.parse import quote, urlsplit
 
 from ..._host.address import host_port

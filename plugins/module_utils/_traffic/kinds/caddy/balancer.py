@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import shlex
 import time
-from typing import Any, Callable, Collection, Iterable, Iterator, Mapping, NamedTuple
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import Any, Callable, NamedTuple
 
 from ...._host.http import Answer
 from ...._host.json_api import JsonApi

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import re
 from email.utils import parsedate_to_datetime
-from typing import Collection, Mapping, NamedTuple
+from collections.abc import Collection, Mapping
+from typing import NamedTuple
 
 # When the metric tells of checks since the configuration was loaded: they begin with it, and then the metric is written for the second time.
 NEWS_SECONDS = 11.0

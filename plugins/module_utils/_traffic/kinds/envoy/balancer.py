@@ -15,8 +15,9 @@ import os
 import shlex
 import time
 from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Callable, Collection, Iterator, Mapping, Sequence
+from typing import Any, Callable
 
 from ...._host.address import host_port
 from ...._host.config_file import ConfigFile, text_of

@@ -9,8 +9,9 @@ Source: the ``Cluster`` of Envoy's admin interface, ``/config_dump``.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Mapping, NamedTuple
+from typing import NamedTuple
 
 from ...demands import Demand
 from ...interface import Member

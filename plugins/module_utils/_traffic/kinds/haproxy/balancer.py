@@ -14,7 +14,8 @@ from __future__ import annotations
 import dataclasses
 import re
 import shlex
-from typing import Mapping, NamedTuple
+from collections.abc import Mapping
+from typing import NamedTuple
 
 from ...._host.config_file import one_writer, put
 from ...._host.patience import Patience, UnavailableError

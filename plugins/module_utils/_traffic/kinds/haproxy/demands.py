@@ -15,7 +15,8 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from typing import Iterable, Iterator, Mapping, NamedTuple, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from ...._host import proc

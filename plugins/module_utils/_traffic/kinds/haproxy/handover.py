@@ -11,7 +11,8 @@ from __future__ import annotations
 import os
 import re
 import signal
-from typing import Callable, Mapping
+from collections.abc import Mapping
+from typing import Callable
 
 from ...._host import proc
 from ...._host.clock import Clock

@@ -11,7 +11,8 @@ stands behind the latter is not read. A map's key ends at white space, its value
 from __future__ import annotations
 
 import re
-from typing import Iterator, Mapping, NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
 _BLANK = " \t"
 _ENTRY = re.compile(r"[ \t]*(?P<key>[^ \t\r\n]+)[ \t]*(?P<value>[^\r\n]*)")

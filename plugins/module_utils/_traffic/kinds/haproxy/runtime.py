@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import socket
 import time
+from collections.abc import Sequence
 from functools import partial
-from typing import Sequence
 from urllib.parse import urlsplit
 
 from ...._host.patience import Patience, UnavailableError

@@ -17,7 +17,8 @@ import random
 import stat
 import tempfile
 import time
-from typing import Callable, Iterator
+from collections.abc import Iterator
+from typing import Callable
 
 PLACES = 4
 PAUSE_SECONDS = 0.01

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import csv
 import io
-from typing import Mapping
+from collections.abc import Mapping
 
 from ...._host.address import host_port
 from ...interface import DOWN, DRAIN, MAINT, PAUSED, READY, STOPPING, UNCHECKED, UP, WATCH_SECONDS, Backend, LoadBalancerError, Member, View

@@ -11,7 +11,7 @@ Socket commands", and ``tune.bufsize``.
 from __future__ import annotations
 
 import re
-from typing import Iterable
+from collections.abc import Iterable
 
 # HAProxy's buffer has 16384 bytes unless `tune.bufsize` says otherwise, and keeps some of them free.
 LINE_BYTES = 8000

@@ -12,9 +12,10 @@ Source: HAProxy's management guide, "Master CLI", ``show stat``, ``show sess``.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import partial
-from typing import Callable, Iterable, Mapping, NamedTuple
+from typing import Callable, NamedTuple
 
 from ...._host.patience import UnavailableError
 from ...interface import Member, View

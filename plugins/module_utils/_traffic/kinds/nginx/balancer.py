@@ -18,7 +18,8 @@ import shlex
 import signal
 import subprocess
 import time
-from typing import Callable, Collection, Mapping, NamedTuple
+from collections.abc import Collection, Mapping
+from typing import Callable, NamedTuple
 
 from ...._host.config_file import ConfigFile
 from ...._host.patience import Patience, UnavailableError

@@ -9,7 +9,8 @@ Source: ``ngx_conf_read_token`` of nginx: a comment, a quote and a closing brace
 from __future__ import annotations
 
 import re
-from typing import Iterator, Mapping, NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
 WHITE = " \t\r\n"
 _ESCAPED = re.compile(r"\\([\"'\\])")

@@ -12,7 +12,8 @@ from __future__ import annotations
 import os
 import re
 import signal
-from typing import Iterator, Mapping, NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
 from ...._host import proc
 
