@@ -49,7 +49,7 @@ class ActionModule(ModuleInWorker):
         answer = self._hold(arguments)
         return self._compared(answer, kept_at) if kept_at and answer.get("lock") and not self._task.check_mode else answer
 
-    def _hold(self, arguments: dict) -> dict:
+    def _hold(self, arguments: dict[str, Any]) -> dict[str, Any]:
         answer = self._ask(arguments)
         holder = answer.get("held_by")
         if not isinstance(holder, Mapping):
@@ -57,7 +57,7 @@ class ActionModule(ModuleInWorker):
         reason = proof_of_death(holder.get("controller") or {}, self._controller)
         return self._ask({**arguments, "take_over": holder["id"], "reason": reason}) if reason else answer
 
-    def _compared(self, answer: dict, path: str) -> dict:
+    def _compared(self, answer: dict[str, Any], path: str) -> dict[str, Any]:
         """The answer, with a warning when the journal at `path` lacks entries of the previous run on this machine. Another journal is only displayed."""
         kept = answer.get("journal_heads") or []
         try:
@@ -78,14 +78,14 @@ class ActionModule(ModuleInWorker):
         words += f"{problem}. If you emptied or moved its folder, that is why; if not, another account or program has changed it"
         return {**answer, "warnings": [*answer.get("warnings", []), words]}
 
-    def _told_of(self, error: Exception) -> dict:
+    def _told_of(self, error: Exception) -> dict[str, Any]:
         return fleet_lock.told_of(error)
 
-    def _ask(self, arguments: dict) -> dict:
+    def _ask(self, arguments: dict[str, Any]) -> dict[str, Any]:
         return self.result_of_module(arguments, self._task_vars)
 
 
-def _filled_in(given: Mapping[str, Any], controller: Controller) -> dict:
+def _filled_in(given: Mapping[str, Any], controller: Controller) -> dict[str, Any]:
     """The task's arguments with who asks, where that was not said."""
     known = {"state": "held", "owner": _user(), "host": platform.node() or "(unnamed)", "run": controller.run}
     return {**given, **{name: given.get(name) or value for name, value in known.items()}, "controller": controller._asdict()}

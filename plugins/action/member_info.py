@@ -40,7 +40,7 @@ class ActionModule(ForJudgement):
         # As it was given: a text is no list of words, and is refused as such.
         address, command = read["address"], given.get("version_command") or []
         description = health_and_release(read["description"], command)
-        wrong: list[dict] = []
+        wrong: list[dict[str, Any]] = []
         tests = self._tests(description, address, UNKNOWN, own, command, wrong) if address and read["preflight"] else []
         answer = self.result_of_module({
             **given, "description": {}, "tests": [{key: value for key, value in test.items() if key not in FOR_THE_CONTROLLER} for test in tests],
@@ -53,10 +53,11 @@ class ActionModule(ForJudgement):
         tests = self._tests(description, address, answer["current"] or UNKNOWN, own, command, []) if tests and address else []
         return {**answer, "asked": self._verdicts(tests, outcomes), "problems": [*answer["problems"], *wrong]}
 
-    def _tests(self, description: HealthAndRelease, address: str, release: str, own: list, command: list, wrong: list[dict]) -> list[dict]:
+    def _tests(self, description: HealthAndRelease, address: str, release: str, own: list[Any], command: list[Any],
+               wrong: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """All tests as the module takes them. What is wrong with one in itself goes to *wrong*; then the user's own are left out, or all of them."""
-        tests: list[dict] = []
-        asked: list = []
+        tests: list[dict[str, Any]] = []
+        asked: list[Any] = []
         try:
             for asked in ([], own):
                 tests = _checked(preflight.member_requests(description, f"http://{address}", release, asked, command))
@@ -64,7 +65,7 @@ class ActionModule(ForJudgement):
             wrong.append({"variable": preflight.variable_of(bool(asked), error), "what": str(error)})
         return tests
 
-    def _verdicts(self, tests: list[dict], outcomes: dict) -> list[dict]:
+    def _verdicts(self, tests: list[dict[str, Any]], outcomes: dict[str, Any]) -> list[dict[str, Any]]:
         secrets = secrets_in({"tests": tests}, TESTS)
         marked = [{key: test[key] for key in preflight.MARKS} for test in tests]
         return [{**_judge(test).verdict(outcomes[test["name"]], secrets), **marks} for test, marks in zip(tests, marked)]
@@ -81,7 +82,7 @@ def _read(given: Mapping[str, Any]) -> dict[str, Any]:
     return checked.validated_parameters
 
 
-def _checked(tests: list[dict]) -> list[dict]:
+def _checked(tests: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The tests with their defaults; raises for the first that cannot be asked or judged."""
     marks = [{key: test.pop(key) for key in preflight.MARKS} for test in tests]
     checked = ArgumentSpecValidator(TESTS).validate({"tests": tests})
@@ -94,5 +95,5 @@ def _checked(tests: list[dict]) -> list[dict]:
     return [{**test, **mark} for test, mark in zip(found, marks)]
 
 
-def _judge(test: dict) -> Judge:
+def _judge(test: dict[str, Any]) -> Judge:
     return Judge(expectation.compiled(test["expect"]), expectation.compiled(test["expect_answer"]))

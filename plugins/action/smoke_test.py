@@ -32,7 +32,7 @@ class ActionModule(ForJudgement):
         _validation, arguments = self.validate_argument_spec(argument_spec=ARGUMENTS)
         judges, secrets = self._judges(arguments), secrets_in(arguments, ARGUMENTS)
         pending, started = arguments["tests"], time.time()
-        verdicts: dict[str, dict] = {}
+        verdicts: dict[str, dict[str, Any]] = {}
         for attempt in range(arguments["retries"] + 1):
             if attempt:
                 time.sleep(arguments["delay"])
@@ -48,7 +48,7 @@ class ActionModule(ForJudgement):
         result.update(started_at=started, finished_at=time.time())
         return self._finish(result, [verdicts[test["name"]] for test in arguments["tests"]])
 
-    def _judges(self, arguments: dict) -> dict[str, Judge]:
+    def _judges(self, arguments: dict[str, Any]) -> dict[str, Judge]:
         """One evaluator per test by its name. Every invalid test is reported before any request is sent."""
         try:
             require_tests(arguments)
@@ -63,17 +63,17 @@ class ActionModule(ForJudgement):
             raise AnsibleActionFail(f"smoke test {name!r}: {error}") from error
         return judges
 
-    def _ask(self, arguments: dict, tests: list[dict], task_vars: dict | None) -> dict:
+    def _ask(self, arguments: dict[str, Any], tests: list[dict[str, Any]], task_vars: dict[str, Any] | None) -> dict[str, Any]:
         requests = [{key: value for key, value in test.items() if key not in FOR_THE_CONTROLLER} for test in tests]
         module_args = {key: value for key, value in arguments.items() if key not in ("retries", "delay")}
         return self.result_of_module({**module_args, "tests": requests}, task_vars)
 
-    def _module_failed(self, result: dict, answer: dict) -> dict:
+    def _module_failed(self, result: dict[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
         result.update({key: answer[key] for key in WHAT_THE_MODULE_SAID if key in answer})
         result.update(failed=True, changed=False)
         return result
 
-    def _finish(self, result: dict, verdicts: list[dict]) -> dict:
+    def _finish(self, result: dict[str, Any], verdicts: list[dict[str, Any]]) -> dict[str, Any]:
         failed = [verdict for verdict in verdicts if verdict["passed"] is False]
         result.update(changed=False, passed=not failed, tests=verdicts)
         if failed:

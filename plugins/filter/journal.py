@@ -13,7 +13,7 @@ from ansible.errors import AnsibleFilterError
 from ..plugin_utils._run import journal
 
 
-def journal_problem(text: str, head: Mapping | None = None) -> str:
+def journal_problem(text: str, head: Mapping[str, Any] | None = None) -> str:
     """The first problem of a journal's text in a sentence, empty when there is none."""
     if not isinstance(text, str):
         raise AnsibleFilterError(f"alwayson.upgrade.journal_problem: the input is a {type(text).__name__}: give the text of a journal.jsonl")

@@ -16,7 +16,7 @@ from ..plugin_utils._report import summary as core
 from ..plugin_utils._report.facts import mapping, plain
 
 
-def run_report(run: Mapping) -> Report:
+def run_report(run: Mapping[str, Any]) -> Report:
     """The report of a run record: figures and a verdict."""
     try:
         return core.summarise(run, now=time.time())
@@ -24,7 +24,7 @@ def run_report(run: Mapping) -> Report:
         raise AnsibleFilterError(f"alwayson.upgrade.run_report: {error}") from error
 
 
-def report_html(report: Mapping) -> str:
+def report_html(report: Mapping[str, Any]) -> str:
     """One HTML page for a report."""
     # Imported where it is made: a worker that needs any filter loads all files of filters, and the pictures are the largest of what they import.
     from ..plugin_utils._report.page import render
@@ -32,7 +32,7 @@ def report_html(report: Mapping) -> str:
     return render(_made_by_run_report(report, "report_html"))
 
 
-def report_text(report: Mapping, width: int = 80, colour: bool = False) -> str:
+def report_text(report: Mapping[str, Any], width: int = 80, colour: bool = False) -> str:
     """A few lines for a terminal."""
     if isinstance(width, bool) or not str(width).isdecimal():
         raise AnsibleFilterError(f"alwayson.upgrade.report_text: width is {width!r}: give a number of columns such as 80")

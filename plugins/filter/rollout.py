@@ -32,12 +32,12 @@ def _explained(function: Callable[..., Any]) -> Callable[..., Any]:
     return explain
 
 
-def observed_fleet(service: Service, hostvars: Mapping[str, Mapping], seen: Mapping[str, Any]) -> dict[str, Any]:
+def observed_fleet(service: Service, hostvars: Mapping[str, Mapping[str, Any]], seen: Mapping[str, Any]) -> dict[str, Any]:
     """See `picture.observed_fleet`."""
     return picture.observed_fleet(service, hostvars, seen, _database_engines.has_server)
 
 
-def unverified_connections(databases: Sequence[str], poolers: Sequence[str], hostvars: Mapping[str, Mapping]) -> list[str]:
+def unverified_connections(databases: Sequence[str], poolers: Sequence[str], hostvars: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """See `connections.unverified`; which engines have a server, their registry knows."""
     return connections.unverified(databases, poolers, hostvars, _database_engines.has_server)
 

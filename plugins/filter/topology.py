@@ -14,7 +14,7 @@ from ..plugin_utils._schedule import topology
 from ..plugin_utils._schedule.limits import ScheduleError
 
 
-def waves(hosts: Sequence[str], hostvars: Mapping[str, Mapping]) -> list[list[str]]:
+def waves(hosts: Sequence[str], hostvars: Mapping[str, Mapping[str, Any]]) -> list[list[str]]:
     """The waves in which the hosts go, as lists of names."""
     try:
         return topology.wave_names(hosts, hostvars)

@@ -100,6 +100,7 @@ others:
 """
 
 import time
+from typing import Any
 
 from ..module_utils._host.ansible_module import AnsibleModule
 from ..module_utils._load_balancers import ARGUMENTS, open_load_balancers
@@ -136,7 +137,7 @@ def main() -> None:
     module.exit_json(changed=False, **result)
 
 
-def watched(params: dict, check_mode: bool) -> dict:
+def watched(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
     """Look, wait, look again, and judge; returns what `RETURN` says."""
     balancers = open_load_balancers(params["load_balancers"])
 

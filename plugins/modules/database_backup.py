@@ -286,7 +286,7 @@ def check(module: AnsibleModule, engine: engines.Engine) -> tuple[BackupRun, lis
     return BackupRun(method, identity, store), databases
 
 
-def prove(module: AnsibleModule, engine: engines.Engine) -> dict:
+def prove(module: AnsibleModule, engine: engines.Engine) -> dict[str, Any]:
     """Back up and prove, or prove what is there; the module's result."""
     options = module.params
     verifies = options["state"] == "verified"
@@ -311,7 +311,7 @@ def prove(module: AnsibleModule, engine: engines.Engine) -> dict:
     return result
 
 
-def failure(result: dict) -> str:
+def failure(result: dict[str, Any]) -> str:
     """Which databases have no proven backup and why, and how it stands with the others; empty when all have one."""
     backups = result["backups"]
     failed = [f"{database}: {backup['why']}" for database, backup in backups.items() if not backup["proven"]]

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 DOCUMENTATION = r"""
 module: database_fence
 short_description: Keep an old PostgreSQL primary from taking writes when it is started again
@@ -135,7 +137,7 @@ def main() -> None:
     module.exit_json(**result)
 
 
-def fence(options: dict, check_mode: bool) -> dict:
+def fence(options: dict[str, Any], check_mode: bool) -> dict[str, Any]:
     """Have it fenced, or see whether it would be; see RETURN."""
     if options["stop_command"] and options["new_timeline"] is None:
         raise DatabaseFenceError("stop_command is given without new_timeline: nothing would keep it from stopping the new primary. Give the timeline of that")

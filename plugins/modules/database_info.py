@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 DOCUMENTATION = r"""
 module: database_info
 short_description: Return a database server's version, role, replicas and databases
@@ -150,7 +152,7 @@ ARGUMENTS = {
 }
 
 
-def describe(options: dict) -> dict:
+def describe(options: dict[str, Any]) -> dict[str, Any]:
     """The server and its databases, see RETURN."""
     with engines.of({**options, "is_brief": True}).opened() as server:
         chosen = server.choose_databases(options["databases"])

@@ -349,7 +349,7 @@ ARGUMENTS = {
 LEAST = {"attempts": 1, "retry_delay_ms": 0, "batch_pause_ms": 0, "max_replica_lag_bytes": 0, "wait_timeout": 0, "parallel": 1}
 
 
-def policy_of(options: dict) -> Policy:
+def policy_of(options: dict[str, Any]) -> Policy:
     """The options that say how long others may wait, checked."""
     if not 1 <= options["lock_timeout_ms"] <= options["max_lock_timeout_ms"]:
         raise MigrationError("lock_timeout_ms must be 1 or more, and max_lock_timeout_ms not less than it: without a limit, others would wait for ever")
@@ -367,12 +367,12 @@ def policy_of(options: dict) -> Policy:
     )
 
 
-def phases_before(phase: str) -> tuple:
+def phases_before(phase: str) -> tuple[Any, ...]:
     """The phases that must be applied before a phase, in their order."""
     return PHASES[:PHASES.index(phase)]
 
 
-def steps_given(options: dict, engine: Engine) -> list[Step]:
+def steps_given(options: dict[str, Any], engine: Engine[Any]) -> list[Step]:
     """The steps of the phase, the tool's command at their end."""
     steps = steps_of(options["release"], options["phase"], options["steps"], engine.step)
     if not options["command"]:
@@ -384,7 +384,7 @@ def steps_given(options: dict, engine: Engine) -> list[Step]:
     return [*steps, command]
 
 
-def differences(pending: dict[str, list[Step]]) -> list[dict]:
+def differences(pending: dict[str, list[Step]]) -> list[dict[str, Any]]:
     """For each database the scripts that it gets, in the form of a diff."""
     return [
         {"before_header": database, "after_header": f"{database}: {step.title}", "before": "", "after": step.sql.rstrip("\n") + "\n"}
@@ -393,7 +393,7 @@ def differences(pending: dict[str, list[Step]]) -> list[dict]:
     ]
 
 
-def migrate(module: AnsibleModule) -> tuple[str, dict]:
+def migrate(module: AnsibleModule) -> tuple[str, dict[str, Any]]:
     """What failed (empty when nothing did), and the module's result."""
     options = module.params
     engine = engines.of(options).migrations()

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 DOCUMENTATION = r"""
 module: database_pooler
 short_description: Have a PgBouncer on another host take part in a switchover
@@ -181,7 +183,7 @@ def main() -> None:
     module.exit_json(changed=result.changed, primary=module.params["new_primary"]["name"], steps=result.steps)
 
 
-def take_part(options: dict, check_mode: bool) -> Result:
+def take_part(options: dict[str, Any], check_mode: bool) -> Result:
     """Take part in the switchover, or in check mode say whether it would."""
     old, new = switchover_options.nodes(options)
     agent = PoolerAgent(old, new, pgbouncer.of([options["pooler"]])[0], switchover_options.limits(options), options["companion_timeout"],

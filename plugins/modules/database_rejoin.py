@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 DOCUMENTATION = r"""
 module: database_rejoin
 short_description: Have an old PostgreSQL primary follow the new one
@@ -126,7 +128,7 @@ def main() -> None:
     module.exit_json(changed=changed, said=said)
 
 
-def rejoin(options: dict, check_mode: bool) -> tuple[bool, str]:
+def rejoin(options: dict[str, Any], check_mode: bool) -> tuple[bool, str]:
     """Whether it had to be done, and what pg_rewind said."""
     old = OldPrimary(
         name=options["name"],

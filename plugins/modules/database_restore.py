@@ -209,6 +209,7 @@ dropped:
 
 import signal
 import time
+from typing import Any
 
 from ..module_utils._database.backup.record import BackupError
 from ..module_utils._database.backup.restore import Wanted
@@ -255,7 +256,7 @@ def stopped_by(number: signal.Signals) -> str:
     return f"stopped by {number.name}; run this again"
 
 
-def restore(module: AnsibleModule) -> dict:
+def restore(module: AnsibleModule) -> dict[str, Any]:
     """Bring back what is asked for, or see whether that could be done; the module's result."""
     options = module.params
     if options["max_age"] < 0 or options["parallel"] < 1 or options["timeout"] <= 0:
@@ -265,7 +266,7 @@ def restore(module: AnsibleModule) -> dict:
     return {"dropped": [], "lost_seconds": lost, **result}
 
 
-def physical(module: AnsibleModule) -> dict:
+def physical(module: AnsibleModule) -> dict[str, Any]:
     """A whole server."""
     options = module.params
     task = PhysicalRestore(
@@ -287,7 +288,7 @@ def physical(module: AnsibleModule) -> dict:
     return result
 
 
-def logical(module: AnsibleModule) -> dict:
+def logical(module: AnsibleModule) -> dict[str, Any]:
     """Databases on a server that runs."""
     options = module.params
     if options["backup"] and len(options["databases"]) != 1:
@@ -304,12 +305,12 @@ def logical(module: AnsibleModule) -> dict:
     return task.survey(options["databases"]) if module.check_mode else task.bring_back(options["databases"])
 
 
-def wanted(options: dict) -> Wanted:
+def wanted(options: dict[str, Any]) -> Wanted:
     """Which backup is asked for."""
     return Wanted(options["system_identifier"], options["backup"], options["max_age"])
 
 
-def failure(result: dict) -> str:
+def failure(result: dict[str, Any]) -> str:
     """Which databases were not restored and why, and how it stands with the others; empty when all are there."""
     failed = [f"{name}: {row['why']}" for name, row in result["databases"].items() if row.get("failed")]
     if not failed:

@@ -350,6 +350,7 @@ system_identifier:
 """
 
 import contextlib
+from typing import Any
 
 from ..module_utils._host.ansible_module import AnsibleModule
 from ..module_utils._host.signals import unwind_when_ended
@@ -403,13 +404,13 @@ def main() -> None:
                      timeline=result.timeline, system_identifier=result.system_identifier)
 
 
-def primary_after(options: dict) -> str | None:
+def primary_after(options: dict[str, Any]) -> str | None:
     """Who takes writes then; nobody whom clients reach, when they only read."""
     roles = {"switched": "new_primary", "failed_over": "new_primary", "read_write": "old_primary"}
     return options[roles[options["state"]]]["name"] if options["state"] in roles else None
 
 
-def switch(options: dict, check_mode: bool) -> Result:
+def switch(options: dict[str, Any], check_mode: bool) -> Result:
     """Have it done, or see whether it could be."""
     limits = switchover_options.limits(options)
     old, new = switchover_options.nodes(options)
@@ -424,7 +425,7 @@ def switch(options: dict, check_mode: bool) -> Result:
     return window.result
 
 
-def require_driven(options: dict, old: Node, new: Node) -> None:
+def require_driven(options: dict[str, Any], old: Node, new: Node) -> None:
     """SwitchoverError when another program runs the cluster than the one that is driven. A server that does not answer tells nothing."""
     driven = detection.PATRONI if options["patroni"] else detection.REPMGR if options["repmgr"] else None
     for node in (new,) if options["state"] == detection.FAILOVER else (new, old):
@@ -436,7 +437,7 @@ def require_driven(options: dict, old: Node, new: Node) -> None:
             raise SwitchoverError(problem)
 
 
-def window_for(options: dict, old: Node, new: Node, limits: Limits) -> Window:
+def window_for(options: dict[str, Any], old: Node, new: Node, limits: Limits) -> Window:
     """The exchange that a state is about."""
     poolers = pgbouncer.of(options["poolers"])
     agents = PoolerAgents(options["companions"], options["companion_timeout"])
@@ -466,7 +467,7 @@ def window_for(options: dict, old: Node, new: Node, limits: Limits) -> Window:
     return redirection
 
 
-def failover_of(options: dict, old: Node, new: Node, limits: Limits, agents: PoolerAgents) -> Failover:
+def failover_of(options: dict[str, Any], old: Node, new: Node, limits: Limits, agents: PoolerAgents) -> Failover:
     """To a standby, or to a server that lives from a received log."""
     poolers, warm = pgbouncer.of(options["poolers"]), options["warm_log"]
     if options["repmgr"]:

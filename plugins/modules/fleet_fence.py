@@ -57,6 +57,7 @@ waited:
 
 import os
 import time
+from typing import Any
 
 from ..module_utils._host.ansible_module import AnsibleModule
 from ..module_utils._locking import fence as locking_fence
@@ -80,7 +81,7 @@ def main() -> None:
     module.exit_json(changed=False, waited=round(time.monotonic() - began, 3))
 
 
-def _wait(fence: dict, lock: str | None, timeout: float, check_mode: bool) -> None:
+def _wait(fence: dict[str, Any], lock: str | None, timeout: float, check_mode: bool) -> None:
     if check_mode or lock is None or not os.path.isdir(os.path.dirname(lock)):
         with locking_fence.admitted(fence, check_mode, timeout):
             return

@@ -274,6 +274,7 @@ unusable:
 """
 
 import time
+from typing import Any
 
 from ..module_utils._host.ansible_module import AnsibleModule
 from ..module_utils._host.writers import warning_of_strangers
@@ -307,7 +308,7 @@ ARGUMENTS = {
 ERRORS = (FleetLockError,)
 
 
-def answer(params: dict, check_mode: bool) -> dict:
+def answer(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
     """The module's result, see RETURN. Raises one of ERRORS."""
     outcome = do(params, check_mode, time.time())
     told = filter(None, (outcome.warning, warning_of_strangers(params["directory"], "the lock and its tokens")))
@@ -316,14 +317,14 @@ def answer(params: dict, check_mode: bool) -> dict:
             **{name: lock and lock.as_dict() for name, lock in locks.items()}}
 
 
-def told_of(error: Exception) -> dict:
+def told_of(error: Exception) -> dict[str, Any]:
     """What is returned of a failure beside its message."""
     if isinstance(error, HeldError):
         return {"held_by": error.lock.as_dict()}
     return {"unusable": error.path} if isinstance(error, UnusableError) else {}
 
 
-def do(params: dict, check_mode: bool, now: float) -> Outcome:
+def do(params: dict[str, Any], check_mode: bool, now: float) -> Outcome:
     """Bring about the wanted state of the lock."""
     lock = FleetLock(params["directory"], params["service"])
     said = {"reason": params["reason"] or "", "journal_head": params["journal_head"], "check_mode": check_mode}

@@ -238,7 +238,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
 ERRORS = (releases.ReleaseError, smoke_tests.SmokeTestError, OSError)
 
 
-def look(params: dict) -> dict:
+def look(params: dict[str, Any]) -> dict[str, Any]:
     """What runs here, and what would keep it from coming back."""
     root, user, serving = releases.require_root(params["root"]), member_checks.user_name(), params["serving"]
     problems = []
@@ -257,7 +257,7 @@ def look(params: dict) -> dict:
             "last_upgrade_seconds": read_seconds(root), **state.as_dict()}
 
 
-def ask(params: dict) -> list[dict]:
+def ask(params: dict[str, Any]) -> list[dict[str, Any]]:
     """What came back from the requests that change nothing, as data for the action plugin."""
     once = [test for test in params["tests"] if test["name"] in params["once"]]
     waited_for = [test for test in params["tests"] if test["name"] not in params["once"]]
@@ -270,7 +270,7 @@ def _may_send(test: smoke_tests.SmokeTest) -> bool:
     return smoke_tests.is_safe(test) or test.name == RELEASE
 
 
-def _service_of(params: dict, user: str, root: str, is_first: bool) -> tuple:
+def _service_of(params: dict[str, Any], user: str, root: str, is_first: bool) -> tuple[Any, ...]:
     """Whether the service runs, and what is wrong with its commands. Before the *first* release it is not asked."""
     unit = params["service"]
     try:
@@ -284,7 +284,7 @@ def _service_of(params: dict, user: str, root: str, is_first: bool) -> tuple:
     return member_checks.state_of(Service(commands, params["command_timeout"]), unit, params["serving"])
 
 
-def evidence(params: dict, _check_mode: bool, masked: Callable[[Any], Any]) -> tuple[dict, dict]:
+def evidence(params: dict[str, Any], _check_mode: bool, masked: Callable[[Any], Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """What is judged, as it was seen, and what is returned beside it. Raises one of ERRORS."""
     seen = look(params)
     problems = seen.pop("problems")

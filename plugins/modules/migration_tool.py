@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 DOCUMENTATION = r"""
 module: migration_tool
 short_description: Run a release's own migration tool, once
@@ -98,7 +100,7 @@ from ..module_utils._locking.fence import ARGUMENTS as FENCE_ARGUMENTS, FenceErr
 from ..module_utils._release.migration_tool import ARGUMENTS, DONE, LOCKED, MigrationTool, MigrationToolError, rows_of, words_of
 
 
-def tool_of(params: dict) -> MigrationTool:
+def tool_of(params: dict[str, Any]) -> MigrationTool:
     """The tool that the options describe."""
     command = words_of(params["command"], "command")
     if not command:
@@ -107,12 +109,12 @@ def tool_of(params: dict) -> MigrationTool:
                          params["environment"], params["timeout"])
 
 
-def times_of(row: dict) -> dict:
+def times_of(row: dict[str, Any]) -> dict[str, Any]:
     """What a row of the ledger says of the last run."""
     return {"exit_status": row.get("exit_status"), "started_at": row.get("started"), "finished_at": row.get("ended"), "tries": row.get("attempts", 0)}
 
 
-def run(tool: MigrationTool, params: dict, check_mode: bool) -> dict:
+def run(tool: MigrationTool, params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
     """Do what the options ask for; returns the module's result."""
     with admitted(params["fence"], check_mode, params["timeout"]):
         if check_mode:
@@ -134,7 +136,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    row: dict = {}
+    row: dict[str, Any] = {}
     try:
         tool = tool_of(module.params)
         try:

@@ -64,6 +64,7 @@ command:
 """
 
 import re
+from typing import Any
 
 from ..module_utils._host.ansible_module import AnsibleModule
 from ..module_utils._release.migration_tool import ARGUMENTS, LOCKED, MigrationTool, MigrationToolError, rows_of, words_of
@@ -71,7 +72,7 @@ from ..module_utils._release.migration_tool import ARGUMENTS, LOCKED, MigrationT
 PASSWORD = re.compile(r"(://[^/:@\s]*:)[^/@\s]+(?=@)")
 
 
-def look(params: dict) -> dict:
+def look(params: dict[str, Any]) -> dict[str, Any]:
     """What the module returns."""
     command, status = (words_of(params[name], name) for name in ("command", "status_command"))
     tool = MigrationTool(params["ledger"], "", command, status, params["directory"], params["environment"], params["timeout"])

@@ -156,6 +156,7 @@ waited:
 """
 
 import time
+from typing import Any
 
 from ..module_utils._host.ansible_module import AnsibleModule
 from ..module_utils._locking.fence import ARGUMENTS as FENCE_ARGUMENTS, FenceError, admitted
@@ -169,13 +170,13 @@ KEEP_RUNNING = ["dbus*.service", "systemd-logind.service", "systemd-journald.ser
 class Work:
     """One call of the module."""
 
-    def __init__(self, params: dict, check_mode: bool) -> None:
+    def __init__(self, params: dict[str, Any], check_mode: bool) -> None:
         self.params = params
         self.check_mode = check_mode
         self.manager = manager_of(params["manager"])
         self.installed: list[Update] = []
 
-    def do(self) -> dict:
+    def do(self) -> dict[str, Any]:
         """Do what the state asks for; returns the module's result."""
         started = time.time()
         with admitted(self.params["fence"], self.check_mode, self.params["lock_timeout"]):
@@ -188,14 +189,14 @@ class Work:
                  "outdated_services": reboot.outdated_services(), "boot": reboot.boot_of(), "held_by": self.manager.held_by()}
         return {"changed": changed, "manager": self.manager.name, "started_at": started, "finished_at": time.time(), **facts, **more}
 
-    def _held(self) -> tuple[bool, dict]:
+    def _held(self) -> tuple[bool, dict[str, Any]]:
         owner = self.params["owner"]
         changed = self.manager.held_by() != owner
         if changed and not self.check_mode:
             self.manager.hold(owner)
         return changed, {"held_by": owner}
 
-    def _released(self) -> tuple[bool, dict]:
+    def _released(self) -> tuple[bool, dict[str, Any]]:
         holder, owner = self.manager.held_by(), self.params["owner"]
         if holder is None or (owner is not None and holder != owner):
             return False, {}
@@ -203,7 +204,7 @@ class Work:
             self.manager.release()
         return True, {"held_by": None}
 
-    def _installed(self) -> tuple[bool, dict]:
+    def _installed(self) -> tuple[bool, dict[str, Any]]:
         waited = 0.0
         if not self.check_mode:
             waited = wait_for_locks(self.manager.locks, self.params["lock_timeout"])

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 DOCUMENTATION = r"""
 module: package_updates_info
 short_description: Tell which package updates a host waits for, and whether it needs a reboot
@@ -101,7 +103,7 @@ from ..module_utils._packages.managers import ARGUMENTS, manager_of
 from ..module_utils._packages.reboot import boot_of, outdated_services
 
 
-def look(params: dict) -> dict:
+def look(params: dict[str, Any]) -> dict[str, Any]:
     """What the module returns."""
     manager = manager_of(params["manager"])
     if params["refresh"]:

@@ -265,6 +265,7 @@ import contextlib
 import os
 import time
 from collections.abc import Iterator
+from typing import Any
 
 from ..module_utils._host.ansible_module import AnsibleModule
 from ..module_utils._host.version import VersionError, parse
@@ -302,7 +303,7 @@ FAMILIES = (release.ReleaseError, activation.ActivationError, ServiceError, lock
 class Work:
     """One call of the module: `before` as found, `after` as left or, in check mode, as it would be left."""
 
-    def __init__(self, params: dict, check_mode: bool) -> None:
+    def __init__(self, params: dict[str, Any], check_mode: bool) -> None:
         _require_least(params)
         self.root = release.require_root(params["root"])
         self.version = parse(params["version"]).text
@@ -314,7 +315,7 @@ class Work:
         self.warnings: list[str] = []
         self.before = release.State(None, None, {})
 
-    def do(self) -> dict:
+    def do(self) -> dict[str, Any]:
         """Bring about the wanted state; return the result of the module."""
         verbs = {"staged": self._stage, "current": self._activate, "absent": self._remove, "withdrawn": self._withdraw}
         with self._alone():
@@ -342,7 +343,7 @@ class Work:
             "seconds": finished - started,
         }
 
-    def facts(self) -> dict:
+    def facts(self) -> dict[str, Any]:
         """What is current after a failure, as far as that can be seen."""
         with contextlib.suppress(release.ReleaseError, OSError):
             now = release.observe(self.root)
@@ -443,7 +444,7 @@ class Work:
             self._tell(release.remove(self.root, version))
 
 
-def _require_least(params: dict) -> None:
+def _require_least(params: dict[str, Any]) -> None:
     for name, least in LEAST.items():
         if params[name] < least:
             raise release.ReleaseError(f"{name} is {params[name]}: it must be at least {least}")

@@ -158,7 +158,7 @@ ARGUMENTS = smoke_tests.ARGUMENTS
 ERRORS = (smoke_tests.SmokeTestError,)
 
 
-def evidence(params: dict, check_mode: bool, masked: Callable[[Any], Any]) -> tuple[dict, dict]:
+def evidence(params: dict[str, Any], check_mode: bool, masked: Callable[[Any], Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """What is judged, as it was seen, and what is returned beside it. Raises one of ERRORS."""
     outcomes = smoke_tests.ask_all(params, smoke_tests.is_safe if check_mode else lambda test: True)
     return {"outcomes": smoke_tests.told_by(outcomes, masked)}, {"changed": False}

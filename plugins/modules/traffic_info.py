@@ -192,7 +192,7 @@ live:
 """
 
 from functools import partial
-from typing import Callable
+from typing import Any, Callable
 
 from ..module_utils._host.ansible_module import AnsibleModule
 from ..module_utils._host.clock import Clock
@@ -212,7 +212,7 @@ ARGUMENTS = {
 ERRORS = (LoadBalancerError,)
 
 
-def answer(params: dict, _check_mode: bool) -> dict:
+def answer(params: dict[str, Any], _check_mode: bool) -> dict[str, Any]:
     """The module's result, see RETURN. Raises one of ERRORS."""
     balancers = open_load_balancers(params["load_balancers"])
     seen = look_again(partial(look, balancers, params["backend"]), params["recheck_backends"], params["recheck"])
@@ -234,12 +234,12 @@ def main() -> None:
     module.exit_json(**result)
 
 
-def look(balancers: list, backend: str | None) -> dict:
+def look(balancers: list[Any], backend: str | None) -> dict[str, Any]:
     """What each load balancer sees now."""
     return {balancer.name: view_as_data(balancer.endpoint, balancer.read(backend)) for balancer in balancers}
 
 
-def look_again(read: Callable[[], dict], backends: list | None, seconds: float, clock: Clock = CLOCK) -> dict:
+def look_again(read: Callable[[], dict[str, Any]], backends: list[Any] | None, seconds: float, clock: Clock = CLOCK) -> dict[str, Any]:
     """The first look in which no member is down that would get traffic, or the last one after so many seconds."""
     give_up = clock.steady() + seconds
     while True:

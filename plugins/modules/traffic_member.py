@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 DOCUMENTATION = r"""
 module: traffic_member
 short_description: Take members of a pool out of traffic and back without losing a request, proven on every load balancer
@@ -184,7 +186,7 @@ ARGUMENTS = {
 ERRORS = (LoadBalancerError, TrafficError, fence.FenceError)
 
 
-def answer(params: dict, check_mode: bool) -> dict:
+def answer(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
     """The module's result, see RETURN, with its difference and warnings. Raises one of ERRORS."""
     with fence.admitted(params["fence"], check_mode, params["timeout"]):
         balancers = open_load_balancers(params["load_balancers"])
@@ -213,7 +215,7 @@ def main() -> None:
     module.exit_json(**result)
 
 
-def request_from(params: dict) -> Request:
+def request_from(params: dict[str, Any]) -> Request:
     """The request that the module's options make; a member that is named twice is meant once."""
     return Request(
         backend=params["backend"],

@@ -89,6 +89,7 @@ proof:
 
 import time
 from collections.abc import Iterable
+from typing import Any
 
 from ..module_utils._host.ansible_module import AnsibleModule
 from ..module_utils._host.signals import unwind_when_ended
@@ -107,7 +108,7 @@ ARGUMENTS = {
 ERRORS = (LoadBalancerError, RouteError, fence.FenceError)
 
 
-def answer(params: dict, check_mode: bool) -> dict:
+def answer(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
     """The module's result, see RETURN, with its difference. Raises one of ERRORS."""
     until = until_when(params["state"], params["seconds"], time.time())
     with fence.admitted(params["fence"], check_mode):

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 DOCUMENTATION = r"""
 module: traffic_route
 short_description: Send a service's traffic to another pool at once, on every load balancer
@@ -128,7 +130,7 @@ ARGUMENTS = {
 ERRORS = (LoadBalancerError, RouteError, fence.FenceError)
 
 
-def answer(params: dict, check_mode: bool) -> dict:
+def answer(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
     """The module's result, see RETURN, with its difference. Raises one of ERRORS."""
     request = Request(params["key"], params["backend"], params["min_live"], params["settle"])
     with fence.admitted(params["fence"], check_mode):

@@ -73,7 +73,7 @@ weights:
         after: 10
 """
 
-from typing import cast
+from typing import Any, cast
 
 from ..module_utils._host.ansible_module import AnsibleModule
 from ..module_utils._host.signals import unwind_when_ended
@@ -92,7 +92,7 @@ ARGUMENTS = {
 ERRORS = (LoadBalancerError, WeightError, fence.FenceError)
 
 
-def answer(params: dict, check_mode: bool) -> dict:
+def answer(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
     """The module's result, see RETURN, with its difference. Raises one of ERRORS."""
     with fence.admitted(params["fence"], check_mode):
         balancers = open_load_balancers(params["load_balancers"])

@@ -60,7 +60,7 @@ TRAPS = (
     Guard("worker, interpreter", "a worker takes the place of another interpreter", ("tests/unit/action/test_traffic_actions.py",), (
         ("plugins/plugin_utils/_controller/in_worker.py", "        return chosen in NOT_CHOSEN or ", "        return True or "),)),
     Guard("worker, secrets", "what a worker's result repeats of its options is seen", ("tests/unit/action/test_traffic_actions.py",), (
-        ("plugins/plugin_utils/_controller/in_worker.py", "remove_values(answer, hidden_values(params, self.worked_by.ARGUMENTS))", "answer"),)),
+        ("plugins/plugin_utils/_controller/in_worker.py", "{**masked(answer), **deciding}", "{**answer, **deciding}"),)),
     Guard("worker, its end", "a worker that is ended goes on", ("tests/unit/action/test_traffic_actions.py",), (
         ("plugins/plugin_utils/_controller/in_worker.py", "        if received:\n            os.kill(os.getpid(), received[0])\n", ""),)),
     Guard("loaded, driver", "a look at a database loads the driver that takes longest", ("tests/unit/test_loaded_files.py",), (

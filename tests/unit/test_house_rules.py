@@ -143,3 +143,7 @@ def test_no_linter_is_told_to_look_away():
     left_out = {"exclude", "extend-exclude", "per-file-ignores", "extend-per-file-ignores"}
     assert not left_out & {*settings["mypy"], *settings["ruff"]["lint"]} and settings["ruff"]["extend-exclude"] == ["build"]
     assert not [entry for entry in settings["mypy"]["overrides"] if "ignore_errors" in entry or "ansible_collections" in str(entry["module"])]
+    # Ansible wants a module's documentation before its imports. No other rule is left out.
+    assert settings["ruff"]["lint"]["ignore"] == ["E402"]
+    assert "disable_error_code" not in settings["mypy"] and not [entry for entry in settings["mypy"]["overrides"] if "follow_imports" in entry]
+    assert settings["mypy"]["disallow_any_generics"] and settings["mypy"]["disallow_untyped_defs"]

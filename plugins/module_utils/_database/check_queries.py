@@ -22,7 +22,7 @@ class Session(Protocol):
     def run(self, statement: str) -> None:
         """Run one statement."""
 
-    def rows(self, statement: str) -> list[tuple]:
+    def rows(self, statement: str) -> list[tuple[Any, ...]]:
         """The rows of one statement."""
 
 
@@ -51,7 +51,7 @@ def _shown(query: str) -> str:
     return repr(line if len(line) <= SHOWN_LENGTH else line[:SHOWN_LENGTH] + "...")
 
 
-def _told(answer: list[tuple]) -> str:
+def _told(answer: list[tuple[Any, ...]]) -> str:
     if len(answer) == 1 and len(answer[0]) == 1:
         # A number or a truth value; anything else may be what a row holds.
         return repr(answer[0][0]) if isinstance(answer[0][0], (int, float, type(None))) else f"a value of the type {type(answer[0][0]).__name__}"

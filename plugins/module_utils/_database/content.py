@@ -18,7 +18,7 @@ DEPTHS = STRUCTURES, ROWS, CONTENT = "structure", "rows", "content"
 class Content:
     """`tables`: qualified name to `{rows, sum}`; `structure`: a sentence per object; `sequences`: qualified name to where it stands."""
 
-    tables: Mapping[str, Mapping]
+    tables: Mapping[str, Mapping[str, Any]]
     structure: frozenset[str]
     sequences: Mapping[str, Any]
 
@@ -27,7 +27,7 @@ class Content:
         """The rows of all tables together."""
         return sum(facts["rows"] for facts in self.tables.values())
 
-    def as_json(self) -> dict:
+    def as_json(self) -> dict[str, Any]:
         """The content as JSON can hold it, and `of_json` reads it again."""
         return {"tables": dict(self.tables), "structure": sorted(self.structure), "sequences": dict(self.sequences)}
 

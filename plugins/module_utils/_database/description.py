@@ -11,7 +11,7 @@ from typing import Any
 from .migration.ledger_row import Row
 
 
-def description(size_bytes: int, tables: int, tenants: Iterable[Sequence[Any]] | None, ledger: Iterable[Row]) -> dict:
+def description(size_bytes: int, tables: int, tenants: Iterable[Sequence[Any]] | None, ledger: Iterable[Row]) -> dict[str, Any]:
     """One database as database_info returns it. :param tenants: what the query for the tenants has answered; None without one."""
     names = None if tenants is None else sorted({str(row[0]) for row in tenants})
     return {"size_bytes": size_bytes, "tables": tables, "tenants": names, "migrations": [row.as_dict() for row in ledger]}

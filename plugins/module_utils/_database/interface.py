@@ -37,13 +37,13 @@ LOGIN_EXCLUSIVE = [("login_host", "login_unix_socket")]
 class Server(Protocol):
     """A server, or where there is none the databases themselves, with a session that is open."""
 
-    def identity(self) -> dict:
+    def identity(self) -> dict[str, Any]:
         """version, version_number, system_identifier (which no other server has), primary (whether it takes writes)."""
 
     def is_read_only(self) -> bool:
         """Whether it refuses the writes of ordinary sessions, see database_info."""
 
-    def replicas(self) -> list[dict]:
+    def replicas(self) -> list[dict[str, Any]]:
         """Who follows it, see database_info."""
 
     def user_databases(self) -> list[str]:
@@ -52,7 +52,7 @@ class Server(Protocol):
     def choose_databases(self, names: Sequence[str]) -> list[str]:
         """`names` when every one is there; all of `user_databases` when there are none. DatabaseError names those that are missing."""
 
-    def describe(self, database: str, tenants_query: str | None = None) -> dict:
+    def describe(self, database: str, tenants_query: str | None = None) -> dict[str, Any]:
         """size_bytes, tables, tenants (None without the query) and migrations of one database, see database_info. An error names the database."""
 
     def missing_privileges(self, purposes: Sequence[str], databases: Sequence[str]) -> list[Any]:
@@ -77,5 +77,5 @@ class Engine(Protocol):
     def opened(self) -> AbstractContextManager[Server]:
         """Its session is open while the block runs."""
 
-    def migrations(self) -> MigrationEngine:
+    def migrations(self) -> MigrationEngine[Any]:
         """What migrates its databases. Imported here, so that a backup does not compile it."""

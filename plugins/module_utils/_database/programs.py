@@ -12,7 +12,7 @@ import subprocess
 import tempfile
 import threading
 from collections.abc import Iterable, Mapping, Sequence
-from typing import IO, BinaryIO
+from typing import IO, Any, BinaryIO
 
 from .messages import of_program
 
@@ -36,7 +36,7 @@ class Runner:
     """Runs programs for several threads, and can stop them all at once."""
 
     def __init__(self) -> None:
-        self._running: set[subprocess.Popen] = set()
+        self._running: set[subprocess.Popen[Any]] = set()
         self._lock = threading.Lock()
         self._stopped = False
 
@@ -80,7 +80,7 @@ class Runner:
             for process in self._running:
                 process.terminate()
 
-    def _start(self, command: Sequence[str], environment: Mapping[str, str], said: BinaryIO, reads: bool) -> subprocess.Popen:
+    def _start(self, command: Sequence[str], environment: Mapping[str, str], said: BinaryIO, reads: bool) -> subprocess.Popen[Any]:
         with self._lock:
             self.require_going_on()
             try:
@@ -102,7 +102,7 @@ def _feed(sink: IO[bytes], source: Iterable[bytes]) -> None:
         sink.close()
 
 
-def _require_success(process: subprocess.Popen, program: str, said: BinaryIO) -> None:
+def _require_success(process: subprocess.Popen[Any], program: str, said: BinaryIO) -> None:
     if process.returncode == 0:
         return
     said.seek(0)

@@ -42,12 +42,12 @@ class AnsibleModule(basic.AnsibleModule):
         self.exit_json(**result, **deciding)
 
 
-def hidden_values(params: Mapping[str, Any], spec: Mapping[str, Mapping]) -> set[str]:
+def hidden_values(params: Mapping[str, Any], spec: Mapping[str, Mapping[str, Any]]) -> set[str]:
     """What is masked in a result, of options that are validated."""
     return {*_passwords(params, spec), *secrets_in(params, spec)}
 
 
-def _passwords(params: Any, spec: Mapping[str, Mapping]) -> Iterator[str]:
+def _passwords(params: Any, spec: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     """The values of options that are one secret each, however short; of a dictionary of headers or variables most are none."""
     for row in params if isinstance(params, list) else [params]:
         for name, option in spec.items():

@@ -49,7 +49,7 @@ def shown_path(path: str) -> str:
     return _QUERY.sub(r"\1=...", str(path))
 
 
-def secrets_in(value: Any, spec: Mapping[str, Mapping] | None = None) -> set[str]:
+def secrets_in(value: Any, spec: Mapping[str, Mapping[str, Any]] | None = None) -> set[str]:
     """The secrets in an option's value, as texts.
 
     :param spec: the options within, as in an argument spec: their names say nothing about their values, which are judged by themselves. Of one with
@@ -65,7 +65,7 @@ def masked(text: str, secrets: AbstractSet[str]) -> str:
     return text
 
 
-def _secrets(value: Any, spec: Mapping[str, Mapping] | None, is_named: bool) -> Iterator[str]:
+def _secrets(value: Any, spec: Mapping[str, Mapping[str, Any]] | None, is_named: bool) -> Iterator[str]:
     if isinstance(value, Mapping):
         for name, inner in value.items():
             known = (spec or {}).get(name)

@@ -11,7 +11,7 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
-from typing import BinaryIO, Callable, NamedTuple
+from typing import Any, BinaryIO, Callable, NamedTuple
 
 END_BYTES = 2000
 
@@ -62,7 +62,7 @@ def captured(command: Sequence[str], seconds: float, environment: Mapping[str, s
                           env={**os.environ, "LC_ALL": "C.UTF-8", **(environment or {})})
 
 
-def _kill(process: subprocess.Popen, kill: Callable[[int, int], None]) -> None:
+def _kill(process: subprocess.Popen[Any], kill: Callable[[int, int], None]) -> None:
     with contextlib.suppress(ProcessLookupError):
         kill(process.pid, signal.SIGKILL)
     process.wait()

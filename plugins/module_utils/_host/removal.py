@@ -15,6 +15,7 @@ import os
 import re
 import stat
 from collections.abc import Iterator
+from typing import Any
 
 MOUNTS = "/proc/self/mountinfo"
 # Not Linux, or no /proc. Any other error, such as too many open files, says nothing about mounts, and is raised.
@@ -71,7 +72,7 @@ def remove(path: str) -> None:
         os.unlink(path)
 
 
-def _empty(folder: int, path: str, mount: tuple, errors: list[OSError]) -> None:
+def _empty(folder: int, path: str, mount: tuple[Any, ...], errors: list[OSError]) -> None:
     """Remove what is in the open folder. Names are resolved in it, so this does not leave the tree when another process exchanges a folder for a link."""
     names: list[str] = []
     with _kept(errors, path):
@@ -115,7 +116,7 @@ def _at(error: OSError, path: str) -> OSError:
     return type(error)(error.errno, error.strerror, path)
 
 
-def _mount_of(handle: int) -> tuple:
+def _mount_of(handle: int) -> tuple[Any, ...]:
     """What tells the mount of an open folder from others: its device and, where Linux tells it, its number."""
     found = None
     with contextlib.suppress(*NOT_TOLD), open(f"/proc/self/fdinfo/{handle}", "rb") as file:

@@ -106,7 +106,7 @@ def append_line(path: str, content: Any) -> None:
         os.close(handle)
 
 
-def last_lines(path: str, count: int) -> list[dict]:
+def last_lines(path: str, count: int) -> list[dict[str, Any]]:
     """The last `count` lines that are JSON objects, oldest first; what is torn or foreign between them is left out."""
     content = _read(path, from_its_end=True)
     lines = []

@@ -11,7 +11,7 @@ Pure: no I/O, usable from modules and from filters.
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 MAX_LENGTH = 64
 
@@ -38,7 +38,7 @@ class Version(NamedTuple):
     build: str
 
     @property
-    def precedence(self) -> tuple:
+    def precedence(self) -> tuple[Any, ...]:
         """A key that sorts versions; equal for versions that differ in build metadata or trailing zeros only."""
         padded = self.numbers + (0,) * (_NUMBERS - len(self.numbers))
         return padded, not self.prerelease, tuple(map(_identifier_key, self.prerelease.split(".")))

@@ -49,7 +49,7 @@ class FenceError(Exception):
     """This run may not work on this host, or nobody can tell whether it may. Nothing was changed; the message says what to do."""
 
 
-def admitted(fence: Mapping | None, check_mode: bool, timeout: float = OLDER_SECONDS) -> contextlib.AbstractContextManager[None]:
+def admitted(fence: Mapping[str, Any] | None, check_mode: bool, timeout: float = OLDER_SECONDS) -> contextlib.AbstractContextManager[None]:
     """The context in which a module with the option `fence` changes anything; without the option there is none."""
     if fence is None:
         return contextlib.nullcontext()

@@ -78,7 +78,7 @@ class Lock(NamedTuple):
     controller: Mapping[str, Any]
     intent: Mapping[str, str] = {}
 
-    def as_dict(self) -> dict:
+    def as_dict(self) -> dict[str, Any]:
         """The lock in plain types, as it is in the file and in results."""
         return {**self._asdict(), "controller": dict(self.controller), "intent": dict(self.intent)}
 
@@ -127,7 +127,7 @@ def require_claim(claim: Claim) -> Claim:
     return claim._replace(owner=texts["owner"], host=texts["host"], run=texts["run"], plan=texts["plan"], intent=_require_intent(claim.intent))
 
 
-def _require_intent(intent: Mapping[str, str]) -> dict:
+def _require_intent(intent: Mapping[str, str]) -> dict[str, Any]:
     """Return the intent with its texts in one line each, under way; raise FleetLockError when it is none."""
     if not intent:
         return {}
@@ -147,12 +147,12 @@ def lock_from(content: Any, service: str, path: str) -> Lock:
     return _lock_of(content)
 
 
-def last_lock(entries: list[dict], service: str) -> Lock | None:
+def last_lock(entries: list[dict[str, Any]], service: str) -> Lock | None:
     """The lock that the last line of the history is about; None when there is none."""
     return _lock_of(entries[-1]) if entries and _is_lock(entries[-1], service) else None
 
 
-def _lock_of(content: Mapping) -> Lock:
+def _lock_of(content: Mapping[str, Any]) -> Lock:
     return Lock(**{name: content[name] for name in Lock._fields if name in content})
 
 
@@ -226,7 +226,7 @@ def is_token(value: Any) -> bool:
     return _is_number(value, int) and 1 <= value <= LARGEST_TOKEN
 
 
-def _is_number(value: Any, kinds: type | tuple = (int, float)) -> bool:
+def _is_number(value: Any, kinds: type | tuple[Any, ...] = (int, float)) -> bool:
     return isinstance(value, kinds) and not isinstance(value, bool)
 
 

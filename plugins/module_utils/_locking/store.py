@@ -79,7 +79,7 @@ class FleetLock:
         of_the_past = [entry["token"] for entry in self.history(1) if rules.is_token(entry.get("token"))]
         return max([content or 0, current.token if current else 0, *of_the_past])
 
-    def history(self, count: int) -> list[dict]:
+    def history(self, count: int) -> list[dict[str, Any]]:
         """The last `count` lines of the history, oldest first."""
         path = self._path("history.jsonl")
         with _told(path):

@@ -129,7 +129,7 @@ class MariadbDump(OneFileEach):
         return self.equal
 
     @contextlib.contextmanager
-    def _dumping(self, session: Connection, options: Sequence[str], sink: BinaryIO) -> Iterator[Future]:
+    def _dumping(self, session: Connection, options: Sequence[str], sink: BinaryIO) -> Iterator[Future[Any]]:
         """Dump in the background what the session sees from now on, in the transaction that is open in it while the block runs."""
         with ThreadPoolExecutor(max_workers=1) as pool:
             with self._beginning, connect_patiently(self.login) as holder:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from typing import Any
 
 from .._database.content import Content
 from .session import Connection, identifier
@@ -93,7 +94,7 @@ def has_history_by_transaction(created: str) -> bool:
     return is_versioned(created) and BY_TRANSACTION.search(created) is not None
 
 
-def _table(session: Connection, name: str, created: str) -> dict:
+def _table(session: Connection, name: str, created: str) -> dict[str, Any]:
     """Rows, and a sum that does not depend on their order. Each value counts by its digest, so that a long one needs no longer text."""
     columns = [_exactly(identifier(column), kind) for column, kind in session.rows(COLUMNS, (session.database, name))]
     history = ""

@@ -29,7 +29,7 @@ class MariadbServer:
     def __init__(self, login: Login, session: Connection) -> None:
         self.login, self.session = login, session
 
-    def identity(self) -> dict:
+    def identity(self) -> dict[str, Any]:
         version, identifier, read_only = self.session.rows("SELECT version(), @@server_uid, @@read_only")[0]
         primary = not read_only and not self.session.value(FOLLOWS)
         return {"version": version.split("-")[0], "version_number": self.session.server_version, "system_identifier": identifier, "primary": primary}
@@ -37,7 +37,7 @@ class MariadbServer:
     def is_read_only(self) -> bool:
         return bool(self.session.value("SELECT @@read_only"))
 
-    def replicas(self) -> list[dict]:
+    def replicas(self) -> list[dict[str, Any]]:
         """The primary cannot report replica lag."""
         unknown = {"sync_state": None, "lag_bytes": None, "lag_seconds": None}
         return [{"name": user, "address": host.rpartition(":")[0] or host, "state": state, **unknown} for user, host, state in self.session.rows(FOLLOWERS)]
@@ -53,7 +53,7 @@ class MariadbServer:
                                "Correct the names, or create the database")
         return list(dict.fromkeys(names)) or there
 
-    def describe(self, database: str, tenants_query: str | None = None) -> dict:
+    def describe(self, database: str, tenants_query: str | None = None) -> dict[str, Any]:
         try:
             with connect(self.login, database) as session:
                 tenants = session.rows(tenants_query) if tenants_query else None
@@ -61,7 +61,7 @@ class MariadbServer:
         except MariadbError as error:
             raise MariadbError(f"{database}: {error}", error.number) from error
 
-    def missing_privileges(self, _purposes: Sequence[str], _databases: Sequence[str]) -> list:
+    def missing_privileges(self, _purposes: Sequence[str], _databases: Sequence[str]) -> list[Any]:
         """Not asked for: see docs/database_role.md."""
         return []
 

@@ -130,7 +130,7 @@ class Connection:
         self.id: int = raw.thread_id()
         self.server_version = _version_number(raw.get_server_info())
 
-    def rows(self, statement: str, parameters: Sequence[Any] | None = None) -> list[tuple]:
+    def rows(self, statement: str, parameters: Sequence[Any] | None = None) -> list[tuple[Any, ...]]:
         """The rows of one statement; `%s` stands for a parameter when there are some."""
         return [tuple(row) for row in self._execute(statement, parameters).fetchall()]
 

@@ -17,7 +17,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace as replace_fields
 from fnmatch import fnmatchcase
-from typing import Callable, Protocol
+from typing import Any, Callable, Protocol
 
 from .._host import programs
 from .._host.small_files import READABLE, replace
@@ -41,7 +41,7 @@ class Update:
     source: str = ""
     held: bool = False
 
-    def as_dict(self) -> dict:
+    def as_dict(self) -> dict[str, Any]:
         return asdict(self)
 
 

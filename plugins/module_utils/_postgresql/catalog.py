@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from .._database.scratch_names import is_scratch
 from .session import Connection, PostgresqlError
@@ -26,7 +27,7 @@ SELECT count(*) FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamesp
 """
 
 
-def identity(connection: Connection) -> dict:
+def identity(connection: Connection) -> dict[str, Any]:
     """The server itself: `version`, `version_number`, `system_identifier` (of its data, the same on every standby), `primary`."""
     version, number, system_identifier, standby = connection.rows(
         "SELECT current_setting('server_version'), current_setting('server_version_num')::int, system_identifier::text, pg_is_in_recovery()"
@@ -46,7 +47,7 @@ def require_primary(connection: Connection, purpose: str) -> None:
         raise PostgresqlError(f"the server is a standby, and {purpose} needs one that takes writes: give the primary's address as login_host")
 
 
-def replicas(connection: Connection) -> list[dict]:
+def replicas(connection: Connection) -> list[dict[str, Any]]:
     """Who streams from this server now. `lag_bytes` and `lag_seconds` are None where the server does not know them, or does not tell this role.
 
     `kind`: ``standby``, or ``receiver``, which writes the log to files and replays nothing, so that its lag is what it has not on its disk; None as above.

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from .._database.content import CONTENT, STRUCTURES, Content
 from . import structure
@@ -84,14 +85,14 @@ def read_logged(connection: Connection, depth: str = CONTENT) -> Content:
 
 
 def _read(connection: Connection, kinds: str, persistences: str, depth: str = CONTENT) -> Content:
-    tables: dict[str, dict] = {}
+    tables: dict[str, dict[str, Any]] = {}
     for oid, schema, name, whole in connection.rows(TABLES, (kinds, persistences)) if depth != STRUCTURES else ():
         part = _table(connection, oid, schema, name) if depth == CONTENT else _counted(connection, schema, name)
         tables[whole] = _together(tables[whole], part) if whole in tables else part
     return Content(tables=tables, structure=structure.read(connection), sequences={})
 
 
-def _together(one: Mapping, other: Mapping) -> dict:
+def _together(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
     """Two partitions of one table."""
     total = None if one["sum"] is None else str(int(one["sum"]) + int(other["sum"]))
     return {"rows": one["rows"] + other["rows"], "sum": total}
@@ -110,7 +111,7 @@ def read_sequences(connection: Connection) -> dict[str, str]:
     return found
 
 
-def _large_objects(connection: Connection) -> dict[str, dict]:
+def _large_objects(connection: Connection) -> dict[str, dict[str, Any]]:
     """All of them as if they were one table; nothing when there are none."""
     numbers = [number for (number,) in connection.rows("SELECT oid::bigint FROM pg_largeobject_metadata ORDER BY 1")]
     total = 0
@@ -120,7 +121,7 @@ def _large_objects(connection: Connection) -> dict[str, dict]:
     return {LARGE_OBJECTS_NAME: {"rows": len(numbers), "sum": str(total)}} if numbers else {}
 
 
-def _table(connection: Connection, oid: int, schema: str, name: str) -> dict:
+def _table(connection: Connection, oid: int, schema: str, name: str) -> dict[str, Any]:
     """Rows, and a sum that does not depend on their order; columns by name, since a restored table may have them in another order."""
     columns = ", ".join(identifier("t", column) for (column,) in connection.rows(COLUMNS, (oid,)))
     rows, total = connection.rows(
@@ -129,5 +130,5 @@ def _table(connection: Connection, oid: int, schema: str, name: str) -> dict:
     return {"rows": rows, "sum": total}
 
 
-def _counted(connection: Connection, schema: str, name: str) -> dict:
+def _counted(connection: Connection, schema: str, name: str) -> dict[str, Any]:
     return {"rows": connection.value(f"SELECT count(*) FROM ONLY {identifier(schema, name)}"), "sum": None}

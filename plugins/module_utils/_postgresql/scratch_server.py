@@ -14,6 +14,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from .._database.backup.record import BackupError
 from .._database.programs import Runner
@@ -69,7 +70,7 @@ class Account:
             raise BackupError(f"PostgreSQL does not run as root: give another user as {option}")
         return cls(entry.pw_uid, entry.pw_gid)
 
-    def as_keywords(self) -> dict:
+    def as_keywords(self) -> dict[str, Any]:
         """The same for subprocess; nothing when it is who runs this already."""
         return {"user": self.uid, "group": self.gid, "extra_groups": []} if os.geteuid() == 0 else {}
 
@@ -94,7 +95,7 @@ class ScratchServer:
         self.account = account
         self.login = Login(host=folder, user=user)
         self.preload = preload
-        self._process: subprocess.Popen | None = None
+        self._process: subprocess.Popen[Any] | None = None
 
     def start(self, target: str) -> None:
         """Start, restore up to the position `target` in the log, and stay there, read-only. BackupError ends with what the server said."""

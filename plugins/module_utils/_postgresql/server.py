@@ -24,13 +24,13 @@ class PostgresqlServer:
     def __init__(self, login: Login, session: Connection) -> None:
         self.login, self.session = login, session
 
-    def identity(self) -> dict:
+    def identity(self) -> dict[str, Any]:
         return catalog.identity(self.session)
 
     def is_read_only(self) -> bool:
         return catalog.is_read_only(self.session)
 
-    def replicas(self) -> list[dict]:
+    def replicas(self) -> list[dict[str, Any]]:
         return catalog.replicas(self.session)
 
     def user_databases(self) -> list[str]:
@@ -39,7 +39,7 @@ class PostgresqlServer:
     def choose_databases(self, names: Sequence[str]) -> list[str]:
         return catalog.choose_databases(self.session, names)
 
-    def describe(self, database: str, tenants_query: str | None = None) -> dict:
+    def describe(self, database: str, tenants_query: str | None = None) -> dict[str, Any]:
         try:
             with own_session(self.login, database) as session:
                 tenants = session.rows(tenants_query) if tenants_query else None

@@ -124,7 +124,7 @@ class Connection:
         """The process that the other end said it is when the session was opened. A pooler makes up a number."""
         return self._raw.info.backend_pid
 
-    def rows(self, statement: str, parameters: Sequence[Any] | None = None) -> list[tuple]:
+    def rows(self, statement: str, parameters: Sequence[Any] | None = None) -> list[tuple[Any, ...]]:
         """The rows of one statement; `%s` stands for a parameter when there are some."""
         cursor = self._execute(statement, parameters)
         try:
@@ -245,7 +245,7 @@ def _require_own(database: Connection, login: Login) -> bool:
     return True
 
 
-def is_shared(own: set, others: set) -> bool:
+def is_shared(own: set[str], others: set[str]) -> bool:
     """Whether two sessions, each of which had these processes of the server while both were open, are not each a session of the server."""
     return len(own) > 1 or len(others) > 1 or bool(own & others)
 

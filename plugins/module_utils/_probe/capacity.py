@@ -109,7 +109,7 @@ class CapacitySampler:
             readable.append(source)
         self._sources = readable
 
-    async def run(self, clock: Callable[[], float], sleep: Callable[[float], Awaitable] = asyncio.sleep) -> None:
+    async def run(self, clock: Callable[[], float], sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
         """Sample for ever. `clock` is monotonic; a sample that took too long does not make the next ones bunch up."""
         if not self._sources:
             return

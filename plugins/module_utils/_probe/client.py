@@ -13,7 +13,7 @@ import asyncio
 import errno
 import re
 import ssl
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 from . import record as outcomes
 from .answer import expectation_of
@@ -43,7 +43,7 @@ class Exchange:
         self.parser = AnswerParser(client.entry.method, client.keeps_body)
         self.newest_seen = client.newest_seen
         self.ended = False
-        self.carrier: Connection | asyncio.Task | None = None
+        self.carrier: Connection | asyncio.Task[None] | None = None
 
 
 class Listener(Protocol):
@@ -65,7 +65,7 @@ class Client:
         self.target: Target = plan.target_of(seat)
         self.expectation = expectation_of(self.entry.kind, self.entry.headers, self.entry.contains, self.entry.expect)
         self.keeps_body = plan.version_key is not None or (self.expectation is not None and self.expectation.needs_body)
-        self.newest_seen: tuple | None = None
+        self.newest_seen: tuple[Any, ...] | None = None
         self.listener = listener
         self.idle: list[Connection] = []
         self._cookies = CookieJar() if self.entry.kind == "sticky" else None

@@ -35,9 +35,9 @@ class ProbeLoop(asyncio.SelectorEventLoop):
 
     def __init__(self) -> None:
         super().__init__()
-        self._names: dict[tuple, tuple[float, list]] = {}
+        self._names: dict[tuple[Any, ...], tuple[float, list[Any]]] = {}
 
-    async def getaddrinfo(self, host: Any, port: Any, *, family: int = 0, type: int = 0, proto: int = 0, flags: int = 0) -> list:
+    async def getaddrinfo(self, host: Any, port: Any, *, family: int = 0, type: int = 0, proto: int = 0, flags: int = 0) -> list[Any]:
         key = (host, port, family, type, proto, flags)
         looked_up, addresses = self._names.get(key, (-NAMES_SECONDS, []))
         if self.time() - looked_up >= NAMES_SECONDS:

@@ -25,7 +25,7 @@ class LiveFigures:
         self._since = since
         self._interval = interval
         self._looked_at = 0.0
-        self._seen: tuple = ()
+        self._seen: tuple[Any, ...] = ()
 
     def newer(self, directory: str, now: float) -> dict[str, Any] | None:
         """The figures when they are others than the last time, with `ended` when the prober has written its result; else None."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Collection
+from typing import Any
 
 from .._host.version import VersionError, parse
 
@@ -50,7 +51,7 @@ class Record:
         self.counts = [0] * (WRONG_ANSWER + 1)
         self.version_counts = [0]
         self.max_latency = 0.0
-        self.regressed_clients: set = set()
+        self.regressed_clients: set[object] = set()
         self.regressions = 0
         self._version_numbers: dict[str, int] = {}
 
@@ -139,9 +140,9 @@ class VersionOrder:
 
     def __init__(self, towards: str | None = None) -> None:
         self._towards = towards
-        self._precedence: dict[str, tuple | None] = {}
+        self._precedence: dict[str, tuple[Any, ...] | None] = {}
 
-    def precedence(self, version: str) -> tuple | None:
+    def precedence(self, version: str) -> tuple[Any, ...] | None:
         """A key that sorts versions; None for what has no order, such as the hash of a commit."""
         if self._towards is not None:
             return (version == self._towards,) if version else None
@@ -152,7 +153,7 @@ class VersionOrder:
         return self._precedence[version]
 
 
-def _precedence(version: str) -> tuple | None:
+def _precedence(version: str) -> tuple[Any, ...] | None:
     try:
         return parse(version[1:] if version[:1] in ("v", "V") else version).precedence
     except VersionError:

@@ -71,7 +71,7 @@ class Archive(NamedTuple):
 
 @contextlib.contextmanager
 def validated(
-    stream: BinaryIO, limits: Limits, reserved: frozenset = frozenset(), clock: Callable[[], float] = time.monotonic
+    stream: BinaryIO, limits: Limits, reserved: frozenset[str] = frozenset(), clock: Callable[[], float] = time.monotonic
 ) -> Iterator[Archive]:
     """Open `stream` as a .tar.gz and yield it once every member was found harmless, in bounded time; raise ArchiveError otherwise.
 
@@ -132,7 +132,7 @@ def _malformed_as_archive_error() -> Iterator[None]:
         raise ArchiveError(f"it is not a whole .tar.gz archive ({error or type(error).__name__})") from error
 
 
-def _judge(tar: tarfile.TarFile, limits: Limits, reserved: frozenset, require_time: Callable[[], None]) -> list[Entry]:
+def _judge(tar: tarfile.TarFile, limits: Limits, reserved: frozenset[str], require_time: Callable[[], None]) -> list[Entry]:
     """Every member of `tar` as an Entry. Sizes are judged before the stream is read past them."""
     entries: list[Entry] = []
     tree = Tree(limits.members)

@@ -53,7 +53,7 @@ def words_of(command: Any, option: str) -> list[str]:
     return command_words.words_of(command, option, MigrationToolError)
 
 
-def rows_of(ledger: str) -> dict[str, dict]:
+def rows_of(ledger: str) -> dict[str, dict[str, Any]]:
     """The ledger's rows by release; none when nothing ran on this host yet."""
     try:
         found = small_files.read_json(ledger)
@@ -66,7 +66,7 @@ def rows_of(ledger: str) -> dict[str, dict]:
 class Outcome:
     """What became of the tool: a row of the ledger, whether anything ran just now, and what it wrote last."""
 
-    row: dict
+    row: dict[str, Any]
     ran: bool = False
     output: list[str] = field(default_factory=list)
 
@@ -116,7 +116,7 @@ class MigrationTool:
         """The fingerprint of the command line. The tool itself keeps track of its files."""
         return hashlib.sha256(json.dumps(list(self.command)).encode()).hexdigest()
 
-    def _migrate(self, row: Mapping, lock: int) -> Outcome:
+    def _migrate(self, row: Mapping[str, Any], lock: int) -> Outcome:
         begun = self._keep({}, BEGUN, started=self.clock(), attempts=row.get("attempts", 0) + 1)
         log = f"{self.ledger}.log"
         try:
@@ -134,7 +134,7 @@ class MigrationTool:
             raise MigrationToolError(f"{self.command[0]} ended with 0, but the status command {self.status[0]} reports that something is left{_told(output)}")
         return Outcome(self._keep(begun, APPLIED, ended=self.clock(), exit_status=status), ran=True, output=output)
 
-    def _keep(self, row: Mapping, status: str, **more: Any) -> dict:
+    def _keep(self, row: Mapping[str, Any], status: str, **more: Any) -> dict[str, Any]:
         """Write the release's row down, on the disk before anything else happens."""
         kept = {**row, "status": status, "command": self.checksum, **more}
         small_files.replace_json(self.ledger, {**rows_of(self.ledger), self.release: kept})
@@ -157,7 +157,7 @@ class MigrationTool:
             raise MigrationToolError(f"{words[0]} has not ended within {seconds:g} s, and was ended") from None
 
 
-def _end(process: subprocess.Popen) -> None:
+def _end(process: subprocess.Popen[Any]) -> None:
     """End the program and everything that it has started."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGTERM)

@@ -22,7 +22,7 @@ import os
 import re
 import tempfile
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .._host import private_copy, removal, small_files
 
@@ -58,7 +58,7 @@ class State(NamedTuple):
     previous: str | None
     available: dict[str, Marker]
 
-    def as_dict(self) -> dict:
+    def as_dict(self) -> dict[str, Any]:
         """The state in plain types, for results and diffs."""
         return {
             "current": self.current,

@@ -133,7 +133,7 @@ def _openpgp(files: Files) -> Signed:
     return Signed(OPENPGP, ", ".join(f"{who} ({mark})" for who, mark in zip(good, fingerprint)), sha256)
 
 
-def _judge(commands: Sequence[Sequence[str]], artifact: str) -> tuple[subprocess.CompletedProcess, str]:
+def _judge(commands: Sequence[Sequence[str]], artifact: str) -> tuple[subprocess.CompletedProcess[str], str]:
     """What the first program that accepts the artifact says of it, else the last; each reads it as its input. With the checksum of just these bytes."""
     # Where the artifact lies is room for one; /tmp may be small, and memory.
     home = os.path.expanduser(os.environ.get("ANSIBLE_HOME") or os.path.join("~", ".ansible"))
@@ -147,7 +147,7 @@ def _judge(commands: Sequence[Sequence[str]], artifact: str) -> tuple[subprocess
         return done, sha256
 
 
-def _run(command: Sequence[str], standard_input: BinaryIO | int = subprocess.DEVNULL) -> subprocess.CompletedProcess:
+def _run(command: Sequence[str], standard_input: BinaryIO | int = subprocess.DEVNULL) -> subprocess.CompletedProcess[str]:
     try:
         return programs.captured(command, SECONDS, standard_input=standard_input)
     except FileNotFoundError as error:
@@ -156,6 +156,6 @@ def _run(command: Sequence[str], standard_input: BinaryIO | int = subprocess.DEV
         raise SignatureError(f"{command[0]} has not ended within {SECONDS:.0f} s") from error
 
 
-def _said(done: subprocess.CompletedProcess) -> str:
+def _said(done: subprocess.CompletedProcess[str]) -> str:
     lines = [line.strip() for line in f"{done.stderr}\n{done.stdout}".splitlines() if line.strip() and not line.startswith("[GNUPG:]")]
     return "; ".join(lines) or f"exit {done.returncode}"

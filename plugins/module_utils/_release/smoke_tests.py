@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import time
-from typing import Callable, NamedTuple
+from typing import Any, Callable, NamedTuple
 
 from .._host.http import Answer, HttpError, Limits, Request, fetch, require_url
 from .service import ServiceError, run_command
@@ -115,7 +115,7 @@ class _Progress:
         return Outcome(self.ready, self._requests, "" if self.ready else self._problem, self._good or self._last)
 
 
-def require_tests(arguments: dict) -> list[SmokeTest]:
+def require_tests(arguments: dict[str, Any]) -> list[SmokeTest]:
     """Turn the module's `tests` into SmokeTest objects; raise SmokeTestError for the first argument that makes no sense."""
     for name, least in LEAST.items():
         if arguments[name] < least:
@@ -130,7 +130,7 @@ def require_tests(arguments: dict) -> list[SmokeTest]:
     return [_require_test(test) for test in tests]
 
 
-def ask_all(params: dict, may_send: Callable[[SmokeTest], bool] = lambda test: True) -> list[dict]:
+def ask_all(params: dict[str, Any], may_send: Callable[[SmokeTest], bool] = lambda test: True) -> list[dict[str, Any]]:
     """Send the requests of all tests that may be sent and return what came back, as data for the action plugin."""
     tests = require_tests(params)
     sendable = [test for test in tests if may_send(test)]
@@ -145,7 +145,7 @@ def ask_all(params: dict, may_send: Callable[[SmokeTest], bool] = lambda test: T
     return [_as_data(test, by_name.get(test.name)) for test in tests]
 
 
-def told_by(outcomes: list[dict], masked: Callable[[object], object]) -> list[dict]:
+def told_by(outcomes: list[dict[str, Any]], masked: Callable[[object], object]) -> list[dict[str, Any]]:
     """The outcomes with the fields that are only shown masked, and those that are judged unchanged."""
     return [{**outcome, **{key: masked(outcome[key]) for key in TOLD if key in outcome}} for outcome in outcomes]
 
@@ -155,7 +155,7 @@ def is_safe(test: SmokeTest) -> bool:
     return getattr(test.request, "method", None) in SAFE_METHODS
 
 
-def _as_data(test: SmokeTest, outcome: Outcome | None) -> dict:
+def _as_data(test: SmokeTest, outcome: Outcome | None) -> dict[str, Any]:
     request = test.request
     told = {"url": getattr(request, "url", None), "method": getattr(request, "method", None), "command": getattr(request, "words", None)}
     data = {"name": test.name, **told, "sent": outcome is not None}
@@ -206,7 +206,7 @@ def _ask_once(progress: _Progress, ask: Callable[[Request | Command, float], Ans
         progress.unanswered(str(error))
 
 
-def _require_test(test: dict) -> SmokeTest:
+def _require_test(test: dict[str, Any]) -> SmokeTest:
     name = test["name"]
     if bool(test["url"]) == bool(test["command"]):
         raise SmokeTestError(f"smoke test {name!r} has {'both url and' if test['url'] else 'neither url nor'} command: give one of them")

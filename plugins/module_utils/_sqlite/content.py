@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import hashlib
+from typing import Any
 
 from .._database.content import Content
 from .session import Connection, SqliteError, identifier
@@ -41,7 +42,7 @@ def _is_virtual(sql: str) -> bool:
     return sql.upper().startswith("CREATE VIRTUAL")
 
 
-def _table(session: Connection, name: str) -> dict:
+def _table(session: Connection, name: str) -> dict[str, Any]:
     """Rows with their numbers, and a sum that does not depend on their order."""
     columns = [(column, hidden) for _id, column, _type, _not_null, _default, _key, hidden in session.rows(f"PRAGMA table_xinfo({identifier(name)})")]
     wanted = [identifier(column) for column, hidden in columns if hidden != VIRTUAL_COLUMN]

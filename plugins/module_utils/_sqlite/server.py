@@ -25,7 +25,7 @@ TABLES = "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name NOT L
 class SqliteFiles:
     """See `Server`."""
 
-    def identity(self) -> dict:
+    def identity(self) -> dict[str, Any]:
         weights = zip(sqlite3.sqlite_version.split("."), (1000000, 1000, 1))
         number = sum(int(part) * weight for part, weight in weights)
         return {"version": sqlite3.sqlite_version, "version_number": number, "system_identifier": IDENTIFIER, "primary": True}
@@ -33,7 +33,7 @@ class SqliteFiles:
     def is_read_only(self) -> bool:
         return False
 
-    def replicas(self) -> list[dict]:
+    def replicas(self) -> list[dict[str, Any]]:
         return []
 
     def user_databases(self) -> list[str]:
@@ -48,12 +48,12 @@ class SqliteFiles:
             require_database(name)
         return list(dict.fromkeys(map(os.path.normpath, names)))
 
-    def describe(self, database: str, tenants_query: str | None = None) -> dict:
+    def describe(self, database: str, tenants_query: str | None = None) -> dict[str, Any]:
         with connect(database) as session:
             tenants = session.rows(tenants_query) if tenants_query else None
             return description(size_bytes(database), session.value(TABLES), tenants, ledger_rows.read(session))
 
-    def missing_privileges(self, _purposes: Sequence[str], _databases: Sequence[str]) -> list:
+    def missing_privileges(self, _purposes: Sequence[str], _databases: Sequence[str]) -> list[Any]:
         """Not asked for: see docs/database_role.md."""
         return []
 

@@ -38,12 +38,12 @@ class Connection:
         self.raw = raw
         self.database = database
 
-    def rows(self, statement: str, parameters: Sequence[Any] = ()) -> list[tuple]:
+    def rows(self, statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """The rows of one statement; `?` stands for a parameter."""
         with _translated(self.database):
             return self.raw.execute(statement, parameters).fetchall()
 
-    def each(self, statement: str) -> Iterator[tuple]:
+    def each(self, statement: str) -> Iterator[tuple[Any, ...]]:
         """The rows of one statement, one by one."""
         with _translated(self.database):
             yield from self.raw.execute(statement)

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Callable
+from typing import Any, Callable
 
 from .._host.clock import Clock
 from . import views
@@ -83,7 +83,7 @@ class Result:
     changed: bool
     before: dict[str, dict[str, str]]
     after: dict[str, dict[str, str]]
-    proof: dict[str, dict[str, dict]]
+    proof: dict[str, dict[str, dict[str, Any]]]
     live: dict[str, int]
     started: float
     finished: float
@@ -287,7 +287,7 @@ class _Sequence:
             warnings=tuple(self._warnings()),
         )
 
-    def _proof(self, place: Place, after: str) -> dict:
+    def _proof(self, place: Place, after: str) -> dict[str, Any]:
         balancer, name = place
         now = self._pool.member(place)
         proof = {

@@ -47,7 +47,7 @@ class FormerStates:
         return found if isinstance(found, dict) else {}
 
 
-def put_back(entry: dict, key: str, state: Any) -> None:
+def put_back(entry: dict[str, Any], key: str, state: Any) -> None:
     """Have an entry of the file say of a member what it said before."""
     if state is ABSENT:
         entry.pop(key, None)

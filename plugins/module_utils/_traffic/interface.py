@@ -32,7 +32,7 @@ WATCH_SECONDS = 1.0
 LoadBalancerError = ControlError
 
 
-Place = tuple  # (load balancer, member)
+Place = tuple[str, str]  # load balancer, member
 
 
 @dataclass(frozen=True)
@@ -186,7 +186,7 @@ def require_members(balancer: str, backend: str, known: Iterable[str], wanted: I
         raise LoadBalancerError(f"{balancer} has no member {', '.join(unknown)} in {backend}: it has {', '.join(there) or 'none'}")
 
 
-def settings_of(name: str, kind: str, given: Mapping[str, object], defaults: Mapping[str, object]) -> dict:
+def settings_of(name: str, kind: str, given: Mapping[str, object], defaults: Mapping[str, object]) -> dict[str, Any]:
     """The settings of a kind, the defaults filled in; raise LoadBalancerError for one that there is not, that is missing, or of another type.
 
     :param defaults: each setting with its default, or with its type when it has none and has to be given.

@@ -55,7 +55,7 @@ def _merged(text: str, start: int, wanted: Any) -> tuple[str, int]:
     return json.dumps(wanted, ensure_ascii=False), end
 
 
-def _merged_object(text: str, start: int, wanted: dict) -> str:
+def _merged_object(text: str, start: int, wanted: dict[str, Any]) -> str:
     found = list(_parts(text, start))
     # Of a key that is there more than once, the last one counts.
     last = {part.key: number for number, part in enumerate(found)}

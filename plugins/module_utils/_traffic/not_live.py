@@ -9,6 +9,7 @@ Source: HAProxy's management guide, ``show stat``, column ``check_status``.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from .interface import DRAIN, HEALTHY, MAINT, READY
 
@@ -29,23 +30,23 @@ _CHECKS = {
 _NO_ADDRESS = ("", "-", "0.0.0.0", "::", "[::]")
 
 
-def has_address(member: Mapping) -> bool:
+def has_address(member: Mapping[str, Any]) -> bool:
     """Whether a server of a load balancer has an address; a spare place of a template has none before it is filled."""
     address = member.get("address", "")
     return (address.rpartition(":")[0] if ":" in address else address) not in _NO_ADDRESS
 
 
-def is_spare(member: Mapping) -> bool:
+def is_spare(member: Mapping[str, Any]) -> bool:
     """Whether it is such a place: nothing is sent there, so it is no member."""
     return member["admin"] == MAINT and not has_address(member)
 
 
-def is_down(member: Mapping) -> bool:
+def is_down(member: Mapping[str, Any]) -> bool:
     """Whether it would get traffic, and its health check keeps it out: what may change by itself in a moment."""
     return member["admin"] == READY and member["health"] not in HEALTHY
 
 
-def why_not_live(balancer: str, member: Mapping) -> str:
+def why_not_live(balancer: str, member: Mapping[str, Any]) -> str:
     """A clause, and what to do.
 
     :param member: as ``_traffic.views.view_as_data`` has it, and not live.

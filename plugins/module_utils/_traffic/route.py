@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Callable, Protocol
+from typing import Any, Callable, Protocol
 
 from .._host.clock import Clock
 from .._host.waiting import wait_for
@@ -105,7 +105,7 @@ class Result:
     changed: bool
     before: dict[str, str | None]
     after: dict[str, str | None]
-    proof: dict[str, dict]
+    proof: dict[str, dict[str, Any]]
     started: float
     finished: float
 

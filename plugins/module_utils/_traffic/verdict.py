@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from .interface import READY, UP, Backend, Member, View
 
@@ -32,7 +33,7 @@ class Sample:
     def error_percent(self) -> float:
         return 100.0 * self.errors / self.requests if self.requests else 0.0
 
-    def as_data(self) -> dict:
+    def as_data(self) -> dict[str, Any]:
         """For a module's result."""
         return {"requests": self.requests, "errors": self.errors, "error_percent": round(self.error_percent, 3),
                 "response_ms": None if self.response_ms is None else round(self.response_ms, 1)}

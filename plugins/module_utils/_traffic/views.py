@@ -10,10 +10,12 @@ member, by load balancer; a load balancer without anything to change is not in i
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from .interface import CUT, DRAIN, MAINT, READY, RECHECK, Backend, Member, View
 from .not_live import has_address, is_down, is_spare, why_not_live
 
+Word = TypeVar("Word")
 Pools = Mapping[str, Backend]
 Changes = Mapping[str, Mapping[str, str]]
 
@@ -26,7 +28,7 @@ _WATCH_AFTER, _GIVE_UP_AFTER = 0.25, 0.5
 
 # -- as data
 
-def view_as_data(endpoint: str, view: View) -> dict:
+def view_as_data(endpoint: str, view: View) -> dict[str, Any]:
     """A view as plain data: ``{endpoint, version, backends: {backend: {cookie_name, live, refusals, risks, unproven, drained_with, members}}}``."""
     return {
         "endpoint": endpoint,
@@ -52,19 +54,19 @@ def _risks_of_agents(backend: Backend) -> list[str]:
              "run is over (disable agent)")] if names else []
 
 
-def _member_as_data(member: Member) -> dict:
+def _member_as_data(member: Member) -> dict[str, Any]:
     names = ("address", "admin", "health", "check", "check_code", "live", "sessions", "queued", "arrivals", "errors", "response_ms", "weight", "cookie",
              "backup")
     return {name: getattr(member, name) for name in names}
 
 
-def lowest_live(load_balancers: Mapping[str, Mapping]) -> dict[str, int]:
+def lowest_live(load_balancers: Mapping[str, Mapping[str, Any]]) -> dict[str, int]:
     """For each backend, the live members on the load balancer that has the fewest; none where it is not known."""
     names = sorted({backend for balancer in load_balancers.values() for backend in balancer["backends"]})
     return {name: min(balancer["backends"].get(name, {"live": 0})["live"] for balancer in load_balancers.values()) for name in names}
 
 
-def disagreements(load_balancers: Mapping[str, Mapping], backend: str | None = None) -> list[str]:
+def disagreements(load_balancers: Mapping[str, Mapping[str, Any]], backend: str | None = None) -> list[str]:
     """One sentence for each thing that the load balancers (as data, by name) see differently: backends, members, their states.
 
     With `backend`, what they think of other backends does not matter.
@@ -88,7 +90,7 @@ def _missing(what: str, expected: Iterable[str], found: Iterable[str]) -> list[s
     return [f"{what} is on {', '.join(found)} but not on {', '.join(absent)}: make their configurations the same"]
 
 
-def _contradiction(what: str, seen: Mapping[str, Mapping]) -> list[str]:
+def _contradiction(what: str, seen: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """How the load balancers differ on one member: first whether it has an address, and what was asked of it, then whether it takes traffic."""
     without = [balancer for balancer, member in seen.items() if not has_address(member)]
     if without and len(without) < len(seen):
@@ -105,14 +107,14 @@ def _contradiction(what: str, seen: Mapping[str, Mapping]) -> list[str]:
     return []
 
 
-def members_down(load_balancers: Mapping[str, Mapping], backends: Iterable[str]) -> list[str]:
+def members_down(load_balancers: Mapping[str, Mapping[str, Any]], backends: Iterable[str]) -> list[str]:
     """``backend/member`` of those in these backends that some load balancer would send traffic to if its health check passed."""
     return sorted({f"{name}/{server}" for balancer in load_balancers.values() for name in backends if name in balancer["backends"]
                    for server, member in balancer["backends"][name]["members"].items() if is_down(member)})
 
 
-def _grouped(words: Mapping[str, object]) -> dict:
-    groups: dict = {}
+def _grouped(words: Mapping[str, Word]) -> dict[Word, list[str]]:
+    groups: dict[Word, list[str]] = {}
     for name, word in words.items():
         groups.setdefault(word, []).append(name)
     return groups

@@ -22,7 +22,7 @@ class TaskRefused(ValueError):
         self.task = task
 
 
-def tell_callbacks(callbacks: Iterable[Any], warn: Callable[[str], None], event: Mapping) -> None:
+def tell_callbacks(callbacks: Iterable[Any], warn: Callable[[str], None], event: Mapping[str, Any]) -> None:
     """Tell the callback plugins that want to know of a roll's events; a screen that breaks never breaks the roll."""
     for plugin in callbacks:
         listener = getattr(plugin, "rollout_event", None)
@@ -33,7 +33,7 @@ def tell_callbacks(callbacks: Iterable[Any], warn: Callable[[str], None], event:
                 warn(f"callback {plugin._load_name} failed on {event['event']}: {error}")
 
 
-class Slots(list):
+class Slots(list[Any]):
     """The hosts that free may look at. It remembers the one that is looked at, so that an error can be attributed to that host."""
 
     at: Any = None
@@ -61,14 +61,14 @@ def is_include(result: Any) -> bool:
     return task_of(result).action.rpartition(".")[2] in ("include_tasks", "include_role")
 
 
-class Results(deque):
+class Results(deque[Any]):
     """The answers of workers. Remembers the last one taken, to know whose an error is; takes none from workers that were given up."""
 
     last = None
 
     def __init__(self) -> None:
         super().__init__()
-        self.given_up: set[tuple] = set()
+        self.given_up: set[tuple[Any, ...]] = set()
 
     def append(self, x: Any) -> None:
         if key_of(host_of(x), task_of(x)) not in self.given_up:

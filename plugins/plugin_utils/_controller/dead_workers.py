@@ -33,7 +33,7 @@ class DeadWorkers:
     def __init__(self, patience: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._patience = patience
         self._clock = clock
-        self._known: WeakSet = WeakSet()
+        self._known: WeakSet[Any] = WeakSet()
         self._dead: list[DeadWorker] = []
         self._asked_to_end: dict[int, float] = {}
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import Callable
+from typing import Any, Callable
 
 from ...module_utils._load_balancers import open_load_balancers
 from ...module_utils._traffic.interface import LoadBalancerError
@@ -24,7 +24,7 @@ class LiveView:
     :param interval: seconds that one look is good for.
     """
 
-    def __init__(self, sources: Mapping[str, Mapping], names: Mapping[str, Mapping[str, str]], interval: float,
+    def __init__(self, sources: Mapping[str, Mapping[str, Any]], names: Mapping[str, Mapping[str, str]], interval: float,
                  clock: Callable[[], float] = time.monotonic) -> None:
         self._sources = sources
         self._names = names
@@ -60,7 +60,7 @@ class LiveView:
         self._read_at = None
 
 
-def live_members(source: Mapping) -> tuple[frozenset[str], str]:
+def live_members(source: Mapping[str, Any]) -> tuple[frozenset[str], str]:
     """Ask all load balancers of a pool.
 
     :param source: ``{load_balancers: [{name, endpoint}], backend}``.

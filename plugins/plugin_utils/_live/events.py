@@ -45,23 +45,23 @@ def _crossings(view: View, at: float) -> list[dict[str, Any]]:
 
 # -- the run, its plays and tasks
 
-def _run_begins(view: View, event: Mapping) -> list[dict]:
+def _run_begins(view: View, event: Mapping[str, Any]) -> list[dict[str, Any]]:
     view.begun, view.playbook, view.check = event["at"], event.get("playbook", ""), bool(event.get("check"))
     return [dict(event)]
 
 
-def _play_begins(view: View, event: Mapping) -> list[dict]:
+def _play_begins(view: View, event: Mapping[str, Any]) -> list[dict[str, Any]]:
     view.play, view.play_rolls = event["play"], event.get("strategy") == ROLLING
     view.task, view.task_hosts, view.running = "", set(), {}
     return [dict(event)]
 
 
-def _task_begins(view: View, event: Mapping) -> list[dict]:
+def _task_begins(view: View, event: Mapping[str, Any]) -> list[dict[str, Any]]:
     view.task, view.task_hosts = event["task"], set()
     return []
 
 
-def _host_begins(view: View, event: Mapping) -> list[dict]:
+def _host_begins(view: View, event: Mapping[str, Any]) -> list[dict[str, Any]]:
     host, at = event["host"], event["at"]
     view.running[host] = (event["task"], at)
     stage, known = stage_of(event.get("action", ""), event.get("state"), event["task"])
@@ -77,7 +77,7 @@ def _host_begins(view: View, event: Mapping) -> list[dict]:
     return told
 
 
-def _starts_untold(view: View, host: str, at: float) -> list[dict]:
+def _starts_untold(view: View, host: str, at: float) -> list[dict[str, Any]]:
     """A start that no strategy tells: it follows from the first task that does something to the member."""
     member = view.members.get(host)
     if member is None and view.play_rolls and not view.told_by_strategy:
@@ -89,7 +89,7 @@ def _starts_untold(view: View, host: str, at: float) -> list[dict]:
     return [{"event": "started", "at": at, "member": host, "pool": member.pool, "direction": "back" if back else "forward"}]
 
 
-def _result(view: View, event: Mapping) -> list[dict]:
+def _result(view: View, event: Mapping[str, Any]) -> list[dict[str, Any]]:
     host, outcome = event["host"], event["outcome"]
     if not event.get("item"):
         view.running.pop(host, None)
@@ -109,7 +109,7 @@ def _result(view: View, event: Mapping) -> list[dict]:
 
 # -- what the strategy tells
 
-def _roll_begins(view: View, event: Mapping) -> list[dict]:
+def _roll_begins(view: View, event: Mapping[str, Any]) -> list[dict[str, Any]]:
     view.told_by_strategy = view.rolling = True
     view.served_at_once = event.get("served_at_once")
     view.holding, view.not_started = ("", ""), []
@@ -134,7 +134,7 @@ def _move_to_told_pool(view: View, names: list[str]) -> None:
             member.pool = names[0] if member.colour == view.side else member.pool
 
 
-def _expect(view: View, told: Mapping) -> None:
+def _expect(view: View, told: Mapping[str, Any]) -> None:
     """What a roll says about a member before it begins. What an earlier roll of this run made of it stays."""
     member = view.members.setdefault(told["name"], Member(told["name"]))
     member.pool, member.domain = told["pool"], told.get("domain") or member.domain
@@ -146,7 +146,7 @@ def _expect(view: View, told: Mapping) -> None:
         member.state = TODO if member.pending else STAYS
 
 
-def _started(view: View, event: Mapping) -> list[dict]:
+def _started(view: View, event: Mapping[str, Any]) -> list[dict[str, Any]]:
     view.told_by_strategy = True
     member = view.members.setdefault(event["member"], Member(event["member"], pool=event.get("pool", "")))
     member.starts(event["at"], back=event.get("direction") == "back")
@@ -155,7 +155,7 @@ def _started(view: View, event: Mapping) -> list[dict]:
     return [dict(event)]
 
 
-def _finished(view: View, event: Mapping) -> list[dict]:
+def _finished(view: View, event: Mapping[str, Any]) -> list[dict[str, Any]]:
     member = view.members.setdefault(event["member"], Member(event["member"], pool=event.get("pool", "")))
     state = _STATE_OF_OUTCOME.get(event["outcome"], FAILED)
     if state == FAILED and member.state == RETURNED:
@@ -174,7 +174,7 @@ def _finished(view: View, event: Mapping) -> list[dict]:
     return [{**event, "state": state, "why": member.why, "seconds": member.seconds, "stages": [list(stage) for stage in member.stages]}]
 
 
-def _live(view: View, event: Mapping) -> list[dict]:
+def _live(view: View, event: Mapping[str, Any]) -> list[dict[str, Any]]:
     for name, names in event["pools"].items():
         if name in view.pools:
             view.pools[name].live = frozenset(names)
@@ -185,7 +185,7 @@ def _live(view: View, event: Mapping) -> list[dict]:
     return [dict(event)]
 
 
-def _holds(view: View, event: Mapping) -> list[dict]:
+def _holds(view: View, event: Mapping[str, Any]) -> list[dict[str, Any]]:
     if event["event"] == "goes_on":
         view.holding = ("", "")
         return [dict(event)]
@@ -195,19 +195,19 @@ def _holds(view: View, event: Mapping) -> list[dict]:
     return [told]
 
 
-def _roll_ends(view: View, event: Mapping) -> list[dict]:
+def _roll_ends(view: View, event: Mapping[str, Any]) -> list[dict[str, Any]]:
     view.rolling, view.play_rolls, view.not_started = False, False, list(event.get("not_started", []))
     if view.holding[0] != "stopped":
         view.holding = ("", "")
     return [dict(event)]
 
 
-def _probe(view: View, event: Mapping) -> list[dict]:
+def _probe(view: View, event: Mapping[str, Any]) -> list[dict[str, Any]]:
     view.probe = event.get("live") or {}
     return []
 
 
-def _run_ends(view: View, event: Mapping) -> list[dict]:
+def _run_ends(view: View, event: Mapping[str, Any]) -> list[dict[str, Any]]:
     view.ended, view.running = event["event"], {}
     return [dict(event)]
 

@@ -25,7 +25,7 @@ def fold_facts(view: View, event: Mapping[str, Any]) -> list[dict[str, Any]]:
     return told
 
 
-def _service(view: View, event: Mapping, service: Mapping) -> list[dict]:
+def _service(view: View, event: Mapping[str, Any], service: Mapping[str, Any]) -> list[dict[str, Any]]:
     view.service, view.method = str(service.get("service") or ""), str(service.get("method") or "")
     view.direction = str(service.get("direction") or "upgrade")
     view.release_to = str(service.get("release") or "")
@@ -36,7 +36,7 @@ def _service(view: View, event: Mapping, service: Mapping) -> list[dict]:
              "release": view.release_to, "directory": view.directory}]
 
 
-def _observed(view: View, event: Mapping, observed: Mapping) -> list[dict]:
+def _observed(view: View, event: Mapping[str, Any], observed: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The members as they are before the run, of blue-green those of both pools; a later look changes only their releases."""
     for host, seen in (observed.get("everybody") or observed.get("members", {})).items():
         facts = seen or {}
@@ -47,7 +47,7 @@ def _observed(view: View, event: Mapping, observed: Mapping) -> list[dict]:
     return []
 
 
-def _plan(view: View, event: Mapping, plan: Mapping) -> list[dict]:
+def _plan(view: View, event: Mapping[str, Any], plan: Mapping[str, Any]) -> list[dict[str, Any]]:
     view.method, view.direction = plan.get("method") or view.method, plan.get("direction") or view.direction
     view.release_from, view.release_to = str(plan.get("release_from") or ""), str(plan.get("release_to") or "")
     view.planned = True
@@ -71,7 +71,7 @@ def _plan(view: View, event: Mapping, plan: Mapping) -> list[dict]:
              "refusals": [one_line(sentence) for sentence in plan.get("refusals", [])]}]
 
 
-def _phases(view: View, event: Mapping, phases: Mapping) -> list[dict]:
+def _phases(view: View, event: Mapping[str, Any], phases: Mapping[str, Any]) -> list[dict[str, Any]]:
     told = []
     for name, times in phases.items():
         known = view.phases.get(name)
@@ -83,7 +83,7 @@ def _phases(view: View, event: Mapping, phases: Mapping) -> list[dict]:
     return told
 
 
-def _outcome(view: View, event: Mapping, outcome: Mapping) -> list[dict]:
+def _outcome(view: View, event: Mapping[str, Any], outcome: Mapping[str, Any]) -> list[dict[str, Any]]:
     """A member says what became of it. Until the strategy, or an untold roll, says that it is finished it is still in flight."""
     host, what, at = event["host"], outcome.get("outcome"), event["at"]
     member = view.members.get(host)
@@ -103,7 +103,7 @@ def _outcome(view: View, event: Mapping, outcome: Mapping) -> list[dict]:
                    "state": state, "seconds": member.seconds, "why": member.why, "stages": [list(stage) for stage in member.stages]}]
 
 
-def _flipped(view: View, event: Mapping, flipped: object) -> list[dict]:
+def _flipped(view: View, event: Mapping[str, Any], flipped: object) -> list[dict[str, Any]]:
     if flipped is not True or view.flipped:
         return []
     view.flipped = True
@@ -116,7 +116,7 @@ def _flipped(view: View, event: Mapping, flipped: object) -> list[dict]:
     return [{"event": "flipped", "at": event["at"], "members": sorted(name for name, member in view.members.items() if member.state == DONE)}]
 
 
-def _problems(view: View, event: Mapping, problems: object) -> list[dict]:
+def _problems(view: View, event: Mapping[str, Any], problems: object) -> list[dict[str, Any]]:
     """Sentences that the run's own plays keep, each told once."""
     told = []
     for sentence in problems if isinstance(problems, list) else []:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from .._text.figures import natural, plural, seconds
 from .._text.terminal import Line, columns, flowed, inert, joined, padded
@@ -70,12 +71,12 @@ def _widths(view: View) -> tuple[int, int]:
             min(MOST_INTENDED, max([len("intended"), *(len(_intended(view, member)) for member in members)])) + 2)
 
 
-def _beside(view: View, blocks: list[list], number: int, width: int, widths: tuple[int, int]) -> list[Line]:
+def _beside(view: View, blocks: list[list[Any]], number: int, width: int, widths: tuple[int, int]) -> list[Line]:
     """The blocks in *number* columns of about one height; a block is never broken."""
     gap = 3
     column_width = (width - gap * (number - 1)) // number
     total = sum(map(len, blocks))
-    filled: list[list] = [[]]
+    filled: list[list[Any]] = [[]]
     for block in blocks:
         if filled[-1] and len(filled) < number and len(filled[-1]) + len(block) // 2 >= total / number:
             filled.append([])

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from .._text import figures
 from .._text.figures import listed, plural, seconds
@@ -36,7 +37,7 @@ class Told:
     indented: bool = True
 
 
-def words_of(event: Mapping, view: View) -> Told | None:
+def words_of(event: Mapping[str, Any], view: View) -> Told | None:
     """The sentence of an event after it was folded; None when there is nothing to say."""
     teller = _TELLERS.get(event["event"])
     return teller(event, view) if teller else None
@@ -51,28 +52,28 @@ def done_word(view: View) -> str:
 
 # -- the run
 
-def _play(event: Mapping, view: View) -> Told:
+def _play(event: Mapping[str, Any], view: View) -> Told:
     return Told("step", f"play {one_line(event['play'])}")
 
 
-def _no_hosts(event: Mapping, view: View) -> Told | None:
+def _no_hosts(event: Mapping[str, Any], view: View) -> Told | None:
     """Plays of the upgrade itself often have no host on purpose, and its phases say what went on."""
     return None if view.service else Told("info", f"play {one_line(event['play'])}: no host matches, nothing is done")
 
 
-def _no_hosts_left(event: Mapping, view: View) -> Told:
+def _no_hosts_left(event: Mapping[str, Any], view: View) -> Told:
     return Told("bad", f"no host is left in play {one_line(event['play'])}")
 
 
-def _phase_begins(event: Mapping, view: View) -> Told:
+def _phase_begins(event: Mapping[str, Any], view: View) -> Told:
     return Told("step", f"phase {one_line(event['phase'])}")
 
 
-def _phase_ends(event: Mapping, view: View) -> Told:
+def _phase_ends(event: Mapping[str, Any], view: View) -> Told:
     return Told("step", f"phase {one_line(event['phase'])} took {seconds(event['seconds'])}")
 
 
-def _breaks_off(event: Mapping, view: View) -> Told:
+def _breaks_off(event: Mapping[str, Any], view: View) -> Told:
     flight = sorted(member.name for member in view.members.values() if member.started is not None and member.seconds is None)
     under_way = f"; under way: {', '.join(flight)}" if flight else ""
     return Told("bad", f"the run broke off before its end{under_way}")
@@ -80,7 +81,7 @@ def _breaks_off(event: Mapping, view: View) -> Told:
 
 # -- the roll
 
-def _roll_begins(event: Mapping, view: View) -> Told:
+def _roll_begins(event: Mapping[str, Any], view: View) -> Told:
     pending = [member["name"] for member in event.get("members", []) if member.get("pending")]
     if view.side:
         return Told("step", f"the roll begins: {plural(len(pending), 'member')} of {view.side}, which has no traffic; {_serves(view)}")
@@ -89,7 +90,7 @@ def _roll_begins(event: Mapping, view: View) -> Told:
     return Told("step", f"the roll begins: {plural(len(pending), 'member')}; {'; '.join(pools)}")
 
 
-def _started(event: Mapping, view: View) -> Told:
+def _started(event: Mapping[str, Any], view: View) -> Told:
     member, pool = view.members[event["member"]], view.pools.get(event.get("pool") or "")
     capacity = view.capacity(pool) if pool else None
     room = f" ({capacity.live} of {capacity.size} live, floor {capacity.floor})" if capacity and not view.side else ""
@@ -103,11 +104,11 @@ def _serves(view: View) -> str:
     return ", ".join([*told, *(f"{capacity.live} of {capacity.size} live" for capacity in pools)]) or "no pool has it"
 
 
-def _stage(event: Mapping, view: View) -> Told:
+def _stage(event: Mapping[str, Any], view: View) -> Told:
     return Told("step" if event["known"] else "detail", one_line(f"{event['member']}: {'going back: ' if event.get('back') else ''}{event['stage']}"))
 
 
-def _finished(event: Mapping, view: View) -> Told:
+def _finished(event: Mapping[str, Any], view: View) -> Told:
     member = view.members[event["member"]]
     after = f" after {seconds(event['seconds'])}" if event.get("seconds") is not None else ""
     why = f": {one_line(event['why'], MOST_REPEATED)}" if event.get("why") else ""
@@ -123,26 +124,26 @@ def _finished(event: Mapping, view: View) -> Told:
     return Told("bad", f"{member.name} {'was lost' if state == LOST else 'failed'}{after}{why}")
 
 
-def _stages(stages: list) -> str:
+def _stages(stages: list[Any]) -> str:
     """What each stage took, in order; of many only the longest."""
     shown = sorted(sorted(enumerate(stages), key=lambda entry: -entry[1][1])[:MOST_STAGES])
     left = len(stages) - len(shown)
     return ", ".join(f"{one_line(label)} {seconds(took)}" for _index, (label, took) in shown) + (f", and {left} more" if left else "")
 
 
-def _member_outcome(event: Mapping, view: View) -> Told | None:
+def _member_outcome(event: Mapping[str, Any], view: View) -> Told | None:
     if event["outcome"] != "left_out" or view.members[event["member"]].state != FAILED or not view.told_by_strategy:
         return None
     return Told("bad", f"{event['member']} is left out of traffic: {event['why'] or 'it could not be put back'}")
 
 
-def _flipped(event: Mapping, view: View) -> Told:
+def _flipped(event: Mapping[str, Any], view: View) -> Told:
     if view.side:
         return Told("good", f"the cutover: all traffic is on {view.side}")
     return Told("good", f"the traffic is with {listed(event['members'])}")
 
 
-def _holds(event: Mapping, view: View) -> Told:
+def _holds(event: Mapping[str, Any], view: View) -> Told:
     kind, reason = event["event"], one_line(event.get("reason", ""))
     # A full window is reported once: it is full again with every start.
     level, words = {"waiting": ("detail" if event.get("again") else "step", "waiting"), "stopped": ("bad", "the roll stops"), "paused": ("warning", "paused"),
@@ -150,26 +151,26 @@ def _holds(event: Mapping, view: View) -> Told:
     return Told(level, f"{words}: {reason}" if reason else words)
 
 
-def _goes_on(event: Mapping, view: View) -> Told:
+def _goes_on(event: Mapping[str, Any], view: View) -> Told:
     return Told("info", "the roll goes on")
 
 
-def _roll_ends(event: Mapping, view: View) -> Told | None:
+def _roll_ends(event: Mapping[str, Any], view: View) -> Told | None:
     names = event.get("not_started", [])
     return Told("warning", f"not started: {', '.join(names)}") if names else None
 
 
-def _under_floor(event: Mapping, view: View) -> Told:
+def _under_floor(event: Mapping[str, Any], view: View) -> Told:
     return Told("bad", f"{event['pool']} is under its floor: {event['live']} of {event['size']} live, floor {event['floor']}")
 
 
-def _above_floor(event: Mapping, view: View) -> Told:
+def _above_floor(event: Mapping[str, Any], view: View) -> Told:
     return Told("info", f"{event['pool']} keeps its floor again: {event['live']} of {event['size']} live, floor {event['floor']}")
 
 
 # -- tasks
 
-def _result(event: Mapping, view: View) -> Told:
+def _result(event: Mapping[str, Any], view: View) -> Told:
     host, outcome = event["host"], event["outcome"]
     item = f" (item {one_line(event['item'])})" if event.get("item") else ""
     via = f" (on {event['on']})" if event.get("on") else ""
@@ -190,35 +191,35 @@ def _result(event: Mapping, view: View) -> Told:
     return Told("detail", f"{outcome} {told}", event.get("details", []))
 
 
-def _message(event: Mapping, view: View) -> Told:
+def _message(event: Mapping[str, Any], view: View) -> Told:
     lines = event["lines"]
     if len(lines) == 1:
         return Told("info", f"{event['host']}: {lines[0]}")
     return Told("info", one_line(f"{event['host']}: {event['task']}"), list(lines), indented=False)
 
 
-def _retry(event: Mapping, view: View) -> Told:
+def _retry(event: Mapping[str, Any], view: View) -> Told:
     return Told("step", one_line(f"{event['host']}: {event['task']}: not yet, {plural(event['left'], 'try', 'tries')} left"))
 
 
-def _included(event: Mapping, view: View) -> Told:
+def _included(event: Mapping[str, Any], view: View) -> Told:
     return Told("detail", one_line(f"included {event['file']} for {', '.join(event['hosts'])}", 2000))
 
 
-def _diff(event: Mapping, view: View) -> Told:
+def _diff(event: Mapping[str, Any], view: View) -> Told:
     return Told("info", one_line(f"{event['host']}: {event['task']}: difference"), event["text"].rstrip("\n").split("\n"))
 
 
-def _warning(event: Mapping, view: View) -> Told:
+def _warning(event: Mapping[str, Any], view: View) -> Told:
     lines = inert_lines(event["text"])
     return Told("warning", f"warning: {lines[0]}", lines[1:])
 
 
-def _problem(event: Mapping, view: View) -> Told:
+def _problem(event: Mapping[str, Any], view: View) -> Told:
     return Told("bad", f"problem: {event['why']}")
 
 
-_TELLERS: dict[str, Callable[[Mapping, View], Told | None]] = {
+_TELLERS: dict[str, Callable[[Mapping[str, Any], View], Told | None]] = {
     "play_begins": _play, "no_hosts": _no_hosts, "no_hosts_left": _no_hosts_left, "included": _included, "diff": _diff,
     "phase_begins": _phase_begins, "phase_ends": _phase_ends, "breaks_off": _breaks_off,
     "roll_begins": _roll_begins, "started": _started, "stage": _stage, "finished": _finished, "member_outcome": _member_outcome, "flipped": _flipped,
@@ -228,7 +229,7 @@ _TELLERS: dict[str, Callable[[Mapping, View], Told | None]] = {
 }
 
 
-def tell(view: View, event: Mapping) -> Told | None:
+def tell(view: View, event: Mapping[str, Any]) -> Told | None:
     """The sentence of an event, kept for the screen when it is notable."""
     told = words_of(event, view)
     if told is not None and told.level in NOTABLE and event["event"] not in PICTURED:

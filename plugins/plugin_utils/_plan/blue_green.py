@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from ...module_utils._traffic.views import disagreements
 
@@ -25,7 +26,7 @@ NO_FLOOR = {"max_unavailable": "100%", "min_live": 0, "max_per_domain": None}
 ROUTE_KEYS = ("map", "key", "persist", "crew_key", "crew_headers")
 
 
-def described(service: Mapping, groups: Mapping[str, Sequence[str]]) -> tuple[dict[str, list[str]], list[str]]:
+def described(service: Mapping[str, Any], groups: Mapping[str, Sequence[str]]) -> tuple[dict[str, list[str]], list[str]]:
     """The hosts of each pool in ``upgrade_colours`` (pool to inventory group), and what is wrong with that and with ``upgrade_route``."""
     colours, route = service["colours"], service["route"]
     if not isinstance(colours, Mapping) or len(colours) != 2:
@@ -52,7 +53,7 @@ def described(service: Mapping, groups: Mapping[str, Sequence[str]]) -> tuple[di
     return hosts, problems
 
 
-def choose_side(service: Service, observed: Observed) -> dict:
+def choose_side(service: Service, observed: Observed) -> dict[str, Any]:
     """Narrow the description and what was observed to the side that is worked on.
 
     :param service: see ``service.describe``; ``colours`` are the hosts by pool.

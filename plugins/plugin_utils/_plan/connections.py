@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from .._text.figures import listed
 
@@ -20,7 +21,7 @@ CONSEQUENCE = {
 }
 
 
-def unverified(databases: Sequence[str], poolers: Sequence[str], hostvars: Mapping, has_server: Callable[[object], bool]) -> list[str]:
+def unverified(databases: Sequence[str], poolers: Sequence[str], hostvars: Mapping[str, Mapping[str, Any]], has_server: Callable[[object], bool]) -> list[str]:
     """A sentence for each way in which sessions go to a server that is not verified, with the variables that have it verified.
 
     :param databases: the hosts with databases. One whose server is reached on the host itself is verified by that.

@@ -6,11 +6,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from .patches import PATCH
 
 
-def database_clusters(servers: Mapping[str, Mapping], switch_back: bool = False) -> dict:
+def database_clusters(servers: Mapping[str, Mapping[str, Any]], switch_back: bool = False) -> dict[str, Any]:
     """Which servers belong together, and in which order they are patched.
 
     :param servers: host to ``{system_identifier, primary, read_only, waiting}`` (``waiting``: what is to be installed there), or to ``{problem}``.
@@ -37,7 +38,7 @@ def database_clusters(servers: Mapping[str, Mapping], switch_back: bool = False)
     return {"clusters": clusters, "problems": problems}
 
 
-def servers_to_patch(local: Mapping) -> list[str]:
+def servers_to_patch(local: Mapping[str, Any]) -> list[str]:
     """The database servers that ``patch.yml`` looks at; none when the run goes another way, or has a problem already.
 
     :param local: the variables of the controller: ``alwayson_service`` and ``alwayson_problems``.
@@ -48,12 +49,12 @@ def servers_to_patch(local: Mapping) -> list[str]:
     return service["hosts"]["database_servers"]
 
 
-def servers_seen(names: Sequence[str], hostvars: Mapping) -> dict[str, Mapping]:
+def servers_seen(names: Sequence[str], hostvars: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
     """Database server to what was seen of it, or to the problem that it cannot be reached, for ``database_clusters``."""
     return {name: hostvars[name].get("alwayson_server") or {"problem": "it cannot be reached"} for name in names}
 
 
-def _cluster(primary: str, hosts: list[str], servers: Mapping[str, Mapping], switch_back: bool) -> dict:
+def _cluster(primary: str, hosts: list[str], servers: Mapping[str, Mapping[str, Any]], switch_back: bool) -> dict[str, Any]:
     standbys = [name for name in hosts if name != primary]
     is_due = bool(servers[primary]["waiting"])
     return {

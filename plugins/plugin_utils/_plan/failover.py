@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
+from typing import Any
 
 PREFIX = "upgrade_"
 # name without the prefix: default. Documented in docs/variables.md.
@@ -30,7 +31,7 @@ def variables_of_failover(names: Sequence[str]) -> list[str]:
     return [name for name in names if name in RENAMED or name in RENAMED.values()]
 
 
-def failover_request(variables: Mapping, groups: Mapping[str, Sequence[str]]) -> dict:
+def failover_request(variables: Mapping[str, Any], groups: Mapping[str, Sequence[str]]) -> dict[str, Any]:
     """What is asked for.
 
     :param variables: those of ``variables_of_failover``. A new name counts where an old one is set too.
@@ -52,7 +53,7 @@ def failover_request(variables: Mapping, groups: Mapping[str, Sequence[str]]) ->
     return request
 
 
-def known_databases(standby: Mapping, asked: Mapping, foreseen: Mapping) -> Mapping | list | None:
+def known_databases(standby: Mapping[str, Any], asked: Mapping[str, Any], foreseen: Mapping[str, Any]) -> Mapping[str, Any] | list[Any] | None:
     """The databases of a server that is dead: as the standby's tenants, else its databases, else those of the backup; None where nobody knows.
 
     :param standby: the result of ``database_info``; *asked* the one that asked for the tenants; *foreseen* that of ``database_restore``. Each may have
@@ -63,7 +64,7 @@ def known_databases(standby: Mapping, asked: Mapping, foreseen: Mapping) -> Mapp
     return list(standby.get("databases") or foreseen.get("databases") or []) or None
 
 
-def failover_refusal(request: Mapping, standby: Mapping, foreseen: Mapping) -> str:
+def failover_refusal(request: Mapping[str, Any], standby: Mapping[str, Any], foreseen: Mapping[str, Any]) -> str:
     """Why no server can take over; empty when one can.
 
     :param foreseen: what a restore would do; skipped where none is to be done.
@@ -77,7 +78,7 @@ def failover_refusal(request: Mapping, standby: Mapping, foreseen: Mapping) -> s
     return f"nobody can take over from {request['old_primary']}: {silent}{cure}"
 
 
-def failover_text(request: Mapping, done: Mapping) -> list[str]:
+def failover_text(request: Mapping[str, Any], done: Mapping[str, Any]) -> list[str]:
     """How it went, in lines.
 
     :param done: ``{successor, exchanged, databases, affected, unreached, seconds, restored, fenced, check_mode}``: results of the modules, names, and how

@@ -6,13 +6,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 DIRECTIONS = ("install", "upgrade", "rollback", "patch")
 # A path alone: what a release needs on its way forward is wrong on the way back.
 FORWARD = ("install", "upgrade", "patch")
 
 
-def hook_paths(entries: Iterable, direction: str | None = None) -> list[str]:
+def hook_paths(entries: Iterable[Any], direction: str | None = None) -> list[str]:
     """The task files of the entries that run in this direction, in every one when it is not given.
 
     :param entries: paths, or ``{path, directions}``.

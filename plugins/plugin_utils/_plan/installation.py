@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from .preflight import lost_members, wrong_settings
 from .shapes import Observed, Service
@@ -14,7 +15,7 @@ ROOT = "release_root"
 INSTALL = "install"  # the direction of a run that installs the first release
 
 
-def installation(service: Service, observed: Observed) -> dict:
+def installation(service: Service, observed: Observed) -> dict[str, Any]:
     """What a first installation does.
 
     Members that run the release already and are in traffic are left alone; a host that was added to the fleet gets what the others run.
@@ -42,7 +43,7 @@ def installation(service: Service, observed: Observed) -> dict:
     return {"hosts": [] if sentences else hosts, "refusals": sentences, "known": [name for name in hosts if views[name]]}
 
 
-def installation_text(service: Service, done: Mapping) -> list[str]:
+def installation_text(service: Service, done: Mapping[str, Any]) -> list[str]:
     """What an installation did, and what is next, in lines.
 
     :param done: see ``installation``.
@@ -74,15 +75,15 @@ def not_installed(service: Service, observed: Observed, live: list[str]) -> list
     return first + [unknown_release(name, "is in traffic") for name in missing if name in live]
 
 
-def _has_wrong_root(facts: Mapping) -> bool:
+def _has_wrong_root(facts: Mapping[str, Any]) -> bool:
     """Whether the preflight says what is wrong with the folder itself."""
     return any(problem["variable"] == ROOT for problem in (facts.get("preflight") or {}).get("problems", ()))
 
 
-def _views(facts: Mapping, observed: Observed, service: Service) -> dict[str, Mapping]:
+def _views(facts: Mapping[str, Any], observed: Observed, service: Service) -> dict[str, Mapping[str, Any]]:
     """Load balancer to how it sees this member; none where it does not know it."""
     backends = list(service["colours"] or [service["backend"]])
-    found: dict[str, Mapping] = {}
+    found: dict[str, Mapping[str, Any]] = {}
     for name, balancer in observed["load_balancers"].items():
         seen = [balancer["backends"][backend]["members"].get(facts["name"]) for backend in backends if backend in balancer["backends"]]
         found.update([(name, view) for view in seen if view])

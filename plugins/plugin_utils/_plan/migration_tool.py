@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from ...module_utils._host.version import compare
 from .shapes import Observed, Plan, Service
@@ -27,7 +28,7 @@ def tool_hosts(service: Service, observed: Observed) -> list[str]:
     return sorted(name for name, facts in observed["members"].items() if not facts.get("lost"))[:1]
 
 
-def planned_tool(service: Service, observed: Observed, plan: Plan) -> dict | None:
+def planned_tool(service: Service, observed: Observed, plan: Plan) -> dict[str, Any] | None:
     """``{host, command, pending, keeps_previous}`` for an upgrade that runs the tool; pending is None where it is not known yet."""
     seen = observed.get("migration_tool")
     if not seen or service["direction"] != UPGRADE or plan["nothing_to_do"]:
@@ -35,7 +36,7 @@ def planned_tool(service: Service, observed: Observed, plan: Plan) -> dict | Non
     return {"host": seen["host"], "command": seen.get("command") or [], "pending": seen.get("pending"), "keeps_previous": service["migration_keeps_previous"]}
 
 
-def tool_outcome(plan: Plan, hostvars: Mapping) -> dict | None:
+def tool_outcome(plan: Plan, hostvars: Mapping[str, Mapping[str, Any]]) -> dict[str, Any] | None:
     """What became of the tool: ``{host, command, status, why, started, finished, exit_status, attempts, output}``; None where none was planned."""
     tool = plan.get("migration_tool")
     if not tool:
@@ -75,13 +76,13 @@ def tool_refusals(service: Service, observed: Observed, plan: Plan) -> list[str]
     return sentences
 
 
-def _missing(seen: Mapping) -> list[str]:
+def _missing(seen: Mapping[str, Any]) -> list[str]:
     """What is absent and does not come with the release."""
     root = seen.get("root")
     return [what for what in seen.get("absent", ()) if not root or (not what.startswith(f"{root}/") and posixpath.isabs(what))]
 
 
-def _no_way_back(service: Service, seen: Mapping, plan: Plan) -> list[str]:
+def _no_way_back(service: Service, seen: Mapping[str, Any], plan: Plan) -> list[str]:
     before, after = plan["release_from"], plan["release_to"]
     if service["migration_keeps_previous"] or not before or not after or before == after:
         return []

@@ -16,7 +16,7 @@ PHASES = EXPAND, BACKFILL, CONTRACT, OPTIMISE = "expand", "backfill", "contract"
 BEFORE_THE_ROLL, AFTER_THE_ROLL = (EXPAND, BACKFILL), (CONTRACT, OPTIMISE)
 
 
-def migration_steps(paths: Sequence[str], texts: Sequence[str]) -> list[dict]:
+def migration_steps(paths: Sequence[str], texts: Sequence[str]) -> list[dict[str, Any]]:
     """The steps of one phase, ``[{name, sql}]``: each file's name without its ending, and its text.
 
     :raises ValueError: when the numbers of paths and texts differ.
@@ -42,7 +42,7 @@ def steps_by_release(files: Iterable[str]) -> dict[str, dict[str, list[str]]]:
     return {release: found[release] for release in sorted(found, key=lambda name: parse(name).precedence)}
 
 
-def choose_migrations(files: Iterable[str], databases: Mapping[str, Mapping], before: str | None, after: str, settles: bool) -> dict[str, list[str]]:
+def choose_migrations(files: Iterable[str], databases: Mapping[str, Mapping[str, Any]], before: str | None, after: str, settles: bool) -> dict[str, list[str]]:
     """For each phase the releases whose steps are applied, oldest first.
 
     Expand and backfill: those after *before* up to *after*, so an upgrade that skips releases applies all of theirs. Contract and optimise, where *settles*:
@@ -74,13 +74,13 @@ def in_order(chosen: Mapping[str, Any], phases: Iterable[str]) -> list[dict[str,
     return [{"release": release, "phase": phase} for release in releases for phase in phases if release in chosen[phase]]
 
 
-def _is_begun(release: str, steps: Mapping[str, list[str]], entered: Iterable[str], ledgers: Iterable) -> bool:
+def _is_begun(release: str, steps: Mapping[str, list[str]], entered: Iterable[str], ledgers: Iterable[Any]) -> bool:
     return EXPAND not in steps or release in entered or any(_applied(ledger, release, EXPAND) for ledger in ledgers)
 
 
-def _is_lacking(release: str, phase: str, steps: Mapping[str, list[str]], ledgers: Iterable) -> bool:
+def _is_lacking(release: str, phase: str, steps: Mapping[str, list[str]], ledgers: Iterable[Any]) -> bool:
     return any(set(steps.get(phase, ())) - _applied(ledger, release, phase) for ledger in ledgers)
 
 
-def _applied(ledger: Iterable[Mapping], release: str, phase: str) -> set[str]:
+def _applied(ledger: Iterable[Mapping[str, Any]], release: str, phase: str) -> set[str]:
     return {row["step"] for row in ledger if (row["release"], row["phase"], row["status"]) == (release, phase, "applied")}

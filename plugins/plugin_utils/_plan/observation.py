@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
 
 from ...module_utils._host.credentials import shown_path, shown_url
 from ...module_utils._traffic.interface import MAINT
@@ -24,7 +25,8 @@ HOLDS_FOR = (NEW, BOTH)
 
 
 def traffic_calls(names: Sequence[str], endpoints: Sequence[str], via: str | None = None, master_endpoints: Sequence[str] = (),
-                  state_files: Sequence[str] = (), kinds: Sequence[str] = (), settings: Sequence[Mapping] = (), headers: Sequence[Mapping] = ()) -> list[dict]:
+                  state_files: Sequence[str] = (), kinds: Sequence[str] = (), settings: Sequence[Mapping[str, Any]] = (),
+                  headers: Sequence[Mapping[str, Any]] = ()) -> list[dict[str, Any]]:
     """Which host drives which load balancers.
 
     By default each load balancer drives itself (its UNIX socket is local to it); with *via*, one host that reaches all of them by TCP does so in one call.
@@ -55,7 +57,7 @@ def traffic_calls(names: Sequence[str], endpoints: Sequence[str], via: str | Non
     return [{"host": via, "load_balancers": balancers}]
 
 
-def with_headers(balancers: Sequence[Mapping], hostvars: Mapping) -> list[dict]:
+def with_headers(balancers: Sequence[Mapping[str, Any]], hostvars: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
     """The same load balancers with what may be secret: ``traffic_settings`` and ``traffic_headers`` of each one's host. What stands there already stays."""
     completed = []
     for balancer in balancers:
@@ -65,20 +67,20 @@ def with_headers(balancers: Sequence[Mapping], hostvars: Mapping) -> list[dict]:
     return completed
 
 
-def merge_views(results: Iterable[Mapping], backend: str | None = None) -> dict:
+def merge_views(results: Iterable[Mapping[str, Any]], backend: str | None = None) -> dict[str, Any]:
     """One view of all load balancers out of the results of several traffic_info calls.
 
     :param backend: compare the load balancers in this pool only; by default in every one.
     :returns: ``{load_balancers: {...}, disagreements: [sentence], agree: bool}``
     """
-    merged: dict = {}
+    merged: dict[str, Any] = {}
     for result in results:
         merged.update(result["load_balancers"])
     sentences = list(disagreements(merged, backend))
     return {"load_balancers": merged, "disagreements": sentences, "agree": not sentences}
 
 
-def smoke_urls(tests: Sequence[Mapping], base_url: str) -> list[dict]:
+def smoke_urls(tests: Sequence[Mapping[str, Any]], base_url: str) -> list[dict[str, Any]]:
     """The same tests against *base_url*: each test's ``path`` becomes its ``url``; a test with a ``url`` of its own keeps it.
 
     :raises ValueError: when a test has neither, or is none.
@@ -99,8 +101,8 @@ def smoke_urls(tests: Sequence[Mapping], base_url: str) -> list[dict]:
     return placed
 
 
-def member_tests(service: HealthAndRelease, base_url: str, release: str, tests: Sequence[Mapping] = (), headers: Mapping | None = None,
-                 command: Sequence[str] = (), plan: Plan | None = None) -> list[dict]:
+def member_tests(service: HealthAndRelease, base_url: str, release: str, tests: Sequence[Mapping[str, Any]] = (), headers: Mapping[str, Any] | None = None,
+                 command: Sequence[str] = (), plan: Plan | None = None) -> list[dict[str, Any]]:
     """What a member (or a load balancer's front) must answer before users come in: healthy, the right release, the user's own tests.
 
     A test that a release never passed does not keep that release out of traffic: with *plan*, the user's own tests are asked of the release that is new
@@ -119,7 +121,7 @@ def member_tests(service: HealthAndRelease, base_url: str, release: str, tests: 
     return [{**test, "secret_headers": {**(test.get("secret_headers") or {}), **headers}} for test in asked] if headers else asked
 
 
-def that_hold(tests: Sequence[dict], passed: Mapping[str, bool]) -> list[dict]:
+def that_hold(tests: Sequence[dict[str, Any]], passed: Mapping[str, bool]) -> list[dict[str, Any]]:
     """Of the user's own tests those that a release passed, and those that are said to hold for every release where it did not fail them.
 
     :param passed: name of a test to whether the release passed it; a test that was not asked is not in it.
@@ -127,7 +129,8 @@ def that_hold(tests: Sequence[dict], passed: Mapping[str, bool]) -> list[dict]:
     return [test for test in tests if passed.get(test["name"], test.get("holds_for") == BOTH)]
 
 
-def version_check_tests(load_balancers: Mapping, fronts: Mapping[str, str], release: str, service: Service, known: Collection[str] | None = None) -> list[dict]:
+def version_check_tests(load_balancers: Mapping[str, Any], fronts: Mapping[str, str], release: str, service: Service,
+                        known: Collection[str] | None = None) -> list[dict[str, Any]]:
     """One test for each member of each load balancer: it answers the release; it is healthy, where a command on the member tells the release.
 
     Where the backend sets a cookie, the member is asked through the load balancer, as its users reach it; otherwise directly at the

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 from .connections import unverified
 from .observation import merge_views, traffic_calls, with_headers
@@ -21,7 +22,7 @@ OF_DATABASES = ("databases", "replicas", "missing_privileges")
 MIGRATIONS, STANDBYS = "migrations", "standbys"
 
 
-def service_calls(service: Service, hostvars: Mapping) -> list[dict]:
+def service_calls(service: Service, hostvars: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Which host drives which load balancers of the service, by the variables of the load balancers' hosts.
 
     Without ``traffic_settings`` and ``traffic_headers``, which may be secret: the result is kept as a fact, and facts are printed by -v.
@@ -36,12 +37,12 @@ def service_calls(service: Service, hostvars: Mapping) -> list[dict]:
     return traffic_calls(names, endpoints, service["traffic_via"], *options)
 
 
-def front_urls(service: Service, hostvars: Mapping) -> dict[str, str]:
+def front_urls(service: Service, hostvars: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     """Load balancer to the URL at which users reach it, empty where its host names none."""
     return {name: hostvars[name].get("front_url", "") for name in service["hosts"]["load_balancers"]}
 
 
-def live_source(service: Service, calls: Sequence[Mapping], hostvars: Mapping) -> dict | None:
+def live_source(service: Service, calls: Sequence[Mapping[str, Any]], hostvars: Mapping[str, Mapping[str, Any]]) -> dict[str, Any] | None:
     """Where the strategy reads live capacity, ``{load_balancers, backend}``; None where the controller does not reach the load balancers.
 
     :param calls: see ``service_calls``.
@@ -51,7 +52,7 @@ def live_source(service: Service, calls: Sequence[Mapping], hostvars: Mapping) -
     return {"load_balancers": with_headers(calls[0]["load_balancers"], hostvars), "backend": service["backend"]}
 
 
-def observed_member(info: Mapping, updates: Mapping | None = None) -> dict:
+def observed_member(info: Mapping[str, Any], updates: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """What is known of one member.
 
     :param info: the result of ``member_info``, which may have failed.
@@ -82,7 +83,8 @@ def database_purposes(service: Service, backup_method: str) -> list[str]:
             *([STANDBYS] if int(service["database_standbys"]) > 0 else [])]
 
 
-def observed_fleet(service: Service, hostvars: Mapping, seen: Mapping, has_server: Callable[[object], bool]) -> dict:
+def observed_fleet(service: Service, hostvars: Mapping[str, Mapping[str, Any]], seen: Mapping[str, Any],
+                   has_server: Callable[[object], bool]) -> dict[str, Any]:
     """The picture of the fleet that plans are made of.
 
     :param service: see ``service.describe``.

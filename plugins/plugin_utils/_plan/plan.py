@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from .._schedule.limits import Limits, RunPolicy, ScheduleError
 from .._schedule.scheduler import Schedule
@@ -117,18 +118,18 @@ def _cutover(side: Side | None) -> Cutover | None:
     return {"from": next((colour for colour in side["serving"] if colour != side["to"]), None), "to": side["to"]}
 
 
-def _is_there(facts: Mapping, release_to: str | None, service: Service) -> bool:
+def _is_there(facts: Mapping[str, Any], release_to: str | None, service: Service) -> bool:
     """Whether a member is what this run makes of it, in traffic or not: it runs the release, or in a patch, which leaves that as it is, is patched."""
     return facts.get("release") == release_to and not (service["direction"] == PATCH and needs_patching(facts, service))
 
 
-def _release_from(members: Mapping, release_to: str | None) -> str | None:
+def _release_from(members: Mapping[str, Any], release_to: str | None) -> str | None:
     """The release that most of the hosts run which are not there yet; the target itself when all are."""
     others = [facts["release"] for facts in members.values() if facts.get("release") and facts["release"] != release_to]
     return max(sorted(set(others)), key=others.count) if others else release_to
 
 
-def _release_to_return_to(facts: Mapping, release_from: str | None, release_to: str | None, service: Service) -> str | None:
+def _release_to_return_to(facts: Mapping[str, Any], release_from: str | None, release_to: str | None, service: Service) -> str | None:
     """What a member runs again when its upgrade fails; one that an interrupted run has upgraded already returns to what the others run."""
     if facts.get("release") != release_to or service["direction"] == PATCH:
         return facts.get("release")
@@ -185,7 +186,7 @@ def _is_flip_interrupted(plan: Plan, service: Service, observed: Observed) -> bo
     return served == {first, second}
 
 
-def _as_member(name: str, facts: Mapping, plan: Plan, service: Service, pinned: Mapping[str, int]) -> Member:
+def _as_member(name: str, facts: Mapping[str, Any], plan: Plan, service: Service, pinned: Mapping[str, int]) -> Member:
     """Hosts that run the release already belong to the first half: it is the half that answers it."""
     return Member(
         name=name, pool=service["backend"], domain=facts.get("domain"), in_traffic=name in plan["live"],

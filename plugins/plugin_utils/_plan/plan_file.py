@@ -27,7 +27,7 @@ class PlanFileError(ValueError):
     """A file that is no plan, or no longer the one that was written; the message says which command makes a new one."""
 
 
-def seal(plan: Plan, service: Service, observed: Observed, sha256: str | None) -> dict:
+def seal(plan: Plan, service: Service, observed: Observed, sha256: str | None) -> dict[str, Any]:
     """The plan file's content: ``{format, id, service, made_for, choices, plan}``; equal plans of equal fleets have equal ids.
 
     :param sha256: the checksum of the release's archive, None where none is needed.
@@ -44,7 +44,7 @@ def seal(plan: Plan, service: Service, observed: Observed, sha256: str | None) -
     return {"id": _id_of(content), **content}
 
 
-def unseal(text: str, path: str) -> dict:
+def unseal(text: str, path: str) -> dict[str, Any]:
     """Read a plan file.
 
     :raises PlanFileError: when it is no plan file, of another format, or changed since it was written.
@@ -62,12 +62,12 @@ def unseal(text: str, path: str) -> dict:
     return sealed
 
 
-def _id_of(content: Mapping) -> str:
+def _id_of(content: Mapping[str, Any]) -> str:
     canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(canonical.encode("ascii")).hexdigest()[:ID_LENGTH]
 
 
-def _facts(service: Service, observed: Observed) -> dict:
+def _facts(service: Service, observed: Observed) -> dict[str, Any]:
     """What the plan was decided by, and nothing that moves by itself (sessions, sizes)."""
     return {
         "members": {host: {name: facts.get(name) for name in ("name", "address", "domain", "release")} for host, facts in observed["members"].items()},
@@ -78,11 +78,11 @@ def _facts(service: Service, observed: Observed) -> dict:
     }
 
 
-def _pool(balancer: Mapping, service: Service) -> Mapping:
+def _pool(balancer: Mapping[str, Any], service: Service) -> Mapping[str, Any]:
     return balancer["backends"].get(service["backend"], {"members": {}})["members"]
 
 
-def _traffic_word(view: Mapping) -> str:
+def _traffic_word(view: Mapping[str, Any]) -> str:
     return "in traffic" if view["live"] else f"out of traffic ({view['admin']}, {view['health']})"
 
 
@@ -91,7 +91,7 @@ def pinned_members(halves: Sequence[Sequence[str]]) -> dict[str, int]:
     return {host: number for number, half in enumerate(halves) for host in half}
 
 
-def drift(sealed: Mapping, now: Mapping, goes_on: bool = False) -> list[str]:
+def drift(sealed: Mapping[str, Any], now: Mapping[str, Any], goes_on: bool = False) -> list[str]:
     """How the fleet and the description differ from what was planned, a sentence for each difference.
 
     :param now: what ``seal`` says of the present.
@@ -114,13 +114,13 @@ def drift(sealed: Mapping, now: Mapping, goes_on: bool = False) -> list[str]:
     return sentences
 
 
-def _differences(before: Mapping, after: Mapping) -> Iterator[tuple[str, Any, Any]]:
+def _differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
     for name in sorted(set(before) | set(after)):
         if before.get(name) != after.get(name):
             yield name, before.get(name), after.get(name)
 
 
-def _member_drift(host: str, before: Mapping | None, after: Mapping | None, plan: Plan, goes_on: bool) -> list[str]:
+def _member_drift(host: str, before: Mapping[str, Any] | None, after: Mapping[str, Any] | None, plan: Plan, goes_on: bool) -> list[str]:
     if before is None or after is None:
         return [f"{host} {'is new in' if before is None else 'is gone from'} the inventory"]
     sentences = []
@@ -133,7 +133,7 @@ def _member_drift(host: str, before: Mapping | None, after: Mapping | None, plan
     return sentences
 
 
-def _traffic_drift(balancer: str, before: Mapping | None, after: Mapping | None) -> list[str]:
+def _traffic_drift(balancer: str, before: Mapping[str, Any] | None, after: Mapping[str, Any] | None) -> list[str]:
     if before is None or after is None:
         return [f"load balancer {balancer} {'is new' if before is None else 'is gone'}"]
     return [f"on {balancer}, {member} was {_told(planned)} and is {_told(found)} now" for member, planned, found in _differences(before, after)]

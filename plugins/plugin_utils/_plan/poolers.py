@@ -6,11 +6,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from .host_names import variables_of
 
 
-def poolers_beside(poolers: Sequence[str], runner: str, hostvars: Mapping) -> list[str]:
+def poolers_beside(poolers: Sequence[str], runner: str, hostvars: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """The poolers that one process drives: *runner*, where it is one of them, and those whose ``ansible_host`` is the same as its own.
 
     :param poolers: hosts of the inventory. Several of them may stand for one machine.
@@ -20,6 +21,6 @@ def poolers_beside(poolers: Sequence[str], runner: str, hostvars: Mapping) -> li
             *(name for name in poolers if name != runner and hostvars[name].get("ansible_host") == address)]
 
 
-def poolers_of(poolers: Sequence[str], server: str, hostvars: Mapping) -> list[str]:
+def poolers_of(poolers: Sequence[str], server: str, hostvars: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """The poolers that send to a database server: those whose variable ``pooler_servers`` names it, and those that have no such variable."""
     return [name for name in poolers if "pooler_servers" not in hostvars[name] or server in hostvars[name]["pooler_servers"]]

@@ -29,7 +29,8 @@ TESTS = "upgrade_smoke_tests"
 HOW_THEY_ARE_ASKED = "upgrade_health_path, upgrade_version_path or where else the release is read"
 
 
-def member_requests(service: HealthAndRelease, base_url: str, release: str, own: Sequence[Mapping], command: Sequence[str] = ()) -> list[dict]:
+def member_requests(service: HealthAndRelease, base_url: str, release: str, own: Sequence[Mapping[str, Any]],
+                    command: Sequence[str] = ()) -> list[dict[str, Any]]:
     """``observation.member_tests``, each marked with what it is about and for which release it holds.
 
     :raises ValueError: when a test cannot be asked, or the release that runs cannot be read.
@@ -48,7 +49,7 @@ def variable_of(is_own: bool, error: Exception) -> str:
     return CONTROLLER if isinstance(error, MissingJmespathError) else TESTS if is_own else HOW_THEY_ARE_ASKED
 
 
-def serving_hosts(results: Sequence[Mapping], service: Service, hostvars: Mapping) -> list[str]:
+def serving_hosts(results: Sequence[Mapping[str, Any]], service: Service, hostvars: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """The hosts that every load balancer sends new traffic to, out of the results of traffic_info calls."""
     balancers = [balancer for result in results for balancer in result["load_balancers"].values()]
     pools = service["colours"] if service["hosts"]["members"] and isinstance(service["colours"], Mapping) else {}
@@ -62,7 +63,7 @@ def serving_hosts(results: Sequence[Mapping], service: Service, hostvars: Mappin
     return serving
 
 
-def front_tests(service: Service, observed: Observed, fronts: Mapping[str, str]) -> list[dict]:
+def front_tests(service: Service, observed: Observed, fronts: Mapping[str, str]) -> list[dict[str, Any]]:
     """What is asked through each load balancer, as its users reach it, and of one member at the address that the load balancer has for it.
 
     :param fronts: front URL of each load balancer; one without is not asked.
@@ -99,7 +100,7 @@ def fails_already(observed: Observed, plan: Plan) -> list[str]:
     """A note for each of the user's own tests that the release that runs does not pass either, and need not: it decides about the new one only."""
     if plan["direction"] != "upgrade":
         return []
-    found: dict[tuple[str, str], Mapping] = {}
+    found: dict[tuple[str, str], Mapping[str, Any]] = {}
     for _host, facts in sorted(_everybody(observed).items()):
         release = facts.get("release")
         if not _is_serving(facts) or release in (None, plan["release_to"]):
@@ -168,24 +169,24 @@ def _silent_targets(observed: Observed, plan: Plan) -> list[str]:
              "as the controller reaches it")] if silent else []
 
 
-def _counts(test: Mapping, plan: Plan) -> bool:
+def _counts(test: Mapping[str, Any], plan: Plan) -> bool:
     """Whether a failed test would keep the member from returning. A rollback may leave a release that fails its tests: that is its purpose."""
     if test["passed"] is not False or test["holds_for"] != BOTH:
         return False
     return not (_is_ill(test, plan) or (plan["direction"] == "rollback" and test["about"] == OWN))
 
 
-def _is_silent(test: Mapping) -> bool:
+def _is_silent(test: Mapping[str, Any]) -> bool:
     """Whether nothing answered at the member's address."""
     return test["status"] is None and not test.get("command")
 
 
-def _is_ill(test: Mapping, plan: Plan) -> bool:
+def _is_ill(test: Mapping[str, Any], plan: Plan) -> bool:
     late = test["status"] is None and any("no whole answer within" in why for why in test["why"])
     return plan["direction"] == "rollback" and (late or (test["status"] or 0) >= 500)
 
 
-def _cure(test: Mapping, service: Service) -> str:
+def _cure(test: Mapping[str, Any], service: Service) -> str:
     if test.get("command"):
         return "Correct upgrade_version_command"
     if test["status"] is None:
@@ -202,7 +203,7 @@ def _cure(test: Mapping, service: Service) -> str:
             "or restart what runs another one")
 
 
-def _answer(test: Mapping) -> str:
+def _answer(test: Mapping[str, Any]) -> str:
     """What was asked, and what came back instead."""
     return f"{asked(test)}: {'; '.join(test['why'])}"
 
@@ -216,16 +217,16 @@ def _hosts(names: Sequence[str]) -> str:
     return ", ".join(names[:SHOWN_HOSTS]) + (f" and {len(names) - SHOWN_HOSTS} more" if len(names) > SHOWN_HOSTS else "")
 
 
-def _everybody(observed: Observed) -> Mapping[str, Mapping]:
+def _everybody(observed: Observed) -> Mapping[str, Mapping[str, Any]]:
     """The members of both pools of a blue-green service; of any other one, the members."""
     return observed.get("everybody") or observed["members"]
 
 
-def _is_serving(facts: Mapping) -> bool:
+def _is_serving(facts: Mapping[str, Any]) -> bool:
     return bool((facts.get("preflight") or {}).get("serving"))
 
 
-def lost_members(members: Mapping[str, Mapping]) -> list[str]:
+def lost_members(members: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """A sentence for each member that could not be asked: its host is not reached, or no module runs there.
 
     :param members: see ``plan.make_plan``; what is in ``lost`` is Ansible's message.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from ...module_utils._probe.plan import DEFAULT_MIX, MIX_SPEC, ProbeError, has_runtime_api, parse_mix_entry, parse_target
 from .shapes import Service
@@ -44,7 +45,7 @@ def probe_problems(probe: object) -> list[str]:
     return problems
 
 
-def _unknown(where: str, given: Mapping, known: Sequence[str]) -> list[str]:
+def _unknown(where: str, given: Mapping[str, Any], known: Sequence[str]) -> list[str]:
     sentences = []
     for key in sorted(set(map(str, given)) - set(known)):
         close = difflib.get_close_matches(key, known, n=1)
@@ -62,7 +63,7 @@ def _wrong_target(url: object) -> str:
     return ""
 
 
-def _wrong_entry(entry: Mapping) -> list[str]:
+def _wrong_entry(entry: Mapping[str, Any]) -> list[str]:
     missing = [name for name in ("kind", "share") if name not in entry]
     if missing:
         return [f"{VARIABLE}.mix has an entry without {' and '.join(missing)}"]
@@ -73,7 +74,7 @@ def _wrong_entry(entry: Mapping) -> list[str]:
     return []
 
 
-def target_tests(probe: Mapping, service: Service) -> list[dict]:
+def target_tests(probe: Mapping[str, Any], service: Service) -> list[dict[str, Any]]:
     """A test for the module ``smoke_test`` for each target of the prober, which any answer passes: that something answers there at all.
 
     :param probe: ``upgrade_probe``.
@@ -84,7 +85,7 @@ def target_tests(probe: Mapping, service: Service) -> list[dict]:
     return [{"name": url, "url": url.rstrip("/") + path, **asked} for url in dict.fromkeys(probe.get("targets") or [])]
 
 
-def probe_options(probe: Mapping, service: Service, calls: Iterable[Mapping] = ()) -> dict:
+def probe_options(probe: Mapping[str, Any], service: Service, calls: Iterable[Mapping[str, Any]] = ()) -> dict[str, Any]:
     """The options of ``availability_probe`` for this service.
 
     The health path is asked where the mix names no path, and live servers are counted at the load balancers with a runtime API unless ``capacity`` is given.
@@ -102,18 +103,18 @@ def probe_options(probe: Mapping, service: Service, calls: Iterable[Mapping] = (
     return asked
 
 
-def _sources(balancer: Mapping, service: Service) -> list[dict]:
+def _sources(balancer: Mapping[str, Any], service: Service) -> list[dict[str, Any]]:
     """The pools to count on a load balancer: of blue-green both, because all traffic moves from one to the other; the report shows the one that has it."""
     pools = service.get("colours") or {}
     names = {f"{balancer['name']} {pool}": pool for pool in pools} or {balancer["name"]: service["backend"]}
     return [{"name": name, "endpoint": balancer["endpoint"], "backend": pool, "optional": True} for name, pool in names.items()]
 
 
-def _entry(entry: Mapping, health_path: str) -> dict:
+def _entry(entry: Mapping[str, Any], health_path: str) -> dict[str, Any]:
     return dict(entry) if entry.get("path") else {**entry, "path": health_path}
 
 
-def announcement(service: Service) -> dict | None:
+def announcement(service: Service) -> dict[str, Any] | None:
     """What the plan says of the prober: ``rate``, ``targets`` and ``paths``; None without one."""
     probe = service["probe"]
     if not probe:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from ...module_utils._host.version import compare
 from ...module_utils._traffic.interface import DRAIN, MAINT
@@ -69,7 +70,7 @@ def _lost(observed: Observed) -> list[str]:
         f"the databases of {name} cannot be read: {why}" for name, why in sorted((observed.get("lost_databases") or {}).items())]
 
 
-def redundancy_spent(service: Service, replicas: Mapping[str, list[Mapping]]) -> list[str]:
+def redundancy_spent(service: Service, replicas: Mapping[str, list[Mapping[str, Any]]]) -> list[str]:
     """The database hosts with too few standbys that stream and keep up.
 
     :param replicas: host to database_info's ``replicas``.
@@ -86,7 +87,7 @@ def redundancy_spent(service: Service, replicas: Mapping[str, list[Mapping]]) ->
     return sentences
 
 
-def _replica(row: Mapping) -> str:
+def _replica(row: Mapping[str, Any]) -> str:
     kind = "no standby, a receiver of the log, " if row.get("kind") == RECEIVER else ""
     return f"{row['name']} ({kind}{row['state']}, {'unknown lag' if row['lag_bytes'] is None else str(row['lag_bytes']) + ' bytes behind'})"
 
@@ -130,7 +131,7 @@ def _said_of(service: Service, observed: Observed, what: str) -> dict[str, str]:
     return {sentence: ", ".join(names) for sentence, names in said.items()}
 
 
-def _sends(member: Mapping) -> str:
+def _sends(member: Mapping[str, Any]) -> str:
     """What a load balancer does to a server that is not in maintenance."""
     if member["live"]:
         return "sends traffic to"

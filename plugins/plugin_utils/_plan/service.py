@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import posixpath
 from collections.abc import Mapping, Sequence
-from typing import cast
+from typing import Any, cast
 
 from ...module_utils._host.credentials import shown_path, shown_url
 from ...module_utils._host.version import is_valid
@@ -112,7 +112,7 @@ def described_names(names: Sequence[str]) -> list[str]:
     return [name for name in names if name in wanted]
 
 
-def describe(variables: Mapping, names: Sequence[str], groups: Mapping[str, Sequence[str]], working_directory: str = "",
+def describe(variables: Mapping[str, Any], names: Sequence[str], groups: Mapping[str, Sequence[str]], working_directory: str = "",
              planned_release: str | None = None) -> Service:
     """Fill in the defaults and find everything that is wrong before anything is asked of a host.
 
@@ -166,7 +166,7 @@ def describe(variables: Mapping, names: Sequence[str], groups: Mapping[str, Sequ
     return cast("Service", service)
 
 
-def _without_secrets(service: Mapping) -> tuple[dict, object]:
+def _without_secrets(service: Mapping[str, Any]) -> tuple[dict[str, Any], object]:
     """The probe and the route without what may be a secret: the description is a fact, and -v prints facts. Tasks read that again from the variables."""
     probe, route = service["probe"], service["route"]
     if isinstance(probe, Mapping):
@@ -187,7 +187,7 @@ def _not_alone(members: Sequence[str]) -> list[str]:
              f"{', '.join(method for method in METHODS if method != IN_PLACE)}")]
 
 
-def _default_lock_host(service: Mapping) -> str | None:
+def _default_lock_host(service: Mapping[str, Any]) -> str | None:
     """A host that every operator of this service reaches: the one that drives the load balancers; when that is the controller, the first member."""
     if service["traffic_via"] not in (None, "localhost"):
         return service["traffic_via"]
@@ -205,7 +205,7 @@ def _misspelt(names: Sequence[str]) -> list[str]:
     return sentences
 
 
-def _release_problems(service: Mapping) -> list[str]:
+def _release_problems(service: Mapping[str, Any]) -> list[str]:
     release = service["release"]
     if release is None:
         return [] if service["direction"] not in FORWARD else ["upgrade_release is not set: give the release to go to, for example -e upgrade_release=2.0.0"]
@@ -216,7 +216,7 @@ def _release_problems(service: Mapping) -> list[str]:
     return []
 
 
-def _choice_problems(service: Mapping, names: Sequence[str]) -> list[str]:
+def _choice_problems(service: Mapping[str, Any], names: Sequence[str]) -> list[str]:
     problems = error_budget.limit_problems(service)
     if service["method"] not in METHODS:
         problems.append(f"upgrade_method is {service['method']!r}: choose one of {', '.join(METHODS)}")
@@ -257,7 +257,7 @@ def _choice_problems(service: Mapping, names: Sequence[str]) -> list[str]:
     return problems
 
 
-def _migration_problems(service: Mapping, names: Sequence[str], groups: Mapping[str, Sequence[str]]) -> list[str]:
+def _migration_problems(service: Mapping[str, Any], names: Sequence[str], groups: Mapping[str, Sequence[str]]) -> list[str]:
     """What is wrong with the description of a team's own migration tool."""
     host, seconds = service["migration_host"], service["migration_timeout"]
     problems = []

@@ -6,16 +6,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 from .shapes import Observed, Service
 
 
-def is_live_everywhere(facts: Mapping, observed: Observed, service: Service) -> bool:
+def is_live_everywhere(facts: Mapping[str, Any], observed: Observed, service: Service) -> bool:
     """Whether every load balancer sends this member new traffic."""
     views = list(_views(facts, observed["load_balancers"], service))
     return bool(views) and all(view is not None and view["live"] for view in views)
 
 
-def serving_members(results: Iterable[Mapping], service: Service, observed: Observed) -> dict:
+def serving_members(results: Iterable[Mapping[str, Any]], service: Service, observed: Observed) -> dict[str, Any]:
     """Who serves now, for decisions in the middle of a roll: what was observed before it is old by then.
 
     A load balancer that could not be read may send traffic to every member, and is no proof that a member is live.
@@ -25,7 +26,7 @@ def serving_members(results: Iterable[Mapping], service: Service, observed: Obse
     :returns: ``{everywhere: hosts, anywhere: hosts, problems: sentences}``: the hosts that every load balancer sends new traffic to, those that any does,
         and which load balancers could not be read.
     """
-    read: dict = {}
+    read: dict[str, Any] = {}
     why = []
     for result in results:
         read.update(result.get("load_balancers") or {})
@@ -41,7 +42,7 @@ def serving_members(results: Iterable[Mapping], service: Service, observed: Obse
     }
 
 
-def _views(facts: Mapping, balancers: Mapping, service: Service) -> Iterator[Mapping | None]:
+def _views(facts: Mapping[str, Any], balancers: Mapping[str, Any], service: Service) -> Iterator[Mapping[str, Any] | None]:
     """How each load balancer sees this member; None where it does not know it."""
     for balancer in balancers.values():
         backend = balancer["backends"].get(service["backend"], {"members": {}})

@@ -155,7 +155,7 @@ class Plan(TypedDict):
     live: list[str]
     there: list[str]
     pending: list[str]
-    patches: dict[str, dict]
+    patches: dict[str, dict[str, Any]]
     expand: list[str]
     backfill: list[str]
     contract: list[str]

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from ...module_utils._host.version import compare, is_valid
 from ...module_utils._locking.lock import UNDER_WAY
@@ -23,7 +24,7 @@ UPGRADE, ROLLBACK = "upgrade", "rollback"
 PLAYBOOK = "ansible-playbook alwayson.upgrade."
 
 
-def intent_of(plan: Plan) -> dict:
+def intent_of(plan: Plan) -> dict[str, Any]:
     """The intent that is kept in the lock before anything changes. Empty for a run with nothing to do, except a rollback, whose release then stays.
 
     Halves and steps are read from the fleet again: members that run the release are the first half. The release before is not, once all members have moved.
@@ -36,12 +37,12 @@ def intent_of(plan: Plan) -> dict:
     return {"direction": plan["direction"], "method": plan["method"], "release_from": release_from or "", "release_to": plan["release_to"]}
 
 
-def intent_before(observed: Observed) -> Mapping:
+def intent_before(observed: Observed) -> Mapping[str, Any]:
     """What the last run was to do; empty when nothing is known."""
     return observed.get("intent") or (observed.get("interrupted") or {}).get("intent") or {}
 
 
-def choose_target(service: Service, members: Mapping, intent: Mapping) -> tuple[str | None, str]:
+def choose_target(service: Service, members: Mapping[str, Any], intent: Mapping[str, Any]) -> tuple[str | None, str]:
     """The release to go to, and what is wrong with it.
 
     :param intent: see ``intent_before``.
@@ -60,7 +61,7 @@ def choose_target(service: Service, members: Mapping, intent: Mapping) -> tuple[
                   "name it with -e upgrade_release=...")
 
 
-def goal_of(intent: Mapping, running: Sequence[str | None]) -> str | None:
+def goal_of(intent: Mapping[str, Any], running: Sequence[str | None]) -> str | None:
     """The release that a rollback goes to after a run with this intent; None when what runs does not fit it.
 
     :param running: what the members run.
@@ -87,7 +88,7 @@ def newest_of(releases: Sequence[str]) -> str:
     return max(valid, key=functools.cmp_to_key(compare)) if valid else releases[0]
 
 
-def _release_before(members: Sequence[Mapping]) -> str | None:
+def _release_before(members: Sequence[Mapping[str, Any]]) -> str | None:
     """The one release that every member runs, or ran before what it runs now, and that is newer than none of those that run.
 
     A release that all of them run already counts where a member has come back to it: otherwise no earlier release is known.
@@ -101,7 +102,7 @@ def _release_before(members: Sequence[Mapping]) -> str | None:
     return back[0] if len(back) == 1 else None
 
 
-def _release_that_stays(members: Mapping, intent: Mapping) -> tuple[str | None, str]:
+def _release_that_stays(members: Mapping[str, Any], intent: Mapping[str, Any]) -> tuple[str | None, str]:
     """The one release that every host runs, and goes on to run; a run that was interrupted on its way to another one is finished first."""
     if intent.get("state") == UNDER_WAY and intent["direction"] != PATCH:
         return None, (f"the {intent['direction']} from {intent['release_from']} to {intent['release_to']} was interrupted: {_ways_on(intent)}, then patch")
@@ -114,11 +115,11 @@ def _release_that_stays(members: Mapping, intent: Mapping) -> tuple[str | None, 
     return None, f"the hosts run different releases ({', '.join(running)}): {ways}"
 
 
-def _ways_on(intent: Mapping) -> str:
+def _ways_on(intent: Mapping[str, Any]) -> str:
     finish = f"finish it with {PLAYBOOK}{intent['direction']} -e upgrade_release={intent['release_to']}"
     return finish + (f", or go back with {PLAYBOOK}rollback -e upgrade_release={intent['release_from']}"
                      if intent["direction"] == UPGRADE and intent["release_from"] else "")
 
 
-def _told(members: Sequence[Mapping], name: str) -> str:
+def _told(members: Sequence[Mapping[str, Any]], name: str) -> str:
     return ", ".join(sorted({str(facts.get(name) or "none") for facts in members})) or "none"

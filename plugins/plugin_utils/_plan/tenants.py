@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from .host_names import variables_of
 
@@ -13,7 +14,7 @@ from .host_names import variables_of
 VARIABLE = "postgresql_tenants"
 
 
-def tenants_affected(away: Mapping[str, Sequence[str] | Mapping | None], hostvars: Mapping) -> dict:
+def tenants_affected(away: Mapping[str, Sequence[str] | Mapping[str, Any] | None], hostvars: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """Who is affected: ``{tenants, by_database, unmapped, unknown, text}``.
 
     Of each database, its tenants are those that it was asked for itself, else those of the variable of its host. Without that variable each database is
@@ -40,7 +41,7 @@ def tenants_affected(away: Mapping[str, Sequence[str] | Mapping | None], hostvar
     return {"tenants": tenants, "by_database": by_database, "unmapped": unmapped, "unknown": unknown, "text": _text(tenants, unmapped, unknown)}
 
 
-def _mapped(server: str, hostvars: Mapping) -> dict[str, list[str]] | None:
+def _mapped(server: str, hostvars: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]] | None:
     """The variable of a host; a tenant alone counts as a list of one."""
     mapping = variables_of(server, hostvars).get(VARIABLE)
     if mapping is None:

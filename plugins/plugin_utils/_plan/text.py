@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
+from typing import Any
 
 from ...module_utils._host.foreign_json import ForeignJsonError, parse
 from ...module_utils._locking.lock import FAILED, UNDER_WAY, intent_in_words
@@ -41,7 +42,7 @@ PHASE_EFFECTS = (
 )
 
 
-def plan_text(plan: Plan, last_phases: str | Sequence[Mapping] = ()) -> list[str]:
+def plan_text(plan: Plan, last_phases: str | Sequence[Mapping[str, Any]] = ()) -> list[str]:
     """The plan as lines: what changes, the waves with the live capacity against the floor, the phases, the point of no return.
 
     What the plan is refused for is not among them: it is said once, at the end of the run.
@@ -63,7 +64,7 @@ def plan_text(plan: Plan, last_phases: str | Sequence[Mapping] = ()) -> list[str
     return lines
 
 
-def _phases_of(text: str) -> list[Mapping]:
+def _phases_of(text: str) -> list[Mapping[str, Any]]:
     try:
         report = parse(text)
     except ForeignJsonError:
@@ -105,7 +106,7 @@ def _interrupted_lines(plan: Plan) -> list[str]:
     return lines + (["its flip reached only some of the load balancers: it is finished first of all"] if plan["finish_flip"] else [])
 
 
-def _other_way(plan: Plan, intent: Mapping) -> str:
+def _other_way(plan: Plan, intent: Mapping[str, Any]) -> str:
     """Added where this run goes to another release than the one before."""
     if plan["release_to"] in (None, intent["release_to"]) or plan["direction"] == patches.PATCH:
         return ""
@@ -148,7 +149,7 @@ def _phase_lines(plan: Plan, last_phases: Mapping[str, float]) -> list[str]:
     return lines
 
 
-def _prober_line(probe: Mapping | None) -> str:
+def _prober_line(probe: Mapping[str, Any] | None) -> str:
     """The load of the prober."""
     if not probe:
         return "not at all: upgrade_probe is not set, so it will not be known whether users noticed"
@@ -215,7 +216,7 @@ def _database_rows(observed: Observed) -> list[list[str]]:
     return rows
 
 
-def _traffic_word(balancer: Mapping, service: Service, facts: Mapping) -> str:
+def _traffic_word(balancer: Mapping[str, Any], service: Service, facts: Mapping[str, Any]) -> str:
     pool = facts.get("pool") or service["backend"]
     view = balancer["backends"].get(pool, {"members": {}})["members"].get(facts["name"])
     if view is None:
@@ -225,7 +226,7 @@ def _traffic_word(balancer: Mapping, service: Service, facts: Mapping) -> str:
     return {"drain": "draining", "maint": "out"}.get(view["admin"], view["health"])
 
 
-def _last_migration(rows: Sequence[Mapping]) -> str:
+def _last_migration(rows: Sequence[Mapping[str, Any]]) -> str:
     if not rows:
         return "none"
     last = rows[-1]

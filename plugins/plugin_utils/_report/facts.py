@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 from .._schedule.limits import ScheduleError, resolve_count
 
@@ -33,7 +34,7 @@ def plain(value: object) -> object:
     return "".join(iter(str(value)))
 
 
-def mapping(value: object, where: str) -> dict:
+def mapping(value: object, where: str) -> dict[str, Any]:
     """A mapping, or an empty one for None.
 
     :raises ReportError: for anything else.
@@ -45,12 +46,12 @@ def mapping(value: object, where: str) -> dict:
     return dict(value)
 
 
-def mappings(value: object, where: str) -> dict[str, dict]:
+def mappings(value: object, where: str) -> dict[str, dict[str, Any]]:
     """A mapping of names to mappings."""
     return {str(name): mapping(facts, f"{where}.{name}") for name, facts in mapping(value, where).items()}
 
 
-def rows(value: object, where: str) -> list[dict]:
+def rows(value: object, where: str) -> list[dict[str, Any]]:
     """A list of mappings, or an empty one for None.
 
     :raises ReportError: for anything else.
@@ -75,7 +76,7 @@ def number(value: object) -> float | int | None:
     return int(exact) if isinstance(value, str) and exact.is_integer() else exact if isinstance(value, str) else value
 
 
-def numbers(facts: Mapping, *names: str) -> dict[str, float | int | None]:
+def numbers(facts: Mapping[str, Any], *names: str) -> dict[str, float | int | None]:
     """Only these names of the mapping, each as a number or None."""
     return {name: number(facts.get(name)) for name in names}
 
@@ -91,7 +92,7 @@ def seconds_between(started: object, finished: object) -> float | None:
     return None if first is None or last is None or last < first else round(last - first, 3)
 
 
-def allowed_out(limits: Mapping, pool_size: float | None) -> int | None:
+def allowed_out(limits: Mapping[str, Any], pool_size: float | None) -> int | None:
     """How many members may be out at once: ``max_unavailable`` as a number, a percentage taken of the pool; at least one.
 
     :raises ReportError: when it is neither.

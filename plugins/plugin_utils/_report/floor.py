@@ -10,6 +10,7 @@ schedule is faster than ``max(sum(o) / k, max(o))``; half-pool runs each half at
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from .facts import number, seconds_between
 
@@ -18,7 +19,7 @@ HALF_POOL = "half_pool"
 STRANDED = ("left_out", "lost")  # outcomes of a member that is still out of traffic
 
 
-def outage(member: Mapping) -> float | None:
+def outage(member: Mapping[str, Any]) -> float | None:
     """The seconds that the member's own work took; None when nothing was measured.
 
     The stages' sum when there are stages, because a finished member of the first half waits out of traffic for the flip
@@ -36,7 +37,7 @@ def is_waiting(stage: object) -> bool:
     return str(stage or "").lower().startswith(WAITING)
 
 
-def duration_floor(members: Iterable[Mapping], *, method: str | None, at_once: int | None) -> float | None:
+def duration_floor(members: Iterable[Mapping[str, Any]], *, method: str | None, at_once: int | None) -> float | None:
     """The least seconds for these members; None when no outage was measured.
 
     :param at_once: k of a rolling run. Unknown, only the longest single outage is certain.

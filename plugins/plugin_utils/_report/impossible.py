@@ -9,6 +9,7 @@ A report with such a figure proves nothing, whatever the rest of it says.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 from .._text.figures import count, moment, seconds
 from .._plan.shapes import Figures
@@ -55,7 +56,7 @@ def _reversed_spans(report: Figures) -> Iterator[str]:
             yield f"{name} was out of traffic for {count(member['seconds_out'])} s"
 
 
-def _wrong_order(phases: Iterable[Mapping]) -> Iterator[str]:
+def _wrong_order(phases: Iterable[Mapping[str, Any]]) -> Iterator[str]:
     """Phases follow each other; all of them are timed by the controller."""
     before = None
     for phase in phases:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 from .._plan.shapes import Figures, ServedCapacity
 
 
@@ -14,14 +15,14 @@ def serving_at(report: Figures, moment: float) -> str | None:
     return next((row["pool"] for row in reversed(report["serving"]) if row["since"] is None or row["since"] <= moment), None)
 
 
-def serves(report: Figures, member: Mapping, begins: float, ends: float) -> Iterator[tuple[float, float, bool]]:
+def serves(report: Figures, member: Mapping[str, Any], begins: float, ends: float) -> Iterator[tuple[float, float, bool]]:
     """The stretches of this time, and whether users reached the member's pool in each."""
     edges = sorted({begins, ends, *(row["since"] for row in report["serving"] if row["since"] is not None and begins < row["since"] < ends)})
     for start, end in zip(edges, edges[1:]):
         yield start, end, not report["serving"] or serving_at(report, start) == member["pool"]
 
 
-def without_traffic(report: Figures, member: Mapping) -> bool:
+def without_traffic(report: Figures, member: Mapping[str, Any]) -> bool:
     """Whether the member's pool had no traffic while it was worked on."""
     out, back = member["out_at"], member["in_at"]
     return bool(report["serving"]) and None not in (out, back) and not any(users for _from, _to, users in serves(report, member, out, back))
@@ -38,6 +39,6 @@ def capacity_that_serves(report: Figures) -> ServedCapacity:
     return {"capacity": capacity, "live_min": min(live, default=None), "live_floor": None}
 
 
-def worked_on(report: Figures) -> dict[str, Mapping]:
+def worked_on(report: Figures) -> dict[str, Mapping[str, Any]]:
     """The members that the run was about: of blue-green those of one pool, else all."""
     return {name: member for name, member in report["members"].items() if report["pool"] is None or member["pool"] == report["pool"]}

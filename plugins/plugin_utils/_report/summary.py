@@ -9,7 +9,7 @@ Whatever was not measured is None in the figures and named in ``not_proven``; no
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import cast
+from typing import Any, cast
 
 from .._schedule.error_budget import BudgetError, coverage
 from .._text.figures import natural
@@ -27,7 +27,7 @@ ROLL = "roll"
 TEXTS = ("service", "release_from", "release_to", "method", "direction", "cutover_from", "cutover_to", "pool", "outcome", "next_command", "core_version")
 
 
-def summarise(run: Mapping, now: float | None = None) -> Report:
+def summarise(run: Mapping[str, Any], now: float | None = None) -> Report:
     """The report of a run record, ready to be written as report.json.
 
     Times are epoch seconds, durations seconds, latencies milliseconds. ``ok`` is the verdict and ``problems`` its reasons in words.
@@ -72,7 +72,7 @@ def summarise(run: Mapping, now: float | None = None) -> Report:
     return cast("Report", {**report, **verdict, "next_command": None if verdict["ok"] else report["next_command"]})
 
 
-def _phase(row: Mapping) -> dict:
+def _phase(row: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "name": text(row.get("name")) or "unnamed",
         **numbers(row, "started", "finished"),
@@ -80,7 +80,7 @@ def _phase(row: Mapping) -> dict:
     }
 
 
-def _migration_tool(run: Mapping) -> dict | None:
+def _migration_tool(run: Mapping[str, Any]) -> dict[str, Any] | None:
     """The team's own migration tool; None where none was to run."""
     facts = mapping(run.get("migration_tool"), "migration_tool")
     if not facts:
@@ -91,12 +91,12 @@ def _migration_tool(run: Mapping) -> dict | None:
     }
 
 
-def _members(run: Mapping) -> dict[str, dict]:
+def _members(run: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     members = mappings(run.get("members"), "members")
     return {name: _member(name, members[name]) for name in sorted(members, key=natural)}
 
 
-def _member(name: str, facts: Mapping) -> dict:
+def _member(name: str, facts: Mapping[str, Any]) -> dict[str, Any]:
     member = {
         **{key: text(facts.get(key)) for key in ("pool", "zone", "release_before", "release_after", "outcome", "why")},
         **numbers(facts, "step", "out_at", "in_at", "seconds_out"),
@@ -109,14 +109,14 @@ def _member(name: str, facts: Mapping) -> dict:
     return {**member, "seconds_of_work": outage(member)}
 
 
-def _verdict(row: Mapping, where: str) -> dict:
+def _verdict(row: Mapping[str, Any], where: str) -> dict[str, Any]:
     """What users got from a canary, and from the others in the same time."""
     reasons = row.get("reasons")
     seen = {who: numbers(mapping(row.get(who), f"{where}.{who}"), "requests", "errors", "error_percent", "response_ms") for who in ("canary", "others")}
     return {"verdict": text(row.get("verdict")), "reasons": [str(reason) for reason in reasons] if isinstance(reasons, list) else [], **seen}
 
 
-def _database(name: str, facts: Mapping) -> dict:
+def _database(name: str, facts: Mapping[str, Any]) -> dict[str, Any]:
     before = _backup(facts.get("backup"), f"databases.{name}.backup")
     after = _backup(facts.get("backup_after"), f"databases.{name}.backup_after")
     migrations = rows(facts.get("migrations"), f"databases.{name}.migrations")
@@ -133,7 +133,7 @@ def _database(name: str, facts: Mapping) -> dict:
     }
 
 
-def _backup(value: object, where: str) -> dict | None:
+def _backup(value: object, where: str) -> dict[str, Any] | None:
     facts = mapping(value, where)
     if not facts:
         return None
@@ -144,7 +144,7 @@ def _backup(value: object, where: str) -> dict | None:
     }
 
 
-def _probe(run: Mapping) -> dict:
+def _probe(run: Mapping[str, Any]) -> dict[str, Any]:
     """What the independent prober saw; all None or empty when there was none."""
     probe = mapping(run.get("probe"), "probe")
     scheduled = number(probe.get("requests_scheduled"))
@@ -181,11 +181,11 @@ def _probe(run: Mapping) -> dict:
     }
 
 
-def _second(row: Mapping) -> dict:
+def _second(row: Mapping[str, Any]) -> dict[str, Any]:
     return {**numbers(row, "t", "scheduled", "failed", "p50", "p99", "p100"), "versions": _counts(row.get("versions"), "probe.series[].versions")}
 
 
-def _sample(row: Mapping) -> dict:
+def _sample(row: Mapping[str, Any]) -> dict[str, Any]:
     """One reading of the load balancers: the moment, and the live members that each of them counted."""
     live = {str(name): value for name, seen in row.items() if name != "t" and (value := number(seen)) is not None}
     return {"t": number(row.get("t")), "live": live}

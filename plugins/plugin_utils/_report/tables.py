@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from .._schedule.error_budget import worst_first
 from .._text.figures import NO_VALUE, count, milliseconds, moment, plural, seconds, size
@@ -57,7 +58,7 @@ def members_table(report: Report) -> Markup | None:
     return table(columns, [_member_row(report, name, member, balancers) for name, member in report["members"].items()])
 
 
-def _member_row(report: Report, name: str, member: Mapping, balancers: Sequence[str]) -> list[Markup]:
+def _member_row(report: Report, name: str, member: Mapping[str, Any], balancers: Sequence[str]) -> list[Markup]:
     before, after = member["release_before"] or "unknown", member["release_after"] or "unknown"
     outcome = OUTCOMES.get(member["outcome"], member["outcome"] or "unknown")
     tone = "bad" if member["outcome"] in (*STRANDED, "returned") else None
@@ -89,7 +90,7 @@ def verdicts_table(report: Report) -> Markup | None:
     return table(columns, [_verdict_row(name, row) for name, row in judged])
 
 
-def _verdict_row(name: str, row: Mapping) -> list[Markup]:
+def _verdict_row(name: str, row: Mapping[str, Any]) -> list[Markup]:
     canary, others, good = row["canary"], row["others"], row["verdict"] == "good"
     why = element("small", "; ".join(row["reasons"])) if row["reasons"] else None
     rest = f"{count(others['errors'])} of {count(others['requests'])}"
@@ -108,12 +109,12 @@ def _seconds_or_dash(value: float | None) -> str:
     return NO_VALUE if value is None else seconds(value)
 
 
-def is_proven(proof: Mapping | None) -> bool:
+def is_proven(proof: Mapping[str, Any] | None) -> bool:
     """Whether a load balancer reported no session and no queued request left."""
     return proof is not None and proof.get("sessions") == 0 and proof.get("queued") == 0
 
 
-def _proof_cell(balancer: str, proof: Mapping | None, touched: bool) -> Markup:
+def _proof_cell(balancer: str, proof: Mapping[str, Any] | None, touched: bool) -> Markup:
     label = f"Drain, {balancer}"
     if not touched:
         return cell(label, NO_VALUE)
@@ -128,7 +129,7 @@ def _proof_cell(balancer: str, proof: Mapping | None, touched: bool) -> Markup:
     return cell(label, "✓ 0 in flight", element("small", f"{states}{after}"), class_="good proof")
 
 
-def _all_proofs_cell(proofs: Mapping[str, Mapping], balancers: Sequence[str], touched: bool) -> Markup:
+def _all_proofs_cell(proofs: Mapping[str, Mapping[str, Any]], balancers: Sequence[str], touched: bool) -> Markup:
     proven = [balancer for balancer in balancers if is_proven(proofs.get(balancer))]
     if not touched:
         return cell("Drain proven by", NO_VALUE)
@@ -174,7 +175,7 @@ def migration_tool_table(report: Report) -> Markup | None:
     ]])
 
 
-def _backup_cell(label: str, backup: Mapping | None) -> Markup:
+def _backup_cell(label: str, backup: Mapping[str, Any] | None) -> Markup:
     if backup is None:
         return cell(label, "none")
     if not backup["proven"]:
@@ -184,7 +185,7 @@ def _backup_cell(label: str, backup: Mapping | None) -> Markup:
     return cell(label, "✓ proven by a restore", element("small", compared), fingerprint, class_="good")
 
 
-def _migration(row: Mapping) -> Markup:
+def _migration(row: Mapping[str, Any]) -> Markup:
     name = " ".join(word for word in (row["release"], row["phase"], row["step"]) if word)
     tries = "" if row["attempts"] in (None, 1) else f", {plural(row['attempts'], 'attempt')}"
     took = "" if row["seconds"] is None else f" in {milliseconds(row['seconds'] * 1000)}"

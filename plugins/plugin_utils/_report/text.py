@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from .._schedule.error_budget import worst_first
 from .._text.figures import count, done_word, listed, method_name, milliseconds, plural, release_change, seconds
@@ -137,7 +138,7 @@ def _verdicts(report: Report) -> list[str]:
     return [f"{name} {verdict_words(row)}" for name, member in report["members"].items() for row in member["verdicts"]][:MOST_VERDICTS]
 
 
-def verdict_words(row: Mapping) -> str:
+def verdict_words(row: Mapping[str, Any]) -> str:
     """What decided about a canary: its errors and its answers beside those of the others."""
     told = []
     for who, label in (("canary", ""), ("others", "others ")):

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from .._schedule.error_budget import failed_too_many, unmeasured_too_many
 from .._text.figures import MEASURED, count, done_word, listed, percent, plural, seconds, sentence
@@ -21,7 +22,7 @@ DONE = (None, "upgraded", "rolled back", "patched", "nothing to do")
 AT_ONCE = (HALF_POOL, "blue_green")
 
 
-def judge(report: Figures, *, run_ok: bool, problems: object, now: float | None = None) -> dict:
+def judge(report: Figures, *, run_ok: bool, problems: object, now: float | None = None) -> dict[str, Any]:
     """``ok``, ``problems``, ``not_proven``, ``headline``, ``subline`` and ``tone`` (good, warning, bad) for these figures.
 
     :param run_ok: what the run says about itself.
@@ -43,7 +44,7 @@ def judge(report: Figures, *, run_ok: bool, problems: object, now: float | None 
     }
 
 
-def _as_list(problems: object) -> list:
+def _as_list(problems: object) -> list[Any]:
     if problems is None:
         return []
     return list(problems) if isinstance(problems, (list, tuple)) else [problems]
@@ -128,7 +129,7 @@ def void_seconds(report: Figures) -> float:
     return sum(max(0.0, end - begin) for window in report["void_windows"] if (begin := window["from"]) is not None and (end := window["to"]) is not None)
 
 
-def went_out(member: Mapping) -> bool:
+def went_out(member: Mapping[str, Any]) -> bool:
     """Whether the run took this member out of traffic."""
     return bool(member["out_at"] or member["seconds_out"] or member["stages"])
 

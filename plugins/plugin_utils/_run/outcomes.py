@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from .._plan.host_names import name_problems
 from .._plan.shapes import Observed, Plan, RunRecord, Service
@@ -25,14 +26,14 @@ def play_hosts(hosts: Sequence[str]) -> list[str]:
     return list(hosts) or ["localhost", "!localhost"]
 
 
-def failure_text(result: Mapping) -> str:
+def failure_text(result: Mapping[str, Any]) -> str:
     """Why a task failed, in its own words and one line; of a loop, the words of the items that failed."""
     items = [item for item in result.get("results") or [] if item.get("failed") or item.get("unreachable")]
     words = [" ".join(str(item["msg"]).split()) for item in items or [result] if item.get("msg")]
     return "; ".join(dict.fromkeys(words)) or "failed"
 
 
-def probe_figures(registered: Mapping, since: float | None = None) -> dict:
+def probe_figures(registered: Mapping[str, Any], since: float | None = None) -> dict[str, Any]:
     """What the prober measured, out of the result of ``availability_probe``; of one that failed, its last figures, and ``problem``, why there are no more.
 
     :param since: when the run began, in epoch seconds: figures of a prober that was started before are another run's, and left out.
@@ -44,7 +45,7 @@ def probe_figures(registered: Mapping, since: float | None = None) -> dict:
     return {**figures, **problem}
 
 
-def member_outcomes(plan: Plan, hostvars: Mapping) -> dict[str, dict]:
+def member_outcomes(plan: Plan, hostvars: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     """Host to ``{outcome, why, release_after, out, release, smoke, in}``; outcome is upgraded, returned, left_out, lost or untouched."""
     outcomes = {}
     # Hosts that were there already have an outcome only when they were taken back.
@@ -58,7 +59,7 @@ def member_outcomes(plan: Plan, hostvars: Mapping) -> dict[str, dict]:
     return outcomes
 
 
-def ready_for_cutover(plan: Plan, hostvars: Mapping) -> bool:
+def ready_for_cutover(plan: Plan, hostvars: Mapping[str, Mapping[str, Any]]) -> bool:
     """Whether the first half, or the side without traffic, is all upgraded, and nobody ended the run since."""
     if not plan["cutover"] and (plan["method"] != "half_pool" or not plan["pending"]):
         return False
@@ -66,7 +67,7 @@ def ready_for_cutover(plan: Plan, hostvars: Mapping) -> bool:
     return all(outcomes[name]["outcome"] == "upgraded" and not hostvars[name].get("rolling_stopped") for name in plan["steps"][0])
 
 
-def hosts_to_restore(plan: Plan, hostvars: Mapping, serving: Mapping) -> list[str]:
+def hosts_to_restore(plan: Plan, hostvars: Mapping[str, Mapping[str, Any]], serving: Mapping[str, Any]) -> list[str]:
     """The hosts that a stopped half-pool roll left out of traffic although nothing is wrong with them.
 
     Before the flip these are upgraded hosts that stand by; after it, hosts that the flip drained and no run started. No host that serves anywhere is among
@@ -83,7 +84,7 @@ def hosts_to_restore(plan: Plan, hostvars: Mapping, serving: Mapping) -> list[st
     return [name for name in (drained if is_flipped else standing_by) if name not in serving["anywhere"]]
 
 
-def hosts_to_roll_back(plan: Plan, hostvars: Mapping, on_failure: str, rolled: bool) -> list[str]:
+def hosts_to_roll_back(plan: Plan, hostvars: Mapping[str, Mapping[str, Any]], on_failure: str, rolled: bool) -> list[str]:
     """The hosts that answer the new release although the roll failed, when the policy is to roll all back."""
     if rolled or on_failure != "rollback" or plan["release_from"] == plan["release_to"]:
         return []
@@ -93,7 +94,7 @@ def hosts_to_roll_back(plan: Plan, hostvars: Mapping, on_failure: str, rolled: b
             if plan["return_to"][name] != plan["release_to"]]
 
 
-def roll_problems(plan: Plan, hostvars: Mapping) -> list[str]:
+def roll_problems(plan: Plan, hostvars: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """Why the roll stopped, where no member's own outcome says it: the operator, a deadline, capacity that never came."""
     if any(left["outcome"] not in ("upgraded", "untouched") and left.get("why") for left in member_outcomes(plan, hostvars).values()):
         return []
@@ -101,13 +102,13 @@ def roll_problems(plan: Plan, hostvars: Mapping) -> list[str]:
     return [f"the roll stopped: {reason}" for reason in dict.fromkeys(reasons) if reason]
 
 
-def unprepared(hosts: Sequence[str], hostvars: Mapping, sign: str = "alwayson_prepared") -> list[str]:
+def unprepared(hosts: Sequence[str], hostvars: Mapping[str, Mapping[str, Any]], sign: str = "alwayson_prepared") -> list[str]:
     """A sentence for each host that the preparation failed on or lost; one that succeeded has set the variable `sign`."""
     return [hostvars[host].get("alwayson_problem") or f"{host} was lost while it was prepared"
             for host in hosts if not hostvars[host].get(sign)]
 
 
-def kept_problems(hosts: Sequence[str], hostvars: Mapping, name: str = "alwayson_problem") -> list[str]:
+def kept_problems(hosts: Sequence[str], hostvars: Mapping[str, Mapping[str, Any]], name: str = "alwayson_problem") -> list[str]:
     """What went wrong on the hosts that kept a problem in the variable *name*."""
     return [hostvars[host][name] for host in hosts if name in hostvars[host]]
 
@@ -118,7 +119,7 @@ def hosts_to_prepare(plan: Plan, service: Service) -> list[str]:
     return [*(plan["pending"] if plan["needs_archive"] else []), *databases]
 
 
-def preparation_problems(plan: Plan, hosts: Sequence[str], hostvars: Mapping) -> list[str]:
+def preparation_problems(plan: Plan, hosts: Sequence[str], hostvars: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """A sentence for each host on which something was not prepared.
 
     :param hosts: see ``hosts_to_prepare``.
@@ -130,26 +131,26 @@ def preparation_problems(plan: Plan, hosts: Sequence[str], hostvars: Mapping) ->
     return [*problems, *unprepared(tool_hosts, hostvars, "alwayson_migrated"), *unprepared(plan["updates_held"]["hosts"], hostvars, "alwayson_updates_held")]
 
 
-def roll_is_complete(plan: Plan, hostvars: Mapping, is_flipped: bool) -> bool:
+def roll_is_complete(plan: Plan, hostvars: Mapping[str, Mapping[str, Any]], is_flipped: bool) -> bool:
     """Whether every member is upgraded, and the traffic was moved where the method moves it."""
     needs_flip = plan["cutover"] is not None or (plan["method"] == "half_pool" and bool(plan["pending"]))
     return all(left["outcome"] == "upgraded" for left in member_outcomes(plan, hostvars).values()) and (is_flipped or not needs_flip)
 
 
-def held_problems(hosts: Sequence[str], hostvars: Mapping) -> list[str]:
+def held_problems(hosts: Sequence[str], hostvars: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """A sentence for each host where unattended updates stay held although the run has ended."""
     released = {host: hostvars[host].get("patching_release") or {} for host in hosts if hostvars[host].get("alwayson_updates_held")}
     return [f"unattended updates stay held on {host}: {result.get('msg', 'the host did not answer')}. The same command again lets them in"
             for host, result in released.items() if result.get("failed") or result.get("unreachable") or not result]
 
 
-def database_outcomes(hosts: Sequence[str], hostvars: Mapping) -> dict[str, dict]:
+def database_outcomes(hosts: Sequence[str], hostvars: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     """Database host to ``{backup, backup_after, migrations}`` as the roles registered them; migrations is a list of results."""
     names = ("backup", "backup_after", "migrations")
     return {host: {name: hostvars[host].get(f"alwayson_{name}") or {} for name in names} for host in hosts}
 
 
-def as_built(plan: Plan, service: Service, observed: Observed, record: RunRecord) -> dict:
+def as_built(plan: Plan, service: Service, observed: Observed, record: RunRecord) -> dict[str, Any]:
     """What now runs where, for people and for the next tool: releases, addresses, load balancers, databases with their migrations."""
     return {
         "service": plan["service"],

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from .._text.figures import done_word
 from .._plan.shapes import Moved, Plan, RunRecord
@@ -15,7 +16,7 @@ NEXT_COMMAND = "ansible-playbook alwayson.upgrade.status"
 STAGES = (("drain", "out"), ("patch", "patch"), ("reboot", "reboot"), ("release", "release"), ("smoke test", "smoke"), ("return", "in"))
 
 
-def make_record(plan: Plan, run: Mapping) -> RunRecord:
+def make_record(plan: Plan, run: Mapping[str, Any]) -> RunRecord:
     """Put the run's record together.
 
     :param plan: see ``plan.make_plan``.
@@ -46,7 +47,7 @@ def make_record(plan: Plan, run: Mapping) -> RunRecord:
     }
 
 
-def _cutover(plan: Plan, run: Mapping, flip: tuple[float, float] | None) -> Moved:
+def _cutover(plan: Plan, run: Mapping[str, Any], flip: tuple[float, float] | None) -> Moved:
     """When all traffic moved, and between which pools; none when the run ended before that. ``serving`` are the pools that had it, and since when."""
     moved = plan["cutover"] if run.get("cutover") else None
     worked_on = next((facts.get("pool") for facts in run["observed"]["members"].values()), None)
@@ -56,14 +57,14 @@ def _cutover(plan: Plan, run: Mapping, flip: tuple[float, float] | None) -> Move
             "serving": [*serving, {"pool": moved["to"], "since": flip[1] if flip else None}] if moved else serving}
 
 
-def _phases(run: Mapping) -> list[dict]:
+def _phases(run: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The phases in their order; one that broke off ends where the next one begins."""
     phases = [{"name": name, **times} for name, times in run["phases"].items()]
     ends = [*(phase["started"] for phase in phases[1:]), run["finished"]]
     return [{"finished": end, **phase} for phase, end in zip(phases, ends)]
 
 
-def _member(name: str, facts: Mapping, registered: Mapping, plan: Plan, flip: tuple[float, float] | None) -> dict:
+def _member(name: str, facts: Mapping[str, Any], registered: Mapping[str, Any], plan: Plan, flip: tuple[float, float] | None) -> dict[str, Any]:
     step = next((index for index, names in enumerate(plan["steps"]) if name in names), None)
     attempt = _attempt(registered)
     stages = sorted([*_stages(attempt), *_stages(registered, again=bool(attempt))], key=lambda stage: stage["started"])
@@ -84,20 +85,20 @@ def _member(name: str, facts: Mapping, registered: Mapping, plan: Plan, flip: tu
     }
 
 
-def _attempt(registered: Mapping) -> Mapping:
+def _attempt(registered: Mapping[str, Any]) -> Mapping[str, Any]:
     """What a member that was put back went through before it failed. What an earlier roll of the run registered does not belong to it."""
     attempt = registered.get("attempt") or {}
     begins = min((result["started_at"] for result in _results(attempt.get("out")) if result.get("started_at")), default=0.0)
     return {key: {"results": [result for result in _results(results) if (result.get("started_at") or 0.0) >= begins]} for key, results in attempt.items()}
 
 
-def _verdicts(registered: Mapping) -> list[dict]:
+def _verdicts(registered: Mapping[str, Any]) -> list[dict[str, Any]]:
     """What users got from a canary and from the others, as the load balancers counted it: one for each call."""
     names = ("verdict", "reasons", "canary", "others")
     return [{name: result.get(name) for name in names} for result in _results(registered.get("verdict")) if result.get("verdict")]
 
 
-def _results(registered: Mapping | None) -> list[Mapping]:
+def _results(registered: Mapping[str, Any] | None) -> list[Mapping[str, Any]]:
     """The results of a looped task, skipped ones left out; a result without a loop is a list of one."""
     if not registered:
         return []
@@ -105,12 +106,12 @@ def _results(registered: Mapping | None) -> list[Mapping]:
     return [result for result in results if not result.get("skipped")]
 
 
-def _span(results: Iterable[Mapping]) -> tuple[float, float] | None:
+def _span(results: Iterable[Mapping[str, Any]]) -> tuple[float, float] | None:
     times = [(result["started_at"], result["finished_at"]) for result in results if result.get("started_at") and result.get("finished_at")]
     return (min(start for start, _end in times), max(end for _start, end in times)) if times else None
 
 
-def _stages(registered: Mapping, *, again: bool = False) -> list[dict]:
+def _stages(registered: Mapping[str, Any], *, again: bool = False) -> list[dict[str, Any]]:
     """The stages that are timed.
 
     :param again: whether this is the way back after an attempt that failed: the release before is made current again.
@@ -124,12 +125,12 @@ def _stages(registered: Mapping, *, again: bool = False) -> list[dict]:
     return sorted(stages, key=lambda stage: stage["started"])
 
 
-def _drain_proof(out: Iterable[Mapping]) -> dict:
+def _drain_proof(out: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """Load balancer to what proved that the member was out."""
     return {balancer: proof for result in out for balancer, proofs in (result.get("proof") or {}).items() for proof in proofs.values()}
 
 
-def _member_problems(members: Mapping) -> list[str]:
+def _member_problems(members: Mapping[str, Any]) -> list[str]:
     sentences = []
     for name, member in members.items():
         why = f": {member['why']}" if member["why"] else ""
@@ -142,7 +143,7 @@ def _member_problems(members: Mapping) -> list[str]:
     return sentences
 
 
-def _outcome(ok: bool, plan: Plan, members: Mapping) -> str:
+def _outcome(ok: bool, plan: Plan, members: Mapping[str, Any]) -> str:
     if plan["nothing_to_do"]:
         return "nothing to do"
     if ok:
@@ -155,7 +156,7 @@ def _outcome(ok: bool, plan: Plan, members: Mapping) -> str:
     return "stopped"
 
 
-def _databases(by_host: Mapping) -> dict:
+def _databases(by_host: Mapping[str, Any]) -> dict[str, Any]:
     records = {}
     for host, registered in by_host.items():
         for name, backup in ((registered.get("backup") or {}).get("backups") or {}).items():

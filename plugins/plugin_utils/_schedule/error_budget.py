@@ -9,6 +9,7 @@ import math
 import re
 from collections.abc import Mapping
 from fractions import Fraction
+from typing import Any
 
 from .._text.figures import count, listed, percent, plural, seconds
 
@@ -23,7 +24,7 @@ class BudgetError(ValueError):
     """A limit that is neither a number of requests nor a percentage; the message names it."""
 
 
-def allowed(limits: Mapping, name: str, total: float) -> int:
+def allowed(limits: Mapping[str, Any], name: str, total: float) -> int:
     """How many of *total* requests the limit allows: a number, or a percentage of them, rounded up.
 
     :param limits: ``max_failed`` and ``max_unmeasured``; a limit that is missing or None has its default.
@@ -35,12 +36,12 @@ def allowed(limits: Mapping, name: str, total: float) -> int:
     return int(match[1]) if match[1] else math.ceil(Fraction(total) * Fraction(match[2]) / 100)
 
 
-def limit_problems(limits: Mapping) -> list[str]:
+def limit_problems(limits: Mapping[str, Any]) -> list[str]:
     """A sentence for each limit that cannot be understood."""
     return [problem for name in DEFAULTS if (problem := _limit_problem(limits, name))]
 
 
-def _limit_problem(limits: Mapping, name: str) -> str:
+def _limit_problem(limits: Mapping[str, Any], name: str) -> str:
     try:
         allowed(limits, name, 0)
     except BudgetError as error:
@@ -48,7 +49,7 @@ def _limit_problem(limits: Mapping, name: str) -> str:
     return ""
 
 
-def coverage(probe: Mapping, until: float | None = None) -> tuple[int, int]:
+def coverage(probe: Mapping[str, Any], until: float | None = None) -> tuple[int, int]:
     """How many requests there should have been, and how many of them say nothing about the service: not sent, or the prober was no longer there.
 
     :param probe: ``requests_scheduled``, ``requests_unmeasured``, ``rate`` and ``started`` of a result or of live figures.
@@ -61,7 +62,7 @@ def coverage(probe: Mapping, until: float | None = None) -> tuple[int, int]:
     return scheduled + missing, unknown + missing
 
 
-def failed_too_many(figures: Mapping, limits: Mapping) -> str:
+def failed_too_many(figures: Mapping[str, Any], limits: Mapping[str, Any]) -> str:
     """What users got that the budget does not allow, as a sentence without its end; empty when it is within the budget.
 
     :param figures: ``requests_scheduled``, ``requests_failed``, ``requests_unmeasured`` and ``failures_by_class``.
@@ -79,7 +80,7 @@ def failed_too_many(figures: Mapping, limits: Mapping) -> str:
     return f"{count(failed)} of {plural(asked, 'request')} failed{f': {classes}' if classes else ''}{budget}"
 
 
-def unmeasured_too_many(expected: int, unknown: int, limits: Mapping) -> str:
+def unmeasured_too_many(expected: int, unknown: int, limits: Mapping[str, Any]) -> str:
     """That too little is known of what users got, as a sentence without its end; empty when enough is. The figures are those of ``coverage``."""
     if not expected:
         return "The prober sent no request"
@@ -90,7 +91,7 @@ def unmeasured_too_many(expected: int, unknown: int, limits: Mapping) -> str:
             f"or had ended; upgrade_max_unmeasured allows {count(most)}")
 
 
-def why_to_stop(figures: Mapping | None, limits: Mapping, now: float) -> str:
+def why_to_stop(figures: Mapping[str, Any] | None, limits: Mapping[str, Any], now: float) -> str:
     """Why no traffic may be moved any more, by what users have got so far; empty while it may.
 
     :param figures: the prober's live figures, empty or None without any.
@@ -107,7 +108,7 @@ def why_to_stop(figures: Mapping | None, limits: Mapping, now: float) -> str:
     return failed and f"users get errors: {failed}; see upgrade_max_failed"
 
 
-def reached_nothing(figures: Mapping) -> bool:
+def reached_nothing(figures: Mapping[str, Any]) -> bool:
     """Whether every connection was refused: the prober's target is wrong, or nothing serves at all."""
     failed, scheduled, unknown = (int(figures.get(f"requests_{name}") or 0) for name in ("failed", "scheduled", "unmeasured"))
     pending = int(figures.get("requests_pending") or 0)

@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from .scheduler import BACK, RETURNED, Decision, Schedule
 
 
-def roll_begins(schedule: Schedule, play: str) -> dict:
+def roll_begins(schedule: Schedule, play: str) -> dict[str, Any]:
     """The first event: the pools with their limits, every member, and how many of them the controller serves at the same time (None: any number)."""
     pending = set(schedule.pending)
     pools = {name: {"size": pool.size, "window": pool.window, "floor": pool.floor, "steps": pool.step_sizes()} for name, pool in schedule.pools.items()}
@@ -17,7 +19,7 @@ def roll_begins(schedule: Schedule, play: str) -> dict:
     return {"play": play, "pools": pools, "members": members, "served_at_once": schedule.policy.max_in_flight}
 
 
-def state_for(schedule: Schedule, name: str | None) -> dict:
+def state_for(schedule: Schedule, name: str | None) -> dict[str, Any]:
     """What tasks of a host can know of the roll, as their variable ``rolling``."""
     pools = list(schedule.pools.values())
     pool = next((pool for pool in pools if name in pool.members), pools[0])

@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import ipaddress
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from .checks import refuse_misspelt
 from .limits import ScheduleError
@@ -19,7 +20,7 @@ class TopologyError(ValueError):
     """An address or a prefix that cannot be read, or an address without a domain."""
 
 
-def wave_names(hosts: Sequence[str], hostvars: Mapping[str, Mapping]) -> list[list[str]]:
+def wave_names(hosts: Sequence[str], hostvars: Mapping[str, Mapping[str, Any]]) -> list[list[str]]:
     """The waves of a roll over *hosts*, as lists of their names, in order.
 
     :param hostvars: host name to its variables; only the ``rolling_*`` ones are read.
@@ -80,7 +81,7 @@ def _names(hosts: object) -> list[str]:
     return [str(name) for name in hosts]
 
 
-def _rolling_variables(name: str, hostvars: Mapping[str, Mapping]) -> dict:
+def _rolling_variables(name: str, hostvars: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     if name not in hostvars:
         raise ScheduleError(f"{name} is not in the inventory")
     variables = hostvars[name]

@@ -36,7 +36,7 @@ class StrategyOptions:
     control: str | None
     capacity_timeout: float
     break_play: bool
-    probe: Mapping | None
+    probe: Mapping[str, Any] | None
 
 
 def known_variables() -> list[str]:
@@ -44,7 +44,7 @@ def known_variables() -> list[str]:
     return [PREFIX + name for name in (*OF_A_POOL, *OF_THE_RUN, *OF_A_MEMBER, *SET_BY_TASKS)]
 
 
-def schedule_from(by_host: Mapping[str, Mapping], others: Mapping[str, Mapping], *, play_budget: int | str | None = None,
+def schedule_from(by_host: Mapping[str, Mapping[str, Any]], others: Mapping[str, Mapping[str, Any]], *, play_budget: int | str | None = None,
                   max_in_flight: int | None = None) -> Schedule:
     """A schedule for the play's hosts.
 
@@ -59,15 +59,15 @@ def schedule_from(by_host: Mapping[str, Mapping], others: Mapping[str, Mapping],
                     pending=list(by_host))
 
 
-def limits_by_pool(by_host: Mapping[str, Mapping]) -> dict[str, Limits]:
+def limits_by_pool(by_host: Mapping[str, Mapping[str, Any]]) -> dict[str, Limits]:
     """Pool name to its limits; the hosts of a pool must agree on them."""
-    pools: dict[str, dict[str, Mapping]] = {}
+    pools: dict[str, dict[str, Mapping[str, Any]]] = {}
     for name, variables in by_host.items():
         pools.setdefault(_pool_of(variables), {})[name] = variables
     return {pool: limits_from(agreed(hosts, OF_A_POOL, f"the hosts of pool {pool!r}")) for pool, hosts in pools.items()}
 
 
-def limits_from(variables: Mapping) -> Limits:
+def limits_from(variables: Mapping[str, Any]) -> Limits:
     """Read one pool's limits."""
     return Limits(
         max_unavailable=_given(variables, "max_unavailable", 1),
@@ -77,7 +77,7 @@ def limits_from(variables: Mapping) -> Limits:
     )
 
 
-def run_policy_from(by_host: Mapping[str, Mapping], *, play_budget: int | str | None = None, max_in_flight: int | None = None) -> RunPolicy:
+def run_policy_from(by_host: Mapping[str, Mapping[str, Any]], *, play_budget: int | str | None = None, max_in_flight: int | None = None) -> RunPolicy:
     """Read what holds for all pools together; all hosts must agree on it."""
     variables = agreed(by_host, OF_THE_RUN, "the hosts of the play")
     return RunPolicy(
@@ -90,7 +90,7 @@ def run_policy_from(by_host: Mapping[str, Mapping], *, play_budget: int | str | 
     )
 
 
-def strategy_options_from(by_host: Mapping[str, Mapping]) -> StrategyOptions:
+def strategy_options_from(by_host: Mapping[str, Mapping[str, Any]]) -> StrategyOptions:
     """Read them; all hosts must agree."""
     variables = agreed(by_host, OF_THE_RUN, "the hosts of the play")
     pool_hosts = _given(variables, "pool_hosts", [])
@@ -106,7 +106,7 @@ def strategy_options_from(by_host: Mapping[str, Mapping]) -> StrategyOptions:
     )
 
 
-def _probe_of(variables: Mapping) -> Mapping | None:
+def _probe_of(variables: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """Whose figures are the roll's gate: ``directory``, ``max_failed``."""
     probe = variables.get("rolling_probe") or None
     if probe is not None and (not isinstance(probe, Mapping) or not probe.get("directory")):
@@ -117,9 +117,9 @@ def _probe_of(variables: Mapping) -> Mapping | None:
     return probe
 
 
-def live_sources(by_host: Mapping[str, Mapping]) -> tuple[dict[str, Mapping], dict[str, dict[str, str]]]:
+def live_sources(by_host: Mapping[str, Mapping[str, Any]]) -> tuple[dict[str, Mapping[str, Any]], dict[str, dict[str, str]]]:
     """Where each pool's live members are read (pools that say so only), and pool to host name to the member's name there."""
-    sources: dict[str, Mapping] = {}
+    sources: dict[str, Mapping[str, Any]] = {}
     names: dict[str, dict[str, str]] = {}
     for name, variables in by_host.items():
         pool = _pool_of(variables)
@@ -129,7 +129,7 @@ def live_sources(by_host: Mapping[str, Mapping]) -> tuple[dict[str, Mapping], di
     return sources, names
 
 
-def agreed(by_host: Mapping[str, Mapping], names: Iterable[str], who: str) -> dict:
+def agreed(by_host: Mapping[str, Mapping[str, Any]], names: Iterable[str], who: str) -> dict[str, Any]:
     """The variables that all hosts must agree on, as the first host has them.
 
     :raises ScheduleError: naming the variable, and two hosts that disagree with their values.
@@ -143,7 +143,7 @@ def agreed(by_host: Mapping[str, Mapping], names: Iterable[str], who: str) -> di
     return {PREFIX + name: first[PREFIX + name] for name in names if PREFIX + name in first}
 
 
-def member_from(name: str, variables: Mapping) -> Member:
+def member_from(name: str, variables: Mapping[str, Any]) -> Member:
     """One member out of its host's variables: ``rolling_pool``, ``rolling_domain``, ``rolling_in_traffic``, ``rolling_expected_s``, ``rolling_step``."""
     domain, step = variables.get("rolling_domain"), variables.get("rolling_step")
     return Member(
@@ -156,17 +156,17 @@ def member_from(name: str, variables: Mapping) -> Member:
     )
 
 
-def _pool_of(variables: Mapping) -> str:
+def _pool_of(variables: Mapping[str, Any]) -> str:
     return str(_given(variables, "pool", DEFAULT_POOL))
 
 
-def _given(variables: Mapping, name: str, default: object) -> Any:
+def _given(variables: Mapping[str, Any], name: str, default: object) -> Any:
     """As it was given: what it may be, `Limits` and `RunPolicy` say."""
     value = variables.get(PREFIX + name)
     return default if value is None else value
 
 
-def _seconds(variables: Mapping, name: str, *, host: str = "") -> float | None:
+def _seconds(variables: Mapping[str, Any], name: str, *, host: str = "") -> float | None:
     value = variables.get(PREFIX + name)
     if value is None:
         return None

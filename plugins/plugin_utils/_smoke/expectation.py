@@ -49,7 +49,7 @@ class Expectation(NamedTuple):
     operand: Any
 
 
-def compiled(expect: dict) -> list[Expectation]:
+def compiled(expect: dict[str, Any]) -> list[Expectation]:
     """Compile {expression: expected}; raise ExpectationError for the first that is wrong in itself."""
     if expect and jmespath is None:
         raise MissingJmespathError(
@@ -58,7 +58,7 @@ def compiled(expect: dict) -> list[Expectation]:
     return [_compile(expression, plain(expected)) for expression, expected in expect.items()]
 
 
-def document(status: int, headers: list, body: str, truncated: bool, seconds: float) -> dict:
+def document(status: int, headers: list[Any], body: str, truncated: bool, seconds: float) -> dict[str, Any]:
     """The answer as a document: {status, headers: {lower case: value}, json, not_json, body, seconds}.
 
     `json` is None when the body is not JSON, and `not_json` then says why. A header that occurs twice is joined by commas.
@@ -70,7 +70,7 @@ def document(status: int, headers: list, body: str, truncated: bool, seconds: fl
     return {"status": int(status), "headers": joined, "json": content, "not_json": not_json, "body": plain(body), "seconds": float(seconds)}
 
 
-def reasons(in_json: list[Expectation], in_answer: list[Expectation], answer: dict, secrets: AbstractSet[str] = frozenset()) -> list[str]:
+def reasons(in_json: list[Expectation], in_answer: list[Expectation], answer: dict[str, Any], secrets: AbstractSet[str] = frozenset()) -> list[str]:
     """Say in words what `answer` (see `document`) does not fulfil; nothing when it fulfils everything.
 
     `in_json` looks into the JSON body, `in_answer` into the whole document. The words do not have the `secrets`.
@@ -194,7 +194,7 @@ def _matches(seen: Any, pattern: str) -> bool:
     return isinstance(seen, str) and re.search(pattern, seen) is not None
 
 
-def _captures(seen: Any, operand: list) -> bool:
+def _captures(seen: Any, operand: list[Any]) -> bool:
     found = re.search(operand[0], seen) if isinstance(seen, str) else None
     return found is not None and found[1] == operand[1]
 

@@ -50,7 +50,7 @@ def health_and_release(given: Mapping[str, Any], command: Sequence[str] = ()) ->
     return cast("HealthAndRelease", found)
 
 
-def complete(service: dict, names: Sequence[str]) -> list[str]:
+def complete(service: dict[str, Any], names: Sequence[str]) -> list[str]:
     """Fill in how *service* tells its release; what is wrong with that, as sentences.
 
     :param names: the names of all ``upgrade_*`` variables that are set: a command is read on each member only.
@@ -71,7 +71,8 @@ def complete(service: dict, names: Sequence[str]) -> list[str]:
     return problems + _pattern_problems(service["version_pattern"])
 
 
-def version_test(service: HealthAndRelease, base_url: str, release: str, *, name: str, headers: Mapping | None = None, command: Sequence[str] = ()) -> dict:
+def version_test(service: HealthAndRelease, base_url: str, release: str, *, name: str, headers: Mapping[str, Any] | None = None,
+                 command: Sequence[str] = ()) -> dict[str, Any]:
     """The test that proves which release runs, for the module smoke_test.
 
     :param command: ``upgrade_version_command`` as the member has it, for a service that tells its release by one.

@@ -82,7 +82,7 @@ def complete(text: str, words: Sequence[str], program: str = PROGRAM) -> str:
         return text.replace(AGAIN, "the same command")
     again = _joined(program, given)
 
-    def completed(match: re.Match) -> str:
+    def completed(match: re.Match[str]) -> str:
         variables = [word for word in shlex.split(match[2]) if word != "-e"]
         end = match[2][-1:] if match[2][-1:] in (".", ",", ":") and not match[2].endswith("..") else ""
         if end:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import datetime, timezone
+from typing import Any
 
 UNKNOWN = "unknown"
 # In a table or beside a label, where there is no value.
@@ -115,7 +116,7 @@ def release_change(direction: str | None, release_from: str | None, release_to: 
     return f"{release_to or '?'} patched" if direction == "patch" else f"{release_from or '?'} → {release_to or '?'}"
 
 
-def method_name(report: Mapping) -> str:
+def method_name(report: Mapping[str, Any]) -> str:
     """How it was done, in words; empty for a run that only measures."""
     return "" if report["direction"] == MEASURED else (report["method"] or "unknown method").replace("_", "-")
 

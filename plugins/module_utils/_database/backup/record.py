@@ -34,7 +34,7 @@ class Record:
     seconds: float
     details: Mapping[str, Any] = field(default_factory=dict)
 
-    def as_manifest(self) -> dict:
+    def as_manifest(self) -> dict[str, Any]:
         """What is written down, and read again by `of_manifest`."""
         return {
             "format": FORMAT,

@@ -52,7 +52,7 @@ class BackupRun:
         self.store = store
         self.clock = clock
 
-    def back_up_all(self, databases: Sequence[str], keep: int, parallel: int) -> dict[str, dict]:
+    def back_up_all(self, databases: Sequence[str], keep: int, parallel: int) -> dict[str, dict[str, Any]]:
         """A result for every database: back up, prove the backup, and remove those that are too many. One that fails does not hold up the others.
 
         :returns: by database path, sha256, size_bytes, tables, rows, taken, seconds_dump, seconds_restore, removed, proven and why;
@@ -60,14 +60,14 @@ class BackupRun:
         """
         return self._each(databases, parallel, lambda subject, within: self._back_up(subject, within, keep))
 
-    def verify_all(self, databases: Sequence[str], max_age: float, parallel: int) -> dict[str, dict]:
+    def verify_all(self, databases: Sequence[str], max_age: float, parallel: int) -> dict[str, dict[str, Any]]:
         """The same result for every database, of the newest backup in the folder, which is proven once more.
 
         :param max_age: in seconds; an older backup is refused, 0 takes any.
         """
         return self._each(databases, parallel, lambda subject, within: self._verify(subject, within, max_age))
 
-    def _each(self, databases: Sequence[str], parallel: int, act: Callable[[str, list[str]], dict]) -> dict[str, dict]:
+    def _each(self, databases: Sequence[str], parallel: int, act: Callable[[str, list[str]], dict[str, Any]]) -> dict[str, dict[str, Any]]:
         with ThreadPoolExecutor(max_workers=parallel) as pool:
             running = [pool.submit(act, subject, within) for subject, within in self.method.groups(databases).items()]
             try:
@@ -79,7 +79,7 @@ class BackupRun:
                     future.cancel()
                 raise
 
-    def _back_up(self, subject: str, databases: list[str], keep: int) -> dict[str, dict]:
+    def _back_up(self, subject: str, databases: list[str], keep: int) -> dict[str, dict[str, Any]]:
         taken = self.clock()
         path = self.store.new_path(subject, taken)
         try:
@@ -100,7 +100,7 @@ class BackupRun:
         removed, remark = self._retain(subject, keep)
         return _rows(record, databases, {"path": path, "seconds_restore": seconds, "removed": removed, "proven": True, "why": f"{proof}{remark}"})
 
-    def _verify(self, subject: str, databases: list[str], max_age: float) -> dict[str, dict]:
+    def _verify(self, subject: str, databases: list[str], max_age: float) -> dict[str, dict[str, Any]]:
         try:
             path = self.store.newest(subject)
             record = Record.of_manifest(self.store.manifest_of_unharmed(path, self.method.sealed))
@@ -129,7 +129,7 @@ class BackupRun:
         if max_age and age < -CLOCK_TOLERANCE_SECONDS:
             raise BackupError(f"{path} was taken {-age:.0f} seconds in the future, so its age is unknown: correct this host's clock, or take a new backup")
 
-    def _about_the_run(self, seconds_restore: float) -> dict:
+    def _about_the_run(self, seconds_restore: float) -> dict[str, Any]:
         return {
             "system_identifier": self.server["system_identifier"],
             "server_version": self.server["version"],
@@ -149,12 +149,12 @@ class BackupRun:
         return round(max(0.0, self.clock() - started), 3)
 
 
-def unproven(why: str) -> dict:
+def unproven(why: str) -> dict[str, Any]:
     """The result for a database of which there is no proven backup."""
     nothing = dict.fromkeys(("path", "sha256", "size_bytes", "tables", "rows", "taken", "seconds_dump", "seconds_restore"))
     return {**nothing, "removed": [], "proven": False, "why": why}
 
 
-def _rows(record: Record, databases: Sequence[str], about: Mapping[str, Any]) -> dict[str, dict]:
+def _rows(record: Record, databases: Sequence[str], about: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     shared = {"sha256": record.sha256, "size_bytes": record.size_bytes, "taken": record.taken, "seconds_dump": record.seconds, **about}
     return {database: {**shared, "tables": len(record.contents[database].tables), "rows": record.contents[database].rows} for database in databases}

@@ -134,7 +134,7 @@ class Store:
         any_stamp = re.compile(rf"(.+)-{STAMP}{re.escape(self.suffix)}")
         return sorted({unquote(match[1]) for match in map(any_stamp.fullmatch, self._finished_names()) if match})
 
-    def manifest_of_unharmed(self, path: str, sealed: Callable[[str], Sequence[str]]) -> dict:
+    def manifest_of_unharmed(self, path: str, sealed: Callable[[str], Sequence[str]]) -> dict[str, Any]:
         """The manifest of the backup at `path`, after every checksum was found right. StoreError names the file that is missing or has changed.
 
         :param sealed: gives the files of a backup that are covered by checksums.
@@ -152,7 +152,7 @@ class Store:
             raise StoreError(f"{path} was proven under another name, {manifest.get('file')}: it may be of another database")
         return manifest
 
-    def manifest(self, path: str) -> dict:
+    def manifest(self, path: str) -> dict[str, Any]:
         """The manifest of the backup at `path`; empty when it is missing, truncated or of another program."""
         try:
             with open(path + MANIFEST, encoding="utf-8") as file:

@@ -86,7 +86,7 @@ def until_nothing_is_left(step: Step, pace: Pace, limit: int | None, batch: Call
 
 
 def next_batch(
-    step: Step, progress: dict[str, Any], rows: Callable[[str], Sequence[tuple]], count: Callable[[str], int], before: Batch | None
+    step: Step, progress: dict[str, Any], rows: Callable[[str], Sequence[tuple[Any, ...]]], count: Callable[[str], int], before: Batch | None
 ) -> Batch:
     """Run one batch in the open transaction.
 
@@ -153,7 +153,7 @@ def plan_for(step: Step) -> BatchPlan:
     return step.batch
 
 
-def doubts(steps: Sequence[Step], column_of: Callable[[tuple, str], Column | None]) -> list[str]:
+def doubts(steps: Sequence[Step], column_of: Callable[[tuple[Any, ...], str], Column | None]) -> list[str]:
     """A sentence for each batch step that could be recorded as done while rows are left, or change rows twice.
 
     :param column_of: the column of a table, None when it is not there.
@@ -169,13 +169,13 @@ def doubts(steps: Sequence[Step], column_of: Callable[[tuple, str], Column | Non
     return told
 
 
-def refuse_doubtful(step: Step, column_of: Callable[[tuple, str], Column | None]) -> None:
+def refuse_doubtful(step: Step, column_of: Callable[[tuple[Any, ...], str], Column | None]) -> None:
     """MigrationError when there is such a doubt now that the steps before are applied."""
     for why in doubts([step], column_of):
         raise MigrationError(why)
 
 
-def _doubt(step: Step, column_of: Callable[[tuple, str], Column | None], named: set[str]) -> str:
+def _doubt(step: Step, column_of: Callable[[tuple[Any, ...], str], Column | None], named: set[str]) -> str:
     """Why one step could, "" when it cannot; a table that a step before is about is looked at when that step is applied."""
     plan = step.batch
     if plan is None:

@@ -9,6 +9,7 @@ A step is at its end when this query finds no row. How many rows the statement c
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from .sql import Dialect, Token, name_of, path_at, statements, tokens
 
@@ -34,9 +35,9 @@ class Choice:
     """
 
     sql: str
-    tables: dict[str, tuple] = field(default_factory=dict)
+    tables: dict[str, tuple[Any, ...]] = field(default_factory=dict)
     column: str = ""
-    table: tuple = ()
+    table: tuple[Any, ...] = ()
     is_locked: bool = False
     objection: str = ""
 
@@ -71,7 +72,7 @@ class Text:
             self.depths.append(depth)
             depth += word == "("
 
-    def find(self, words: tuple, begin: int = 0, end: int | None = None, depth: int = 0) -> int:
+    def find(self, words: tuple[Any, ...], begin: int = 0, end: int | None = None, depth: int = 0) -> int:
         """The number of the first of these words at a depth, `end` (or the number of tokens) when there is none."""
         end = len(self.words) if end is None else end
         return next((at for at in range(begin, end) if self.words[at] in words and self.depths[at] == depth), end)
@@ -89,7 +90,7 @@ class Text:
         """The number of its other half."""
         return self.find((")",), opening + 1, depth=self.depths[opening])
 
-    def path(self, at: int) -> tuple[tuple, int]:
+    def path(self, at: int) -> tuple[tuple[Any, ...], int]:
         """The name at a place, with what it is qualified by, as the catalog spells it; and the number of the token behind it."""
         return path_at(self.tokens, at)
 
@@ -148,7 +149,7 @@ def reads_what_it_changes(script: str, dialect: Dialect) -> bool:
     return False
 
 
-def query_choice(sql: str, dialect: Dialect, has_cursor: bool, is_key: bool = False, target: tuple = ()) -> Choice:
+def query_choice(sql: str, dialect: Dialect, has_cursor: bool, is_key: bool = False, target: tuple[Any, ...] = ()) -> Choice:
     """The choice that a query makes.
 
     :param is_key: rows are changed whose key is among what it finds, in the table `target`.
@@ -191,12 +192,12 @@ def _main(text: Text) -> int:
     return text.find((*CHANGES, "SELECT"))
 
 
-def _target(text: Text) -> tuple:
+def _target(text: Text) -> tuple[Any, ...]:
     """The table that the statement changes; () when that is not plain."""
     return _target_at(text, _main(text))
 
 
-def _target_at(text: Text, at: int) -> tuple:
+def _target_at(text: Text, at: int) -> tuple[Any, ...]:
     verb = text.words[at] if at < len(text.words) else ""
     at += 1
     while at < len(text.words) and text.words[at] in (*MODIFIERS, "FROM", "INTO"):
@@ -256,11 +257,11 @@ def _is_key(text: Text, group: int) -> bool:
     return group > 0 and text.words[group - 1] in ("IN", "ANY", "SOME", "ARRAY", "=")
 
 
-def _tables(text: Text) -> tuple[dict[str, tuple], bool]:
+def _tables(text: Text) -> tuple[dict[str, tuple[Any, ...]], bool]:
     """The tables behind FROM by their aliases, and whether there is one only."""
     begin = text.find(("FROM",)) + 1
     end = text.find(AFTER_FROM, begin)
-    found: dict[str, tuple] = {}
+    found: dict[str, tuple[Any, ...]] = {}
     joined = begin < end and any(text.words[at] in (",", "JOIN") and text.depths[at] == 0 for at in range(begin, end))
     at, expects = begin, True
     while at < end:
@@ -294,7 +295,7 @@ def _without_skipping(text: Text) -> str:
     return sql.strip()
 
 
-def _cursor(text: Text) -> tuple[tuple, str]:
+def _cursor(text: Text) -> tuple[tuple[Any, ...], str]:
     """The column that is compared with `:after`, qualified as it is there; and what is wrong with how it goes on."""
     places = [at for at in text.cursors(AFTER) if text.depths[at] == 0]
     if len(places) != 1:
@@ -315,7 +316,7 @@ def _cursor(text: Text) -> tuple[tuple, str]:
     return column, ""
 
 
-def _why_a_row_could_be_cut(text: Text, column: tuple, table: tuple, is_alone: bool, is_key: bool, target: tuple) -> str:
+def _why_a_row_could_be_cut(text: Text, column: tuple[Any, ...], table: tuple[Any, ...], is_alone: bool, is_key: bool, target: tuple[Any, ...]) -> str:
     """Why what belongs to one value of the cursor could be in two batches, or in none."""
     if not table:
         return f"the table of the column {'.'.join(column)} is not clear: write its table's alias before it"

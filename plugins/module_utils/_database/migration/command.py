@@ -39,9 +39,9 @@ class Surroundings(NamedTuple):
 class CommandStep(Step):
     """`command` and `status` are command lines; `status` may be empty. `environment` is added to the module's own."""
 
-    command: tuple = ()
-    status: tuple = ()
-    environment: tuple = ()
+    command: tuple[Any, ...] = ()
+    status: tuple[Any, ...] = ()
+    environment: tuple[Any, ...] = ()
     directory: str | None = None
 
     @property
@@ -55,7 +55,7 @@ class CommandStep(Step):
 
 
 def command_step(
-    release: str, phase: str, command: Sequence[str], status: Sequence[str], environment: dict, directory: str | None
+    release: str, phase: str, command: Sequence[str], status: Sequence[str], environment: dict[str, Any], directory: str | None
 ) -> CommandStep:
     """The step that runs a tool's command; StepError when it cannot be one."""
     step = CommandStep(release, phase, NAME, " ".join(command), tuple(command), tuple(status), tuple(environment.items()), directory)
@@ -108,7 +108,7 @@ class _Tool:
             pace.sleep(pace.policy.retry_delay_ms / 1000)
         raise MigrationError(f"{self.step.title}: {self.step.command[0]} ended with {done.returncode}: {_said(done)}")
 
-    def run(self, command: Sequence[str]) -> subprocess.CompletedProcess:
+    def run(self, command: Sequence[str]) -> subprocess.CompletedProcess[str]:
         """One run of a command line; its output and its errors in one."""
         environment = {**self.surroundings.variables, **{key: str(value) for key, value in self.step.environment}}
         line = [word.replace(PLACE, self.database) for word in command]
@@ -120,5 +120,5 @@ class _Tool:
                                  ) from error
 
 
-def _said(done: subprocess.CompletedProcess) -> str:
+def _said(done: subprocess.CompletedProcess[str]) -> str:
     return " / ".join(line.strip() for line in done.stdout.strip().splitlines()[-TOLD_LINES:]) or "it said nothing"

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Callable
+from typing import Any, Callable
 
 from .lock_retries import MigrationError
 from .sql import Dialect, line_of, path_at, tokens
@@ -57,7 +57,7 @@ def unbatched_change(step: Step, at: int, rows: str) -> str:
     return f"{step.title}: {finding}: make it a batch step. {way_out(UNBATCHED)}"
 
 
-def changed_tables(script: str, dialect: Dialect) -> list[tuple[tuple, int]]:
+def changed_tables(script: str, dialect: Dialect) -> list[tuple[tuple[Any, ...], int]]:
     """Each table that an UPDATE or DELETE changes, as the parts of its name, and where the statement's word stands."""
     seen = tokens(script, dialect)
     found = []

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from .sql import Dialect, Token, path_at, pieces, tokens, unquoted
 
@@ -18,8 +19,8 @@ class IndexStatement:
     """
 
     verb: str
-    index: tuple
-    table: tuple = ()
+    index: tuple[Any, ...]
+    table: tuple[Any, ...] = ()
     is_tolerant: bool = False
     properties: tuple[str, str] = field(default=("", ""), compare=False)
 
@@ -83,7 +84,7 @@ class Reader:
         self._at += len(words)
         return True
 
-    def path(self) -> tuple:
+    def path(self) -> tuple[Any, ...]:
         """A name with what it is qualified by; () when there is none."""
         parts, self._at = path_at(self._found, self._at)
         return parts

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from typing import Any
 
 APPLIED = "applied"
 BEGUN = "begun"
@@ -26,10 +27,10 @@ class Row:
     status: str
     checksum: str
     applied: float
-    progress: dict | None = None
+    progress: dict[str, Any] | None = None
     error: str | None = None
     kind: str = TRANSACTION
 
-    def as_dict(self) -> dict:
+    def as_dict(self) -> dict[str, Any]:
         """The row as a module returns it."""
         return asdict(self)

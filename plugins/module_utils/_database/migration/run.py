@@ -26,7 +26,7 @@ class Outcome:
     step that was applied just now has its `batches` and `rows` besides.
     """
 
-    rows: list[dict] = field(default_factory=list)
+    rows: list[dict[str, Any]] = field(default_factory=list)
     error: str | None = None
 
     @property
@@ -41,7 +41,7 @@ class Outcome:
 
 
 def survey(
-    engine: Engine, databases: Sequence[str], steps: Sequence[Step], earlier: Sequence[Sequence[Step]] = (), parallel: int = 1
+    engine: Engine[Any], databases: Sequence[str], steps: Sequence[Step], earlier: Sequence[Sequence[Step]] = (), parallel: int = 1
 ) -> dict[str, list[Step]]:
     """The pending steps of each database, with nothing changed.
 
@@ -63,7 +63,7 @@ def survey(
     return found
 
 
-def _survey_one(engine: Engine, name: str, steps: Sequence[Step], earlier: Sequence[Sequence[Step]]) -> list[Step]:
+def _survey_one(engine: Engine[Any], name: str, steps: Sequence[Step], earlier: Sequence[Sequence[Step]]) -> list[Step]:
     with engine.open(name) as session:
         rows = engine.read_ledger(session)
         missing = [step for phase in earlier for step in left_to_do(phase, rows, engine.ledger_table)]
@@ -81,7 +81,7 @@ class Migrator:
 
     def __init__(
         self,
-        engine: Engine,
+        engine: Engine[Any],
         steps: Sequence[Step],
         policy: Policy,
         clock: Callable[[], float] = time.monotonic,
@@ -124,7 +124,7 @@ class Migrator:
             return Outcome(planned(self.steps, pending))
         return self.migrate(name, pending)
 
-    def _apply(self, session: Any, step: Step) -> dict:
+    def _apply(self, session: Any, step: Step) -> dict[str, Any]:
         """The row of a step that is applied; MigrationError or LedgerError when it is not."""
         started = self.pace.clock()
         try:
@@ -140,7 +140,7 @@ class Migrator:
         return {**row, **counts, "seconds": round(self.pace.clock() - started, 3)}
 
 
-def planned(steps: Sequence[Step], pending: Sequence[Step]) -> list[dict]:
+def planned(steps: Sequence[Step], pending: Sequence[Step]) -> list[dict[str, Any]]:
     """The rows of a database to which nothing is applied yet, see `Outcome`."""
     return [_row(step, "pending" if step in pending else "already") for step in steps]
 
@@ -161,7 +161,7 @@ def _standing(outcome: Outcome) -> str:
     return f"complete ({outcome.applied} applied now)"
 
 
-def _row(step: Step, status: str, attempts: int = 0) -> dict:
+def _row(step: Step, status: str, attempts: int = 0) -> dict[str, Any]:
     return {
         "step": step.name, "phase": step.phase, "release": step.release, "kind": step.kind, "status": status, "attempts": attempts, "seconds": 0.0,
     }

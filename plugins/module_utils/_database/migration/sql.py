@@ -35,7 +35,7 @@ class Dialect:
     `quote` stands around a name.
     """
 
-    token: re.Pattern
+    token: re.Pattern[str]
     nests: bool
     has_bodies: bool
     quote: str = '"'
@@ -45,7 +45,7 @@ class Dialect:
         return self.quote + name.replace(self.quote, 2 * self.quote) + self.quote
 
 
-def token_pattern(**parts: str) -> re.Pattern:
+def token_pattern(**parts: str) -> re.Pattern[str]:
     """The pattern of a dialect's tokens, of the patterns of its comments, constants, names and words."""
     return re.compile(TOKEN.format(**parts), re.VERBOSE)
 

@@ -18,7 +18,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from .choice import AFTER, BOUNDS, LAST, BatchPlan, Text, plan_of
 from .ledger_row import TRANSACTION
@@ -49,7 +49,7 @@ class Directives:
 
     kind: str = TRANSACTION
     after: str | None = None
-    accepted: frozenset = field(default_factory=frozenset)
+    accepted: frozenset[str] = field(default_factory=frozenset)
     objection: str = ""
 
 
@@ -98,7 +98,7 @@ class Step:
         return self.directives.objection or None
 
 
-def steps_of(release: str, phase: str, given: Sequence[dict], make: type[Step]) -> list[Step]:
+def steps_of(release: str, phase: str, given: Sequence[dict[str, Any]], make: type[Step]) -> list[Step]:
     """The steps of `[{name, sql}]`, in their order; StepError names one that cannot be a step.
 
     :param make: the engine's class of step.

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from typing import Callable, NamedTuple
+from typing import Any, Callable, NamedTuple
 
 from ..._database.migration.batch import ROWS_TO_SPARE, Batch, Batches, Column, doubts, recorded_batch, refuse_doubtful, until_nothing_is_left
 from ..._database.migration.choice import reads_what_it_changes
@@ -170,10 +170,10 @@ def _is_at_last(lock_timeout_ms: int, pace: Pace) -> bool:
     return lock_timeout_ms >= pace.policy.max_lock_timeout_ms
 
 
-def _cursor_column(database: Connection) -> Callable[[tuple, str], Column | None]:
+def _cursor_column(database: Connection) -> Callable[[tuple[Any, ...], str], Column | None]:
     """Looks for a column of a table, None when it is not there."""
 
-    def find(table: tuple, column: str) -> Column | None:
+    def find(table: tuple[Any, ...], column: str) -> Column | None:
         found = database.rows(COLUMN, (table[-1], column))
         if not found:
             return None

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from ..session import Connection, identifier
 
@@ -41,7 +42,7 @@ def fingerprint(database: Connection, names: Sequence[str]) -> str:
     return found.hexdigest()
 
 
-def _definitions(database: Connection, names: Sequence[str]) -> Iterator[tuple]:
+def _definitions(database: Connection, names: Sequence[str]) -> Iterator[tuple[Any, ...]]:
     places = ", ".join(["%s"] * len(names))
     for name, kind in database.rows(TABLES.format(places), names):
         if kind in SHOWN_AS:

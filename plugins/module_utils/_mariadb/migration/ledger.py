@@ -69,7 +69,7 @@ class State(NamedTuple):
 
     status: str
     checksum: str
-    progress: dict
+    progress: dict[str, Any]
 
 
 def create(database: Connection) -> None:
@@ -82,7 +82,7 @@ def claim(database: Connection, step: Step, attempt: int) -> bool:
     return database.count(CLAIM, (*step.key, step.checksum, BEGUN, attempt, step.kind, None)) == 1
 
 
-def begin(database: Connection, step: Step, progress: dict | None = None) -> None:
+def begin(database: Connection, step: Step, progress: dict[str, Any] | None = None) -> None:
     """Write, and commit, that a step is at work which is more than one transaction; one that is applied stays as it is."""
     database.run(BEGIN, (*step.key, step.checksum, BEGUN, 1, step.kind, None if progress is None else json.dumps(progress)))
 
@@ -99,7 +99,7 @@ def is_begun(database: Connection, step: Step) -> bool:
     return state is not None and state.checksum == step.checksum
 
 
-def lock_progress(database: Connection, step: Step) -> dict | None:
+def lock_progress(database: Connection, step: Step) -> dict[str, Any] | None:
     """The progress of a step that was begun, locked until the open transaction ends; None when it is applied. LedgerError when its row is gone."""
     rows = database.rows(f"{STATE} FOR UPDATE", step.key)
     if not rows:

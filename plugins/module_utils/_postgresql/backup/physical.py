@@ -16,7 +16,7 @@ import secrets
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Callable
+from typing import Any, Callable
 
 from ..._database import check_queries as checks, content
 from ..._database.backup.disk_space import Room
@@ -109,10 +109,10 @@ class Physical:
     def _reached(self) -> list[str]:
         return [f"--dbname={self.login.conninfo(self.login.maintenance_database)}"]
 
-    def _cover(self, server: Connection, databases: Sequence[str], path: str, kept: LogKept) -> tuple[dict[str, Content], list]:
+    def _cover(self, server: Connection, databases: Sequence[str], path: str, kept: LogKept) -> tuple[dict[str, Content], list[Any]]:
         log = LogCopy(self, os.path.join(path, LOG), kept)
         contents: dict[str, Content] = {}
-        targets: list = []
+        targets: list[Any] = []
         for place in range(0, len(databases), SESSIONS):
             with contextlib.ExitStack() as stack:
                 some = {name: stack.enter_context(connect_patiently(self.login, name)) for name in databases[place:place + SESSIONS]}

@@ -49,14 +49,14 @@ class LogicalRestore:
     clock: Callable[[], float] = time.time
     room: Room | None = None
 
-    def survey(self, databases: Sequence[str]) -> dict:
+    def survey(self, databases: Sequence[str]) -> dict[str, Any]:
         """What would be done, by database. Everything is looked at that can be without a change."""
         with connect_patiently(self.login) as server:
             programs = self._prepared(server)
             there = _databases(server)
         return self._result({name: self._row(name, there, lambda chosen: self._about(chosen, programs)) for name in self._names(databases)})
 
-    def bring_back(self, databases: Sequence[str]) -> dict:
+    def bring_back(self, databases: Sequence[str]) -> dict[str, Any]:
         """Restore those of the databases (all that there are backups of, when empty) that the server does not have; the module's result.
 
         One that fails does not hold up the others: its row has `restored` false, and `why`.
@@ -83,12 +83,12 @@ class LogicalRestore:
         restore.the_only_server(self.store, found, self.wanted)
         return found
 
-    def _result(self, rows: dict[str, dict]) -> dict:
+    def _result(self, rows: dict[str, dict[str, Any]]) -> dict[str, Any]:
         done = [row for row in rows.values() if row["restored"]]
         return {"backup": None, "system_identifier": None, "size_bytes": sum(row["size_bytes"] for row in done), "databases": rows, "timeline": None,
                 "data_of": min((row["data_of"] for row in done), default=None), "seconds": {}, "dropped": [], "changed": bool(done)}
 
-    def _each(self, names: Sequence[str], act: Callable[[str], dict]) -> dict[str, dict]:
+    def _each(self, names: Sequence[str], act: Callable[[str], dict[str, Any]]) -> dict[str, dict[str, Any]]:
         with ThreadPoolExecutor(max_workers=self.parallel) as pool:
             running = {name: pool.submit(act, name) for name in names}
             try:
@@ -100,7 +100,7 @@ class LogicalRestore:
                     future.cancel()
                 raise
 
-    def _row(self, name: str, there: set[str], act: Callable[[restore.Chosen], dict]) -> dict:
+    def _row(self, name: str, there: set[str], act: Callable[[restore.Chosen], dict[str, Any]]) -> dict[str, Any]:
         nothing: dict[str, Any] = {"restored": False, "failed": False, "backup": None, "data_of": None, "size_bytes": 0, "seconds": {},
                                    "tables": None, "rows": None}
         if name in there:
@@ -110,7 +110,7 @@ class LogicalRestore:
         except FAILURES as error:
             return {**nothing, "failed": True, "why": str(error)}
 
-    def _about(self, chosen: restore.Chosen, programs: Programs) -> dict:
+    def _about(self, chosen: restore.Chosen, programs: Programs) -> dict[str, Any]:
         original = chosen.record.contents[chosen.record.subject]
         self._properties(chosen, programs)
         return {"restored": True, "failed": False, "backup": chosen.path, "data_of": chosen.record.taken, "size_bytes": chosen.record.size_bytes, "seconds": {},
@@ -123,7 +123,7 @@ class LogicalRestore:
             command = [programs.pg_restore, "--create", "--no-tablespaces", f"--use-list={wanted}", "--file=-", chosen.path]
             return properties.properties(self.runner.run(command, self.login.environment()))
 
-    def _restored(self, chosen: restore.Chosen, programs: Programs) -> dict:
+    def _restored(self, chosen: restore.Chosen, programs: Programs) -> dict[str, Any]:
         name, steps = chosen.record.subject, restore.Steps()
         about = self._about(chosen, programs)
         given = self._properties(chosen, programs)

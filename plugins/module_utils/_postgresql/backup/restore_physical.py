@@ -59,7 +59,7 @@ class PhysicalRestore:
     clock: Callable[[], float] = time.time
     warnings: list[str] = field(default_factory=list)
 
-    def survey(self) -> dict:
+    def survey(self) -> dict[str, Any]:
         """What would be done. Everything is looked at that can be without a change; errors as from `bring_back`."""
         if (held := self.place.record()).get("state") == places.RUNNING:
             return self._already(held["result"])
@@ -69,7 +69,7 @@ class PhysicalRestore:
         databases = {name: {"tables": len(known.tables), "rows": known.rows} for name, known in chosen.record.contents.items()}
         return {**self._about(chosen), "databases": databases, "changed": True}
 
-    def bring_back(self) -> dict:
+    def bring_back(self) -> dict[str, Any]:
         """Have the server run here; the module's result. BackupError and its like say what is wrong, and what is left."""
         with restore.locked(self.store), self.place.exclusive():
             held = self.place.record()
@@ -90,7 +90,7 @@ class PhysicalRestore:
     def _is_copy_of(self, held: Mapping[str, Any], chosen: restore.Chosen) -> bool:
         return held.get("state") == places.COPIED and held.get("sha256") == chosen.record.sha256
 
-    def _about(self, chosen: restore.Chosen) -> dict:
+    def _about(self, chosen: restore.Chosen) -> dict[str, Any]:
         return {"backup": chosen.path, "system_identifier": chosen.system_identifier, "size_bytes": chosen.record.size_bytes, "databases": {},
                 "data_of": None, "seconds": {}, "timeline": None}
 
@@ -144,7 +144,7 @@ class PhysicalRestore:
         os.chmod(self.place.directory, 0o700)
         self.place.account.own(self.place.directory)
 
-    def _bring_up(self, chosen: restore.Chosen, steps: restore.Steps) -> dict:
+    def _bring_up(self, chosen: restore.Chosen, steps: restore.Steps) -> dict[str, Any]:
         try:
             with steps.timed("started"):
                 self._start()
@@ -209,7 +209,7 @@ class PhysicalRestore:
             raise BackupError(f"another server answers at {self.login.host or 'the local socket'}, port {self.login.port}: its system identifier is {found}, "
                               f"not {system_identifier}. Correct login_port, or port in settings")
 
-    def _already(self, result: Mapping[str, Any]) -> dict:
+    def _already(self, result: Mapping[str, Any]) -> dict[str, Any]:
         """The result of the run that brought back what runs here; BackupError when that does not take writes any more."""
         where = f"{self.place.directory} holds the server that was restored from {result['backup']}"
         if self.wanted.system_identifier not in (None, result["system_identifier"]):
@@ -245,12 +245,12 @@ class PhysicalRestore:
             self.warnings.append(f"text sorts in another order here than where {', '.join(names)} came from, so indexes on it may be wrong: "
                                  "REINDEX DATABASE, then ALTER DATABASE ... REFRESH COLLATION VERSION")
 
-    def _compare(self, chosen: restore.Chosen, tail: log.Tail) -> dict[str, dict]:
+    def _compare(self, chosen: restore.Chosen, tail: log.Tail) -> dict[str, dict[str, Any]]:
         with ThreadPoolExecutor(max_workers=self.parallel) as pool:
             rows = pool.map(lambda name: self._look_at(name, chosen.record.contents[name], tail.later.get(name, 0)), chosen.record.contents)
             return dict(zip(chosen.record.contents, rows))
 
-    def _look_at(self, database: str, original: content.Content, later: int) -> dict:
+    def _look_at(self, database: str, original: content.Content, later: int) -> dict[str, Any]:
         with connect_patiently(self.login, database) as session:
             postgresql_content.prepare_session(session)
             session.run("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")

@@ -43,7 +43,7 @@ class Place:
         """A file in it."""
         return os.path.join(self.directory, name)
 
-    def record(self) -> dict:
+    def record(self) -> dict[str, Any]:
         """What this module wrote down here; nothing where it did not put anything."""
         found = small_files.read_json(self.path(RECORD), RECORD_BYTES)
         return found if isinstance(found, dict) and found.get("tool") == TOOL else {}

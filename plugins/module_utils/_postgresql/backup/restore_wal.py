@@ -13,6 +13,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from typing import Any
 
 from . import consistent_lsn
 
@@ -31,7 +32,7 @@ class Tail:
     later: Mapping[str, int]
 
 
-def tail_of(lines: Sequence[str], targets: Sequence, oids: Mapping[str, int]) -> Tail:
+def tail_of(lines: Sequence[str], targets: Sequence[Any], oids: Mapping[str, int]) -> Tail:
     """Of what pg_waldump wrote in UTC, from the first of the moments on.
 
     :param targets: moments of the log, each with the databases that equal the manifest there.

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from ..._host.control_error import ControlError
 from ..._host.json_api import JsonApi
@@ -37,14 +38,14 @@ LEADER = "leader"
 class Patroni:
     """Patroni's REST API on one of its members."""
 
-    def __init__(self, options: Mapping) -> None:
+    def __init__(self, options: Mapping[str, Any]) -> None:
         word = base64.b64encode(f"{options['user']}:{options['password'] or ''}".encode()).decode("ascii")
         try:
             self._api = JsonApi("Patroni", options["url"], {"Authorization": f"Basic {word}"} if options["user"] else {}, options["validate_certs"])
         except ControlError as error:
             raise SwitchoverError(str(error)) from error
 
-    def cluster(self) -> Mapping:
+    def cluster(self) -> Mapping[str, Any]:
         """What it says of all members."""
         try:
             cluster = self._api.get("/cluster")

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import Callable
+from typing import Any, Callable
 
 from ..._database.migration.batch import ROWS_TO_SPARE, Batch, Batches, Column, plan_for, recorded_batch, refuse_doubtful, until_nothing_is_left
 from ..._database.migration.hazards import changed_tables
@@ -49,10 +49,10 @@ def apply_batches(database: Connection, step: Step, pace: Pace) -> Batches:
     return until_nothing_is_left(step, pace, _most_rows(database, step), batch)
 
 
-def cursor_column(database: Connection) -> Callable[[tuple, str], Column | None]:
+def cursor_column(database: Connection) -> Callable[[tuple[Any, ...], str], Column | None]:
     """Looks for a column of a table, None when it is not there."""
 
-    def find(table: tuple, column: str) -> Column | None:
+    def find(table: tuple[Any, ...], column: str) -> Column | None:
         found = database.rows(COLUMN, (identifier(*table), column))
         return Column(*found[0]) if found else None
 

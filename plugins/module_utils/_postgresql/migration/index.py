@@ -9,7 +9,7 @@ A build that fails or is killed leaves an index that is not valid: no query uses
 from __future__ import annotations
 
 import contextlib
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ..._database.migration.index_statement import IndexStatement
 from ..._database.migration.lock_retries import MigrationError, Pace
@@ -147,7 +147,7 @@ def _drop_the_dead(database: Connection, statement: IndexStatement, pace: Pace) 
 
 def _wait_for_builders(database: Connection, index: Index, pace: Pace) -> None:
     """Wait until nobody is building an index that is not valid."""
-    builders: list[tuple] = []
+    builders: list[tuple[Any, ...]] = []
 
     def is_left_alone() -> bool:
         builders[:] = database.rows(AT_WORK, (index.oid, index.oid))
@@ -180,5 +180,5 @@ def _find(database: Connection, statement: IndexStatement) -> Index | None:
     return Index(*rows[0]) if rows else None
 
 
-def _path(parts: tuple) -> str | None:
+def _path(parts: tuple[Any, ...]) -> str | None:
     return identifier(*parts) if parts else None

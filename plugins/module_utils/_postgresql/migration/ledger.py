@@ -106,7 +106,7 @@ def is_begun(database: Connection, step: Step) -> bool:
     return database.value(IS_BEGUN, (*step.key, BEGUN, step.checksum))
 
 
-def lock_progress(database: Connection, step: Step) -> dict | None:
+def lock_progress(database: Connection, step: Step) -> dict[str, Any] | None:
     """The progress of a step that was begun, locked until the open transaction ends; None when it is applied. LedgerError when its row is gone."""
     rows = database.rows(LOCK_PROGRESS, step.key)
     if not rows:

@@ -19,7 +19,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
-from typing import Callable
+from typing import Any, Callable
 
 from ..._database.interface import SSL_MODES
 from ..._host.config_file import ConfigFile
@@ -354,7 +354,7 @@ def _is_here(host: str) -> bool:
     return True
 
 
-def of(options: Sequence[Mapping]) -> list[PgBouncer]:
+def of(options: Sequence[Mapping[str, Any]]) -> list[PgBouncer]:
     """The poolers that a module's option describes."""
     names = [option["name"] for option in options]
     if len(set(names)) < len(names):

@@ -52,7 +52,7 @@ def with_server(text: str, old: Server, new: Server, names: Collection[str] | No
     return text
 
 
-def _entries(text: str) -> Iterator[tuple[int, re.Match]]:
+def _entries(text: str) -> Iterator[tuple[int, re.Match[str]]]:
     """Each entry of the section, with the place at which its line begins."""
     # A file that is included has entries and no heading.
     is_inside, start = True, 0
@@ -65,7 +65,7 @@ def _entries(text: str) -> Iterator[tuple[int, re.Match]]:
         start += len(line)
 
 
-def _name(entry: re.Match) -> str:
+def _name(entry: re.Match[str]) -> str:
     name = entry["name"]
     return name[1:-1].replace('""', '"') if name.startswith('"') else name
 

@@ -10,7 +10,7 @@ import os
 import select
 import signal
 from collections.abc import Mapping
-from typing import Callable
+from typing import Any, Callable
 
 from ..session import PostgresqlError, identify_system
 
@@ -18,7 +18,7 @@ ANSWER_SECONDS = 20.0
 MOST_BYTES = 65_536
 
 
-def identify(conninfo: str, account: Mapping, environment: Mapping[str, str]) -> tuple[str, int]:
+def identify(conninfo: str, account: Mapping[str, Any], environment: Mapping[str, str]) -> tuple[str, int]:
     """System identifier and timeline of the server that answers; PostgresqlError says why none does.
 
     :param account: the account to ask as, see `StoppedServer.account`.
@@ -29,7 +29,7 @@ def identify(conninfo: str, account: Mapping, environment: Mapping[str, str]) ->
     return found["system_identifier"], found["timeline"]
 
 
-def _asked(conninfo: str, account: Mapping, environment: Mapping[str, str]) -> dict:
+def _asked(conninfo: str, account: Mapping[str, Any], environment: Mapping[str, str]) -> dict[str, Any]:
     os.environ.clear()
     os.environ.update(environment)
     if account:
@@ -43,7 +43,7 @@ def _asked(conninfo: str, account: Mapping, environment: Mapping[str, str]) -> d
     return {"system_identifier": system_identifier, "timeline": timeline}
 
 
-def _in_a_process(work: Callable[[], dict]) -> dict:
+def _in_a_process(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """The answer of a process of its own, whose account nobody else has to share."""
     source, sink = os.pipe()
     pid = os.fork()

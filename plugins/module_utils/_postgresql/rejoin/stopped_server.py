@@ -16,6 +16,7 @@ import pwd
 import re
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from ..auto_conf import quoted
 from ..data_directory import STANDBY, DataDirectory
@@ -64,7 +65,7 @@ class StoppedServer:
         return self._run(["pg_rewind", f"--target-pgdata={self.directory.path}", f"--source-server={source.conninfo(source.maintenance_database)}",
                           "--no-ensure-shutdown", *from_archive, *flags], {"PGPASSWORD": source.password} if source.password else {}, lock)
 
-    def account(self) -> Mapping:
+    def account(self) -> Mapping[str, Any]:
         """How a program runs as the owner of the data, in the words of `subprocess`; empty where this process is the owner."""
         owner = os.stat(self.directory.path)
         return {"user": owner.st_uid, "group": owner.st_gid, "extra_groups": []} if os.geteuid() == 0 and owner.st_uid else {}

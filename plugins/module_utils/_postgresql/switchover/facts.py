@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from ..session import Connection, Login, PostgresqlError, connect, conninfo_parameters
 from .survey import COMMIT, GENERIC, READ_ONLY, SETTINGS, UNNAMED, Facts, Override, Slot
@@ -72,12 +73,12 @@ def gather(session: Connection, name: str, lasting_seconds: float | None = None)
     )
 
 
-def streaming_name(parameters: dict, cluster_name: str) -> str:
+def streaming_name(parameters: dict[str, Any], cluster_name: str) -> str:
     """Under which name a standby streams that has these parameters in its primary_conninfo."""
     return parameters.get("application_name") or parameters.get("fallback_application_name") or cluster_name or UNNAMED
 
 
-def has_own_name(parameters: dict, cluster_name: str) -> bool:
+def has_own_name(parameters: dict[str, Any], cluster_name: str) -> bool:
     """Whether that standby was given a name of its own, which no other one has by default."""
     return bool(parameters.get("application_name") or (cluster_name and not GENERIC.fullmatch(cluster_name)))
 

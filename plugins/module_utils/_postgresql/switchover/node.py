@@ -12,6 +12,7 @@ import contextlib
 import socket
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 from ..._host.waiting import wait_for
 from ..catalog import identity, user_databases
@@ -129,7 +130,7 @@ class Node:
         if self._opened is not None:
             self._opened.shut_down()
 
-    def rows(self, statement: str) -> list[tuple]:
+    def rows(self, statement: str) -> list[tuple[Any, ...]]:
         """The rows of a statement."""
         return self._session.rows(statement)
 

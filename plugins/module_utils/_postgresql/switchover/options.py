@@ -30,7 +30,7 @@ ARGUMENTS: dict[str, Any] = {
 }
 
 
-def limits(options: Mapping) -> Limits:
+def limits(options: Mapping[str, Any]) -> Limits:
     """Those of a module; SwitchoverError when clients could be held for ever."""
     found = Limits(pause_seconds=options["pause_timeout"], window_seconds=options["window_timeout"],
                    **{name: options[option] for name, option in (("lag_bytes", "max_lag_bytes"), ("transaction_seconds", "max_transaction_seconds"))
@@ -40,7 +40,7 @@ def limits(options: Mapping) -> Limits:
     return found
 
 
-def nodes(options: Mapping) -> tuple[Node, Node]:
+def nodes(options: Mapping[str, Any]) -> tuple[Node, Node]:
     """The old primary and the new one."""
     old, new = _node(options, "old_primary"), _node(options, "new_primary")
     if old.name == new.name or old.address == new.address:
@@ -48,7 +48,7 @@ def nodes(options: Mapping) -> tuple[Node, Node]:
     return old, new
 
 
-def _node(options: Mapping, role: str) -> Node:
+def _node(options: Mapping[str, Any], role: str) -> Node:
     server = options[role]
     login = Login(host=server["host"], port=server["port"], user=options["login_user"], password=options["login_password"],
                   maintenance_database=options["login_db"], ssl_mode=options["ssl_mode"], ca_cert=options["ca_cert"])

@@ -9,7 +9,7 @@ import contextlib
 import os
 import re
 from collections.abc import Iterator, Sequence
-from typing import Callable, TypeVar
+from typing import Any, Callable, TypeVar
 
 from ..._database.errors import DatabaseError
 from ..._database.migration.batch import ROWS_TO_SPARE, Batch, Column, doubts, recorded_batch, refuse_doubtful, until_nothing_is_left
@@ -186,10 +186,10 @@ def _batch(database: Connection, step: SqliteStep, before: Batch | None) -> Batc
     return recorded_batch(database, ledger, step, ledger.progress_of(database, step), before, count)
 
 
-def _cursor_column(database: Connection) -> Callable[[tuple, str], Column | None]:
+def _cursor_column(database: Connection) -> Callable[[tuple[Any, ...], str], Column | None]:
     """Looks for a column of a table, None when it is not there."""
 
-    def find(table: tuple, column: str) -> Column | None:
+    def find(table: tuple[Any, ...], column: str) -> Column | None:
         found = database.rows(COLUMN, (table[-1], column.lower()))
         if column.lower() in ROW_NUMBERS and not found:
             return Column(True, True, True)

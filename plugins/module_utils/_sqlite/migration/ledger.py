@@ -77,7 +77,7 @@ def is_applied(database: Connection, step: Step) -> bool:
     return [status for status, *_rest in database.rows(STATE, step.key)] == [APPLIED]
 
 
-def progress_of(database: Connection, step: Step) -> dict | None:
+def progress_of(database: Connection, step: Step) -> dict[str, Any] | None:
     """The progress of a step that was begun; None when it is applied. LedgerError when its row is gone."""
     rows = database.rows(STATE, step.key)
     if not rows:

@@ -49,7 +49,7 @@ class _Asked(NamedTuple):
     """The last state that was requested for a member, and the earlier ones, which the API may show for a while."""
 
     state: str
-    before: frozenset
+    before: frozenset[str]
     until: float
 
 
@@ -141,11 +141,11 @@ class HttpApi:
             return "by its API: " + ", ".join(f"{name} to {change}" for name, change in changes.items())
         return " && ".join(map(self._curl, requests))
 
-    def _curl(self, request: Mapping) -> str:
+    def _curl(self, request: Mapping[str, Any]) -> str:
         body = [] if request["body"] is None else ["-H", "Content-Type: application/json", "-d", json.dumps(request["body"])]
         return shlex.join(["curl", "-X", request["method"], *body, self.endpoint.rstrip("/") + request["path"]])
 
-    def _request(self, backend: str, row: Mapping[str, object], change: str) -> dict:
+    def _request(self, backend: str, row: Mapping[str, object], change: str) -> dict[str, Any]:
         asked = change if change in self._changes else DRAIN if change != READY and DRAIN in self._changes else MAINT
         template = self._changes[asked]
         words = {key: str(value) for key, value in row.items()}

@@ -49,7 +49,7 @@ class Facts(NamedTuple):
     """What demands look at: a service of type loadBalancer, why no weight can be written into the file, which services that are not seen beside it send to
     the same addresses, and of which lists of services the API gives none."""
 
-    balancer: Mapping
+    balancer: Mapping[str, Any]
     fault: str = ""
     others: tuple[str, ...] = ()
     untold: tuple[str, ...] = ()
@@ -102,9 +102,9 @@ class Traefik:
                            for name, change in changes.items())
         return f"jq {shlex.quote(steps)} {shlex.quote(self._file.path)} > new.json && mv new.json {shlex.quote(self._file.path)}"
 
-    def _all(self, path: str, is_needed: bool = True) -> list[Mapping]:
+    def _all(self, path: str, is_needed: bool = True) -> list[Mapping[str, Any]]:
         """All entries of a list of the API, which comes in pages; none where the API does not give one that is not needed."""
-        found: list[Mapping] = []
+        found: list[Mapping[str, Any]] = []
         page = 1
         while True:
             place = f"{path}?per_page={PAGE}{f'&page={page}' if page > 1 else ''}"
@@ -118,7 +118,7 @@ class Traefik:
             if page <= before:
                 return found
 
-    def _others(self, seen: Collection[str], listed: list[Mapping] | None) -> dict[str, set[str]]:
+    def _others(self, seen: Collection[str], listed: list[Mapping[str, Any]] | None) -> dict[str, set[str]]:
         """The addresses that services send to which are not among the pools that are `seen`, by the services' full names.
 
         :param listed: all services of HTTP, where they are known already.
@@ -128,7 +128,7 @@ class Traefik:
             self._places = {**addresses_by_service(http, ""), **addresses_by_service(self._all(TCP, is_needed=False), " (TCP)")}
         return {name: places for name, places in self._places.items() if name not in seen}
 
-    def _service(self, backend: str) -> Mapping:
+    def _service(self, backend: str) -> Mapping[str, Any]:
         path = f"/api/http/services/{quote(backend, safe='')}{PROVIDER}"
         answer = self._api.ask("GET", path)
         if answer.status == 404:
@@ -146,19 +146,19 @@ class Traefik:
             return _not_json(self._file.path, error)
         return ""
 
-    def _pool(self, backend: str, service: Mapping, fault: str, others: Mapping[str, set[str]]) -> Backend:
+    def _pool(self, backend: str, service: Mapping[str, Any], fault: str, others: Mapping[str, set[str]]) -> Backend:
         own = {address_of(server) for server in service["loadBalancer"]["servers"]}
         shared = tuple(sorted(name for name, places in others.items() if own & places))
         found = looked_at(DEMANDS, Facts(service["loadBalancer"], fault, shared, tuple(self._untold)))
         quiet = f"Traefik does not tell which requests are in flight: quiet_seconds ({self._settings['quiet_seconds']:g} s) are waited for them instead"
         return Backend(self._members(backend, service), None, found.notes, found.refusals, (quiet,))
 
-    def _members(self, backend: str, service: Mapping) -> dict[str, Member]:
+    def _members(self, backend: str, service: Mapping[str, Any]) -> dict[str, Member]:
         check = service["loadBalancer"].get("healthCheck")
         words = service.get("serverStatus", {})
         return {name: self._member(backend, name, servers, check, words) for name, servers in by_name(service["loadBalancer"]["servers"]).items()}
 
-    def _member(self, backend: str, name: str, servers: list[dict], check: Mapping | None, words: Mapping[str, str]) -> Member:
+    def _member(self, backend: str, name: str, servers: list[dict[str, Any]], check: Mapping[str, Any] | None, words: Mapping[str, str]) -> Member:
         weight = sum(server.get("weight", 1) for server in servers)
         status = next((words.get(server["url"], "") for server in servers if words.get(server["url"]) != "UP"), "UP")
         admin = self._out.admin(backend, name, weight > 0)
@@ -205,7 +205,7 @@ class Traefik:
             wanted.update({server["url"]: server.get("weight", 1) for server in servers[name]})
         return with_values_of(text, document)
 
-    def _change(self, backend: str, servers: list[dict], change: str) -> None:
+    def _change(self, backend: str, servers: list[dict[str, Any]], change: str) -> None:
         """A server that is in traffic keeps its weight, one that comes back gets the one before."""
         if change == READY:
             former = self._former.read(backend)
@@ -243,7 +243,7 @@ def _not_json(path: str, error: Exception) -> str:
     return f"it is not as JSON in {path}: {error!r}. Give the service a file of its own, in JSON, which is YAML, too"
 
 
-def servers_by_name(document: Any, backend: str) -> dict[str, list[dict]]:
+def servers_by_name(document: Any, backend: str) -> dict[str, list[dict[str, Any]]]:
     """The servers of each member of a service in the document of a file."""
     return by_name(document["http"]["services"][backend]["loadBalancer"]["servers"])
 
@@ -274,27 +274,27 @@ def _is_known_to_be_alone(facts: Facts) -> str:
 DEMANDS = (Demand(_keeps_to_weights), Demand(_has_a_file), Demand(_is_alone, is_needed=False), Demand(_is_known_to_be_alone, is_needed=False))
 
 
-def own_services(services: Iterable[Mapping]) -> dict[str, Mapping]:
+def own_services(services: Iterable[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
     """Those of the file provider that have servers, by their names there."""
     return {service["name"][:-len(PROVIDER)]: service for service in services
             if service["name"].endswith(PROVIDER) and service.get("loadBalancer", {}).get("servers")}
 
 
-def addresses_by_service(services: Iterable[Mapping], suffix: str) -> dict[str, set[str]]:
+def addresses_by_service(services: Iterable[Mapping[str, Any]], suffix: str) -> dict[str, set[str]]:
     """The addresses that services of any provider send to, by name and suffix. A service that Traefik has disabled sends to none."""
     return {f"{service['name']}{suffix}": {address_of(server) for server in (service.get("loadBalancer") or {}).get("servers") or ()}
             for service in services if service.get("status") != "disabled"}
 
 
-def by_name(servers: Iterable[dict]) -> dict[str, list[dict]]:
+def by_name(servers: Iterable[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
     """The servers of each member: one host and port may be written with several paths."""
-    found: dict[str, list[dict]] = {}
+    found: dict[str, list[dict[str, Any]]] = {}
     for server in servers:
         found.setdefault(member_name(server["url"]), []).append(server)
     return found
 
 
-def address_of(server: Mapping) -> str:
+def address_of(server: Mapping[str, Any]) -> str:
     """The host and the port of a server, as all services have them in common: one of HTTP has a URL, one of TCP an address."""
     text = server.get("url") or f"//{server.get('address', '')}"
     try:
@@ -304,7 +304,7 @@ def address_of(server: Mapping) -> str:
         return text
 
 
-def _is_in(server: Mapping) -> bool:
+def _is_in(server: Mapping[str, Any]) -> bool:
     return server.get("weight", 1) > 0
 
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from ..._text.figures import count, seconds
 from ..._text.markup import Markup, element, join
@@ -57,7 +58,7 @@ def _base(lowest: float, floor: float | None, most: float) -> float:
     return 0 if bottom <= 0.75 * most else max(0, bottom - max(1, most - bottom))
 
 
-def live_steps(samples: Sequence[Mapping], *, until: float) -> list[Step]:
+def live_steps(samples: Sequence[Mapping[str, Any]], *, until: float) -> list[Step]:
     """The stretches of equal capacity: from, to, and the least that any load balancer counted live.
 
     A sample holds until the next one; the last one holds no longer than the samples usually stand apart.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ..._text.figures import offset, seconds
 from ..._text.markup import Markup, element, join
@@ -124,7 +124,7 @@ def time_axis(frame: Frame) -> Markup:
     return join(parts)
 
 
-def phase_bands(frame: Frame, phases: Sequence[Mapping]) -> Markup:
+def phase_bands(frame: Frame, phases: Sequence[Mapping[str, Any]]) -> Markup:
     """The phases behind the plot as alternating bands, named above where the name has room."""
     parts = []
     for index, phase in enumerate(phases):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from ..._text.figures import count, milliseconds, plural
 from ..._text.markup import Markup, element, join
@@ -51,7 +52,7 @@ def latency(report: Report, view: View) -> Picture | None:
     )
 
 
-def _decades(rows: Sequence[Mapping]) -> tuple[int, int]:
+def _decades(rows: Sequence[Mapping[str, Any]]) -> tuple[int, int]:
     """The powers of ten (ms) between which the scale runs: at least two decades."""
     values = [row[name] for row in rows for name in ("p50", "p99", "p100") if row[name] is not None] or [1.0]
     low = math.floor(math.log10(max(min(values), SMALLEST)))
@@ -59,7 +60,7 @@ def _decades(rows: Sequence[Mapping]) -> tuple[int, int]:
     return low, max(high, low + 2)
 
 
-def _curves(frame: Frame, rows: Sequence[Mapping], width: float, y: Height) -> Markup:
+def _curves(frame: Frame, rows: Sequence[Mapping[str, Any]], width: float, y: Height) -> Markup:
     middle = width / 2
     parts = []
     for stretch in unbroken(rows, width, "p50", "p99"):
@@ -77,7 +78,7 @@ def _path(points: Sequence[tuple[float, float]]) -> str:
     return "M" + "L".join(f"{x:g},{y:g}" for x, y in points)
 
 
-def _failures(frame: Frame, rows: Sequence[Mapping], width: float) -> Markup:
+def _failures(frame: Frame, rows: Sequence[Mapping[str, Any]], width: float) -> Markup:
     """The lane above the plot: a red bar wherever requests failed, as tall as their share, never too small to see."""
     base = frame.top - 14
     parts = [
@@ -97,7 +98,7 @@ def _failures(frame: Frame, rows: Sequence[Mapping], width: float) -> Markup:
     return join(parts)
 
 
-def _void_windows(frame: Frame, windows: Sequence[Mapping]) -> Markup:
+def _void_windows(frame: Frame, windows: Sequence[Mapping[str, Any]]) -> Markup:
     parts = []
     for window in windows:
         if window["from"] is None or window["to"] is None:
@@ -110,7 +111,7 @@ def _void_windows(frame: Frame, windows: Sequence[Mapping]) -> Markup:
     return join(parts)
 
 
-def _last_labels(frame: Frame, rows: Sequence[Mapping], y: Height) -> Markup:
+def _last_labels(frame: Frame, rows: Sequence[Mapping[str, Any]], y: Height) -> Markup:
     """The names of the curves at their right ends, moved apart where they would touch."""
     last = [(y(row[name]), name) for name in ("p100", "p99", "p50") if (row := next((r for r in reversed(rows) if r[name] is not None), None))]
     words = {"p50": "p50", "p99": "p99", "p100": "longest"}
@@ -121,7 +122,7 @@ def _last_labels(frame: Frame, rows: Sequence[Mapping], y: Height) -> Markup:
     return join(parts)
 
 
-def _hover(frame: Frame, row: Mapping, width: float) -> Markup:
+def _hover(frame: Frame, row: Mapping[str, Any], width: float) -> Markup:
     """An invisible column that shows the figures of its second when the pointer is on it."""
     title = (
         f"{frame.since(row['t'])}: {plural(row['scheduled'], 'request')}, {count(row['failed'])} failed; "

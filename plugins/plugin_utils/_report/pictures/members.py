@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from ..._text.figures import listed, natural, plural, seconds
 from ..._text.markup import Markup, element, join
@@ -66,7 +67,7 @@ def _groups(report: Report) -> dict[str | None, list[str]]:
     return {pool: pools[pool] for pool in sorted(pools, key=natural)}
 
 
-def _by_zone(members_: Mapping) -> dict[str | None, list[str]]:
+def _by_zone(members_: Mapping[str, Any]) -> dict[str | None, list[str]]:
     """The names by zone, both in natural order; one nameless group when no member tells its zone."""
     if all(member["zone"] is None for member in members_.values()):
         return {None: list(members_)}
@@ -94,7 +95,7 @@ def _legend(report: Report) -> list[tuple[str, str]]:
     return entries + [(class_, word) for class_, word in words.items() if class_ in stages]
 
 
-def _waited(member: Mapping) -> bool:
+def _waited(member: Mapping[str, Any]) -> bool:
     """Whether the member stood out of traffic for a second or more with nothing done to it."""
     work, out = member["seconds_of_work"], member["seconds_out"]
     return bool(member["stages"]) and None not in (work, out) and out - work >= 1
@@ -125,7 +126,7 @@ def _row(frame: Frame, report: Report, name: str, middle: float) -> Markup:
     return join([*parts, _outcome(frame, report, member, middle)])
 
 
-def _track(frame: Frame, report: Report, member: Mapping, release: str | None, span: tuple[float, float], middle: float) -> Markup:
+def _track(frame: Frame, report: Report, member: Mapping[str, Any], release: str | None, span: tuple[float, float], middle: float) -> Markup:
     """The member while nothing is done to it: thick while users reach its pool, dotted while its pool has no traffic."""
     return join(_users(frame, report, release, start, end, middle) if users else _no_users(frame, release, start, end, middle)
                 for start, end, users in serves(report, member, *span))
@@ -143,7 +144,7 @@ def _users(frame: Frame, report: Report, release: str | None, started: float, fi
     return element("rect", title, class_=f"track {shade}", x=left, y=middle - 1.5, width=max(0.0, right - left), height=3, rx=1.5)
 
 
-def _block(frame: Frame, stage: Mapping, name: str, middle: float) -> Markup:
+def _block(frame: Frame, stage: Mapping[str, Any], name: str, middle: float) -> Markup:
     ends = frame.time.end if stage["finished"] is None else stage["finished"]
     left, right = frame.x(stage["started"]), frame.x(ends)
     title = element("title", f"{name}: {stage['name']}, {frame.since(stage['started'])} to {frame.since(ends)}, {seconds(ends - stage['started'])}")
@@ -154,7 +155,7 @@ def _block(frame: Frame, stage: Mapping, name: str, middle: float) -> Markup:
     return element("rect", title, class_="stage", fill=f"url(#{frame.view.key}-waiting)", rx=1.5, **area)
 
 
-def _outcome(frame: Frame, report: Report, member: Mapping, middle: float) -> Markup:
+def _outcome(frame: Frame, report: Report, member: Mapping[str, Any], middle: float) -> Markup:
     """At the right end: the seconds out of traffic (of work where there was none), or that the member did not come back, or came back as it was."""
     if member["outcome"] in STRANDED:
         return element("text", "✕ out", class_="bad", x=frame.right + 6, y=middle + 4)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from ..._text.figures import count, plural, seconds
 from ..._text.markup import Markup, element, join
@@ -36,11 +37,11 @@ def restores(report: Report, view: View) -> Picture | None:
     )
 
 
-def _total(backup: Mapping) -> float:
+def _total(backup: Mapping[str, Any]) -> float:
     return (backup["seconds_dump"] or 0.0) + (backup["seconds_restore"] or 0.0)
 
 
-def _row(view: View, name: str, backup: Mapping, y: float, longest: float) -> Markup:
+def _row(view: View, name: str, backup: Mapping[str, Any], y: float, longest: float) -> Markup:
     room = view.width - view.left - 8 if view.narrow else (view.width - view.left) * 0.44
     scale = room / longest
     dump, restore = (backup["seconds_dump"] or 0.0) * scale, (backup["seconds_restore"] or 0.0) * scale
@@ -55,13 +56,13 @@ def _row(view: View, name: str, backup: Mapping, y: float, longest: float) -> Ma
     return join([*parts, element("text", _finding(backup), class_="good" if backup["proven"] else "bad", x=x, y=below)])
 
 
-def _finding(backup: Mapping) -> str:
+def _finding(backup: Mapping[str, Any]) -> str:
     if not backup["proven"]:
         return "✕ not proven"
     return f"✓ {plural(backup['rows'], 'row')} in {plural(backup['tables'], 'table')} equal, {seconds(_total(backup))}"
 
 
-def _description(backups: Mapping, shown: list[str], timed: Mapping) -> str:
+def _description(backups: Mapping[str, Any], shown: list[str], timed: Mapping[str, Any]) -> str:
     proven = sum(backup["proven"] for backup in backups.values())
     slowest = max(timed, key=lambda name: timed[name]["seconds_restore"])
     told = f"{count(proven)} of {plural(len(backups), 'backup')} proven. The slowest restore, of {slowest}, took {seconds(timed[slowest]['seconds_restore'])}."

@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from statistics import median
+from typing import Any
 
 from .frame import STEPS
 
 
-def thinned(series: Sequence[Mapping], most: int) -> tuple[list[dict], float]:
+def thinned(series: Sequence[Mapping[str, Any]], most: int) -> tuple[list[dict[str, Any]], float]:
     """At most *most* rows in the order of time, and the seconds that each covers.
 
     Counts are summed; of p50 the median is kept, of p99 and p100 the worst, so that a long run's picture still shows its worst second.
@@ -23,13 +24,13 @@ def thinned(series: Sequence[Mapping], most: int) -> tuple[list[dict], float]:
     ordered = sorted(series, key=lambda row: row["t"])
     span = ordered[-1]["t"] - ordered[0]["t"] + 1
     width = next((step for step in STEPS if span / step <= most), span / most)
-    buckets: dict[int, list[Mapping]] = {}
+    buckets: dict[int, list[Mapping[str, Any]]] = {}
     for row in ordered:
         buckets.setdefault(int((row["t"] - ordered[0]["t"]) // width), []).append(row)
     return [_merged(ordered[0]["t"] + index * width, rows) for index, rows in buckets.items()], float(width)
 
 
-def _merged(moment: float, rows: Sequence[Mapping]) -> dict:
+def _merged(moment: float, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     versions: Counter[str] = Counter()
     for row in rows:
         versions.update(row["versions"])
@@ -44,13 +45,13 @@ def _merged(moment: float, rows: Sequence[Mapping]) -> dict:
     }
 
 
-def _known(rows: Sequence[Mapping], name: str) -> list[float]:
+def _known(rows: Sequence[Mapping[str, Any]], name: str) -> list[float]:
     return [row[name] for row in rows if row[name] is not None]
 
 
-def unbroken(rows: Sequence[Mapping], width: float, *names: str) -> list[list[Mapping]]:
+def unbroken(rows: Sequence[Mapping[str, Any]], width: float, *names: str) -> list[list[Mapping[str, Any]]]:
     """The rows in stretches that have no gap and know every one of these values."""
-    stretches: list[list[Mapping]] = []
+    stretches: list[list[Mapping[str, Any]]] = []
     previous = None
     for row in rows:
         if any(row[name] is None for name in names):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from ..._text.markup import Markup, element, join
 from .frame import AXIS, STRIP, Frame, Picture, View, gridline, legend, moved_mark, phase_bands, svg, time_axis, timeline
@@ -50,7 +51,7 @@ def release_shades(report: Report, seen: Mapping[str, int]) -> dict[str, str]:
     return shades
 
 
-def _area(frame: Frame, rows: Sequence[Mapping], width: float, order: Sequence[str], name: str, shade: str) -> Markup:
+def _area(frame: Frame, rows: Sequence[Mapping[str, Any]], width: float, order: Sequence[str], name: str, shade: str) -> Markup:
     """The share of one release over time, as steps that stand on the shares of those before it; nothing where nobody answered."""
     path = ""
     for row in rows:
@@ -64,7 +65,7 @@ def _area(frame: Frame, rows: Sequence[Mapping], width: float, order: Sequence[s
     return element("path", class_=f"share {shade}", d=path)
 
 
-def _hover(frame: Frame, row: Mapping, width: float, shades: Mapping[str, str]) -> Markup:
+def _hover(frame: Frame, row: Mapping[str, Any], width: float, shades: Mapping[str, str]) -> Markup:
     """An invisible column that tells the shares of its moment."""
     answered = sum(row["versions"].values()) or 1
     shares = ", ".join(f"{row['versions'][name] / answered:.0%} from {name}" for name in shades if row["versions"].get(name))
@@ -73,7 +74,7 @@ def _hover(frame: Frame, row: Mapping, width: float, shades: Mapping[str, str]) 
     return element("rect", element("title", f"{frame.since(row['t'])}: {shares}"), class_="hover", **area)
 
 
-def _description(frame: Frame, rows: Sequence[Mapping], report: Report) -> str:
+def _description(frame: Frame, rows: Sequence[Mapping[str, Any]], report: Report) -> str:
     """When the new release was first seen and when the old one was last seen."""
     first = next((row["t"] for row in rows if row["versions"].get(report["release_to"])), None)
     last = next((row["t"] for row in reversed(rows) if row["versions"].get(report["release_from"])), None)

@@ -40,7 +40,7 @@ class Facts(NamedTuple):
     """What demands look at: a reverse proxy, the weights in the settings by member, the requests in flight by address, and to which addresses reverse
     proxies without an ``@id`` send."""
 
-    proxy: Mapping
+    proxy: Mapping[str, Any]
     weights: Mapping[str, int]
     requests: Mapping[str, int]
     nameless: Collection[str]
@@ -84,7 +84,7 @@ class Caddy:
         self._learn_health(proxies.values())
         return View("", {name: self._pool(name, proxy, requests) for name, proxy in proxies.items()})
 
-    def _learn_health(self, proxies: Iterable[Mapping]) -> None:
+    def _learn_health(self, proxies: Iterable[Mapping[str, Any]]) -> None:
         answer = self._api.ask("GET", "/metrics")
         # A client that may not read the metrics does without.
         text = answer.body if answer.status == 200 else ""
@@ -116,7 +116,7 @@ class Caddy:
         path = f"{self.endpoint.rstrip('/')}/id/{backend}/load_balancing/selection_policy"
         return f"curl -X PATCH -H 'Content-Type: application/json' {shlex.quote(path)} -d POLICY, with these weights in it: {told}"
 
-    def _proxy(self, backend: str) -> tuple[Answer, Mapping]:
+    def _proxy(self, backend: str) -> tuple[Answer, Mapping[str, Any]]:
         answer = self._api.ask("GET", f"/id/{backend}")
         proxy = {} if answer.status == 404 else self._api.parse(f"/id/{backend}", answer)
         if proxy.get("handler") != "reverse_proxy":
@@ -128,23 +128,23 @@ class Caddy:
                                   f"with {count} weights of 1, because a weight of 0 is what takes a member out")
         return answer, proxy
 
-    def _unweighted(self, proxy: Mapping) -> bool:
+    def _unweighted(self, proxy: Mapping[str, Any]) -> bool:
         """Whether its upstreams have no weights, so that none can be taken out."""
         policy = proxy.get("load_balancing", {}).get("selection_policy", {})
         return policy.get("policy") != POLICY or not proxy.get("upstreams") or len(policy.get("weights", [])) != len(proxy["upstreams"])
 
-    def _pool(self, backend: str, proxy: Mapping, requests: Mapping[str, int]) -> Backend:
+    def _pool(self, backend: str, proxy: Mapping[str, Any], requests: Mapping[str, int]) -> Backend:
         found = looked_at(DEMANDS, Facts(proxy, self._weights, requests, self._nameless or frozenset()))
         is_told = any(self._health.is_told(upstream["dial"]) for upstream in proxy["upstreams"])
         unproven = UNTOLD if not is_told else TOLD if is_checked(proxy) else UNCHECKED_BY_IT
         return Backend(self._members(backend, proxy, requests), None, found.notes, found.refusals, (unproven, LOADED),
                        unknown_for=self._health.unknown_for if is_told and asks_by_itself(proxy) else 0.0)
 
-    def _members(self, backend: str, proxy: Mapping, requests: Mapping[str, int]) -> dict[str, Member]:
+    def _members(self, backend: str, proxy: Mapping[str, Any], requests: Mapping[str, int]) -> dict[str, Member]:
         return {member_name(upstream): self._member(backend, upstream, weight, requests, is_checked(proxy))
                 for upstream, weight in zip(proxy["upstreams"], weights_of(proxy))}
 
-    def _member(self, backend: str, upstream: Mapping, weight: int, requests: Mapping[str, int], is_probed: bool) -> Member:
+    def _member(self, backend: str, upstream: Mapping[str, Any], weight: int, requests: Mapping[str, int], is_probed: bool) -> Member:
         is_healthy = self._health.of(upstream["dial"])
         health = DOWN if is_healthy is False else UP if is_healthy and is_probed else UNCHECKED
         return Member(
@@ -158,7 +158,7 @@ class Caddy:
             note=NOTE if health == UNCHECKED else "",
         )
 
-    def _changed(self, backend: str, proxy: Mapping, changes: Mapping[str, str]) -> list[int]:
+    def _changed(self, backend: str, proxy: Mapping[str, Any], changes: Mapping[str, str]) -> list[int]:
         names = [member_name(upstream) for upstream in proxy["upstreams"]]
         unknown = sorted(set(changes) - set(names))
         if unknown:
@@ -217,7 +217,7 @@ DEMANDS = (Demand(_has_others), Demand(_has_upstreams_of_its_own), Demand(_can_b
            Demand(_keeps_streams_open, is_needed=False), Demand(_is_alone, is_needed=False))
 
 
-def requests_by_address(entries: Iterable[Mapping]) -> dict[str, int]:
+def requests_by_address(entries: Iterable[Mapping[str, Any]]) -> dict[str, int]:
     """The requests in flight, of what ``/reverse_proxy/upstreams`` has: an address that ``dynamic_upstreams`` find is there once more."""
     found: dict[str, int] = {}
     for entry in entries:
@@ -225,27 +225,27 @@ def requests_by_address(entries: Iterable[Mapping]) -> dict[str, int]:
     return found
 
 
-def is_checked(proxy: Mapping) -> bool:
+def is_checked(proxy: Mapping[str, Any]) -> bool:
     """Whether a reverse proxy looks after the health of its upstreams, by requests of its own or by what becomes of its users'."""
     return asks_by_itself(proxy) or bool((_checks(proxy).get("passive") or {}).get("fail_duration"))
 
 
-def asks_by_itself(proxy: Mapping) -> bool:
+def asks_by_itself(proxy: Mapping[str, Any]) -> bool:
     """Whether a reverse proxy has active health checks, whose results it forgets with each change. Source: ``ActiveHealthChecks.IsEnabled``."""
     active = _checks(proxy).get("active") or {}
     return any(active.get(key) for key in ("uri", "path", "port"))
 
 
-def _checks(proxy: Mapping) -> Mapping:
+def _checks(proxy: Mapping[str, Any]) -> Mapping[str, Any]:
     return proxy.get("health_checks") or {}
 
 
-def weights_of(proxy: Mapping) -> list[int]:
+def weights_of(proxy: Mapping[str, Any]) -> list[int]:
     """The weights of a reverse proxy's upstreams, in their order."""
     return proxy["load_balancing"]["selection_policy"]["weights"]
 
 
-def proxies_by_id(config: Any) -> dict[str, Mapping]:
+def proxies_by_id(config: Any) -> dict[str, Mapping[str, Any]]:
     """The reverse proxies in a configuration that have an ``@id``, by it."""
     return {proxy["@id"]: proxy for proxy in find_proxies(config) if "@id" in proxy}
 
@@ -261,7 +261,7 @@ def member_name(upstream: Mapping[str, Any]) -> str:
     return upstream.get("@id") or upstream["dial"]
 
 
-def find_proxies(config: Any) -> Iterator[Mapping]:
+def find_proxies(config: Any) -> Iterator[Mapping[str, Any]]:
     """Every reverse proxy in a configuration, however deep."""
     if isinstance(config, Mapping):
         if config.get("handler") == "reverse_proxy":

@@ -135,7 +135,7 @@ class Envoy:
                                   "path_config_source; where a control plane gives the endpoints, that is what drains them")
         return cluster.file
 
-    def _backend(self, backend: str, statuses: Mapping[str, list[Mapping]], left_behind: int, seen: Collection[str]) -> Backend:
+    def _backend(self, backend: str, statuses: Mapping[str, list[Mapping[str, Any]]], left_behind: int, seen: Collection[str]) -> Backend:
         """One of the clusters that are `seen` in the same look."""
         cluster, hosts = self._known[backend], statuses.get(backend, [])
         names = names_of(hosts)
@@ -158,7 +158,7 @@ class Envoy:
         places = {name: (os.path.realpath(cluster.file), cluster.service) for name, cluster in self._known.items() if cluster.file}
         return sorted(name for name, place in places.items() if name != backend and place == places[backend])
 
-    def _facts_of_twin(self, name: str, statuses: Mapping[str, list[Mapping]]) -> Facts:
+    def _facts_of_twin(self, name: str, statuses: Mapping[str, list[Mapping[str, Any]]]) -> Facts:
         """What demands look at of a cluster that goes out with another one: members, by address, and the configuration."""
         cluster = self._known[name]
         return Facts(name, cluster, {member.address: member for member in parse_hosts(statuses.get(name, []), cluster.is_checked)})
@@ -220,13 +220,13 @@ class Envoy:
         self._sleep(SPREAD_SECONDS)
 
 
-def parse_version(server_info: Mapping) -> str:
+def parse_version(server_info: Mapping[str, Any]) -> str:
     """The release in ``COMMIT/1.40.0/Clean/RELEASE/BoringSSL``."""
     parts = str(server_info.get("version", "")).split("/")
     return parts[1] if len(parts) > 1 else parts[0]
 
 
-def parse_process(server_info: Mapping, sockets: Callable[[], Collection[str]]) -> Process:
+def parse_process(server_info: Mapping[str, Any], sockets: Callable[[], Collection[str]]) -> Process:
     """What ``/server_info`` tells of the process. After a hot restart the process before it finishes its requests, for the time of its option.
 
     :param sockets: the names of this host's sockets, by which the two talk; where that of this process is not among them, both are elsewhere.
@@ -248,7 +248,7 @@ def local_sockets() -> set[str]:
         return {line.split()[-1].rstrip("@") for line in file}
 
 
-def parse_host(host: Mapping, is_checked: bool) -> Member:
+def parse_host(host: Mapping[str, Any], is_checked: bool) -> Member:
     """One of a cluster's ``host_statuses``."""
     stats = {stat["name"]: int(stat.get("value", 0)) for stat in host.get("stats", [])}
     status = host.get("health_status", {})
@@ -270,34 +270,34 @@ def parse_host(host: Mapping, is_checked: bool) -> Member:
     )
 
 
-def parse_hosts(hosts: Sequence[Mapping], is_checked: bool) -> list[Member]:
+def parse_hosts(hosts: Sequence[Mapping[str, Any]], is_checked: bool) -> list[Member]:
     """A cluster's ``host_statuses``, of which those of a lower priority than the first one that there is are backups."""
     first = min((priority_of(host) for host in hosts), default=0)
     return [replace(member, backup=member.backup or priority_of(host) > first)
             for host, member in zip(hosts, (parse_host(host, is_checked) for host in hosts))]
 
 
-def priority_of(host: Mapping) -> int:
+def priority_of(host: Mapping[str, Any]) -> int:
     """The priority of one of a cluster's ``host_statuses``: 0 is the first, and the others get what that cannot take."""
     return int(host.get("priority", 0))
 
 
-def _is_in(entry: Mapping) -> bool:
+def _is_in(entry: Mapping[str, Any]) -> bool:
     return entry.get("health_status") not in _ADMIN
 
 
-def names_of(endpoints: Sequence[Mapping]) -> list[str]:
+def names_of(endpoints: Sequence[Mapping[str, Any]]) -> list[str]:
     """How endpoints are called: each by its hostname where no other one has the same, else by its address and port."""
     times = Counter(endpoint.get("hostname") for endpoint in endpoints)
     return [endpoint["hostname"] if endpoint.get("hostname") and times[endpoint["hostname"]] == 1 else _address_of(endpoint) for endpoint in endpoints]
 
 
-def _address_of(endpoint: Mapping) -> str:
+def _address_of(endpoint: Mapping[str, Any]) -> str:
     address = endpoint.get("address", {}).get("socket_address", {})
     return f"{address.get('address')}:{address.get('port_value')}"
 
 
-def with_twins(members: Mapping[str, Member], hosts: Sequence[Mapping]) -> dict[str, Member]:
+def with_twins(members: Mapping[str, Member], hosts: Sequence[Mapping[str, Any]]) -> dict[str, Member]:
     """The members with what other clusters of the same endpoints have in flight to them, and out only where they are out there, too.
 
     :param hosts: the ``host_statuses`` of those clusters.
@@ -311,13 +311,13 @@ def with_twins(members: Mapping[str, Member], hosts: Sequence[Mapping]) -> dict[
     return found
 
 
-def _clusters(dump: Mapping) -> Iterator[Mapping]:
+def _clusters(dump: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     for part in dump.get("configs", []):
         for key in ("static_clusters", "dynamic_active_clusters"):
             yield from (entry["cluster"] for entry in part.get(key, []))
 
 
-def _endpoints(document: Any, backend: str) -> Iterator[dict]:
+def _endpoints(document: Any, backend: str) -> Iterator[dict[str, Any]]:
     for resource in document["resources"]:
         if resource["cluster_name"] == backend:
             for locality in resource["endpoints"]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ...demands import Demand
 from ...interface import Member
@@ -49,7 +49,7 @@ class Facts(NamedTuple):
     twins: tuple[str, ...] = ()
 
 
-def parse_cluster(cluster: Mapping) -> Cluster:
+def parse_cluster(cluster: Mapping[str, Any]) -> Cluster:
     """A cluster as ``/config_dump`` has it."""
     source = cluster.get("eds_cluster_config", {}).get("eds_config", {})
     checks = cluster.get("health_checks", [])
@@ -70,7 +70,7 @@ def parse_cluster(cluster: Mapping) -> Cluster:
     )
 
 
-def policy_name(extension: Mapping) -> str:
+def policy_name(extension: Mapping[str, Any]) -> str:
     """The policy of a ``typed_extension_config``. Its type says which, such as ``...load_balancing_policies.round_robin.v3.RoundRobin``; its name says nothing.
     """
     config = extension.get("typed_config", {})

@@ -31,7 +31,7 @@ from ...interface import READY, UNCHECKED, Backend, LoadBalancerError, Member, V
 from . import loaded as nginx_loaded
 from .configuration import ConfigurationError, Directive, Server, is_in_dump, servers, upstreams, with_servers
 from .demands import DEMANDS, Facts
-from .loaded import Loaded, Origin
+from .loaded import Key, Loaded, Origin
 from .processes import Worker, began_of, is_idle, other_masters, title_of, workers_of
 
 # What nginx is called as, with which options; where its master writes its process id.
@@ -102,7 +102,7 @@ class Nginx:
         # Of a reload under way: what was known before it, which members were down, the workers that were there, and those that it is to end.
         self._former: Loaded | None = None
         self._was_down: dict[str, set[str]] = {}
-        self._there: set[tuple[int, int]] = set()
+        self._there: set[Key] = set()
         self._old: list[Worker] = []
         # The file to be read; whether the master was signalled, and its answer is not known; whether the new workers have read it.
         self._asked: Origin | None = None
@@ -272,7 +272,7 @@ class Nginx:
 
     def _generation(self, seconds: float) -> tuple[bool, bool]:
         """Whether others than the old workers take requests, the same for a while, and whether a reload was seen to begin them."""
-        seen: list[tuple[float, set]] = []
+        seen: list[tuple[float, set[Key]]] = []
         master, at_work, is_reloaded = self._master(), self._steady(), False
         old = {worker.key for worker in self._old}
         served = {worker.key for worker in _serving_for(master, self._old)}
@@ -308,7 +308,7 @@ class Nginx:
             known = nginx_loaded.after_reload(self._asked, alive, self._former, _down(self._upstreams(text)), self._was_down)
             nginx_loaded.write(self._file.hidden("loaded"), known)
 
-    def _begun(self) -> set:
+    def _begun(self) -> set[Key]:
         """The workers of the master that take requests."""
         master = self._master()
         return {worker.key for worker in _serving_for(master, self._workers(master))}

@@ -18,7 +18,7 @@ from typing import NamedTuple
 from ...._host.small_files import READABLE, SmallFileError, read_json, replace
 
 # A process id, and when the process began in the kernel's ticks.
-Key = tuple  # (int, int)
+Key = tuple[int, int]
 MOST_BYTES = 4 * 1024 * 1024
 
 
@@ -34,10 +34,10 @@ class Loaded(NamedTuple):
     """What a reload has left: the workers of which nothing is known, and those that were there when a member went out, by upstream and member."""
 
     origin: Origin
-    unknown: frozenset
-    out: Mapping[str, Mapping[str, frozenset]]
+    unknown: frozenset[Key]
+    out: Mapping[str, Mapping[str, frozenset[Key]]]
 
-    def before(self, upstream: str, member: str) -> frozenset:
+    def before(self, upstream: str, member: str) -> frozenset[Key]:
         """The workers that may send to a member that is down."""
         return self.unknown | self.out.get(upstream, {}).get(member, frozenset())
 
@@ -70,7 +70,7 @@ def read(path: str) -> Loaded | None:
         origin = Origin(tuple(found["master"]), tuple(found["file"]), str(found["sha256"]))
         return Loaded(origin, _keys(found["unknown"]), {upstream: {member: _keys(keys) for member, keys in members.items()}
                                                         for upstream, members in found["out"].items()})
-    except (OSError, SmallFileError, TypeError, KeyError, AttributeError):
+    except (OSError, SmallFileError, TypeError, ValueError, KeyError, AttributeError):
         return None
 
 
@@ -81,5 +81,5 @@ def write(path: str, loaded: Loaded) -> None:
     replace(path, json.dumps(content).encode("ascii"), READABLE)
 
 
-def _keys(found: Iterable[Iterable[int]]) -> frozenset:
-    return frozenset(tuple(key) for key in found)
+def _keys(found: Iterable[Iterable[int]]) -> frozenset[Key]:
+    return frozenset((pid, began) for pid, began in found)
