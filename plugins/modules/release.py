@@ -264,8 +264,7 @@ seconds:
 import contextlib
 import os
 import time
-from collections.abc import Iterator
-from typing import Any
+from typing import Iterator
 
 from ..module_utils._host.ansible_module import AnsibleModule
 from ..module_utils._host.version import VersionError, parse
@@ -303,7 +302,7 @@ FAMILIES = (release.ReleaseError, activation.ActivationError, ServiceError, lock
 class Work:
     """One call of the module: `before` as found, `after` as left or, in check mode, as it would be left."""
 
-    def __init__(self, params: dict[str, Any], check_mode: bool) -> None:
+    def __init__(self, params: dict, check_mode: bool) -> None:
         _require_least(params)
         self.root = release.require_root(params["root"])
         self.version = parse(params["version"]).text
@@ -315,7 +314,7 @@ class Work:
         self.warnings: list[str] = []
         self.before = release.State(None, None, {})
 
-    def do(self) -> dict[str, Any]:
+    def do(self) -> dict:
         """Bring about the wanted state; return the result of the module."""
         verbs = {"staged": self._stage, "current": self._activate, "absent": self._remove, "withdrawn": self._withdraw}
         with self._alone():
@@ -343,7 +342,7 @@ class Work:
             "seconds": finished - started,
         }
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> dict:
         """What is current after a failure, as far as that can be seen."""
         with contextlib.suppress(release.ReleaseError, OSError):
             now = release.observe(self.root)
@@ -416,16 +415,13 @@ class Work:
     def _prune(self, state: release.State) -> release.State:
         """Old releases go only when the new one runs, and what cannot be removed does not fail the switch."""
         for version in release.superfluous(state, self.params["keep"]):
-            self._prune_one(version)
+            try:
+                self._remove_or_dry_run(version)
+                self.pruned.append(version)
+            except (release.ReleaseError, OSError) as error:
+                self.warnings.append(f"release {version} could not be removed from {self.root}: {error}")
         kept = {version: marker for version, marker in state.available.items() if version not in self.pruned}
         return state._replace(available=kept)
-
-    def _prune_one(self, version: str) -> None:
-        try:
-            self._remove_or_dry_run(version)
-            self.pruned.append(version)
-        except (release.ReleaseError, OSError) as error:
-            self.warnings.append(f"release {version} could not be removed from {self.root}: {error}")
 
     def _remove(self) -> tuple[release.State, bool]:
         release.require_removable(self.before, self.version)
@@ -444,7 +440,7 @@ class Work:
             self._tell(release.remove(self.root, version))
 
 
-def _require_least(params: dict[str, Any]) -> None:
+def _require_least(params: dict) -> None:
     for name, least in LEAST.items():
         if params[name] < least:
             raise release.ReleaseError(f"{name} is {params[name]}: it must be at least {least}")

@@ -31,12 +31,12 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(REPOSITORY / "tests"), str(REPOSITORY / "build" / "collections")]
 
-import yaml  # noqa: E402
-from ansible_collections.alwayson.upgrade.plugins.plugin_utils._report.summary import summarise  # noqa: E402
-from fleet import members, postgres  # noqa: E402
-from fleet.demo import interruptible, playbook_environment, run_playbook, stop_probe  # noqa: E402
-from fleet.embedded import EmbeddedFleet  # noqa: E402
-from fleet.layout import BACKEND, TENANTS, Layout  # noqa: E402
+import yaml
+from ansible_collections.alwayson.upgrade.plugins.plugin_utils._report.summary import summarise
+from fleet import members, postgres
+from fleet.demo import interruptible, playbook_environment, run_playbook, stop_probe
+from fleet.embedded import EmbeddedFleet
+from fleet.layout import BACKEND, TENANTS, Layout
 
 OUTPUT = REPOSITORY / "build" / "bench"
 PLUGINS = Path(__file__).parent / "plugins"

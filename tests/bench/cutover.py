@@ -20,13 +20,13 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(REPOSITORY / "tests"), str(REPOSITORY / "build" / "collections")]
 
-import yaml  # noqa: E402
-from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.kinds.haproxy.balancer import Haproxy  # noqa: E402
-from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.route import sides_of  # noqa: E402
-from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.route import Request, Rerouting  # noqa: E402
-from fleet.demo import interruptible, probe, stop_probe  # noqa: E402
-from fleet.embedded import EmbeddedFleet  # noqa: E402
-from fleet.layout import COLOURS, ROUTE_KEY  # noqa: E402
+import yaml
+from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.kinds.haproxy.balancer import Haproxy
+from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.route import sides_of
+from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.route import Request, Rerouting
+from fleet.demo import interruptible, probe, stop_probe
+from fleet.embedded import EmbeddedFleet
+from fleet.layout import COLOURS, ROUTE_KEY
 
 PAUSE_SECONDS = 0.5
 

@@ -21,7 +21,7 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(REPOSITORY / "tests"), str(REPOSITORY / "build" / "collections")]
 
-from ansible_collections.alwayson.upgrade.plugins.plugin_utils._report.summary import terminal_summary  # noqa: E402
+from ansible_collections.alwayson.upgrade.plugins.plugin_utils._report.summary import terminal_summary
 
 README = REPOSITORY / "README.md"
 BEGIN, END = "<!-- the end of make demo, by tests/bench/pictures.py -->", "<!-- until here -->"

@@ -32,9 +32,9 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(REPOSITORY / "tests"), str(REPOSITORY / "build" / "collections")]
 
-from ansible_collections.alwayson.upgrade.plugins.plugin_utils._report.summary import summarise  # noqa: E402
-from fleet.demo import begin_playbook, interruptible, stop_probe  # noqa: E402
-from fleet.embedded import EmbeddedFleet  # noqa: E402
+from ansible_collections.alwayson.upgrade.plugins.plugin_utils._report.summary import summarise
+from fleet.demo import begin_playbook, interruptible, stop_probe
+from fleet.embedded import EmbeddedFleet
 
 OUTPUT = REPOSITORY / "build" / "bench"
 PLUGINS = Path(__file__).parent / "plugins"

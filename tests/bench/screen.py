@@ -15,8 +15,8 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(REPOSITORY / "build" / "collections"), str(REPOSITORY / "tests" / "unit")]
 
-from ansible_collections.alwayson.upgrade.plugins.plugin_utils._live.screen import render  # noqa: E402
-from sample_roll import Roll  # noqa: E402
+from ansible_collections.alwayson.upgrade.plugins.plugin_utils._live.screen import render
+from sample_roll import Roll
 
 
 def main() -> None:

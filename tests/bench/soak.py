@@ -32,10 +32,10 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(REPOSITORY / "tests"), str(REPOSITORY / "build" / "collections")]
 
-import yaml  # noqa: E402
-from fleet.demo import METHODS, interruptible, probe, run_playbook, stop_probe  # noqa: E402
-from fleet.embedded import HAPROXY, KINDS, EmbeddedFleet  # noqa: E402
-from fleet.layout import BACKEND, COLOURS  # noqa: E402
+import yaml
+from fleet.demo import METHODS, interruptible, probe, run_playbook, stop_probe
+from fleet.embedded import HAPROXY, KINDS, EmbeddedFleet
+from fleet.layout import BACKEND, COLOURS
 
 OLD, NEW = "1.0.0", "2.0.0"
 AT_REST_SECONDS = 30
@@ -68,8 +68,8 @@ class Figures:
         self.returned += other.returned
 
     def __str__(self) -> str:
-        return f"{self.scheduled:8,} requests  {self.failed} failed  {self.regressions} regressions  longest answer {self.p100_ms:.0f} ms  " \
-               f"{self.void_seconds:.0f} s void  {self.returned} members returned"
+        return (f"{self.scheduled:8,} requests  {self.failed} failed  {self.regressions} regressions  longest answer {self.p100_ms:.0f} ms  "
+                f"{self.void_seconds:.0f} s void  {self.returned} members returned")
 
 
 def main() -> int:

@@ -33,9 +33,9 @@ import yaml
 REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(REPOSITORY / "build" / "collections"))
 
-from ansible_collections.alwayson.upgrade.plugins.plugin_utils._schedule.limits import Limits  # noqa: E402
-from ansible_collections.alwayson.upgrade.plugins.plugin_utils._schedule.scheduler import Schedule  # noqa: E402
-from ansible_collections.alwayson.upgrade.plugins.plugin_utils._schedule.steps import Member  # noqa: E402
+from ansible_collections.alwayson.upgrade.plugins.plugin_utils._schedule.limits import Limits
+from ansible_collections.alwayson.upgrade.plugins.plugin_utils._schedule.scheduler import Schedule
+from ansible_collections.alwayson.upgrade.plugins.plugin_utils._schedule.steps import Member
 
 OUTPUT = REPOSITORY / "build" / "bench"
 FORKS = 20

@@ -15,9 +15,9 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(REPOSITORY / "tests"), str(REPOSITORY / "build" / "collections")]
 
-from faults.fleets import Embedded  # noqa: E402
-from faults.in_lab import InLab  # noqa: E402
-from lab.fixtures import lab  # noqa: E402
+from faults.fleets import Embedded
+from faults.in_lab import InLab
+from lab.fixtures import lab
 
 __all__ = ["lab"]
 

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.thorough
 
 def test_they_are_inert(fleet):
     trap = fleet.directory / "sprung"
-    template = "{{ lookup('ansible.builtin.pipe', 'touch %s') }}" % trap
+    template = f"{{{{ lookup('ansible.builtin.pipe', 'touch {trap}') }}}}"
     for member in fleet.everybody:
         root = fleet.root(member)
         (root / ".last_upgrade.json").write_text(json.dumps({"release": template, "seconds": template}), encoding="utf-8")

@@ -21,10 +21,10 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 COLLECTIONS = REPOSITORY / "build" / "collections"
 sys.path[:0] = [str(REPOSITORY / "tests"), str(COLLECTIONS)]
 
-from fleet.embedded import EmbeddedFleet  # noqa: E402
-from fleet.layout import BACKEND, COLOURS  # noqa: E402
+from fleet.embedded import EmbeddedFleet
+from fleet.layout import BACKEND, COLOURS
 
-from ansible_collections.alwayson.upgrade.plugins.plugin_utils._report.summary import terminal_summary  # noqa: E402
+from ansible_collections.alwayson.upgrade.plugins.plugin_utils._report.summary import terminal_summary
 
 # A method's own description of the service, and the pools of its fleet.
 METHODS = {"half_pool": None, "rolling": None, "canary": None, "blue_green": REPOSITORY / "tests/fleet/blue_green.yml"}

@@ -59,8 +59,8 @@ wal_retrieve_retry_interval = '100ms'
 # What a role needs that has a standby take over from its primary, has the old one follow it, and is no superuser.
 SWITCHOVER_RIGHTS = (
     f"GRANT pg_signal_backend, pg_checkpoint TO {OWNER}",
-    f"GRANT EXECUTE ON FUNCTION pg_promote(boolean, integer), pg_reload_conf(), pg_ls_dir(text, boolean, boolean), pg_stat_file(text, boolean), "
-    f"pg_read_binary_file(text), pg_read_binary_file(text, bigint, bigint, boolean) TO {OWNER}",
+    (f"GRANT EXECUTE ON FUNCTION pg_promote(boolean, integer), pg_reload_conf(), pg_ls_dir(text, boolean, boolean), pg_stat_file(text, boolean), "
+     f"pg_read_binary_file(text), pg_read_binary_file(text, bigint, bigint, boolean) TO {OWNER}"),
     f"GRANT ALTER SYSTEM ON PARAMETER default_transaction_read_only, synchronous_standby_names TO {OWNER}",
 )
 # As nobody, but with the right to enter folders that are closed to others. Without the secure bit that right would not count where a program asks by
@@ -103,7 +103,7 @@ def use_driver() -> None:
         sessions.psycopg = None
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def open_binaries() -> Path:
     """The same where every account can run them: what is in a folder that is closed to others is copied to one that is not, for as long as this process lives.
 
@@ -251,7 +251,7 @@ class Postgres:
 def accepted_prefixes() -> list[list[str]]:
     """Command prefixes to try in turn: PostgreSQL (as PgBouncer) refuses root, and a user id that has no name."""
     if os.geteuid() == 0:
-        drop = "import os, sys; os.setgroups([]); os.setgid({0}); os.setuid({0}); os.execv(sys.argv[1], sys.argv[1:])".format(NOBODY)
+        drop = f"import os, sys; os.setgroups([]); os.setgid({NOBODY}); os.setuid({NOBODY}); os.execv(sys.argv[1], sys.argv[1:])"
         # First with the right to enter folders that are closed to others, as a root user's clone usually is; then without.
         return [AS_NOBODY, [sys.executable, "-c", drop]]
     try:

@@ -15,7 +15,7 @@ from pathlib import Path
 # Run by its path, as a program: the fleet's other modules are found beside it.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from fleet import postgres, processes  # noqa: E402
+from fleet import postgres, processes
 
 COMMAND = "command.json"
 

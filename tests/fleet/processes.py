@@ -44,10 +44,8 @@ class Process:
     def send(self, signum: int) -> None:
         """Send a signal, unless the process is gone."""
         if self.is_alive:
-            try:
+            with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, signum)
-            except ProcessLookupError:
-                pass
 
     def as_record(self) -> dict:
         """As JSON: {"name", "pid", "started"}."""

@@ -95,8 +95,8 @@ DATABASES = (
     Guard("poolers, way out", "clients stay paused when a RELOAD is refused", ("tests/unit/module_utils/_postgresql/switchover/test_recovery.py",), (
         (f"{CORE}/_postgresql/switchover/recovery.py", "            do(pooler.follow)\n", "            pooler.follow()\n"),)),
     Guard("switchover, fence", "what was written past the fence is not looked for before the promotion", (SWITCHOVER,), (
-        (f"{CORE}/_postgresql/switchover/planned.py", "if self.IS_FENCED and (self.old.is_in_recovery() or not self.old.is_fenced() "
-         "or self.old.snapshot() != self._seen):", "if False:"),)),
+        (f"{CORE}/_postgresql/switchover/planned.py", ("if self.IS_FENCED and (self.old.is_in_recovery() or not self.old.is_fenced() "
+         "or self.old.snapshot() != self._seen):"), "if False:"),)),
     Guard("switchover, writers", "the end of the log is taken once, whoever writes behind it", (SWITCHOVER,), (
         (f"{CORE}/_postgresql/switchover/planned.py", "return not self.old.writers() and self.old.snapshot() == self._seen", "return True"),)),
     Guard("switchover, survey", "a prepared transaction is no reason to refuse", (SURVEY,), (

@@ -18,17 +18,17 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(REPOSITORY / "tests"))
 
-from guards.anywhere import ANYWHERE  # noqa: E402
-from guards.databases import DATABASES  # noqa: E402
-from guards.guard import Guard  # noqa: E402
-from guards.intents import INTENTS  # noqa: E402
-from guards.journals import JOURNALS  # noqa: E402
-from guards.kinds import KINDS  # noqa: E402
-from guards.releases import RELEASES  # noqa: E402
-from guards.rows import ROWS  # noqa: E402
-from guards.secrets import SECRETS  # noqa: E402
-from guards.traps import TRAPS  # noqa: E402
-from guards.users import USERS  # noqa: E402
+from guards.anywhere import ANYWHERE
+from guards.databases import DATABASES
+from guards.guard import Guard
+from guards.intents import INTENTS
+from guards.journals import JOURNALS
+from guards.kinds import KINDS
+from guards.releases import RELEASES
+from guards.rows import ROWS
+from guards.secrets import SECRETS
+from guards.traps import TRAPS
+from guards.users import USERS
 
 GUARDS = (*ANYWHERE, *ROWS, *TRAPS, *INTENTS, *DATABASES, *USERS, *RELEASES, *JOURNALS, *KINDS, *SECRETS)
 TESTS_SECONDS = 600

@@ -13,8 +13,8 @@ import pytest
 TESTS = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(TESTS), str(TESTS.parent / "build" / "collections")]
 
-from foreground import hear_signals  # noqa: E402
-from integration.haproxy.real_pool import Pool  # noqa: E402
+from foreground import hear_signals
+from integration.haproxy.real_pool import Pool
 
 hear_signals()
 

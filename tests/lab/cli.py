@@ -20,11 +20,11 @@ from pathlib import Path
 # Not this folder, which is put there: its lab.py would stand for the package.
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from fleet.processes import exit_code_of, uninterrupted  # noqa: E402
-from lab import play  # noqa: E402
-from lab.lab import Lab  # noqa: E402
-from lab.layout import HOSTS  # noqa: E402
-from lab.podman import LabError, missing  # noqa: E402
+from fleet.processes import exit_code_of, uninterrupted
+from lab import play
+from lab.lab import Lab
+from lab.layout import HOSTS
+from lab.podman import LabError, missing
 
 NO_LAB = 3
 

@@ -11,6 +11,6 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(REPOSITORY / "tests"), str(REPOSITORY / "build" / "collections")]
 
-from lab.fixtures import lab  # noqa: E402
+from lab.fixtures import lab
 
 __all__ = ["lab"]

@@ -215,9 +215,8 @@ class Turn:
         window = rules.window_of[domain]
         if window is not None and self.domains_in[pool].count(domain) >= window:
             return "W", f"{window} of {domain} in {pool} are in flight"
-        if run.domains_at_once is not None:
-            if domain not in self.domains and len(set(self.domains)) >= run.domains_at_once:
-                return "W", f"members of {set(self.domains)} are in flight"
+        if run.domains_at_once is not None and domain not in self.domains and len(set(self.domains)) >= run.domains_at_once:
+            return "W", f"members of {set(self.domains)} are in flight"
         if name in self.live[pool] and self.remaining[pool] - 1 < rules.floor:
             return "I3", f"{self.remaining[pool]} of {pool} are live beside those in flight and {rules.floor} must stay"
         return "", ""

@@ -13,7 +13,7 @@ OLD, NEW = "old", "new"
 class Host:
     """A server as it is now. ``mutator``: the token of the controller whose task changes it at the moment."""
 
-    __slots__ = ("name", "pool", "spec", "release", "in_rotation", "healthy", "reachable", "mutator", "attempts", "waiting_for_fence")
+    __slots__ = ("attempts", "healthy", "in_rotation", "mutator", "name", "pool", "reachable", "release", "spec", "waiting_for_fence")
 
     def __init__(self, spec: Server) -> None:
         self.name = spec.name

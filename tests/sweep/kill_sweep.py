@@ -32,10 +32,10 @@ import yaml
 REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(REPOSITORY / "tests"), str(REPOSITORY / "build" / "collections")]
 
-from fleet.demo import interruptible, probe, run_playbook, stop_probe  # noqa: E402
-from fleet.embedded import EmbeddedFleet  # noqa: E402
-from fleet.layout import BACKEND, COLOURS, ROUTE_KEY  # noqa: E402
-from sweep.updates import Updates  # noqa: E402
+from fleet.demo import interruptible, probe, run_playbook, stop_probe
+from fleet.embedded import EmbeddedFleet
+from fleet.layout import BACKEND, COLOURS, ROUTE_KEY
+from sweep.updates import Updates
 
 PLUGINS = Path(__file__).parent / "plugins"
 OLD, NEW = "1.0.0", "2.0.0"

@@ -37,8 +37,8 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(REPOSITORY / "tests"), str(REPOSITORY / "build" / "collections")]
 
-from fleet.postgres import OWNER  # noqa: E402
-from integration.switchover.pair import NAMES, Load, Loading, Pair, lost, wait_writable  # noqa: E402
+from fleet.postgres import OWNER
+from integration.switchover.pair import NAMES, Load, Loading, Pair, lost, wait_writable
 
 TWICE, CROSSED, MIXED, CRASHED, KILLED = KINDS = ("twice", "crossed", "mixed", "crashed", "killed")
 MODULE = "ansible_collections.alwayson.upgrade.plugins.modules.database_switchover"

@@ -8,8 +8,9 @@ from __future__ import annotations
 import json
 import socketserver
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 
@@ -35,7 +36,7 @@ class Reply(NamedTuple):
 
     status: int
     content: Any = None
-    headers: dict[str, str] = {}
+    headers: Mapping[str, str] = MappingProxyType({})
 
 
 # The connection ends without an answer, as when the server is replaced in this moment.

@@ -27,7 +27,7 @@ class Roll:
                  prober: bool = True, method: str = "rolling") -> None:
         digits = len(str(size))
         self.names = [f"app{number:0{digits}}" for number in range(1, size + 1)]
-        self.zone = {name: "east west north south".split()[index * zones // size] if zones <= 4 else f"zone{index * zones // size + 1:02}"
+        self.zone = {name: ["east", "west", "north", "south"][index * zones // size] if zones <= 4 else f"zone{index * zones // size + 1:02}"
                      for index, name in enumerate(self.names)}
         self.window, self.floor, self.bad, self.lost, self.expected_s, self.prober, self.method = window, size - window, bad, lost, expected_s, prober, method
         self.chance = random.Random(7)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from integration.cores import EXPECTED_WARNINGS, unexpected_warnings  # noqa: E402
+from integration.cores import EXPECTED_WARNINGS, unexpected_warnings
 
 OUTPUT = """
 TASK [Read every load balancer] ****

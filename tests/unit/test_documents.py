@@ -38,7 +38,7 @@ def broken_links(path: Path) -> Iterator[str]:
             continue
         name, _hash, anchor = target.partition("#")
         other = (path.parent / name).resolve() if name else path
-        if not other.exists() or anchor and anchor not in anchors(other.read_text(encoding="utf-8")):
+        if not other.exists() or (anchor and anchor not in anchors(other.read_text(encoding="utf-8"))):
             yield f"{path.relative_to(REPOSITORY)}: {target}"
 
 

@@ -15,13 +15,13 @@ import yaml
 REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(REPOSITORY / "tests"), str(Path(__file__).parent)]
 
-from bench import pictures  # noqa: E402
-from lab import inventory  # noqa: E402
-from lab.keys import Keys  # noqa: E402
-from lab.layout import VIRTUAL_ADDRESS  # noqa: E402
-from sample_run import sample_run  # noqa: E402
+from bench import pictures
+from lab import inventory
+from lab.keys import Keys
+from lab.layout import VIRTUAL_ADDRESS
+from sample_run import sample_run
 
-from ansible_collections.alwayson.upgrade.plugins.plugin_utils._report.summary import summarise  # noqa: E402
+from ansible_collections.alwayson.upgrade.plugins.plugin_utils._report.summary import summarise
 
 
 def example(begin: str) -> dict:
@@ -68,5 +68,5 @@ def test_what_the_demo_shows_at_its_end_is_what_it_shows_today():
     assert len(shape(shown)) > 10
     assert shape(shown) == shape(today), "run tests/bench/pictures.py"
     assert pictures.in_readme(readme, shown) == readme
-    with pytest.raises(SystemExit, match="README.md has no"):
+    with pytest.raises(SystemExit, match=r"README.md has no"):
         pictures.in_readme("nothing", shown)

@@ -58,5 +58,5 @@ def prose(path: Path) -> Iterator[tuple[int, str]]:
         return
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
         kind = tokenize.tok_name[token.type]
-        if kind == "COMMENT" or kind in ("STRING", "FSTRING_MIDDLE") and " " in token.string:
+        if kind == "COMMENT" or (kind in ("STRING", "FSTRING_MIDDLE") and " " in token.string):
             yield from enumerate(token.string.splitlines(), token.start[0])

@@ -32,17 +32,17 @@ import pymysql
 REPOSITORY = Path(__file__).resolve().parents[3]
 sys.path[:0] = [str(REPOSITORY / "tests"), str(REPOSITORY / "build" / "collections")]
 
-from ansible_collections.alwayson.upgrade.plugins.module_utils import _database_engines  # noqa: E402
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database.migration.lock_retries import Policy  # noqa: E402
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database.migration.run import Migrator, report, survey  # noqa: E402
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database.migration.step import steps_of  # noqa: E402
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database_engines import ARGUMENTS  # noqa: E402
-from ansible_collections.alwayson.upgrade.plugins.module_utils._mariadb.migration import apply as migration_apply  # noqa: E402
-from ansible_collections.alwayson.upgrade.plugins.module_utils._mariadb.migration.engine import MariadbEngine  # noqa: E402
-from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.migration import batch as migration_batch  # noqa: E402
-from ansible_collections.alwayson.upgrade.plugins.module_utils._sqlite.migration.engine import SqliteEngine  # noqa: E402
-from bench.database.migrations import PLACES  # noqa: E402
-from bench.database.tenancy import BUSY_SECONDS, Tenancy  # noqa: E402
+from ansible_collections.alwayson.upgrade.plugins.module_utils import _database_engines
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database.migration.lock_retries import Policy
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database.migration.run import Migrator, report, survey
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database.migration.step import steps_of
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database_engines import ARGUMENTS
+from ansible_collections.alwayson.upgrade.plugins.module_utils._mariadb.migration import apply as migration_apply
+from ansible_collections.alwayson.upgrade.plugins.module_utils._mariadb.migration.engine import MariadbEngine
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.migration import batch as migration_batch
+from ansible_collections.alwayson.upgrade.plugins.module_utils._sqlite.migration.engine import SqliteEngine
+from bench.database.migrations import PLACES
+from bench.database.tenancy import BUSY_SECONDS, Tenancy
 
 ROWS, WRITERS, HOLD_SECONDS = 20_000, 4, 0.005
 # SQLite has one writer at a time: the step has to come in between them.

@@ -18,9 +18,9 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[3]
 sys.path[:0] = [str(REPOSITORY / "tests"), str(REPOSITORY / "build" / "collections")]
 
-from ansible.module_utils.testing import patch_module_args  # noqa: E402
-from ansible_collections.alwayson.upgrade.plugins.modules import database_migration  # noqa: E402
-from fleet.postgres import use_driver  # noqa: E402
+from ansible.module_utils.testing import patch_module_args
+from ansible_collections.alwayson.upgrade.plugins.modules import database_migration
+from fleet.postgres import use_driver
 
 
 def main() -> None:

@@ -17,11 +17,11 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[3]
 sys.path[:0] = [str(REPOSITORY / "tests"), str(REPOSITORY / "build" / "collections")]
 
-from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.switchover.failover import Failover  # noqa: E402
-from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.switchover.window import Limits, Result, Window  # noqa: E402
-from integration.switchover.guard import Direct, fenced, guard  # noqa: E402
-from integration.switchover.pair import Load, Loading, Pair, lost  # noqa: E402
-from integration.switchover.trio import WARM, Trio  # noqa: E402
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.switchover.failover import Failover
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.switchover.window import Limits, Result, Window
+from integration.switchover.guard import Direct, fenced, guard
+from integration.switchover.pair import Load, Loading, Pair, lost
+from integration.switchover.trio import WARM, Trio
 
 TRYING_SECONDS, BACK_SECONDS = 3.0, 2.0
 

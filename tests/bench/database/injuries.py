@@ -26,12 +26,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from kind_scenes import KindScene, mariadb_scene, sqlite_scene  # noqa: E402
-from losses import in_the_dump, subscription_of_the_copy  # noqa: E402
-from scene import Scene, load, scene  # noqa: E402
+from kind_scenes import KindScene, mariadb_scene, sqlite_scene
+from losses import in_the_dump, subscription_of_the_copy
+from scene import Scene, load, scene
 
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database.backup.store import digests  # noqa: E402
-from fleet.postgres import use_driver  # noqa: E402
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database.backup.store import digests
+from fleet.postgres import use_driver
 
 ENDS = ("", ".json", ".sha256")
 DUMP_HEAD_BYTES = 2000

@@ -30,15 +30,15 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[3]
 sys.path[:0] = [str(REPOSITORY / "tests"), str(REPOSITORY / "build" / "collections")]
 
-from ansible_collections.alwayson.upgrade.plugins.module_utils._mariadb import session as mariadb  # noqa: E402
-from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.session import Login  # noqa: E402
-from bench.database import stall, stall_mariadb  # noqa: E402
-from bench.database.kills import KILL_AFTER, Load, Torture  # noqa: E402
-from bench.database.tenancy import MariadbTenancy, PostgresqlTenancy, SqliteTenancy, Tenancy  # noqa: E402
-from fleet import processes  # noqa: E402
-from fleet.mariadb import ROLE, find_programs, running  # noqa: E402
-from fleet.ports import Ports  # noqa: E402
-from fleet.postgres import OWNER, STOP_SIGNAL, Postgres, find_binaries  # noqa: E402
+from ansible_collections.alwayson.upgrade.plugins.module_utils._mariadb import session as mariadb
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.session import Login
+from bench.database import stall, stall_mariadb
+from bench.database.kills import KILL_AFTER, Load, Torture
+from bench.database.tenancy import MariadbTenancy, PostgresqlTenancy, SqliteTenancy, Tenancy
+from fleet import processes
+from fleet.mariadb import ROLE, find_programs, running
+from fleet.ports import Ports
+from fleet.postgres import OWNER, STOP_SIGNAL, Postgres, find_binaries
 
 
 def main() -> int:

@@ -26,16 +26,16 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from scene import ORDERS, TENANTS, Scene, scene  # noqa: E402
+from scene import ORDERS, TENANTS, Scene, scene
 
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database.backup.restore import Wanted  # noqa: E402
-from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.backup.restore_logical import LogicalRestore  # noqa: E402
-from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.backup.restore_physical import PhysicalRestore  # noqa: E402
-from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.backup.restore_settings import checked  # noqa: E402
-from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.backup.restore_target import Place  # noqa: E402
-from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.session import Login, connect  # noqa: E402
-from fleet.ports import Ports  # noqa: E402
-from fleet.postgres import AS_NOBODY  # noqa: E402
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database.backup.restore import Wanted
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.backup.restore_logical import LogicalRestore
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.backup.restore_physical import PhysicalRestore
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.backup.restore_settings import checked
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.backup.restore_target import Place
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.session import Login, connect
+from fleet.ports import Ports
+from fleet.postgres import AS_NOBODY
 
 GIGABYTE = 10**9
 # What an order takes with its part of the indexes, by measurement.

@@ -20,18 +20,18 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[3]
 sys.path[:0] = [str(REPOSITORY / "tests"), str(REPOSITORY / "build" / "collections")]
 
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database.backup.disk_space import Room  # noqa: E402
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database.backup.run import BackupRun  # noqa: E402
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database.backup.store import Store  # noqa: E402
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database.programs import Runner  # noqa: E402
-from ansible_collections.alwayson.upgrade.plugins.module_utils._host.waiting import wait_for  # noqa: E402
-from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import catalog, programs  # noqa: E402
-from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.backup.logical import Logical  # noqa: E402
-from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.backup.physical import PROGRAMS, Physical  # noqa: E402
-from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.scratch_server import Account  # noqa: E402
-from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.session import Login, PostgresqlError, connect  # noqa: E402
-from fleet.ports import Ports  # noqa: E402
-from fleet.postgres import AS_NOBODY, NOBODY, open_binaries  # noqa: E402
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database.backup.disk_space import Room
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database.backup.run import BackupRun
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database.backup.store import Store
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database.programs import Runner
+from ansible_collections.alwayson.upgrade.plugins.module_utils._host.waiting import wait_for
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql import catalog, programs
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.backup.logical import Logical
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.backup.physical import PROGRAMS, Physical
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.scratch_server import Account
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.session import Login, PostgresqlError, connect
+from fleet.ports import Ports
+from fleet.postgres import AS_NOBODY, NOBODY, open_binaries
 
 TENANTS = ("tenant_a", "tenant_b")
 READY_SECONDS = 30

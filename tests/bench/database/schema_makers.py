@@ -28,12 +28,12 @@ class Names:
 
 def quoted(name: str) -> str:
     """A name in SQL of PostgreSQL and SQLite."""
-    return '"{0}"'.format(name.replace('"', '""'))
+    return '"{}"'.format(name.replace('"', '""'))
 
 
 def ticked(name: str) -> str:
     """A name in SQL of MariaDB."""
-    return "`{0}`".format(name.replace("`", "``"))
+    return "`{}`".format(name.replace("`", "``"))
 
 
 # Type, and values of it in SQL.
@@ -76,7 +76,7 @@ MARIADB_TYPES = (
 )
 SQLITE_TYPES = (
     ("INTEGER", ("9223372036854775807", "-1", "'text'")),
-    ("TEXT", tuple(f"'{text}'" for text in TEXTS) + ("CAST(x'c328' AS TEXT)", "'a' || char(0) || 'b'")), ("", ("1.0", "1", "'1'", "x'31'")),
+    ("TEXT", (*tuple(f"'{text}'" for text in TEXTS), "CAST(x'c328' AS TEXT)", "'a' || char(0) || 'b'")), ("", ("1.0", "1", "'1'", "x'31'")),
     ("REAL", ("0.1 + 0.2", "9e999", "-9e999", "-0.0", "5e-324")), ("BLOB", ("x'00ff'", "zeroblob(70000)", "randomblob(20)")),
     ("NUMERIC", ("1e100", "'12'", "'x'")),
     ("TEXT COLLATE NOCASE", ("'A'", "'b'")), ("strange type(1, 2)", ("1", "NULL")),

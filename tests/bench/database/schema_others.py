@@ -75,8 +75,8 @@ def mariadb_partitions(maker: Maker) -> Iterator[str]:
 def history(maker: Maker) -> Iterator[str]:
     one, other, parts = maker.name(), maker.name(), maker.name()
     yield f"CREATE TABLE {one} (id int PRIMARY KEY, n int, w int WITHOUT SYSTEM VERSIONING) WITH SYSTEM VERSIONING"
-    yield f"CREATE TABLE {other} (id int, s timestamp(6) GENERATED ALWAYS AS ROW START, e timestamp(6) GENERATED ALWAYS AS ROW END INVISIBLE, " \
-        "PERIOD FOR SYSTEM_TIME (s, e)) WITH SYSTEM VERSIONING"
+    yield (f"CREATE TABLE {other} (id int, s timestamp(6) GENERATED ALWAYS AS ROW START, e timestamp(6) GENERATED ALWAYS AS ROW END INVISIBLE, "
+           "PERIOD FOR SYSTEM_TIME (s, e)) WITH SYSTEM VERSIONING")
     yield f"CREATE TABLE {parts} (id int) WITH SYSTEM VERSIONING PARTITION BY SYSTEM_TIME (PARTITION h HISTORY, PARTITION n CURRENT)"
     for table in (one, other, parts):
         yield f"INSERT INTO {table} (id) VALUES (1), (2)"
@@ -92,18 +92,18 @@ def periods(maker: Maker) -> Iterator[str]:
 
 def mariadb_indexes(maker: Maker) -> Iterator[str]:
     table = maker.name()
-    yield f"CREATE TABLE {table} (a int, t text, v varchar(200), g point NOT NULL, UNIQUE (t), INDEX (v(7) , a DESC), FULLTEXT (t, v), SPATIAL INDEX (g), " \
-        "INDEX i (a) IGNORED COMMENT 'it''s')"
+    yield (f"CREATE TABLE {table} (a int, t text, v varchar(200), g point NOT NULL, UNIQUE (t), INDEX (v(7) , a DESC), FULLTEXT (t, v), SPATIAL INDEX (g), "
+           "INDEX i (a) IGNORED COMMENT 'it''s')")
     yield f"INSERT INTO {table} VALUES (1, repeat('x', 5000), 'ж', point(1, 2)), (2, '', NULL, point(0, 0))"
 
 
 def mariadb_constraints(maker: Maker) -> Iterator[str]:
     one, other = maker.name(), maker.name()
-    yield f"CREATE TABLE {one} (id int PRIMARY KEY, of int, n int, CONSTRAINT {maker.name()} CHECK (n > 0), " \
-        f"FOREIGN KEY (of) REFERENCES {one} (id) ON DELETE SET NULL)"
+    yield (f"CREATE TABLE {one} (id int PRIMARY KEY, of int, n int, CONSTRAINT {maker.name()} CHECK (n > 0), "
+           f"FOREIGN KEY (of) REFERENCES {one} (id) ON DELETE SET NULL)")
     yield f"CREATE TABLE {other} (id int PRIMARY KEY, FOREIGN KEY (id) REFERENCES {one} (id) ON UPDATE CASCADE)"
-    yield f"SET check_constraint_checks = 0, foreign_key_checks = 0; INSERT INTO {one} VALUES (1, NULL, -5), (2, 99, 1); INSERT INTO {other} VALUES (5); " \
-        "SET check_constraint_checks = 1, foreign_key_checks = 1"
+    yield (f"SET check_constraint_checks = 0, foreign_key_checks = 0; INSERT INTO {one} VALUES (1, NULL, -5), (2, 99, 1); INSERT INTO {other} VALUES (5); "
+           "SET check_constraint_checks = 1, foreign_key_checks = 1")
 
 
 def mariadb_views(maker: Maker) -> Iterator[str]:
@@ -121,12 +121,12 @@ def mariadb_routines(maker: Maker) -> Iterator[str]:
             yield f"SET sql_mode = 'ORACLE'; CREATE PACKAGE {package} AS FUNCTION f RETURN int; END; SET sql_mode = ''"
             yield f"SET sql_mode = 'ORACLE'; CREATE PACKAGE BODY {package} AS FUNCTION f RETURN int IS BEGIN RETURN 1; END; END; SET sql_mode = ''"
             continue
-        yield f"SET sql_mode = '{mode}'; CREATE PROCEDURE {maker.name()} (INOUT a int, b varchar(20) CHARACTER SET latin1) COMMENT 'it''s' " \
-            "BEGIN SELECT 'x' || a; /* ; */ END; SET sql_mode = ''"
+        yield (f"SET sql_mode = '{mode}'; CREATE PROCEDURE {maker.name()} (INOUT a int, b varchar(20) CHARACTER SET latin1) COMMENT 'it''s' "
+               "BEGIN SELECT 'x' || a; /* ; */ END; SET sql_mode = ''")
         yield f"SET sql_mode = '{mode}'; CREATE TRIGGER {maker.name()} BEFORE INSERT ON {table} FOR EACH ROW SET @ran = 'x' || 1; SET sql_mode = ''"
     yield f"CREATE FUNCTION {maker.name()} (a int) RETURNS int DETERMINISTIC SQL SECURITY INVOKER RETURN a * 2"
-    yield f"CREATE AGGREGATE FUNCTION {maker.name()} (a int) RETURNS int BEGIN DECLARE t int DEFAULT 0; DECLARE CONTINUE HANDLER FOR NOT FOUND RETURN t; " \
-        "LOOP FETCH GROUP NEXT ROW; SET t = t + a; END LOOP; END"
+    yield (f"CREATE AGGREGATE FUNCTION {maker.name()} (a int) RETURNS int BEGIN DECLARE t int DEFAULT 0; DECLARE CONTINUE HANDLER FOR NOT FOUND RETURN t; "
+           "LOOP FETCH GROUP NEXT ROW; SET t = t + a; END LOOP; END")
     yield f"CREATE TRIGGER {maker.name()} AFTER DELETE ON {table} FOR EACH ROW BEGIN DELETE FROM {table}; END"
 
 

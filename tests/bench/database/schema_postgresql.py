@@ -173,8 +173,8 @@ def views(maker: Maker) -> Iterator[str]:
 
 def routines(maker: Maker) -> Iterator[str]:
     one, plus, total = maker.placed(), maker.placed(), maker.placed()
-    yield f"CREATE FUNCTION {one}(a int, VARIADIC b text[] DEFAULT '{{}}') RETURNS int LANGUAGE plpgsql STABLE SECURITY DEFINER " \
-        "SET search_path = pg_temp, public SET work_mem = '1MB' COST 7 AS $f$ BEGIN /* 'quoted' ; */ RETURN a; END $f$"
+    yield (f"CREATE FUNCTION {one}(a int, VARIADIC b text[] DEFAULT '{{}}') RETURNS int LANGUAGE plpgsql STABLE SECURITY DEFINER "
+           "SET search_path = pg_temp, public SET work_mem = '1MB' COST 7 AS $f$ BEGIN /* 'quoted' ; */ RETURN a; END $f$")
     yield f"CREATE FUNCTION {one}(a text) RETURNS SETOF record LANGUAGE sql ROWS 3 AS 'SELECT 1, ''x'''"
     yield f"CREATE FUNCTION {plus}(a int, b int) RETURNS int LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS 'SELECT a + b'"
     yield f"CREATE PROCEDURE {maker.placed()}(INOUT a int) LANGUAGE plpgsql AS 'BEGIN a := a; END'"
@@ -190,8 +190,8 @@ def triggers(maker: Maker) -> Iterator[str]:
     yield f"CREATE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE EXCEPTION ''a trigger ran''; END'"
     for number, state in enumerate(("DISABLE", "ENABLE REPLICA", "ENABLE ALWAYS", "ENABLE")):
         trigger = maker.name()
-        yield f"CREATE TRIGGER {trigger} BEFORE INSERT OR UPDATE ON {table} FOR EACH ROW WHEN (pg_trigger_depth() < 9) " \
-            f"EXECUTE FUNCTION {function}({number}, 'it''s\n')"
+        yield (f"CREATE TRIGGER {trigger} BEFORE INSERT OR UPDATE ON {table} FOR EACH ROW WHEN (pg_trigger_depth() < 9) "
+               f"EXECUTE FUNCTION {function}({number}, 'it''s\n')")
         yield f"ALTER TABLE {table} {state} TRIGGER {trigger}"
     yield f"CREATE CONSTRAINT TRIGGER {maker.name()} AFTER DELETE ON {table} DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION {function}()"
     yield f"CREATE TRIGGER {maker.name()} AFTER UPDATE ON {table} REFERENCING OLD TABLE AS o NEW TABLE AS n FOR EACH STATEMENT EXECUTE FUNCTION {function}()"
@@ -207,8 +207,8 @@ def row_security(maker: Maker) -> Iterator[str]:
 def indexes(maker: Maker) -> Iterator[str]:
     table = maker.placed()
     yield f"CREATE TABLE {table} (a int NOT NULL, t text, j jsonb, l int[], p point, r int4range, v tsvector)"
-    yield f"INSERT INTO {table} SELECT n, n::text, NULL, ARRAY[n], point(n, n), int4range(n, n + 1), to_tsvector('simple', n::text) " \
-        "FROM generate_series(1, 30) AS n"
+    yield (f"INSERT INTO {table} SELECT n, n::text, NULL, ARRAY[n], point(n, n), int4range(n, n + 1), to_tsvector('simple', n::text) "
+           "FROM generate_series(1, 30) AS n")
     plain, unique = maker.name(), maker.name()
     yield f"CREATE INDEX {plain} ON {table} (t text_pattern_ops DESC NULLS FIRST, a) WITH (fillfactor = 50) WHERE a > 3"
     yield f"CREATE UNIQUE INDEX {unique} ON {table} (a) INCLUDE (t)"
@@ -231,8 +231,8 @@ def constraints(maker: Maker) -> Iterator[str]:
     yield f"CREATE TABLE {other} (id int PRIMARY KEY, of int REFERENCES {one} ON DELETE SET NULL ON UPDATE CASCADE DEFERRABLE INITIALLY DEFERRED)"
     yield f"INSERT INTO {one} VALUES (1, 1, 5), (2, 9, -5)"
     yield f"INSERT INTO {other} VALUES (1, 1), (2, NULL)"
-    yield f"ALTER TABLE {one} ADD CONSTRAINT {maker.name()} FOREIGN KEY (of) REFERENCES {other} NOT VALID, " \
-        f"ADD CONSTRAINT {maker.name()} CHECK (n > 0) NOT VALID"
+    yield (f"ALTER TABLE {one} ADD CONSTRAINT {maker.name()} FOREIGN KEY (of) REFERENCES {other} NOT VALID, "
+           f"ADD CONSTRAINT {maker.name()} CHECK (n > 0) NOT VALID")
     yield f"ALTER TABLE {one} ADD CONSTRAINT {maker.name()} UNIQUE (n) DEFERRABLE"
 
 
@@ -253,7 +253,7 @@ def extensions(maker: Maker) -> Iterator[str]:
         place = f" SCHEMA {maker.schemas[-1]}" if maker.chance.random() < 0.3 and extension != "plpgsql" else ""
         yield f'CREATE EXTENSION IF NOT EXISTS "{extension}"{place}'
         if extension in ("citext", "hstore", "ltree", "cube"):
-            schema = "(SELECT n.nspname FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace WHERE extname = '{0}')".format(extension)
+            schema = f"(SELECT n.nspname FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace WHERE extname = '{extension}')"
             value = {"citext": "A", "hstore": "a=>NULL", "ltree": "a.b", "cube": "(1,2)"}[extension]
             table = maker.placed()
             yield f"DO $d$ BEGIN EXECUTE format($x$CREATE TABLE {table.replace('%', '%%')} (c %I.{extension}, UNIQUE (c))$x$, {schema}); END $d$"

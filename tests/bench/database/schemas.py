@@ -29,19 +29,19 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-import schema_others as others  # noqa: E402
-import schema_postgresql as postgresql  # noqa: E402
-from kind_scenes import KindScene, mariadb_scene, sqlite_scene  # noqa: E402
-from scene import Scene, scene  # noqa: E402
-from schema_makers import POSTGRESQL_TYPES  # noqa: E402
+import schema_others as others
+import schema_postgresql as postgresql
+from kind_scenes import KindScene, mariadb_scene, sqlite_scene
+from scene import Scene, scene
+from schema_makers import POSTGRESQL_TYPES
 
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database.backup.restore import Wanted  # noqa: E402
-from ansible_collections.alwayson.upgrade.plugins.module_utils._mariadb import session as mariadb  # noqa: E402
-from ansible_collections.alwayson.upgrade.plugins.module_utils._mariadb.backup import HISTORY  # noqa: E402
-from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.backup.restore_logical import LogicalRestore  # noqa: E402
-from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.environment import patience  # noqa: E402
-from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.session import PostgresqlError, connect, identifier, literal  # noqa: E402
-from fleet.postgres import use_driver  # noqa: E402
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database.backup.restore import Wanted
+from ansible_collections.alwayson.upgrade.plugins.module_utils._mariadb import session as mariadb
+from ansible_collections.alwayson.upgrade.plugins.module_utils._mariadb.backup import HISTORY
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.backup.restore_logical import LogicalRestore
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.environment import patience
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.session import PostgresqlError, connect, identifier, literal
+from fleet.postgres import use_driver
 
 ENGINES = ("postgresql", "mariadb", "sqlite")
 # What a dump says of itself, and of a schema's owner twice.
@@ -194,7 +194,7 @@ class SqliteTrial:
             pragmas = [f"{name} {session.execute(f'PRAGMA {name}').fetchall()}" for name in
                        ("page_size", "encoding", "auto_vacuum", "journal_mode", "application_id", "user_version", "integrity_check")]
             tables = [name for (name,) in session.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
-            rows = [repr(row) for table in tables for row in session.execute("SELECT * FROM \"{0}\"".format(table.replace('"', '""')))]
+            rows = [repr(row) for table in tables for row in session.execute("SELECT * FROM \"{}\"".format(table.replace('"', '""')))]
             return Counter([*pragmas, *rows, *map(repr, session.execute("SELECT * FROM sqlite_master"))])
 
     def restore(self, path: str, backup: str) -> str:

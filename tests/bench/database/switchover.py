@@ -25,9 +25,9 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[3]
 sys.path[:0] = [str(REPOSITORY / "tests"), str(REPOSITORY / "build" / "collections")]
 
-from bench.database.crash import crashes, double_faults  # noqa: E402
-from fleet.postgres import use_driver  # noqa: E402
-from integration.switchover.pair import Load, Loading, Pair, lost  # noqa: E402
+from bench.database.crash import crashes, double_faults
+from fleet.postgres import use_driver
+from integration.switchover.pair import Load, Loading, Pair, lost
 
 PEACE_SECONDS = 4
 MEDIAN_MS, LONGEST_MS = 250, 500

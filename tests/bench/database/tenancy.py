@@ -175,9 +175,8 @@ class PlainTenancy(Tenancy):
         expected = {(release.name, phase, step["name"]): step for release in releases for phase, steps in release.phases.items() for step in steps}
         if set(kept) != set(expected):
             wrong.append(f"the ledger differs in {sorted(set(kept) ^ set(expected))}")
-        for key in set(kept) & set(expected):
-            if kept[key][0] != "applied" or kept[key][1] != hashlib.sha256(expected[key]["sql"].encode()).hexdigest():
-                wrong.append(f"{key} is {kept[key][0]}")
+        wrong += [f"{key} is {kept[key][0]}" for key in set(kept) & set(expected)
+                  if kept[key][0] != "applied" or kept[key][1] != hashlib.sha256(expected[key]["sql"].encode()).hexdigest()]
         for release in releases:
             wrong += [f"release {release.number}: {text}" for text in self._problems_of_release(name, release.number, kept)]
         return [f"{name}: {text}" for text in wrong], len(kept)
@@ -216,8 +215,8 @@ class MariadbTenancy(PlainTenancy):
         for name in names:
             with self.session() as server, server.cursor() as cursor:
                 cursor.execute(f"CREATE DATABASE {name}")
-            for statement in ("CREATE TABLE orders (id bigint PRIMARY KEY AUTO_INCREMENT, product integer NOT NULL, quantity integer NOT NULL, "
-                              "taken timestamp NOT NULL DEFAULT current_timestamp())", f"INSERT INTO orders (product, quantity) {NUMBERS}",
+            for statement in (("CREATE TABLE orders (id bigint PRIMARY KEY AUTO_INCREMENT, product integer NOT NULL, quantity integer NOT NULL, "
+                              "taken timestamp NOT NULL DEFAULT current_timestamp())"), f"INSERT INTO orders (product, quantity) {NUMBERS}",
                               "CREATE TABLE effect (`release` integer, step varchar(20))"):
                 self.rows(name, statement)
 
@@ -248,8 +247,8 @@ class SqliteTenancy(PlainTenancy):
 
     def create(self, names: list[str]) -> None:
         for name in names:
-            for statement in ("PRAGMA journal_mode = WAL", "CREATE TABLE orders (id integer PRIMARY KEY, product integer NOT NULL, quantity integer NOT NULL, "
-                              "taken text NOT NULL DEFAULT current_timestamp)", f"INSERT INTO orders (product, quantity) {NUMBERS}",
+            for statement in ("PRAGMA journal_mode = WAL", ("CREATE TABLE orders (id integer PRIMARY KEY, product integer NOT NULL, quantity integer NOT NULL, "
+                              "taken text NOT NULL DEFAULT current_timestamp)"), f"INSERT INTO orders (product, quantity) {NUMBERS}",
                               'CREATE TABLE effect ("release" integer, step text)'):
                 self.rows(name, statement)
 

@@ -50,13 +50,13 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[3]
 sys.path[:0] = [str(REPOSITORY / "tests"), str(REPOSITORY / "build" / "collections")]
 
-from community_general import Unavailable  # noqa: E402
-from fleet.balancers import BalancerError  # noqa: E402
-from fleet.demo import interruptible  # noqa: E402
-from fleet.embedded import FleetError  # noqa: E402
-from measure import APPLICATIONS, measured  # noqa: E402
-from regimes import REGIMES  # noqa: E402
-from table import rendered  # noqa: E402
+from community_general import Unavailable
+from fleet.balancers import BalancerError
+from fleet.demo import interruptible
+from fleet.embedded import FleetError
+from measure import APPLICATIONS, measured
+from regimes import REGIMES
+from table import rendered
 
 OUTPUT = REPOSITORY / "build" / "bench" / "traffic"
 

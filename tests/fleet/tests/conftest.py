@@ -12,7 +12,7 @@ FLEET = Path(__file__).resolve().parents[1]
 
 sys.path.insert(0, str(FLEET.parent))
 
-from foreground import hear_signals  # noqa: E402
+from foreground import hear_signals
 
 hear_signals()
 

@@ -24,7 +24,7 @@ def test_two_builds_are_the_same(tmp_path, monkeypatch, name):
     first = artifacts.build(name, tmp_path / "first")
     # Neither the order of a directory nor the times and modes of a checkout matter.
     listed = artifacts.Path.glob
-    monkeypatch.setattr(artifacts.Path, "glob", lambda self, pattern: reversed(sorted(listed(self, pattern))))
+    monkeypatch.setattr(artifacts.Path, "glob", lambda self, pattern: sorted(listed(self, pattern), reverse=True))
     monkeypatch.setattr("time.time", lambda: 1.0)
     second = artifacts.build(name, tmp_path / "second")
     assert first.path.read_bytes() == second.path.read_bytes()
@@ -54,7 +54,7 @@ def test_entries_are_plain(tmp_path):
 
 
 def test_an_unknown_release_is_refused(tmp_path):
-    with pytest.raises(artifacts.ArtifactError, match="no release '3.0.0'.*1.0.0, 2.0.0, bad"):
+    with pytest.raises(artifacts.ArtifactError, match=r"no release '3.0.0'.*1.0.0, 2.0.0, bad"):
         artifacts.build("3.0.0", tmp_path)
     assert not list(tmp_path.iterdir())
 

@@ -176,7 +176,7 @@ def test_a_dead_member_leaves_traffic_and_comes_back(fleet):
     for name in ("lb1", "lb2"):
         eventually(lambda name=name: fleet.server_states(name)["app4"].startswith("DOWN"))
     assert subprocess.run(members.command(fleet.layout.member("app4"), "status"), stdout=subprocess.DEVNULL, check=False).returncode == 1
-    with pytest.raises(members.MemberError, match="app4 at .* does not answer"):
+    with pytest.raises(members.MemberError, match=r"app4 at .* does not answer"):
         fleet.member_version("app4")
     fleet.boot_member("app4")
     for name in ("lb1", "lb2"):
@@ -244,6 +244,6 @@ def test_which_release_lives_with_which_schema(fleet):
 
 
 def test_a_second_fleet_in_the_same_folder_is_refused(fleet):
-    with pytest.raises(FleetError, match="a fleet is up in .* already"):
+    with pytest.raises(FleetError, match=r"a fleet is up in .* already"):
         EmbeddedFleet(fleet.directory).up()
     assert ask_member(fleet, "app2", "GET", "/version")[0] == 200

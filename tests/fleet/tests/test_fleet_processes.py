@@ -83,10 +83,9 @@ def test_what_cannot_be_started_says_so(tmp_path):
 
 def test_an_interruption_waits_for_the_end_of_the_block():
     done = []
-    with pytest.raises(KeyboardInterrupt):
-        with processes.uninterrupted():
-            signal.raise_signal(signal.SIGINT)
-            done.append("to the end")
+    with pytest.raises(KeyboardInterrupt), processes.uninterrupted():
+        signal.raise_signal(signal.SIGINT)
+        done.append("to the end")
     assert done == ["to the end"]
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 

@@ -120,7 +120,7 @@ def test_a_folder_with_something_else_in_it_is_refused(tmp_path):
 
 
 def test_a_fleet_that_is_not_there_is_named(tmp_path):
-    with pytest.raises(FleetError, match="there is no fleet in .*start one"):
+    with pytest.raises(FleetError, match=r"there is no fleet in .*start one"):
         EmbeddedFleet(tmp_path).member_version("app1")
 
 

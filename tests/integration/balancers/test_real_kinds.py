@@ -144,7 +144,7 @@ def test_a_member_comes_back_as_it_was(driven):
 @pytest.mark.parametrize("driven", ["traefik"], indirect=True)
 def test_a_strategy_without_weights_is_refused(driven):
     with changed(driven, lambda pool, server: pool.update(strategy="p2c"), lambda view: view.refusals), \
-            pytest.raises(TrafficError, match="no drain of app can be proven. lb1: its strategy is p2c.* lb2: its strategy is p2c"):
+            pytest.raises(TrafficError, match=r"no drain of app can be proven. lb1: its strategy is p2c.* lb2: its strategy is p2c"):
         driven.do("drained", driven.names[0])
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import sqlite3
 from pathlib import Path
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 
 from ansible_collections.alwayson.upgrade.plugins.module_utils import _database_engines as engines
 from ansible_collections.alwayson.upgrade.plugins.modules import database_backup
@@ -80,7 +80,7 @@ class SqliteKind:
 
     name = "sqlite"
     suffix = ".sqlite"
-    programs: dict = {}
+    programs = MappingProxyType({})
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

@@ -19,17 +19,22 @@ from integration.database.kinds import back_up
 
 # Types whose text, bytes or order could come back otherwise.
 UNFRIENDLY = (
-    "CREATE TABLE `odd ``name` (`select` bigint PRIMARY KEY AUTO_INCREMENT, f float, d double, n decimal(30, 10), b bit(9), t timestamp(6) NULL, y year,"
-    " e enum('a', 'b'), s set('x', 'y'), j json, g geometry, u uuid, i inet6, bin varbinary(20), txt longtext, twice double AS (d * 2) STORED)",
-    "INSERT INTO `odd ``name` (f, d, n, b, t, y, e, s, j, g, u, i, bin, txt) VALUES (0.1, 1e100 / 3, 1.0000000001, b'101', now(6), 2026, 'b', 'x,y',"
-    " '{\"a\": [1]}', point(1, 2), uuid(), '::1', x'00ff27', 'ж''\\\\\n-- events\n'), (NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,"
-    " NULL, NULL, '')",
+    ("CREATE TABLE `odd ``name` (`select` bigint PRIMARY KEY AUTO_INCREMENT, f float, d double, n decimal(30, 10), b bit(9), t timestamp(6) NULL, y year,"
+     " e enum('a', 'b'), s set('x', 'y'), j json, g geometry, u uuid, i inet6, bin varbinary(20), txt longtext, twice double AS (d * 2) STORED)"),
+    ("INSERT INTO `odd ``name` (f, d, n, b, t, y, e, s, j, g, u, i, bin, txt) VALUES (0.1, 1e100 / 3, 1.0000000001, b'101', now(6), 2026, 'b', 'x,y',"
+     " '{\"a\": [1]}', point(1, 2), uuid(), '::1', x'00ff27', 'ж''\\\\\n-- events\n'), (NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,"
+     " NULL, NULL, '')"),
     "CREATE TABLE parent (a int, b int, PRIMARY KEY (a, b))",
     "CREATE TABLE child (id int PRIMARY KEY, a int, b int, CONSTRAINT of_parent FOREIGN KEY (a, b) REFERENCES parent (a, b) ON DELETE CASCADE, CHECK (id > 0))",
     "INSERT INTO parent VALUES (1, 2)", "INSERT INTO child VALUES (1, 1, 2)",
     "CREATE TRIGGER counted BEFORE INSERT ON child FOR EACH ROW SET NEW.id = NEW.id + 1",
     "CREATE PROCEDURE ask() SELECT 1", "CREATE FUNCTION twice(a int) RETURNS int DETERMINISTIC RETURN a * 2", "CREATE SEQUENCE numbers",
 )
+
+
+def text_of(path):
+    with gzip.open(path, "rt", encoding="utf-8", errors="replace") as file:
+        return file.read()
 
 
 def test_what_is_unfriendly_comes_back_as_it_was(mariadb, tmp_path):
@@ -54,15 +59,15 @@ def test_history_sequences_long_rows_and_rows_that_break_a_check_come_back(maria
     finally:
         mariadb.run(database, "SET GLOBAL wait_timeout = DEFAULT, GLOBAL max_statement_time = DEFAULT")
     assert message == "" and result["backups"][database]["rows"] == 550 + 2 + 1 + 1
-    text = gzip.open(result["backups"][database]["path"], "rt", encoding="utf-8", errors="replace").read()
+    text = text_of(result["backups"][database]["path"])
     assert "system_versioning_insert_history" in text and "SETVAL(`numbers`, 15, 0)" in text
 
 
 @pytest.mark.parametrize(("statements", "told"), [
     (("CREATE TABLE measured (f float, d double)", "INSERT INTO measured VALUES (0.010516252390057362, 0.1)"),
      "fewer than measured.f holds: ALTER TABLE ... MODIFY ... DOUBLE keeps every number"),
-    (("CREATE TABLE moved (x int, s bigint unsigned GENERATED ALWAYS AS ROW START, e bigint unsigned GENERATED ALWAYS AS ROW END,"
-      " PERIOD FOR SYSTEM_TIME (s, e)) WITH SYSTEM VERSIONING",), "keeps its history by numbers of transactions, which no dump can hold"),
+    ((("CREATE TABLE moved (x int, s bigint unsigned GENERATED ALWAYS AS ROW START, e bigint unsigned GENERATED ALWAYS AS ROW END,"
+      " PERIOD FOR SYSTEM_TIME (s, e)) WITH SYSTEM VERSIONING"),), "keeps its history by numbers of transactions, which no dump can hold"),
 ])
 def test_what_no_dump_can_hold_is_refused_by_name(mariadb, tmp_path, statements, told):
     database = mariadb.make()
@@ -82,7 +87,7 @@ def test_an_event_is_kept_and_never_runs_in_the_copy(mariadb, tmp_path):
     mariadb.run(database, "CREATE EVENT each_moment ON SCHEDULE EVERY 1 SECOND DO INSERT INTO orders (product, quantity) VALUES (1, 7777)")
     message, result = back_up(mariadb, tmp_path, database, check_queries=["SELECT count(*) = 0 FROM information_schema.events WHERE event_schema = database()"])
     assert message == ""
-    assert "each_moment" in gzip.open(result["backups"][database]["path"], "rt", encoding="utf-8", errors="replace").read()
+    assert "each_moment" in text_of(result["backups"][database]["path"])
 
 
 def test_a_table_without_snapshots_is_refused(mariadb, tmp_path):
@@ -124,7 +129,7 @@ def test_a_role_that_may_not_do_it_is_told(mariadb, tmp_path):
     database = mariadb.make()
     mariadb.server.run("CREATE USER reader@'%'", f"GRANT SELECT ON {database}.* TO reader@'%'")
     try:
-        message, result = back_up(mariadb, tmp_path, database, login_user="reader", login_password="")
+        message, _result = back_up(mariadb, tmp_path, database, login_user="reader", login_password="")
     finally:
         mariadb.server.run("DROP USER reader@'%'")
     assert "Access denied" in message and "RELOAD" in message

@@ -295,9 +295,8 @@ def test_one_failing_database_does_not_hold_up_the_others(backups, server, tenan
 
 def test_two_runs_into_one_folder_are_refused(backups):
     run = backups()
-    with run.store.exclusive(), pytest.raises(StoreError, match=f"{os.getpid()}"):
-        with run.store.exclusive():
-            pass
+    with run.store.exclusive(), pytest.raises(StoreError, match=f"{os.getpid()}"), run.store.exclusive():
+        pass
 
 
 def test_a_database_that_is_not_there_is_named(server, tenant):

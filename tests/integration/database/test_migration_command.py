@@ -61,9 +61,9 @@ def test_the_command_runs_once_in_each_database_after_the_files(server, tenants,
     names = tenants(2)
     file = {"name": "001_a", "sql": "CREATE TABLE tool (version int, runs int, who text)"}
     outcomes = migrate(names, {"EXTRA": "!"}, files=[file])
-    assert report(outcomes) == "" and statuses(outcomes) == dict.fromkeys(names, [("transaction", "applied"), ("command", "applied")])
+    assert report(outcomes) == "" and statuses(outcomes) == {name: [("transaction", "applied"), ("command", "applied")] for name in names}
     again = migrate(names, {"EXTRA": "?"}, files=[file])
-    assert statuses(again) == dict.fromkeys(names, [("transaction", "already"), ("command", "already")])
+    assert statuses(again) == {name: [("transaction", "already"), ("command", "already")] for name in names}
     for name in names:
         # The runner's lock was held meanwhile, and the tool ran in the right database.
         assert server.value("SELECT count(*) || who FROM tool WHERE runs > 0 GROUP BY who", name) == f"1in {name}!"

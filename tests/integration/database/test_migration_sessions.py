@@ -147,5 +147,5 @@ def test_a_pooler_of_sessions_is_taken_and_an_exhausted_one_is_refused(server, t
     with pgbouncer(server, tenant, "session", 3) as login:
         assert report(migrate(PostgresqlEngine(login), tenant, script("001_a", "CREATE TABLE more (a int)"))) == ""
         assert server.value("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'", tenant) == 0
-    with pgbouncer(server, tenant, "session", 1) as login, pytest.raises(MigrationError, match="is unknown: the session with database .* was lost"):
+    with pgbouncer(server, tenant, "session", 1) as login, pytest.raises(MigrationError, match=r"is unknown: the session with database .* was lost"):
         migrate(PostgresqlEngine(login), tenant, script("002_b", "CREATE TABLE other (a int)"))

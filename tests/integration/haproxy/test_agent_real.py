@@ -118,7 +118,7 @@ def test_an_agent_that_brings_its_server_back_is_noticed_and_nobody_is_told_that
     user.start()
     until(lambda: house.driven.read("app").backends["app"].members["s1"].sessions == 1)
     house.agent.words = "ready up"
-    with pytest.raises(TrafficError, match="lb has app/s1 in ready although it was set to drain: its agent check brings it there .*disable agent app/s1.*, "
+    with pytest.raises(TrafficError, match=r"lb has app/s1 in ready although it was set to drain: its agent check brings it there .*disable agent app/s1.*, "
                                            "it was reloaded, or another program changes it"):
         apply([house.driven], Request("app", ("s1",), "drained", timeout=30))
     assert house.admin("s1") == READY

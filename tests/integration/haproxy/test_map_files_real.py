@@ -79,7 +79,7 @@ def _reader(tmp_path_factory):
 
 def test_what_is_read_is_what_haproxy_has_read(reader):
     wrong, entries = [], 0
-    for path, _text in reader.texts.items():
+    for path in reader.texts:
         kind = path.suffix[1:]
         parse, read = {"map": (files.parse_map, files.entries_of_map), "acl": (files.parse_acl, files.entries_of_acl)}[kind]
         has, says = parse(reader.balancer.ask(f"show {kind} {path}")), read(text_of(str(path)))

@@ -147,7 +147,7 @@ def test_a_reload_forgets_nothing_that_the_state_file_has(balancer, keeps_states
 
 def test_a_state_file_that_cannot_be_written_is_said_before_anybody_relies_on_it(balancer, tmp_path):
     driven = Haproxy("lb", balancer.endpoint, state_file=str(tmp_path / "absent" / "state"))
-    with pytest.raises(TrafficError, match="cannot be written here: No such file.*The state before is back|cannot be written here"):
+    with pytest.raises(TrafficError, match=r"cannot be written here: No such file.*The state before is back|cannot be written here"):
         apply([driven], Request("app", ("s1",), "drained", timeout=5))
     assert member(balancer.full.read("app"), "s1").admin == READY
 

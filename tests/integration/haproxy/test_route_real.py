@@ -130,7 +130,7 @@ def test_a_pool_whose_members_are_gone_gets_nobody(service):
     for name in ("green1", "green2"):
         service.processes[name].kill()
     until(lambda: all(service.live(name, "green") == 0 for name in service.fronts))
-    with pytest.raises(RouteError, match="green has 0 live members on lb1, and 1 are required. Nothing was changed"):
+    with pytest.raises(RouteError, match=r"green has 0 live members on lb1, and 1 are required. Nothing was changed"):
         service.go("green")
     with pytest.raises(LoadBalancerError, match="has no backend 'red': it has blue, green"):
         service.go("red")

@@ -200,7 +200,7 @@ def test_a_load_balancer_that_freezes_on_the_way(pool):
 def test_a_frozen_load_balancer_is_found_before_anything_is_changed(pool):
     with frozen(pool):
         until(lambda: is_stopped(pool.processes["lb2"].pid))
-        with pytest.raises(LoadBalancerError, match="lb2 .* does not answer"):
+        with pytest.raises(LoadBalancerError, match=r"lb2 .* does not answer"):
             pool.do("drained", "s1")
     assert pool.admin("s1") == both(READY)
 

@@ -10,8 +10,8 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from integration.cores import CORES, NEWEST_CORE  # noqa: E402
-from operators import DEVELOPERS_OWN, Operators  # noqa: E402
+from integration.cores import CORES, NEWEST_CORE
+from operators import DEVELOPERS_OWN, Operators
 
 
 @pytest.fixture(params=NEWEST_CORE, name="operators")

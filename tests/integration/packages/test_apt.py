@@ -126,7 +126,7 @@ def test_a_pin_of_the_administrator_is_exceeded_or_named(host):
     (host.root / "etc/apt/preferences").write_bytes(b"# f\xfcr tlib\nPackage: tlib\nPin: version 2.0\nPin-Priority: 32000\n")
     assert host.patch(exclude=("tlib",)) == (["tnew", "tother"], ["tapp", "tlib"], ["tnew", "tother"])
     (host.root / "etc/apt/preferences").write_text("Package: tlib\nPin: version 2.0\nPin-Priority: 32767\n", encoding="ascii")
-    with pytest.raises(PackageError, match="tlib 2.0 cannot be left out: .*etc/apt/preferences"):
+    with pytest.raises(PackageError, match=r"tlib 2.0 cannot be left out: .*etc/apt/preferences"):
         host.patch(exclude=("tlib",))
 
 

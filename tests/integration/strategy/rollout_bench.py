@@ -25,9 +25,9 @@ import yaml
 REPOSITORY = Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(REPOSITORY / "tests" / "unit"))
 
-from tiny_terminal import TinyTerminal  # noqa: E402
+from tiny_terminal import TinyTerminal
 
-from ansible_collections.alwayson.upgrade.plugins.plugin_utils._run.journal import journal_problem, read  # noqa: E402
+from ansible_collections.alwayson.upgrade.plugins.plugin_utils._run.journal import journal_problem, read
 
 HOSTS = ["w1", "w2", "w3"]
 RECAP = re.compile(r"^(\S+)\s+: ok=(\d+)\s+changed=(\d+)\s+unreachable=(\d+)\s+failed=(\d+)\s+skipped=(\d+)\s+rescued=(\d+)\s+ignored=(\d+)\s*$", re.MULTILINE)

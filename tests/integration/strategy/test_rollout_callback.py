@@ -122,7 +122,7 @@ def test_a_roll_is_told_and_journaled(bench):
     assert run.code != 0 and [line for line in run.lines if line.startswith("FAILED w2: Put it back: ")], run.output
     assert not any("w3: Put it back" in line for line in run.lines) and "afterwards" not in run.output
     entries = run.journal
-    assert [entry["event"] for entry in entries][0] == "run_begins" and entries[-1]["event"] == "run_ends"
+    assert next(entry["event"] for entry in entries) == "run_begins" and entries[-1]["event"] == "run_ends"
     assert [(entry["host"], entry["outcome"]) for entry in entries if entry["event"] == "result"] == [("w2", "failed")]
     assert [entry["member"] for entry in entries if entry["event"] == "started"] == ["w1", "w2"]
     head = json.loads((run.directory / "alwayson-report" / "journal.head").read_text())

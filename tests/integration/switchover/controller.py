@@ -18,13 +18,13 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[3]
 sys.path[:0] = [str(REPOSITORY / "tests"), str(REPOSITORY / "build" / "collections")]
 
-from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.pooler.coordinator import PoolerAgents  # noqa: E402
-from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.switchover.planned import Switchover  # noqa: E402
-from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.switchover.received_wal import ReceivedLog  # noqa: E402
-from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.switchover.window import Limits, Window  # noqa: E402
-from fleet.ports import Endpoint  # noqa: E402
-from integration.switchover.pair import node_at, pooler_at  # noqa: E402
-from integration.switchover.trio import failover_at  # noqa: E402
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.pooler.coordinator import PoolerAgents
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.switchover.planned import Switchover
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.switchover.received_wal import ReceivedLog
+from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.switchover.window import Limits, Window
+from fleet.ports import Endpoint
+from integration.switchover.pair import node_at, pooler_at
+from integration.switchover.trio import failover_at
 
 COMPANION_SECONDS = 60.0
 # For so long clients may be held, and a busy machine has time for a switchover.

@@ -40,10 +40,10 @@ def test_a_synchronous_standby_takes_the_place_of_a_dead_primary_and_nothing_is_
 
 
 def test_what_may_lose_something_is_refused_and_can_be_accepted(pair):
-    with pytest.raises(SwitchoverError, match="db1 .* runs: replace it by state=switched"):
+    with pytest.raises(SwitchoverError, match=r"db1 .* runs: replace it by state=switched"):
         failover(pair).apply()
     pair.kill("db1")
-    with pytest.raises(SwitchoverError, match="db2 is not named in synchronous_standby_names of db2 .*, so db1 .* may have acknowledged writes that db2"):
+    with pytest.raises(SwitchoverError, match=r"db2 is not named in synchronous_standby_names of db2 .*, so db1 .* may have acknowledged writes that db2"):
         failover(pair).apply()
     status, result, _shown = ansible("database_switchover", **arguments(pair, state="failed_over", data_loss="accept"))
     assert (status, result["changed"], result["primary"], result["synchronous"]) == (0, True, "db2", False)
@@ -54,10 +54,10 @@ def test_poolers_are_sent_to_a_server_that_takes_writes_already(pair):
     with pair.node("db2").opened() as standby:
         standby.promote()
         assert wait_for(lambda: not standby.is_in_recovery(), 30, 0.05)
-    with pytest.raises(SwitchoverError, match="db1 .* runs: replace it by state=switched"):
+    with pytest.raises(SwitchoverError, match=r"db1 .* runs: replace it by state=switched"):
         failover(pair).apply()
     pair.kill("db1")
-    with pytest.raises(SwitchoverError, match="db2 .* takes writes already, so it may lack what db1 .* acknowledged"):
+    with pytest.raises(SwitchoverError, match=r"db2 .* takes writes already, so it may lack what db1 .* acknowledged"):
         failover(pair).apply()
     assert pair.poolers()[0].servers()["tenant_a"] == pair.node("db1").address
     accepting = failover(pair)

@@ -111,12 +111,12 @@ def test_a_guard_that_lets_it_start_keeps_the_standby_from_being_promoted_meanwh
     assert status == 0 and "the server may start: db2 is a standby" in said
     task = failover(pair)
     task.accept_loss = True
-    with pytest.raises(SwitchoverError, match="db1 .* is being started at this moment: its guard has asked db2"):
+    with pytest.raises(SwitchoverError, match=r"db1 .* is being started at this moment: its guard has asked db2"):
         task.apply()
     # Another one that would start as a primary is not let, either.
     assert asked(pair, "db1")[0] == 4 and time.monotonic() - began < HOLD_SECONDS
     assert pair.restart_by_itself("db1") and pair.value("pooler", "SELECT 1") == 1
-    with pytest.raises(SwitchoverError, match="db1 .* runs: replace it by state=switched"):
+    with pytest.raises(SwitchoverError, match=r"db1 .* runs: replace it by state=switched"):
         failover(pair).apply()
     # And the other way round: while a promotion is claimed, no guard lets anybody start.
     pair.kill("db1")

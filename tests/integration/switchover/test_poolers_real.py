@@ -90,16 +90,15 @@ def test_clients_of_both_poolers_wait_for_a_moment_and_nothing_is_lost(pair):
 
 
 def test_nothing_is_begun_before_all_are_there(pair):
-    with loads(pair) as both:
-        with pytest.raises(SwitchoverError, match=r"no database_pooler joined for the poolers pooler2 within 0.5 s: run alwayson.upgrade.database_pooler on"):
-            leader(pair, patience=0.5).apply()
+    refusal = r"no database_pooler joined for the poolers pooler2 within 0.5 s: run alwayson.upgrade.database_pooler on"
+    with loads(pair) as both, pytest.raises(SwitchoverError, match=refusal):
+        leader(pair, patience=0.5).apply()
     assert_quiet(pair, both, "db1")
 
 
 def test_a_companion_is_told_that_nothing_is_begun(pair):
-    with companion(pair) as found:
-        with pytest.raises(SwitchoverError, match="db1 .* runs"):
-            leader(pair, Failover).apply()
+    with companion(pair) as found, pytest.raises(SwitchoverError, match=r"db1 .* runs"):
+        leader(pair, Failover).apply()
     assert found[0] == 0 and "has given up before clients were held" in found[1]["error"]
 
 

@@ -151,7 +151,7 @@ def test_a_primary_that_lets_nobody_in_any_more_takes_writes_again_when_the_swit
         raise SwitchoverError("something went wrong")
 
     at(switchover, "fenced", shut)
-    with pytest.raises(SwitchoverError, match="something went wrong. Clients go on with db1"):
+    with pytest.raises(SwitchoverError, match=r"something went wrong. Clients go on with db1"):
         switchover.apply()
     assert wait_writable(pair) == "db1"
 
@@ -160,7 +160,7 @@ def test_a_primary_that_refuses_connections_while_its_standby_streams_is_alive(p
     pair.be_synchronous()
     failover = Failover(pair.node("db1"), pair.node("db2"), pair.poolers(), Limits())
     failover.old.knock = lambda: "refuses"
-    with pytest.raises(SwitchoverError, match="db2 .* still streams from its primary, so db1 .* is alive"):
+    with pytest.raises(SwitchoverError, match=r"db2 .* still streams from its primary, so db1 .* is alive"):
         failover.apply()
     assert pair.value("db2", "SELECT pg_is_in_recovery()") and wait_writable(pair) == "db1"
 

@@ -99,7 +99,7 @@ def test_a_transaction_that_lasts_is_waited_for_in_vain_and_nothing_has_changed(
     with Loading(load), pair.session("pooler") as session:
         session.execute("BEGIN")
         session.execute("SELECT 1")
-        with pytest.raises(SwitchoverError, match="pooler .* could not be paused within 0.5 s.* Clients go on with db1"):
+        with pytest.raises(SwitchoverError, match=r"pooler .* could not be paused within 0.5 s.* Clients go on with db1"):
             pair.switchover(pause_seconds=0.5).apply()
         with pytest.raises(SwitchoverError, match="a pause would wait for transactions on db1"):
             pair.switchover(transaction_seconds=0.1).apply()
@@ -111,10 +111,10 @@ def test_what_does_not_fit_is_refused_before_anything_is_held(pair):
     assert not pair.switchover("db2", "db1").apply().changed
     stranger = pair.switchover()
     stranger.poolers[0].point(stranger.old.address, Server("127.0.0.99", "5432"))
-    with pytest.raises(SwitchoverError, match="pooler pooler sends to 127.0.0.99:5432, and db1 .* correct the addresses, or its file"):
+    with pytest.raises(SwitchoverError, match=r"pooler pooler sends to 127.0.0.99:5432, and db1 .* correct the addresses, or its file"):
         stranger.apply()
     stranger.poolers[0].point(Server("127.0.0.99", "5432"), stranger.old.address)
     pair.kill("db2")
-    with pytest.raises((SwitchoverError, PostgresqlError), match="db2|refused"):
+    with pytest.raises((SwitchoverError, PostgresqlError), match=r"db2|refused"):
         pair.switchover().apply()
     assert pair.value("pooler", "SELECT 1") == 1

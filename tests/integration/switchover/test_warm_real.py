@@ -46,7 +46,7 @@ def restore(trio, command: str) -> None:
 def test_a_third_server_takes_over_when_both_are_dead_and_nothing_is_lost(trio):
     load = Load(trio.pooler.endpoint)
     with Loading(load):
-        with pytest.raises(SwitchoverError, match="db1 .* runs: replace it by state=switched"):
+        with pytest.raises(SwitchoverError, match=r"db1 .* runs: replace it by state=switched"):
             trio.failover().apply()
         trio.kill_both()
         taking_over = trio.failover("kill", str(trio.processes["receiver"].pid))
@@ -110,7 +110,7 @@ def test_a_log_that_recovery_does_not_get_to_the_end_of_promotes_nobody_and_is_p
     with Loading(load):
         trio.kill_both()
         before = sorted(path.name for path in trio.received.iterdir())
-        with pytest.raises(SwitchoverError, match="does not replay the record at .*see its log.*clients read from db3.*no process receives the log into"):
+        with pytest.raises(SwitchoverError, match=r"does not replay the record at .*see its log.*clients read from db3.*no process receives the log into"):
             trio.failover(window_seconds=2.0, pause_seconds=1.0).apply()
         assert sorted(path.name for path in trio.received.iterdir()) == before and before[-1].endswith(".partial")
         assert trio.value("pooler", "SELECT pg_is_in_recovery()")

@@ -119,7 +119,7 @@ def test_a_setting_that_a_kind_needs_is_named(kind, missing):
 def test_a_wrong_one_among_good_ones_is_named_and_each_is_given_once():
     with pytest.raises(LoadBalancerError, match="lb2 lacks the setting file"):
         open_load_balancers([spec("envoy"), spec("traefik", name="lb2", endpoint=f"{URL}2", settings={})])
-    with pytest.raises(LoadBalancerError, match="load_balancers has the endpoint 'http://127.0.0.1:1' twice"):
+    with pytest.raises(LoadBalancerError, match=r"load_balancers has the endpoint 'http://127.0.0.1:1' twice"):
         open_load_balancers([spec("envoy"), spec("caddy", name="lb2")])
 
 

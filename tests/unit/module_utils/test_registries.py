@@ -62,7 +62,8 @@ def test_an_engine_is_imported_without_the_others():
     script = (f"import sys; sys.path[:0] = {sys.path!r}\n"
               f"from {MODULE_UTILS} import _database_engines\n"
               f"_database_engines.of({{**{options!r}, 'engine': 'sqlite'}}).migrations()\n"
-              "print(*(name for name in sys.modules if name.startswith(" f"'{MODULE_UTILS}._')))")
+              "print(*(name for name in sys.modules if name.startswith("
+              f"'{MODULE_UTILS}._')))")
     loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
     rooms = {name[len(MODULE_UTILS) + 1:].split(".")[0] for name in loaded}
     assert "_sqlite" in rooms and not rooms & {"_postgresql", "_mariadb"}

@@ -52,7 +52,7 @@ def filled(spec: dict, path: tuple, value: object) -> dict:
     params: dict = {}
     for name, option in spec.items():
         on_the_way = path[:1] == (name,)
-        if on_the_way and len(path) > 1 or "options" in option and option.get("required"):
+        if (on_the_way and len(path) > 1) or ("options" in option and option.get("required")):
             inner = filled(option["options"], path[1:] if on_the_way else (), value)
             params[name] = [inner] if option["type"] == "list" else inner
         elif on_the_way:

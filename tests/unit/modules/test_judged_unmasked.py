@@ -49,7 +49,7 @@ def test_write_and_read_back_passes(monkeypatch, capsys):
 
 def test_what_is_told_of_a_failure_has_no_secret(monkeypatch, capsys):
     [outcome] = said_by(smoke_test, monkeypatch, capsys)["outcomes"]
-    verdict = verdict_on(outcome, **{"echo": "other", "environment": "staging"})
+    verdict = verdict_on(outcome, echo="other", environment="staging")
     assert verdict["passed"] is False and TOKEN not in str(verdict)
     assert verdict["why"] == ['expected echo to be "other", saw "Bearer ********"', 'expected environment to be "staging", saw "production"']
 

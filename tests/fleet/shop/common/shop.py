@@ -134,7 +134,7 @@ class Shop:
         tenants = ", ".join(sorted(self.stores))
         tenant = request.query.get("tenant", "")
         if not tenant:
-            raise HttpError(400, f"tenant is missing: give one of {tenants}, for example ?tenant={sorted(self.stores)[0]}")
+            raise HttpError(400, f"tenant is missing: give one of {tenants}, for example ?tenant={min(self.stores)}")
         if tenant not in self.stores:
             raise HttpError(404, f"there is no tenant {tenant!r}: give one of {tenants}")
         return tenant, self.stores[tenant]

@@ -12,23 +12,23 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql impor
 SECRET = "anna@example.com"
 # As PostgreSQL's and MariaDB's programs write them.
 PROGRAMS = {
-    "duplicate": ('pg_restore: error: could not execute query: ERROR:  could not create unique index "mail"\n'
-                  f"DETAIL:  Key (mail)=({SECRET}) is duplicated.\nCommand was: CREATE UNIQUE INDEX mail ON t (mail);\n\n\n",
+    "duplicate": (('pg_restore: error: could not execute query: ERROR:  could not create unique index "mail"\n'
+                  f"DETAIL:  Key (mail)=({SECRET}) is duplicated.\nCommand was: CREATE UNIQUE INDEX mail ON t (mail);\n\n\n"),
                   'pg_restore: error: could not execute query: ERROR: could not create unique index "mail"'),
-    "copy": (f'pg_restore: error: COPY failed for table "t": ERROR:  invalid input syntax for type integer: "{SECRET}"\n'
-             f'CONTEXT:  COPY t, line 1, column id: "{SECRET}"\npg_restore: warning: errors ignored on restore: 1\n',
-             'pg_restore: error: COPY failed for table "t": ERROR: invalid input syntax for type integer: (hidden); '
-             "pg_restore: warning: errors ignored on restore: 1"),
-    "statement": (f"--------------\nINSERT INTO `t` VALUES\n(1,'{SECRET}'),\n(2,'{SECRET}')\n--------------\n\n"
-                  f"ERROR 1062 (23000) at line 40: Duplicate entry '{SECRET}' for key 'PRIMARY'\n",
+    "copy": ((f'pg_restore: error: COPY failed for table "t": ERROR:  invalid input syntax for type integer: "{SECRET}"\n'
+             f'CONTEXT:  COPY t, line 1, column id: "{SECRET}"\npg_restore: warning: errors ignored on restore: 1\n'),
+             ('pg_restore: error: COPY failed for table "t": ERROR: invalid input syntax for type integer: (hidden); '
+             "pg_restore: warning: errors ignored on restore: 1")),
+    "statement": ((f"--------------\nINSERT INTO `t` VALUES\n(1,'{SECRET}'),\n(2,'{SECRET}')\n--------------\n\n"
+                  f"ERROR 1062 (23000) at line 40: Duplicate entry '{SECRET}' for key 'PRIMARY'\n"),
                   "ERROR 1062 (23000) at line 40: Duplicate entry (hidden) for key 'PRIMARY'"),
     "syntax": (f"ERROR 1064 (42000) at line 3: You have an error in your SQL syntax; check the manual for the right syntax to use near '{SECRET}' at line 1",
                "ERROR 1064 (42000) at line 3: You have an error in your SQL syntax; check the manual for the right syntax to use near (hidden) at line 1"),
-    "cause": ('pg_dump: error: Dumping the contents of table "t" failed: PQgetResult() failed.\n'
+    "cause": (('pg_dump: error: Dumping the contents of table "t" failed: PQgetResult() failed.\n'
               "pg_dump: detail: Error message from server: ERROR:  missing chunk number 0 for toast value 16390\n"
-              f"pg_dump: detail: Command was: COPY t TO stdout WHERE mail = '{SECRET}'\n",
-              'pg_dump: error: Dumping the contents of table "t" failed: PQgetResult() failed.; '
-              "pg_dump: detail: Error message from server: ERROR: missing chunk number 0 for toast value 16390"),
+               f"pg_dump: detail: Command was: COPY t TO stdout WHERE mail = '{SECRET}'\n"),
+              ('pg_dump: error: Dumping the contents of table "t" failed: PQgetResult() failed.; '
+              "pg_dump: detail: Error message from server: ERROR: missing chunk number 0 for toast value 16390")),
     "plain": ("pg_basebackup: error: could not connect\n", "pg_basebackup: error: could not connect"),
 }
 

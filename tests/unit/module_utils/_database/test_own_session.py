@@ -83,16 +83,15 @@ def test_a_pooler_that_leaves_each_session_its_own_is_taken(opened):
 )
 def test_a_pooler_of_transactions_is_refused_with_the_cure(opened, session, other):
     opened(session, other)
-    with pytest.raises(PostgresqlError, match=r"db1, port 6432 is a pooler in front of database shop, which pools transactions.*server itself as login_host"):
-        with own.own_session(Login(host="db1", port=6432), "shop"):
-            raise AssertionError("nothing is done")
+    refusal = r"db1, port 6432 is a pooler in front of database shop, which pools transactions.*server itself as login_host"
+    with pytest.raises(PostgresqlError, match=refusal), own.own_session(Login(host="db1", port=6432), "shop"):
+        raise AssertionError("nothing is done")
 
 
 def test_what_cannot_be_told_is_refused(opened):
     opened(Session(41), Session(42, fails=True))
-    with pytest.raises(PostgresqlError, match="is unknown: the session was lost. Give the address"):
-        with own.own_session(Login(), "shop"):
-            raise AssertionError("nothing is done")
+    with pytest.raises(PostgresqlError, match=r"is unknown: the session was lost. Give the address"), own.own_session(Login(), "shop"):
+        raise AssertionError("nothing is done")
 
 
 def test_what_has_settings_of_its_own_is_refused_before_it_sets_them(opened):
@@ -110,9 +109,9 @@ def test_a_proxy_in_front_of_mariadb_is_refused(monkeypatch):
     session = Session(41)
     session.id = 40
     monkeypatch.setattr(locks, "connect", lambda *_arguments: session)
-    with pytest.raises(MariadbError, match="is a proxy in front of database shop: it says that this is connection 40, the server that it is 41"):
-        with locks.open_session(MariadbLogin(), "shop"):
-            raise AssertionError("nothing is done")
+    refusal = "is a proxy in front of database shop: it says that this is connection 40, the server that it is 41"
+    with pytest.raises(MariadbError, match=refusal), locks.open_session(MariadbLogin(), "shop"):
+        raise AssertionError("nothing is done")
     session.id = 41
     with locks.open_session(MariadbLogin(), "shop") as found:
         assert found.database is session

@@ -148,9 +148,8 @@ def test_another_writer_waits_until_the_change_is_applied(file, path):
     attempts = []
 
     def applied():
-        with pytest.raises(LockError, match=f"process {os.getpid()} holds {path.parent}/.pool.conf.lock"):
-            with exclusive(file.hidden("lock"), 0):
-                attempts.append("inside")
+        with pytest.raises(LockError, match=f"process {os.getpid()} holds {path.parent}/.pool.conf.lock"), exclusive(file.hidden("lock"), 0):
+            attempts.append("inside")
     file.rewrite(taken_out, applied)
     with exclusive(file.hidden("lock"), 0):
         attempts.append("after")
@@ -325,7 +324,7 @@ def test_a_groups_operator_may_change_the_file_beside_root(shared, monkeypatch):
     file.rewrite(taken_out)
     assert os.stat(shared).st_uid == 4711, "root leaves its owner alone"
     # Nobody knows the groups of 4711, which has no name: it might lose its file.
-    with account(4713, 4712), pytest.raises(LoadBalancerError, match="Operation not permitted. This account may not give the new file to the owner"):
+    with account(4713, 4712), pytest.raises(LoadBalancerError, match=r"Operation not permitted. This account may not give the new file to the owner"):
         file.rewrite(lambda text: BEFORE)
     assert file.read() == AFTER
     monkeypatch.setattr(config_file.pwd, "getpwuid", lambda uid: SimpleNamespace(pw_name=str(uid), pw_gid=uid))

@@ -42,9 +42,9 @@ def test_the_holder_leaves_its_process_id(lock):
 def test_a_second_mutator_waits_for_so_long_and_then_names_the_first(lock, holder):
     waits = []
     now = iter(range(100))
-    with pytest.raises(LockError, match=f"process {holder.pid} holds {lock}, for more than 5 s"):
-        with exclusive(lock, 5, clock=lambda: next(now), sleep=waits.append):
-            pytest.fail("two mutators at once")
+    refusal = f"process {holder.pid} holds {lock}, for more than 5 s"
+    with pytest.raises(LockError, match=refusal), exclusive(lock, 5, clock=lambda: next(now), sleep=waits.append):
+        pytest.fail("two mutators at once")
     assert len(waits) == 4
 
 

@@ -136,7 +136,7 @@ def say_nothing(connection):
 @pytest.mark.parametrize("answer", [trickle, trickle_headers, say_nothing])
 def test_the_whole_answer_is_bounded_in_time(serve, answer):
     started = time.monotonic()
-    with pytest.raises(HttpError, match="no whole answer within 0.4 s"):
+    with pytest.raises(HttpError, match=r"no whole answer within 0.4 s"):
         get(serve(answer).url, seconds=0.4)
     assert time.monotonic() - started < 9
 
@@ -160,7 +160,7 @@ def test_what_is_no_whole_answer_is_said_in_words(serve, answer, reason):
 def test_a_refused_connection_is_said_in_words():
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
-    with pytest.raises(HttpError, match="^connection refused$"):
+    with pytest.raises(HttpError, match=r"^connection refused$"):
         get(f"http://127.0.0.1:{port}/")
 
 

@@ -117,7 +117,7 @@ def test_an_answer_without_end_is_cut_off(server, monkeypatch, size, is_accepted
     if is_accepted:
         assert api.get("/a") == 1111111111
     else:
-        with pytest.raises(LoadBalancerError, match="answers more than 10 bytes to GET /a: is this its API?"):
+        with pytest.raises(LoadBalancerError, match=r"answers more than 10 bytes to GET /a: is this its API?"):
             api.get("/a")
 
 
@@ -197,7 +197,7 @@ def test_another_one_only_when_it_was_not_carried_out(server, method, trouble, i
     if is_repeated:
         api.change(method, "/a")
     else:
-        with pytest.raises(LoadBalancerError, match="connection closed without an answer|with 503: nothing"):
+        with pytest.raises(LoadBalancerError, match=r"connection closed without an answer|with 503: nothing"):
             api.change(method, "/a")
     assert len(server.requests) == 1 + is_repeated
     api.ask(method, "/a", may_repeat=True)

@@ -53,7 +53,7 @@ def test_one_that_did_not_answer_for_so_long_is_asked_once_until_it_does():
     with pytest.raises(UnavailableError):
         patience.call(Asked(*(away() for _attempt in range(100))))
     asked, before = Asked(away(), away()), time.now
-    with pytest.raises(UnavailableError, match="^lb1 does not answer$"):
+    with pytest.raises(UnavailableError, match=r"^lb1 does not answer$"):
         patience.call(asked)
     assert asked.count == 1 and time.now == before
     assert patience.call(Asked()) == "answer"
@@ -63,7 +63,7 @@ def test_one_that_did_not_answer_for_so_long_is_asked_once_until_it_does():
 def test_without_patience_it_is_asked_once():
     patience, _time = patient(0)
     asked = Asked(away())
-    with pytest.raises(UnavailableError, match="^lb1 does not answer$"):
+    with pytest.raises(UnavailableError, match=r"^lb1 does not answer$"):
         patience.call(asked)
     assert asked.count == 1
 

@@ -61,7 +61,7 @@ def test_a_pipe_in_the_place_of_a_prober_s_or_a_database_s_file_is_no_file(pipe,
 
 
 def test_a_pipe_in_the_place_of_a_configuration_is_an_error_that_names_the_load_balancer(pipe):
-    with pytest.raises(LoadBalancerError, match="lb1 .*no regular file"):
+    with pytest.raises(LoadBalancerError, match=r"lb1 .*no regular file"):
         ConfigFile(pipe, lambda what: LoadBalancerError(f"lb1 {what}")).read()
     with pytest.raises(OSError, match="no regular file"):
         haproxy_demands._lines(pipe)
@@ -87,9 +87,9 @@ def test_a_copy_is_not_begun_where_there_is_no_room_for_it(tmp_path, monkeypatch
     statvfs, copied = os.statvfs, []
     monkeypatch.setattr(os, "statvfs", lambda path: Disk if str(path) == str(small) else statvfs(path))
     monkeypatch.setattr(host_private_copy, "copy", lambda path, target, limit: copied.append(limit) or "")
-    with pytest.raises(OSError, match=f"takes 17000000 bytes, but beside a reserve {small} has 16800000 bytes free: make room there") as error:
-        with private_copy(str(tmp_path / "x"), str(small)):
-            pass
+    refusal = f"takes 17000000 bytes, but beside a reserve {small} has 16800000 bytes free: make room there"
+    with pytest.raises(OSError, match=refusal) as error, private_copy(str(tmp_path / "x"), str(small)):
+        pass
     assert error.value.errno == 28 and error.value.filename == str(tmp_path / "x") and copied == []
     with private_copy(str(tmp_path / "x"), str(small), str(large)):
         assert copied == [17_000_000]
@@ -105,6 +105,5 @@ def test_a_file_that_grows_as_it_is_copied_does_not_fill_the_disk(tmp_path, monk
         return copied(path, *given)
 
     monkeypatch.setattr(host_private_copy, "copy", grow)
-    with pytest.raises(OSError, match="more than 10 bytes"):
-        with private_copy(str(tmp_path / "x"), str(tmp_path)):
-            pass
+    with pytest.raises(OSError, match="more than 10 bytes"), private_copy(str(tmp_path / "x"), str(tmp_path)):
+        pass

@@ -87,9 +87,9 @@ def test_without_a_token_there_is_only_the_lock(fence):
 
 def test_one_that_works_alone_waits_for_the_others_however_they_are_fenced(fence):
     for token, newcomer in ((None, 5), (5, None), (5, 5), (5, 6)):
-        with at_work(lambda token=token: alone(fence, token)) as other:
-            with pytest.raises(FenceError, match=f"process {other.pid} holds"), alone(fence, newcomer):
-                pytest.fail("two at work")
+        holder = at_work(lambda token=token: alone(fence, token))
+        with holder as other, pytest.raises(FenceError, match=f"process {other.pid} holds"), alone(fence, newcomer):
+            pytest.fail("two at work")
     with alone(fence, 6):
         pass
 

@@ -7,6 +7,7 @@ import json
 import multiprocessing
 import os
 import stat
+from pathlib import Path
 
 import pytest
 from ansible_collections.alwayson.upgrade.plugins.module_utils._locking.lock import Claim, FleetLockError, HeldError
@@ -38,6 +39,10 @@ def _held(lock):
 
 def names(lock):
     return sorted(os.listdir(lock.directory))
+
+
+def contents(lock):
+    return {name: Path(lock.directory, name).read_bytes() for name in names(lock)}
 
 
 def events(lock):
@@ -131,7 +136,7 @@ def test_the_named_lock_is_taken_over_for_a_reason_and_everybody_is_told(held):
 def test_nothing_is_taken_over_without_a_reason_or_under_another_id(held):
     with pytest.raises(FleetLockError, match="needs a reason"):
         held.hold(BOB, NOON, take_over=held.read().id, reason="  ")
-    with pytest.raises(HeldError, match="lock 0123456789abcdef is not the one that is held now, so it was not taken over: .*anna"):
+    with pytest.raises(HeldError, match=r"lock 0123456789abcdef is not the one that is held now, so it was not taken over: .*anna"):
         held.hold(BOB, NOON, take_over="0123456789abcdef", reason="why")
     with pytest.raises(HeldError, match="lock 0123456789abcdef is not the one of shop that is held now, so nothing was released"):
         held.release("", NOON, lock_id="0123456789abcdef", reason="why")
@@ -174,12 +179,12 @@ def test_check_mode_tells_the_same_and_changes_nothing(lock):
     assert (foreseen.changed, foreseen.lock.token, foreseen.lock.id) == (True, 1, "")
     assert not os.path.exists(lock.directory)
     lock.hold(ANNA, NOON)
-    before = {name: open(os.path.join(lock.directory, name), "rb").read() for name in names(lock)}
+    before = contents(lock)
     with pytest.raises(HeldError):
         lock.hold(BOB, NOON, check_mode=True)
     assert lock.hold(BOB, NOON, take_over=lock.read().id, reason="why", check_mode=True).taken_over == lock.read()
     assert lock.release("run-1", NOON, check_mode=True).changed is True
-    assert {name: open(os.path.join(lock.directory, name), "rb").read() for name in names(lock)} == before
+    assert contents(lock) == before
 
 
 # -- time and tokens
@@ -195,7 +200,7 @@ def test_nothing_decides_by_the_wall_clock(held):
 
 
 def test_a_token_file_that_is_gone_does_not_let_tokens_fall(held):
-    for token in (2, 3):
+    for _token in (2, 3):
         held.release(held.read().run, NOON)
         held.hold(BOB, NOON)
     os.unlink(os.path.join(held.directory, "shop.token"))
@@ -224,12 +229,12 @@ def test_a_lock_file_that_is_none_is_refused_by_its_name_and_left_alone(held, co
     path = os.path.join(held.directory, "shop.lock")
     with open(path, "wb") as file:
         file.write(content)
-    before = {name: open(os.path.join(held.directory, name), "rb").read() for name in names(held)}
+    before = contents(held)
     for act in (lambda: held.hold(BOB, NOON), lambda: held.hold(ANNA, NOON), lambda: held.release("run-1", NOON), held.read,
                 lambda: held.hold(BOB, NOON, take_over="0123456789abcdef", reason="why")):
-        with pytest.raises(FleetLockError, match="shop.lock"):
+        with pytest.raises(FleetLockError, match=r"shop.lock"):
             act()
-    assert {name: open(os.path.join(held.directory, name), "rb").read() for name in names(held)} == before
+    assert contents(held) == before
 
 
 @pytest.mark.parametrize(
@@ -246,7 +251,7 @@ def test_a_lock_with_hostile_content_is_refused(held, changes):
     path = os.path.join(held.directory, "shop.lock")
     with open(path, "w", encoding="utf-8") as file:
         json.dump({**held_content(ANNA), **changes}, file)
-    with pytest.raises(FleetLockError, match="shop.lock is no lock of shop"):
+    with pytest.raises(FleetLockError, match=r"shop.lock is no lock of shop"):
         held.hold(BOB, NOON)
 
 
@@ -280,7 +285,7 @@ def test_a_token_file_that_is_none_stops_everybody_and_says_what_to_put_there(lo
     os.mkdir(lock.directory)
     with open(os.path.join(lock.directory, "shop.token"), "wb") as file:
         file.write(content)
-    with pytest.raises(FleetLockError, match="shop.token"):
+    with pytest.raises(FleetLockError, match=r"shop.token"):
         lock.hold(ANNA, NOON)
     assert names(lock) == ["shop.guard", "shop.token"]
 
@@ -467,6 +472,6 @@ def test_a_folder_that_cannot_be_used_is_named(tmp_path, held):
 
 def test_a_folder_that_cannot_be_made_is_told_with_the_cure_and_without_the_ends_words(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(FleetLockError, match="^the lock cannot be used: Not a directory .*: let the user of this task write there, or name") as told:
+    with pytest.raises(FleetLockError, match=r"^the lock cannot be used: Not a directory .*: let the user of this task write there, or name") as told:
         FleetLock(str(tmp_path / "file" / "state"), "shop").read()
     assert "Nothing was changed" not in str(told.value)

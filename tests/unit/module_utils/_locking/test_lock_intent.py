@@ -121,6 +121,5 @@ def test_killed_at_any_point_of_keeping_it_the_lock_has_the_one_or_the_other(tmp
         lock = FleetLock(str(tmp_path / str(number)), "shop")
         lock.hold(ANNA._replace(intent=UPGRADE), NOON)
 
-    for _number in at_every_line(lambda: lock.hold(ANNA._replace(intent=ROLLBACK), NOON), FILES, prepare):
-        found.append(lock.read().intent["direction"])
+    found += [lock.read().intent["direction"] for _number in at_every_line(lambda: lock.hold(ANNA._replace(intent=ROLLBACK), NOON), FILES, prepare)]
     assert found.count("upgrade") > 10 and found.count("rollback") >= 3

@@ -105,7 +105,7 @@ def test_what_dnf_leaves_out_is_not_announced():
         ("tnew", None, "1.0-1", False)]
     assert [update.name for update in selection_of(updates, pending).left] == ["tapp"]
     assert packages_dnf.parse_transaction("Dependencies resolved.\nNothing to do.\n", pending) == []
-    with pytest.raises(PackageError, match="lists no transaction: .*nothing provides"):
+    with pytest.raises(PackageError, match=r"lists no transaction: .*nothing provides"):
         packages_dnf.parse_transaction("Error:\n nothing provides tlib\n", pending)
 
 
@@ -160,8 +160,8 @@ def test_dnf_without_its_plugin_does_not_say_that_no_reboot_is_needed(fake_dnf, 
 @pytest.mark.parametrize(("said", "reasons"), [
     ("No core libraries or services have been updated.\nReboot is probably not necessary.", []),
     ("No core libraries or services have been updated since boot-up.\nReboot should not be necessary.", []),
-    ("Core libraries or services have been updated since boot-up:\n  * kernel-core\n  * glibc (2.34)\n\nReboot is required to fully utilize these updates.\n"
-     "More information: https://access.redhat.com/solutions/27943", ["glibc", "kernel-core"]),
+    (("Core libraries or services have been updated since boot-up:\n  * kernel-core\n  * glibc (2.34)\n\nReboot is required to fully utilize these updates.\n"
+     "More information: https://access.redhat.com/solutions/27943"), ["glibc", "kernel-core"]),
     ("Reboot is required to fully utilize these updates.", ["unknown"]),
 ])
 def test_what_dnf_says_of_a_reboot_is_understood_or_an_error(fake_dnf, monkeypatch, said, reasons):
@@ -304,7 +304,7 @@ def test_a_service_that_does_not_start_again_is_told_from_the_others(systemctl):
 
 def test_a_hold_that_cannot_be_read_or_written_says_so(tmp_path):
     hold = packages_manager.HoldFile(str(tmp_path / "absent" / "hold"))
-    with pytest.raises(PackageError, match="unattended updates cannot be held: .*: set become"):
+    with pytest.raises(PackageError, match=r"unattended updates cannot be held: .*: set become"):
         hold.write("me", [])
     with pytest.raises(PackageError, match="cannot be read"):
         packages_manager.HoldFile(str(tmp_path)).owner()

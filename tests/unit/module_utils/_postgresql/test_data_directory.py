@@ -41,11 +41,11 @@ def test_a_server_that_was_just_promoted_is_on_its_new_timeline(checkpoint, reco
 
 
 def test_what_is_no_data_directory_is_named(directory, tmp_path):
-    with pytest.raises(DataDirectoryError, match="does not tell whose .* is: nothing"):
+    with pytest.raises(DataDirectoryError, match=r"does not tell whose .* is: nothing"):
         directory.control()
     with pytest.raises(DataDirectoryError, match="is no data directory of PostgreSQL"):
         DataDirectory(str(tmp_path / "bin"), str(tmp_path / "bin"))
-    with pytest.raises(DataDirectoryError, match="there is no program .*pg_controldata: give .* bin_dir"):
+    with pytest.raises(DataDirectoryError, match=r"there is no program .*pg_controldata: give .* bin_dir"):
         DataDirectory(directory.path, directory.path)
 
 

@@ -49,7 +49,7 @@ def test_without_a_driver_the_packages_are_named(monkeypatch):
 
 
 def test_a_server_that_is_not_there_is_named():
-    with pytest.raises(PostgresqlError, match="no session with database shop on 127.0.0.1, port 1 as postgres"):
+    with pytest.raises(PostgresqlError, match=r"no session with database shop on 127.0.0.1, port 1 as postgres"):
         postgresql.connect(Login(host="127.0.0.1", port=1), "shop")
 
 
@@ -83,7 +83,7 @@ def test_programs_older_than_the_server_are_refused(install, monkeypatch):
     monkeypatch.setattr(programs, "VERSION_FOLDERS", ())
     old = install("old", "15.3")
     monkeypatch.setenv("PATH", old)
-    with pytest.raises(ProgramError, match="older than the server, which is 18; found .*pg_dump of 15; install postgresql-client-18"):
+    with pytest.raises(ProgramError, match=r"older than the server, which is 18; found .*pg_dump of 15; install postgresql-client-18"):
         programs.find(18)
     with pytest.raises(ProgramError, match="older than the server"):
         programs.find(16, old)
@@ -97,7 +97,7 @@ def test_programs_that_are_not_both_there_are_refused(install, only):
 
 
 def test_a_program_that_fails_says_why():
-    with pytest.raises(ProgramError, match="^sh ended with 3: no room; none at all$"):
+    with pytest.raises(ProgramError, match=r"^sh ended with 3: no room; none at all$"):
         Runner().run(["/bin/sh", "-c", "echo 'no room\n none at all' >&2; exit 3"], os.environ)
     with pytest.raises(ProgramError, match="could not be started"):
         Runner().run(["/nowhere/pg_dump"], os.environ)

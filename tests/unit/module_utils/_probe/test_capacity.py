@@ -82,7 +82,7 @@ async def runtime_api(answers, path=None):
 
 
 def endpoint_of(server):
-    return "tcp://127.0.0.1:{}".format(server.sockets[0].getsockname()[1])
+    return f"tcp://127.0.0.1:{server.sockets[0].getsockname()[1]}"
 
 
 def test_endpoints_are_sampled_over_tcp_and_unix_sockets(tmp_path):
@@ -158,5 +158,5 @@ def test_the_check_names_an_endpoint_that_does_not_answer(monkeypatch):
             server.close()
 
     monkeypatch.setattr(capacity, "READ_SECONDS", 0.05)
-    with pytest.raises(CapacityError, match="no answer within 0.05 s"):
+    with pytest.raises(CapacityError, match=r"no answer within 0.05 s"):
         asyncio.run(check())

@@ -318,7 +318,10 @@ def answered_by(engine, exchange, release):
     engine.answered(exchange)
 
 
-def asked(engine, seat=Seat(0, 0)):
+FIRST = Seat(0, 0)
+
+
+def asked(engine, seat=FIRST):
     return Exchange(engine.record.schedule(0.0), 5.0, engine._clients[seat])
 
 
@@ -447,7 +450,7 @@ def test_a_target_that_cannot_be_resolved_is_named_before_anything_is_sent():
     async def check():
         await Probe(plan_for("http://no-such-host.invalid"), asyncio.get_running_loop()).check()
 
-    with pytest.raises(ProbeError, match="target http://no-such-host.invalid cannot be resolved"):
+    with pytest.raises(ProbeError, match=r"target http://no-such-host.invalid cannot be resolved"):
         run(check())
 
 

@@ -96,7 +96,7 @@ def test_a_switch_that_fails_says_that_the_service_is_stopped(monkeypatch):
         raise OSError(30, "Read-only file system")
 
     monkeypatch.setattr(releases, "switch", fail)
-    with pytest.raises(ActivationError, match="is stopped, but the switch to release 2.0.0 failed.*Read-only"):
+    with pytest.raises(ActivationError, match=r"is stopped, but the switch to release 2.0.0 failed.*Read-only"):
         carry_out("/srv/shop", FakeService(), Plan(NEW, OLD, stop=True, switch=True, start=True))
 
 

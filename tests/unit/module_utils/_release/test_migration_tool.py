@@ -87,7 +87,7 @@ def test_a_failure_is_kept_and_told_with_what_the_tool_wrote(tool):
 
 
 def test_a_tool_that_reports_success_and_leaves_something_has_failed(tool):
-    with pytest.raises(MigrationToolError, match="ended with 0, but the status command .* reports that something is left"):
+    with pytest.raises(MigrationToolError, match=r"ended with 0, but the status command .* reports that something is left"):
         with_environment(tool, LEAVES="1").migrate()
     assert rows_of(tool.ledger)["2.0.0"]["status"] == "failed"
 

@@ -72,7 +72,7 @@ def test_a_staged_release_is_whole_and_marked(host):
 @pytest.mark.parametrize("more", EVIL.values(), ids=EVIL.keys())
 def test_an_evil_artifact_leaves_nothing(host, more):
     before = host.tree()
-    with pytest.raises(ReleaseError, match="of release 2.0.0 is refused, nothing of it was kept"):
+    with pytest.raises(ReleaseError, match=r"of release 2.0.0 is refused, nothing of it was kept"):
         host.staged("2.0.0", *more)
     assert host.tree() == before
     assert sorted(os.listdir(host.artifacts)) == ["2.0.0.tar.gz", "shop"]
@@ -134,7 +134,7 @@ def test_a_full_disk_is_seen_before_anything_is_unpacked(host, monkeypatch):
     # The copy of the artifact has taken the rest.
     disks = iter([os.statvfs(host.root)])
     monkeypatch.setattr(os, "statvfs", lambda path: next(disks, Disk))
-    with pytest.raises(ReleaseError, match="takes 26 bytes, but .* has 20 bytes free"):
+    with pytest.raises(ReleaseError, match=r"takes 26 bytes, but .* has 20 bytes free"):
         host.staged("1.0.0")
     assert os.listdir(host.path("releases")) == []
 
@@ -226,7 +226,7 @@ def test_removing_a_release_takes_a_previous_link_to_it_along(host):
     releases.remove(host.root, "1.0.0")
     assert observe(host.root)[:2] == ("2.0.0", None)
     assert sorted(os.listdir(host.path("releases"))) == ["2.0.0"]
-    with pytest.raises(ReleaseError, match="2.0.0 is current"):
+    with pytest.raises(ReleaseError, match=r"2.0.0 is current"):
         releases.require_removable(observe(host.root), "2.0.0")
 
 

@@ -73,7 +73,7 @@ def test_no_commands_is_no_service():
 def test_half_a_set_of_commands_is_refused(given, missing):
     with pytest.raises(ServiceError, match=f"^{missing} missing"):
         commands_for(None, *given)
-    with pytest.raises(CommandsError, match="give all three of release_stop_command, .*, release_status_command, or release_service") as told:
+    with pytest.raises(CommandsError, match=r"give all three of release_stop_command, .*, release_status_command, or release_service") as told:
         commands_for(None, *given, prefix="release_")
     assert told.value.options == [f"release_{name}" for name in missing.split(" and ")]
 

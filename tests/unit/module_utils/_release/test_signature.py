@@ -85,7 +85,7 @@ def test_an_artifact_is_copied_where_there_is_room(artifact, ssh, monkeypatch):
     monkeypatch.setattr(private_copy, "free_bytes", lambda folder: 0 if folder == tempfile.gettempdir() else free(folder))
     assert require(str(artifact), signature, str(ssh.keys)).signer == WHO
     monkeypatch.setattr(private_copy, "free_bytes", lambda folder: 0)
-    with pytest.raises(OSError, match="shop.tar.gz|make room there"):
+    with pytest.raises(OSError, match=r"shop.tar.gz|make room there"):
         require(str(artifact), signature, str(ssh.keys))
 
 
@@ -103,7 +103,7 @@ def test_a_key_that_does_not_count_for_this_is_refused(artifact, ssh, options, n
 
 
 def test_what_is_missing_is_named(artifact, tmp_path):
-    with pytest.raises(SignatureError, match="absent.sig is not there: it should be the signature"):
+    with pytest.raises(SignatureError, match=r"absent.sig is not there: it should be the signature"):
         require(str(artifact), str(tmp_path / "absent.sig"), str(tmp_path / "keys"))
 
 
@@ -126,12 +126,12 @@ def test_an_openpgp_signature_that_does_not_fit_or_count_is_refused(artifact, op
     signature, keyring = openpgp.sign(artifact, WHO), openpgp.export(tmp_path / "keys.gpg")
     content = artifact.read_bytes()
     artifact.write_bytes(content + b"x")
-    with pytest.raises(SignatureError, match="is no signature of .*BAD signature"):
+    with pytest.raises(SignatureError, match=r"is no signature of .*BAD signature"):
         require(str(artifact), str(signature), str(keyring))
     artifact.write_bytes(content)
     openpgp.make_key("stranger@example.com")
     stranger = openpgp.sign(artifact, "stranger@example.com")
-    with pytest.raises(SignatureError, match="is no signature of .*No public key"):
+    with pytest.raises(SignatureError, match=r"is no signature of .*No public key"):
         require(str(artifact), str(stranger), str(keyring))
 
 
@@ -176,7 +176,7 @@ def test_what_was_judged_is_what_the_checksum_is_of(artifact, request, tmp_path,
     Exchanging(artifact, monkeypatch)
     evil = hashlib.sha256(b"evil").hexdigest()
     for asked in (evil, wanted, None):
-        with pytest.raises(SignatureError, match="is no signature of|the checksum that is wanted"):
+        with pytest.raises(SignatureError, match=r"is no signature of|the checksum that is wanted"):
             require(str(artifact), str(signature), str(keys), sha256=asked)
 
 

@@ -69,14 +69,14 @@ def test_what_was_under_way_is_waited_for_and_told(house):
 
 def test_a_short_time_ends_the_wait_and_a_cut_does_not_hide_what_comes(house):
     house.set("s1", busy_until=1000.0, leaks_until=1000.0)
-    with pytest.raises(TrafficError, match="was given .* more sessions on lb1 after"):
+    with pytest.raises(TrafficError, match=r"was given .* more sessions on lb1 after"):
         house.do("drained", "s1", timeout=2, on_timeout="cut")
     assert house.admin("s1") == [[READY]] * 2 and house.time.now < 106
 
 
 def test_a_member_that_was_in_maintenance_before_is_watched_too(house):
     house.set("s1", admin=MAINT, leaks_until=1000.0)
-    with pytest.raises(TrafficError, match="was given .* more sessions on lb1 after.*Nothing was changed"):
+    with pytest.raises(TrafficError, match=r"was given .* more sessions on lb1 after.*Nothing was changed"):
         house.do("drained", "s1", timeout=3)
 
 

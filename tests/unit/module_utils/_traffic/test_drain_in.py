@@ -59,7 +59,7 @@ def test_a_member_without_a_health_check_is_noted(house):
 
 def test_a_member_in_drain_is_not_ready_before_it_is_healthy(house):
     house.set("s1", admin=DRAIN, alive=False)
-    with pytest.raises(TrafficError, match="does not pass.*Nothing was changed"):
+    with pytest.raises(TrafficError, match=r"does not pass.*Nothing was changed"):
         house.do("ready", "s1")
     assert house.lines == []
 
@@ -81,7 +81,7 @@ def test_a_member_that_is_ready_and_down_is_not_reported_as_ready(house):
 
 def test_a_member_without_weight_takes_no_traffic(house):
     house.set("s1", admin=DRAIN, weight=0)
-    with pytest.raises(TrafficError, match="takes no traffic on lb1 .*weight 0"):
+    with pytest.raises(TrafficError, match=r"takes no traffic on lb1 .*weight 0"):
         house.do("ready", "s1")
     assert house.admin("s1") == all_of(DRAIN)
 
@@ -124,7 +124,7 @@ def test_a_flip_that_fails_on_lb2_is_undone_on_lb1(house):
     for name in ("s1", "s2", "s3"):
         house.set(name, admin=DRAIN)
     house.lb2.on_apply = lambda balancer: setattr(balancer, "unreachable", True)
-    with pytest.raises(TrafficError, match="is back on lb1. lb2 could NOT be put back .*s1=drain s2=drain s3=drain s4=ready s5=ready s6=ready"):
+    with pytest.raises(TrafficError, match=r"is back on lb1. lb2 could NOT be put back .*s1=drain s2=drain s3=drain s4=ready s5=ready s6=ready"):
         flip(house)
     assert house.lb1.admin() == {**dict.fromkeys(("s1", "s2", "s3"), DRAIN), **dict.fromkeys(("s4", "s5", "s6"), READY)}
     assert len(house.lb1.lines) == 2, "undone by one line too"

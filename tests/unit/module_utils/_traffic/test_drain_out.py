@@ -111,7 +111,7 @@ def test_on_timeout_rollback_puts_the_state_before_back_on_all(house):
 
 def test_on_timeout_rollback_from_maintenance(house):
     house.set("s1", sticky=True, busy_until=house.time.now + 1000)
-    with pytest.raises(TrafficError, match="in maint.*The state before is back on lb1, lb2"):
+    with pytest.raises(TrafficError, match=r"in maint.*The state before is back on lb1, lb2"):
         house.do("drained", "s1")
     assert house.admin("s1") == all_of(READY)
 
@@ -136,7 +136,7 @@ def test_on_timeout_cut_closes_what_is_open_and_says_so(house):
 
 def test_sessions_that_survive_a_cut_are_a_failure(house):
     house.set("s1", busy_until=house.time.now + 1000, survives_cuts=True)
-    with pytest.raises(TrafficError, match="still has sessions after they were closed.*The state before is back"):
+    with pytest.raises(TrafficError, match=r"still has sessions after they were closed.*The state before is back"):
         house.do("drained", "s1", on_timeout="cut")
     assert house.admin("s1") == all_of(READY)
 
@@ -182,7 +182,7 @@ def test_a_load_balancer_that_comes_back_in_time_is_put_back(house):
 
 def test_a_change_that_is_not_seen_afterwards_is_a_failure(house):
     house.lb2.forgetful = True
-    with pytest.raises(TrafficError, match="lb2 has app/s1 in ready although it was set to drain.*back on lb1, lb2"):
+    with pytest.raises(TrafficError, match=r"lb2 has app/s1 in ready although it was set to drain.*back on lb1, lb2"):
         house.do("drained", "s1")
     assert house.admin("s1") == all_of(READY)
 
@@ -261,7 +261,7 @@ def test_an_unknown_member_is_refused_before_anything_is_changed(house, members,
 
 def test_a_member_that_one_load_balancer_lacks_is_refused(house):
     del house.lb2.servers["s1"]
-    with pytest.raises(LoadBalancerError, match="lb2 .* has no member s1"):
+    with pytest.raises(LoadBalancerError, match=r"lb2 .* has no member s1"):
         house.do("drained", "s1")
     assert house.lines == []
 
@@ -277,7 +277,7 @@ def test_the_floor_is_waited_for(house):
 
 def test_under_the_floor_is_refused_after_the_time(house):
     house.set("s6", alive=False)
-    with pytest.raises(TrafficError, match="on lb1 4 other members are live besides s1, fewer than min_live=5, for 60 s now.*Nothing was changed"):
+    with pytest.raises(TrafficError, match=r"on lb1 4 other members are live besides s1, fewer than min_live=5, for 60 s now.*Nothing was changed"):
         house.do("drained", "s1", min_live=5)
     assert house.lines == []
 
@@ -328,7 +328,7 @@ def test_a_race_for_the_floor_is_seen_and_taken_back(house):
 
 def test_a_race_that_is_lost_for_good_changes_nothing(house):
     house.lb1.on_apply = lambda balancer: setattr(balancer.servers["s2"], "admin", DRAIN)
-    with pytest.raises(TrafficError, match="fewer than min_live=5, for 60 s now.*Nothing was changed"):
+    with pytest.raises(TrafficError, match=r"fewer than min_live=5, for 60 s now.*Nothing was changed"):
         house.do("drained", "s1", min_live=5)
     assert house.admin("s1") == all_of(READY)
 
@@ -339,7 +339,7 @@ def test_a_drain_that_cannot_be_taken_back_is_told(house):
         balancer.servers["s2"].admin = DRAIN
 
     house.lb1.on_apply = rival_and_loss
-    with pytest.raises(TrafficError, match="min_live=5. lb1 could NOT be put back .*fakectl lb1 app s1=ready"):
+    with pytest.raises(TrafficError, match=r"min_live=5. lb1 could NOT be put back .*fakectl lb1 app s1=ready"):
         house.do("drained", "s1", min_live=5)
     assert house.lb2.admin()["s1"] == READY
 

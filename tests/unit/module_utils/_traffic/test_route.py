@@ -167,7 +167,7 @@ def test_a_pool_that_stays_short_is_refused_in_bounded_time(house):
 
 def test_a_load_balancer_that_sends_the_traffic_elsewhere_after_all_is_found(house):
     house.tables[1].lies = True
-    with pytest.raises(RouteError, match="lb2 sends active to red although it was set to green: it was reloaded, or another program changes it. "
+    with pytest.raises(RouteError, match=r"lb2 sends active to red although it was set to green: it was reloaded, or another program changes it. "
                                          "The route before"):
         house.do()
     assert house.routes == [("blue", "blue")] * 2
@@ -197,7 +197,7 @@ def test_a_load_balancer_that_is_gone_after_the_cutover_does_not_take_it_back(ho
             raise LoadBalancerError(f"{name} does not answer")
         return House.pool(house, name, backend)
     house.pool = pool
-    with pytest.raises(RouteError, match="lb1 does not answer. The route has moved to green everywhere, and stays"):
+    with pytest.raises(RouteError, match=r"lb1 does not answer. The route has moved to green everywhere, and stays"):
         house.do(Request("active", "green", settle=5))
     assert house.routes == [("green", "green")] * 2
 

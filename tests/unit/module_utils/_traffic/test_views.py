@@ -35,8 +35,8 @@ def test_a_view_is_plain_data():
 
 def test_agents_are_among_the_risks():
     data = view_as_data("tcp://lb1:1", View("2.8", {"app": Backend({"s1": member(agent=True), "s2": member(), "s3": member(agent=True)}, None, ("r",))}))
-    assert data["backends"]["app"]["risks"] == ["r", "s1, s3 can be brought back into traffic by an agent check, also while it is out: have it answer neither "
-                                                "ready nor drain, or stop it until the run is over (disable agent)"]
+    assert data["backends"]["app"]["risks"] == ["r", ("s1, s3 can be brought back into traffic by an agent check, also while it is out: have it answer neither "
+                                                "ready nor drain, or stop it until the run is over (disable agent)")]
 
 
 def test_the_same_on_both_is_agreement():
@@ -57,8 +57,8 @@ def test_a_member_drained_on_one_load_balancer_only():
 
 def test_a_member_that_only_one_load_balancer_reaches():
     assert disagreements(seen({"app": {"s1": member()}}, {"app": {"s1": member(health="down", check="L4TOUT")}})) == [
-        "app/s1 takes traffic on lb1 but not on lb2: lb2 could not connect to 10.0.0.1:80 in time (L4TOUT); "
-        "see whether the service listens there, and whether the network lets the load balancer through"
+        ("app/s1 takes traffic on lb1 but not on lb2: lb2 could not connect to 10.0.0.1:80 in time (L4TOUT); "
+         "see whether the service listens there, and whether the network lets the load balancer through")
     ]
 
 

@@ -44,7 +44,7 @@ def _made(tmp_path):
     path = tmp_path / "hosts.yml"
 
     def write(*names, **variables):
-        path.write_text(yaml.safe_dump({"web": {"hosts": {name: variables for name in names}}}), encoding="utf-8")
+        path.write_text(yaml.safe_dump({"web": {"hosts": dict.fromkeys(names, variables)}}), encoding="utf-8")
     write("a", "b", "c", port=1)
     return InventoryManager(DataLoader(), [str(path)]), write
 

@@ -18,6 +18,7 @@ import pytest
 from tiny_terminal import TinyTerminal
 
 from ansible_collections.alwayson.upgrade.plugins.plugin_utils._controller.panel import Panel
+import contextlib
 
 
 class Device:
@@ -60,10 +61,8 @@ def device():
     yield device
     sys.stdout, sys.stderr = before
     for handle in (device.master, device.slave):
-        try:
+        with contextlib.suppress(OSError):
             os.close(handle)
-        except OSError:
-            pass
 
 
 def visible(device: Device) -> list[str]:

@@ -88,7 +88,7 @@ def test_what_does_not_fit_is_counted_and_drawn_as_cells():
     roll = Roll(200, 20, zones=4, bad=("app055",))
     view = roll.until(45)
     lines = shown(view, 80, 24)
-    strips = [re.match(r"(east|west|north|south) +([█▒·<×]{50})", line) for line in lines]
+    strips = [re.match(r"(east|west|north|south) +([█▒·<\N{MULTIPLICATION SIGN}]{50})", line) for line in lines]
     strips = [match for match in strips if match]
     assert [match[1] for match in strips] == ["east", "north", "south", "west"]
     cells = "".join(match[2] for match in strips)

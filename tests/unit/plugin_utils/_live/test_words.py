@@ -37,7 +37,7 @@ def test_what_a_log_says_of_a_roll():
     assert "phase prepare took 11 s" in said and "the roll begins: 6 members; at most 1 of 6 out at once, never under 5 live" in said
     assert "app1 starts (5 of 6 live, floor 5)" in said and "app1: draining" in said and "app2: going back: release" in said
     assert sum(sentence.startswith("app1 is upgraded in ") and "smoke test" in sentence for sentence in said) == 1
-    assert [sentence for level, sentence in words if level == "bad"][0] == (
+    assert next(sentence for level, sentence in words if level == "bad") == (
         "FAILED app2: Ask the service and judge its answers: /healthz of app2 answered 503, expected 200")
     assert ("warning", "not started: app3, app4, app5, app6") in words and sum("the roll stops: app2 failed" in sentence for sentence in said) == 1
     assert sum(sentence.startswith("waiting: ") for sentence in said) == 1, "a full window is told once"

@@ -23,7 +23,7 @@ def described(**changes):
 
 def observed(blue="1.0.0", green="1.0.0", routes=("blue", "blue"), **releases):
     """The fleet; `releases` are those of single members."""
-    runs = {**{name: blue for name in GROUPS["app_blue"]}, **{name: green for name in GROUPS["app_green"]}, **releases}
+    runs = {**dict.fromkeys(GROUPS["app_blue"], blue), **dict.fromkeys(GROUPS["app_green"], green), **releases}
     members = {name: {"name": name, "address": f"10.0.0.{number}:80", "domain": None, "release": release, "previous": None,
                       "available": {release: {}} if release else {}, "expected_s": 0, "lost": None} for number, (name, release) in enumerate(runs.items())}
     view = {"admin": "ready", "health": "up", "live": True, "address": "", "weight": 1, "cookie": None, "backup": False}

@@ -32,7 +32,7 @@ def test_other_kinds_have_settings_of_their_own():
         {"name": "lb1", "endpoint": "http://10.0.0.2:9901", "kind": "envoy", "headers": {"X-Token": "t"}},
         {"name": "lb2", "endpoint": "file:/etc/nginx/app.conf", "kind": "nginx", "settings": {"pid_file": "/run/n"}},
     ]
-    with pytest.raises(ValueError, match="lb2 has the endpoint file:/etc/nginx/app.conf, which only the load balancer itself can reach"):
+    with pytest.raises(ValueError, match=r"lb2 has the endpoint file:/etc/nginx/app.conf, which only the load balancer itself can reach"):
         traffic_calls(["lb2"], ["file:/etc/nginx/app.conf"], "localhost")
 
 
@@ -74,7 +74,7 @@ def test_settings_are_added_where_a_task_needs_them_as_headers_are():
 
 @pytest.mark.parametrize("endpoint", ["http://admin:canary-7f1@10.0.0.2", "http://10.0.0.2/?token=canary-7f1"])
 def test_an_endpoint_that_lets_in_whoever_reads_it_is_refused(endpoint):
-    with pytest.raises(ValueError, match="lb1 has a user, a password or a query in its endpoint http://.*give credentials as traffic_headers") as error:
+    with pytest.raises(ValueError, match=r"lb1 has a user, a password or a query in its endpoint http://.*give credentials as traffic_headers") as error:
         traffic_calls(["lb1"], [endpoint])
     assert "canary" not in str(error.value)
 

@@ -75,7 +75,7 @@ def test_a_fleet_that_is_there_has_nothing_to_do():
 
 def test_planning_again_after_half_of_a_half_pool_is_the_resume():
     """The first half is upgraded and stands by; a run from another machine finds it so and goes on with the flip."""
-    half = {name: OUT for name in ("app1", "app2", "app4")}
+    half = dict.fromkeys(("app1", "app2", "app4"), OUT)
     there = {name: {"release": "2.0.0", "previous": "1.0.0"} for name in half}
     plan = make_plan(service(), fleet(balancers={"lb1": view(**half), "lb2": view(**half)}, **there))
     assert plan["refusals"] == []

@@ -39,10 +39,10 @@ def test_a_fleet_that_answers_is_not_refused():
 
 def test_the_same_wrong_answer_of_many_is_one_sentence_of_the_plan():
     refusals = plan_of(fleet(**{name: seen(a_test()) for name in NAMES}))["refusals"]
-    assert refusals == ["app1, app2, app3 and 3 more take traffic, but would fail the tests for returning to it: "
+    assert refusals == [("app1, app2, app3 and 3 more take traffic, but would fail the tests for returning to it: "
                         "GET http://h/health: answered 404 instead of 200 (app1); "
-                        "GET http://h/health: answered 404 instead of 200 (app2); GET http://h/health: answered 404 instead of 200 (app3); "
-                        "and likewise 3 more. Correct upgrade_health_path, which is '/healthz'"]
+                         "GET http://h/health: answered 404 instead of 200 (app2); GET http://h/health: answered 404 instead of 200 (app3); "
+                         "and likewise 3 more. Correct upgrade_health_path, which is '/healthz'")]
 
 
 @pytest.mark.parametrize(("test", "cure"), [
@@ -178,7 +178,7 @@ def test_a_test_that_the_release_which_runs_fails_is_a_note():
     observed = fleet(**{name: seen(new) for name in NAMES})
     plan = plan_of(observed)
     assert plan["refusals"] == [] and plan["notes"] == [
-        "smoke test 'feature' fails on 1.0.0 too: GET http://h/feature: answered 404 instead of 200. It counts for 2.0.0 only; "
-        "correct it if 1.0.0 should pass it, too"]
+        ("smoke test 'feature' fails on 1.0.0 too: GET http://h/feature: answered 404 instead of 200. It counts for 2.0.0 only; "
+         "correct it if 1.0.0 should pass it, too")]
     assert plan_of(fleet(**{name: seen({**new, "passed": True}) for name in NAMES}))["notes"] == []
     assert preflight.fails_already(observed, {**plan, "direction": "rollback"}) == []

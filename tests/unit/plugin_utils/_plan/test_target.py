@@ -128,8 +128,8 @@ def test_another_direction_than_the_interrupted_one_is_said():
 
 
 @pytest.mark.parametrize(("last", "words"), [
-    (intent(), "finish it with ansible-playbook alwayson.upgrade.upgrade -e upgrade_release=2.0.0, or go back with "
-               "ansible-playbook alwayson.upgrade.rollback -e upgrade_release=1.0.0"),
+    (intent(), ("finish it with ansible-playbook alwayson.upgrade.upgrade -e upgrade_release=2.0.0, or go back with "
+                "ansible-playbook alwayson.upgrade.rollback -e upgrade_release=1.0.0")),
     (intent("rollback", "2.0.0", "1.0.0"), "finish it with ansible-playbook alwayson.upgrade.rollback -e upgrade_release=1.0.0"),
 ])
 def test_a_patch_waits_for_the_run_that_was_interrupted(last, words):

@@ -21,10 +21,10 @@ from ansible_collections.alwayson.upgrade.plugins.plugin_utils._text.figures imp
 )
 from sample_run import NEW, OLD, sample_run
 
-REQUIRED = (
-    "release_from release_to method requests_scheduled requests_failed failures_by_class version_regressions latency_ms void_windows "
-    "live_min live_floor members databases duration_s duration_floor_s ok"
-).split()
+REQUIRED = [
+    "release_from", "release_to", "method", "requests_scheduled", "requests_failed", "failures_by_class", "version_regressions",
+    "latency_ms", "void_windows", "live_min", "live_floor", "members", "databases", "duration_s", "duration_floor_s", "ok",
+]
 HOSTILE = "</title></style></svg><script>alert(1)</script><img src=x onerror=alert(1)> \"'&\x00\x1b[31m\u202e\ud800{{ 7*7 }}"
 
 
@@ -78,7 +78,7 @@ def test_max_unavailable_may_be_a_percentage():
     run["limits"]["max_unavailable"] = "50%"
     assert summarise(run)["duration_floor_s"] == pytest.approx(sum(m["seconds_out"] for m in run["members"].values()) / 3, abs=0.01)
     run["limits"]["max_unavailable"] = "many"
-    with pytest.raises(ReportError, match="limits.max_unavailable is 'many'"):
+    with pytest.raises(ReportError, match=r"limits.max_unavailable is 'many'"):
         summarise(run)
 
 

@@ -96,7 +96,7 @@ def seen_with(done, are_live, release="2.0.0", before="1.0.0"):
     views = {name: view(**({} if are_live else dict.fromkeys(done, OUT))) for name in ("lb1", "lb2")}
     moved = {"release": release, "previous": before, "available": {before: {}, release: {}}, "expected_s": 0}
     others = [name for name in NAMES if name not in done]
-    return fleet(before, balancers=views, **dict.fromkeys(done, moved), **dict.fromkeys(others, {"available": {before: {}}, "expected_s": 0}))
+    return fleet(before, balancers=views, **dict.fromkeys(done, moved), **{name: {"available": {before: {}}, "expected_s": 0} for name in others})
 
 
 def planned(method, count, direction, are_live):
@@ -105,7 +105,7 @@ def planned(method, count, direction, are_live):
         going = {"upgrade": {}, "rollback": BACK}[direction]
         fleet_of_two = observed(green="2.0.0" if direction == "rollback" else "1.0.0",
                                 routes=("green", "green") if direction == "rollback" else ("blue", "blue"),
-                                **({name: "2.0.0" for name in ["g1", "g2", "g3"][:count]} if direction == "upgrade" else {}))
+                                **(dict.fromkeys(["g1", "g2", "g3"][:count], "2.0.0") if direction == "upgrade" else {}))
         chosen = choose_side(described(**going), fleet_of_two)
         return make_plan(chosen["service"], chosen["observed"]), chosen["service"], chosen["observed"]
     release, before = ("2.0.0", "1.0.0") if direction == "upgrade" else ("1.0.0", "2.0.0")

@@ -25,8 +25,11 @@ policies = st.builds(RunPolicy, max_failures=counts, on_failure=st.sampled_from(
                      max_in_flight=st.none() | st.integers(1, 5))
 
 
+EITHER = st.booleans()
+
+
 @st.composite
-def fleets(draw, in_traffic=st.booleans()) -> list[Member]:
+def fleets(draw, in_traffic=EITHER) -> list[Member]:
     """One to three pools over the same few domains."""
     member = st.tuples(st.sampled_from((None, "east", "west", "north")), in_traffic, st.sampled_from((0.0, 5.0, 60.0)))
     return [

@@ -158,7 +158,7 @@ def test_what_is_wrong_in_itself_is_an_error(expect, reason):
 def test_a_missing_jmespath_is_named_only_when_it_is_needed(monkeypatch):
     monkeypatch.setattr(expectation, "jmespath", None)
     assert compiled({}) == []
-    with pytest.raises(ExpectationError, match="Python package jmespath is missing on the controller.*-m pip install jmespath"):
+    with pytest.raises(ExpectationError, match=r"Python package jmespath is missing on the controller.*-m pip install jmespath"):
         compiled({"a": 1})
 
 

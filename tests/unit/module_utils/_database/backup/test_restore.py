@@ -189,7 +189,7 @@ def test_only_what_was_put_there_is_cleared(tmp_path):
     os.mkdir(place.directory)
     with open(place.path(RECORD), "w", encoding="utf-8") as file:
         file.write('{"tool": "another"}')
-    with pytest.raises(BackupError, match="is not empty .alwayson_restore.json., and nothing is ever overwritten"):
+    with pytest.raises(BackupError, match=r"is not empty .alwayson_restore.json., and nothing is ever overwritten"):
         place.require_free()
     with open(place.path("postmaster.pid"), "w", encoding="utf-8") as file:
         file.write(f"{os.getpid()}\n")

@@ -121,7 +121,7 @@ def test_the_manifest_names_its_file(store):
 
 def test_a_folder_that_others_can_read_is_refused(tmp_path):
     tmp_path.chmod(0o750)
-    with pytest.raises(StoreError, match="open to others.*0750"):
+    with pytest.raises(StoreError, match=r"open to others.*0750"):
         Store(str(tmp_path), ".dump").prepare()
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match="not a folder"):

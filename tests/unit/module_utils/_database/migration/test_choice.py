@@ -189,7 +189,7 @@ def table_sum(*rows):
 
 def test_a_step_that_chooses_rows_and_changes_none_is_ended_by_name():
     table = Rows([3, 0, 0], [[(1,)], [(1,)]])
-    with pytest.raises(MigrationError, match="backfill step 001_a of 2.0.0 chooses rows and changes none of them.*Put the condition into that query"):
+    with pytest.raises(MigrationError, match=r"backfill step 001_a of 2.0.0 chooses rows and changes none of them.*Put the condition into that query"):
         table.run(SOME)
 
 

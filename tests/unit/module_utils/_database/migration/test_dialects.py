@@ -30,8 +30,8 @@ def sqlite(sql):
         ("SELECT 'a\\'; b', \"c;\\\"\"; SELECT 2", 2),
         ("# one; two\nSELECT 1 -- three;\n; /* ; /* */ SELECT 2", 2),
         ("SELECT 1--1; SELECT `a``;b`", 2),
-        ("CREATE TRIGGER t BEFORE INSERT ON o FOR EACH ROW BEGIN IF a THEN SET b = 1; END IF; WHILE a DO SET c = CASE a WHEN 1 THEN 2 END; END WHILE; END; "
-         "SELECT 1", 2),
+        (("CREATE TRIGGER t BEFORE INSERT ON o FOR EACH ROW BEGIN IF a THEN SET b = 1; END IF; WHILE a DO SET c = CASE a WHEN 1 THEN 2 END; END WHILE; END; "
+         "SELECT 1"), 2),
         ("CREATE PROCEDURE p() BEGIN CASE a WHEN 1 THEN SELECT 1; END CASE; BEGIN SELECT 2; END; END", 1),
         ("CREATE TABLE shifts (begin datetime, end datetime); DROP TABLE x", 2),
     ],

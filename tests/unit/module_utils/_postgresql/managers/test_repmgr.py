@@ -29,9 +29,9 @@ def test_its_status_and_all_of_its_words_are_shown():
     assert saying("echo $*; echo 'nicht m\\366glich' >&2; exit 18").run("standby", "promote") == (18, "standby promote nicht m\ufffdglich")
     with pytest.raises(SwitchoverError, match="repmgr standby switchover --dry-run ended with 18: no"):
         saying("echo no; exit 18").require("standby", "switchover", "--dry-run")
-    with pytest.raises(SwitchoverError, match="repmgr.command cannot be run"):
+    with pytest.raises(SwitchoverError, match=r"repmgr.command cannot be run"):
         Repmgr(["/nowhere/repmgr"]).run("node")
-    with pytest.raises(SwitchoverError, match="has not ended within 0.1 s"):
+    with pytest.raises(SwitchoverError, match=r"has not ended within 0.1 s"):
         saying("sleep 1").run("node", seconds=0.1)
 
 
@@ -53,7 +53,7 @@ def test_an_exchange_that_was_refused_is_told_from_one_that_is_incomplete(status
 
 def test_a_promotion_is_done_when_the_server_says_so_and_not_before(tmp_path):
     # It goes on to tell other standbys, which nobody waits for.
-    told = "for i in $(seq 200); do test -e {0}/told && break; sleep 0.05; done; touch {0}/ended; echo late; exit 8".format(tmp_path)
+    told = f"for i in $(seq 200); do test -e {tmp_path}/told && break; sleep 0.05; done; touch {tmp_path}/ended; echo late; exit 8"
     promoted = node("db2", saying(told), recovering=[True, True])
     promoted.promote()
     assert not (tmp_path / "ended").exists() and promoted.failed == ""

@@ -44,7 +44,7 @@ def test_all_are_waited_for_and_those_that_do_not_join_are_named():
 
 def test_a_second_coordinator_is_refused():
     agents, server, _time, _began = meet({of(READY, "b"): 0, of(READY, "c"): 0}, is_taken=True)
-    with pytest.raises(PoolerError, match="another switchover to .* is under way"):
+    with pytest.raises(PoolerError, match=r"another switchover to .* is under way"):
         agents.gather(server)
 
 

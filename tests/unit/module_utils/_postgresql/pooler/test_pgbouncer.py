@@ -111,7 +111,7 @@ def test_a_reload_that_changes_nothing_is_no_success_although_it_is_answered_so(
     process = Process(pooler.path, is_broken=True)
     one = pooler(process)
     moved(one)
-    with one.opened(), pytest.raises(PoolerError, match="pooler p1 .* has not taken .*: it sends shop to 10.0.0.1:5432 and not to 10.0.0.2:5432.*see its log"):
+    with one.opened(), pytest.raises(PoolerError, match=r"pooler p1 .* has not taken .*: it sends shop to 10.0.0.1:5432 and not to 10.0.0.2:5432.*see its log"):
         one.follow()
 
 
@@ -138,9 +138,8 @@ def test_readers_at_the_standby_stay_there_when_the_others_go_back(pooler):
 
 def test_two_sessions_with_two_processes_are_no_pooler(pooler):
     one = pooler(Process(pooler.path), Process(pooler.path))
-    with pytest.raises(PoolerError, match="has two processes for two sessions: give each process an address of its own"):
-        with one.opened():
-            pass
+    with pytest.raises(PoolerError, match="has two processes for two sessions: give each process an address of its own"), one.opened():
+        pass
 
 
 def test_a_pause_of_somebody_else_is_left_to_them(pooler):
@@ -149,7 +148,7 @@ def test_a_pause_of_somebody_else_is_left_to_them(pooler):
     with one.opened():
         with pytest.raises(PoolerError, match="refuses PAUSE"):
             pause_all([one], 1.0)
-        with pytest.raises(PoolerError, match="was already paused, .* and stays paused: RESUME it"):
+        with pytest.raises(PoolerError, match=r"was already paused, .* and stays paused: RESUME it"):
             one.resume()
     assert "RESUME" not in process.told
 
@@ -166,7 +165,7 @@ def test_sessions_that_clients_keep_are_ended_when_the_pause_does_not_come(poole
 def test_a_pause_that_does_not_come_is_given_up(pooler):
     process = Process(pooler.path, answers={"RECONNECT": "no"}, keeps_sessions=True)
     one = pooler(process)
-    with one.opened(), pytest.raises(PoolerError, match="could not be paused within 0.3 s: a transaction is under way .* or a client keeps its session"):
+    with one.opened(), pytest.raises(PoolerError, match=r"could not be paused within 0.3 s: a transaction is under way .* or a client keeps its session"):
         pause_all([one], 0.3)
 
 
@@ -213,7 +212,7 @@ def test_a_reload_that_leaves_the_entry_for_everything_else_where_it_was_is_no_s
     process = Process(pooler.path, is_broken=True, hidden=1)
     one = pooler(process)
     moved(one)
-    with one.opened(), pytest.raises(PoolerError, match="has not taken .*: it sends alwayson_upgrade to 10.0.0.1:5432 and not to 10.0.0.2:5432"):
+    with one.opened(), pytest.raises(PoolerError, match=r"has not taken .*: it sends alwayson_upgrade to 10.0.0.1:5432 and not to 10.0.0.2:5432"):
         one.follow()
     process.is_broken = False
     with one.opened():

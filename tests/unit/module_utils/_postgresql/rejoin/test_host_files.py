@@ -74,11 +74,11 @@ def test_a_run_that_is_killed_at_any_step_is_made_good_by_the_next_one(data, mon
     for step in range(1, 40):
         files, calls = HostFiles(str(data)), 0
 
-        def count(original):
+        def count(original, fatal=step):
             def call(*arguments):
                 nonlocal calls
                 calls += 1
-                if calls == step:
+                if calls == fatal:
                     raise KeyboardInterrupt
                 return original(*arguments)
             return call

@@ -47,6 +47,5 @@ def test_who_does_not_answer_is_told_and_the_environment_is_not_this_ones(monkey
 
 def test_a_server_that_says_nothing_is_not_waited_for(monkeypatch):
     monkeypatch.setattr(replication_login, "ANSWER_SECONDS", 0.2)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        with pytest.raises(PostgresqlError, match="no answer within 0.2 s"):
-            identify(f"host=127.0.0.1 port={listener.getsockname()[1]}", {}, {})
+    with socket.create_server(("127.0.0.1", 0)) as listener, pytest.raises(PostgresqlError, match=r"no answer within 0.2 s"):
+        identify(f"host=127.0.0.1 port={listener.getsockname()[1]}", {}, {})

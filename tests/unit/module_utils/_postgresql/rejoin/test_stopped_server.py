@@ -102,9 +102,8 @@ def test_the_rewind_fetches_from_the_archive_what_the_server_has_no_longer(place
 
 def test_two_runs_do_not_work_on_one_directory(place):
     directory = DataDirectory(str(place / "data"), str(place / "bin"))
-    with directory.locked():
-        with pytest.raises(DataDirectoryError, match="another run works on"), directory.locked():
-            pass
+    with directory.locked(), pytest.raises(DataDirectoryError, match="another run works on"), directory.locked():
+        pass
     with pytest.raises(BlockingIOError), directory.locked():
         raise BlockingIOError
     with directory.locked():

@@ -73,14 +73,14 @@ def test_what_is_not_this_servers_log_is_refused(folder, tmp_path):
     (folder / f"{NEWEST}.partial").write_bytes(bytes(64))
     log(folder).require_usable(str(CLUSTER))
     (folder / "000000010000000000000006.gz").touch()
-    with pytest.raises(ReceivedLogError, match="compressed, such as 000000010000000000000006.gz"):
+    with pytest.raises(ReceivedLogError, match=r"compressed, such as 000000010000000000000006.gz"):
         log(folder).require_usable(str(CLUSTER))
     (tmp_path / "empty").mkdir()
     with pytest.raises(ReceivedLogError, match="has no segment of a log"):
         log(tmp_path / "empty").require_usable(str(CLUSTER))
     with pytest.raises(ReceivedLogError, match="is no folder that this account can read and write"):
         log(tmp_path / "nowhere").require_usable(str(CLUSTER))
-    with pytest.raises(ReceivedLogError, match="there is no program .*pg_waldump"):
+    with pytest.raises(ReceivedLogError, match=r"there is no program .*pg_waldump"):
         ReceivedLog(str(folder), str(folder)).require_usable(str(CLUSTER))
 
 

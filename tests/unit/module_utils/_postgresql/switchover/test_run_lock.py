@@ -89,7 +89,7 @@ def test_a_second_run_is_refused_and_told_who_is_at_work_and_how_the_lock_of_a_d
 def test_a_run_that_is_refused_on_the_second_server_lets_go_of_the_first():
     db1, db2 = Node("db1"), Node("db2")
     with run(db2, purpose="failover db1>db2").taken():
-        with pytest.raises(RunLockError, match="at work on db2: .* failover db1>db2"), run(db1, db2).taken():
+        with pytest.raises(RunLockError, match=r"at work on db2: .* failover db1>db2"), run(db1, db2).taken():
             pass
         assert db1.locks == {} and len(db2.locks) == 1
 
@@ -97,19 +97,16 @@ def test_a_run_that_is_refused_on_the_second_server_lets_go_of_the_first():
 def test_runs_whose_sessions_are_in_two_databases_refuse_each_other():
     """An advisory lock counts in one database only."""
     db1 = Node("db1")
-    with run(db1).taken():
-        with pytest.raises(RunLockError, match="another run is at work on db1"), run(Node("db1", "other", db1)).taken():
-            pass
+    with run(db1).taken(), pytest.raises(RunLockError, match="another run is at work on db1"), run(Node("db1", "other", db1)).taken():
+        pass
 
 
 def test_redirections_go_on_beside_each_other_and_not_beside_a_switchover():
     db1 = Node("db1")
-    with run(db1, is_shared=True).taken(), run(db1, is_shared=True).taken():
-        with pytest.raises(RunLockError, match="another run is at work"), run(db1).taken():
-            pass
-    with run(db1).taken():
-        with pytest.raises(RunLockError, match="another run is at work"), run(Node("db1", "other", db1), is_shared=True).taken():
-            pass
+    with run(db1, is_shared=True).taken(), run(db1, is_shared=True).taken(), pytest.raises(RunLockError, match="another run is at work"), run(db1).taken():
+        pass
+    with run(db1).taken(), pytest.raises(RunLockError, match="another run is at work"), run(Node("db1", "other", db1), is_shared=True).taken():
+        pass
 
 
 def test_a_lock_that_was_lost_or_is_not_alone_any_more_is_noticed():

@@ -114,7 +114,7 @@ def test_after_a_failover_what_it_cost_is_told():
 ])
 def test_who_may_lack_what_was_acknowledged_is_told_why(server, name, has_own_name, why):
     found = why_not_everything(server, name, has_own_name)
-    assert found == why == "" or why and why in found
+    assert found == why == "" or (why and why in found)
 
 
 @pytest.mark.parametrize(("parameters", "cluster_name", "name", "is_own"), [

@@ -82,7 +82,7 @@ def test_a_pooler_that_missed_an_exchange_is_led_when_the_old_server_says_that_i
     missed, led = Pooler("p1", {"shop": OLD}), Pooler("p2", {"shop": NEW})
     window = exchange(missed, led, is_done=True)
     assert window.dry_run() and window.stragglers == [missed] and window.result.warnings == []
-    with pytest.raises(SwitchoverError, match="pooler p1 sends to 10.0.0.1:5432, and db2 is 10.0.0.2:5432 for it: correct the addresses, or its file"):
+    with pytest.raises(SwitchoverError, match=r"pooler p1 sends to 10.0.0.1:5432, and db2 is 10.0.0.2:5432 for it: correct the addresses, or its file"):
         exchange(missed, led, is_done=True, is_relieved=False).dry_run()
 
 
@@ -96,8 +96,8 @@ def test_a_pooler_that_does_not_do_what_its_file_says_is_led_although_its_file_i
 def test_readers_at_the_old_server_are_named_and_left_there():
     window = exchange(Pooler("p1", {"shop": NEW, "shop_ro": OLD}), is_done=True, is_relieved=False)
     assert not window.dry_run() and window.stragglers == []
-    assert window.result.warnings == ["pooler p1 sends shop_ro to db1, which takes no writes: unless clients are to read there, name 10.0.0.2:5432 in its file "
-                                      "and RELOAD it"]
+    assert window.result.warnings == [
+        "pooler p1 sends shop_ro to db1, which takes no writes: unless clients are to read there, name 10.0.0.2:5432 in its file and RELOAD it"]
 
 
 def test_a_pooler_that_is_down_is_left_out_only_where_it_need_not_run():

@@ -232,5 +232,5 @@ def test_a_drain_that_fails_names_the_switch_that_stays_put(house):
 
 def test_what_cannot_be_proven_is_said(house):
     assert house.opened().read("app").backends["app"].unproven == (
-        "the load balancer is not asked what it does: 7 s (notice_seconds and quiet_seconds) are waited for it to notice that a member is out, and for "
-        "requests to end",)
+        ("the load balancer is not asked what it does: 7 s (notice_seconds and quiet_seconds) are waited for it to notice that a member is out, and for "
+         "requests to end"),)

@@ -180,7 +180,7 @@ def test_the_library_that_is_missing_is_named(api, monkeypatch):
 
 @pytest.mark.parametrize("template", ["/{host}", "/{", "/{0}"])
 def test_a_word_that_nobody_knows_is_named(template):
-    with pytest.raises(LoadBalancerError, match="has the path '/{.*', in which .* is not known: it may have {name}, {key}"):
+    with pytest.raises(LoadBalancerError, match=r"has the path '/{.*', in which .* is not known: it may have {name}, {key}"):
         fill(template, {"name": "s1", "key": "a"}, LoadBalancerError)
 
 
@@ -290,7 +290,7 @@ def test_a_change_that_is_shown_later_is_waited_for(api, lag, flaps):
 
 def test_a_change_that_is_never_shown_is_given_up_and_asked_back(api):
     slow, began = Slow(api, 1000), api.time.now
-    with pytest.raises(TrafficError, match="accepted a change of s1 in app, and does not show it within 30 s: see its log.* The state before is back on lb1"):
+    with pytest.raises(TrafficError, match=r"accepted a change of s1 in app, and does not show it within 30 s: see its log.* The state before is back on lb1"):
         apply([api.opened()], Request("app", ("s1",), "drained"), api.time.clock)
     assert [state for _at, state in slow.made] == ["drain", "ready"] and api.time.now - began < 70
 

@@ -122,8 +122,8 @@ def test_services_for_tcp_that_send_to_the_same_addresses_are_noted_and_all_page
 def test_lists_that_the_api_does_not_give_are_noted(api):
     api.server.routes.update({"GET /api/http/services?per_page=1000": Reply(403), "GET /api/tcp/services?per_page=1000": Reply(404)})
     pool = api.opened().read("app").backends["app"]
-    assert pool.refusals == () and pool.warnings == ("the API does not give /api/http/services and /api/tcp/services: see that no other service sends to its "
-                                                     "addresses, because members are not drained there",)
+    assert pool.refusals == () and pool.warnings == (("the API does not give /api/http/services and /api/tcp/services: see that no other service sends to its "
+                                                     "addresses, because members are not drained there"),)
 
 
 def test_other_services_are_looked_up_once_while_members_are_driven(api):

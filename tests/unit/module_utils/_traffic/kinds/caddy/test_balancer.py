@@ -270,7 +270,7 @@ def test_an_unknown_pool_is_an_error_that_names_those_there_are(api, ask):
 ])
 def test_a_pool_without_a_weight_for_each_upstream_is_refused(api, broken):
     api.app["load_balancing"] = broken
-    with pytest.raises(LoadBalancerError, match="has app without a weight for each of its 3 upstreams: set load_balancing.selection_policy to "
+    with pytest.raises(LoadBalancerError, match=r"has app without a weight for each of its 3 upstreams: set load_balancing.selection_policy to "
                                                 "weighted_round_robin, with 3 weights of 1, because a weight of 0 is what takes a member out"):
         api.opened().read("app")
 
@@ -348,7 +348,7 @@ def test_a_change_that_is_refused_is_not_tried_again(api, status):
 
 
 def test_an_unknown_member_is_an_error_that_names_those_there_are(api):
-    with pytest.raises(LoadBalancerError, match="has no upstream 10.0.0.2:80, s9: it has 10.0.0.1:80, s2, 10.0.0.3:80"):
+    with pytest.raises(LoadBalancerError, match=r"has no upstream 10.0.0.2:80, s9: it has 10.0.0.1:80, s2, 10.0.0.3:80"):
         api.opened().apply("app", {"s9": MAINT, "s2": MAINT, "10.0.0.2:80": MAINT})
     assert api.server.changes == []
 

@@ -213,7 +213,7 @@ def test_a_cluster_with_which_nothing_is_proven_is_refused_before_anything_is_ch
     admin.clusters[0].update(changes)
     assert [sentence.startswith(reason) for sentence in admin.opened().read("app").backends["app"].refusals] == [True]
     before = admin.file.read_text(encoding="utf-8")
-    with pytest.raises(TrafficError, match="no drain of app can be proven. lb1: "):
+    with pytest.raises(TrafficError, match=r"no drain of app can be proven. lb1: "):
         apply([admin.opened()], Request("app", ("s1",), "drained"), admin.time.clock)
     assert admin.file.read_text(encoding="utf-8") == before
 
@@ -234,7 +234,7 @@ def test_a_drain_that_ends_in_a_panic_is_taken_back(admin):
     """Another member dies while one is drained."""
     admin.clusters[0]["common_lb_config"] = {"healthy_panic_threshold": {"value": 50}}
     admin.time.sleep = lambda seconds, sleep=admin.time.sleep: admin.failing.update({82: {"failed_active_health_check": True}}) or sleep(seconds)
-    with pytest.raises(TrafficError, match="0 of 2 members of app are healthy, fewer than .* The state before is back on lb1"):
+    with pytest.raises(TrafficError, match=r"0 of 2 members of app are healthy, fewer than .* The state before is back on lb1"):
         apply([admin.opened()], Request("app", ("s1",), "drained"), admin.time.clock)
     assert admin.written() == admin.document
 

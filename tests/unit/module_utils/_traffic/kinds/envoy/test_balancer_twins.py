@@ -51,7 +51,7 @@ def test_a_cluster_of_the_same_endpoints_has_to_keep_to_their_states_too(admin, 
     for seen in (admin.opened().read("app"), admin.opened().read()):
         assert [sentence.partition(": ")[::2] for sentence in seen.backends["app"].refusals] == [("twin, which has the same endpoints", ANY)]
         assert seen.backends["app"].refusals[0].partition(": ")[2].startswith(reason)
-    with pytest.raises(TrafficError, match="no drain of app can be proven. lb1: twin, which has the same endpoints: "):
+    with pytest.raises(TrafficError, match=r"no drain of app can be proven. lb1: twin, which has the same endpoints: "):
         drive([admin.opened()], Request("app", ("s1",), "drained"), admin.time.clock)
     assert admin.written() == admin.document
 

@@ -178,10 +178,10 @@ def test_all_backends_are_read_without_a_name(runtime):
 
 def test_an_unknown_backend_is_an_error_that_names_the_ones_there_are(runtime):
     def script(connection, line):
-        connection.sendall((b"Name: HAProxy\n\nCan't find backend.\n\nNo such proxy.\n\n" if "nope" in line else RECORDED.encode()))
+        connection.sendall(b"Name: HAProxy\n\nCan't find backend.\n\nNo such proxy.\n\n" if "nope" in line else RECORDED.encode())
 
     _server, balancer = runtime(script)
-    with pytest.raises(HaproxyError, match="lb1 .* has no backend 'nope': it has app"):
+    with pytest.raises(HaproxyError, match=r"lb1 .* has no backend 'nope': it has app"):
         balancer.read("nope")
 
 
@@ -200,7 +200,7 @@ def test_an_answer_that_is_no_utf_8_is_exact_for_files_and_readable_for_people(r
     _server, balancer = runtime(lambda connection, line: connection.sendall(b"0x1 Gr\xf6\xdfe x\n\n"))
     assert balancer.ask_exactly("show map #0") == "0x1 Gr\udcf6\udcdfe x\n\n"
     assert balancer.ask("show map #0") == balancer.ask_once("show map #0") == "0x1 Gr\ufffd\ufffde x\n\n"
-    with pytest.raises(LoadBalancerError, match="answers .*Gr.*e x' to") as raised:
+    with pytest.raises(LoadBalancerError, match=r"answers .*Gr.*e x' to") as raised:
         balancer.carry_out_once(["set map #0 x y"])
     assert str(raised.value).encode("utf-8")
 
@@ -309,7 +309,7 @@ def test_a_frozen_load_balancer_is_bounded_in_time(runtime):
     over = threading.Event()
     _server, balancer = runtime(lambda connection, line: over.wait(30), answer_seconds=0.2)
     began = time.monotonic()
-    with pytest.raises(HaproxyError, match="does not answer within 0.2 s"):
+    with pytest.raises(HaproxyError, match=r"does not answer within 0.2 s"):
         balancer.read()
     assert time.monotonic() - began < 10
     over.set()
@@ -323,7 +323,7 @@ def test_one_that_drips_is_bounded_in_time_too(runtime):
             connection.sendall(b"x")
 
     _server, balancer = runtime(drip, answer_seconds=0.3)
-    with pytest.raises(HaproxyError, match="does not answer within 0.3 s"):
+    with pytest.raises(HaproxyError, match=r"does not answer within 0.3 s"):
         balancer.read()
     over.set()
 

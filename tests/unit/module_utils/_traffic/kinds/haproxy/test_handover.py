@@ -53,7 +53,7 @@ def test_a_master_that_ignores_the_signal_yet_is_waited_for_and_then_named(monke
     balancer = Fake()
     balancer.read = lambda: View("2.8", {})
     assert hand_over(balancer, BEFORE, 2, clock) is BEFORE and sent == [(7, signal.SIGUSR2)] and now[0] > 0.2
-    with pytest.raises(LoadBalancerError, match="lb1 .* has a master, process 7, that does not take SIGUSR2: it is still starting.*Nothing was changed"):
+    with pytest.raises(LoadBalancerError, match=r"lb1 .* has a master, process 7, that does not take SIGUSR2: it is still starting.*Nothing was changed"):
         hand_over(balancer, BEFORE, 2, clock)
     assert len(sent) == 1
 

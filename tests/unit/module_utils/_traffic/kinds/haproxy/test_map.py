@@ -88,17 +88,17 @@ def test_the_command_is_said_of_a_load_balancer_that_does_not_answer_any_more():
 
 
 def test_a_map_that_is_not_there_or_there_twice_is_refused():
-    with pytest.raises(HaproxyError, match="has no map 'activ.map': it has /etc/haproxy/active.map, /srv/other/tenants.map. Give the file"):
+    with pytest.raises(HaproxyError, match=r"has no map 'activ.map': it has /etc/haproxy/active.map, /srv/other/tenants.map. Give the file"):
         made(name="activ.map")
     fake = Fake({"show map": MAPS.replace("tenants.map", "active.map")})
-    with pytest.raises(HaproxyError, match="has 2 maps 'active.map'"):
+    with pytest.raises(HaproxyError, match=r"has 2 maps 'active.map'"):
         HaproxyMap(fake, "active.map", False)
 
 
 def test_a_refusal_is_an_error():
     table, fake = made()
     fake.answers[f"set map {table.path} active green"] = "entry not found.\n\n"
-    with pytest.raises(HaproxyError, match="answers 'entry not found.' to 'set map"):
+    with pytest.raises(HaproxyError, match=r"answers 'entry not found.' to 'set map"):
         table.set_route("active", "green")
     fake.answers[f"show map {table.path}"] = "Unknown map identifier. Please use #<id> or <file>.\n\n"
     with pytest.raises(HaproxyError, match="has lost its map"):

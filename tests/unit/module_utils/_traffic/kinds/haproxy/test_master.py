@@ -55,7 +55,7 @@ def test_it_is_asked_in_its_folder_with_its_environment(tmp_path):
     said = str(refused.value)
     assert f"lb1 (unix:/run/lb1) is not handed over: {program} does not accept its configuration: {tmp_path} " in said
     assert "PORT=80=1" in said and "HAPROXY_OWN=2" in said and "WAIT_ONLY" not in said and "PROCESSES" not in said and "OF_THIS_TEST" not in said
-    with pytest.raises(LoadBalancerError, match="cannot be checked by /nowhere/haproxy -c in /: .*Nothing was changed"):
+    with pytest.raises(LoadBalancerError, match=r"cannot be checked by /nowhere/haproxy -c in /: .*Nothing was changed"):
         require_accepted(LB, started("/nowhere/haproxy"))
 
 

@@ -88,7 +88,7 @@ def test_what_is_seen_of_the_members(master):
 def test_a_backup_is_no_capacity(master):
     master.file.write_text(TEXT.replace("down backup", "backup").replace("10.0.0.2:80;", "10.0.0.2:80 down;"), encoding="utf-8")
     assert master.opened().read("app").backends["app"].live == 1
-    with pytest.raises(TrafficError, match="on lb1 0 other members are live besides 10.0.0.1:80, fewer than min_live=1"):
+    with pytest.raises(TrafficError, match=r"on lb1 0 other members are live besides 10.0.0.1:80, fewer than min_live=1"):
         master.drained(min_live=1, timeout=1)
 
 
@@ -118,7 +118,7 @@ def test_of_workers_that_no_reload_of_ours_began_nothing_is_known_until_there_is
     pool = master.opened().read("app").backends["app"]
     assert pool.members["10.0.0.3:80"].sessions == 2 and pool.live == 2
     assert pool.warnings == (f"whether its workers have read {master.file} as it stands is not known: nginx is reloaded before a member is changed",)
-    with pytest.raises(TrafficError, match="10.0.0.3:80 is not drained on lb1 .in maint, 2 sessions"):
+    with pytest.raises(TrafficError, match=r"10.0.0.3:80 is not drained on lb1 .in maint, 2 sessions"):
         master.drained("10.0.0.3:80", timeout=1)
     assert [number for _pid, number, _text in master.signals] == [signal.SIGHUP] and master.text() == TEXT
     master.workers = [worker for worker in master.workers if not worker.is_leaving]
@@ -331,7 +331,7 @@ def test_a_reload_whose_end_was_not_seen_is_followed_by_another_one(master, monk
 def test_a_reload_that_fails_is_told_soon_and_leaves_what_is_known(master, monkeypatch):
     master.loaded()
     monkeypatch.setattr(nginx_balancer.os, "kill", lambda pid, number: None)
-    with pytest.raises(TrafficError, match="has not taken its configuration at a reload, and still runs with the previous one.* The state before is back"):
+    with pytest.raises(TrafficError, match=r"has not taken its configuration at a reload, and still runs with the previous one.* The state before is back"):
         master.drained()
     assert master.text() == TEXT and master.time.now == pytest.approx(Time().now + 2.0, abs=0.3)
     assert master.opened().read("app").backends["app"].warnings == ()
@@ -419,7 +419,7 @@ def test_a_worker_without_a_master_is_refused(master):
 def test_a_configuration_with_which_nothing_is_proven_is_refused_before_anything_is_changed(master):
     master.file.write_text(TEXT.replace("least_conn;", "fair;"), encoding="utf-8")
     before = master.text()
-    with pytest.raises(TrafficError, match="no drain of app can be proven. lb1: app has fair, of which it is not known"):
+    with pytest.raises(TrafficError, match=r"no drain of app can be proven. lb1: app has fair, of which it is not known"):
         master.drained()
     assert master.text() == before and master.signals == []
 
@@ -439,7 +439,7 @@ def test_without_a_worker_nothing_is_believed(master):
 
 
 def test_a_server_that_is_not_there_is_named_before_anything_is_written(master):
-    with pytest.raises(LoadBalancerError, match="has no member nobody in app: it has 10.0.0.1:80"):
+    with pytest.raises(LoadBalancerError, match=r"has no member nobody in app: it has 10.0.0.1:80"):
         master.opened().apply("app", {"nobody": MAINT})
     assert master.text() == TEXT and master.signals == []
 

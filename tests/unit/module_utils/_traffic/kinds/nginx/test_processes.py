@@ -60,8 +60,8 @@ def test_where_a_process_listens_is_seen(tmp_path):
 
 
 def test_a_process_that_blocks_its_signals_is_at_work():
-    program = ["python3", "-c", "import signal; signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGHUP]); print(flush=True); input(); "
-                                "signal.pthread_sigmask(signal.SIG_SETMASK, []); print(flush=True); input()"]
+    program = ["python3", "-c", ("import signal; signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGHUP]); print(flush=True); input(); "
+                                 "signal.pthread_sigmask(signal.SIG_SETMASK, []); print(flush=True); input()")]
     with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         try:
             seen = []
