@@ -10,18 +10,18 @@ import shlex
 from typing import Any
 
 from ansible.errors import AnsibleActionFail
-from ansible.plugins.action import ActionBase
 from ..module_utils._release.releases import RELEASES
+from ..modules import release
+from ..plugin_utils._controller.in_worker import ModuleInWorker
 
-MODULE = "alwayson.upgrade.release"
 
-
-class ActionModule(ActionBase):
+class ActionModule(ModuleInWorker):
     """Runs the module with the artifact where the host has no such release, else without, and once more with it when the module finds that it needs it."""
 
     TRANSFERS_FILES = True
-    _supports_check_mode = True
     _supports_async = True
+    worked_by = release
+    rules = release.RULES
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         super().run(tmp, task_vars)
@@ -31,11 +31,14 @@ class ActionModule(ActionBase):
         if source and self._task.async_val:
             raise AnsibleActionFail("artifact_src cannot be used with async: bring the archive to the host and name it in artifact")
         if not source or arguments.get("artifact") or not self._is_new(arguments):
-            answer = self._execute_module(module_name=MODULE, module_args=arguments, task_vars=task_vars, wrap_async=self._task.async_val)
+            answer = self.result_of_module(arguments, task_vars)
             if not source or not answer.get("needs_artifact"):
                 return answer
         del arguments["artifact_src"]
-        return self._execute_module(module_name=MODULE, module_args={**arguments, "artifact": self._brought(source)}, task_vars=task_vars)
+        return self.result_of_module({**arguments, "artifact": self._brought(source)}, task_vars)
+
+    def _told_of(self, error: Exception) -> dict:
+        return error.facts if isinstance(error, release.ReleaseFailed) else {}
 
     def _is_new(self, arguments: dict[str, Any]) -> bool:
         """Whether the host has no release of that version: one command tells, where the module would have to be run once more. What is unknown is not new."""

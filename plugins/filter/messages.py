@@ -32,7 +32,7 @@ def complete_commands(text: str | Sequence[str]) -> str | list[str]:
 
 def closing_text(record: object, reason: str = "", has_begun: bool = False) -> str:
     """The last message of a run that did not do what it was to do."""
-    return closing.closing_text(cast("RunRecord", record) if isinstance(record, Mapping) else None, reason, has_begun)
+    return closing.closing_text(cast(RunRecord, record) if isinstance(record, Mapping) else None, reason, has_begun)
 
 
 class FilterModule:

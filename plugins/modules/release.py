@@ -264,7 +264,8 @@ seconds:
 import contextlib
 import os
 import time
-from typing import Iterator
+from typing import Any
+from collections.abc import Iterator
 
 from ..module_utils._host.ansible_module import AnsibleModule
 from ..module_utils._host.version import VersionError, parse
@@ -293,9 +294,20 @@ ARGUMENTS = {
     "max_members": {"type": "int", "default": 100000},
     "max_bytes": {"type": "int", "default": 4294967296},
 }
+# How options go together, as a validator of arguments takes it.
+RULES: dict[str, Any] = {"required_if": [("state", "staged", ["sha256"])], "mutually_exclusive": [("artifact", "artifact_src")]}
 
 LEAST = {"keep": 0, "command_timeout": 1, "lock_timeout": 0, "max_members": 1, "max_bytes": 1}
 
+class ReleaseFailed(Exception):
+    """The release is not in the wanted state. The message says why, and `facts` what is current now, as far as that can be seen."""
+
+    def __init__(self, message: str, facts: dict) -> None:
+        super().__init__(message)
+        self.facts = facts
+
+
+ERRORS = (ReleaseFailed,)
 FAMILIES = (release.ReleaseError, activation.ActivationError, ServiceError, locking_fence.FenceError, VersionError, OSError)
 
 
@@ -415,13 +427,16 @@ class Work:
     def _prune(self, state: release.State) -> release.State:
         """Old releases go only when the new one runs, and what cannot be removed does not fail the switch."""
         for version in release.superfluous(state, self.params["keep"]):
-            try:
-                self._remove_or_dry_run(version)
-                self.pruned.append(version)
-            except (release.ReleaseError, OSError) as error:
-                self.warnings.append(f"release {version} could not be removed from {self.root}: {error}")
+            self._prune_one(version)
         kept = {version: marker for version, marker in state.available.items() if version not in self.pruned}
         return state._replace(available=kept)
+
+    def _prune_one(self, version: str) -> None:
+        try:
+            self._remove_or_dry_run(version)
+            self.pruned.append(version)
+        except (release.ReleaseError, OSError) as error:
+            self.warnings.append(f"release {version} could not be removed from {self.root}: {error}")
 
     def _remove(self) -> tuple[release.State, bool]:
         release.require_removable(self.before, self.version)
@@ -446,20 +461,23 @@ def _require_least(params: dict) -> None:
             raise release.ReleaseError(f"{name} is {params[name]}: it must be at least {least}")
 
 
-def main() -> None:
-    module = AnsibleModule(
-        argument_spec=ARGUMENTS,
-        required_if=[("state", "staged", ["sha256"])],
-        mutually_exclusive=[("artifact", "artifact_src")],
-        supports_check_mode=True,
-    )
+def answer(params: dict, check_mode: bool) -> dict:
+    """The module's result, see RETURN, with its warnings. Raises one of ERRORS."""
     work = None
     try:
-        work = Work(module.params, module.check_mode)
-        result = work.do()
+        work = Work(params, check_mode)
+        return {**work.do(), "warnings": work.warnings}
     except FAMILIES as error:
-        module.fail_json(msg=str(error), **(work.facts() if work else {}))
-    for warning in work.warnings if work else ():
+        raise ReleaseFailed(str(error), work.facts() if work else {}) from error
+
+
+def main() -> None:
+    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True, **RULES)
+    try:
+        result = answer(module.params, module.check_mode)
+    except ReleaseFailed as error:
+        module.fail_json(msg=str(error), **error.facts)
+    for warning in result.pop("warnings"):
         module.warn(warning)
     module.exit_json(**result)
 

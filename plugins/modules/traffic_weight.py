@@ -97,7 +97,7 @@ def answer(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
     with fence.admitted(params["fence"], check_mode):
         balancers = open_load_balancers(params["load_balancers"])
         # Whether their kinds have weights that can be set, is looked at first of all.
-        request = cast("list[WeightedBalancer]", balancers), params["backend"], list(dict.fromkeys(params["members"])), params["percent"]
+        request = cast(list[WeightedBalancer], balancers), params["backend"], list(dict.fromkeys(params["members"])), params["percent"]
         result = dry_run(*request) if check_mode else apply(*request)
     return {
         "changed": result.changed,

@@ -401,19 +401,19 @@ class StrategyModule(FreeStrategy):
 
     def _run_contained(self, iterator: Any, play_context: Any) -> int:
         """An error of the engine (a missing include, say) fails the host it belongs to; the others finish, and nobody new starts."""
-        while True:
-            try:
-                return super().run(iterator, play_context)
-            except ResultsLost as lost:
-                return self._give_up(str(lost))
-            except AnsibleError as error:
-                host = self._slots.at if self._results.last is None else ansible_objects.host_of(self._results.last)
-                if host is None or host.name not in self._schedule.in_flight:
-                    raise
-                display.error(error)
-                self._schedule.stop(f"{host.name}: {error}")
-                self._blocked_hosts[host.name] = False
-                self._fail_host(host, None, str(error))
+        try:
+            return super().run(iterator, play_context)
+        except ResultsLost as lost:
+            return self._give_up(str(lost))
+        except AnsibleError as error:
+            host = self._slots.at if self._results.last is None else ansible_objects.host_of(self._results.last)
+            if host is None or host.name not in self._schedule.in_flight:
+                raise
+            display.error(error)
+            self._schedule.stop(f"{host.name}: {error}")
+            self._blocked_hosts[host.name] = False
+            self._fail_host(host, None, str(error))
+        return self._run_contained(iterator, play_context)
 
     def _give_up(self, why: str) -> int:
         """Fail the hosts in flight, and end the processes that work for them on the controller: no result arrives any more."""
@@ -463,7 +463,7 @@ class StrategyModule(FreeStrategy):
             self._turned = True
             display.warning(schedule_messages.describe_rollback(schedule))
             self._emit("turns_back", reason=schedule.stop_reason)
-        if not reason or (reason, decision.stopped) == self._told or self._turned and reason == schedule.stop_reason:
+        if not reason or (reason, decision.stopped) == self._told or (self._turned and reason == schedule.stop_reason):
             return
         self._told = (reason, decision.stopped)
         if decision.stopped:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import atexit
 import functools
-import importlib
 import importlib.util
 import os
 import pwd
@@ -97,10 +96,10 @@ def use_driver() -> None:
     """Have the project's code use psycopg2 where POSTGRESQL_DRIVER says so. What makes the load, and looks at the result, stays on psycopg 3."""
     named = os.environ.get("POSTGRESQL_DRIVER", "psycopg")
     sessions = importlib.import_module("ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.session")
-    if named not in DRIVERS or getattr(sessions, named) is None:
+    if named not in DRIVERS or importlib.util.find_spec(named) is None:
         raise PostgresError(f"POSTGRESQL_DRIVER={named}: one of {', '.join(DRIVERS)} that is installed for {sys.executable}")
     if named == "psycopg2":
-        sessions.psycopg = None
+        sessions.DRIVERS[:] = [sessions._psycopg2]
 
 
 @functools.cache

@@ -15,7 +15,8 @@ import sys
 import time
 from functools import lru_cache
 from ipaddress import ip_address
-from typing import Callable, Iterable, Iterator, Mapping, NamedTuple, Sequence
+from typing import Callable, NamedTuple
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from urllib.parse import urlsplit
 
 from .._host import proc
@@ -121,14 +122,16 @@ def sharers(family: set[int], driven: set[int], tcp: Sequence[Listening], proces
 
 def processes_with(inodes: set[int]) -> dict[int, Process]:
     """The processes of this host that this account may look at, each with those of the sockets that it has."""
-    found = {}
-    for pid in map(int, filter(str.isdecimal, os.listdir("/proc"))):
-        try:
-            name, _state, parent, _began = proc.stat(pid)
-            found[pid] = Process(name, parent, frozenset(inodes & set(_sockets_of(pid))))
-        except (OSError, ValueError, IndexError):
-            continue
-    return found
+    found = {pid: _process(pid, inodes) for pid in map(int, filter(str.isdecimal, os.listdir("/proc")))}
+    return {pid: process for pid, process in found.items() if process is not None}
+
+
+def _process(pid: int, inodes: set[int]) -> Process | None:
+    try:
+        name, _state, parent, _began = proc.stat(pid)
+        return Process(name, parent, frozenset(inodes & set(_sockets_of(pid))))
+    except (OSError, ValueError, IndexError):
+        return None
 
 
 def listening_tcp() -> tuple[Listening, ...]:

@@ -16,7 +16,8 @@ import os
 import signal
 import sys
 from functools import partial
-from typing import Any, Callable, Iterator, Mapping
+from typing import Any, Callable
+from collections.abc import Iterator, Mapping
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.common.parameters import remove_values
@@ -35,13 +36,15 @@ ENDING = (signal.SIGINT, *HANGING_UP)
 class ModuleInWorker(ActionBase):
     """An action plugin of a module with the functions and names `answer`, `ARGUMENTS` and `ERRORS`, whose result it gets by `result_of_module`.
 
-    `worked_by`: the module. `unwound_by`: the error among its ERRORS with which a signal ends it; None where it changes nothing.
+    `worked_by`: the module. `unwound_by`: the error among its ERRORS with which a signal ends it; None where it ends at once. `rules`: how its options go
+    together, such as ``required_if``.
     """
 
     _supports_check_mode = True
     _supports_async = False
     worked_by: Any
     unwound_by: type[Exception] | None = None
+    rules: Mapping[str, Any] = {}
 
     def result_of_module(self, arguments: dict, task_vars: Any) -> dict:
         """The module's result with these options, worked out here or by the module."""
@@ -71,7 +74,7 @@ class ModuleInWorker(ActionBase):
             given = json.loads(json.dumps(arguments))
         except (TypeError, ValueError):
             return None
-        checked = ArgumentSpecValidator(self.worked_by.ARGUMENTS).validate(given)
+        checked = ArgumentSpecValidator(self.worked_by.ARGUMENTS, **self.rules).validate(given)
         is_fine = not (checked.error_messages or checked._warnings or checked._deprecations)
         return checked.validated_parameters if is_fine else None
 

@@ -39,7 +39,7 @@ def summarise(run: Mapping[str, Any], now: float | None = None) -> Report:
     run = mapping(plain(run), "all")
     limits = mapping(run.get("limits"), "limits")
     phases = [_phase(row) for row in rows(run.get("phases"), "phases")]
-    report = cast("Figures", {
+    report = cast(Figures, {
         "format": FORMAT,
         **{name: text(run.get(name)) for name in TEXTS},
         **numbers(run, "started", "finished", "live_floor", "pool_size", "moved_at"),

@@ -36,16 +36,16 @@ def join(parts: Iterable[object], between: object = "") -> Markup:
     return escape(between).join(map(escape, parts))
 
 
-def element(name: str, /, *children: object, **attributes: object) -> Markup:
+def element(tag: str, /, *children: object, **attributes: object) -> Markup:
     """One element with its children and attributes.
 
     In an attribute's name ``_`` stands for ``-`` and a ``_`` at the end is dropped (``class_``, ``stroke_width``).
     An attribute that is None is left out; a float is written with two decimals at most.
     """
     written = "".join(f' {key.rstrip("_").replace("_", "-")}="{escape(_short(value))}"' for key, value in attributes.items() if value is not None)
-    if name in _WITHOUT_CONTENT and not children:
-        return Markup(f"<{name}{written}/>")
-    return Markup(f"<{name}{written}>{join(children)}</{name}>")
+    if tag in _WITHOUT_CONTENT and not children:
+        return Markup(f"<{tag}{written}/>")
+    return Markup(f"<{tag}{written}>{join(children)}</{tag}>")
 
 
 def _short(value: object) -> object:

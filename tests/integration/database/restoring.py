@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -46,4 +47,5 @@ def killed_when(process: subprocess.Popen, is_so: Callable[[], bool], number: si
     finally:
         process.stdout.close()
         if number == signal.SIGKILL or process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)

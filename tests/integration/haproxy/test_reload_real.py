@@ -207,7 +207,7 @@ def test_a_connection_in_an_old_worker_may_bring_a_request_to_a_member_that_left
     users = IdleUsers(balancer.front, 8)
     balancer.reload()
     assert lingering(balancer) == {"s1": 8, "s2": 8}
-    with pytest.raises(TrafficError, match=r"app/s1 is not drained on lb \(in maint, 0 sessions, 0 queued, 8 connections of workers before a reload that may"):
+    with pytest.raises(TrafficError, match=r"app/s1 is not drained on lb \(in maint, 0 sessions, 0 queued, 8 connections from before a reload that may"):
         apply([balancer.full], Request("app", ("s1",), "drained", timeout=0.5))
     blind = Haproxy("lb", balancer.endpoint, state_file=balancer.state_file)
     apply([blind], Request("app", ("s1",), "drained", timeout=30))

@@ -26,7 +26,7 @@ class Host:
         task = SimpleNamespace(action="release", args=arguments, async_val=async_val, check_mode=False, diff=False, no_log=False)
         shell = SimpleNamespace(tmpdir=self.tmpdir, join_path=lambda *parts: "/".join(parts))
         loader = SimpleNamespace(get_real_file=lambda path: path)
-        made = release.ActionModule(task, SimpleNamespace(_shell=shell), SimpleNamespace(check_mode=False), loader, None, None)
+        made = release.ActionModule(task, SimpleNamespace(_shell=shell, transport="ssh", has_native_async=False), SimpleNamespace(check_mode=False), loader, None, None)
         made._execute_module = self._execute
         made._low_level_execute_command = lambda command: self.commands.append(command) or {"rc": self.status}
         made._transfer_file = lambda local, remote: self.transfers.append((local, remote))
@@ -92,4 +92,4 @@ def test_in_the_background_only_an_archive_on_the_host_is_staged():
     with pytest.raises(AnsibleActionFail, match="artifact_src cannot be used with async: bring the archive"):
         host.action(async_val=60, **WANTED, artifact_src="shop.tar.gz").run(task_vars={})
     assert host.asked == []
-    assert host.action(async_val=60, **WANTED, artifact="/var/tmp/shop.tar.gz").run(task_vars={})["async"] == 60
+    assert host.action(async_val=60, **WANTED, artifact="/var/tmp/shop.tar.gz").run(task_vars={})["async"] is True

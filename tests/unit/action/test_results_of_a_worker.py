@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import tarfile
 from types import SimpleNamespace
 
 import pytest
-from ansible_collections.alwayson.upgrade.plugins.action import fleet_lock, member_info, smoke_test
+from ansible_collections.alwayson.upgrade.plugins.action import fleet_lock, member_info, release, smoke_test
 from json_server import JsonServer, Reply
 from run_module import run_module
 
@@ -24,8 +26,8 @@ def _service():
 
 
 def both(action, capsys, arguments, check_mode=False):
-    """The results of the action by a worker and by the module, which has to be run at least once."""
-    ran = []
+    """The results of the action by a worker, in which the module is run only for options that are wrong, and by the module."""
+    ran, by_module = [], []
 
     def module(module_name, module_args, task_vars, wrap_async):
         ran.append(module_name)
@@ -39,7 +41,8 @@ def both(action, capsys, arguments, check_mode=False):
         made = action.ActionModule(task, connection, SimpleNamespace(check_mode=check_mode), None, SimpleNamespace(template=lambda value: value), None)
         made._execute_module = module
         results.append(made.run(task_vars={}))
-        assert bool(ran) is (transport == "ssh")
+        by_module.append(len(ran))
+    assert by_module[1] > by_module[0] and (by_module[0] == 0 or results[0].get("failed"))
     assert set(ran) == {f"alwayson.upgrade.{action.__name__.rpartition('.')[2]}"}
     return results
 
@@ -88,3 +91,23 @@ def test_a_lock_is_taken_held_and_released_alike(capsys, tmp_path):
     assert here["failed"] is True and alike(here) == alike(there) and here["unusable"]
     [first, second] = place("shop", run="one", state="released")
     assert (first["changed"], second["changed"]) == (True, False)
+
+
+def test_a_release_is_staged_made_current_and_refused_alike(capsys, tmp_path):
+    archive = tmp_path / "shop.tar.gz"
+    with tarfile.open(archive, "w:gz") as packed:
+        packed.addfile(tarfile.TarInfo("app"))
+    sha256 = hashlib.sha256(archive.read_bytes()).hexdigest()
+    commands = {name: ["true"] for name in ("stop_command", "start_command")}
+
+    def place(**arguments):
+        return both(release, capsys, {"root": str(tmp_path / "shop"), "version": "1.0.0", **arguments})
+
+    staged, again = place(state="staged", artifact=str(archive), sha256=sha256)
+    assert (staged["changed"], again["changed"]) == (True, False) and staged["available"] == again["available"]
+    current, again = place(state="current", sha256=sha256, **commands)
+    assert (current["changed"], again["changed"]) == (True, False) and current["release"] == again["release"] == "1.0.0"
+    here, there = place(version="2.0.0", **commands)
+    assert here["failed"] is True and alike(here) == alike(there) and here["release"] == "1.0.0"
+    here, there = place(state="staged")
+    assert here["failed"] is True and here["msg"] == there["msg"] and "sha256" in here["msg"]
