@@ -37,7 +37,7 @@ class ActionModule(ModuleInWorker):
         del arguments["artifact_src"]
         return self.result_of_module({**arguments, "artifact": self._brought(source)}, task_vars)
 
-    def _told_of(self, error: Exception) -> dict:
+    def _told_of(self, error: Exception) -> dict[str, Any]:
         return error.facts if isinstance(error, release.ReleaseFailed) else {}
 
     def _is_new(self, arguments: dict[str, Any]) -> bool:

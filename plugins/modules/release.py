@@ -302,7 +302,7 @@ LEAST = {"keep": 0, "command_timeout": 1, "lock_timeout": 0, "max_members": 1, "
 class ReleaseFailed(Exception):
     """The release is not in the wanted state. The message says why, and `facts` what is current now, as far as that can be seen."""
 
-    def __init__(self, message: str, facts: dict) -> None:
+    def __init__(self, message: str, facts: dict[str, Any]) -> None:
         super().__init__(message)
         self.facts = facts
 
@@ -314,7 +314,7 @@ FAMILIES = (release.ReleaseError, activation.ActivationError, ServiceError, lock
 class Work:
     """One call of the module: `before` as found, `after` as left or, in check mode, as it would be left."""
 
-    def __init__(self, params: dict, check_mode: bool) -> None:
+    def __init__(self, params: dict[str, Any], check_mode: bool) -> None:
         _require_least(params)
         self.root = release.require_root(params["root"])
         self.version = parse(params["version"]).text
@@ -326,7 +326,7 @@ class Work:
         self.warnings: list[str] = []
         self.before = release.State(None, None, {})
 
-    def do(self) -> dict:
+    def do(self) -> dict[str, Any]:
         """Bring about the wanted state; return the result of the module."""
         verbs = {"staged": self._stage, "current": self._activate, "absent": self._remove, "withdrawn": self._withdraw}
         with self._alone():
@@ -354,7 +354,7 @@ class Work:
             "seconds": finished - started,
         }
 
-    def facts(self) -> dict:
+    def facts(self) -> dict[str, Any]:
         """What is current after a failure, as far as that can be seen."""
         with contextlib.suppress(release.ReleaseError, OSError):
             now = release.observe(self.root)
@@ -455,13 +455,13 @@ class Work:
             self._tell(release.remove(self.root, version))
 
 
-def _require_least(params: dict) -> None:
+def _require_least(params: dict[str, Any]) -> None:
     for name, least in LEAST.items():
         if params[name] < least:
             raise release.ReleaseError(f"{name} is {params[name]}: it must be at least {least}")
 
 
-def answer(params: dict, check_mode: bool) -> dict:
+def answer(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
     """The module's result, see RETURN, with its warnings. Raises one of ERRORS."""
     work = None
     try:

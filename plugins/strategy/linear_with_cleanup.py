@@ -186,7 +186,7 @@ class StrategyModule(LinearStrategy):
         elif iterator.is_failed(host):
             self._tqm._failed_hosts[host.name] = True
 
-    def _failed_hosts(self, iterator: Any) -> set:
+    def _failed_hosts(self, iterator: Any) -> set[str]:
         return {*iterator.get_failed_hosts(), *self._tqm._unreachable_hosts}
 
     def _why(self, name: str) -> str:

@@ -160,7 +160,7 @@ class StrategyModule(FreeStrategy):
         # Honoured by the budget; free would warn that it cannot.
         play.max_fail_percentage = None
 
-    def _rolling_variables(self, play: Any, host_name: str, unknown: set) -> dict:
+    def _rolling_variables(self, play: Any, host_name: str, unknown: set[str]) -> dict[str, Any]:
         """The host's ``rolling_*`` variables, templated. Adds names that are no variable of a roll to *unknown*."""
         if (host := self._inventory.get_host(host_name)) is None:
             raise AnsibleError(f"rolling_pool_hosts names {host_name}, which is not in the inventory")
@@ -180,9 +180,9 @@ class StrategyModule(FreeStrategy):
             self._schedule.stop(reason)
 
     def _announce(self) -> None:
-        for warning in (schedule_messages.forks_warning(self._schedule, len(self._workers)), *schedule_checks.room_warnings(self._schedule, self._view.pools)):
-            if warning:
-                display.warning(warning)
+        forks = schedule_messages.forks_warning(self._schedule, len(self._workers))
+        for warning in filter(None, (forks, *schedule_checks.room_warnings(self._schedule, self._view.pools))):
+            display.warning(warning)
         self._emit("roll_begins", **schedule_messages.roll_begins(self._schedule, self._iterator._play.get_name()))
 
     # -- the seams of free
@@ -213,8 +213,7 @@ class StrategyModule(FreeStrategy):
         vars["rolling"] = schedule_messages.state_for(self._schedule, vars.get("inventory_hostname"))
 
     def _queue_task(self, host: Any, task: Any, task_vars: dict[str, Any], play_context: Any) -> None:
-        run_once = self._tasks.run_once(task)
-        if run_once and boolean(Templar(loader=self._loader, variables=task_vars).template(run_once), strict=False):
+        if (run_once := self._tasks.run_once(task)) and boolean(Templar(loader=self._loader, variables=task_vars).template(run_once), strict=False):
             raise AnsibleError(str(ansible_objects.once_refused(task)), obj=task._ds)
         self._dead_workers.look(self._workers)
         queued = self._pending_results
@@ -225,18 +224,14 @@ class StrategyModule(FreeStrategy):
 
     def _take_step(self, task: Any, host: Any = None) -> bool:
         """free forgets to release a host whose task was answered with "no" (ansible#86656)."""
-        wanted = super()._take_step(task, host)
-        if not wanted:
+        if not (wanted := super()._take_step(task, host)):
             self._blocked_hosts[host] = False
         return wanted
 
     def _process_pending_results(self, iterator: Any, one_pass: bool = False, max_passes: int | None = None) -> list[Any]:
         """An include comes alone or last, so that an error of what it includes can be attributed to that host."""
         results: list[Any] = []
-        while not (results and ansible_objects.is_include(results[-1])):
-            answered = self._process_one_result(iterator)
-            if not answered:
-                break
+        while not (results and ansible_objects.is_include(results[-1])) and (answered := self._process_one_result(iterator)):
             results += answered
         if results:
             return results
@@ -286,8 +281,7 @@ class StrategyModule(FreeStrategy):
 
     def _look(self) -> None:
         self._view.look()
-        live = {pool: sorted(names) for pool, names in self._view.live.items()}
-        if live != self._told_live:
+        if (live := {pool: sorted(names) for pool, names in self._view.live.items()}) != self._told_live:
             self._told_live = live
             self._emit("live", pools=live)
 
@@ -401,6 +395,11 @@ class StrategyModule(FreeStrategy):
 
     def _run_contained(self, iterator: Any, play_context: Any) -> int:
         """An error of the engine (a missing include, say) fails the host it belongs to; the others finish, and nobody new starts."""
+        while (code := self._run_until_an_error(iterator, play_context)) is None:
+            pass
+        return code
+
+    def _run_until_an_error(self, iterator: Any, play_context: Any) -> int | None:
         try:
             return super().run(iterator, play_context)
         except ResultsLost as lost:
@@ -413,7 +412,7 @@ class StrategyModule(FreeStrategy):
             self._schedule.stop(f"{host.name}: {error}")
             self._blocked_hosts[host.name] = False
             self._fail_host(host, None, str(error))
-        return self._run_contained(iterator, play_context)
+            return None
 
     def _give_up(self, why: str) -> int:
         """Fail the hosts in flight, and end the processes that work for them on the controller: no result arrives any more."""

@@ -13,10 +13,10 @@ import os
 import re
 import sys
 import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from ipaddress import ip_address
 from typing import Callable, NamedTuple
-from collections.abc import Iterable, Iterator, Mapping, Sequence
 from urllib.parse import urlsplit
 
 from .._host import proc
@@ -122,11 +122,12 @@ def sharers(family: set[int], driven: set[int], tcp: Sequence[Listening], proces
 
 def processes_with(inodes: set[int]) -> dict[int, Process]:
     """The processes of this host that this account may look at, each with those of the sockets that it has."""
-    found = {pid: _process(pid, inodes) for pid in map(int, filter(str.isdecimal, os.listdir("/proc")))}
-    return {pid: process for pid, process in found.items() if process is not None}
+    pids = map(int, filter(str.isdecimal, os.listdir("/proc")))
+    return {pid: process for pid in pids if (process := _process_with(inodes, pid))}
 
 
-def _process(pid: int, inodes: set[int]) -> Process | None:
+def _process_with(inodes: set[int], pid: int) -> Process | None:
+    """One process; None when it has ended, or may not be looked at."""
     try:
         name, _state, parent, _began = proc.stat(pid)
         return Process(name, parent, frozenset(inodes & set(_sockets_of(pid))))

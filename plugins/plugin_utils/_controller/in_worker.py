@@ -46,7 +46,7 @@ class ModuleInWorker(ActionBase):
     unwound_by: type[Exception] | None = None
     rules: Mapping[str, Any] = {}
 
-    def result_of_module(self, arguments: dict, task_vars: Any) -> dict:
+    def result_of_module(self, arguments: dict[str, Any], task_vars: Any) -> dict[str, Any]:
         """The module's result with these options, worked out here or by the module."""
         params = self._params(arguments) if self._is_worked_here(task_vars or {}) else None
         if params is not None:
@@ -68,7 +68,7 @@ class ModuleInWorker(ActionBase):
         chosen = self._templar.template(own.get(INTERPRETER))
         return chosen in NOT_CHOSEN or os.path.realpath(str(chosen)) == os.path.realpath(sys.executable)
 
-    def _params(self, arguments: dict) -> dict | None:
+    def _params(self, arguments: dict[str, Any]) -> dict[str, Any] | None:
         """The options as the module would have them; None where it would have something to say of them."""
         try:
             given = json.loads(json.dumps(arguments))
@@ -78,9 +78,9 @@ class ModuleInWorker(ActionBase):
         is_fine = not (checked.error_messages or checked._warnings or checked._deprecations)
         return checked.validated_parameters if is_fine else None
 
-    def _answer(self, params: dict) -> dict:
+    def _answer(self, params: dict[str, Any]) -> dict[str, Any]:
         masked = partial(remove_values, no_log_strings=hidden_values(params, self.worked_by.ARGUMENTS))
-        deciding: dict = {}
+        deciding: dict[str, Any] = {}
         try:
             with ended_as_a_module(self.unwound_by):
                 deciding, answer = self._work(params, masked)
@@ -92,11 +92,11 @@ class ModuleInWorker(ActionBase):
         # As JSON and back: what a load balancer has said is plain text, whatever the options were that it repeats.
         return json.loads(json.dumps({**masked(answer), **deciding}))
 
-    def _work(self, params: dict, _masked: Callable[[Any], Any]) -> tuple[dict, dict]:
+    def _work(self, params: dict[str, Any], _masked: Callable[[Any], Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         """What is returned as it is, and what is masked."""
         return {}, self.worked_by.answer(params, self._task.check_mode)
 
-    def _told_of(self, _error: Exception) -> dict:
+    def _told_of(self, _error: Exception) -> dict[str, Any]:
         """What the module returns of a failure beside its message."""
         return {}
 
@@ -106,7 +106,7 @@ class InWorker(ModuleInWorker):
 
     _supports_async = True
 
-    def run(self, tmp: Any = None, task_vars: Any = None) -> dict:
+    def run(self, tmp: Any = None, task_vars: Any = None) -> dict[str, Any]:
         result = super().run(tmp, task_vars)
         del tmp
         result.update(self.result_of_module(dict(self._task.args), task_vars))
@@ -116,7 +116,7 @@ class InWorker(ModuleInWorker):
 class ForJudgement(ModuleInWorker):
     """Of a module with `evidence` instead of `answer`: what is judged on the controller comes there as it was seen, see `exit_for_judgement`."""
 
-    def _work(self, params: dict, masked: Callable[[Any], Any]) -> tuple[dict, dict]:
+    def _work(self, params: dict[str, Any], masked: Callable[[Any], Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         return self.worked_by.evidence(params, self._task.check_mode, masked)
 
 

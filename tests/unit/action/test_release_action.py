@@ -26,7 +26,8 @@ class Host:
         task = SimpleNamespace(action="release", args=arguments, async_val=async_val, check_mode=False, diff=False, no_log=False)
         shell = SimpleNamespace(tmpdir=self.tmpdir, join_path=lambda *parts: "/".join(parts))
         loader = SimpleNamespace(get_real_file=lambda path: path)
-        made = release.ActionModule(task, SimpleNamespace(_shell=shell, transport="ssh", has_native_async=False), SimpleNamespace(check_mode=False), loader, None, None)
+        connection = SimpleNamespace(_shell=shell, transport="ssh", has_native_async=False)
+        made = release.ActionModule(task, connection, SimpleNamespace(check_mode=False), loader, None, None)
         made._execute_module = self._execute
         made._low_level_execute_command = lambda command: self.commands.append(command) or {"rc": self.status}
         made._transfer_file = lambda local, remote: self.transfers.append((local, remote))
@@ -82,7 +83,7 @@ def test_a_pipe_in_the_place_of_the_archive_is_not_waited_for(tmp_path):
     host = Host(needs=True)
     made = host.action(**WANTED, artifact_src="shop.tar.gz")
     made._find_needle = lambda folder, name: str(tmp_path / name)
-    with pytest.raises(AnsibleActionFail, match="artifact_src shop.tar.gz is no regular file"):
+    with pytest.raises(AnsibleActionFail, match=r"artifact_src shop\.tar\.gz is no regular file"):
         made.run(task_vars={})
     assert host.transfers == []
 

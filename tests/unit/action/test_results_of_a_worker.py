@@ -98,7 +98,8 @@ def test_a_release_is_staged_made_current_and_refused_alike(capsys, tmp_path):
     with tarfile.open(archive, "w:gz") as packed:
         packed.addfile(tarfile.TarInfo("app"))
     sha256 = hashlib.sha256(archive.read_bytes()).hexdigest()
-    commands = {name: ["true"] for name in ("stop_command", "start_command")}
+    runs = str(tmp_path / "runs")
+    commands = {"stop_command": ["rm", "-f", runs], "start_command": ["touch", runs], "status_command": ["sh", "-c", f"test -e {runs} || exit 3"]}
 
     def place(**arguments):
         return both(release, capsys, {"root": str(tmp_path / "shop"), "version": "1.0.0", **arguments})
