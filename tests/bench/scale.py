@@ -33,7 +33,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(REPOSITORY / "tests"), str(REPOSITORY / "build" / "collections")]
 
 from ansible_collections.alwayson.upgrade.plugins.plugin_utils._report.summary import summarise
-from fleet.demo import begin_playbook, interruptible, stop_probe
+from fleet.demo import begin_playbook, end_playbook, interruptible, stop_probe
 from fleet.embedded import EmbeddedFleet
 
 OUTPUT = REPOSITORY / "build" / "bench"
@@ -61,8 +61,12 @@ def upgraded(directory: Path, members: int, ansible_playbook: Path) -> dict:
                                                                 "demo_rate": RATE, "demo_capacity": []}, ansible_playbook=str(ansible_playbook), output=log,
                                          environment={"ANSIBLE_CALLBACK_PLUGINS": str(PLUGINS), "ANSIBLE_CALLBACKS_ENABLED": "connections",
                                                       "CONNECTIONS_FILE": str(directory / "connections")})
-                # Its own figures and those of all that it waited for, which no other child of this process is among.
-                _pid, status, used = os.wait4(process.pid, 0)
+                try:
+                    # Its own figures and those of all that it waited for, which no other child of this process is among.
+                    _pid, status, used = os.wait4(process.pid, 0)
+                except KeyboardInterrupt:
+                    end_playbook(process)
+                    raise
                 wall, process.returncode = time.monotonic() - began, os.waitstatus_to_exitcode(status)
         finally:
             stop_probe(directory / "probe")

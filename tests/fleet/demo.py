@@ -88,7 +88,7 @@ def run_playbook(name: str, directory: Path, variables: dict, *, ansible_playboo
     try:
         return process.wait()
     except KeyboardInterrupt:
-        _end(process)
+        end_playbook(process)
         raise
 
 
@@ -138,7 +138,7 @@ def probe_command(directory: Path, state: str, **options: object) -> list[str]:
             "-a", json.dumps({"state": state, "directory": str(directory), **options})]
 
 
-def _end(process: subprocess.Popen) -> None:
+def end_playbook(process: subprocess.Popen) -> None:
     """Interrupt the playbook as a user at a terminal would, then insist."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
         try:
