@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The alwayson.upgrade maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The controller's half of the member_info module: it makes the requests out of the service's description, and judges the answers."""
+"""The controller's half of the member_info module: it makes the requests out of the service's description, and checks the answers."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from ..module_utils._host.credentials import secrets_in
 from ..module_utils._release.smoke_tests import ARGUMENTS, LEAST, SmokeTestError, require_tests
 from ..modules import member_info
 from ..modules.member_info import DESCRIPTION, FOR_REQUESTS
-from ..plugin_utils._controller.in_worker import ForJudgement
+from ..plugin_utils._controller.in_worker import ForVerdict
 from ..plugin_utils._plan import preflight
 from ..plugin_utils._smoke import expectation
 from ..plugin_utils._smoke.running_release import HealthAndRelease, health_and_release
-from ..plugin_utils._smoke.verdict import Judge
+from ..plugin_utils._smoke.verdict import Expected
 
 TESTS = {"tests": ARGUMENTS["tests"]}
-# Judged here, and not sent.
+# Checked here, and not sent.
 FOR_THE_CONTROLLER = ("expect", "expect_answer", *preflight.MARKS)
-# What stands for the release until the host has told which one runs.
+# What stands for the release until the host has reported which one runs.
 UNKNOWN = "0"
 
 
-class ActionModule(ForJudgement):
-    """Runs the module on the member, once, and judges what came back."""
+class ActionModule(ForVerdict):
+    """Runs the module on the member, once, and checks what came back."""
 
     worked_by = member_info
 
@@ -68,22 +68,22 @@ class ActionModule(ForJudgement):
     def _verdicts(self, tests: list[dict[str, Any]], outcomes: dict[str, Any]) -> list[dict[str, Any]]:
         secrets = secrets_in({"tests": tests}, TESTS)
         marked = [{key: test[key] for key in preflight.MARKS} for test in tests]
-        return [{**_judge(test).verdict(outcomes[test["name"]], secrets), **marks} for test, marks in zip(tests, marked)]
+        return [{**_expected(test).verdict(outcomes[test["name"]], secrets), **marks} for test, marks in zip(tests, marked)]
 
 
 def _read(given: Mapping[str, Any]) -> dict[str, Any]:
     """The options that the requests are made of, with their defaults; of a whole service's description, what they need of it."""
-    told = {name: given[name] for name in FOR_REQUESTS if given.get(name) is not None}
-    if isinstance(told.get("description"), Mapping):
-        told["description"] = {name: value for name, value in told["description"].items() if name in DESCRIPTION}
-    checked = ArgumentSpecValidator(FOR_REQUESTS).validate(told)
+    options = {name: given[name] for name in FOR_REQUESTS if given.get(name) is not None}
+    if isinstance(options.get("description"), Mapping):
+        options["description"] = {name: value for name, value in options["description"].items() if name in DESCRIPTION}
+    checked = ArgumentSpecValidator(FOR_REQUESTS).validate(options)
     if checked.error_messages:
         raise AnsibleActionFail("; ".join(checked.error_messages))
     return checked.validated_parameters
 
 
 def _checked(tests: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The tests with their defaults; raises for the first that cannot be asked or judged."""
+    """The tests with their defaults; raises for the first that cannot be asked or checked."""
     marks = [{key: test.pop(key) for key in preflight.MARKS} for test in tests]
     checked = ArgumentSpecValidator(TESTS).validate({"tests": tests})
     if checked.error_messages:
@@ -91,9 +91,9 @@ def _checked(tests: list[dict[str, Any]]) -> list[dict[str, Any]]:
     found = checked.validated_parameters["tests"]
     require_tests({**LEAST, "tests": found})
     for test in found:
-        _judge(test)
+        _expected(test)
     return [{**test, **mark} for test, mark in zip(found, marks)]
 
 
-def _judge(test: dict[str, Any]) -> Judge:
-    return Judge(expectation.compiled(test["expect"]), expectation.compiled(test["expect_answer"]))
+def _expected(test: dict[str, Any]) -> Expected:
+    return Expected(expectation.compiled(test["expect"]), expectation.compiled(test["expect_answer"]))

@@ -12,17 +12,17 @@ from ansible.errors import AnsibleActionFail
 from ..module_utils._host.credentials import secrets_in
 from ..module_utils._release.smoke_tests import ARGUMENTS, SmokeTestError, require_tests
 from ..modules import smoke_test
-from ..plugin_utils._controller.in_worker import ForJudgement
+from ..plugin_utils._controller.in_worker import ForVerdict
 from ..plugin_utils._smoke import expectation
-from ..plugin_utils._smoke.verdict import Judge, failure_message
+from ..plugin_utils._smoke.verdict import Expected, failure_message
 
 FOR_THE_CONTROLLER = ("expect", "expect_answer")
 WARNINGS = ("warnings", "deprecations")
 WHAT_THE_MODULE_SAID = ("msg", "exception", "module_stderr", "module_stdout", "rc", *WARNINGS)
 
 
-class ActionModule(ForJudgement):
-    """Runs the module on the target and judges what came back."""
+class ActionModule(ForVerdict):
+    """Runs the module on the target and checks what came back."""
 
     worked_by = smoke_test
 
@@ -30,7 +30,7 @@ class ActionModule(ForJudgement):
         result = super().run(tmp, task_vars)
         del tmp
         _validation, arguments = self.validate_argument_spec(argument_spec=ARGUMENTS)
-        judges, secrets = self._judges(arguments), secrets_in(arguments, ARGUMENTS)
+        expected, secrets = self._expected(arguments), secrets_in(arguments, ARGUMENTS)
         pending, started = arguments["tests"], time.time()
         verdicts: dict[str, dict[str, Any]] = {}
         for attempt in range(arguments["retries"] + 1):
@@ -41,27 +41,27 @@ class ActionModule(ForJudgement):
                 return self._module_failed(result, answer)
             result.update({key: answer[key] for key in WARNINGS if key in answer})
             for outcome in answer["outcomes"]:
-                verdicts[outcome["name"]] = judges[outcome["name"]].verdict(outcome, secrets)
+                verdicts[outcome["name"]] = expected[outcome["name"]].verdict(outcome, secrets)
             pending = [test for test in pending if verdicts[test["name"]]["passed"] is False]
             if not pending:
                 break
         result.update(started_at=started, finished_at=time.time())
         return self._finish(result, [verdicts[test["name"]] for test in arguments["tests"]])
 
-    def _judges(self, arguments: dict[str, Any]) -> dict[str, Judge]:
+    def _expected(self, arguments: dict[str, Any]) -> dict[str, Expected]:
         """One evaluator per test by its name. Every invalid test is reported before any request is sent."""
         try:
             require_tests(arguments)
         except SmokeTestError as error:
             raise AnsibleActionFail(str(error)) from error
-        judges, name = {}, ""
+        expected, name = {}, ""
         try:
             for test in arguments["tests"]:
                 name = test["name"]
-                judges[name] = Judge(expectation.compiled(test["expect"]), expectation.compiled(test["expect_answer"]))
+                expected[name] = Expected(expectation.compiled(test["expect"]), expectation.compiled(test["expect_answer"]))
         except expectation.ExpectationError as error:
             raise AnsibleActionFail(f"smoke test {name!r}: {error}") from error
-        return judges
+        return expected
 
     def _ask(self, arguments: dict[str, Any], tests: list[dict[str, Any]], task_vars: dict[str, Any] | None) -> dict[str, Any]:
         requests = [{key: value for key, value in test.items() if key not in FOR_THE_CONTROLLER} for test in tests]

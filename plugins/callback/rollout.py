@@ -8,16 +8,15 @@ name: rollout
 type: stdout
 author: The alwayson.upgrade maintainers (@alwayson)
 version_added: 0.2.0
-short_description: Shows a roll on one screen, in a few lines of a log, or as JSON, and keeps its journal
+short_description: Show a roll on one screen, in a few lines of a log, or as JSON, and keep its journal
 description:
-  - On a terminal a panel shows the members with what is intended beside what is, live capacity against the floor, what users saw, and the time left.
-    Failures, warnings and messages are written above it and stay in the terminal's history. The terminal is never put into a mode that a killed run
-    could leave behind.
-  - Elsewhere each notable event is one line. Tasks that changed nothing are not shown; C(-v) shows them with their results.
-  - It serves any playbook. With P(alwayson.upgrade.rolling#strategy) and the plays of this collection, which report more to it, it shows more.
-  - The journal C(journal.jsonl) is a chain of hashes, so that a changed line is found. It keeps names, outcomes and sentences, and nothing that is
-    marked C(no_log). C(journal.head) beside it holds the number and the hash of the newest entry.
-    The same is kept in C(alwayson/journals) in this user's C(ANSIBLE_HOME), and with the service's lock. A run that finds another journal gives a warning.
+  - On a terminal, a panel shows the intended and actual state of the members, live capacity and its floor, the results of users' requests, and the time left.
+    Failures, warnings and messages are written above the panel and stay in the terminal's history. A killed run leaves the terminal in its normal mode.
+  - Without a terminal, each notable event is one line. Tasks that changed nothing are not shown. C(-v) shows them with their results.
+  - It can be used with any playbook. It shows more with P(alwayson.upgrade.rolling#strategy) and the plays of this collection, which report more events.
+  - The journal C(journal.jsonl) is a chain of hashes, so that a changed line is detected. It has names, outcomes and sentences, and nothing that is marked
+    C(no_log). C(journal.head) beside it has the number and the hash of the newest entry. The same is kept in C(alwayson/journals) in this user's
+    C(ANSIBLE_HOME), and with the service's lock. A run that finds a different journal gives a warning.
 extends_documentation_fragment:
   - result_format_callback
 options:
@@ -44,8 +43,8 @@ options:
         key: journal
   journal_directory:
     description:
-      - Where the journal is kept, relative to the working directory. When the facts of the run name a service, its report directory is used instead.
-      - A run that neither names a service nor rolls keeps a journal only when this option was set.
+      - The directory of the journal, relative to the working directory. When the run describes a service, its report directory is used instead.
+      - A run that neither describes a service nor rolls keeps a journal only when this option is set.
     type: path
     default: alwayson-report
     env:
@@ -54,8 +53,8 @@ options:
       - section: callback_rollout
         key: journal_directory
 notes:
-  - Select it by C(stdout_callback=alwayson.upgrade.rollout) in the section C(defaults) of C(ansible.cfg), or by the variable C(ANSIBLE_STDOUT_CALLBACK).
-  - C(NO_COLOR) and the settings of ansible-core for colours are honoured.
+  - Select it with C(stdout_callback=alwayson.upgrade.rollout) in the section C(defaults) of C(ansible.cfg), or with the variable C(ANSIBLE_STDOUT_CALLBACK).
+  - C(NO_COLOR) and ansible-core's settings for colours are used.
 """
 
 import atexit
@@ -78,7 +77,7 @@ from ..plugin_utils._controller.append_only import AppendOnlyFile, replace_priva
 from ..plugin_utils._controller.panel import Panel
 from ..plugin_utils._live.outlet import JSON, PLAIN, SCREEN, Outlet
 from ..plugin_utils._live.results import delegate_of, facts_of, failure_of, inert_deeply, is_hidden, message_of
-from ..plugin_utils._live.teller import Teller
+from ..plugin_utils._live.dispatcher import Dispatcher
 from ..plugin_utils._live.view import View
 from ..plugin_utils._run.journal_writer import JournalWriter
 from ..plugin_utils._text.terminal import inert_lines
@@ -92,7 +91,7 @@ RECAP = (("ok", "ok", C.COLOR_OK), ("changed", "changed", C.COLOR_CHANGED), ("un
 
 
 class CallbackModule(CallbackBase):
-    """Thin shell: turns what ansible-core and the strategy call into events. It is called by two threads; Teller takes care of that."""
+    """Thin shell: turns what ansible-core and the strategy call into events. It is called by two threads; Dispatcher takes care of that."""
 
     CALLBACK_VERSION = 2.0
     CALLBACK_TYPE = "stdout"
@@ -101,13 +100,13 @@ class CallbackModule(CallbackBase):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._journal: JournalWriter | None = None
-        self._teller = Teller(Outlet(PLAIN, self._write), time.time)
-        self._items_told: set[tuple[str, str]] = set()
-        self._warnings_told: set[str] = set()
+        self._dispatcher = Dispatcher(Outlet(PLAIN, self._write), time.time)
+        self._items_reported: set[tuple[str, str]] = set()
+        self._warnings_shown: set[str] = set()
 
     def rollout_event(self, event: Mapping[str, Any]) -> None:
         """What the strategy tells; docs/screen.md names the events."""
-        self._teller.take(event)
+        self._dispatcher.take(event)
 
     # -- the run
 
@@ -115,10 +114,11 @@ class CallbackModule(CallbackBase):
         if self._journal is None and self.get_option("journal"):
             self._journal = JournalWriter(AppendOnlyFile, replace_privately)
         directory, origin = self.get_option_and_origin("journal_directory")
-        self._teller = Teller(self._outlet(), time.time, figures=LiveFigures(time.time()), journal=self._journal, directory=(directory, origin != "default"))
-        atexit.register(self._teller.breaks_off)
-        self._teller.take({"event": "run_begins", "playbook": os.path.basename(playbook._file_name), "check": bool(context.CLIARGS.get("check")),
-                           "user": _user(), "machine": platform.node()})
+        self._dispatcher = Dispatcher(self._outlet(), time.time, figures=LiveFigures(time.time()), journal=self._journal,
+                                      directory=(directory, origin != "default"))
+        atexit.register(self._dispatcher.breaks_off)
+        self._dispatcher.take({"event": "run_begins", "playbook": os.path.basename(playbook._file_name), "check": bool(context.CLIARGS.get("check")),
+                               "user": _user(), "machine": platform.node()})
 
     def _outlet(self) -> Outlet:
         wanted, terminal = self.get_option("format"), _has_terminal()
@@ -134,23 +134,23 @@ class CallbackModule(CallbackBase):
         self._display.display(text, color=getattr(C, COLOURS[level]) if level in COLOURS else None)
 
     def v2_playbook_on_vars_prompt(self, *args: Any, **kwargs: Any) -> None:
-        self._teller.outlet.suspend()
+        self._dispatcher.outlet.suspend()
 
     def v2_playbook_on_play_start(self, play: Any) -> None:
-        self._teller.outlet.resume()
-        self._teller.take({"event": "play_begins", "play": play.get_name().strip(), "strategy": play.strategy})
+        self._dispatcher.outlet.resume()
+        self._dispatcher.take({"event": "play_begins", "play": play.get_name().strip(), "strategy": play.strategy})
 
     def v2_playbook_on_no_hosts_matched(self) -> None:
-        self._teller.take({"event": "no_hosts", "play": self._teller.view.play})
+        self._dispatcher.take({"event": "no_hosts", "play": self._dispatcher.view.play})
 
     def v2_playbook_on_no_hosts_remaining(self) -> None:
-        self._teller.take({"event": "no_hosts_left", "play": self._teller.view.play})
+        self._dispatcher.take({"event": "no_hosts_left", "play": self._dispatcher.view.play})
 
     def v2_playbook_on_stats(self, stats: Any) -> None:
         hosts = {host: stats.summarize(host) for host in sorted(stats.processed)}
-        self._teller.take({"event": "run_ends", "hosts": {host: {shown: counts[name] for shown, name, _colour in RECAP} for host, counts in hosts.items()}})
-        self._teller.ends()
-        if self._teller.outlet.style == JSON:
+        self._dispatcher.take({"event": "run_ends", "hosts": {host: {shown: counts[name] for shown, name, _colour in RECAP} for host, counts in hosts.items()}})
+        self._dispatcher.ends()
+        if self._dispatcher.outlet.style == JSON:
             return
         for host, counts in hosts.items():
             # The default callback's form, which people and programs know.
@@ -161,19 +161,19 @@ class CallbackModule(CallbackBase):
     # -- tasks
 
     def v2_playbook_on_task_start(self, task: Any, is_conditional: Any) -> None:
-        self._teller.take({"event": "task_begins", "task": _name(task)})
+        self._dispatcher.take({"event": "task_begins", "task": _name(task)})
 
     def v2_playbook_on_handler_task_start(self, task: Any) -> None:
-        self._teller.take({"event": "task_begins", "task": _name(task)})
+        self._dispatcher.take({"event": "task_begins", "task": _name(task)})
 
     def v2_runner_on_start(self, host: Any, task: Any) -> None:
         if _action(task) in PAUSE_ACTIONS:
-            self._teller.outlet.suspend()
+            self._dispatcher.outlet.suspend()
         if task.debugger not in (None, "never"):
-            self._teller.outlet.give_up("a task asks for the debugger")
+            self._dispatcher.outlet.give_up("a task asks for the debugger")
         state = task.args.get("state")
-        self._teller.take({"event": "host_begins", "host": host.get_name(), "task": _name(task), "action": _action(task),
-                           "state": state if isinstance(state, str) else None})
+        self._dispatcher.take({"event": "host_begins", "host": host.get_name(), "task": _name(task), "action": _action(task),
+                               "state": state if isinstance(state, str) else None})
 
     def v2_runner_on_ok(self, result: Any) -> None:
         self._result(result, "changed" if result.result.get("changed") else "ok")
@@ -191,7 +191,7 @@ class CallbackModule(CallbackBase):
         self._result(result, "changed" if result.result.get("changed") else "ok", item=True)
 
     def v2_runner_item_on_failed(self, result: Any) -> None:
-        self._items_told.add((result.host.get_name(), result.task._uuid))
+        self._items_reported.add((result.host.get_name(), result.task._uuid))
         self._result(result, "failure ignored" if result.task.ignore_errors is True else "failed", item=True)
 
     def v2_runner_item_on_skipped(self, result: Any) -> None:
@@ -199,11 +199,11 @@ class CallbackModule(CallbackBase):
 
     def v2_runner_retry(self, result: Any) -> None:
         left = result.result.get("retries", 0) - result.result.get("attempts", 0)
-        self._teller.take({"event": "retry", "host": result.host.get_name(), "task": _name(result.task), "left": left})
+        self._dispatcher.take({"event": "retry", "host": result.host.get_name(), "task": _name(result.task), "left": left})
 
     def v2_playbook_on_include(self, included_file: Any) -> None:
-        self._teller.take({"event": "included", "file": str(included_file._filename),
-                           "hosts": [host.name for host in included_file._hosts]})
+        self._dispatcher.take({"event": "included", "file": str(included_file._filename),
+                               "hosts": [host.name for host in included_file._hosts]})
 
     def v2_on_file_diff(self, result: Any) -> None:
         data = result.result
@@ -211,18 +211,18 @@ class CallbackModule(CallbackBase):
             if part.get("diff") and part.get("changed"):
                 text = self._get_diff(inert_deeply(part["diff"]))
                 if text:
-                    self._teller.take({"event": "diff", "host": result.host.get_name(), "task": _name(result.task), "text": text})
+                    self._dispatcher.take({"event": "diff", "host": result.host.get_name(), "task": _name(result.task), "text": text})
 
     def _result(self, result: Any, outcome: str, *, item: bool = False) -> None:
         task, data, host, action = result.task, result.result, result.host.get_name(), _action(result.task)
         if action in PAUSE_ACTIONS:
-            self._teller.outlet.resume()
+            self._dispatcher.outlet.resume()
         self._tell_warnings(data, host)
         facts = facts_of(data) if outcome in SUCCESSES else {}
         if facts:
-            self._teller.take({"event": "facts", "host": host, "facts": facts})
+            self._dispatcher.take({"event": "facts", "host": host, "facts": facts})
         if outcome == "ok" and action in DEBUG_ACTIONS and "results" not in data:
-            self._teller.take({"event": "message", "host": host, "task": _name(task), "lines": message_of(data)})
+            self._dispatcher.take({"event": "message", "host": host, "task": _name(task), "lines": message_of(data)})
         event = {"event": "result", "host": host, "task": _name(task), "outcome": outcome, "check": bool(task.check_mode)}
         if item:
             event["item"] = str(self._get_item_label(data))
@@ -230,16 +230,16 @@ class CallbackModule(CallbackBase):
         if task.delegate_to and (other := delegate_of(data, task.delegate_to, host)):
             event["on"] = other
         if outcome not in SUCCESSES:
-            event.update(failure_of(data, told=not item and (host, task._uuid) in self._items_told, path=task.get_path()))
+            event.update(failure_of(data, reported=not item and (host, task._uuid) in self._items_reported, path=task.get_path()))
         if self._display.verbosity and self._run_is_verbose(result) and action not in DEBUG_ACTIONS:
             event["details"] = [*event.get("details", []), *inert_lines(self._dump_results(data, indent=2))]
-        self._teller.take(event)
+        self._dispatcher.take(event)
 
     def _tell_warnings(self, data: dict[str, Any], host: str) -> None:
         for text in map(str, data.pop("warnings", None) or []):
-            if text not in self._warnings_told:
-                self._warnings_told.add(text)
-                self._teller.take({"event": "warning", "host": host, "text": text, "hidden": is_hidden(data)})
+            if text not in self._warnings_shown:
+                self._warnings_shown.add(text)
+                self._dispatcher.take({"event": "warning", "host": host, "text": text, "hidden": is_hidden(data)})
         self._handle_warnings(data)  # deprecations, as ansible-core shows them
 
 

@@ -11,8 +11,8 @@ class ModuleDocFragment:
 options:
   engine:
     description:
-      - The kind of the databases. V(mariadb) is MariaDB 10.6 or newer.
-      - V(sqlite) has no server, so the options of the login have no meaning. The module runs as an account that may read and write the files.
+      - The database engine. V(mariadb) is MariaDB 10.6 or newer.
+      - V(sqlite) has no server, so the login options are not used. Run the module as an account that may read and write the files.
     type: str
     choices: [postgresql, mariadb, sqlite]
     default: postgresql
@@ -20,16 +20,16 @@ options:
   login_host:
     description:
       - Name or address of the server, as seen from the host that the module runs on.
-      - Without it, and without O(login_unix_socket), the driver takes its own default, which usually is the local socket.
+      - Without it, and without O(login_unix_socket), the driver's default is used, which usually is the local socket.
     type: str
   login_port:
-    description: Port of the server. Without it, 5432, or 3306 with O(engine=mariadb).
+    description: Port of the server. By default 5432, or 3306 with O(engine=mariadb).
     type: int
   login_unix_socket:
     description: Folder of the server's Unix socket, or with O(engine=mariadb) the path of the socket.
     type: path
   login_user:
-    description: Role to log in as. Without it, V(postgres), or V(root) with O(engine=mariadb).
+    description: Role to log in as. By default V(postgres), or V(root) with O(engine=mariadb).
     type: str
   login_password:
     description:
@@ -38,7 +38,7 @@ options:
         V(~/.pgpass).
     type: str
   login_db:
-    description: Database for questions about a server of PostgreSQL as a whole.
+    description: The database of the sessions that read server-wide catalogs (PostgreSQL).
     type: str
     default: postgres
   ssl_mode:
@@ -51,7 +51,7 @@ options:
     type: path
 requirements:
   - psycopg (version 3) or psycopg2 on the host that the module runs on, for PostgreSQL
-  - PyMySQL there, for MariaDB
+  - PyMySQL on that host, for MariaDB
 notes:
-  - PostgreSQL 13 or newer. Connect to the server itself. A pooler in transaction mode hands a session's locks and snapshots to others.
+  - PostgreSQL 13 or newer. Connect to the server itself. A pooler in transaction mode would share the session's locks and snapshots with other clients.
 """

@@ -11,10 +11,9 @@ class ModuleDocFragment:
 options:
   fence:
     description:
-      - What keeps a run that was taken over away from this host. A token that is older than one that was used here before is refused
-        before anything is changed.
-      - What a run with an older token has begun here is waited for. Others with the same token work at the same time.
-      - In check mode the token is compared, and not left here.
+      - Refuses a run whose lock was taken over, before it changes anything. A token is refused when a larger one was used on this host.
+      - The module waits for tasks of a run with an older token. Tasks with the same token run at the same time.
+      - In check mode, the token is compared and not written.
     type: dict
     version_added: 0.2.0
     suboptions:
@@ -25,11 +24,11 @@ options:
       path:
         description:
           - Absolute path of the file that keeps the token on this host. One file per service, because each service counts its own tokens.
-          - Its folder is made when it is missing.
+          - Its folder is created if it does not exist.
         type: path
         required: true
       owner:
-        description: The owner of the token, for the error of a run that is refused.
+        description: The owner of the token, for the error of a refused run.
         type: str
         default: ""
 """

@@ -11,70 +11,70 @@ class ModuleDocFragment:
 options:
   load_balancers:
     description:
-      - All load balancers of the pool. One that is missing here goes on sending traffic as before.
+      - All load balancers of the pool. A load balancer that is not listed keeps sending traffic to all members.
       - They are reached from the host that the module runs on.
     type: list
     elements: dict
     required: true
     suboptions:
       name:
-        description: Name of the load balancer, which results and messages use.
+        description: Name of the load balancer in results and messages.
         type: str
         required: true
       kind:
         description:
-          - What the load balancer is. C(docs/load_balancers.md) has what each kind needs and what it can prove.
+          - The kind of the load balancer. C(docs/load_balancers.md) describes what each kind needs and what it can prove.
           - V(haproxy) is driven through its runtime API.
-          - V(envoy) through its file of endpoints (EDS), and proven by its admin interface.
-          - V(caddy) through its administrative API, with weights.
-          - V(traefik) through its file provider, and proven by its API as far as that tells.
-          - V(nginx) through a file with its upstreams, and a reload.
-          - V(nginx_plus) through its API. It was not tested on a real one.
-          - V(http) is any other that has an API, by O(load_balancers[].settings).
-          - V(none) is one that nobody can drive. Members take themselves out by their health check.
+          - V(envoy) is driven through its endpoints file (EDS), and read through its admin interface.
+          - V(caddy) is driven through its administrative API, with weights.
+          - V(traefik) is driven through its file provider, and read through its API.
+          - V(nginx) is driven through a file with its upstreams, and a reload.
+          - V(nginx_plus) is driven through its API. This kind was not tested with a real server.
+          - V(http) is any other load balancer with an API, which O(load_balancers[].settings) describes.
+          - V(none) is a load balancer that cannot be driven. Members leave traffic by failing their health check.
         type: str
         choices: [haproxy, envoy, caddy, traefik, nginx, nginx_plus, http, none]
         default: haproxy
         version_added: 0.2.0
       endpoint:
         description:
-          - Where it is driven.
-          - For V(haproxy) its runtime API, V(tcp://HOST:PORT) or V(unix:/PATH). The C(stats socket) needs C(level admin) for changes, and at least
+          - The endpoint through which it is driven.
+          - For V(haproxy), its runtime API, V(tcp://HOST:PORT) or V(unix:/PATH). The C(stats socket) needs C(level admin) for changes, and at least
             C(level operator) for reading.
-          - For V(envoy), V(caddy), V(traefik), V(nginx_plus) and V(http) the URL of its API. For V(nginx) C(file:) and the absolute path of the file
-            with its C(upstream) blocks. For V(none) the URL that users come to.
+          - For V(envoy), V(caddy), V(traefik), V(nginx_plus) and V(http), the URL of its API. For V(nginx), C(file:) and the absolute path of the file
+            with its C(upstream) blocks. For V(none), the URL at which users reach the service.
         type: str
         required: true
       settings:
         description:
-          - What a kind needs besides.
-          - V(caddy) has C(weights), the weight of each member that is in traffic and not 1.
+          - Further settings of its kind.
+          - V(caddy) has C(weights), the weight of each member in traffic whose weight is not 1.
           - V(traefik) has C(file) (required), C(quiet_seconds) (10) and C(weights).
           - V(nginx) has C(command) (C([nginx])) and C(pid_file) (C(/run/nginx.pid)).
-          - V(http) and V(nginx_plus) have C(path), C(members) and C(change), which V(nginx_plus) knows, and C(backends), C(recheck_seconds),
-            C(quiet_seconds), C(validate_certs).
+          - V(http) has C(path), C(members), C(change), C(backends), C(recheck_seconds), C(quiet_seconds) and C(validate_certs). V(nginx_plus) has the same,
+            with defaults for C(path), C(members) and C(change).
           - V(none) has C(backends) (required), C(health_path), C(switch_path), C(live_path), C(notice_seconds) and C(quiet_seconds).
         type: dict
         default: {}
         version_added: 0.2.0
       headers:
-        description: Headers for every request to an API, for example with a token.
+        description: Headers of every request to the API, for example with a token.
         type: dict
         default: {}
         version_added: 0.2.0
       master_endpoint:
         description:
-          - Where the runtime API of HAProxy's master process listens (C(haproxy -W -S)), as O(load_balancers[].endpoint).
-          - With it, requests that are still in flight in worker processes which a reload has left at work count as well.
+          - The runtime API of HAProxy's master process (C(haproxy -W -S)), in the form of O(load_balancers[].endpoint).
+          - With it, the proof of a drain includes requests in old worker processes that a reload left running.
         type: str
         version_added: 0.2.0
       state_file:
         description:
           - Absolute path of HAProxy's C(server-state-file) on the host that the module runs on.
-          - It is written after every change, so that a reload with C(load-server-state-from-file) brings nobody back into traffic.
+          - It is written after every change, so that a reload with C(load-server-state-from-file) does not return drained members to traffic.
         type: path
         version_added: 0.2.0
 requirements:
   - HAProxy 2.6 or newer, or another load balancer of these kinds
-  - jmespath where the module runs, for the kinds V(http) and V(nginx_plus)
+  - jmespath on the host that the module runs on, for the kinds V(http) and V(nginx_plus)
 """

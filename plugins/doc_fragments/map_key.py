@@ -11,7 +11,7 @@ class ModuleDocFragment:
 options:
   map:
     description:
-      - The map, which is the file in C(map(FILE)) of the configuration, or the last part of its path when there is only one such on each load balancer.
+      - The map, which is the file in C(map(FILE)) of the configuration. The last part of its path is enough when it is unique on each load balancer.
     type: str
     required: true
   key:
@@ -20,8 +20,8 @@ options:
     required: true
   persist:
     description:
-      - Whether the map's file is written. It has to be on the host that this runs on, which is then the load balancer itself.
-      - With V(false) a reload brings back what the file says.
+      - Whether the map's file is also written. The module must then run on the load balancer itself.
+      - With V(false), a reload restores the entries of the file.
     type: bool
     default: true
 """

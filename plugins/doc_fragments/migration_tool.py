@@ -12,21 +12,21 @@ class ModuleDocFragment:
 options:
   ledger:
     description:
-      - Absolute path of the file on this host that has a row for each release. Its folder is made when it is missing.
-      - Beside it are C(.lock), held while the tool runs, and C(.log), what it wrote last.
+      - Absolute path of the ledger on this host, a file with a row for each release. Its folder is created if it does not exist.
+      - The files with the suffixes C(.lock) and C(.log) beside it are the lock of a running tool, and the output of the last run.
     type: path
     required: true
   status_command:
     description:
-      - The command line that ends with 0 when the tool has nothing left to apply, and with anything else when it has. It must change nothing.
-      - A list of words, or a text that is split as a shell would. No shell runs it.
+      - The command line that exits with 0 when the tool has nothing left to apply, and with another status otherwise. It must change nothing.
+      - Give a list of words, or a text that is split like in a shell. It is run without a shell.
     type: raw
     default: []
   directory:
     description: Absolute path of the folder in which the commands run.
     type: path
   environment:
-    description: Further variables for them. The values are not shown and not logged.
+    description: Further environment variables of the commands. The values are not shown or logged.
     type: dict
     default: {}
 """

@@ -11,21 +11,21 @@ class ModuleDocFragment:
     DOCUMENTATION = r"""
 options:
   manager:
-    description: The host's package manager. V(auto) takes the one that is there.
+    description: The host's package manager. V(auto) uses the installed one.
     type: str
     choices: [auto, apt, dnf]
     default: auto
   security_only:
-    description: Whether to leave out the updates that do not come from a repository (apt) or an advisory (dnf) of security.
+    description: Whether to select only updates from a security repository (apt) or of a security advisory (dnf).
     type: bool
     default: false
   exclude:
-    description: Shell patterns of packages that are left as they are. An update that needs a newer version of one of them is left out too.
+    description: Shell patterns of packages that are not updated. An update that needs a newer version of one of them is not selected either.
     type: list
     elements: str
     default: []
   lock_timeout:
-    description: Seconds to wait for another package manager on the host to end.
+    description: The seconds to wait for another package manager on the host to end.
     type: float
     default: 300
 """

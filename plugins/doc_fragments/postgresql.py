@@ -12,7 +12,7 @@ options:
   login_host:
     description:
       - Name or address of the server, as seen from the host that the module runs on.
-      - Without it, and without O(login_unix_socket), the driver takes its own default, which usually is the local socket.
+      - Without it, and without O(login_unix_socket), the driver's default is used, which usually is the local socket.
     type: str
   login_port:
     description: Port of the server.
@@ -31,7 +31,7 @@ options:
       - Programs get it through their environment, never on their command line. Without it, libpq's defaults apply, such as V(~/.pgpass).
     type: str
   login_db:
-    description: Database for questions about the server as a whole.
+    description: The database of the sessions that read server-wide catalogs.
     type: str
     default: postgres
   ssl_mode:
@@ -45,5 +45,5 @@ options:
 requirements:
   - psycopg (version 3) or psycopg2 on the host that the module runs on
 notes:
-  - PostgreSQL 13 or newer. Connect to the server itself. A pooler in transaction mode hands a session's locks and snapshots to others.
+  - PostgreSQL 13 or newer. Connect to the server itself. A pooler in transaction mode would share the session's locks and snapshots with other clients.
 """

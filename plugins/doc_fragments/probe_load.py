@@ -12,15 +12,15 @@ class ModuleDocFragment:
 options:
   mix:
     description:
-      - What is asked, and how much of it. The entries take turns as evenly as their shares allow.
-      - Without it, 60 % V(keepalive), 20 % V(new) and 20 % V(sticky) requests ask for V(/).
+      - The kinds of requests and their shares. Requests of the entries alternate as evenly as their shares allow.
+      - By default, 60 % V(keepalive), 20 % V(new) and 20 % V(sticky) requests for V(/).
     type: list
     elements: dict
     suboptions:
       kind:
         description:
-          - V(keepalive) uses its connections again, V(new) opens one for every request, V(sticky) also sends back the cookies it was given.
-          - V(slow) and V(write) behave like V(keepalive); they are figures of their own. V(slow) is for answers that take long,
+          - V(keepalive) reuses its connections, V(new) opens a connection for every request, and V(sticky) reuses connections and returns cookies.
+          - V(slow) and V(write) behave like V(keepalive), and have separate figures. Use V(slow) for long answers, and
             V(write) for requests that change something.
         type: str
         choices:
@@ -31,7 +31,7 @@ options:
           - write
         required: true
       share:
-        description: The weight of this entry among all.
+        description: The weight of this entry relative to the others.
         type: int
         required: true
       path:
@@ -39,13 +39,13 @@ options:
         type: str
         default: /
       method:
-        description: HTTP method, V(POST) for V(write) and V(GET) for the others unless it is given.
+        description: HTTP method. By default V(POST) for V(write), and V(GET) for the others.
         type: str
       body:
-        description: What to send. A text is sent as it is, anything else as JSON.
+        description: The body of the request. A text is sent unchanged, anything else as JSON.
         type: raw
       status:
-        description: The statuses that are fine. Without it, 200 to 399 are. Redirects are not followed.
+        description: The expected statuses. By default 200 to 399. Redirects are not followed.
         type: list
         elements: int
       expect_headers:
@@ -59,7 +59,7 @@ options:
       expect:
         description:
           - JMESPath expressions with the values that they must have in the answer's body, a JSON document of at most 64 KiB.
-          - The Python library jmespath must be there where the probe runs.
+          - The Python library jmespath must be installed on the host of the probe.
         type: dict
         version_added: 0.3.0
   capacity:
@@ -76,12 +76,12 @@ options:
         type: str
         required: true
       backend:
-        description: The backend whose servers are counted. A server is live that is up or not checked, has a weight,
-          and is neither draining, nor in maintenance, nor a backup.
+        description: The backend whose servers are counted. A server is live if it is up or not checked, has a weight,
+          and is not draining, in maintenance or a backup.
         type: str
         required: true
       optional:
-        description: Whether the probe starts without it when it cannot be read, for example because its socket is on another host.
+        description: Whether the probe starts even when this load balancer cannot be read, for example because its socket is on another host.
         type: bool
         default: false
         version_added: 0.3.0

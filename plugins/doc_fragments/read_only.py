@@ -12,8 +12,8 @@ class ModuleDocFragment:
 attributes:
   check_mode:
     support: full
-    description: Only reads, in check mode too.
+    description: The module only reads.
   diff_mode:
     support: none
-    description: Changes nothing, so there is no difference to show.
+    description: The module changes nothing, so there is no difference to show.
 """

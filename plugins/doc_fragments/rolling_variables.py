@@ -22,7 +22,7 @@ options:
     description:
       - Variable of a pool.
       - >-
-        Live members that the pool keeps, a number or a percentage (rounded up). The default is the pool's size minus O(max_unavailable).
+        The live members that must remain in the pool, a number or a percentage (rounded up). The default is the pool's size minus O(max_unavailable).
     type: raw
     vars:
       - name: rolling_min_live
@@ -30,7 +30,7 @@ options:
     description:
       - Variable of a host.
       - >-
-        The host's pool. Without it, the hosts of the play are one pool.
+        The host's pool. By default, the hosts of the play are one pool.
     type: str
     vars:
       - name: rolling_pool
@@ -38,8 +38,8 @@ options:
     description:
       - Variable of a host.
       - >-
-        The member's failure domain (zone, rack). Domains are taken one after the other. The filter P(alwayson.upgrade.failure_domain#filter) finds it
-        from an address.
+        The member's failure domain (zone, rack). Domains are upgraded one after the other. The filter P(alwayson.upgrade.failure_domain#filter) finds the
+        domain of an address.
     type: str
     vars:
       - name: rolling_domain
@@ -63,8 +63,8 @@ options:
     description:
       - Variable of a pool.
       - >-
-        Cumulative steps, for example V([1, 10%, 100%]), or V(half_pool) or V(canary). A step starts when the one before is done. When nobody of a step
-        succeeds, the roll stops, whatever the budget is.
+        Cumulative steps, for example V([1, 10%, 100%]), or V(half_pool) or V(canary). A step starts when the previous one is done. When no member of a step
+        succeeds, the roll stops, regardless of the budget.
     type: raw
     default: ["100%"]
     vars:
@@ -73,8 +73,8 @@ options:
     description:
       - Variable of the run.
       - >-
-        Failed and lost (unreachable) hosts of the whole play before the roll stops, a number or a percentage. A failed host is not live, so the floor may
-        stop the roll before the budget does.
+        The budget of failed and lost (unreachable) hosts of the whole play, a number or a percentage. With more, the roll stops. A failed host is not live, so
+        the floor may stop the roll earlier.
     type: raw
     default: 0
     vars:
@@ -83,9 +83,9 @@ options:
     description:
       - Variable of the run.
       - >-
-        What happens when the budget is spent. V(skip) means that all hosts may fail. After V(rollback) the hosts that were done run the play once
-        more, the last one first, with C(rolling.direction) being V(back): the tasks choose the release by it. A failed host is not live, so the way back
-        needs a floor that leaves room for it: O(min_live) at most the pool's size, less the budget, less 2.
+        The action when the budget is spent. With V(skip), all hosts may fail. With V(rollback), the hosts that were done run the play once
+        more, the last one first, with V(back) in C(rolling.direction), by which the tasks choose the release. A failed host is not live, so the rollback
+        needs a lower floor: O(min_live) must be at most the pool's size minus the budget minus 2.
     type: str
     choices: [stop, skip, rollback]
     default: stop
@@ -95,8 +95,8 @@ options:
     description:
       - Variable of a pool.
       - >-
-        Where live capacity is read before each start: C(load_balancers) (a list of C(name) and C(endpoint), reachable from the controller) and
-        C(backend). Without it, members that are not in flight and did not fail count as live.
+        The source of live capacity, which is read before each start: C(load_balancers) (a list of C(name) and C(endpoint), reachable from the controller) and
+        C(backend). By default, members that are not in flight and did not fail count as live.
     type: dict
     vars:
       - name: rolling_live
@@ -104,7 +104,7 @@ options:
     description:
       - Variable of the run.
       - >-
-        Every host of the pools. The default is every host of the play's pattern, whatever C(--limit) says.
+        All hosts of the pools. The default is all hosts of the play's pattern, regardless of C(--limit).
     type: list
     elements: str
     vars:
@@ -113,7 +113,7 @@ options:
     description:
       - Variable of a host.
       - >-
-        Whether the member takes traffic now. Those that take none go first.
+        Whether the member takes traffic. Members without traffic are upgraded first.
     type: bool
     default: true
     vars:
@@ -122,7 +122,7 @@ options:
     description:
       - Variable of a host.
       - >-
-        The seconds that the member's upgrade took last time. The longest goes first.
+        The duration of the member's last upgrade, in seconds. The member with the longest one is upgraded first.
     type: float
     default: 0
     vars:
@@ -147,7 +147,7 @@ options:
     description:
       - Variable of the run.
       - >-
-        Seconds that a member may be in flight. Then its task is ended and it counts as failed; its rescue runs, and has the same time.
+        The seconds for which a member may be in flight. After them, its task is ended, and it counts as failed. Its rescue runs, with the same time limit.
     type: float
     vars:
       - name: rolling_member_timeout
@@ -155,7 +155,7 @@ options:
     description:
       - Variable of the run.
       - >-
-        Seconds without any member starting or finishing, after which the roll stops.
+        When no member starts or finishes for this many seconds, the roll stops.
     type: float
     vars:
       - name: rolling_progress_deadline
@@ -163,7 +163,7 @@ options:
     description:
       - Variable of the run.
       - >-
-        Seconds that the roll waits for capacity with nobody in flight before it stops.
+        The seconds for which the roll waits for live capacity when no member is in flight, before it stops.
     type: float
     default: 300
     vars:
@@ -172,9 +172,9 @@ options:
     description:
       - Variable of the run.
       - >-
-        The prober that is the roll's gate: C(directory), where M(alwayson.upgrade.availability_probe) was started on the controller, and C(max_failed),
-        how many of its requests may fail, a number or a percentage (0 when it is not given). Once more have failed, or when it has written no figures for
-        15 seconds, nobody new starts, as after a member that failed.
+        The prober whose figures are a gate of the roll: C(directory), the directory of M(alwayson.upgrade.availability_probe) on the controller, and
+        C(max_failed), the number or percentage of its requests that may fail (0 by default). When more requests have failed, or when the figures are older
+        than 15 seconds, no further member starts, as after a failed member.
     type: dict
     vars:
       - name: rolling_probe
@@ -182,7 +182,7 @@ options:
     description:
       - Variable of the run.
       - >-
-        A file on the controller in which a second terminal writes V(pause), V(go) or V(abort).
+        A file on the controller to which an operator writes V(pause), V(go) or V(abort).
     type: path
     vars:
       - name: rolling_control
@@ -190,8 +190,8 @@ options:
     description:
       - Variable of the run.
       - >-
-        Whether the playbook ends when the roll stopped. V(false) lets later plays repair and report; the hosts of the play then have the fact
-        C(rolling_stopped), the reason.
+        Whether the playbook ends when the roll has stopped. With V(false), later plays can repair and report. The hosts of the play then have the reason in the
+        fact C(rolling_stopped).
     type: bool
     default: true
     vars:

@@ -11,22 +11,22 @@ class ModuleDocFragment:
     DOCUMENTATION = r"""
 options:
   tests:
-    description: The tests. Each is one request, repeated until it was answered O(in_a_row) times in a row.
+    description: The tests. Each is one request, which is repeated until it was answered O(in_a_row) times in a row.
     type: list
     elements: dict
     required: true
     suboptions:
       name:
-        description: Name of the test in results and messages. No two tests may have the same.
+        description: Name of the test in results and messages. It must be unique.
         type: str
         required: true
       url:
-        description: An http or https address. Redirects are not followed, and no proxy is used. A test has this or O(tests[].command).
+        description: An http or https URL. Redirects are not followed, and no proxy is used. A test needs this or O(tests[].command).
         type: str
       command:
         description:
           - A program and its arguments, run on the target without a shell, as the user that Ansible becomes there.
-          - Its answer has the exit code as C(status), and as C(body) the end of what it printed, on both outputs, without white space around it.
+          - Its answer has the exit code as C(status). Its C(body) is the end of its standard output and error, without surrounding white space.
         type: list
         elements: str
         version_added: 0.2.0
@@ -44,37 +44,37 @@ options:
         type: dict
         default: {}
       body:
-        description: Body of the request. Anything but text is sent as JSON, with the content type that goes with it.
+        description: Body of the request. Anything but a text is sent as JSON, with the content type of JSON.
         type: raw
       status:
-        description: The statuses that count as an answer. By default V(200), and of a command V(0).
+        description: The statuses that count as an answer. By default V(200), and V(0) for a command.
         type: list
         elements: int
       expect:
         description:
           - JMESPath expressions over the JSON body, each with the expected value.
           - Values are compared as JSON. Text is not a number, so quote versions.
-          - A dictionary with a single key compares otherwise. The keys are C(equals), C(matches) (a regular expression that is
-            searched), C(captures) (such an expression, and the text that its first group must be), C(at_least), C(at_most)
-            and C(contains) (part of a text, an item of a list, a key of an object).
+          - A dictionary with a single key is a comparison. The keys are C(equals), C(matches) (a regular expression that is
+            searched), C(captures) (a regular expression, and the text that its first group must be), C(at_least), C(at_most)
+            and C(contains) (a part of a text, an item of a list, or a key of an object).
         type: dict
         default: {}
       expect_answer:
         description:
-          - The same over the whole answer, an object with C(status), C(headers) (names in lower case), C(json), C(body) and C(seconds).
+          - Like O(tests[].expect), over the whole answer, which is an object with C(status), C(headers) (names in lower case), C(json), C(body) and C(seconds).
         type: dict
         default: {}
       max_seconds:
-        description: Seconds within which the whole answer must be there.
+        description: The seconds within which the whole answer must arrive.
         type: float
         default: 10.0
   timeout:
-    description: Seconds to wait until every test was answered.
+    description: The seconds within which every test must be answered.
     type: float
     default: 30.0
   in_a_row:
     description:
-      - How many answers in a row each test needs. All of them must fulfil its expectations, so that a service that flaps,
+      - How many answers in a row each test needs. All of them must fulfil its expectations, so that an unstable service,
         or a pool with one member of another release, does not pass by chance.
     type: int
     default: 2
@@ -83,7 +83,7 @@ options:
     type: bool
     default: true
   max_body_bytes:
-    description: How much of the body of an answer is read. A longer one is no JSON.
+    description: The highest number of bytes of an answer's body that are read. A longer body is not parsed as JSON.
     type: int
     default: 262144
 """

@@ -10,7 +10,7 @@ class ModuleDocFragment:
     DOCUMENTATION = r"""
 options:
   old_primary:
-    description: The primary that is to be relieved.
+    description: The current primary, or the dead one.
     type: dict
     required: true
     suboptions: &server
@@ -27,13 +27,13 @@ options:
         type: int
         default: 5432
       pooler_host:
-        description: What the poolers' files have as C(host) for it, where that is another word than O(old_primary.host).
+        description: The C(host) of this server in the poolers' files, if it differs from O(old_primary.host).
         type: str
       pooler_port:
-        description: What they have as C(port), where that is another one.
+        description: The C(port) of this server in the poolers' files, if it differs from O(old_primary.port).
         type: int
   new_primary:
-    description: Its standby, which takes over.
+    description: The standby that becomes the primary.
     type: dict
     required: true
     suboptions: *server
@@ -45,7 +45,7 @@ options:
     description: Its password. Without it, libpq's defaults apply, such as V(~/.pgpass).
     type: str
   login_db:
-    description: A database for the sessions.
+    description: The database to connect to.
     type: str
     default: postgres
   ssl_mode:
@@ -57,16 +57,17 @@ options:
     description: File with the CA certificates that verify the server.
     type: path
   pause_timeout:
-    description: Seconds that the poolers may take to come to rest.
+    description: The seconds within which all poolers must be paused.
     type: float
     default: 5
   window_timeout:
-    description: Seconds from the beginning of the pause within which all has to be done. Clients are held no longer.
+    description: The longest time for which clients are paused, in seconds. The switchover must end within it.
     type: float
     default: 15
-  companion_timeout:
-    description: Seconds to wait for the processes on the other hosts to join.
+  agent_timeout:
+    description: How long to wait for the agents on the other hosts to join, in seconds.
     type: float
+    aliases: [companion_timeout]
     default: 60
     version_added: 0.3.0
 """

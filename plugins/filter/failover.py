@@ -9,14 +9,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
-from ansible.utils.display import Display
 
+from ..plugin_utils._controller.old_names import warn_of_old_name
 from ..plugin_utils._plan import database_logins, failover
 
 
 def renamed(value: Any, old: str, new: str) -> Any:
     """The value of a variable that is set under its old name, with a deprecation warning that gives the new one."""
-    Display().deprecated(f"the variable {old} is called {new} now", version="1.0.0", collection_name="alwayson.upgrade")
+    warn_of_old_name(old, new)
     return value
 
 
@@ -24,7 +24,7 @@ def failover_request(variables: Mapping[str, Any], groups: Mapping[str, Sequence
     """What failover.yml is asked for, with a deprecation warning for each variable that is set under its old name."""
     request = failover.failover_request(variables, groups)
     for old, new in request["renamed"].items():
-        renamed(None, old, new)
+        warn_of_old_name(old, new)
     return request
 
 

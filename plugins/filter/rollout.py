@@ -12,6 +12,7 @@ from ansible.errors import AnsibleFilterError
 
 from ..module_utils import _database_engines
 from ..module_utils._host import address
+from ..plugin_utils._controller.old_names import warn_of_old_name
 from ..plugin_utils._plan import (
     blue_green, connections, database_clusters, hooks, installation, migration_tool, migrations, observation, picture, plan, plan_file, poolers, preflight,
     probing, refusals, service, serving, tenants, text as plan_text,
@@ -30,6 +31,13 @@ def _explained(function: Callable[..., Any]) -> Callable[..., Any]:
         except (ValueError, KeyError, TypeError) as error:
             raise AnsibleFilterError(f"alwayson.upgrade.{function.__name__}: {error}") from error
     return explain
+
+
+def service_description(variables: Mapping[str, Any], names: Sequence[str], *rest: Any) -> Service:
+    """See `service.describe`; warns of each name of version 0.2 that is used."""
+    for old, new in service.renamed(variables, names).items():
+        warn_of_old_name(old, new)
+    return service.describe(variables, names, *rest)
 
 
 def observed_fleet(service: Service, hostvars: Mapping[str, Mapping[str, Any]], seen: Mapping[str, Any]) -> dict[str, Any]:
@@ -78,7 +86,7 @@ class FilterModule:
             "unverified_connections": _explained(unverified_connections),
             "merge_views": _explained(observation.merge_views),
             "service_names": _explained(service.described_names),
-            "service_description": _explained(service.describe),
+            "service_description": _explained(service_description),
             "hook_paths": _explained(hooks.hook_paths),
             "migration_tool_outcome": _explained(migration_tool.tool_outcome),
             "migration_tool_hosts": _explained(migration_tool.tool_hosts),

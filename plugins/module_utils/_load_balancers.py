@@ -135,8 +135,8 @@ def _with_sharers(listeners: Listeners, balancer: LoadBalancer, read: Callable[.
     @functools.wraps(read)
     def call(backend: str | None = None) -> View:
         view = read(backend)
-        told = listeners.refusals(balancer.endpoint)
-        return replace(view, backends={name: replace(pool, refusals=(*pool.refusals, *told)) for name, pool in view.backends.items()}) if told else view
+        refusals = listeners.refusals(balancer.endpoint)
+        return replace(view, backends={name: replace(pool, refusals=(*pool.refusals, *refusals)) for name, pool in view.backends.items()}) if refusals else view
 
     return call
 
@@ -158,7 +158,7 @@ def _in_words(balancer: LoadBalancer, method: Callable[..., Any]) -> Callable[..
         except SHAPES as error:
             place = traceback.extract_tb(error.__traceback__)[-1]
             raise LoadBalancerError(
-                f"{balancer.name} ({shown_url(balancer.endpoint)}) answers otherwise than a load balancer of its kind does: {type(error).__name__} "
+                f"{balancer.name} ({shown_url(balancer.endpoint)}) does not answer like a load balancer of its kind: {type(error).__name__} "
                 f"{ascii(str(error))[:SHOWN_CHARACTERS]} ({'/'.join(place.filename.split(os.sep)[-2:])}:{place.lineno}). "
                 "Is this its own API, and of a release that docs/load_balancers.md names?"
             ) from error

@@ -11,46 +11,47 @@ short_description: Measure the availability of a service as its users see it, fo
 version_added: 0.1.0
 author: The alwayson.upgrade maintainers (@alwayson)
 description:
-  - Starts a detached process that sends HTTP requests to O(targets) at a fixed rate, and later ends it and returns the outcome of every request.
-  - The load is open loop. Each request has an intended time that no earlier answer can move, and its latency counts from that time.
-    So a service that stalls for a second shows a second, for all who wanted something in that second.
-  - Nothing is ever tried again. A request that did not get the expected, whole answer within O(objective_seconds) has failed.
-  - Beside the requests the number of servers that take new traffic is sampled from the runtime API of every HAProxy in O(capacity), four times per second.
+  - With O(state=started), starts a detached process that sends HTTP requests to O(targets) at a fixed rate. With O(state=stopped), ends it and returns the
+    outcome of all requests.
+  - The load is open loop. Each request has an intended time that does not depend on earlier answers, and its latency is measured from that time.
+    So a stall of one second appears in the latency of every request that was due in that second.
+  - Requests are not retried. A request that did not get the complete, expected answer within O(objective_seconds) has failed.
+  - The probe also samples the number of servers that take new traffic from the runtime API of every HAProxy in O(capacity), four times per second.
 notes:
-  - "The classes of failure: V(http_5xx), V(http_4xx) and V(http_other), a whole answer with another status than expected;
+  - "The classes of failure: V(http_5xx), V(http_4xx) and V(http_other), a complete answer with an unexpected status;
     V(refused), the connection failed (refused, unreachable, or the name not resolved);
-    V(reset_new) and V(reset_on_reused), the connection ended before the first byte of the answer, a new one or one that had carried an answer before;
-    V(truncated), it ended within the answer; V(malformed), the answer is no HTTP; V(tls), the TLS handshake failed, for example because of a wrong certificate;
-    V(timeout), no whole answer within O(objective_seconds) of the intended time;
-    V(wrong_answer), a whole answer with an expected status that does not say what O(mix) expects."
-  - "What the prober itself could not do is no failure of the service, and counts as unmeasured: V(unsent), a request that could not be sent within a second of
-    its time, for want of files, ports or processor time; V(unseen), one whose answer could not be looked at in time, because the process stood still."
-  - A logical client keeps to one target and to one entry of O(mix). It has regressed when an older release answered it after it had seen a newer one
-    and then asked. Regressions are no failures; they are counted apart, in clients. Without O(towards),
-    only versions that are made of numbers, such as V(1.10.0), have an order.
-  - Percentiles are exact. They cover the answers as expected, and the timeouts at the moment they were given up.
-  - When the prober itself was late in a second (send lag p99 above 100 ms), or something in it is unmeasured, that second is void. It is listed
-    in RV(result.void_windows), and its latencies are left out of all percentiles. What failed in it by the service remains failed.
-  - The process ends by itself after O(max_seconds) or O(max_requests), and on SIGTERM. What is under way then gets its time, and the result is written.
-  - The process raises its priority and its limit of open files where its user may, so that it does not queue behind what it measures.
-  - The module forks, so nothing of the options is written to disk. Python must be 3.9 or newer on a POSIX system.
+    V(reset_new) and V(reset_on_reused), a new connection, or one that had carried an answer before, ended before the first byte of the answer;
+    V(truncated), the connection ended within the answer; V(malformed), the answer is not HTTP; V(tls), the TLS handshake failed, for example because of a wrong
+    certificate; V(timeout), no complete answer within O(objective_seconds) of the intended time;
+    V(wrong_answer), a complete answer with an expected status whose content O(mix) does not expect."
+  - "Requests that the prober itself could not measure are no failures of the service. They count as unmeasured: V(unsent), a request that could not be sent
+    within
+    a second of its time, for lack of files, ports or processor time; V(unseen), one whose answer could not be read in time, because the process was stopped."
+  - A logical client always uses the same target and the same entry of O(mix). It has regressed when it gets an answer of an older release to a request that
+    it sent after an answer of a newer release. Regressions are not failures. They are counted separately, in clients. Without O(towards), only versions that
+    consist of numbers, such as V(1.10.0), have an order.
+  - Percentiles are exact. They cover the expected answers, and the timeouts with the time after which they were given up.
+  - A second is void when the prober itself was late in it (send lag p99 above 100 ms), or when something in it is unmeasured. Void seconds are listed
+    in RV(result.void_windows), and their latencies are excluded from all percentiles. Failures of the service in a void second still count.
+  - The process ends by itself after O(max_seconds) or O(max_requests), and on SIGTERM. It then waits for the requests in flight, and writes the result.
+  - The process raises its priority and its limit of open files where its user may, so that the load that it measures does not delay it.
+  - The module forks, so no option is written to disk. It needs Python 3.9 or newer on a POSIX system.
 attributes:
   check_mode:
     support: full
-    description: Checks the options and whether a probe runs, but neither starts nor ends one. Then RV(result) of a running probe is empty.
+    description: Checks the options and whether a probe runs, but neither starts nor ends one. RV(result) of a running probe is empty.
   diff_mode:
     support: none
-    description: Its effect is a process, which has no difference to show.
+    description: The module starts or ends a process, so there is no difference to show.
 extends_documentation_fragment:
   - alwayson.upgrade.probe_load
 options:
   state:
     description:
-      - V(started) starts a probe in O(directory), and fails when one already runs there. The files that an earlier one left there are replaced.
-      - V(stopped) ends it and returns RV(result). A probe that has ended by itself is not changed, and its result is returned just the same.
-        A probe that does not end is killed. Without a result to return, such as after that, this fails, and RV(result) has the last figures of the probe.
-        All of it takes a bounded time.
-      - V(observed) only reads the figures so far, for a screen.
+      - V(started) starts a probe in O(directory), and fails when one already runs there. The files of an earlier probe are replaced.
+      - V(stopped) ends the probe and returns RV(result). When the probe has ended by itself, nothing is changed, and its result is returned.
+        A probe that does not end in time is killed. When there is no result, for example after that, the module fails, and RV(result) has the last figures.
+      - V(observed) only reads the current figures.
     type: str
     choices:
       - started
@@ -59,15 +60,15 @@ options:
     required: true
   directory:
     description:
-      - Where the probe keeps C(probe.pid), C(probe.log), C(live.json) (replaced once per second) and, in the end, C(result.json).
-        It is made when it is missing, with mode 0700.
-      - There is at most one probe per directory. One that belongs to another account than this one and root, or in which others may write, is refused,
-        because what they put there could name another process to end, or forge the figures.
+      - The directory of the probe's files, C(probe.pid), C(probe.log), C(live.json) (replaced once per second) and, at the end, C(result.json).
+        It is created with mode 0700 when it does not exist.
+      - There is at most one probe per directory. A directory is refused when it belongs to another account than this one and root, or when others may write
+        in it, because they could make the module end another process, or forge the figures.
     type: path
     required: true
   targets:
     description:
-      - The front URLs of the service as users reach it, one per load balancer. A path in a URL is put before the paths of O(mix).
+      - The front URLs of the service as users reach it, one per load balancer. A path in a URL is a prefix of the paths of O(mix).
       - Required with O(state=started).
     type: list
     elements: str
@@ -80,34 +81,35 @@ options:
     type: int
     default: 10
   objective_seconds:
-    description: An answer that is not complete this long after the intended time of its request has failed.
+    description: The seconds after its intended time within which a request must have its complete answer. Otherwise it has failed.
     type: float
     default: 5
   max_seconds:
-    description: The probe ends by itself after so many seconds, at most 86400.
+    description: The probe ends by itself after this many seconds, at most 86400.
     type: float
     default: 3600
   max_requests:
-    description: The probe ends by itself after so many requests, at most 5000000.
+    description: The probe ends by itself after this many requests, at most 5000000.
     type: int
     default: 5000000
   headers:
-    description: Headers to add to every request, for example C(Host) where O(targets) are addresses. It is also the name that certificates are checked for.
+    description: Headers to add to every request, for example C(Host) when O(targets) are addresses. Certificates are then checked for the name in C(Host).
     type: dict
   version_header:
-    description: The header of an answer that tells which release gave it.
+    description: The header of an answer that has the release.
     type: str
     default: X-Release
   version_key:
-    description: The key of a JSON object in the body of an answer that tells the release, where O(version_header) is not there.
+    description: The key of the JSON object in the body of an answer that has the release. It is used when the answer has no O(version_header).
     type: str
   version_pattern:
-    description: A regular expression whose first group is the release, in the value of O(version_header) or O(version_key). By default all of it.
+    description: A regular expression whose first group is the release, in the value of O(version_header) or O(version_key). By default, the whole value is the
+      release.
     type: str
     version_added: 0.2.0
   towards:
     description:
-      - The release that the service moves to, forward or back. A client regresses when another release answers it after this one did.
+      - The target release of the service, of an upgrade or a rollback. A client regresses when another release answers it after this one did.
       - Without it, releases are ordered by their numbers, and a client regresses when an older one answers after a newer one.
     type: str
   validate_certs:
@@ -115,11 +117,11 @@ options:
     type: bool
     default: true
   ends_with:
-    description: The id of a process on the same host, such as that of ansible-playbook. The probe ends by itself within a second once this process has ended.
+    description: The id of a process on the same host, such as that of ansible-playbook. The probe ends within a second after this process has ended.
     type: int
     version_added: 0.3.0
   min_requests:
-    description: With O(state=stopped), first wait until so many requests were scheduled. A probe that ends by itself before that leads to a warning.
+    description: With O(state=stopped), first wait until this many requests were scheduled. If the probe ends by itself before that, a warning is returned.
     type: int
     default: 0
 seealso:
@@ -174,12 +176,12 @@ EXAMPLES = r"""
 
 RETURN = r"""
 directory:
-  description: Where the files of the probe are.
+  description: The directory of the probe's files.
   returned: success
   type: str
   sample: /var/tmp/shop-probe
 running:
-  description: Whether a probe runs there now.
+  description: Whether a probe runs there.
   returned: success
   type: bool
   sample: true
@@ -189,13 +191,13 @@ pid:
   type: int
   sample: 4711
 clients:
-  description: How many logical clients ask.
+  description: The number of logical clients.
   returned: O(state=started)
   type: int
   sample: 60
 live:
   description:
-    - The figures so far, also in C(live.json). Times are epoch seconds, C(series) has the last 60 seconds as in RV(result.series).
+    - The current figures, also in C(live.json). Times are epoch seconds, C(series) has the last 60 seconds as in RV(result.series).
     - Empty when no probe has run there.
   returned: O(state=observed)
   type: dict
@@ -221,18 +223,18 @@ live:
     cpu_seconds: 0.21
 result:
   description:
-    - What became of all requests, also in C(result.json). Empty in check mode while the probe runs.
-    - When this fails because the probe left no result, it has the last figures of RV(live), as far as there are any.
+    - The outcome of all requests, also in C(result.json). Empty in check mode while the probe runs.
+    - When the module fails because the probe left no result, this has the last figures of RV(live), if there are any.
   returned: O(state=stopped)
   type: dict
   contains:
     started:
-      description: When the first request was meant to be sent, in epoch seconds.
+      description: The intended time of the first request, in epoch seconds.
       type: float
       returned: always
       sample: 1798761600.0
     finished:
-      description: When the last request had ended, in epoch seconds.
+      description: The time at which the last request ended, in epoch seconds.
       type: float
       returned: always
       sample: 1798761660.1
@@ -248,32 +250,32 @@ result:
       returned: always
       sample: ["http://192.0.2.11", "http://192.0.2.12"]
     objective_seconds:
-      description: The objective.
+      description: The value of O(objective_seconds).
       type: float
       returned: always
       sample: 5.0
     requests_scheduled:
-      description: Requests whose time had come.
+      description: The number of requests that were due.
       type: int
       returned: always
       sample: 12000
     requests_failed:
-      description: Those that did not get the expected answer within the objective.
+      description: The number of requests that did not get the expected answer in time.
       type: int
       returned: always
       sample: 0
     requests_unmeasured:
-      description: Those that say nothing about the service, because the prober itself could not send them or look at their answers in time.
+      description: The number of requests that the prober itself could not send, or whose answers it could not read in time. They say nothing about the service.
       type: int
       returned: always
       sample: 0
     unmeasured_by_class:
-      description: How many were not measured for which reason.
+      description: The number of unmeasured requests by reason.
       type: dict
       returned: always
       sample: {unsent: 0, unseen: 0}
     availability:
-      description: The share of measured requests that did not fail, V(null) without any.
+      description: The share of measured requests that did not fail. V(null) without measured requests.
       type: float
       returned: always
       sample: 1.0
@@ -283,7 +285,7 @@ result:
       returned: always
       sample: 0.00025
     failures_by_class:
-      description: How many failed in which way, all classes included.
+      description: The number of failed requests of each class.
       type: dict
       returned: always
       sample: {http_5xx: 0, http_4xx: 0, http_other: 0, refused: 0, reset_new: 0, reset_on_reused: 0,
@@ -299,17 +301,17 @@ result:
       returned: always
       sample: 0
     version_regression_answers:
-      description: How many such answers there were.
+      description: The number of these answers.
       type: int
       returned: always
       sample: 0
     versions:
-      description: How many answers came from which release.
+      description: The number of answers from each release.
       type: dict
       returned: always
       sample: {"1.0.0": 5012, "2.0.0": 6988}
     latency_ms:
-      description: The percentiles over all windows that are not void, in milliseconds. V(null) without any.
+      description: The percentiles over all seconds that are not void, in milliseconds. V(null) without such a second.
       type: dict
       returned: always
       sample: {p50: 2.1, p99: 9.8, p100: 21.4}
@@ -321,12 +323,12 @@ result:
         keepalive: {scheduled: 6000, failed: 0, p50: 1.9, p99: 7.7, p100: 17.0}
         new: {scheduled: 6000, failed: 0, p50: 2.4, p99: 9.9, p100: 21.4}
     send_lag_p99_ms:
-      description: How late the prober itself was, over the whole run.
+      description: By how many milliseconds the prober itself was late, over the whole run.
       type: float
       returned: always
       sample: 1.3
     void_windows:
-      description: The seconds in which it was too late or could not send, those in a row as one; times in epoch seconds.
+      description: The periods of void seconds. Times are in epoch seconds.
       type: list
       elements: dict
       returned: always
@@ -356,27 +358,27 @@ result:
       returned: always
       sample: [{t: 1798761600.0, lb1: 6, lb2: 6}]
     capacity_pools:
-      description: The backend that was counted, by name of O(capacity).
+      description: The backend whose servers were counted, by name of O(capacity).
       type: dict
       returned: always
       sample: {lb1: app, lb2: app}
     capacity_samples:
-      description: How many samples were taken.
+      description: The number of samples.
       type: int
       returned: always
       sample: 240
     capacity_unreadable:
-      description: How many of them could not be read, by load balancer.
+      description: The number of samples that could not be read, by load balancer.
       type: dict
       returned: always
       sample: {lb1: 0, lb2: 0}
     capacity_skipped:
-      description: The optional load balancers that could not be read when the probe started, and why.
+      description: The optional load balancers that could not be read when the probe started, with the reason.
       type: dict
       returned: always
       sample: {}
     live_min:
-      description: The least number of live servers in any sample of any load balancer, V(null) without samples.
+      description: The lowest number of live servers in any sample of any load balancer. V(null) without samples.
       type: int
       returned: always
       sample: 5

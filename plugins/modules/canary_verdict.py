@@ -7,17 +7,17 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: canary_verdict
-short_description: Judge upgraded members by the load balancers' counters, compared with the other members
+short_description: Compare upgraded members with the others by the load balancers' counters
 version_added: 0.2.0
 author: The alwayson.upgrade maintainers (@alwayson)
 description:
-  - Watches members of a pool for a while, and compares their requests in that time with those of the other members. The numbers are the load balancers'
-    own, so they show what users got.
-  - Fails when too many requests failed or answers took too long, and also when too few requests came for a verdict. The next step of a
+  - Watches members of a pool for some time, and compares their requests in that time with those of the other members. The numbers are the load balancers'
+    counters, so they show what users got.
+  - Fails when too many requests failed or answers took too long, and also when there were too few requests for a verdict. The next step of a
     roll is then not started.
   - Failures are answers of 500 and above, failed connections, and truncated answers.
-  - The load balancers are asked every second, because a reload resets their counters. Of a process that is replaced, the requests since the last look
-    at it are not seen.
+  - The load balancers are asked every second, because a reload resets their counters. When a process is replaced, its requests since the last
+    reading are not counted.
 extends_documentation_fragment:
   - alwayson.upgrade.read_only
   - alwayson.upgrade.load_balancers
@@ -27,41 +27,42 @@ options:
     type: str
     required: true
   members:
-    description: The members to judge, by their names on the load balancers. They are compared with all other live members of the pool.
+    description: The upgraded members, by their names on the load balancers. They are compared with all other live members of the pool.
     type: list
     elements: str
     required: true
     aliases: [member]
   seconds:
-    description: For how long they are watched.
+    description: For how many seconds the members are watched.
     type: float
     default: 30
   max_error_percent:
-    description: How many of their requests may fail, in percent.
+    description: The highest percentage of their requests that may fail.
     type: float
     default: 1
   max_latency_factor:
     description:
-      - How many times longer than the others' their answers may take on average. With V(0), and where a load balancer does not report it, this is not judged.
+      - The highest factor by which their mean response time may exceed that of the other members. With V(0), and when a load balancer does not report response
+        times, they are not compared.
     type: float
     default: 2
   latency_slack_ms:
-    description: Milliseconds that are allowed in addition, so that small differences between short answers do not count.
+    description: Milliseconds that are allowed in addition to the factor, so that small differences between short response times do not count.
     type: float
     default: 50
   min_requests:
-    description: How many requests a verdict needs.
+    description: The number of requests that a verdict needs.
     type: int
     default: 10
 notes:
   - In check mode it reads once, does not wait, and gives no verdict.
-  - HAProxy reports both numbers, Envoy only the failed requests (RV(canary)). Other kinds report neither.
+  - HAProxy reports failed requests and response times, and Envoy only failed requests (see RV(canary)). Other kinds report neither.
 seealso:
   - module: alwayson.upgrade.traffic_member
 """
 
 EXAMPLES = r"""
-- name: Go on only when the first upgraded member does as well as the others for a minute
+- name: Continue only when the first upgraded member does as well as the others for a minute
   alwayson.upgrade.canary_verdict:
     load_balancers:
       - name: lb1
@@ -77,7 +78,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 verdict:
-  description: V(good), V(bad) or V(unclear). With the last two the module fails. V(null) in check mode.
+  description: V(good), V(bad) or V(unclear). The module fails with V(bad) and V(unclear). V(null) in check mode.
   returned: always
   type: str
   sample: good
@@ -93,7 +94,7 @@ canary:
   type: dict
   sample: {requests: 412, errors: 0, error_percent: 0.0, response_ms: 4.1}
 others:
-  description: The same of the other members.
+  description: The same figures of the other members.
   returned: when they were watched
   type: dict
   sample: {requests: 2056, errors: 1, error_percent: 0.049, response_ms: 4.0}
@@ -138,14 +139,14 @@ def main() -> None:
 
 
 def watched(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
-    """Look, wait, look again, and judge; returns what `RETURN` says."""
+    """Look, wait, look again, and compare; returns what `RETURN` says."""
     balancers = open_load_balancers(params["load_balancers"])
 
     def look() -> dict[str, View]:
         return {balancer.name: balancer.read(params["backend"]) for balancer in balancers}
 
     watches = {name: Watch(view, params["backend"]) for name, view in look().items()}
-    require_judgeable({name: watch.first for name, watch in watches.items()}, params["backend"], params["members"])
+    require_comparable({name: watch.first for name, watch in watches.items()}, params["backend"], params["members"])
     if check_mode:
         return {"verdict": None, "reasons": []}
     ends = time.monotonic() + params["seconds"]
@@ -164,7 +165,7 @@ def watched(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
     return {"verdict": verdict, "reasons": reasons, "canary": canary.as_data(), "others": rest.as_data()}
 
 
-def require_judgeable(pools: dict[str, Backend], backend: str, members: list[str]) -> None:
+def require_comparable(pools: dict[str, Backend], backend: str, members: list[str]) -> None:
     """Refuse members that are not there, and load balancers that do not count."""
     if not members:
         raise LoadBalancerError("members is empty: name at least one")
@@ -172,7 +173,7 @@ def require_judgeable(pools: dict[str, Backend], backend: str, members: list[str
         require_members(balancer, backend, pool.members, members)
     silent = uncounted(pools, members)
     if silent:
-        raise LoadBalancerError(f"{', '.join(silent)} does not tell how many requests failed: judge these members otherwise, "
+        raise LoadBalancerError(f"{', '.join(silent)} does not report how many requests failed: check these members otherwise, "
                                 "in a playbook with upgrade_soak=0 and upgrade_gate_tasks")
 
 

@@ -11,27 +11,27 @@ short_description: Back up databases of PostgreSQL, MariaDB or SQLite, and prove
 version_added: 0.1.0
 author: The alwayson.upgrade maintainers (@alwayson)
 description:
-  - For each database, exports a snapshot, sums up every table in it, and dumps the same snapshot. Other sessions keep reading and writing.
-  - Restores the dump into a scratch database on the same server, made like the original, and compares the structure, the number of rows and the
-    content of every table, large objects, and the sequences. The copy contains nothing that would act on its own. The scratch database is always dropped
-    at the end. What a killed run left is dropped by the next one. C(docs/database_backups.md) says what is compared and what is not.
-  - With O(engine=mariadb) commits are blocked for a moment, while the dump and the session that sums up begin, and every table must be of InnoDB. Events
-    are in the backup, and are not restored for the proof, since the server would run them. The history of system-versioned tables is in it, too. A database
-    whose C(FLOAT) columns hold more digits than a dump writes is refused. With O(engine=sqlite) the database is copied by SQLite's own
-    backup interface. The copy is a database itself, and the proof reads it in place. In journal modes other than WAL, writers wait
-    meanwhile.
-  - A file C(<database>-<time>.dump) (C(.sql.gz) of MariaDB, C(.sqlite) of SQLite), or with O(method=physical) a folder C(cluster-<time>.base), is in
-    O(directory) only if it was proven. Beside it are checksums, in the format of C(sha256sum), and a manifest in JSON with the server's identity, the
-    time, the structure, and the rows and the sum of each table.
-  - The module fails when any database has no proven backup, and names each one. The others are backed up nevertheless.
-  - Before it writes, it checks that the disk has enough space, and refuses otherwise.
+  - For each database, exports a snapshot, computes a checksum of every table in it, and dumps the same snapshot. Other sessions can read and write meanwhile.
+  - Restores the dump into a scratch database on the same server, with the same settings as the original, and compares the structure, the number of rows and
+    the content of every table, large objects, and the sequences. Objects that would act by themselves, such as event triggers, are not restored. The scratch
+    database is always dropped at the end. If a run is killed, the next run drops it. C(docs/database_backups.md) lists what is compared and what is not.
+  - With O(engine=mariadb), commits are blocked for a moment while the dump and the session that reads the content begin, and every table must be an InnoDB
+    table. The backup contains events, but the proof does not restore them, because the server would run them. The backup also contains the history of
+    system-versioned tables. A database whose C(FLOAT) columns hold more digits than a dump writes is refused.
+  - With O(engine=sqlite), the database is copied by SQLite's backup interface. The copy is a database, and the proof reads it in place. In journal modes
+    other than WAL, writers wait meanwhile.
+  - O(directory) contains only proven backups. Each is a file C(<database>-<time>.dump) (C(.sql.gz) for MariaDB, C(.sqlite) for SQLite), or with
+    O(method=physical) a folder C(cluster-<time>.base). Beside it are checksums, in the format of C(sha256sum), and a manifest in JSON with the server's
+    identity, the time, the structure, and the number of rows and the checksum of each table.
+  - The module fails when a database has no proven backup, and names each such database. The other databases are backed up nevertheless.
+  - Before it writes, it checks that the disk has enough space, and fails otherwise.
 extends_documentation_fragment:
   - alwayson.upgrade.database
   - alwayson.upgrade.fence
 attributes:
   check_mode:
     support: full
-    description: Checks the login, the names, the programs and the folder as a real run does, and writes nothing.
+    description: Checks the login, the names, the programs and the folder like a real run, and writes nothing.
   diff_mode:
     support: none
     description: A backup adds files. There is no text to compare.
@@ -39,95 +39,99 @@ options:
   databases:
     description:
       - The databases to back up. Each must exist. With O(engine=sqlite), the absolute paths of their files.
-      - When empty, every database that takes sessions, and is not the server's own (templates, V(postgres), V(mysql)). With
-        O(engine=sqlite) there must be names.
+      - When empty, every database that accepts connections, except the server's own (templates, V(postgres), V(mysql)). Names are required with
+        O(engine=sqlite).
     type: list
     elements: str
     default: []
   directory:
     description:
       - Absolute path of the folder for the backups, on the host that the module runs on.
-      - It is made for its owner alone, and must not be open to others. One run at a time writes into it.
+      - It is created with access for its owner only, and must not be accessible to others. One run at a time writes into it.
     type: path
     required: true
   bin_dir:
     description:
       - Folder of C(pg_dump) and C(pg_restore). They must not be older than the server.
-      - With O(method=physical), the folder of the programs that come with a server of the same version.
-      - With O(engine=mariadb), the folder of C(mariadb-dump) and C(mariadb). Without it, those on C(PATH) are taken.
-      - Without it, those on C(PATH) or in C(/usr/lib/postgresql/*/bin) or C(/usr/pgsql-*/bin) are taken, those of the server's own version first.
+      - With O(method=physical), the folder of the programs of a server of the same version.
+      - With O(engine=mariadb), the folder of C(mariadb-dump) and C(mariadb).
+      - By default, the programs on C(PATH) are used. For PostgreSQL, those in C(/usr/lib/postgresql/*/bin) and C(/usr/pgsql-*/bin) are used as well, and
+        those of the server's version are preferred.
     type: path
   keep:
     description:
-      - How many proven backups of each database, or with O(method=physical) of the server, stay in O(directory), the newest ones. V(0) keeps all.
-      - Only backups that this module made of the same server are ever removed, and only after a newer one was proven.
+      - The number of proven backups that are kept in O(directory), for each database, or with O(method=physical) for the server. Older ones are removed. V(0)
+        keeps all.
+      - The module removes only backups that it made of the same server, and only after a newer one was proven.
     type: int
     default: 5
   parallel:
-    description: With O(method=logical), how many databases are backed up at once. Each one takes two sessions, and a processor or two.
+    description: With O(method=logical), how many databases are backed up at the same time. Each one needs two sessions, and one or two processors.
     type: int
     default: 1
   method:
     description:
-      - V(logical), the one way for MariaDB and SQLite, dumps each database in a snapshot and restores the dump into a scratch database on the same server.
-      - V(physical) copies the whole server and its log by C(pg_basebackup), verifies every file by C(pg_verifybackup), restores a copy of it in a scratch
-        server on this host, which is reached by a socket in a private folder only, runs C(pg_amcheck) where it is installed, and compares every table
-        with a snapshot that was taken after the copy, at the position of the log that equals the snapshot.
-        Unlogged tables are empty after a restore, and sequences may be ahead, so neither is compared. The scratch server loads none of the
-        libraries of C(shared_preload_libraries) but C(timescaledb), without its workers, and applies no subscriptions.
-      - V(physical) needs data checksums, no tablespaces of the server's own, and a login role with C(REPLICATION) and
-        C(pg_monitor) that C(pg_hba.conf) allows for replication. It writes a few bytes into the server's log, as a logical decoding message, and takes a
-        temporary replication slot, if one is free, until the log behind the copy is fetched.
+      - V(logical) dumps each database in a snapshot and restores the dump into a scratch database on the same server. MariaDB and SQLite have only this method.
+      - V(physical) copies the whole server and its WAL with C(pg_basebackup), and verifies every file with C(pg_verifybackup). It then restores the copy in a
+        scratch server on this host, which accepts connections only on a socket in a private folder, and runs C(pg_amcheck) if it is installed. It compares
+        every table with a snapshot that was taken after the copy, at the WAL position that corresponds to the snapshot. Unlogged tables are empty after a
+        restore, and sequences may be ahead, so neither is compared. Of C(shared_preload_libraries), the scratch server loads only C(timescaledb), without its
+        workers. It applies no subscriptions.
+      - V(physical) needs data checksums, a server without additional tablespaces, and a login role with C(REPLICATION) and
+        C(pg_monitor) that C(pg_hba.conf) allows for replication. It writes a few bytes into the server's WAL, as a logical decoding message. It uses a
+        temporary replication slot, if one is free, until the WAL of the copy is fetched.
     type: str
     choices: [logical, physical]
     default: logical
     version_added: 0.3.0
   max_rate:
-    description: With O(method=physical), how many kilobytes a second are read from the server at most, from 32 on. The checkpoint before
-      is then spread over minutes. V(0) sets no limit.
+    description: With O(method=physical), the highest number of kilobytes per second that are read from the server, at least 32. With a limit, the checkpoint
+      before the copy is spread over minutes. V(0) sets no limit.
     type: int
     default: 0
     version_added: 0.3.0
   scratch_directory:
     description:
-      - With O(method=physical), absolute path of the folder in which a copy of the backup is restored. O(scratch_user) must be able to enter it.
-      - Without it, the folder O(directory) with C(.scratch) behind its name.
+      - With O(method=physical), absolute path of the folder in which the copy is restored. O(scratch_user) must be able to enter it.
+      - By default, the path of O(directory) with the suffix C(.scratch).
     type: path
     version_added: 0.3.0
   scratch_user:
-    description: With O(method=physical), the user of this host that the scratch server runs as when the module runs as root. Else it runs as the module does.
+    description: With O(method=physical), the user of this host that runs the scratch server when the module runs as root. Otherwise the user of the module
+      runs it.
     type: str
     default: postgres
     version_added: 0.3.0
   check_queries:
     description:
-      - Queries in SQL that each restored copy is asked, as O(login_user), and that must each answer with exactly one true (V(1) of MariaDB and SQLite).
+      - SQL queries that are run in each restored copy, as O(login_user). Each must return a single row that is true (V(1) in MariaDB and SQLite).
         They are part of the proof.
-      - A session with a copy has none of the settings that the original has by C(ALTER DATABASE), so names outside of V(public) are to be qualified.
+      - A session with a copy does not have the settings that C(ALTER DATABASE) gave the original, so qualify names outside of V(public).
     type: list
     elements: str
     default: []
     version_added: 0.3.0
   max_age:
-    description: With O(state=verified), a backup that is older than so many seconds is refused. V(0) takes any age.
+    description: With O(state=verified), a backup that is older than this many seconds is refused. V(0) accepts any age.
     type: int
     default: 0
     version_added: 0.3.0
   state:
     description:
       - V(proven) takes a new backup of each database and proves it.
-      - V(verified) takes none. The newest backup of each database in O(directory) is proven once more. Its checksums and those of its manifest must be right,
-        it must be of this server and this database, and a restored copy must hold what the manifest says. Nothing is removed.
+      - V(verified) takes no backup. It proves the newest backup of each database in O(directory) again. The checksums of the backup and of its manifest must
+        be right, the backup must be of this server and this database, and a restored copy must have the content that the manifest describes. Nothing is
+        removed.
     type: str
     choices: [proven, verified]
     default: proven
 notes:
-  - In PostgreSQL the login role needs the right to read every table, and C(CREATEDB) for the scratch database. Roles with C(pg_monitor) also see how much
-    room is left on the server's disk. There must be room there for a copy of the largest database and its log.
-  - Extensions must be such that the login role can create them, since a restore does so.
-  - In MariaDB the login role needs every right on the databases and on those whose names begin with C(alwayson_proof_), and C(PROCESS), C(RELOAD) and
+  - In PostgreSQL the login role needs the right to read every table, and C(CREATEDB) for the scratch database. Roles with C(pg_monitor) also see the
+    free space on the server's disk. The disk must have space for a copy of the largest database and its WAL.
+  - The login role must be able to create the databases' extensions, because a restore creates them.
+  - In MariaDB the login role needs all privileges on the databases and on those whose names begin with C(alwayson_proof_), and C(PROCESS), C(RELOAD) and
     C(SET USER).
-  - In check mode there is no proof to show, so RV(backups) holds no paths.
+  - In check mode there is no proof, so RV(backups) has no paths.
 seealso:
   - module: alwayson.upgrade.database_info
   - module: alwayson.upgrade.fleet_lock
@@ -143,7 +147,7 @@ EXAMPLES = r"""
     directory: /var/backups/alwayson
   register: backup
 
-- name: Two tenants at once, the last ten backups kept
+- name: Back up two tenants at the same time, and keep the last ten backups
   alwayson.upgrade.database_backup:
     login_unix_socket: /run/postgresql
     databases:
@@ -182,7 +186,7 @@ EXAMPLES = r"""
   become: true
   become_user: shop
 
-- name: Prove last night's backups once more, and that there are orders in them
+- name: Prove last night's backups again, and that they contain orders
   alwayson.upgrade.database_backup:
     login_unix_socket: /run/postgresql
     directory: /var/backups/alwayson
@@ -197,10 +201,11 @@ EXAMPLES = r"""
 RETURN = r"""
 backups:
   description:
-    - By database, what was backed up and how it was proven. Returned on failure too.
+    - The backup of each database and its proof. Returned on failure, too.
     - Times are in epoch seconds. C(seconds_dump) includes reading the original's content, C(seconds_restore) the comparison.
     - With O(method=physical), C(path), C(sha256), C(size_bytes) and the times are those of the one copy that holds all databases.
-    - C(why) is what was proven, and the reason when C(proven) is false, and all figures are then V(null). C(removed) are older backups that are gone now.
+    - C(why) describes what was proven. When C(proven) is false, it is the reason, and all figures are V(null). C(removed) are the older backups that were
+      removed.
   returned: always
   type: dict
   sample:
@@ -218,14 +223,14 @@ backups:
       seconds_restore: 0.54
       removed: []
 created_meanwhile:
-  description: With empty O(databases), those that were created while the others were backed up. They have no backup, and the module fails.
+  description: When O(databases) is empty, the databases that were created while the others were backed up. They have no backup, and the module fails.
   returned: always
   type: list
   elements: str
   sample: []
   version_added: 0.3.0
 dropped:
-  description: Scratch databases that killed runs had left on the server, and that are dropped now.
+  description: Scratch databases of killed runs that were dropped.
   returned: always
   type: list
   elements: str

@@ -14,20 +14,20 @@ version_added: 0.3.0
 author: The alwayson.upgrade maintainers (@alwayson)
 description:
   - After a standby has replaced a primary that died, a service manager or an operator may start the old primary again. Then two servers take writes.
-  - Puts C(standby.signal) into the old primary's data directory. However the server is started afterwards, it comes up in recovery and takes no write. A
-    recovery target that was left in its configuration does not make it a primary either.
-  - M(alwayson.upgrade.database_rejoin) makes it a real standby later.
-  - A server that runs as a primary is left alone, unless O(stop_command) is given. Nothing is changed when it is fenced, or a standby, already.
+  - This module writes C(standby.signal) into the old primary's data directory. A server that is started afterwards is in recovery and takes no writes. A
+    recovery target in its configuration does not make it a primary either.
+  - M(alwayson.upgrade.database_rejoin) makes it a standby of the new primary later.
+  - A server that runs as a primary is refused, unless O(stop_command) is given. Nothing is changed when the server is fenced already, or is a standby.
   - Run it on the old primary's host. It needs no session with any server.
 extends_documentation_fragment:
   - alwayson.upgrade.fence
 attributes:
   check_mode:
     support: full
-    description: Checks everything that could prevent the change, and says whether it would be made.
+    description: Checks everything that could prevent the change, and returns whether it would be made.
   diff_mode:
     support: none
-    description: The role of a server is no text.
+    description: The module changes the role of a server, so there is no text to compare.
 options:
   data_directory:
     description: The data directory of the old primary.
@@ -39,25 +39,25 @@ options:
     required: true
   system_identifier:
     description:
-      - The system identifier of the cluster, as RV(alwayson.upgrade.database_switchover#module:system_identifier) says. A server of another one is refused.
-      - This or O(port) has to be given.
+      - The system identifier of the cluster, see RV(alwayson.upgrade.database_switchover#module:system_identifier). A server of another cluster is refused.
+      - This option or O(port) is required.
     type: str
   port:
-    description: The port that the old primary listens on, or did when it was last started. A server on another one is refused.
+    description: The port that the old primary listens on, or listened on when it last ran. A server with another port is refused.
     type: int
   new_timeline:
     description:
-      - The timeline of the new primary, as RV(alwayson.upgrade.database_switchover#module:timeline) says. A server that is on this one already is the new
+      - The timeline of the new primary, see RV(alwayson.upgrade.database_switchover#module:timeline). A server on this timeline is the new
         primary, or follows it, and is refused.
-      - It has to be given with O(stop_command).
+      - Required with O(stop_command).
     type: int
   stop_command:
-    description: What stops the service of the server if that runs as a primary, as a list of words. Without it, such a server is refused.
+    description: The command that stops the server when it runs as a primary, as a list of words. Without it, such a server is refused.
     type: list
     elements: str
     default: []
   timeout:
-    description: Seconds for it to stop.
+    description: The seconds within which the server must stop.
     type: float
     default: 60
 notes:
@@ -77,7 +77,7 @@ EXAMPLES = r"""
   delegate_to: pooler1
   register: exchanged
 
-- name: Have db1 take no write again
+- name: Fence db1
   alwayson.upgrade.database_fence:
     data_directory: /var/lib/postgresql/15/main
     bin_dir: /usr/lib/postgresql/15/bin
@@ -100,12 +100,12 @@ timeline:
   type: int
   sample: 1
 state:
-  description: What C(pg_controldata) says of the server.
+  description: The cluster state that C(pg_controldata) reports.
   returned: success
   type: str
   sample: in production
 running:
-  description: Whether it runs. If so, it is in recovery.
+  description: Whether the server runs. If so, it is in recovery.
   returned: success
   type: bool
   sample: false

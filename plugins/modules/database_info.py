@@ -13,7 +13,7 @@ short_description: Return a database server's version, role, replicas and databa
 version_added: 0.1.0
 author: The alwayson.upgrade maintainers (@alwayson)
 description:
-  - Reads the server's version and role, its replicas, and for each database its size, its tables and its ledger of migrations.
+  - Returns the server's version and role, its replicas, and for each database its size, the number of its tables and its migration ledger.
 extends_documentation_fragment:
   - alwayson.upgrade.read_only
   - alwayson.upgrade.database
@@ -21,20 +21,20 @@ options:
   databases:
     description:
       - The databases to describe. Each must exist. With O(engine=sqlite), the absolute paths of their files.
-      - When empty, every database that takes sessions, the server's own left out. With O(engine=sqlite) there must be names.
+      - When empty, every database that accepts connections, except the server's own. Names are required with O(engine=sqlite).
     type: list
     elements: str
     default: []
   tenants_query:
-    description: A query in SQL that each database is asked for the tenants in it, one in each row. Names outside of V(public) are to be qualified.
+    description: An SQL query that returns the tenants in a database, one per row. It is run in each database. Qualify names outside of V(public).
     type: str
     version_added: 0.3.0
   purposes:
     description:
-      - The purposes for which the login role is used. RV(missing_privileges) has the privileges that it lacks for them.
+      - The purposes for which the login role is used. RV(missing_privileges) lists the privileges that it lacks for them.
       - V(logical) and V(physical) are the methods of M(alwayson.upgrade.database_backup), V(migrations) is M(alwayson.upgrade.database_migration), V(standbys)
-        the lag of replicas, and V(switchover) M(alwayson.upgrade.database_switchover).
-      - Has an effect with O(engine=postgresql) only.
+        is reading the lag of replicas, and V(switchover) is M(alwayson.upgrade.database_switchover).
+      - Used with O(engine=postgresql) only.
     type: list
     elements: str
     choices: [logical, physical, migrations, standbys, switchover]
@@ -46,14 +46,14 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: See the server and all its databases
+- name: Read the server and all its databases
   alwayson.upgrade.database_info:
     login_host: 127.0.0.1
     login_user: upgrade
     login_password: "{{ vault_upgrade_password }}"
   register: databases
 
-- name: Refuse to go on without a replica
+- name: Stop when there is no replica
   ansible.builtin.assert:
     that: databases.replicas | selectattr('state', 'equalto', 'streaming') | length > 0
     fail_msg: No standby streams from this server. Repair that first.
@@ -62,8 +62,8 @@ EXAMPLES = r"""
 RETURN = r"""
 missing_privileges:
   description:
-    - What the login role lacks for O(purposes). C(database) is V(null) for a privilege of the server as a whole.
-    - C(grant) is the SQL that a superuser runs in that database to grant it.
+    - The privileges that the login role lacks for O(purposes). C(database) is V(null) for a privilege on the whole server.
+    - C(grant) is the SQL statement with which a superuser grants the privilege in that database.
   returned: success
   type: list
   elements: dict
@@ -79,12 +79,12 @@ version:
   type: str
   sample: "18.1"
 version_number:
-  description: The same as a number.
+  description: The version as a number.
   returned: success
   type: int
   sample: 180001
 system_identifier:
-  description: What names the server's data; a standby of PostgreSQL has its primary's. V(sqlite) with O(engine=sqlite).
+  description: The identifier of the server's data. A standby of PostgreSQL has the identifier of its primary. V(sqlite) with O(engine=sqlite).
   returned: success
   type: str
   sample: "7578237019120937433"
@@ -100,10 +100,10 @@ read_only:
   sample: false
 replicas:
   description:
-    - The replicas that stream from the server now. Lags are V(null) where the server does not know them or hides them from this role.
+    - The replicas that stream from the server. A lag is V(null) when the server does not know it or does not show it to this role.
     - A role needs the rights of C(pg_monitor) to see more than the names.
-    - The C(kind) is V(standby), or V(receiver) for C(pg_receivewal), which writes the log to files and replays nothing. Its lag is
-      what it does not have on its disk. Clients cannot use it.
+    - C(kind) is V(standby), or V(receiver) for C(pg_receivewal), which writes the WAL to files and replays nothing. The lag of a receiver is the WAL
+      that is not on its disk. Clients cannot connect to it.
   returned: success
   type: list
   elements: dict
@@ -117,8 +117,8 @@ replicas:
       kind: standby
 databases:
   description:
-    - By name, the size in bytes, the number of tables, and the rows of the ledger in the order in which they were applied.
-    - A step that is more than one transaction has the status V(begun) until it is applied. A batch step has its C(progress), and a step that failed its
+    - For each database, the size in bytes, the number of tables, and the rows of the ledger in the order in which they were applied.
+    - A step of more than one transaction has the status V(begun) until it is applied. A batch step has its C(progress), and a failed step its
       C(error).
     - The time of a migration is in epoch seconds.
     - C(tenants) are the answers to O(tenants_query), V(null) without it. P(alwayson.upgrade.tenants_affected#filter) makes a list of them.

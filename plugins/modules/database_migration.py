@@ -11,20 +11,22 @@ short_description: Apply a release's schema changes to databases, each exactly o
 version_added: 0.1.0
 author: The alwayson.upgrade maintainers (@alwayson)
 description:
-  - Applies the steps that a database does not have yet, by the ledger C(alwayson.migration) of the same database, C(alwayson_migration) in
-    MariaDB and SQLite. So a step is applied once, for
-    any number of runs and controllers, and a run that was killed is finished by the next one.
+  - Applies the steps that a database does not have yet. A ledger in the same database, C(alwayson.migration), or C(alwayson_migration) in
+    MariaDB and SQLite, records the applied steps. So each step is applied once, for any number of runs and controllers. After a run was killed, the next one
+    continues.
   - >-
-    A step is one transaction, in which the ledger gets its row, unless the comments at its top say otherwise. With C(-- alwayson: batch) it is one statement
-    that is run again and again until its query with the C(LIMIT) finds no row, each batch in one transaction together with the progress in the ledger. With
-    C(-- alwayson: concurrently) it is one C(CREATE INDEX CONCURRENTLY), C(DROP INDEX CONCURRENTLY) or C(REINDEX CONCURRENTLY).
-  - With O(engine=mariadb) a change of the schema commits by itself, so a step with one is that one statement alone. The ledger knows that it was begun, and
-    the catalog whether it was made. With O(engine=sqlite) a step is one transaction. Neither has the directive C(concurrently).
-  - A step never makes others wait for long. It waits for a lock for O(lock_timeout_ms) only, gives up its place, and tries again. Long transactions that
-    hold the lock are looked for first. After O(attempts) it fails, and names them.
-  - All ledgers are read before anything is applied. A step that was changed after it was applied, a phase before the ones that it follows, and dangerous
-    statements are refused.
-  - The databases are migrated in their order. After a failure no further one is begun, and the message gives the state of each.
+    By default, a step is one transaction, which also writes the row in the ledger. A comment at the top of the script selects another kind. With
+    C(-- alwayson: batch) the step is one statement that is repeated until its query with the C(LIMIT) finds no row. Each batch is one transaction, which also
+    writes the progress to the ledger. With C(-- alwayson: concurrently) the step is one C(CREATE INDEX CONCURRENTLY), C(DROP INDEX CONCURRENTLY) or C(REINDEX
+    CONCURRENTLY).
+  - With O(engine=mariadb), the server commits each schema change, so a step with a schema change has no other statement. After a kill, the ledger shows that
+    the step was begun, and the catalog shows whether the change was made. With O(engine=sqlite), a step is one transaction. Neither engine has the directive
+    C(concurrently).
+  - A step does not block other sessions for long. It first looks for long transactions that hold the lock. Then it waits for the lock for O(lock_timeout_ms),
+    cancels its statement, and retries. After O(attempts) it fails, and names the transactions that hold the lock.
+  - All ledgers are read before anything is applied. The module refuses a step that was changed after it was applied, a phase whose earlier phases are not
+    applied, and dangerous statements.
+  - The databases are migrated in their order. After a failure no further database is begun, and the error gives the state of each database.
 extends_documentation_fragment:
   - alwayson.upgrade.database
   - alwayson.upgrade.fence
@@ -34,42 +36,43 @@ attributes:
     description: Reads the ledgers and returns what would be applied.
   diff_mode:
     support: full
-    description: Shows the steps that are applied, or would be, for each database.
+    description: Shows the steps that are applied, or would be applied, for each database.
 options:
   databases:
     description:
       - The databases to migrate. Each must exist. With O(engine=sqlite), the absolute paths of their files.
-      - When empty, every database that takes sessions, the server's own left out. With O(engine=sqlite) there must be names.
+      - When empty, every database that accepts connections, except the server's own. Names are required with O(engine=sqlite).
     type: list
     elements: str
     default: []
   release:
-    description: The release that needs the steps.
+    description: The release that the steps belong to.
     type: str
     required: true
   phase:
     description:
       - V(expand) holds changes with which the previous release keeps working. They are applied before the first member is upgraded.
-      - V(backfill) fills in what the release needs, while the previous release keeps writing. It is applied after V(expand), before the first member is
+      - V(backfill) fills in the values of existing rows, while the previous release keeps writing. It is applied after V(expand), before the first member is
         upgraded.
-      - V(contract) holds changes with which the previous release does not work. They are applied after the last member, and there is no way back.
-      - V(optimise) comes after V(contract). It builds indexes, and removes data that no release needs any more.
+      - V(contract) holds changes with which the previous release does not work. They are applied after the last member is upgraded. A rollback is impossible
+        after them.
+      - V(optimise) is applied after V(contract). It builds indexes, and removes data that no release needs any more.
     type: str
     choices: [expand, backfill, contract, optimise]
     required: true
   steps:
     description:
-      - All steps of that phase of that release, in their order, those that are applied already included.
-      - A step is a script of one or more statements that can run in one transaction. It must not begin or end one, nor set C(lock_timeout).
+      - All steps of this phase of this release, in their order, including those that are applied already.
+      - A step is a script of one or more statements that can run in one transaction. It must not begin or end a transaction, or set C(lock_timeout).
       - >-
         A script that begins with the line C(-- alwayson: batch) is one statement that changes some rows, chosen by one query with C(LIMIT). With
-        C(-- alwayson: batch after 0) it has a cursor, a unique column that is not null. C(:after) in it stands for the largest value that the batch before
-        has chosen, V(0) at first. Such a script may have two statements. The first one selects values behind C(:after), the second one changes the rows behind
-        C(:after) up to C(:last), the largest of them.
+        C(-- alwayson: batch after 0) it has a cursor, which is a unique column that is not null. C(:after) in the script is the largest value that the previous
+        batch chose, and V(0) in the first batch. Such a script may have two statements. The first one selects values greater than C(:after). The second one
+        changes the rows from there up to C(:last), the largest selected value.
       - >-
-        A script that begins with the line C(-- alwayson: concurrently) is one statement for an index.
+        A script that begins with the line C(-- alwayson: concurrently) is one statement that creates, drops or rebuilds an index.
       - >-
-        With O(engine=mariadb) a script changes rows only, or it is one C(CREATE), C(ALTER), C(DROP) or C(RENAME). A batch with a cursor has two statements.
+        With O(engine=mariadb) a script either only changes rows, or is one C(CREATE), C(ALTER), C(DROP) or C(RENAME). A batch with a cursor has two statements.
     type: list
     elements: dict
     required: true
@@ -84,57 +87,58 @@ options:
         required: true
   expand_steps:
     description:
-      - The steps of the expand phase of the same release. Required for every later O(phase), and may be empty if there are none.
-      - A later phase is refused unless every one of them is applied in every one of O(databases).
+      - The steps of the expand phase of the same release. Required for every later O(phase). The list may be empty.
+      - A later phase is refused unless all of them are applied in all of O(databases).
     type: list
     elements: dict
     suboptions: *step
   backfill_steps:
-    description: Those of the backfill phase, likewise. Required for O(phase=contract) and O(phase=optimise).
+    description: The steps of the backfill phase of the same release. Required for O(phase=contract) and O(phase=optimise).
     type: list
     elements: dict
     suboptions: *step
   contract_steps:
-    description: Those of the contract phase, likewise. Required for O(phase=optimise).
+    description: The steps of the contract phase of the same release. Required for O(phase=optimise).
     type: list
     elements: dict
     suboptions: *step
   command:
     description:
-      - The command line of a migration tool, such as Alembic, Django, Flyway or Sqitch, word by word. It is run in each database after O(steps), as a
-        step of its own with the name V(command), on the host that the module runs on.
-      - It finds the database in libpq's variables, V(PGDATABASE) and the others, and C({database}) in its words is replaced. V(PGOPTIONS) has
-        O(max_lock_timeout_ms) as the C(lock_timeout). When the tool fails because of that, it is run again, O(attempts) times at most.
+      - The command line of a migration tool, such as Alembic, Django, Flyway or Sqitch, as a list of words. It is run for each database after O(steps), on the
+        host that the module runs on. It is a step of its own with the name V(command).
+      - It gets the database in libpq's environment variables, such as V(PGDATABASE), and C({database}) in its words is replaced by the name. V(PGOPTIONS) sets
+        C(lock_timeout) to O(max_lock_timeout_ms). When the tool fails because of that timeout, it is run again, up to O(attempts) times.
       - With O(engine=mariadb) the variables are V(MYSQL_HOST), V(MYSQL_TCP_PORT) or V(MYSQL_UNIX_PORT), V(MYSQL_PWD), V(MYSQL_USER) and V(MYSQL_DATABASE). With
-        O(engine=sqlite) there is C({database}) only.
-      - A different command line is refused under the same release and phase.
+        O(engine=sqlite) only C({database}) is available.
+      - When the command line differs from the one in the ledger for the same release and phase, it is refused.
     type: list
     elements: str
     default: []
   status_command:
     description:
-      - The command line that ends with 0 when the tool has nothing left to apply. It is run after O(command), and before it when a run was killed.
-      - Without it, O(command) is run again after a kill. The tool must then know itself what it has applied.
+      - A command line that exits with 0 when the tool has nothing left to apply. It is run after O(command). When an earlier run was killed, it is also run
+        before.
+      - Without it, O(command) is run again after a kill. The tool must then keep its own record of what it has applied.
     type: list
     elements: str
     default: []
   command_directory:
-    description: Absolute path of the folder in which they run.
+    description: Absolute path of the folder in which both commands run.
     type: path
   command_environment:
-    description: Further variables for them.
+    description: Further environment variables of both commands.
     type: dict
     default: {}
   lock_timeout_ms:
-    description: How long a step waits for a lock at first, in milliseconds. Others that want the same table wait as long.
+    description: How long a step waits for a lock in its first attempts, in milliseconds. Other sessions that need the same table wait as long.
     type: int
     default: 50
   max_lock_timeout_ms:
-    description: How long it waits at most. The time grows towards this while only short transactions hold the lock.
+    description: How long a step waits for a lock at most, in milliseconds. The time increases up to this while only short transactions hold the lock.
     type: int
     default: 200
   attempts:
-    description: How often a step is tried in each database.
+    description: The number of attempts of a step in each database.
     type: int
     default: 150
   retry_delay_ms:
@@ -148,37 +152,39 @@ options:
   max_replica_lag_bytes:
     description:
       - No batch begins while a replica lags behind by more than this.
-      - Needs a role with C(pg_monitor). Others do not see the lag, and do not wait for it.
-      - Has no effect with O(engine=mariadb), whose primary cannot report the lag.
+      - The login role needs C(pg_monitor). Without it, the lag is not visible, and batches do not wait.
+      - Not used with O(engine=mariadb), whose primary cannot report the lag.
     type: int
     default: 67108864
   wait_timeout:
     description:
-      - Seconds to wait for another runner that migrates the same database, for one with an older token, and for a replica that lags.
-      - An index waits as long for transactions that were open before it.
+      - The seconds to wait for another runner that migrates the same database, for a runner with an older token, and for a replica that lags.
+      - An index build waits as long for transactions that were open before it.
     type: int
     default: 300
   parallel:
-    description: How many databases are migrated at once.
+    description: How many databases are migrated at the same time.
     type: int
     default: 1
   linter:
     description:
-      - V(auto) checks pending steps by C(squawk) where it is on the host that the module runs on. V(off) does not. A path is that of the program.
-      - Its findings are refused, except those about style and those that this module handles. It knows PostgreSQL only.
-      - Without it, C(LOCK TABLE), and an C(UPDATE) or C(DELETE) of a table of 100,000 rows or more outside of a batch step, are refused nevertheless.
+      - V(auto) checks pending steps with C(squawk), if it is installed on the host that the module runs on. V(off) does not use it. Any other value is the path
+        of the program.
+      - A step with a finding is refused, except for findings about style and findings that this module handles itself. C(squawk) supports PostgreSQL only.
+      - C(LOCK TABLE), and an C(UPDATE) or C(DELETE) of a table of 100,000 rows or more outside of a batch step, are refused with and without C(squawk).
       - >-
-        To apply a script nevertheless, write C(-- alwayson: accept) and the name of the rule into the comments at its top.
+        To allow a finding, write C(-- alwayson: accept) and the name of the rule into the comments at the top of the script.
     type: str
     default: auto
 notes:
   - The login role needs the rights that the steps need, and in each database the right to create the schema C(alwayson).
-  - The session holds a lock and has settings, so it must not go through a pooler in transaction or statement mode. That is refused.
+  - The session holds a lock and has settings, so a connection through a pooler in transaction or statement mode is refused.
   - >-
-    With O(engine=mariadb) an C(ALTER TABLE) or C(CREATE INDEX) that would keep writers waiting is refused by the server, as it is run with C(LOCK=NONE).
-    C(-- alwayson: accept blocking-alter) runs it nevertheless. The user needs C(PROCESS) to see the transactions that hold locks.
-  - Roles with C(pg_read_all_stats), which C(pg_monitor) includes, see the transactions that hold locks. Other roles try without looking.
-  - An index that a build has left invalid, and that no session is building, is dropped and built again.
+    With O(engine=mariadb), C(ALTER TABLE) and C(CREATE INDEX) are run with C(LOCK=NONE), so the server refuses them if they would block writers.
+    C(-- alwayson: accept blocking-alter) allows such a statement. The user needs C(PROCESS) to see the transactions that hold locks.
+  - Roles with C(pg_read_all_stats), which C(pg_monitor) includes, see the transactions that hold locks. With other roles, steps try to get a lock without
+    looking for them.
+  - An invalid index that no session is building is dropped and built again.
 seealso:
   - module: alwayson.upgrade.fleet_lock
   - module: alwayson.upgrade.database_backup
@@ -200,7 +206,7 @@ EXAMPLES = r"""
       - name: 001_order_currency
         sql: ALTER TABLE orders ADD COLUMN currency char(3) NOT NULL DEFAULT 'EUR';
 
-- name: Fill in the rest, 2000 rows at a time, while the release before goes on writing
+- name: Fill in existing rows, 2000 at a time, while the previous release keeps writing
   alwayson.upgrade.database_migration:
     login_host: 127.0.0.1
     login_user: upgrade
@@ -265,7 +271,7 @@ EXAMPLES = r"""
           ALTER TABLE orders ADD COLUMN currency TEXT NOT NULL DEFAULT 'EUR';
           CREATE INDEX orders_by_currency ON orders (currency, taken);
 
-- name: Contract it when no member runs the release before any more
+- name: Contract the schema when no member runs the previous release
   alwayson.upgrade.database_migration:
     login_host: 127.0.0.1
     login_user: upgrade
@@ -287,10 +293,10 @@ EXAMPLES = r"""
 RETURN = r"""
 migrations:
   description:
-    - By database, every step with its status, V(applied) just now, V(already) applied before, V(pending), or V(failed).
-    - In check mode V(pending) are those that would be applied. Returned on failure too, unless nothing was begun.
+    - For each database, all steps with their status. V(applied) was applied by this run, V(already) by an earlier one. Others are V(pending) or V(failed).
+    - In check mode, V(pending) steps would be applied. Returned on failure, too, unless nothing was begun.
     - C(kind) is V(transaction), V(batch), V(index), V(command), or V(statement) for a change of the schema in MariaDB.
-    - A batch step that was applied just now has its C(batches), and the C(rows) that they changed, besides.
+    - A batch step that this run applied also has the number of its C(batches), and of the C(rows) that they changed.
   returned: always
   type: dict
   sample:
@@ -303,7 +309,7 @@ migrations:
         attempts: 1
         seconds: 0.012
 linter:
-  description: Path of the program that checked the steps. Empty when none did.
+  description: Path of the program that checked the steps. Empty when none was used.
   returned: success
   type: str
   sample: /usr/local/bin/squawk

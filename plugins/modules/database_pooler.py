@@ -13,14 +13,13 @@ short_description: Have a PgBouncer on another host take part in a switchover
 version_added: 0.3.0
 author: The alwayson.upgrade maintainers (@alwayson)
 description:
-  - Runs on the host of a PgBouncer at the same time as M(alwayson.upgrade.database_switchover) on another host, which has the pooler among its C(companions).
-    It signals on O(new_primary) that it is ready, holds the pooler's clients when the coordinator asks for it, and sends them to O(new_primary) as soon as
-    that takes writes.
-  - Clients go on with the server that takes writes even when this module or the coordinator fails or is killed. A second process, which outlives the first
-    one, sees to that.
-  - A pooler whose host was away during a switchover still sends to the old primary. It is sent to the new one without a coordinator when the old primary
-    takes no writes.
-  - Nothing is changed when it is done already.
+  - Runs on the host of a PgBouncer at the same time as M(alwayson.upgrade.database_switchover) on another host, which names the pooler in C(pooler_agents).
+    That module is the coordinator, and this one is the agent of one pooler. The agent signals on O(new_primary) that it is ready, pauses the pooler when the
+    coordinator requests it, and redirects the pooler to O(new_primary) as soon as that server takes writes.
+  - When the agent or the coordinator fails or is killed, a second process of the agent redirects the pooler to the server that takes writes, and resumes it.
+  - A pooler whose host was down during a switchover still sends to the old primary. When the old primary takes no writes, the module redirects such a pooler
+    without a coordinator.
+  - Nothing is changed when the pooler already sends to the new primary.
 extends_documentation_fragment:
   - alwayson.upgrade.switchover
   - alwayson.upgrade.fence
@@ -30,10 +29,10 @@ attributes:
     description: Checks the new primary and the pooler's file, does not wait, and changes nothing.
   diff_mode:
     support: none
-    description: The role of two servers is no text.
+    description: The module changes the roles of servers, so there is no text to compare.
 options:
   state:
-    description: The state that M(alwayson.upgrade.database_switchover) runs with at the same time.
+    description: The O(state) of the coordinator.
     type: str
     choices: [switched, failed_over]
     default: switched
@@ -43,11 +42,11 @@ options:
     required: true
     suboptions:
       name:
-        description: Its name, as the coordinator has it among its C(companions).
+        description: Its name, as in C(pooler_agents) of the coordinator.
         type: str
         required: true
       host:
-        description: Its address, as seen from its own host, or the folder of its Unix socket, which each of several processes on one port needs.
+        description: Its address, as seen from its own host, or the folder of its Unix socket. Several processes on one port each need a socket.
         type: str
         required: true
       port:
@@ -77,8 +76,8 @@ options:
 requirements:
   - psycopg (version 3) or psycopg2 on the host that the module runs on
 notes:
-  - Begin it in the background (C(async), C(poll=0)) on each of these hosts, run M(alwayson.upgrade.database_switchover), and fetch the results. So the number
-    of forks does not matter. C(playbooks/tasks/switch_database.yml) does so.
+  - Start it in the background (C(async), C(poll=0)) on each host of a pooler, then run M(alwayson.upgrade.database_switchover), and then read the results with
+    M(ansible.builtin.async_status). This works with any number of forks. C(playbooks/tasks/switch_database.yml) is an example.
   - It needs the same O(login_user) and O(login_db) as the coordinator. With O(state=switched) it also needs the right to execute C(pg_reload_conf), and to set
     C(default_transaction_read_only) by C(ALTER SYSTEM), in case the coordinator's host is lost.
 seealso:
@@ -125,12 +124,12 @@ EXAMPLES = r"""
         user: upgrade
         password: "{{ vault_upgrade_password }}"
         file: /etc/pgbouncer/databases.ini
-    companions: [pooler2]
+    pooler_agents: [pooler2]
   become: true
   become_user: postgres
   delegate_to: pooler1
 
-- name: See how pooler2 did
+- name: Read the result of pooler2
   ansible.builtin.async_status:
     jid: "{{ pooler_agent.ansible_job_id }}"
   become: true
@@ -144,12 +143,12 @@ EXAMPLES = r"""
 
 RETURN = r"""
 primary:
-  description: The server that takes the writes of the pooler's clients now. In check mode, the one that would.
+  description: The server that takes the writes of the pooler's clients. In check mode, the server that would take them.
   returned: success
   type: str
   sample: db2
 steps:
-  description: Milliseconds from the beginning of the pause to the end of each step. Empty when no client was held.
+  description: Milliseconds from the beginning of the pause to the end of each step. Empty when no client was paused.
   returned: success
   type: dict
   sample: {paused: 3.3, promoted: 46.3, resumed: 50.4}
@@ -186,7 +185,7 @@ def main() -> None:
 def take_part(options: dict[str, Any], check_mode: bool) -> Result:
     """Take part in the switchover, or in check mode say whether it would."""
     old, new = switchover_options.nodes(options)
-    agent = PoolerAgent(old, new, pgbouncer.of([options["pooler"]])[0], switchover_options.limits(options), options["companion_timeout"],
+    agent = PoolerAgent(old, new, pgbouncer.of([options["pooler"]])[0], switchover_options.limits(options), options["agent_timeout"],
                         may_go_back=options["state"] == "switched")
     if not check_mode:
         return agent.apply()

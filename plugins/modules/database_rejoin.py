@@ -9,31 +9,32 @@ from typing import Any
 
 DOCUMENTATION = r"""
 module: database_rejoin
-short_description: Have an old PostgreSQL primary follow the new one
+short_description: Make an old PostgreSQL primary a standby of the new one
 version_added: 0.2.0
 author: The alwayson.upgrade maintainers (@alwayson)
 description:
-  - Stops the old primary, rewinds it with C(pg_rewind) to where the two servers diverged, has it follow the new primary, starts it, and waits until the new
-    primary reports that it streams. Nothing else counts as a proof.
-  - Both servers are checked before anything is stopped. It refuses when the server in O(data_directory) is the primary, or newer than O(login_host), or
-    no old primary of it, and when O(primary_conninfo) does not reach that primary.
-  - Files of the host in the data directory stay as they are, such as configuration, certificates, server logs. The configuration may be elsewhere.
-  - A server that crashed is recovered first. When it fails, no server starts from partly rewound data, and the next run continues.
-  - Nothing is changed when it follows already.
-  - Run it on the host of the old primary. O(login_host) is the new one.
+  - Stops the old primary, rewinds it with C(pg_rewind) to the point at which the two servers diverged, configures it as a standby of the new primary, and
+    starts it. The module succeeds only when the new primary reports that the standby streams.
+  - Both servers are checked before anything is stopped. The module refuses when the server in O(data_directory) is the current primary, is newer than the
+    server at O(login_host), or is no former primary of its cluster, and when O(primary_conninfo) does not reach the new primary.
+  - Files of the host in the data directory are kept, such as configuration, certificates and server logs. The configuration may be in another folder.
+  - After a crash, the old primary runs crash recovery first. When the module fails, the server cannot start with partly rewound data, and the next run
+    continues.
+  - Nothing is changed when the old primary is a streaming standby already.
+  - Run it on the host of the old primary. O(login_host) is the new primary.
 extends_documentation_fragment:
   - alwayson.upgrade.postgresql
   - alwayson.upgrade.fence
 attributes:
   check_mode:
     support: full
-    description: Says whether it would be done.
+    description: Returns whether the old primary would be changed.
   diff_mode:
     support: none
-    description: What is rewound is a data directory. There is no text to compare.
+    description: The module changes a data directory, so there is no text to compare.
 options:
   name:
-    description: The C(application_name) under which it streams, and by which the primary names it.
+    description: The C(application_name) of the standby, under which it streams.
     type: str
     required: true
   data_directory:
@@ -45,37 +46,38 @@ options:
     type: path
     required: true
   stop_command:
-    description: What stops the old primary's service, as a list of words.
+    description: The command that stops the old primary, as a list of words.
     type: list
     elements: str
     required: true
   start_command:
-    description: What starts it, as a list of words. If they name its C(config_file), that is used when it is not running.
+    description: The command that starts the old primary, as a list of words. If it names the C(config_file), the module reads that file when the server does
+      not run.
     type: list
     elements: str
     required: true
   primary_conninfo:
     description:
-      - How it reaches the new primary to stream from it, as keywords or a URI of libpq, without C(application_name).
-      - It is tried before anything is stopped, from this host, by the account that owns the data directory.
-      - Keep the password out of it, in V(~/.pgpass) of the server's account.
+      - The connection string with which the standby streams from the new primary, as keywords or a URI of libpq, without C(application_name).
+      - The module tests it before anything is stopped, from this host, as the account that owns the data directory.
+      - Do not put the password into it. Use V(~/.pgpass) of the server's account.
     type: str
     required: true
   timeout:
-    description: Seconds for it to stop, and for it to stream.
+    description: The seconds within which the server must stop, and within which it must stream.
     type: float
     default: 60
 notes:
   - The servers need C(data_checksums) or C(wal_log_hints=on).
   - The login role needs C(pg_monitor) and C(pg_checkpoint), and the right to execute C(pg_ls_dir), C(pg_stat_file) and both forms of C(pg_read_binary_file),
-    as PostgreSQL's documentation of C(pg_rewind) says.
-  - Run it as root, or as the owner of the data directory if that may make a folder beside it.
+    see PostgreSQL's documentation of C(pg_rewind).
+  - Run it as root, or as the owner of the data directory if this account may create a folder beside it.
 seealso:
   - module: alwayson.upgrade.database_switchover
 """
 
 EXAMPLES = r"""
-- name: Have db1 follow db2
+- name: Make db1 a standby of db2
   alwayson.upgrade.database_rejoin:
     login_host: 10.0.0.52
     login_user: upgrade

@@ -7,29 +7,29 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: database_restore
-short_description: Bring a PostgreSQL server or its databases back on other hardware, from the newest proven backup
+short_description: Restore a PostgreSQL server or its databases on another host from the newest proven backup
 version_added: 0.3.0
 author: The alwayson.upgrade maintainers (@alwayson)
 description:
-  - Finds the newest backup that M(alwayson.upgrade.database_backup) kept of a server, and looks whether it is whole, of the right server, and young enough.
-  - With O(method=physical), copies it into an empty data directory, verifies every file there by C(pg_verifybackup), takes away the settings that would harm,
-    starts the server, has it recover to the end of the log in the backup on a timeline of its own, waits until it takes writes, and compares its databases
-    with the backup's manifest.
-  - With O(method=logical), restores each database that the server lacks under another name, compares it with the backup's manifest, and gives it its own
-    name then.
-  - Nothing is ever overwritten. A data directory must be empty, and a database must not exist.
+  - Finds the newest backup of a server that M(alwayson.upgrade.database_backup) made, and checks that it is complete, of the right server, and not too old.
+  - With O(method=physical), copies the backup into an empty data directory, verifies every file there with C(pg_verifybackup), and resets settings that would
+    be harmful on another host. It then starts the server, which recovers to the end of the WAL in the backup on a new timeline, waits until it takes writes,
+    and compares its databases with the backup's manifest.
+  - With O(method=logical), restores each database that the server does not have under a temporary name, compares it with the backup's manifest, and then
+    renames it.
+  - Nothing is overwritten. The data directory must be empty, and the databases must not exist.
   - Nothing is changed when the server in O(data_directory) was restored by this module and takes writes, or when all databases exist.
-  - A run that was killed leaves nothing that the next one does not recognise, and clear or go on with.
+  - After a run was killed, the next one recognises what it left, and removes it or continues with it.
 extends_documentation_fragment:
   - alwayson.upgrade.postgresql
   - alwayson.upgrade.fence
 attributes:
   check_mode:
     support: full
-    description: Finds the backup, looks at its checksums and at all that could be in the way, says which backup it would take, and changes nothing.
+    description: Finds the backup, verifies its checksums, checks everything that could prevent the restore, returns the backup, and changes nothing.
   diff_mode:
     support: none
-    description: A restore makes what was not there. There is no text to compare.
+    description: A restore only creates new data, so there is no text to compare.
 options:
   directory:
     description:
@@ -38,90 +38,90 @@ options:
     required: true
   method:
     description:
-      - V(physical) brings a whole server back from the copy that C(database_backup method=physical) made of it.
-      - V(logical) brings databases back from their dumps, on a server that runs. Roles are not in a dump, so create them before.
+      - V(physical) restores a whole server from a backup that C(database_backup) made with C(method=physical).
+      - V(logical) restores databases from their dumps on a running server. A dump contains no roles, so create them first.
     type: str
     choices: [physical, logical]
     default: physical
   system_identifier:
-    description: What names the server that is to be brought back, as M(alwayson.upgrade.database_info) tells. It is needed where O(directory) has backups of
+    description: The system identifier of the server to restore, as returned by M(alwayson.upgrade.database_info). Required when O(directory) has backups of
       several servers.
     type: str
   backup:
-    description: The file name of a backup in O(directory) that is taken in place of the newest one. With O(method=logical), give one name in O(databases), too.
+    description: The file name of a backup in O(directory) to restore instead of the newest one. With O(method=logical), also give one name in O(databases).
     type: str
   max_age:
-    description: A backup that is older than so many seconds is refused. V(0) takes any age.
+    description: A backup that is older than this many seconds is refused. V(0) accepts any age.
     type: int
     default: 0
   bin_dir:
-    description: Folder of PostgreSQL's programs. Without it, those on C(PATH) or in C(/usr/lib/postgresql/*/bin) or C(/usr/pgsql-*/bin) are taken. With
-      O(method=physical) they must be of the version of the server that was backed up.
+    description: Folder of PostgreSQL's programs. By default, those on C(PATH) or in C(/usr/lib/postgresql/*/bin) or C(/usr/pgsql-*/bin) are used. With
+      O(method=physical) their version must be that of the server in the backup.
     type: path
   check_queries:
-    description: Queries in SQL that each restored database is asked, as O(login_user), and that must each answer with exactly one true. Names outside of
-      V(public) are to be qualified.
+    description: SQL queries that are run in each restored database, as O(login_user). Each must return a single row that is true. Qualify names outside of
+      V(public).
     type: list
     elements: str
     default: []
   parallel:
-    description: How many databases are restored, or compared, at once.
+    description: How many databases are restored or compared at the same time.
     type: int
     default: 2
   data_directory:
     description: With O(method=physical), the folder that becomes the data directory. It must be absent or empty.
     type: path
   owner:
-    description: With O(method=physical), the user of this host whom the data directory is given to when the module runs as root.
+    description: With O(method=physical), the user of this host who owns the data directory when the module runs as root.
     type: str
     default: postgres
   start_command:
-    description: With O(method=physical), what starts the server, as a list of words. It must return once the server is on its way.
+    description: With O(method=physical), the command that starts the server, as a list of words. It must return when the server has been started.
     type: list
     elements: str
   settings:
     description:
-      - With O(method=physical), settings of the server that must be other than before, such as C(port), C(listen_addresses) or C(shared_buffers). They are
-        written to C(postgresql.auto.conf), as C(ALTER SYSTEM) does.
-      - Archiving, synchronous standbys, C(default_transaction_read_only) and all that is about a primary or a recovery are set to nothing unless they are
-        given here. What is about the recovery cannot be given.
+      - With O(method=physical), settings that must differ from those in the backup, such as C(port), C(listen_addresses) or C(shared_buffers). They are
+        written to C(postgresql.auto.conf), like those of C(ALTER SYSTEM).
+      - The settings for archiving, for synchronous standbys and for the connection to a primary, and C(default_transaction_read_only), are reset unless they
+        are given here. Recovery settings are always reset and cannot be given.
     type: dict
     default: {}
   compare:
     description:
-      - With O(method=physical), how much of each restored database is compared with the backup's manifest. V(structure) is fast, V(rows) counts the rows of
-        every table, and V(content) sums them up, which takes about as long as reading all.
-      - That the files are those that were backed up is proven by their checksums before, and that the log was replayed to its end by the timeline.
+      - With O(method=physical), what is compared with the backup's manifest in each restored database. V(structure) is fast. V(rows) also counts the rows of
+        every table. V(content) also computes the checksums of all tables, which takes about as long as reading all data.
+      - The files are always verified by their checksums, and the timeline proves that the WAL was replayed to its end.
     type: str
     choices: [structure, rows, content]
     default: rows
   timeout:
-    description: With O(method=physical), seconds that the server may take until it takes writes.
+    description: With O(method=physical), the seconds within which the server must take writes.
     type: float
     default: 600
   databases:
-    description: With O(method=logical), the databases to restore. When empty, all that there are backups of.
+    description: With O(method=logical), the databases to restore. When empty, all databases that have backups.
     type: list
     elements: str
     default: []
   keep_owners:
-    description: With O(method=logical), whether objects get the owners, the rights and the publications that they had. Their roles must exist.
-      With V(false), all belongs to O(login_user), and settings of roles in the database are left out. Subscriptions are never restored.
+    description: With O(method=logical), whether owners, privileges and publications are restored. The roles must exist.
+      With V(false), O(login_user) owns all objects, and the settings of roles in the database are not restored. Subscriptions are never restored.
     type: bool
     default: true
 notes:
-  - With O(method=physical), run it as root or as O(owner), on the host that the server is to run on. The login is one of the restored server's, which has the
-    previous roles and passwords. It needs the right to read every table.
-  - Where C(pg_hba.conf) and C(postgresql.conf) are not in the data directory (Debian), they are this host's own, and must be there.
-  - The new server has the system identifier of the old one. The old one must not come back as it was.
-  - Unlogged tables come back empty, and sequences may come back ahead, so both are left out of the comparison with O(method=physical).
+  - With O(method=physical), run it as root or as O(owner), on the host of the new server. The login is a role of the restored server, which has the roles
+    and passwords in the backup. The role needs the right to read every table.
+  - When C(pg_hba.conf) and C(postgresql.conf) are outside of the data directory (Debian), they are not in the backup, and must exist on this host.
+  - The restored server has the system identifier of the old one. The old server must not be started as it was.
+  - With O(method=physical), unlogged tables are empty after the restore, and sequences may be ahead, so neither is compared.
 seealso:
   - module: alwayson.upgrade.database_backup
   - module: alwayson.upgrade.database_switchover
 """
 
 EXAMPLES = r"""
-- name: Bring the server back on this host
+- name: Restore the server on this host
   alwayson.upgrade.database_restore:
     directory: /var/backups/alwayson
     data_directory: /var/lib/postgresql/15/main
@@ -133,7 +133,7 @@ EXAMPLES = r"""
   become: true
   register: restored
 
-- name: Restore the databases that this server lacks, two at a time
+- name: Restore the databases that this server does not have, two at a time
   alwayson.upgrade.database_restore:
     method: logical
     directory: /var/backups/alwayson
@@ -145,18 +145,18 @@ EXAMPLES = r"""
 
 RETURN = r"""
 backup:
-  description: With O(method=physical), the backup that was taken. In check mode, the one that would be. V(null) with O(method=logical).
+  description: With O(method=physical), the restored backup. In check mode, the backup that would be restored. V(null) with O(method=logical).
   returned: success
   type: str
   sample: /var/backups/alwayson/cluster-20270101T000000.000Z.base
 databases:
   description:
-    - By database, what was compared. With O(method=physical), C(exact) says that no transaction that may have changed the database ended between the moment
-      of the log that the manifest describes and the end of the log. It must equal the manifest then, or the module fails. Where transactions did
-      (C(later_transactions)), the restored database holds these as well, and C(differences) tells what they changed.
-    - With O(method=logical), C(restored), C(failed), C(why), and of which backup it is. The content always equals the manifest exactly. In check mode,
-      C(restored) says what would be.
-    - C(tables) and C(rows) are those of the manifest. In check mode with O(method=physical), nothing else is known.
+    - The result for each database. With O(method=physical), C(exact) is V(true) when no transaction that may have changed the database ended between the WAL
+      position that the manifest describes and the end of the WAL. The database must then equal the manifest, or the module fails. Otherwise
+      C(later_transactions) is the number of these transactions, the restored database contains them, and C(differences) lists what they changed.
+    - With O(method=logical), C(restored), C(failed), C(why) and the backup. The content always equals the manifest. In check mode, C(restored) is whether the
+      database would be restored.
+    - C(tables) and C(rows) are those of the manifest. In check mode with O(method=physical), only these are returned.
   returned: always
   type: dict
   sample:
@@ -168,39 +168,40 @@ databases:
       rows: 550
 data_of:
   description:
-    - The time that the restored data is of, in epoch seconds. Everything that was committed later is lost. With O(method=physical), it is the end of the last
-      transaction in the log, by the old server's clock. With O(method=logical), the beginning of the oldest of the backups.
+    - The time up to which the restored data is complete, in epoch seconds. Everything that was committed later is lost. With O(method=physical), it is the
+      end of the last transaction in the WAL, by the old server's clock. With O(method=logical), it is the start of the oldest of the backups.
     - V(null) in check mode with O(method=physical), and when nothing was restored.
   returned: success
   type: float
   sample: 1798761600.5
 lost_seconds:
-  description: How long before the end of the restore that was. What was committed within these seconds is lost. V(null) where RV(data_of) is.
+  description: The seconds between RV(data_of) and the end of the restore. What was committed in this time is lost. V(null) when RV(data_of) is V(null).
   returned: success
   type: float
   sample: 3600.2
 seconds:
-  description: With O(method=physical), what each step took. C(took_writes) is the recovery. Those of each database are in RV(databases) with O(method=logical).
+  description: With O(method=physical), the seconds of each step. C(took_writes) is the recovery. With O(method=logical), the seconds of each database are in
+    RV(databases).
   returned: success
   type: dict
   sample: {found: 0.1, copied: 0.4, verified: 0.6, started: 0.1, took_writes: 0.5, compared: 0.2}
 size_bytes:
-  description: The size of the backups that were taken.
+  description: The size of the restored backups.
   returned: success
   type: int
   sample: 322961408
 system_identifier:
-  description: What names the server, with O(method=physical).
+  description: With O(method=physical), the system identifier of the server.
   returned: success
   type: str
   sample: "7578237019120937433"
 timeline:
-  description: The timeline that the restored server is on, with O(method=physical).
+  description: With O(method=physical), the timeline of the restored server.
   returned: success
   type: int
   sample: 2
 dropped:
-  description: With O(method=logical), half-restored databases of a killed run that were dropped.
+  description: With O(method=logical), partly restored databases of a killed run that were dropped.
   returned: success
   type: list
   elements: str

@@ -11,19 +11,19 @@ short_description: Switch over or fail over from a PostgreSQL primary to its sta
 version_added: 0.2.0
 author: The alwayson.upgrade maintainers (@alwayson)
 description:
-  - Pauses all poolers at once, makes the old primary read only, waits until the standby has replayed everything that was acknowledged, promotes it,
-    sends the poolers there, and resumes them. Clients wait for a moment and get no error.
-  - Clients always go on. When the module fails or is killed, or when a server stops answering, the poolers are sent to the server that takes writes, and
-    resumed. A second process, which outlives the first one, sees to that.
-  - Nothing is begun when the standby lags or does not stream, when a transaction has lasted so long that a pause would wait for it, or when something would
-    write past the fence of the old primary, such as a subscription or a prepared transaction. Logical replication slots and the
-    rows of unlogged tables, which are lost, are named in a warning, in check mode, too.
-  - After a crash the standby is promoted and the clients go on there. The old primary must not be started again as it was. If it runs by the end, or when this
-    is run again, it is made read only. See M(alwayson.upgrade.database_fence), the role database_guard and M(alwayson.upgrade.database_rejoin).
-  - One run at a time changes the same servers and poolers. A second run is refused before it changes anything, and its error names the run that is at work.
-  - Where another program runs the cluster (Patroni, repmgr, pg_auto_failover, Stolon, CloudNativePG), it is refused, and the error names the way to do it
-    there, unless that program is used (O(patroni), O(repmgr)).
-  - Nothing is changed when it is done already.
+  - Pauses all poolers, makes the old primary read only, waits until the standby has replayed all acknowledged commits, promotes the standby, redirects the
+    poolers to it, and resumes them. Clients wait for a moment and get no error.
+  - When the module fails or is killed, or when a server stops answering, a second process redirects the poolers to the server that takes writes, and resumes
+    them. So clients are never left paused.
+  - A switchover is refused when the standby lags or does not stream, when a long transaction would delay the pause, or when something could write on the old
+    primary although it is read only, such as a subscription or a prepared transaction. Logical replication slots and the rows of unlogged tables are lost. A
+    warning names them, also in check mode.
+  - After a crash, the standby is promoted and the poolers are redirected to it. The old primary must not be started as it was. If it runs at the end, or
+    when the module is run again, it is made read only. See M(alwayson.upgrade.database_fence), the role database_guard and M(alwayson.upgrade.database_rejoin).
+  - One run at a time changes the same servers and poolers. A second run is refused before it changes anything, and its error names the other run.
+  - When another program manages the cluster (Patroni, repmgr, pg_auto_failover, Stolon, CloudNativePG), the module refuses, and the error names the command
+    of that program. With O(patroni) or O(repmgr), the module uses that program.
+  - Nothing is changed when the new primary already takes the writes of all clients.
 extends_documentation_fragment:
   - alwayson.upgrade.switchover
   - alwayson.upgrade.fence
@@ -33,35 +33,36 @@ attributes:
     description: Checks everything that could prevent the change, and changes nothing.
   diff_mode:
     support: none
-    description: The role of two servers is no text.
+    description: The module changes the roles of servers, so there is no text to compare.
 options:
   state:
     description:
       - V(switched) switches over from a running primary to its standby.
-      - V(failed_over) fails over from a dead primary. The standby has to be a synchronous one, or O(data_loss) to be accepted. When O(new_primary) takes
-        writes already, because it was restored from a backup or promoted by another program, the poolers are sent there; that, too, is a loss to be accepted.
-      - V(read_only) sends the clients of a primary that is away, or is about to be, to its standby. They read there, and writes are refused
+      - V(failed_over) fails over from a dead primary. The standby must be synchronous, or O(data_loss) must be V(accept). When O(new_primary) takes
+        writes already, because it was restored from a backup or promoted by another program, the poolers are redirected to it. This also needs V(accept).
+      - V(read_only) redirects the clients of a primary that is down, or is about to go down, to its standby. They can read there, and writes are refused
         (SQLSTATE 25006).
-      - V(read_write) sends them back to the primary.
+      - V(read_write) redirects these clients back to the primary.
     type: str
     choices: [switched, failed_over, read_only, read_write]
     default: switched
   data_loss:
     description:
-      - Whether a standby may be promoted that may lack commits which the dead primary acknowledged. That is so unless C(synchronous_standby_names) has every
-        commit wait for this standby. The setting is read from the standby, because it is usually the same on all servers.
-      - Not every commit waits for a standby that is one of several of which fewer are enough, such as V(ANY 1 (db2, db3)), or that is only matched by V(*).
-      - The same holds when C(synchronous_commit) is not C(on) or C(remote_apply) for the server, a role or a database, and when the standby streams under a
-        name that others may have, too, because its C(application_name) is not set.
+      - Whether to promote a standby that may lack commits which the dead primary acknowledged. A standby lacks none if C(synchronous_standby_names) makes every
+        commit wait for it. The module reads this setting from the standby, because it is usually the same on all servers.
+      - Some commits may not wait for the standby when only some of the listed standbys are required, as in V(ANY 1 (db2, db3)), or when it is only matched by
+        V(*).
+      - The same applies when C(synchronous_commit) is not C(on) or C(remote_apply) for the server, a role or a database, and when the standby's
+        C(application_name) is not set, because other servers may have the default name.
     type: str
     choices: [refuse, accept]
     default: refuse
   warm_log:
     description:
-      - With O(state=failed_over), for an O(new_primary) that is no streaming standby, but recovers from a log that C(pg_receivewal --synchronous) receives.
-        This module runs on its host. The server takes over when the primary and its standby are both dead.
-      - The receiver is ended, its last segment is renamed so that recovery finds it, and the server is promoted when it has replayed the last record in it.
-      - It counts as synchronous if C(synchronous_standby_names) has every commit wait for the receiver, such as V(FIRST 2 (db2, db3_log)) does.
+      - With O(state=failed_over), for an O(new_primary) that is not a streaming standby, but recovers from the WAL that C(pg_receivewal --synchronous) writes.
+        Run the module on its host. Use this server when the primary and its standby are both dead.
+      - The module ends the receiver, renames its last segment so that recovery finds it, and promotes the server when it has replayed the last record.
+      - The server counts as synchronous if C(synchronous_standby_names) makes every commit wait for the receiver, such as V(FIRST 2 (db2, db3_log)).
     type: dict
     version_added: 0.3.0
     suboptions:
@@ -79,24 +80,24 @@ options:
         required: true
       stop_command:
         description:
-          - What ends the receiver's service, as a list of words. Without it, the receiver is ended by a signal, and the module fails when something
-            starts it again.
+          - The command that stops the receiver's service, as a list of words. Without it, the module ends the receiver by a signal, and fails when
+            something starts it again.
         type: list
         elements: str
         default: []
   old_is_lost:
     description:
-      - Whether you have made sure that the old primary does not run. It is needed where its host does not refuse connections. Two servers that take writes
-        diverge.
+      - Whether you have made sure that the old primary does not run. Required when its host does not refuse connections. If both servers took writes, their
+        data would diverge.
     type: bool
     default: false
   poolers:
     description:
-      - Every PgBouncer that sends to these servers and whose file is here. Those on other hosts are O(companions).
-      - A pooler that is left out keeps sending to the old primary, which takes no writes any more.
-      - Before clients are held, each one is examined, and refused by name when it could not be switched. Right before the standby is promoted, each one
-        has to report that it will send there.
-      - A pooler that does not run is refused, except after a crash and with O(state=read_only). Then only its file is changed, for its next start.
+      - All PgBouncers that send to these servers and whose files are on this host. Name those on other hosts in O(pooler_agents).
+      - A pooler that is not listed keeps sending to the old primary, which takes no more writes.
+      - The module checks each pooler before it pauses clients, and refuses a pooler that could not be redirected. Right before the standby is promoted, each
+        pooler must report that it will send to it.
+      - A pooler that does not run is refused, except after a crash and with O(state=read_only). In these cases only its file is changed, for its next start.
     type: list
     elements: dict
     default: []
@@ -106,7 +107,8 @@ options:
         type: str
         required: true
       host:
-        description: Its address, or the folder of its Unix socket. Several processes on one port (C(so_reuseport)) need one each, and are one element each.
+        description: Its address, or the folder of its Unix socket. When several processes share one port (C(so_reuseport)), give one element and one socket
+          for each.
         type: str
         required: true
       port:
@@ -133,20 +135,23 @@ options:
         description: The file that has its section C([databases]), or that this section includes, on the host that the module runs on.
         type: path
         required: true
-  companions:
+  pooler_agents:
     description:
       - The names of the poolers on other hosts. On each of these hosts, M(alwayson.upgrade.database_pooler) runs at the same time as the agent of one pooler.
-      - Nothing is begun before all agents have joined, and no standby is promoted unless all poolers hold their clients.
-      - Not for O(state=read_only) and O(state=read_write), because no pooler has to wait for others there. Run this module on each of their hosts.
+      - The switchover begins when all agents have joined. The standby is promoted only when all poolers have paused their clients.
+      - Not supported with O(state=read_only) and O(state=read_write), in which poolers do not wait for each other. Run this module on each pooler's host
+        instead.
     type: list
+    aliases: [companions]
     elements: str
     default: []
     version_added: 0.3.0
   patroni:
     description:
-      - Where Patroni runs the cluster, its REST API. With O(state=switched) it exchanges the roles, while the poolers hold the clients.
-      - O(old_primary.name) and O(new_primary.name) are then the names of its members. Nothing is begun while it is paused, or the candidate is not healthy.
-      - Patroni has the old primary follow. Other states, and O(companions), are not supported for such clusters.
+      - The REST API of Patroni, if it manages the cluster. With O(state=switched), Patroni exchanges the roles while the poolers have paused the clients.
+      - O(old_primary.name) and O(new_primary.name) must be the names of Patroni's members. The module refuses when Patroni is paused or the candidate is
+        unhealthy.
+      - Patroni makes the old primary a standby. Other states, and O(pooler_agents), are not supported with Patroni.
     type: dict
     version_added: 0.3.0
     suboptions:
@@ -166,40 +171,40 @@ options:
         default: true
   repmgr:
     description:
-      - Where repmgr runs the cluster, how it is run on the host of O(new_primary). O(old_primary.name) and O(new_primary.name) are the names of its nodes then.
-      - With O(state=switched) it exchanges the roles (C(repmgr standby switchover --siblings-follow)) while the poolers hold the clients, and has the old
-        primary follow. It is asked first whether it would (C(--dry-run)).
-      - With O(state=failed_over) it promotes the standby (C(repmgr standby promote --siblings-follow)) in the same window as without it. Nothing is begun while
-        C(repmgrd) runs there and is not paused.
-      - O(companions) with O(state=switched), and O(warm_log), are not supported with it.
+      - How repmgr is run on the host of O(new_primary), if it manages the cluster. O(old_primary.name) and O(new_primary.name) must be the names of its nodes.
+      - With O(state=switched), repmgr exchanges the roles (C(repmgr standby switchover --siblings-follow)) while the poolers have paused the clients, and
+        makes the old primary a standby. The module first runs the same command with C(--dry-run).
+      - With O(state=failed_over), repmgr promotes the standby (C(repmgr standby promote --siblings-follow)). The module refuses when C(repmgrd) runs there
+        and is not paused.
+      - O(warm_log), and O(pooler_agents) with O(state=switched), are not supported with repmgr.
     type: dict
     version_added: 0.3.0
     suboptions:
       command:
         description:
-          - The words that run it, such as V([ssh, -o, BatchMode=yes, postgres@10.0.0.52, repmgr, -f, /etc/repmgr.conf]).
-          - Its exit status and the state of the servers decide.
+          - The command that runs repmgr, as a list of words, such as V([ssh, -o, BatchMode=yes, postgres@10.0.0.52, repmgr, -f, /etc/repmgr.conf]).
+          - The module checks its exit status and the state of the servers.
         type: list
         elements: str
         required: true
   max_lag_bytes:
-    description: How much of the log the standby may not have replayed at the beginning.
+    description: The highest replay lag of the standby at the beginning, in bytes.
     type: int
     default: 10000000
   max_transaction_seconds:
-    description: No transaction may have lasted longer at the beginning.
+    description: The highest age of a transaction at the beginning, in seconds.
     type: float
     default: 15
 requirements:
   - psycopg (version 3) or psycopg2 on the host that the module runs on
 notes:
-  - Run it on the host of the pooler, or on one that has the files of O(poolers). It is one process, and one on each host of O(companions), because a task
-    for each step would take longer than the whole window.
+  - Run it on the host that has the files of O(poolers). One process does all steps, with one agent for each of O(pooler_agents), because a task
+    for each step would take longer than the whole pause.
   - The role needs C(pg_monitor), C(pg_signal_backend) and C(pg_checkpoint), the right to execute C(pg_promote) and C(pg_reload_conf), and C(ALTER SYSTEM)
     on the parameters C(default_transaction_read_only) and C(synchronous_standby_names) (PostgreSQL 15 or newer, before that a superuser).
-  - The old primary is left running without writes. Have it follow the new one by M(alwayson.upgrade.database_rejoin).
+  - The old primary keeps running and takes no writes. Make it a standby of the new one with M(alwayson.upgrade.database_rejoin).
   - Set C(wal_retrieve_retry_interval=100ms) on both servers. With the default, a promotion sometimes takes up to 5 seconds.
-  - PgBouncer needs C(server_fast_close=1) where clients keep sessions (C(pool_mode=session)). Such sessions are ended, and their clients connect again.
+  - PgBouncer needs C(server_fast_close=1) for clients with C(pool_mode=session). Their sessions are ended, and the clients must connect again.
 seealso:
   - module: alwayson.upgrade.database_fence
   - module: alwayson.upgrade.database_pooler
@@ -316,7 +321,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 primary:
-  description: The server that takes the writes of the poolers' clients now. In check mode, the one that would. V(null) with O(state=read_only).
+  description: The server that takes the writes of the poolers' clients. In check mode, the server that would take them. V(null) with O(state=read_only).
   returned: success
   type: str
   sample: db2
@@ -326,23 +331,23 @@ steps:
   type: dict
   sample: {paused: 3.3, fenced: 18.8, replayed: 23.5, promoted: 46.3, resumed: 50.4}
 lsn:
-  description: Where the old primary's log ends, which the new one has replayed. With O(warm_log), where its last record begins.
+  description: The end of the old primary's WAL, which the new primary has replayed. With O(warm_log), the start of the last record.
   returned: success
   type: str
   sample: 0/4000148
 synchronous:
-  description: Whether the standby must have had everything that was acknowledged, because every commit waited for it.
+  description: Whether the standby had all acknowledged commits, because every commit waited for it.
   returned: success
   type: bool
   sample: false
 timeline:
-  description: With O(state=failed_over), the timeline of the new primary, which the old one has never been on. V(null) in check mode.
+  description: With O(state=failed_over), the timeline of the new primary, on which the old one has never been. V(null) in check mode.
   returned: success
   type: int
   sample: 2
   version_added: 0.3.0
 system_identifier:
-  description: With O(state=failed_over), what names the data of both.
+  description: With O(state=failed_over), the system identifier of both servers.
   returned: success
   type: str
   sample: "7578237019120937433"
@@ -384,7 +389,8 @@ ARGUMENTS = {
     **pgbouncer.ARGUMENTS,
     **patroni.ARGUMENTS,
     **repmgr_manager.ARGUMENTS,
-    "companions": {"type": "list", "elements": "str", "default": []},
+    "pooler_agents": {"type": "list", "elements": "str", "default": [], "aliases": ["companions"],
+                      "deprecated_aliases": [switchover_options.renamed("companions")]},
     "max_lag_bytes": {"type": "int", "default": 10_000_000},
     "max_transaction_seconds": {"type": "float", "default": 15},
 }
@@ -440,16 +446,16 @@ def require_driven(options: dict[str, Any], old: Node, new: Node) -> None:
 def window_for(options: dict[str, Any], old: Node, new: Node, limits: Limits) -> Window:
     """The exchange that a state is about."""
     poolers = pgbouncer.of(options["poolers"])
-    agents = PoolerAgents(options["companions"], options["companion_timeout"])
+    agents = PoolerAgents(options["pooler_agents"], options["agent_timeout"])
     if set(agents.names) & {pooler.name for pooler in poolers}:
-        raise SwitchoverError(f"companions and poolers both have {', '.join(sorted(set(agents.names) & {pooler.name for pooler in poolers}))}: "
+        raise SwitchoverError(f"pooler_agents and poolers both have {', '.join(sorted(set(agents.names) & {pooler.name for pooler in poolers}))}: "
                               "a pooler's file is here, or on another host")
     if options["patroni"]:
         if options["state"] != "switched" or agents.names:
-            raise SwitchoverError("patroni is for state=switched without companions: after a crash Patroni has a standby take over by itself")
+            raise SwitchoverError("patroni is for state=switched without pooler_agents: after a crash Patroni promotes a standby itself")
         return patroni.PatroniSwitchover(old, new, poolers, limits, patroni.Patroni(options["patroni"]))
     if options["repmgr"] and (options["warm_log"] or (options["state"] == "switched" and agents.names)):
-        raise SwitchoverError("repmgr is not for warm_log, nor for state=switched with companions")
+        raise SwitchoverError("repmgr is not for warm_log, nor for state=switched with pooler_agents")
     if options["repmgr"] and options["state"] == "switched":
         return repmgr_manager.RepmgrSwitchover(old, new, poolers, limits, repmgr_manager.Repmgr(options["repmgr"]["command"]))
     if options["state"] == "switched":
@@ -459,7 +465,7 @@ def window_for(options: dict[str, Any], old: Node, new: Node, limits: Limits) ->
         failover.accept_loss, failover.is_lost = options["data_loss"] == "accept", options["old_is_lost"]
         return failover
     if agents.names:
-        raise SwitchoverError(f"state={options['state']} needs no companions, because no pooler has to wait for others: run it on the host of each one")
+        raise SwitchoverError(f"state={options['state']} needs no pooler_agents, because no pooler has to wait for others: run it on the host of each one")
     if not poolers:
         raise SwitchoverError(f"state={options['state']} is about clients of poolers: name at least one")
     redirection = Redirection(*((old, new) if options["state"] == "read_only" else (new, old)), poolers, limits)

@@ -11,26 +11,27 @@ short_description: Stop a run whose lock was taken over on a host, and wait for 
 version_added: 0.2.0
 author: The alwayson.upgrade maintainers (@alwayson)
 description:
-  - After M(alwayson.upgrade.fleet_lock) took over the lock of a run whose controller is gone, a task of that run may still be at work on a host. This
-    writes the newer token to the fence, so that no further task of that run begins here, and waits until its running tasks have ended.
-  - After that, the earlier run does not change the host any more.
+  - After M(alwayson.upgrade.fleet_lock) took over the lock of a run whose controller has died, a task of that run may still run on a host. This module
+    writes the newer token to the fence, so that no further task of that run begins on this host, and waits until its running tasks have ended.
+  - After that, the earlier run cannot change the host.
 extends_documentation_fragment:
   - alwayson.upgrade.fence
 attributes:
   check_mode:
     support: full
-    description: Compares the token, and neither writes it nor waits.
+    description: Compares the token. It does not write the token, and does not wait.
   diff_mode:
     support: none
-    description: A fence is no configuration to show a difference of.
+    description: The module writes only a token, so there is no text to compare.
 options:
   fence:
     required: true
   lock:
-    description: A file that tasks lock while they change this host, as M(alwayson.upgrade.release) locks C(.lock) in its root. It is waited for, too.
+    description: A file that tasks lock while they change this host, such as C(.lock) in the root of M(alwayson.upgrade.release). The module also waits for
+      this lock.
     type: path
   timeout:
-    description: Seconds to wait for tasks of the earlier run.
+    description: The seconds to wait for tasks of the earlier run.
     type: float
     default: 300
 seealso:
@@ -38,7 +39,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Wait for the release that the interrupted run may still be switching
+- name: Wait until the interrupted run has finished switching the release
   alwayson.upgrade.fleet_fence:
     fence:
       token: 5
@@ -49,7 +50,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 waited:
-  description: Seconds that this waited.
+  description: The seconds for which the module waited.
   returned: success
   type: float
   sample: 0.004

@@ -7,41 +7,39 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: fleet_lock
-short_description: One operator at a time, by a lock on a host of the fleet
+short_description: Take or release the lock of a service, so that one operator at a time changes it
 version_added: 0.2.0
 author: The alwayson.upgrade maintainers (@alwayson)
 description:
-  - Takes and releases the lock of a service. It is a file on the host that this runs on, which every operator uses for that service.
-    No server is needed.
-  - A second run is refused. The error names the holder of the lock, since when and from where it is held, and the command that takes it over.
-  - A lock is never taken over silently. It is taken over by its id with a reason, or automatically when its holder is proven dead. The proof is that its
-    controller was a process of the same machine that asks now, and has ended. Machines that are clones of one image are distinguished by the id of their
-    hardware, which root alone can read.
-    The result and a warning tell of it.
-  - Each time the lock is taken, it gives a token that is larger than every one before. Hosts that were given a token refuse older ones,
+  - The lock is a file on the host that the module runs on. All operators use the same host for the service. No server process is needed.
+  - A second run is refused. The error names the holder of the lock, its host, the time since which it holds the lock, and the command that takes the lock over.
+  - A lock is taken over in two cases only. An operator gives its id and a reason, or the module proves that the holder is dead. The proof is that the holder's
+    controller was a process on the machine of the current controller, and has ended. Machines that are clones of one image are distinguished by the id of their
+    hardware, which only root can read. The result and a warning report each takeover.
+  - Each time the lock is taken, the run gets a token that is larger than all earlier ones. A host that has seen a token refuses smaller ones,
     see the option C(fence) of M(alwayson.upgrade.release) and others. So a run whose lock was taken over cannot continue by mistake.
 attributes:
   check_mode:
     support: full
-    description: Returns what would happen. The lock that would be taken has no id yet.
+    description: Returns what would be changed. The lock that would be taken has no id.
   diff_mode:
     support: none
-    description: RV(lock), RV(taken_over) and RV(released) tell all.
+    description: See RV(lock), RV(taken_over) and RV(released) instead.
 options:
   service:
-    description: The service whose lock it is. Letters, digits, dots, underscores and hyphens.
+    description: The name of the service. Letters, digits, dots, underscores and hyphens are allowed.
     type: str
     required: true
   directory:
     description:
-      - Absolute path of a folder on this host. It is made when it is missing.
-      - It must be on a disk of this host, not on one that hosts share.
+      - Absolute path of the folder of the lock on this host. It is created if it does not exist.
+      - It must be on a local disk, and not on a disk that hosts share.
     type: path
     default: /var/lib/alwayson
   state:
     description:
-      - V(held) takes the lock. A run that asks again gets the lock that it has.
-      - V(released) releases the lock of O(run), or any by its O(id). A lock that O(run) does not have (any more) is left alone.
+      - V(held) takes the lock. A run that holds the lock already keeps it.
+      - V(released) releases the lock if O(run) holds it, or if O(id) is its id. Otherwise nothing is changed.
     type: str
     choices: [held, released]
     default: held
@@ -49,26 +47,26 @@ options:
     description: The owner of the lock. By default the user at the controller, and the user before C(sudo).
     type: str
   host:
-    description: The owner's host. By default the controller's node name.
+    description: The owner's host. By default the node name of the controller.
     type: str
   run:
     description:
-      - The run's own name, for example a UUID. By default one that only this process of C(ansible-playbook) has.
-      - Another process with the same name is another holder.
+      - The unique name of the run, for example a UUID. By default a name that only this process of C(ansible-playbook) has.
+      - Another process with the same name is a different holder.
     type: str
   plan:
-    description: Id of the plan that is carried out, which the error of a second run names.
+    description: The id of the plan that the run follows. The error of a second run names it.
     type: str
     default: ""
   intent:
     description:
       - The intent of the run. It is kept in the lock, and in the history when the lock is released.
-      - A run that holds the lock calls this again with its intent, as soon as it is known and before anything is changed.
-        Until then its lock has the intent of the run before.
+      - A run that holds the lock calls the module again with its intent, as soon as the intent is known and before anything is changed.
+        Until then, the lock has the intent of the previous run.
     type: dict
     suboptions:
       direction:
-        description: Which way the run goes.
+        description: The direction of the run.
         type: str
         choices: [upgrade, rollback, patch]
         required: true
@@ -77,41 +75,41 @@ options:
         type: str
         required: true
       release_from:
-        description: The release that runs before. Empty when none does.
+        description: The release that runs before the run. Empty when there is none.
         type: str
         default: ""
       release_to:
-        description: The release that is to run.
+        description: The target release.
         type: str
         required: true
   result:
     description:
-      - With O(state=released), how the run ended. It is kept as the C(state) of the lock's C(intent).
-      - V(unchanged) is for a run that changed nothing. The work of an interrupted run before it then still has to be continued.
+      - With O(state=released), the result of the run. It is kept as the C(state) of the lock's C(intent).
+      - Use V(unchanged) for a run that changed nothing. If an earlier run was interrupted, it must then still be continued.
     type: str
     choices: [succeeded, failed, unchanged]
     default: unchanged
   take_over:
     description:
-      - Id of the lock to take over, from the error message. Any other lock is left alone. Needs a O(reason).
-      - When no run holds the lock any more, it is simply taken.
+      - The id of the lock to take over, from the error of the refused run. A lock with another id is not taken over. Requires O(reason).
+      - When no run holds the lock, it is taken normally.
     type: str
   id:
-    description: With O(state=released), the id of the lock to release, also of one that another run holds. Needs a O(reason).
+    description: With O(state=released), the id of the lock to release, which may be held by another run. Requires O(reason).
     type: str
   reason:
-    description: Why the lock of another run is taken over or released. Kept in the history.
+    description: The reason for taking over or releasing the lock of another run. It is kept in the history.
     type: str
   journal:
     description:
-      - Path on the controller of the run's journal, as P(alwayson.upgrade.rollout#callback) keeps it.
-      - The content of its C(journal.head) is kept in the history each time that the lock is taken and released. When the lock is taken, the journal is compared
-        with what the previous run from this machine left. A warning is given when its newest entries are gone, a notice when it is another journal, as where
-        a CI runner empties its folder between runs.
+      - Path on the controller of the run's journal, which P(alwayson.upgrade.rollout#callback) writes.
+      - The content of its C(journal.head) is kept in the history each time the lock is taken or released. When the lock is taken, the journal is compared
+        with the head that the previous run on this machine left. A warning is given when its newest entries are missing. A notice is given when it is a
+        different journal, for example because a CI runner empties its folder between runs.
     type: path
     version_added: 0.3.0
   journal_head:
-    description: Kept in the history in place of the head of O(journal).
+    description: Kept in the history instead of the head of O(journal).
     type: str
     default: ""
   controller:
@@ -119,11 +117,11 @@ options:
     type: dict
     suboptions:
       machine:
-        description: Stands for the machine's id and node name.
+        description: A hash of the machine's id and node name.
         type: str
         default: ""
       boot:
-        description: Id of the time since the machine was started.
+        description: The boot identifier.
         type: str
         default: ""
       namespace:
@@ -131,23 +129,23 @@ options:
         type: str
         default: ""
       pid:
-        description: Its process id.
+        description: The process id.
         type: int
         required: true
       started:
-        description: When it began.
+        description: The start time of the process.
         type: str
         default: ""
       hardware:
-        description: Stands for the machine's own id, which a clone of it does not have.
+        description: A hash of the hardware's id, which differs between clones of a machine.
         type: str
         default: ""
         version_added: 0.3.0
 seealso:
   - module: alwayson.upgrade.fleet_lock_info
 notes:
-  - All operators must become the same user on the lock's host, because the files belong to the user that made them.
-  - The proof by a process needs a controller that runs Linux, and is not given from one container to another.
+  - All operators must become the same user on the lock's host, because the files belong to the user that created them.
+  - The proof that a holder is dead needs a controller on Linux. A container cannot prove it for a controller in another container.
 """
 
 EXAMPLES = r"""
@@ -173,7 +171,7 @@ EXAMPLES = r"""
   run_once: true
   become: true
 
-- name: Let nobody change this host who was taken over
+- name: Refuse changes of this host by a run whose lock was taken over
   alwayson.upgrade.release:
     root: /srv/shop
     version: 2.0.0
@@ -182,7 +180,7 @@ EXAMPLES = r"""
       token: "{{ fleet_lock.lock.token }}"
       owner: "{{ fleet_lock.lock.owner }}"
 
-- name: Let others in
+- name: Release the lock
   alwayson.upgrade.fleet_lock:
     service: shop
     state: released
@@ -191,7 +189,7 @@ EXAMPLES = r"""
   run_once: true
   become: true
 
-- name: Release a lock that nobody will release any more
+- name: Release the lock of a run that cannot release it
   alwayson.upgrade.fleet_lock:
     service: shop
     state: released
@@ -205,10 +203,10 @@ EXAMPLES = r"""
 RETURN = r"""
 lock:
   description:
-    - The lock that the run has now, V(null) when it has none.
-    - C(since) is in epoch seconds by the clock of this host. It is only for people; nothing is decided by it.
-    - C(intent) is the O(intent) of the run with its C(state), one of V(under_way), V(succeeded) and V(failed). Until the run has given one, it is that of the
-      last run that did, and empty when there was none.
+    - The lock that the run holds, V(null) when it holds none.
+    - C(since) is in epoch seconds by the clock of this host. It is for display only.
+    - C(intent) is the O(intent) of the run with its C(state), one of V(under_way), V(succeeded) and V(failed). Until the run has given an intent, it is the
+      last intent of an earlier run, and empty when there was none.
   returned: success
   type: dict
   sample: &lock
@@ -234,14 +232,14 @@ lock:
       release_to: 2.0.0
       state: under_way
 taken_over:
-  description: The lock that another run held before, V(null) when there was none.
+  description: The lock that was taken over, V(null) when there was none.
   returned: success
   type: dict
   sample: *lock
 interrupted:
   description:
-    - The lock of the run that this one has to continue, V(null) when there is none.
-    - It is the one that was taken over, or one that was released although what its C(intent) says was neither done nor given up.
+    - The lock of the interrupted run that this run must continue, V(null) when there is none.
+    - Either it was taken over, or it was released while its C(intent) was neither completed nor given up.
   returned: success
   type: dict
   sample: *lock
@@ -256,7 +254,7 @@ held_by:
   type: dict
   sample: *lock
 journal_heads:
-  description: The heads of the journals of earlier runs from the same machine, oldest first, when the lock was taken.
+  description: The heads of the journals of earlier runs on the same machine, oldest first. Returned when the lock was taken.
   returned: success
   type: list
   elements: dict
@@ -266,8 +264,8 @@ journal_heads:
       at: 1798761600.0
       journal_head: '{"hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08", "journal": "2c26b46b68ffc68ff99b453c1d304134", "seq": 57}'
 unusable:
-  description: The path of the lock, where it cannot be read or written.
-  returned: failure, when it cannot be
+  description: The path of the lock that cannot be read or written.
+  returned: failure, when the lock cannot be read or written
   type: str
   sample: /var/lib/alwayson/shop.lock
   version_added: 0.3.0
@@ -311,9 +309,9 @@ ERRORS = (FleetLockError,)
 def answer(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
     """The module's result, see RETURN. Raises one of ERRORS."""
     outcome = do(params, check_mode, time.time())
-    told = filter(None, (outcome.warning, warning_of_strangers(params["directory"], "the lock and its tokens")))
+    warnings = filter(None, (outcome.warning, warning_of_strangers(params["directory"], "the lock and its tokens")))
     locks = {"lock": outcome.lock, "taken_over": outcome.taken_over, "released": outcome.released, "interrupted": outcome.interrupted}
-    return {"changed": outcome.changed, "journal_heads": list(outcome.journal_heads), "warnings": list(told),
+    return {"changed": outcome.changed, "journal_heads": list(outcome.journal_heads), "warnings": list(warnings),
             **{name: lock and lock.as_dict() for name, lock in locks.items()}}
 
 

@@ -11,16 +11,16 @@ short_description: Return the holder of a service's lock, and its history
 version_added: 0.2.0
 author: The alwayson.upgrade maintainers (@alwayson)
 description:
-  - Reads the lock that M(alwayson.upgrade.fleet_lock) keeps on this host, and its history. Does not wait.
+  - Reads the lock of M(alwayson.upgrade.fleet_lock) on this host, and its history. It does not wait for the lock.
 extends_documentation_fragment:
   - alwayson.upgrade.read_only
 options:
   service:
-    description: The service whose lock it is.
+    description: The name of the service.
     type: str
     required: true
   directory:
-    description: Absolute path of the folder on this host that the lock is in.
+    description: Absolute path of the folder of the lock on this host.
     type: path
     default: /var/lib/alwayson
 seealso:
@@ -28,7 +28,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: See who is at work
+- name: Read who holds the lock
   alwayson.upgrade.fleet_lock_info:
     service: shop
   delegate_to: db1
@@ -39,7 +39,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 lock:
-  description: The lock, V(null) when no run holds it. As in M(alwayson.upgrade.fleet_lock).
+  description: The lock as in M(alwayson.upgrade.fleet_lock), V(null) when no run holds it.
   returned: success
   type: dict
   sample:
@@ -64,11 +64,11 @@ lock:
       release_to: 2.0.0
       state: under_way
 interrupted:
-  description: The lock of a run that has to be continued although its lock was released, V(null) when there is none.
+  description: The lock of an interrupted run that must be continued although its lock was released, V(null) when there is none.
   returned: success
   type: dict
 intent:
-  description: The intent of the lock that is held, or else of the one that was held last. Empty when there was none.
+  description: The intent of the current lock, or of the last one when no run holds the lock. Empty when there was none.
   returned: success
   type: dict
   sample:
@@ -78,16 +78,16 @@ intent:
     release_to: 2.0.0
     state: succeeded
 token:
-  description: The last token that was given, V(0) when none was.
+  description: The last token, V(0) when there was none.
   returned: success
   type: int
   sample: 5
 history:
   description:
-    - The last 20 times that the lock was taken, taken over and released, oldest first.
-    - C(event) is V(taken), V(taken_over) or V(released), C(at) its time in epoch seconds, the others are those of the lock.
-      With them are C(reason) and C(journal_head) if they were given, and C(former), the lock that was taken over.
-    - A line is written before the event that it describes. A run that was killed in between leaves a line for an event that did not happen.
+    - The last 20 events of the lock, oldest first.
+    - C(event) is V(taken), V(taken_over) or V(released), and C(at) is its time in epoch seconds. The other fields are those of the lock.
+      C(reason) and C(journal_head) are returned if they were given. C(former) is the lock that was taken over.
+    - An entry is written before its event. If the run is killed in between, there is an entry for an event that did not happen.
   returned: success
   type: list
   elements: dict

@@ -11,18 +11,18 @@ short_description: Hand a running HAProxy over to the installed binary, without 
 version_added: 0.2.0
 author: The alwayson.upgrade maintainers (@alwayson)
 description:
-  - An upgraded package replaces the file, and the process keeps running the old binary. This has the master process re-execute itself as the new
-    binary, and hand its listening sockets to a new worker. The old worker ends what is in flight.
-  - The new binary has to accept the configuration before anything is changed. It is checked with the master's own command line, working directory, environment
-    and account. The files of maps and ACLs must have the process's entries, such as a route of M(alwayson.upgrade.traffic_route), because they are
-    read again. Afterwards the new worker has to answer, and every member has to be in the state that it was in, with its weight.
-  - Nothing is changed when the process runs the installed binary already.
+  - After a package upgrade, the running process still uses the old binary. This module makes the master process re-execute itself as the new
+    binary, and pass its listening sockets to a new worker. The old worker finishes its requests in flight.
+  - Before anything is changed, the new binary must accept the configuration. It is checked with the master's command line, working directory, environment
+    and account. The files of maps and ACLs are read again, so they must have the entries of the running process, such as a route of
+    M(alwayson.upgrade.traffic_route). Afterwards the new worker must answer, and every member must have its previous state and weight.
+  - Nothing is changed when the process already runs the installed binary.
 extends_documentation_fragment:
   - alwayson.upgrade.fence
 attributes:
   check_mode:
     support: full
-    description: Says whether it would be handed over, and fails when that would be refused.
+    description: Returns whether the process would be handed over, and fails when that would be refused.
   diff_mode:
     support: full
     description: Returns the version before and after.
@@ -32,25 +32,26 @@ options:
     type: str
     required: true
   endpoint:
-    description: Its runtime API, V(tcp://HOST:PORT) or V(unix:/PATH). The process has to run on the host that the module runs on.
+    description: Its runtime API, V(tcp://HOST:PORT) or V(unix:/PATH). The process must run on the host that the module runs on.
     type: str
     required: true
   force:
     description:
-      - Hand over although the installed binary runs already, for example after a change of the configuration.
-      - Where the file of a map or an ACL differs from the process, the file counts, and a warning says what changes.
+      - Hand over even when the installed binary runs already, for example after a change of the configuration.
+      - When the file of a map or an ACL differs from the running process, the file is used, and a warning lists the changes.
     type: bool
     default: false
   timeout:
-    description: Seconds until the new worker has to answer.
+    description: The seconds within which the new worker must answer.
     type: float
     default: 30
-  settle:
-    description: Seconds to wait for the old workers. RV(old_workers) says how many are left.
+  drain_wait:
+    description: How long to wait for the old workers to end, in seconds. RV(old_workers) has the number that is left.
     type: float
+    aliases: [settle]
     default: 0
 notes:
-  - HAProxy has to run with a master process (C(-W) or C(-Ws), as Debian's unit starts it, or C(master-worker) in its configuration), and with
+  - HAProxy must run with a master process (C(-W) or C(-Ws), as Debian's unit starts it, or C(master-worker) in its configuration), and with
     C(stats socket ... expose-fd listeners).
   - The module needs the rights of root, or of the account of HAProxy's master.
 seealso:
@@ -58,7 +59,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Upgrade the load balancers one after the other, and nobody notices
+- name: Upgrade the load balancers one after the other, without a failed request
   hosts: load_balancers
   serial: 1
   any_errors_fatal: true
@@ -68,11 +69,11 @@ EXAMPLES = r"""
       ansible.builtin.apt:
         name: "haproxy={{ haproxy_version }}"
         policy_rc_d: 101
-    - name: Go on as what is installed
+    - name: Hand over to the installed binary
       alwayson.upgrade.haproxy_handover:
         name: "{{ inventory_hostname }}"
         endpoint: unix:/run/haproxy/admin.sock
-        settle: 60
+        drain_wait: 60
 """
 
 RETURN = r"""
@@ -82,12 +83,12 @@ version:
   type: dict
   sample: {before: 2.6.12, after: 2.8.5}
 worker:
-  description: The process that answered before, and the one that answers now.
+  description: The id of the worker process before and after.
   returned: success
   type: dict
   sample: {before: 811, after: 2932}
 old_workers:
-  description: How many old workers are still finishing their requests.
+  description: The number of old workers that still have requests in flight.
   returned: success
   type: int
   sample: 0
@@ -102,6 +103,9 @@ from ..module_utils._traffic.kinds.haproxy.balancer import Haproxy
 from ..module_utils._traffic.kinds.haproxy.handover import children, forgotten_tables, hand_over, require_possible, wait_for_old_workers
 from ..module_utils._traffic.kinds.haproxy.master import running
 
+# The name of version 0.2.
+RENAMED = {"name": "settle", "version": "1.0.0", "collection_name": "alwayson.upgrade"}
+
 
 def main() -> None:
     module = AnsibleModule(
@@ -111,7 +115,7 @@ def main() -> None:
             "endpoint": {"type": "str", "required": True},
             "force": {"type": "bool", "default": False},
             "timeout": {"type": "float", "default": 30},
-            "settle": {"type": "float", "default": 0},
+            "drain_wait": {"type": "float", "default": 0, "aliases": ["settle"], "deprecated_aliases": [RENAMED]},
         },
         supports_check_mode=True,
     )
@@ -127,7 +131,7 @@ def main() -> None:
             if changed and module.check_mode:
                 require_possible(balancer, before, loses)
             after = hand_over(balancer, before, params["timeout"], loses=loses) if changed and not module.check_mode else before
-            left = wait_for_old_workers(lambda: len(children(after.master) - {after.worker}), params["settle"])
+            left = wait_for_old_workers(lambda: len(children(after.master) - {after.worker}), params["drain_wait"])
     except (LoadBalancerError, fence.FenceError) as error:
         module.fail_json(msg=str(error))
     version = {"before": before.version, "after": after.version}

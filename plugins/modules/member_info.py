@@ -7,14 +7,14 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: member_info
-short_description: Return the release of a member, and whether the member could return if it was taken out of traffic
+short_description: Return the release of a member, and the problems that would prevent its return to traffic
 version_added: 0.2.0
 author: The alwayson.upgrade maintainers (@alwayson)
 description:
   - Reads the layout that M(alwayson.upgrade.release) keeps below O(root), as M(alwayson.upgrade.release_info) does.
-  - In the same call it runs the tests of an upgrade or a return against the current release, and checks the folder and the
-    commands that are needed for it, as the user that releases are activated as. Problems are returned and are no failure.
-  - Requests with the methods GET, HEAD and OPTIONS are sent, and O(version_command) is run. Other requests and commands might change something.
+  - In the same call, runs the smoke tests of an upgrade against the current release, and checks the folder and the
+    commands that an upgrade needs, as the user that activates releases. Problems are returned, and do not make the module fail.
+  - Only requests with the methods GET, HEAD and OPTIONS are sent, and O(version_command) is run. Other requests and commands might change something.
 requirements:
   - jmespath on the controller, for tests with O(tests[].expect) or O(tests[].expect_answer)
 extends_documentation_fragment:
@@ -26,47 +26,47 @@ options:
     type: path
     required: true
   preflight:
-    description: Whether anything but the layout is checked.
+    description: Whether to run the tests and checks. Otherwise only the layout is read.
     type: bool
     default: true
   serving:
     description:
       - Whether the member takes traffic.
-      - A member with traffic has to answer, and to have a current release. Another one is tested once, and need not answer.
+      - A member that takes traffic must answer, and must have a current release. Another member is tested once, and need not answer.
     type: bool
     default: false
   address:
-    description: Where the application answers, C(host:port). An IPv6 address stands in brackets. Without it, no test is run.
+    description: The address of the application, C(host:port), with an IPv6 address in brackets. Without it, no test is run.
     type: str
   description:
     description:
       - The description that P(alwayson.upgrade.service_description#filter) makes.
-      - The member's health and its release are tested as it says, before O(tests). Of a whole description, all else is ignored.
+      - It defines the tests of the member's health and release, which run before O(tests). Other keys of a description are ignored.
     type: dict
     default: {}
     suboptions:
       health_path:
-        description: The path that answers with the status 200 when the member is healthy.
+        description: The path at which a healthy member answers with status 200.
         type: str
         default: /healthz
       version_path:
-        description: The path that tells which release answers.
+        description: The path whose answer has the release.
         type: str
         default: /version
       version_query:
-        description: The JMESPath to the release in that answer's JSON. V(release), unless the release is read in one of the other ways.
+        description: The JMESPath of the release in the JSON of that answer. The default is V(release), unless one of the other options is given.
         type: str
       version_header:
-        description: The header of that answer that is the release.
+        description: The header of that answer that has the release.
         type: str
       version_pattern:
-        description: A regular expression whose first group is the release, searched in what the query, the header or the command gives.
+        description: A regular expression whose first group is the release, searched in the value of the query, the header or the command.
         type: str
       has_version_command:
-        description: Whether O(version_command) prints the release. By default, whether there is one.
+        description: Whether O(version_command) prints the release. By default V(true) when O(version_command) is given.
         type: bool
   version_command:
-    description: The command that prints the release that runs, for a service whose O(description) says so.
+    description: The command that prints the running release, if O(description) uses such a command.
     type: list
     elements: str
     default: []
@@ -74,14 +74,14 @@ options:
     required: false
     default: []
     description:
-      - Smoke tests, which may have C(path), a path below O(address), in place of O(tests[].url).
-      - With C(holds_for=both) the current release has to pass the test, too.
+      - Smoke tests. C(path), a path on O(address), may be given instead of O(tests[].url).
+      - With C(holds_for=both), the current release must also pass the test.
   timeout:
     default: 3.0
   in_a_row:
     default: 3
   once:
-    description: Names of tests that are run once, without waiting for the expected answer.
+    description: Names of tests that are run once, without retries.
     type: list
     elements: str
     default: []
@@ -95,10 +95,10 @@ options:
     description: The command that starts the service.
     type: raw
   status_command:
-    description: The command whose status says whether the service runs.
+    description: The command whose exit status reports whether the service runs.
     type: raw
   command_timeout:
-    description: Seconds that the status command may take.
+    description: The seconds within which the status command must end.
     type: int
     default: 10
 seealso:
@@ -107,7 +107,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: See what runs here, and whether it could come back
+- name: Read what runs here, and check whether it could return to traffic
   alwayson.upgrade.member_info:
     root: /srv/shop
     service: shop
@@ -119,7 +119,7 @@ EXAMPLES = r"""
       version_query: release
   register: member
 
-- name: Stop when it could not
+- name: Stop when it could not return
   ansible.builtin.assert:
     that: member.problems | length == 0
 """
@@ -131,12 +131,12 @@ root:
   type: str
   sample: /srv/shop
 current:
-  description: The release that is current, V(null) when there is none.
+  description: The current release, V(null) when there is none.
   returned: success
   type: str
   sample: 1.0.0
 previous:
-  description: The release that was current before, V(null) when there is none.
+  description: The previous release, V(null) when there is none.
   returned: success
   type: str
   sample: 0.9.0
@@ -151,27 +151,27 @@ available:
       files: 12
       size: 48211
 last_upgrade_seconds:
-  description: How long the last upgrade of this host took. V(null) when that is not known.
+  description: The duration of the last upgrade of this host. V(null) when it is not known.
   returned: success
   type: float
   sample: 4.2
 user:
-  description: The user that releases are activated as.
+  description: The user that activates releases.
   returned: success
   type: str
   sample: root
 serving:
-  description: O(serving).
+  description: The value of O(serving).
   returned: success
   type: bool
   sample: true
 running:
-  description: Whether the service runs by the status command, V(null) when there is none or its result is unclear.
+  description: Whether the service runs, according to the status command. V(null) without such a command, and when its result is unclear.
   returned: success
   type: bool
   sample: true
 problems:
-  description: What would keep the member from returning. Each has the C(variable) of the inventory to correct, and C(what) is wrong.
+  description: The problems that would prevent a return. Each has the C(variable) of the inventory to correct, and C(what) is wrong.
   returned: success
   type: list
   elements: dict
@@ -179,7 +179,7 @@ problems:
 asked:
   description:
     - The result of each test, as in M(alwayson.upgrade.smoke_test). C(about) is V(health), V(release) or V(own).
-    - C(holds_for) is V(both) where the current release has to pass.
+    - C(holds_for) is V(both) when the current release must pass the test.
   returned: success
   type: list
   elements: dict
@@ -285,20 +285,20 @@ def _service_of(params: dict[str, Any], user: str, root: str, is_first: bool) ->
 
 
 def evidence(params: dict[str, Any], _check_mode: bool, masked: Callable[[Any], Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What is judged, as it was seen, and what is returned beside it. Raises one of ERRORS."""
+    """The unmasked values that are checked on the controller, and the other return values. Raises one of ERRORS."""
     seen = look(params)
     problems = seen.pop("problems")
-    seen["outcomes"] = smoke_tests.told_by(ask(params), masked)
+    seen["outcomes"] = smoke_tests.masked_outcomes(ask(params), masked)
     return seen, {"changed": False, "problems": problems}
 
 
 def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
     try:
-        deciding, told = evidence(module.params, module.check_mode, module.masked)
+        deciding, masked = evidence(module.params, module.check_mode, module.masked)
     except ERRORS as error:
         module.fail_json(msg=str(error))
-    module.exit_for_judgement(deciding, **told)
+    module.exit_for_verdict(deciding, **masked)
 
 
 if __name__ == "__main__":

@@ -14,29 +14,29 @@ version_added: 0.2.0
 author: The alwayson.upgrade maintainers (@alwayson)
 description:
   - Runs the command of a migration tool, such as C(alembic upgrade head) or C(manage.py migrate), on this host, once for a release.
-  - The status command decides whether anything is left. Without one, the ledger on this host does.
-  - It waits for a tool that is still running, also when the controller that had started it is dead. After a kill the status command is run first.
-  - It has no rollback. To run a tool once in each of many databases, with a ledger in each of them, use M(alwayson.upgrade.database_migration).
+  - The status command decides whether the tool runs. Without a status command, the ledger on this host decides.
+  - The module waits for a tool that still runs, also when its controller has died. After a kill, the status command is run first.
+  - There is no rollback. To run a tool once in each of many databases, with a ledger in each of them, use M(alwayson.upgrade.database_migration).
 attributes:
   check_mode:
     support: full
-    description: Runs the status command, and says whether the tool would run.
+    description: Runs the status command, and returns whether the tool would run.
   diff_mode:
     support: none
-    description: Only the tool knows what it changes.
+    description: The tool does not report what it changes.
 options:
   release:
-    description: The release that needs the migration.
+    description: The release that the migration belongs to.
     type: str
     required: true
   command:
     description:
-      - The command line. A list of words, or a text that is split as a shell would. No shell runs it.
+      - The command line, as a list of words, or as a text that is split like in a shell. It is run without a shell.
       - When the command line changes, the tool runs again for the same release.
     type: raw
     required: true
   timeout:
-    description: Seconds until the tool is ended, and for which to wait for another run of it.
+    description: The seconds after which the tool is ended, and for which to wait for another run of the tool.
     type: float
     default: 3600
 extends_documentation_fragment:
@@ -48,7 +48,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Migrate the database of the shop by Alembic
+- name: Migrate the database of the shop with Alembic
   alwayson.upgrade.migration_tool:
     release: 2.0.0
     ledger: /srv/shop/.migrations.json
@@ -62,34 +62,35 @@ EXAMPLES = r"""
 RETURN = r"""
 status:
   description:
-    - V(applied) when the tool ran for this release, now or before, and V(unneeded) when the status command had nothing left before it ever ran.
-    - V(pending) in check mode when it would run.
+    - V(applied) when the tool has run for this release, in this or an earlier run. V(unneeded) when the status command reported nothing to apply before the
+      tool ever ran.
+    - V(pending) in check mode when the tool would run.
   returned: success
   type: str
   sample: applied
 exit_status:
-  description: The tool's exit status. V(null) when it has not run, or was ended.
+  description: The tool's exit status. V(null) when it has not run, or was ended by a timeout.
   returned: always
   type: int
   sample: 0
 output:
-  description: The last lines that it wrote, when it ran just now.
+  description: The last lines of the tool's output, if it ran.
   returned: success
   type: list
   elements: str
   sample: ["Running upgrade 3f2a -> 9b1c, add currency"]
 tries:
-  description: How often it was run for this release.
+  description: How often the tool was run for this release.
   returned: success
   type: int
   sample: 1
 started_at:
-  description: When the tool was started, in epoch seconds; V(null) when it never was.
+  description: The time at which the tool was started, in epoch seconds. V(null) when it was never started.
   returned: always
   type: float
   sample: 1798761600.1
 finished_at:
-  description: When it had ended, in epoch seconds.
+  description: The time at which it ended, in epoch seconds.
   returned: always
   type: float
   sample: 1798761612.4

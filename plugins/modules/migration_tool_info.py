@@ -7,21 +7,21 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: migration_tool_info
-short_description: Return what a release's own migration tool has applied, and whether it has anything left
+short_description: Return what a release's own migration tool has applied, and whether anything is left to apply
 version_added: 0.2.0
 author: The alwayson.upgrade maintainers (@alwayson)
 description:
-  - Reads the ledger that M(alwayson.upgrade.migration_tool) keeps on this host, and runs the status command.
+  - Reads the ledger of M(alwayson.upgrade.migration_tool) on this host, and runs the status command.
 extends_documentation_fragment:
   - alwayson.upgrade.read_only
   - alwayson.upgrade.migration_tool
 options:
   command:
-    description: The command line of the tool, to find out whether its program is on this host. It is not run.
+    description: The command line of the tool. It is used to check whether its program is on this host, and is not run.
     type: raw
     default: []
   timeout:
-    description: Seconds until the status command is ended.
+    description: The seconds after which the status command is ended.
     type: float
     default: 60
 seealso:
@@ -29,7 +29,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: See what Alembic has left to do
+- name: Read what Alembic has left to apply
   alwayson.upgrade.migration_tool_info:
     ledger: /srv/shop/.migrations.json
     status_command: [/srv/shop/releases/2.0.0/bin/alembic, current, --check-heads]
@@ -39,13 +39,13 @@ EXAMPLES = r"""
 RETURN = r"""
 releases:
   description:
-    - The ledger, a row for each release with C(status), C(started), C(ended), C(exit_status) and C(attempts).
+    - The ledger, with a row for each release. Each has C(status), C(started), C(ended), C(exit_status) and C(attempts).
     - C(status) is V(begun), V(applied), V(unneeded) or V(failed).
   returned: success
   type: dict
   sample: {"2.0.0": {"status": "applied", "attempts": 1}}
 pending:
-  description: Whether the tool has anything left to apply; V(null) when that is unknown.
+  description: Whether the tool has anything left to apply. V(null) when this is unknown.
   returned: success
   type: bool
   sample: true
@@ -56,7 +56,7 @@ absent:
   elements: str
   sample: []
 command:
-  description: The words of the command line, with the passwords of URLs left out.
+  description: The words of the command line, without passwords in URLs.
   returned: success
   type: list
   elements: str

@@ -7,34 +7,34 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: package_updates
-short_description: Install a host's package updates, and hold unattended ones meanwhile
+short_description: Install a host's package updates, and hold unattended updates
 version_added: 0.2.0
 author: The alwayson.upgrade maintainers (@alwayson)
 description:
-  - Installs exactly the pending updates that O(security_only) and O(exclude) select, each to the version that was found, and what these need.
-    No package is removed, and configuration files of the administrator stay.
-  - Packages on hold and excluded ones stay as they are. An update that needs a newer version of one of them stays out too, and the others are installed.
-  - Waits for another package manager's locks, a bounded time, and names the process that holds them.
-  - Finds the services that still use replaced files, restarts them, and says whether a package requests a reboot. It does not reboot.
-  - Finishes first what an interrupted installation left half configured.
+  - Installs the pending updates that O(security_only) and O(exclude) select, each in the version that was found, and their dependencies.
+    No package is removed, and configuration files that the administrator changed are kept.
+  - Packages on hold and excluded packages are not updated. An update that needs a newer version of one of them is not installed either.
+  - Waits for the locks of another package manager for O(lock_timeout) seconds, and then fails and names the process that holds them.
+  - Finds the services that still use replaced files, restarts them, and returns whether a package requests a reboot. It does not reboot.
+  - Packages that an interrupted installation left half configured are configured first.
   - Needs root. Set C(become).
 attributes:
   check_mode:
     support: full
-    description: Can run in check mode and return what would be installed. The repositories' indexes are not refreshed then.
+    description: Returns what would be installed. The indexes of the repositories are not refreshed.
   diff_mode:
     support: full
     description: Returns each package's version before and after.
 options:
   state:
     description:
-      - V(installed) means that no selected update is pending any more.
-      - V(held) means that the host installs no updates by itself (C(unattended-upgrades), C(dnf-automatic)) until V(released).
+      - V(installed) installs the selected updates.
+      - V(held) stops the host from installing updates by itself (C(unattended-upgrades), C(dnf-automatic)). V(released) allows it again.
     type: str
     choices: [installed, held, released]
     default: installed
   owner:
-    description: For whom unattended updates are held. With O(state=released), only a hold of this owner is ended; without it, any.
+    description: The owner of a hold of unattended updates. With O(state=released), only a hold of this owner is ended. Without an owner, any hold is ended.
     type: str
   refresh:
     description: Whether to update the indexes of the repositories first.
@@ -45,7 +45,7 @@ options:
     type: bool
     default: true
   keep_running:
-    description: Shell patterns of services that are never restarted, because the host or this session hangs on them. They are returned as outdated.
+    description: Shell patterns of services that are never restarted, because the host or this session depends on them. They are returned as outdated.
     type: list
     elements: str
     default: [dbus*.service, systemd-logind.service, systemd-journald.service, getty@*.service, NetworkManager.service]
@@ -64,19 +64,19 @@ EXAMPLES = r"""
     owner: the upgrade of the shop
   become: true
 
-- name: Install what matters for security, but leave the kernel
+- name: Install security updates except those of the kernel
   alwayson.upgrade.package_updates:
     security_only: true
     exclude: ["linux-image-*"]
   become: true
   register: patched
 
-- name: Reboot when a package asks for it
+- name: Reboot when a package requests it
   ansible.builtin.reboot:
   become: true
   when: patched.reboot_for | length > 0
 
-- name: Let unattended updates in again
+- name: Allow unattended updates again
   alwayson.upgrade.package_updates:
     state: released
   become: true
@@ -84,34 +84,36 @@ EXAMPLES = r"""
 
 RETURN = r"""
 manager:
-  description: The package manager that did it.
+  description: The package manager that was used.
   returned: success
   type: str
   sample: apt
 updates:
   description:
-    - What was installed, dependencies included, as M(alwayson.upgrade.package_updates_info) lists it; read back from the package manager's database.
-    - Also part of a failure after the installation began.
+    - The installed updates, including dependencies, in the format of M(alwayson.upgrade.package_updates_info). They are read back from the package manager's
+      database.
+    - Also returned on a failure after the installation began.
   returned: success
   type: list
   elements: dict
   sample: []
 left:
-  description: The names of the pending updates that were left out, see RV(alwayson.upgrade.package_updates_info#module:left).
+  description: The names of the pending updates that were not installed, see RV(alwayson.upgrade.package_updates_info#module:left).
   returned: success and O(state=installed)
   type: list
   elements: str
   sample: [linux-image-amd64]
 configured:
-  description: The packages that an interrupted installation had left half configured, and that are configured now.
+  description: The packages that an interrupted installation left half configured, and that were configured.
   returned: success and O(state=installed)
   type: list
   elements: str
   sample: []
 reboot_for:
   description:
-    - The packages that ask for a reboot; empty when none does, and with O(state=released). V(unknown) when one is needed and no package is named as the reason.
-    - A host that cannot tell is a failure, before anything is changed. With C(dnf) that is one without C(dnf-plugins-core).
+    - The packages that request a reboot. Empty when none does, and with O(state=released). V(unknown) when a reboot is needed and no package is named as the
+      reason.
+    - The module fails before anything is changed when the host cannot report this. With C(dnf), this needs C(dnf-plugins-core).
   returned: success
   type: list
   elements: str
@@ -123,33 +125,33 @@ restarted:
   elements: str
   sample: [ssh.service]
 outdated_services:
-  description: The services that use replaced files all the same.
+  description: The services that still use replaced files.
   returned: success
   type: list
   elements: str
   sample: [dbus.service]
 boot:
-  description: Boot identifier, which is another one after every boot.
+  description: The boot identifier, which changes at every boot.
   returned: success
   type: str
   sample: 9e8b27e6-64cb-4e5f-8a29-0e9b2f3c1d11 12
 held_by:
-  description: For whom unattended updates are held after this; V(null) when they are not.
+  description: The owner of the hold of unattended updates. V(null) when they are not held.
   returned: success
   type: str
   sample: the upgrade of the shop
 started_at:
-  description: When the module began, in epoch seconds.
+  description: The time at which the module began, in epoch seconds.
   returned: success
   type: float
   sample: 1798761600.1
 finished_at:
-  description: When it had ended, in epoch seconds.
+  description: The time at which it ended, in epoch seconds.
   returned: success
   type: float
   sample: 1798761612.4
 waited:
-  description: Seconds that another package manager was waited for.
+  description: The seconds for which the module waited for another package manager.
   returned: success
   type: float
   sample: 0.0
@@ -236,7 +238,7 @@ class Work:
             after = self.manager.versions()
             self.installed = brought(before, after, selection)
         if absent := missing(after, selection):
-            raise PackageError(f"{', '.join(update.name for update in absent)} still wait for an update after {self.manager.name} reported success")
+            raise PackageError(f"{', '.join(update.name for update in absent)} are still pending after {self.manager.name} reported success")
         return self.installed
 
     def _restart_services(self) -> list[str]:

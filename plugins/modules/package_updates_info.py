@@ -9,13 +9,12 @@ from typing import Any
 
 DOCUMENTATION = r"""
 module: package_updates_info
-short_description: Tell which package updates a host waits for, and whether it needs a reboot
+short_description: Return a host's pending package updates, and whether it needs a reboot
 version_added: 0.2.0
 author: The alwayson.upgrade maintainers (@alwayson)
 description:
-  - Lists what the package manager would update, which of it is a matter of security, and what is held back.
-  - Tells which services still run with files that an earlier update has replaced, whether a reboot is asked for and by which packages,
-    and which boot the host is in.
+  - Returns the updates that the package manager would install, which of them are security updates, and which are held back.
+  - Returns the services that still use files that an earlier update replaced, the packages that request a reboot, and the boot identifier.
   - Needs root for O(refresh), for the locks, and to see the services of other accounts. Set C(become).
 options:
   refresh:
@@ -30,7 +29,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: See what this host waits for
+- name: Read the pending updates
   alwayson.upgrade.package_updates_info:
     security_only: true
   become: true
@@ -43,14 +42,14 @@ EXAMPLES = r"""
 
 RETURN = r"""
 manager:
-  description: The package manager that was asked.
+  description: The package manager that was used.
   returned: success
   type: str
   sample: apt
 updates:
   description:
-    - What M(alwayson.upgrade.package_updates) would install with the same options, sorted by name.
-    - Each has C(name), C(installed), C(candidate), C(security), C(source) and C(held). C(installed) is V(null) for a new package that others need.
+    - The updates that M(alwayson.upgrade.package_updates) would install with the same options, sorted by name.
+    - Each has C(name), C(installed), C(candidate), C(security), C(source) and C(held). C(installed) is V(null) for a new package that an update depends on.
   returned: success
   type: list
   elements: dict
@@ -62,7 +61,7 @@ updates:
       source: Debian-Security:12/stable-security
       held: false
 left:
-  description: The names of the updates that O(security_only), O(exclude) or a hold of the administrator leaves out, and of those that need one of these.
+  description: The names of the updates that O(security_only), O(exclude) or a hold of the administrator excludes, and of the updates that depend on them.
   returned: success
   type: list
   elements: str
@@ -74,24 +73,24 @@ unfinished:
   elements: str
   sample: []
 reboot_for:
-  description: The packages that ask for a reboot now; empty when none does.
+  description: The packages that request a reboot. Empty when none does.
   returned: success
   type: list
   elements: str
   sample: []
 outdated_services:
-  description: The services that use files which were replaced on the disk.
+  description: The services that still use replaced files.
   returned: success
   type: list
   elements: str
   sample: [ssh.service]
 boot:
-  description: Boot identifier, which is another one after every boot.
+  description: The boot identifier, which changes at every boot.
   returned: success
   type: str
   sample: 9e8b27e6-64cb-4e5f-8a29-0e9b2f3c1d11 12
 held_by:
-  description: For whom M(alwayson.upgrade.package_updates) holds unattended updates; V(null) when nobody does.
+  description: The owner of the hold of unattended updates, see M(alwayson.upgrade.package_updates). V(null) when they are not held.
   returned: success
   type: str
   sample: null

@@ -11,16 +11,15 @@ short_description: Stage, switch and remove the releases of an application on a 
 version_added: 0.1.0
 author: The alwayson.upgrade maintainers (@alwayson)
 description:
-  - Keeps the releases of one application side by side below O(root), and one of them current.
-  - A release is staged whole or not at all. Its archive is read to the end and judged before the first byte is written,
-    unpacked beside the other releases, flushed to disk, and put in its place by one rename.
-  - The switch stops the service, makes the release current by renaming a symlink, and starts the service.
-    Each step is proven before the next.
-  - A failed start is reported and left as it is. Running the module with the release before brings that back.
+  - Keeps the releases of an application side by side below O(root). One of them is current.
+  - A release is staged completely or not at all. Its archive is read to the end and validated before anything is written. It is then
+    unpacked beside the other releases, flushed to disk, and moved into place by one rename.
+  - To make a release current, the module stops the service, renames a symlink, and starts the service. Each step is verified before the next one begins.
+  - When the start fails, the module fails, and does not return to the previous release. To return, run the module with the previous release.
 attributes:
   check_mode:
     support: full
-    description: Can run in check mode and return what would change. The artifact is checked as in a real run.
+    description: Returns what would be changed. The artifact is validated as in a real run.
   diff_mode:
     support: full
     description: Returns the current, previous and available releases before and after.
@@ -28,88 +27,87 @@ options:
   root:
     description:
       - Absolute path of the folder that belongs to the application on this host.
-      - Releases are in C(releases/<version>) in it. The symlinks C(current) and C(previous) point to two of them.
-      - O(state=staged) creates it when it is missing.
+      - The releases are in C(releases/<version>) below it. The symlinks C(current) and C(previous) point to two of them.
+      - O(state=staged) creates the folder if it does not exist.
     type: path
     required: true
   version:
     description:
-      - Version of the release. One to four numbers with dots between, then optionally a pre-release and build metadata.
-      - Names that move, such as V(latest), are refused.
+      - Version of the release. It has one to four numbers that are separated by dots, and optionally a pre-release and build metadata.
+      - A name whose meaning changes, such as V(latest), is refused.
     type: str
     required: true
   state:
     description:
-      - V(staged) means that the release is on the host, ready to become current.
-      - V(current) means that the release is the one that runs. It must be staged before.
+      - V(staged) unpacks the release on the host, so that it can become current.
+      - V(current) makes the release the running one. It must be staged before.
       - V(absent) removes the release. The current release is never removed.
-      - V(withdrawn) means that this release does not run. Where it is current, the service is stopped and the symlink C(current) removed; the release
-        stays on the host. This is the way back of a first installation, which has no release before.
+      - V(withdrawn) stops the release. If it is current, the service is stopped, and the symlink C(current) is removed. The release
+        stays on the host. Use it to undo a first installation, which has no previous release.
     type: str
     choices: [staged, current, absent, withdrawn]
     default: current
   artifact:
     description:
-      - Path on the host of the release, a C(.tar.gz) archive with the files at its top level.
-      - Needed with O(state=staged) unless the release is staged already, or O(artifact_src) is given.
-      - It is read once, into a private copy without a name in O(root). The same bytes are verified and unpacked, also when another process writes to it.
-      - Refused are absolute names, names with C(..) or control characters, duplicate names, links that lead out of the archive, devices, sparse
-        files, setuid, setgid and sticky bits, damaged headers, archives beyond O(max_members) or O(max_bytes), and those that take longer to judge than an
-        archive of their size may. All other names are kept byte by byte.
+      - Path on the host of the release's archive, a C(.tar.gz) file with the release's files at its top level.
+      - Required with O(state=staged) unless the release is staged already, or O(artifact_src) is given.
+      - It is read once, into a private copy without a name in O(root). The same bytes are verified and unpacked, even when another process writes to the file.
+      - An archive is refused if it has absolute names, names with C(..) or control characters, duplicate names, links that lead out of the archive, devices,
+        sparse files, setuid, setgid or sticky bits, or damaged headers, if it exceeds O(max_members) or O(max_bytes), or if its validation takes too long for
+        its size. All other names are kept byte by byte.
     type: path
   artifact_src:
     description:
-      - The same archive on the controller. It is brought to the host when the release is not staged there, in check mode too, and removed again.
-      - A relative path is looked for where M(ansible.builtin.copy) looks for its C(src).
+      - Path of the archive on the controller. It is copied to the host if the release is not staged there, also in check mode, and removed afterwards.
+      - A relative path is searched like the C(src) of M(ansible.builtin.copy).
     type: path
     version_added: 0.2.0
   sha256:
     description:
       - SHA-256 checksum of the artifact. Required with O(state=staged).
-      - With O(state=current) the release must have been staged from an artifact with this checksum.
-      - A staged release with another checksum is replaced, unless it is current.
+      - With O(state=current), the release must have been staged from an artifact with this checksum.
+      - With O(state=staged), a staged release with another checksum is replaced, unless it is current.
     type: str
   service:
     description:
-      - Name of the systemd unit that runs the application. Gives O(stop_command), O(start_command) and O(status_command)
-        their defaults.
-      - Without it and without commands there is no service, and O(state=current) switches the symlink only.
+      - Name of the systemd unit that runs the application. It defines the defaults of O(stop_command), O(start_command) and
+        O(status_command).
+      - Without a unit and commands there is no service, and O(state=current) only switches the symlink.
     type: str
   stop_command:
     description:
-      - Command and arguments that stop the service, as a list of words or as a text, which is split as a shell would and run without one.
+      - Command and arguments that stop the service, as a list of words or as a text. A text is split like in a shell. The command is run without a shell.
     type: raw
   start_command:
     description:
-      - Command and arguments that start the service, given likewise. It must return while the service goes on running.
+      - Command and arguments that start the service, in the same form. It must return while the service keeps running.
     type: raw
   status_command:
     description:
-      - Command and arguments that tell whether the service runs, given likewise. Exit code 0 means that it does, 1 to 3 that it does not.
-        Anything else is a failure.
+      - Command and arguments that report whether the service runs, in the same form. Exit code 0 means that it runs, and 1 to 3 that it does not.
+        Any other exit code is a failure.
     type: raw
   command_timeout:
     description:
-      - Seconds that each command may take, and after it the service to be down or up.
+      - The seconds within which each command must end, and within which the service must then be stopped or running.
     type: int
     default: 120
   keep:
     description:
-      - Number of releases to keep after O(state=current), the current and the previous one included. Older ones are removed.
-      - V(0) keeps all. Folders that this module did not stage are left alone.
-      - A release in which something is mounted stays whole, also with O(state=absent), and a warning names the mount. What this account may not remove is
-        a warning with its path, and is in the way of no other release.
+      - Number of releases to keep after O(state=current), including the current and the previous one. Older releases are removed.
+      - V(0) keeps all. Folders that this module did not stage are never removed.
+      - A release in which something is mounted is not removed, also with O(state=absent), and a warning names the mount. For files that this account may not
+        remove, a warning has the path. Such files do not affect other releases.
     type: int
     default: 3
   lock_timeout:
-    description: Seconds to wait while another run changes the same O(root), or works with an older token.
+    description: The seconds to wait for another run that changes the same O(root), or that has an older token.
     type: int
     default: 60
   fence:
     description:
-      - What keeps a run that was taken over away from O(root). A token that is older than one that was used here before is refused
-        before anything is changed.
-      - In check mode the token is compared, and not left here.
+      - Refuses a run whose lock was taken over, before it changes O(root). A token is refused when a larger one was used on this host.
+      - In check mode, the token is compared and not written.
     type: dict
     version_added: 0.2.0
     suboptions:
@@ -121,18 +119,18 @@ options:
         description:
           - Absolute path of the file that keeps the token on this host. By default C(.fence) in O(root).
           - One file per service, because each service counts its own tokens.
-          - Its folder is made when it is missing.
+          - Its folder is created if it does not exist.
         type: path
       owner:
-        description: The owner of the token, for the error of a run that is refused.
+        description: The owner of the token, for the error of a refused run.
         type: str
         default: ""
   max_members:
-    description: The most members that the archive may have.
+    description: The highest number of members of the archive.
     type: int
     default: 100000
   max_bytes:
-    description: The most bytes that the archive may unpack to.
+    description: The highest size of the unpacked archive, in bytes.
     type: int
     default: 4294967296
 seealso:
@@ -140,11 +138,11 @@ seealso:
   - module: alwayson.upgrade.release_info
   - module: alwayson.upgrade.smoke_test
 notes:
-  - All the files belong to the user that runs the module, are writable for their owner only, and never get special mode bits.
+  - The files belong to the user that runs the module, are writable for their owner only, and have no special mode bits.
 """
 
 EXAMPLES = r"""
-- name: Stage the release while the old one serves
+- name: Stage the release while the current one runs
   alwayson.upgrade.release:
     root: /srv/shop
     version: 2.0.0
@@ -152,7 +150,7 @@ EXAMPLES = r"""
     sha256: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
     state: staged
 
-- name: Stage it from an archive that is on the host already
+- name: Stage it from an archive on the host
   alwayson.upgrade.release:
     root: /srv/shop
     version: 2.0.0
@@ -168,14 +166,14 @@ EXAMPLES = r"""
     state: current
   register: switch_to_new
 
-- name: Go back to the release before
+- name: Return to the previous release
   alwayson.upgrade.release:
     root: /srv/shop
     version: "{{ switch_to_new.release_before }}"
     service: shop
     state: current
 
-- name: Switch an application with a supervisor of its own
+- name: Switch an application that has its own supervisor
   alwayson.upgrade.release:
     root: /srv/shop
     version: 2.0.0
@@ -184,7 +182,7 @@ EXAMPLES = r"""
     status_command: [/usr/local/bin/shopctl, status]
     command_timeout: 30
 
-- name: Switch, unless this run was taken over
+- name: Switch, unless the lock of this run was taken over
   alwayson.upgrade.release:
     root: /srv/shop
     version: 2.0.0
@@ -193,7 +191,7 @@ EXAMPLES = r"""
       token: "{{ fleet_lock.lock.token }}"
       owner: "{{ fleet_lock.lock.owner }}"
 
-- name: Take back a first installation that does not work
+- name: Undo a first installation that does not work
   alwayson.upgrade.release:
     root: /srv/shop
     version: 1.0.0
@@ -209,22 +207,23 @@ EXAMPLES = r"""
 
 RETURN = r"""
 release:
-  description: The release that is current now, V(null) when there is none.
+  description: The current release, V(null) when there is none.
   returned: always
   type: str
   sample: 2.0.0
 release_before:
-  description: The release that was current before.
+  description: The release that was current before the module ran.
   returned: always
   type: str
   sample: 1.0.0
 previous:
-  description: The release that C(previous) points to now.
+  description: The release that C(previous) points to.
   returned: always
   type: str
   sample: 1.0.0
 available:
-  description: The releases on the host now, each with its sha256, the time it was staged (epoch), its files and bytes.
+  description: The releases on the host, each with the SHA-256 of its artifact, the time at which it was staged (epoch seconds), and its number of files and
+    bytes.
   returned: success
   type: dict
   sample:
@@ -234,7 +233,7 @@ available:
       files: 12
       size: 48211
 needs_artifact:
-  description: That the archive has yet to be brought from O(artifact_src). In the result of a task it has been.
+  description: Whether the archive must still be copied from O(artifact_src). Always V(false) in the result of a task.
   returned: success
   type: bool
   sample: false
@@ -245,12 +244,12 @@ pruned:
   elements: str
   sample: ["0.9.0"]
 started_at:
-  description: When the module began its work, the lock in hand. Epoch seconds.
+  description: The time at which the module had the lock and began its work. Epoch seconds.
   returned: success
   type: float
   sample: 1798761600.0
 finished_at:
-  description: When the work was done and proven. Epoch seconds.
+  description: The time at which the work was done and verified. Epoch seconds.
   returned: success
   type: float
   sample: 1798761601.5

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: release_info
-short_description: Tell which releases of an application are on a host, and which one is current
+short_description: Return the releases of an application on a host, and which one is current
 version_added: 0.1.0
 author: The alwayson.upgrade maintainers (@alwayson)
 description:
   - Reads the layout that M(alwayson.upgrade.release) keeps below O(root).
-  - A host where nothing was staged yet has no current release and none available. That is no failure.
+  - A host on which no release was staged has no current release and no available releases. This is not a failure.
 extends_documentation_fragment:
   - alwayson.upgrade.read_only
 options:
@@ -25,7 +25,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: See what runs here
+- name: Read what runs here
   alwayson.upgrade.release_info:
     root: /srv/shop
   register: shop_release
@@ -42,18 +42,18 @@ root:
   type: str
   sample: /srv/shop
 current:
-  description: The release that is current, V(null) when there is none.
+  description: The current release, V(null) when there is none.
   returned: success
   type: str
   sample: 2.0.0
 previous:
-  description: The release that was current before, V(null) when there is none.
+  description: The previous release, V(null) when there is none.
   returned: success
   type: str
   sample: 1.0.0
 available:
   description:
-    - The releases on the host. Each has the sha256 of its artifact, the time it was staged (epoch), its files and its bytes.
+    - The releases on the host. Each has the SHA-256 of its artifact, the time at which it was staged (epoch seconds), and its number of files and bytes.
     - All of these are V(null) for a release that M(alwayson.upgrade.release) did not stage.
   returned: success
   type: dict
@@ -64,7 +64,7 @@ available:
       files: 12
       size: 48211
 last_upgrade_seconds:
-  description: How long the last upgrade of this host took, as the playbooks left it in C(.last_upgrade.json). V(null) when they did not.
+  description: The duration of the last upgrade of this host, which the playbooks write to C(.last_upgrade.json). V(null) without that file.
   returned: success
   type: float
   sample: 4.2

@@ -12,35 +12,35 @@ version_added: 0.2.0
 author: The alwayson.upgrade maintainers (@alwayson)
 description:
   - Verifies a detached signature that was made with C(ssh-keygen -Y sign) or C(gpg --detach-sign).
-  - Fails when the signature does not fit the artifact, and when its key is not among O(keys), has expired or was revoked.
-  - A checksum proves that an artifact is the intended one; a signature proves who released it.
+  - Fails when the signature does not match the artifact, and when its key is not in O(keys), has expired or was revoked.
+  - A checksum proves that an artifact is the intended one. A signature proves who released it.
 extends_documentation_fragment:
   - alwayson.upgrade.read_only
 requirements:
   - ssh-keygen of OpenSSH 8.2 or newer for SSH signatures, gpgv for OpenPGP signatures
 options:
   artifact:
-    description: Absolute path on this host of the file that was signed.
+    description: Absolute path on this host of the signed file.
     type: path
     required: true
   signature:
-    description: Absolute path on this host of the detached signature. Its content shows whether it is of OpenSSH or OpenPGP.
+    description: Absolute path on this host of the detached signature. The module recognises from its content whether it is an OpenSSH or OpenPGP signature.
     type: path
     required: true
   keys:
     description:
       - Absolute path on this host of the trusted keys.
-      - For SSH a list of signers, C(allowed_signers) in ssh-keygen(1). For OpenPGP a keyring as C(gpg --export) writes it.
+      - For SSH, a list of signers, see C(allowed_signers) in ssh-keygen(1). For OpenPGP, a keyring that C(gpg --export) wrote.
     type: path
     required: true
   namespace:
-    description: What an SSH signature was made for, as given to C(ssh-keygen -Y sign -n).
+    description: The namespace of an SSH signature, as given to C(ssh-keygen -Y sign -n).
     type: str
     default: file
   sha256:
     description:
-      - Checksum that the signed artifact has to have, for example the one that the hosts require when they stage it. It proves that the hosts stage
-        what was verified.
+      - The SHA-256 that the signed artifact must have. Give the checksum with which the hosts stage the artifact, to make sure that they stage
+        the verified file.
     type: str
     version_added: 0.3.0
 seealso:
@@ -49,7 +49,7 @@ seealso:
 
 EXAMPLES = r"""
 # Made with: ssh-keygen -Y sign -n file -f ~/.ssh/release_key shop-2.0.0.tar.gz
-- name: Accept no artifact that the release engineers did not sign
+- name: Refuse an artifact that the release engineers did not sign
   alwayson.upgrade.signature_info:
     artifact: /srv/releases/shop-2.0.0.tar.gz
     signature: /srv/releases/shop-2.0.0.tar.gz.sig
@@ -66,12 +66,12 @@ kind:
   type: str
   sample: ssh
 signer:
-  description: The principal of O(keys) that signed; for OpenPGP the key's user with its fingerprint.
+  description: The principal in O(keys) that signed. For OpenPGP, the user of the key and its fingerprint.
   returned: success
   type: str
   sample: releases@example.com
 sha256:
-  description: The SHA-256 checksum of what was signed. It is read once, so this is the checksum of the bytes that were verified.
+  description: The SHA-256 of the signed artifact. The artifact is read once, so this is the checksum of the verified bytes.
   returned: success
   type: str
   sample: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08

@@ -11,20 +11,20 @@ short_description: Send HTTP requests to a service and compare the answers with 
 version_added: 0.1.0
 author: The alwayson.upgrade maintainers (@alwayson)
 description:
-  - Sends HTTP requests from the target, or runs commands there, waits until each was answered several times in a row, and compares what the answers
-    say with JMESPath expectations. Fails when one is not fulfilled.
-  - The expectations are evaluated on the controller, so the target needs nothing but Python.
-  - Answers are only ever data. Nothing in them is templated, and messages show them as shortened JSON.
+  - Sends HTTP requests from the target, or runs commands there, until each was answered several times in a row. Compares the
+    answers with JMESPath expectations, and fails when an expectation is not fulfilled.
+  - The expectations are evaluated on the controller, so the target needs only Python.
+  - Answers are never templated, and messages show them as shortened JSON.
 requirements:
   - jmespath on the controller, for tests with O(tests[].expect) or O(tests[].expect_answer)
 attributes:
   check_mode:
     support: partial
-    description: Can run in check mode and return the verdicts of a real run, for tests that change nothing.
-    details: Requests with the methods GET, HEAD and OPTIONS are sent and judged. Others, and commands, might change something and are not sent.
+    description: Runs the tests that change nothing.
+    details: Requests with the methods GET, HEAD and OPTIONS are sent and checked. Other requests, and commands, might change something, so they are skipped.
   diff_mode:
     support: none
-    description: Changes nothing itself, so there is no difference to show.
+    description: The module changes nothing, so there is no difference to show.
 extends_documentation_fragment:
   - alwayson.upgrade.smoke_requests
 options:
@@ -44,7 +44,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: The new release answers on this member
+- name: Test that the new release answers on this member
   alwayson.upgrade.smoke_test:
     tests:
       - name: version
@@ -61,7 +61,7 @@ EXAMPLES = r"""
           seconds: {at_most: 0.5}
     timeout: 60
 
-- name: The new release runs, by its own word
+- name: Test which release runs by its own command
   alwayson.upgrade.smoke_test:
     tests:
       - name: release
@@ -69,7 +69,7 @@ EXAMPLES = r"""
         expect_answer:
           body: {captures: ["^shop ([0-9.]+)", "2.0.0"]}
 
-- name: An order can be written
+- name: Test that an order can be written
   alwayson.upgrade.smoke_test:
     tests:
       - name: order
@@ -90,12 +90,12 @@ EXAMPLES = r"""
 RETURN = r"""
 passed:
   description: Whether all tests passed.
-  returned: when the tests were done
+  returned: when the tests were run
   type: bool
   sample: true
 tests:
-  description: The result of each test, in the order given.
-  returned: when the tests were done
+  description: The result of each test, in the given order.
+  returned: when the tests were run
   type: list
   elements: dict
   contains:
@@ -117,15 +117,15 @@ tests:
       type: str
       sample: GET
     status:
-      description: Status of the last answer, or the exit code of the command, V(null) when there was none.
+      description: Status of the last answer, or exit code of the command. V(null) when there was no answer.
       type: int
       sample: 200
     seconds:
-      description: Time of the slowest of the answers that were judged, V(null) when there was none.
+      description: Response time of the slowest checked answer, V(null) when there was none.
       type: float
       sample: 0.004
     requests:
-      description: How many requests were sent.
+      description: The number of requests that were sent.
       type: int
       sample: 2
     passed:
@@ -133,18 +133,18 @@ tests:
       type: bool
       sample: true
     why:
-      description: What was expected and what was seen, a sentence each. Empty when the test passed.
+      description: One sentence for each expectation that was not fulfilled, with the expected and the actual value. Empty when the test passed.
       type: list
       elements: str
       sample: []
 started_at:
-  description: When the first request was about to be sent, by the clock of the controller. Epoch seconds.
-  returned: when the tests were done
+  description: The time before the first request, by the clock of the controller. Epoch seconds.
+  returned: when the tests were run
   type: float
   sample: 1798761600.0
 finished_at:
-  description: When the last answer was judged, by the clock of the controller. Epoch seconds.
-  returned: when the tests were done
+  description: The time after the last answer was checked, by the clock of the controller. Epoch seconds.
+  returned: when the tests were run
   type: float
   sample: 1798761600.4
 """
@@ -159,18 +159,18 @@ ERRORS = (smoke_tests.SmokeTestError,)
 
 
 def evidence(params: dict[str, Any], check_mode: bool, masked: Callable[[Any], Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What is judged, as it was seen, and what is returned beside it. Raises one of ERRORS."""
+    """The unmasked values that are checked on the controller, and the other return values. Raises one of ERRORS."""
     outcomes = smoke_tests.ask_all(params, smoke_tests.is_safe if check_mode else lambda test: True)
-    return {"outcomes": smoke_tests.told_by(outcomes, masked)}, {"changed": False}
+    return {"outcomes": smoke_tests.masked_outcomes(outcomes, masked)}, {"changed": False}
 
 
 def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
     try:
-        deciding, told = evidence(module.params, module.check_mode, module.masked)
+        deciding, masked = evidence(module.params, module.check_mode, module.masked)
     except ERRORS as error:
         module.fail_json(msg=str(error))
-    module.exit_for_judgement(deciding, **told)
+    module.exit_for_verdict(deciding, **masked)
 
 
 if __name__ == "__main__":

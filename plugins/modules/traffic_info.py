@@ -12,31 +12,31 @@ version_added: 0.1.0
 author: The alwayson.upgrade maintainers (@alwayson)
 description:
   - Reads the pools from each load balancer, and compares them.
-  - A load balancer that does not answer is a failure that names it, and so is a backend that one of them does not have.
+  - Fails when a load balancer does not answer, or does not have the backend. The error names the load balancer.
 extends_documentation_fragment:
   - alwayson.upgrade.read_only
   - alwayson.upgrade.load_balancers
 options:
   backend:
     description:
-      - The only backend to read. It must be on every load balancer.
-      - Without it, all backends are read.
+      - The backend to read. It must be on every load balancer.
+      - By default, all backends are read.
     type: str
   map:
     description:
-      - A map to read as well, as O(alwayson.upgrade.traffic_route#module:map). It must be on every load balancer.
+      - A map to read, see O(alwayson.upgrade.traffic_route#module:map). It must be on every load balancer.
     type: str
     version_added: 0.2.0
   recheck:
     description:
-      - Seconds for which a member that would get traffic, and whose health check does not pass, is read again. A check that fails for a moment, on one
-        load balancer for example, is no state of the pool.
-      - The last reading is returned. It takes less time when all such members pass their checks earlier.
+      - The longest time to wait, in seconds, for members that would take traffic but fail their health check. Use it when a health check may fail for a
+        moment on one load balancer.
+      - The last reading is returned. The module returns earlier when all these members pass their checks.
     type: float
     default: 0
     version_added: 0.2.0
   recheck_backends:
-    description: The backends whose members O(recheck) waits for, by default all that are read.
+    description: The backends whose members O(recheck) waits for. By default, all backends that are read.
     type: list
     elements: str
     version_added: 0.2.0
@@ -46,7 +46,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: See who takes traffic
+- name: Read which members take traffic
   alwayson.upgrade.traffic_info:
     load_balancers:
       - name: lb1
@@ -63,7 +63,7 @@ EXAMPLES = r"""
       - app_traffic.live.app >= 4
     fail_msg: "{{ app_traffic.disagreements | default(['too few members are live'], true) | join('; ') }}"
 
-- name: The same, when a health check that fails now is given ten seconds
+- name: Do the same, and wait ten seconds for failing health checks
   alwayson.upgrade.traffic_info:
     load_balancers:
       - name: lb1
@@ -80,20 +80,20 @@ EXAMPLES = r"""
 
 RETURN = r"""
 load_balancers:
-  description: What each load balancer sees, by its name.
+  description: The view of each load balancer, by its name.
   returned: success
   type: dict
   contains:
     endpoint:
-      description: Where it was asked.
+      description: Its endpoint.
       type: str
       returned: success
     version:
-      description: Version of its software, empty where it is not reported.
+      description: Version of its software, empty when it is not reported.
       type: str
       returned: success
     routes:
-      description: Key to value in O(map), as the process has them.
+      description: The keys and values of O(map) in the running process.
       type: dict
       returned: when O(map) is given
     backends:
@@ -106,42 +106,42 @@ load_balancers:
           type: str
           returned: success
         live:
-          description: The number of members that take new traffic now.
+          description: The number of members that take new traffic.
           type: int
           returned: success
         refusals:
           description:
-            - Why no drain can be proven with the configuration of this pool, and what to change, a sentence each.
-            - M(alwayson.upgrade.traffic_member) takes no member out before that is done.
+            - One sentence for each reason why a drain cannot be proven with the configuration of this pool, with the change that is needed.
+            - M(alwayson.upgrade.traffic_member) refuses to drain members until this is changed.
           type: list
           elements: str
           returned: success
         risks:
-          description: What the configuration of this pool puts at risk, a sentence each.
+          description: One sentence for each risk in the configuration of this pool.
           type: list
           elements: str
           returned: success
         unproven:
-          description: What this kind of load balancer cannot prove, a sentence each.
+          description: One sentence for each thing that this kind of load balancer cannot prove.
           type: list
           elements: str
           returned: success
         drained_with:
-          description: The backends whose members go out of traffic and come back with those of this one, because they have the same endpoints (Envoy).
+          description: The backends whose members are drained and returned together with those of this one, because they have the same endpoints (Envoy).
           type: list
           elements: str
           returned: success
           version_added: 0.3.0
         members:
           description:
-            - The members by name. C(admin) is what was asked of the member, V(ready), V(drain) or V(maint).
+            - The members by name. C(admin) is the administrative state, V(ready), V(drain) or V(maint).
             - C(health) is V(up), V(down), V(stopping) (its health check answers 404), V(paused) (in maintenance it is not checked), or
-              V(unchecked) (no health check is configured). C(check) is how the last check ended, and C(check_code) the status that it was answered with,
-              V(null) where that is not told.
-            - C(address) is empty for a server that has none, because its name cannot be resolved, or because it is a free slot of a template.
-            - C(live) tells whether it takes new traffic now. It is ready, healthy, has a weight, and is no backup.
-            - C(sessions) are in flight, and C(queued) wait for the member. C(arrivals) counts all sessions that it ever got, C(errors) those that failed, and
-              C(response_ms) is how long the last ones took on average. The last two are V(null) where the load balancer does not report them.
+              V(unchecked) (no health check is configured). C(check) is the result of the last check, and C(check_code) the status of its answer,
+              V(null) when it is not reported.
+            - C(address) is empty for a server without an address, because its name cannot be resolved, or because it is a free slot of a template.
+            - C(live) is whether it takes new traffic. A live member is ready and healthy, has a weight, and is not a backup.
+            - C(sessions) is the number of sessions in flight, and C(queued) of those that wait for the member. C(arrivals) counts all sessions, C(errors)
+              those that failed, and C(response_ms) is the mean time of the last ones. The last two are V(null) when the load balancer does not report them.
           type: dict
           returned: success
   sample:
@@ -178,13 +178,13 @@ agree:
   type: bool
   sample: true
 disagreements:
-  description: A sentence for each thing that they see differently.
+  description: One sentence for each difference between the load balancers.
   returned: success
   type: list
   elements: str
   sample: ["app/app1 is ready on lb1 but drain on lb2: bring it into one state with alwayson.upgrade.traffic_member"]
 live:
-  description: For each backend, the live members on the load balancer that has the fewest.
+  description: For each backend, the lowest number of live members on any load balancer.
   returned: success
   type: dict
   sample:

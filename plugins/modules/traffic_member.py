@@ -13,9 +13,9 @@ short_description: Take members of a pool out of traffic and back without losing
 version_added: 0.1.0
 author: The alwayson.upgrade maintainers (@alwayson)
 description:
-  - Changes all load balancers of a pool in one call, each step on all of them. A member is out only when it is out on all of them.
-  - A configuration with which no drain can be proven is a failure before anything is changed, too. See C(docs/load_balancers.md).
-  - Every change is read back, and has to stay. An unknown backend, member or load balancer is a failure before anything is changed.
+  - Changes all load balancers of a pool in one call, each step on all of them. A member is out of traffic only when it is out on all of them.
+  - When the configuration of a load balancer does not allow a proof of the drain, the module fails before anything is changed. See C(docs/load_balancers.md).
+  - Every change is read back, and must persist. An unknown backend, member or load balancer is a failure before anything is changed.
   - When it fails on the way, or is interrupted, the previous state is restored on every load balancer. What could not be restored is named in the
     message, with the command that does it.
   - Changes made through the runtime API are lost when HAProxy is reloaded, unless its state file is written. O(load_balancers[].state_file) does that.
@@ -25,7 +25,7 @@ extends_documentation_fragment:
 attributes:
   check_mode:
     support: full
-    description: Reads the load balancers and returns the states that would be reached. It does not wait.
+    description: Reads the load balancers and returns the resulting states. It does not wait.
   diff_mode:
     support: full
     description: Returns the administrative states of the members before and after, for each load balancer.
@@ -42,46 +42,44 @@ options:
     aliases: [member]
   state:
     description:
-      - V(drained) takes the members out of traffic. They drain until no session is in flight on any load balancer, then go into maintenance,
-        which also shuts out clients that are bound to them by a cookie, until again none is in flight and none is queued, and no
-        connection of a worker before a reload is left that may bring it one.
-        When bound clients keep coming, the drain gets half of O(timeout), because it would never end. One that is in maintenance is not
-        changed, but has to prove the same.
-      - V(draining) starts to drain the members that are ready, and does not wait for their sessions. One in maintenance stays there.
-      - V(checked) brings the members out of maintenance into drain, and waits until they pass their health check again. They take no new clients
-        yet. While they have not passed it, not even bound clients reach them.
-      - V(ready) does the same and then brings the members into traffic, and waits until they take it. A member that does not pass its health
-        check goes back to where it was.
+      - V(drained) takes the members out of traffic. First they drain until no session is in flight on any load balancer. Then they are set to maintenance,
+        which also excludes clients that are bound to them by a cookie. The module waits again until no session is in flight and none is queued, and until no
+        connection of an old worker is left that could bring one. When bound clients keep sending requests, draining would not end, so it gets half of
+        O(timeout). A member that is in maintenance already is not changed, and must fulfil the same conditions.
+      - V(draining) starts to drain the members that are ready, and does not wait for their sessions. A member in maintenance is not changed.
+      - V(checked) sets members in maintenance to drain, and waits until they pass their health check. They take no new clients. Until they have passed it,
+        bound clients do not reach them either.
+      - V(ready) does the same, then sets the members to ready, and waits until they take traffic. A member that does not pass its health
+        check returns to its previous state.
     type: str
     required: true
     choices: [drained, draining, checked, ready]
   out:
     description:
-      - Only with O(state=ready). Members that start to drain at the same time. Each load balancer gets all the changes in one
-        line of commands, which it works off within a scheduling round each. What must not be seen in between at all is one key of a map,
-        see M(alwayson.upgrade.traffic_route).
-      - Those in maintenance already stay there.
+      - With O(state=ready), members that start to drain at the same time. Each load balancer gets all changes in one line of commands. Requests between
+        these commands are possible. For a change in a single step, use a key of a map, see M(alwayson.upgrade.traffic_route).
+      - Members in maintenance are not changed.
     type: list
     elements: str
     default: []
   min_live:
     description:
-      - The live members that have to be left on every load balancer when O(members) start to drain. Waits up to O(timeout) for that.
-      - They are counted before and right after, because another run may do the same at that time. When too few are left, the drain is taken
-        back and tried again later.
-      - A member that takes no traffic anyway costs nothing, and may go.
+      - The number of live members that must remain on every load balancer when O(members) start to drain. The module waits up to O(timeout) for them.
+      - They are counted before and right after the change, because another run may drain members at the same time. When too few remain, the drain is undone
+        and retried later.
+      - A member that takes no traffic can always be drained.
     type: int
     default: 0
   timeout:
-    description: Seconds that each wait may take, for capacity, for sessions to end, and for health checks to pass.
+    description: The longest time of each wait, in seconds, for live members, for sessions to end, and for health checks to pass.
     type: float
     default: 60
   on_timeout:
     description:
-      - What happens when sessions do not end in time with O(state=drained).
+      - The action when sessions do not end in time with O(state=drained).
       - V(rollback) restores the previous state on all load balancers, and fails.
       - V(fail) fails, and leaves the members draining, in the same state on all load balancers.
-      - V(cut) goes on, and closes what is still open once the members are in maintenance. The proof counts it.
+      - V(cut) continues, and closes the remaining sessions when the members are in maintenance. The proof has their number.
     type: str
     choices: [rollback, fail, cut]
     default: rollback
@@ -90,14 +88,14 @@ seealso:
   - module: alwayson.upgrade.traffic_info
   - module: alwayson.upgrade.traffic_route
 notes:
-  - O(fence) guards the host that this runs on. Where one host drives all load balancers, a run on another one is not seen there.
-  - The proof is about sessions that the process behind O(load_balancers[].endpoint) knows. After a reload, requests may be in flight in an old worker
-    process; with O(load_balancers[].master_endpoint) those count too.
+  - O(fence) protects the host that the module runs on. If one host drives all load balancers, a run on a different host is not detected there.
+  - The proof covers the sessions of the process behind O(load_balancers[].endpoint). After a reload, requests may be in flight in an old worker
+    process. With O(load_balancers[].master_endpoint), the proof covers these as well.
   - With C(on-marked-down shutdown-sessions) HAProxy closes sessions itself when a member goes into maintenance.
 """
 
 EXAMPLES = r"""
-- name: Take a member out of traffic, with four others left
+- name: Take a member out of traffic while four others are live
   alwayson.upgrade.traffic_member:
     load_balancers: &load_balancers
       - name: lb1
@@ -109,7 +107,7 @@ EXAMPLES = r"""
     state: drained
     min_live: 4
 
-- name: Bring it back when it passes its health check
+- name: Return it to traffic when it passes its health check
   alwayson.upgrade.traffic_member:
     load_balancers: *load_balancers
     backend: app
@@ -129,10 +127,10 @@ EXAMPLES = r"""
 RETURN = r"""
 proof:
   description:
-    - What proves the state, by load balancer and member.
+    - The proof of the state, by load balancer and member.
     - C(before) and C(after) are the administrative states, V(ready), V(drain) or V(maint). C(health), C(check), C(sessions) and C(queued) are what the
-      load balancer reported last. C(cut) is the number of sessions that were closed. C(waited_s) is when the proof was seen, in seconds from the start.
-    - C(note) says what could not be proven, for example that a member has no health check.
+      load balancer reported last. C(cut) is the number of sessions that were closed. C(waited_s) is the time until the proof, in seconds from the start.
+    - C(note) names what could not be proven, for example because a member has no health check.
   returned: success
   type: dict
   sample:
@@ -147,19 +145,19 @@ proof:
         cut: 0
         waited_s: 1.214
 live:
-  description: The live members of the backend now, by load balancer.
+  description: The number of live members of the backend, by load balancer.
   returned: success
   type: dict
   sample:
     lb1: 5
     lb2: 5
 started_at:
-  description: When the first change was made, or the module started when there was nothing to change. Epoch seconds.
+  description: The time of the first change, or the start of the module if there was no change. Epoch seconds.
   returned: success
   type: float
   sample: 1798761600.0
 finished_at:
-  description: When the state was proven. Epoch seconds.
+  description: The time at which the state was proven. Epoch seconds.
   returned: success
   type: float
   sample: 1798761601.2

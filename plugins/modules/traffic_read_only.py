@@ -7,16 +7,16 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: traffic_read_only
-short_description: Make a service read only for a while, on every load balancer
+short_description: Make a service read only for a limited time, on every load balancer
 version_added: 0.2.0
 author: The alwayson.upgrade maintainers (@alwayson)
 description:
-  - Content stays readable during work on what is behind it. Writes are refused with a status and a retry time, for the whole service or for one tenant.
-  - O(key) selects the writes, the service's or a tenant's, as the configuration looks it up.
-  - The value of a key in a map is the time until which writes are refused. The load balancers compare it with their clock, so writes are accepted again by
-    itself at that time, even when the run, the controller or this host has failed.
-  - The key is changed on all load balancers right after one another and read back. When it fails on the way, the previous time is restored on every
-    load balancer, and what could not be restored is named with the command that does it.
+  - Users can read during maintenance, for example of a database. Writes are refused with a status and a retry time, for the whole service or for one tenant.
+  - O(key) selects the writes of the service or of a tenant. The configuration of the load balancers defines the keys.
+  - The value of the key in a map is the time until which writes are refused. The load balancers compare it with their clock. So they accept writes again
+    at that time, even when the run, the controller or this host has failed.
+  - The key is changed on all load balancers, one right after another, and read back. When a change fails, the previous time is restored on every
+    load balancer. If it cannot be restored, the error has the command for it.
 extends_documentation_fragment:
   - alwayson.upgrade.load_balancers
   - alwayson.upgrade.map_key
@@ -24,26 +24,26 @@ extends_documentation_fragment:
 attributes:
   check_mode:
     support: full
-    description: Reads the load balancers and returns what would be reached.
+    description: Reads the load balancers and returns the resulting times.
   diff_mode:
     support: full
     description: Returns the time before and after, for each load balancer.
 options:
   state:
     description:
-      - V(read_only) refuses writes for O(seconds) from now. When it is given again, the time starts again.
-      - V(open) lets writes in at once.
+      - V(read_only) refuses writes for O(seconds) from now. Running it again extends the time.
+      - V(open) accepts writes at once.
     type: str
     choices: [read_only, open]
     default: read_only
   seconds:
-    description: For how long writes are refused unless O(state=open) ends that earlier.
+    description: For how many seconds writes are refused, unless O(state=open) ends this earlier.
     type: int
     default: 300
 seealso:
   - module: alwayson.upgrade.traffic_route
 notes:
-  - Requests in flight are not affected. Earlier writes are finished.
+  - Requests in flight are not affected, so earlier writes are finished.
   - The clocks of the load balancers and of the host that this runs on should agree.
 """
 
@@ -53,7 +53,7 @@ EXAMPLES = r"""
 #   http-request set-var(txn.read_only) str(shop),map_str_int(/etc/haproxy/read_only.map,0),sub(txn.now)
 #   http-request return status 503 content-type text/plain string "read only, try again later"
 #     hdr Retry-After %[var(txn.read_only)] if { var(txn.read_only) -m int gt 0 } !{ method GET HEAD OPTIONS }
-- name: Reads go on, writes wait outside for two minutes at most
+- name: Refuse writes for at most two minutes
   alwayson.upgrade.traffic_read_only:
     load_balancers: &load_balancers
       - name: "{{ inventory_hostname }}"
@@ -62,7 +62,7 @@ EXAMPLES = r"""
     key: shop
     seconds: 120
 
-- name: Let writes in again
+- name: Accept writes again
   alwayson.upgrade.traffic_read_only:
     load_balancers: *load_balancers
     map: /etc/haproxy/read_only.map
@@ -72,12 +72,12 @@ EXAMPLES = r"""
 
 RETURN = r"""
 until:
-  description: Until when writes are refused. Epoch seconds, 0 when they are not.
+  description: The time until which writes are refused, in epoch seconds. 0 when they are accepted.
   returned: success
   type: int
   sample: 1798761720
 proof:
-  description: What proves it, by load balancer. C(before) and C(after) are epoch seconds, C(before) is V(null) when the key was not there.
+  description: The proof, by load balancer. C(before) and C(after) are epoch seconds, C(before) is V(null) when the key was not there.
   returned: success
   type: dict
   sample:

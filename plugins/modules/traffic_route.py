@@ -13,9 +13,9 @@ short_description: Send a service's traffic to another pool at once, on every lo
 version_added: 0.2.0
 author: The alwayson.upgrade maintainers (@alwayson)
 description:
-  - The cutover of a blue-green upgrade, and the return from it. One key of a map decides which pool the requests go to. The key is changed on all load
-    balancers right after one another, on each by one command, so that no user sees one release and then the other again.
-  - The pool must be there on every load balancer, with enough live members, before anything is changed. Every change is read back.
+  - Use it for the cutover of a blue-green upgrade, and for the return. A key of a map selects the pool that the requests go to. The key is changed on all load
+    balancers, one right after another, by one command on each, so that users do not alternate between two releases.
+  - The pool must exist on every load balancer, with enough live members, before anything is changed. Every change is read back.
   - When it fails on the way, or is interrupted, the previous route is restored on every load balancer. What could not be restored is named in the
     message, with the command that does it.
   - The map's file is written as well, so that a reload of the load balancer keeps the route.
@@ -26,7 +26,7 @@ extends_documentation_fragment:
 attributes:
   check_mode:
     support: full
-    description: Reads the load balancers and returns the routes that would be reached.
+    description: Reads the load balancers and returns the resulting routes.
   diff_mode:
     support: full
     description: Returns the route before and after, for each load balancer.
@@ -39,16 +39,17 @@ options:
     description: The live members that O(backend) must have on every load balancer.
     type: int
     default: 1
-  settle:
-    description: For how many seconds at most the previous pools are watched until no session is in flight there. RV(proof) says how many are left.
+  drain_wait:
+    description: How long to wait until no session is in flight in the previous pools, in seconds. RV(proof) has the number that is left.
     type: float
+    aliases: [settle]
     default: 0
 seealso:
   - module: alwayson.upgrade.traffic_info
   - module: alwayson.upgrade.traffic_member
 notes:
-  - Requests in flight end where they are. Leave the previous pool unchanged until they have, and for as long as you want to be able to return at once.
-  - O(fence) guards the host that this runs on.
+  - Requests in flight end in the previous pool. Do not change that pool until they have ended, or while you may want to return to it.
+  - O(fence) protects the host that the module runs on.
 """
 
 EXAMPLES = r"""
@@ -65,14 +66,14 @@ EXAMPLES = r"""
     min_live: 3
   register: cutover
 
-- name: And back at once
+- name: Return to the previous pool
   alwayson.upgrade.traffic_route:
     load_balancers: *load_balancers
     map: /etc/haproxy/active.map
     key: active
     backend: "{{ cutover.proof[inventory_hostname].before }}"
 
-- name: Two load balancers in one call, until their next reload
+- name: Change two load balancers in one call, until their next reload
   alwayson.upgrade.traffic_route:
     load_balancers:
       - name: lb1
@@ -88,8 +89,8 @@ EXAMPLES = r"""
 RETURN = r"""
 proof:
   description:
-    - What proves the route, by load balancer. C(before) and C(after) are the pools that the key's requests went and go to, V(null) when the map did not
-      have the key and the configuration decided.
+    - The proof of the route, by load balancer. C(before) and C(after) are the previous and the current pool of the key. C(before) is V(null) when the map did
+      not have the key.
     - C(map) is the map's file there, C(live) the live members of O(backend), C(sessions_before) the sessions still in flight in the previous pool.
   returned: success
   type: dict
@@ -101,12 +102,12 @@ proof:
       live: 6
       sessions_before: 0
 started_at:
-  description: When the load balancers were first read. Epoch seconds.
+  description: The time at which the load balancers were first read. Epoch seconds.
   returned: success
   type: float
   sample: 1798761600.0
 finished_at:
-  description: When the route was proven, and the previous pools were watched. Epoch seconds.
+  description: The time at which the route was proven and O(drain_wait) had ended. Epoch seconds.
   returned: success
   type: float
   sample: 1798761600.1
@@ -119,20 +120,22 @@ from ..module_utils._locking import fence
 from ..module_utils._traffic.interface import LoadBalancerError
 from ..module_utils._traffic.route import MAP_ARGUMENTS, Request, Rerouting, RouteError, sides_of
 
+# The name of version 0.2.
+RENAMED = {"name": "settle", "version": "1.0.0", "collection_name": "alwayson.upgrade"}
 ARGUMENTS = {
     **LOAD_BALANCERS,
     **fence.ARGUMENTS,
     **MAP_ARGUMENTS,
     "backend": {"type": "str", "required": True},
     "min_live": {"type": "int", "default": 1},
-    "settle": {"type": "float", "default": 0},
+    "drain_wait": {"type": "float", "default": 0, "aliases": ["settle"], "deprecated_aliases": [RENAMED]},
 }
 ERRORS = (LoadBalancerError, RouteError, fence.FenceError)
 
 
 def answer(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
     """The module's result, see RETURN, with its difference. Raises one of ERRORS."""
-    request = Request(params["key"], params["backend"], params["min_live"], params["settle"])
+    request = Request(params["key"], params["backend"], params["min_live"], params["drain_wait"])
     with fence.admitted(params["fence"], check_mode):
         sides = sides_of(open_load_balancers(params["load_balancers"]), params["map"], params["persist"])
         rerouting = Rerouting(sides, request)

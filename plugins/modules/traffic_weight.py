@@ -11,17 +11,17 @@ short_description: Set the weight of members of a pool as a percentage, on every
 version_added: 0.2.0
 author: The alwayson.upgrade maintainers (@alwayson)
 description:
-  - Sets the weight of members as a percentage of the weight that the configuration gives them, for example of a canary.
-  - Every weight is read back. When it fails on the way, or is interrupted, the previous weights are restored on every load balancer, and what could not be
-    put back is named.
-  - Clients that are bound to a member by a cookie stay with it, whatever its weight.
+  - Sets the weight of members, for example of a canary, as a percentage of their weight in the configuration.
+  - Every weight is read back. When a change fails or is interrupted, the previous weights are restored on every load balancer. The error names weights that
+    could not be restored.
+  - Clients that are bound to a member by a cookie stay with it, regardless of its weight.
 extends_documentation_fragment:
   - alwayson.upgrade.load_balancers
   - alwayson.upgrade.fence
 attributes:
   check_mode:
     support: full
-    description: Reads the load balancers and returns the weights that would be reached.
+    description: Reads the load balancers and returns the resulting weights.
   diff_mode:
     support: full
     description: Returns the weights before and after, for each load balancer.
@@ -41,15 +41,15 @@ options:
     type: int
     required: true
 notes:
-  - Only with load balancers of the kind V(haproxy).
-  - Give the servers C(weight 100) in the configuration, so that percentages are possible.
+  - Only supported with load balancers of the kind V(haproxy).
+  - Give the servers C(weight 100) in the configuration, so that each percentage is a whole weight.
 seealso:
   - module: alwayson.upgrade.traffic_member
   - module: alwayson.upgrade.canary_verdict
 """
 
 EXAMPLES = r"""
-- name: A tenth of its share for the canary
+- name: Give the canary a tenth of its share
   alwayson.upgrade.traffic_weight:
     load_balancers:
       - name: lb1

@@ -7,32 +7,32 @@ DOCUMENTATION = r"""
 name: linear_with_cleanup
 author: The alwayson.upgrade maintainers (@alwayson)
 version_added: 0.1.0
-short_description: Linear, and the playbook's cleanup plays run however the run ends
+short_description: Run tasks like linear, and run cleanup plays regardless of how the run ends
 description:
-  - Runs tasks as P(ansible.builtin.linear#strategy) does. With C(linear), a playbook ends at once when all hosts of a play have failed or are unreachable,
-    when a task file cannot be read, or at Ctrl-C, and no later play can release a lock or stop a process.
-  - With this strategy the first such event ends the I(run). Plays that have not begun are skipped, but those with the variable O(cleanup_play) run.
+  - Runs tasks like P(ansible.builtin.linear#strategy). With C(linear), a playbook ends at once when all hosts of a play have failed or are unreachable,
+    when a task file cannot be read, or at Ctrl-C. Then no later play can release a lock or stop a process.
+  - With this strategy, the first such event ends the I(run). Later plays are skipped, except those with the variable O(cleanup_play).
     The exit status is not 0.
-  - The fact C(cleanup_reason) of C(localhost) has the reason as text. A task may set it, too, to end the run after its play.
-  - The first Ctrl-C counts as a failure of the next task, so that C(rescue) and C(always) run. The second one ends the run at once.
-  - When the process ends and the fact C(cleanup_last_words) of C(localhost) is not empty, its text is printed to standard error as it is. It is for what
-    was not cleaned up, and for a command to run next.
+  - The fact C(cleanup_reason) of C(localhost) has the reason as text. A task may set this fact to end the run after its play.
+  - The first Ctrl-C makes the next task fail, so that C(rescue) and C(always) run. The second one ends the run at once.
+  - When the process ends and the fact C(cleanup_last_words) of C(localhost) is not empty, its text is printed to standard error unchanged. Use it for
+    what was not cleaned up, and for a command to run next.
 options:
   cleanup_play:
-    description: Run this play after the run has ended, too, and do not interrupt it.
+    description: Whether to run this play also after the run has ended, and not to interrupt it.
     type: bool
     default: false
     vars:
       - name: cleanup_play
   cleanup_completes:
-    description: Do not interrupt this play. The first Ctrl-C ends the run after it.
+    description: Whether not to interrupt this play. The first Ctrl-C then ends the run after the play.
     type: bool
     default: false
     vars:
       - name: cleanup_completes
 notes:
-  - The options are variables of the play, as literal values.
-  - An error in a play's own keywords, such as a template in C(hosts) that fails, still ends the playbook at once.
+  - The options are variables of the play. They must be literal values.
+  - An error in a keyword of a play, such as a failing template in C(hosts), still ends the playbook at once.
 seealso:
   - plugin: alwayson.upgrade.rolling
     plugin_type: strategy
@@ -108,9 +108,9 @@ class _Run:
                 self.usual(number, frame)
             raise KeyboardInterrupt
         self.interrupted = True
-        reason = "interrupted by Ctrl-C; what is under way is finished or put back, a second Ctrl-C ends at once"
+        reason = "interrupted by Ctrl-C; tasks in progress are finished or undone, a second Ctrl-C ends the run at once"
         interrupts.ended_by_operator.append(reason)
-        display.warning("Ctrl-C: the run is at its end, a second Ctrl-C ends at once" if self.finishing else reason)
+        display.warning("Ctrl-C: the run is ending, a second Ctrl-C ends it at once" if self.finishing else reason)
 
     def say_last_words(self, pid: int) -> None:
         words = self.facts().get(LAST_WORDS)

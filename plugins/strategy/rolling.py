@@ -7,27 +7,27 @@ DOCUMENTATION = r"""
 name: rolling
 author: The alwayson.upgrade maintainers (@alwayson)
 version_added: 0.1.0
-short_description: Takes a pool's members through a play in a window that never goes under a floor
+short_description: Run a play on a pool's members in a window that keeps a minimum of live capacity
 description:
-  - Each host runs the whole play on its own, as with P(ansible.builtin.free#strategy). How many hosts are in flight at the same time is decided
-    again whenever one is done, by limits on unavailable members, on failure domains and on live capacity. There are slots, no batches.
+  - Each host runs the whole play independently, as with P(ansible.builtin.free#strategy). Whenever a host is done, the strategy decides which hosts start next,
+    by limits on unavailable members, on failure domains and on live capacity. There are slots, not batches.
   - The roll stops at the first failed or lost (unreachable) host, or when the budget O(max_failures) is spent. Hosts in flight are finished,
-    nobody new starts, and the playbook ends.
-  - A host that repaired its own failure in a C(rescue) counts as failed when it sets the fact C(rolling_failed) to V(true). While a host that failed
-    is still in its C(rescue) or C(always) nobody new starts.
-  - An error of the engine (a file to include that cannot be read, a worker process that could not be started) fails the host that it belongs to, and
-    stops the roll. A C(rescue) still runs, and the host counts as failed all the same.
-  - The first Ctrl-C starts nobody new and lets the hosts in flight finish. The second one ends the run at once.
-  - ansible-core announces that strategies outside C(ansible.builtin) may go away in a future release. The decisions are made by a scheduler
-    that does not depend on this plugin; the filter P(alwayson.upgrade.waves#filter) hands them to builtin C(serial).
+    no further host starts, and the playbook ends.
+  - A host that repaired its own failure in a C(rescue) counts as failed when it sets the fact C(rolling_failed) to V(true). While a failed host
+    is in its C(rescue) or C(always), no further host starts.
+  - An error of the engine (an included file that cannot be read, a worker process that could not be started) fails its host and
+    stops the roll. A C(rescue) still runs, and the host counts as failed nevertheless.
+  - At the first Ctrl-C, no further host starts, and the hosts in flight are finished. The second one ends the run at once.
+  - ansible-core warns that strategies outside C(ansible.builtin) may be removed in a future release. The scheduler does not depend on this plugin. The
+    filter P(alwayson.upgrade.waves#filter) returns its decisions for use with builtin C(serial).
 extends_documentation_fragment:
   - alwayson.upgrade.rolling_variables
 notes:
-  - The options are variables of the play and of its hosts. Those of a pool must be the same for all its hosts, those of the run for all hosts of the play.
-    A name that is nearly one of theirs is refused as misspelt.
-  - The variable C(rolling) tells tasks the roll's state (C(direction), C(window), C(floor), C(in_flight), C(failed), C(pending), the number to go).
-    Afterwards each host has the fact C(rolling_seconds) and, when the roll stopped, C(rolling_stopped), the reason.
-  - C(any_errors_fatal) means a budget of 0, C(max_fail_percentage) a budget for the whole run. C(throttle), C(--step), C(--start-at-task), tags, check mode
+  - The options are variables of the play and of its hosts. A variable of a pool must be the same for all its hosts, and a variable of the run for all hosts
+    of the play. A variable whose name is similar to one of these is refused as misspelt.
+  - The variable C(rolling) gives tasks the state of the roll (C(direction), C(window), C(floor), C(in_flight), C(failed), and C(pending), the number of hosts
+    to do). Afterwards each host has the fact C(rolling_seconds) and, if the roll stopped, C(rolling_stopped), the reason.
+  - C(any_errors_fatal) means a budget of 0, and C(max_fail_percentage) a budget for the whole run. C(throttle), C(--step), C(--start-at-task), tags, check mode
     and handlers work as with P(ansible.builtin.free#strategy). C(serial), C(order), C(run_once), modules that run once for all hosts (such as
     M(ansible.builtin.add_host) and M(ansible.builtin.pause)) and the C(end_batch) of M(ansible.builtin.meta) are refused.
 """
@@ -103,8 +103,8 @@ class StrategyModule(FreeStrategy):
         self._tasks = ansible_objects.Tasks(_runs_once)
         self._started_at: dict[str, float] = {}
         self._failure_of: dict[str, str] = {}
-        self._told: tuple[str, bool] | None = None
-        self._told_live: dict[str, list[str]] | None = None
+        self._reported: tuple[str, bool] | None = None
+        self._reported_live: dict[str, list[str]] | None = None
         self._figures: dict[str, Any] | None = None
         self._waiting_since: float | None = None
         self._probe = LiveFigures(0.0, INTERVAL_S)
@@ -138,7 +138,7 @@ class StrategyModule(FreeStrategy):
             raise AnsibleError(str(refused), obj=refused.task._ds) from refused
 
     def _add_tasks(self, add_tasks: Any, host: Any, blocks: Any) -> None:
-        """What a host includes is judged like the play's own tasks."""
+        """What a host includes is handled like the play's own tasks."""
         self._take_over(blocks)
         if self._tasks.errors_are_fatal and not self._has_own_budget:
             self._schedule.budget = 0
@@ -281,8 +281,8 @@ class StrategyModule(FreeStrategy):
 
     def _look(self) -> None:
         self._view.look()
-        if (live := {pool: sorted(names) for pool, names in self._view.live.items()}) != self._told_live:
-            self._told_live = live
+        if (live := {pool: sorted(names) for pool, names in self._view.live.items()}) != self._reported_live:
+            self._reported_live = live
             self._emit("live", pools=live)
 
     def _start(self, decision: Decision, now: float) -> None:
@@ -357,10 +357,10 @@ class StrategyModule(FreeStrategy):
         path = self._options.control
         word = read_control(path and os.path.expanduser(path))
         if word == ABORT:
-            self._end_for_the_operator(f"the operator wrote abort into {path}; remove it before the next run")
+            self._end_for_the_operator(f"an operator wrote abort to {path}; remove it before the next run")
         elif word == PAUSE and not self._paused:
             self._paused = True
-            reason = f"paused by {path}: write go into it to go on, abort to stop"
+            reason = f"paused by {path}: write go to it to continue, or abort to stop"
             self._schedule.hold(reason)
             display.warning(reason)
             self._emit("paused", reason=reason)
@@ -371,7 +371,7 @@ class StrategyModule(FreeStrategy):
 
     def _interrupted(self) -> None:
         self._changed = True
-        self._end_for_the_operator("interrupted by Ctrl-C; members in flight are finished, a second Ctrl-C ends at once")
+        self._end_for_the_operator("interrupted by Ctrl-C; members in flight are finished, a second Ctrl-C ends the run at once")
 
     def _end_for_the_operator(self, reason: str) -> None:
         if reason not in ended_by_operator:
@@ -462,9 +462,9 @@ class StrategyModule(FreeStrategy):
             self._turned = True
             display.warning(schedule_messages.describe_rollback(schedule))
             self._emit("turns_back", reason=schedule.stop_reason)
-        if not reason or (reason, decision.stopped) == self._told or (self._turned and reason == schedule.stop_reason):
+        if not reason or (reason, decision.stopped) == self._reported or (self._turned and reason == schedule.stop_reason):
             return
-        self._told = (reason, decision.stopped)
+        self._reported = (reason, decision.stopped)
         if decision.stopped:
             display.warning(schedule_messages.describe_stop(schedule, decision))
         elif self._view.blind:

@@ -191,7 +191,7 @@ def main() -> int:
     parser.add_argument("--only", choices=PARTS, action="append", help="a part, by default calls and roll")
     parser.add_argument("--modules", type=lambda text: text.split(","), default=[], help="calls of these modules only")
     parser.add_argument("--rounds", type=int, default=5, help="pairs of each call")
-    parser.add_argument("--rolls", type=int, default=1, help="upgrades of the demo, of which the median is told")
+    parser.add_argument("--rolls", type=int, default=1, help="upgrades of the demo, of which the median is printed")
     parser.add_argument("--method", choices=("half_pool", "rolling"), default="half_pool")
     parser.add_argument("--ansible-playbook", type=Path, default=Path(sys.executable).with_name("ansible-playbook"), help="another core's program")
     options = parser.parse_args()

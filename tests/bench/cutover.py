@@ -26,7 +26,7 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.route im
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.route import Request, Rerouting
 from fleet.demo import interruptible, probe, stop_probe
 from fleet.embedded import EmbeddedFleet
-from fleet.layout import COLOURS, ROUTE_KEY
+from fleet.layout import BLUE_GREEN, ROUTE_KEY
 
 PAUSE_SECONDS = 0.5
 
@@ -38,10 +38,10 @@ def main() -> int:
     options = parser.parse_args()
     directory = REPOSITORY / "build" / "bench" / "cutover"
     mix = yaml.safe_load((REPOSITORY / "tests/fleet/service.yml").read_text(encoding="utf-8"))["demo_probe"]["mix"]
-    with interruptible(), EmbeddedFleet(directory, members=options.members, pools=COLOURS) as fleet:
+    with interruptible(), EmbeddedFleet(directory, members=options.members, pools=BLUE_GREEN) as fleet:
         probe(directory / "probe", "started", targets=fleet.front_urls, mix=mix, rate=250, max_seconds=600).check_returncode()
         try:
-            milliseconds = [cut_over(fleet, COLOURS[number % 2]) for number in range(1, options.times + 1)]
+            milliseconds = [cut_over(fleet, BLUE_GREEN[number % 2]) for number in range(1, options.times + 1)]
         finally:
             stop_probe(directory / "probe")
     seen = json.loads((directory / "probe" / "result.json").read_text(encoding="utf-8"))
@@ -50,14 +50,14 @@ def main() -> int:
     return 1 if seen["requests_failed"] else 0
 
 
-def cut_over(fleet: EmbeddedFleet, colour: str) -> float:
-    """Send all traffic to a colour; returns the milliseconds it took."""
+def cut_over(fleet: EmbeddedFleet, pool: str) -> float:
+    """Send all traffic to a pool; returns the milliseconds it took."""
     time.sleep(PAUSE_SECONDS)
     began = time.monotonic()
     balancers = [Haproxy(balancer.name, balancer.traffic_endpoint) for balancer in fleet.layout.load_balancers]
-    result = Rerouting(sides_of(balancers, "active.map", is_kept=True), Request(ROUTE_KEY, colour)).apply()
-    if not result.changed or set(result.after.values()) != {colour}:
-        raise SystemExit(f"the traffic did not move to {colour}: {result}")
+    result = Rerouting(sides_of(balancers, "active.map", is_kept=True), Request(ROUTE_KEY, pool)).apply()
+    if not result.changed or set(result.after.values()) != {pool}:
+        raise SystemExit(f"the traffic did not move to {pool}: {result}")
     return (time.monotonic() - began) * 1000
 
 

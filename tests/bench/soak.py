@@ -35,7 +35,7 @@ sys.path[:0] = [str(REPOSITORY / "tests"), str(REPOSITORY / "build" / "collectio
 import yaml
 from fleet.demo import METHODS, interruptible, probe, run_playbook, stop_probe
 from fleet.embedded import HAPROXY, KINDS, EmbeddedFleet
-from fleet.layout import BACKEND, COLOURS
+from fleet.layout import BACKEND, BLUE_GREEN
 
 OLD, NEW = "1.0.0", "2.0.0"
 AT_REST_SECONDS = 30
@@ -87,7 +87,7 @@ def main() -> int:
         variables["upgrade_max_failed"] = FAILED_AT_CADDY
     directory = REPOSITORY / "build" / "bench" / f"soak-{options.kind}-{options.method}"
     total, runs = Figures(), 0
-    shape = {"members": options.members, "pools": COLOURS if description else (BACKEND,), "is_abrupt": True, "kind": options.kind}
+    shape = {"members": options.members, "pools": BLUE_GREEN if description else (BACKEND,), "is_abrupt": True, "kind": options.kind}
     # One thread for all of it: Envoy ends with the thread that has started it (prctl(2), PR_SET_PDEATHSIG).
     with interruptible(), EmbeddedFleet(directory, **shape) as fleet, ThreadPoolExecutor(1) as reloader:
         try:

@@ -140,7 +140,7 @@ class Fleet:
     # -- what both do
 
     @contextmanager
-    def told(self, group: str, **variables: object):
+    def group_variables(self, group: str, **variables: object):
         """Meanwhile the inventory has these variables for a group."""
         path = self.inventory.parent / "group_vars" / f"{group}.yml"
         path.parent.mkdir(exist_ok=True)

@@ -19,7 +19,7 @@ ON = ("embedded", "lab")
 
 def test_a_planted_secret_appears_nowhere(fleet):
     secret = f"canary-{secrets.token_hex(16)}"
-    with fleet.told("databases", postgresql_login_password=secret), ArgumentWatch(secret) as watch:
+    with fleet.group_variables("databases", postgresql_login_password=secret), ArgumentWatch(secret) as watch:
         run = fleet.run("upgrade", {"ANSIBLE_VERBOSITY": "4", "ANSIBLE_STDOUT_CALLBACK": "alwayson.upgrade.rollout"}, upgrade_release="2.0.0")
     assert run.code == 0, run.output[-3000:]
     assert watch.looks > 50 and watch.seen == []

@@ -22,7 +22,7 @@ COLLECTIONS = REPOSITORY / "build" / "collections"
 sys.path[:0] = [str(REPOSITORY / "tests"), str(COLLECTIONS)]
 
 from fleet.embedded import EmbeddedFleet
-from fleet.layout import BACKEND, COLOURS
+from fleet.layout import BACKEND, BLUE_GREEN
 
 from ansible_collections.alwayson.upgrade.plugins.plugin_utils._report.summary import terminal_summary
 
@@ -61,7 +61,7 @@ def _demo(directory: Path, options: argparse.Namespace) -> int:
     for leftover in ("report.html", "report.json"):
         (directory / leftover).unlink(missing_ok=True)
     description = METHODS[options.method]
-    with EmbeddedFleet(directory, pools=COLOURS if description else (BACKEND,), is_replicated=True) as fleet:
+    with EmbeddedFleet(directory, pools=BLUE_GREEN if description else (BACKEND,), is_replicated=True) as fleet:
         print(f"The fleet is up in {time.monotonic() - started:.0f} s: 2 HAProxy, {len(fleet.layout.members)} application servers in 2 zones, "
               f"PostgreSQL with 2 tenant databases and a standby{', behind PgBouncer' if 'pooler' in fleet.running() else ''}.")
         try:

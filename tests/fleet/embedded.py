@@ -44,7 +44,7 @@ class EmbeddedFleet:
     :param directory: the run folder; made when it is missing. An object for a fleet that is up already works, too.
     :param release: the release that the members start with: a name in artifacts.RELEASES.
     :param members: how many application servers, from 2 to 200, split evenly into the zones east and west; more than 20 are one process.
-    :param pools: the load balancers' backends among which the servers are dealt out; with layout.COLOURS the first has the traffic.
+    :param pools: the load balancers' backends among which the servers are dealt out; with layout.BLUE_GREEN the first has the traffic.
     :param kind: what the load balancers are: haproxy, or a kind of `balancers`, or none, which is HAProxy that nobody may drive.
     :param is_abrupt: whether the service's stop command kills the application instead of asking it to end.
     :param boot_seconds: how long the application's start takes; the load balancers hold requests meanwhile, instead of finding another server.

@@ -15,7 +15,7 @@ from functools import partial, reduce
 from pathlib import Path
 
 from fleet import debian
-from fleet.layout import BACKEND, CREW_HEADER, CREW_KEY, ROUTE_KEY, Layout, LoadBalancer
+from fleet.layout import BACKEND, TESTERS_HEADER, TESTERS_KEY, ROUTE_KEY, Layout, LoadBalancer
 from fleet.ports import Endpoint
 
 ANSWER_SECONDS = 15
@@ -110,9 +110,9 @@ def _route(layout: Layout, balancer: LoadBalancer) -> str:
     first = layout.pools[0]
     if len(layout.pools) == 1:
         return f"default_backend {first}"
-    layout.route_map(balancer).write_text(f"{ROUTE_KEY} {first}\n{CREW_KEY} {first}\n", encoding="ascii")
-    by_key = {key: "use_backend " + _quoted(f"%[str({key}),map({layout.route_map(balancer)},{first})]") for key in (ROUTE_KEY, CREW_KEY)}
-    return f"{by_key[CREW_KEY]} if {{ req.hdr({CREW_HEADER}) -m found }}\n  {by_key[ROUTE_KEY]}"
+    layout.route_map(balancer).write_text(f"{ROUTE_KEY} {first}\n{TESTERS_KEY} {first}\n", encoding="ascii")
+    by_key = {key: "use_backend " + _quoted(f"%[str({key}),map({layout.route_map(balancer)},{first})]") for key in (ROUTE_KEY, TESTERS_KEY)}
+    return f"{by_key[TESTERS_KEY]} if {{ req.hdr({TESTERS_HEADER}) -m found }}\n  {by_key[ROUTE_KEY]}"
 
 
 def _pool(layout: Layout, health_path: str, name: str) -> str:

@@ -14,11 +14,11 @@ MOST_MEMBERS = 200
 # More of them are one process, see `crowd`.
 MOST_PROCESSES = 20
 BACKEND = "app"
-COLOURS = ("blue", "green")
+BLUE_GREEN = ("blue", "green")
 # Which of the colours has the traffic is looked up under this key.
 ROUTE_KEY = "active"
-# And where the crew goes, whose requests have this header.
-CREW_KEY, CREW_HEADER = "crew", "X-Crew"
+# And where the testers goes, whose requests have this header.
+TESTERS_KEY, TESTERS_HEADER = "testers", "X-Testers"
 # Tenant, as clients say it, and the database it lives in.
 DATABASE_SIDE = ("database", "standby", "pooler")
 TENANTS = {"a": "tenant_a", "b": "tenant_b"}

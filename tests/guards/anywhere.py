@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The alwayson.upgrade maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The guards of what holds on any fleet: words of HAProxy's command line, a hand-over that keeps what it was told, a roll whose inventory changes, folders."""
+"""The guards of what holds on any fleet: words of HAProxy's command line, a hand-over that keeps what it was set to, a roll whose hosts change, folders."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ ANYWHERE = (
         (f"{CORE}/_traffic/kinds/haproxy/master.py", 'os.readlink(f"/proc/{worker}/exe"), os', 'os.readlink(f"/proc/{master}/exe"), os'),)),
     Guard("hand-over, account", "root runs what another account has chosen", (MASTER,), (
         (f"{CORE}/_traffic/kinds/haproxy/master.py", "account = before.account if before.account and os.geteuid() == 0 else None", "account = None"),)),
-    Guard("hand-over, reason", "what is wrong with a configuration is not told", (WAYS, MASTER), (
+    Guard("hand-over, reason", "what is wrong with a configuration is not reported", (WAYS, MASTER), (
         (f"{CORE}/_traffic/kinds/haproxy/master.py", '        elif word != "-q":\n', "        else:\n"),)),
     Guard("hand-over, another program", "a process that is no HAProxy is signalled", (MASTER,), (
         (f"{CORE}/_traffic/kinds/haproxy/master.py", "return content.find(_MARK.encode(\"ascii\")) >= 0", "return True"),)),

@@ -105,7 +105,7 @@ DATABASES = (
         ("playbooks/failover.yml", "          fence: \"{{ alwayson_database_fence | default({}) }}\"\n", "          fence: {}\n"),
         ("playbooks/failover.yml", "    group/alwayson.upgrade.fenced_databases: {fence: \"{{ alwayson_database_fence | default(omit) }}\"}\n", ""))),
     Guard("failover, old names", "a variable of version 0.2 is read without a word", ("tests/unit/plugin_utils/_plan/test_failover.py",), (
-        ("plugins/filter/failover.py", "        renamed(None, old, new)\n", "        pass\n"),)),
+        ("plugins/filter/failover.py", "        warn_of_old_name(old, new)\n", "        pass\n"),)),
     Guard("failover, no host", "a name that is no host of the inventory is taken", ("tests/unit/plugin_utils/_plan/test_failover.py",), (
         (f"{PLAN}/_plan/failover.py", "        for name in required if request[name] not in groups[\"all\"]]", "        for name in required if False]"),)),
     Guard("failover, levels", "commits that wait for nobody are taken for safe", (SURVEY,), (

@@ -26,8 +26,8 @@ INTENTS = (
     Guard("intent, playbooks", "nobody writes down what the run is to do", (f"{UNIT}/_plan/test_target.py",), (
         ("playbooks/phases/guard.yml", "      ansible.builtin.include_tasks: ../tasks/keep_the_intent.yml\n", "      ansible.builtin.debug:\n"),)),
     Guard("intent, blue-green", "a return that is done is undone", (f"{UNIT}/_plan/test_blue_green.py",), (
-        ("plugins/plugin_utils/_plan/blue_green.py", "for colour in (*serving, *runs) if colour in known]",
-         "for colour in (*runs,) if colour not in serving]"),)),
+        ("plugins/plugin_utils/_plan/blue_green.py", "for pool in (*serving, *runs) if pool in known]",
+         "for pool in (*runs,) if pool not in serving]"),)),
     Guard("partial, steps", "only pending members have a step", RESUME, (
         ("plugins/plugin_utils/_plan/plan.py", '    plan["step_of"] = step_of\n',
          '    plan["step_of"] = {name: step_of[name] for name in plan["pending"]}\n'),)),

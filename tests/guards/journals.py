@@ -12,7 +12,7 @@ LOCK = ("tests/unit/action/test_fleet_lock_action.py",)
 
 JOURNALS = (
     Guard("journal, next run", "the next run does not compare the journal with what was kept of it", JOURNAL, (
-        ("plugins/plugin_utils/_run/journal_writer.py", "        return told + self._compare(reading, now)\n", "        return told\n"),)),
+        ("plugins/plugin_utils/_run/journal_writer.py", "        return sentences + self._compare(reading, now)\n", "        return sentences\n"),)),
     Guard("journal, own folder", "who writes beside the journal also writes all that is kept of it", JOURNAL, (
         ("plugins/plugin_utils/_run/journal_writer.py", "                self._opened.keep(self._head._asdict())\n", ""),)),
     Guard("journal, lock", "what is kept of the journal with the lock is not compared", LOCK, (
@@ -21,7 +21,7 @@ JOURNALS = (
         ("plugins/action/fleet_lock.py", "        return journal.head_text(head, path, first) if head else \"\"\n", "        return \"\"\n"),)),
     Guard("journal, another", "a journal that was restarted is taken for one that was cut", LOCK, (
         ("plugins/action/fleet_lock.py", "        if journal.is_another(content, kept[number][\"journal_head\"]):\n", "        if False:\n"),)),
-    Guard("journal, strangers", "nobody is told that others may write in the folder of the journal", JOURNAL, (
+    Guard("journal, strangers", "it is not reported that others may write in the folder of the journal", JOURNAL, (
         ("plugins/plugin_utils/_run/journal_writer.py", "[*self._write(at), *self._strangers()]", "self._write(at)"),)),
     Guard("journal, pipe", "a pipe in the place of the head's temporary file is waited for", JOURNAL, (
         ("plugins/module_utils/_host/small_files.py", "    with contextlib.suppress(FileNotFoundError):\n        os.unlink(partial)\n", ""),)),

@@ -22,23 +22,23 @@ TOYS = ("tests/unit/modules/test_toys.py",)
 
 KINDS = (
     Guard("kinds, demands", "a drain begins with a configuration that makes its proof impossible", (*NGINX, *ENVOY, *TRAEFIK, *CADDY), (
-        (f"{CORE}/_traffic/drain.py", "        if told:\n            raise TrafficError(f\"no drain",
+        (f"{CORE}/_traffic/drain.py", "        if sentences:\n            raise TrafficError(f\"no drain",
          "        if False:\n            raise TrafficError(f\"no drain"),)),
     Guard("kinds, demands, in between", "a configuration that changes in the drain is not looked at again", ENVOY, (
         (f"{CORE}/_traffic/drain.py",
          "        # Another program may have changed the configuration in the meantime.\n        self._require_provable()\n", ""),)),
     Guard("kinds, arrivals", "a member is proven out that gets requests in maintenance", (f"{UNIT}/_traffic/test_arrivals.py",), (
-        (f"{CORE}/_traffic/drain.py", "        if told:\n            raise TrafficError(\". \".join(told))",
+        (f"{CORE}/_traffic/drain.py", "        if sentences:\n            raise TrafficError(\". \".join(sentences))",
          "        if False:\n            raise TrafficError"),)),
     Guard("kinds, arrivals, looked at", "what comes to a member in maintenance is not waited for", (f"{UNIT}/_traffic/test_arrivals.py",), (
         (f"{CORE}/_traffic/pool.py", "            watched = still_to_watch(now)\n", "            watched = 0 * still_to_watch(now)\n"),)),
-    Guard("kinds, arrivals, told", "where arrivals are told they are not looked at", (*HAPROXY, *ENVOY, *HTTP), (
+    Guard("kinds, arrivals, reported", "where arrivals are reported they are not looked at", (*HAPROXY, *ENVOY, *HTTP), (
         (f"{CORE}/_traffic/interface.py", "WATCH_SECONDS = 1.0", "WATCH_SECONDS = 0.0"),)),
     Guard("kinds, agents", "the plan does not tell that an agent can bring a member back", (f"{UNIT}/_traffic/test_views.py",), (
         (f"{CORE}/_traffic/views.py", "[*backend.warnings, *_risks_of_agents(backend)]", "list(backend.warnings)"),)),
     Guard("kinds, sharers", "another process takes requests at a load balancer's port, and nobody asks", (f"{UNIT}/test_load_balancers.py",), (
         (f"{CORE}/_load_balancers.py", "        _wrap(balancer, (\"read\",), functools.partial(_with_sharers, listeners))\n", "        pass\n"),)),
-    Guard("kinds, sharers, named", "a process that listens at a load balancer's port is not told", (f"{UNIT}/_traffic/test_listeners.py",), (
+    Guard("kinds, sharers, named", "a process that listens at a load balancer's port is not reported", (f"{UNIT}/_traffic/test_listeners.py",), (
         (f"{CORE}/_traffic/listeners.py", "        if foreign:\n            yield place", "        if False:\n            yield place"),)),
     Guard("kinds, sharers, a family", "a reload of a master is another process on its port", (f"{UNIT}/_traffic/test_listeners.py",), (
         (f"{CORE}/_traffic/listeners.py", "    while len(family) > size:\n", "    while False:\n"),)),
@@ -46,7 +46,7 @@ KINDS = (
         ("plugins/plugin_utils/_plan/refusals.py", "        *_unprovable(service, observed),\n", ""),)),
     Guard("haproxy, persistence", "bound clients reach a member in maintenance", (f"{UNIT}/_traffic/kinds/haproxy/test_demands.py",), (
         (f"{CORE}/_traffic/kinds/haproxy/demands.py", "DEMANDS = (Demand(_shuts_bound_clients_out), ", "DEMANDS = ("),)),
-    Guard("haproxy, ending", "a process that a reload has told to end refuses a change, and the drain fails",
+    Guard("haproxy, ending", "a process that a reload has asked to end refuses a change, and the drain fails",
           (f"{UNIT}/_traffic/kinds/haproxy/test_balancer.py",), (
               (f"{CORE}/_traffic/kinds/haproxy/runtime.py", "        if _ENDING in answer:\n", "        if False:\n"),)),
     Guard("haproxy, quotes", "a setting in quotes is another one", (f"{UNIT}/_traffic/kinds/haproxy/test_demands.py",), (
@@ -71,7 +71,7 @@ KINDS = (
         (f"{CORE}/_traffic/kinds/nginx/configuration.py", 'if word.text == "drain")])', "if False)])"),)),
     Guard("nginx, orphans", "workers of another instance are taken for this one's", PROCESSES, (
         (f"{CORE}/_traffic/kinds/nginx/processes.py", "not theirs.isdisjoint(ours)", "True"),)),
-    Guard("nginx, ticks", "a worker is told by its id alone", NGINX, (
+    Guard("nginx, ticks", "a worker is identified by its id alone", NGINX, (
         (f"{CORE}/_traffic/kinds/nginx/processes.py", "return self.pid, self.began", "return self.pid, 0"),)),
     Guard("nginx, text", "nginx is reloaded whatever it reads", NGINX, (
         (f"{CORE}/_traffic/kinds/nginx/balancer.py", "        if not is_in_dump(self._dump.output, seen.text):\n", "        if False:\n"),)),
@@ -79,9 +79,9 @@ KINDS = (
         (f"{CORE}/_traffic/kinds/nginx/processes.py", "    while len(family) > size:\n", "    while False:\n"),)),
     Guard("nginx, older master", "a master that takes requests with an older configuration is no fault", NGINX, (
         (f"{CORE}/_traffic/kinds/nginx/demands.py", "    if facts.elders:\n", "    if False:\n"),)),
-    Guard("nginx, settled", "what the file says of a member is believed before a reload", NGINX, (
-        (f"{CORE}/_traffic/pool.py", "        if self._settling:\n            self.look()\n", ""),
-        (f"{CORE}/_traffic/pool.py", "            self._settle()\n", ""))),
+    Guard("nginx, synchronized", "what the file says of a member is believed before a reload", NGINX, (
+        (f"{CORE}/_traffic/pool.py", "        if self._synchronizing:\n            self.look()\n", ""),
+        (f"{CORE}/_traffic/pool.py", "            self._synchronize()\n", ""))),
     Guard("nginx, braces", "a brace within a word ends the block", CONFIGURATION, (
         (f"{CORE}/_traffic/kinds/nginx/configuration.py", 'if character == "{" and is_variable:', "if False:"),)),
     Guard("nginx, comments", "a comment begins within a word", CONFIGURATION, (
@@ -93,7 +93,7 @@ KINDS = (
     Guard("envoy, degraded", "one that is degraded is live", ENVOY, (
         (f"{CORE}/_traffic/kinds/envoy/balancer.py", 'backup=status.get("eds_health_status") == DEGRADED or', "backup="),)),
     Guard("envoy, hot restart", "what the process before has in flight is not seen", ENVOY, (
-        (f"{CORE}/_traffic/kinds/envoy/balancer.py", "        return max(told, int(self._process.is_new))\n", "        return 0\n"),)),
+        (f"{CORE}/_traffic/kinds/envoy/balancer.py", "        return max(reported, int(self._process.is_new))\n", "        return 0\n"),)),
     Guard("envoy, its socket", "the process before a hot restart has gone while it is there", ENVOY, (
         (f"{CORE}/_traffic/kinds/envoy/balancer.py", "before in names if own in names else", "False if own in names else"),)),
     Guard("envoy, panic", "Envoy sends to drained members, and the drain is proven", ENVOY, (
@@ -105,7 +105,7 @@ KINDS = (
     Guard("envoy, twins", "what another cluster of the same endpoints has in flight is not counted", ENVOY, (
         (f"{CORE}/_traffic/kinds/envoy/balancer.py", "sessions=member.sessions + other.sessions", "sessions=member.sessions"),)),
     Guard("envoy, twins' demands", "a cluster of the same endpoints sends to drained members by its own configuration", TWINS, (
-        (f"{CORE}/_traffic/kinds/envoy/balancer.py", "for sentence in told.refusals)", "for sentence in ())"),)),
+        (f"{CORE}/_traffic/kinds/envoy/balancer.py", "for sentence in reported.refusals)", "for sentence in ())"),)),
     Guard("envoy, twins' panic", "the panic of a cluster of the same endpoints is seen when it is there", TWINS, (
         (f"{CORE}/_traffic/kinds/envoy/balancer.py", "for name in (backend, *twins))", "for name in (backend,))"),)),
     Guard("envoy, twins' links", "a cluster that has the endpoints by a link does not see a change", TWINS, (
@@ -129,7 +129,7 @@ KINDS = (
         (f"{CORE}/_traffic/kinds/traefik.py", "    if strategy in STRATEGIES:\n", "    if True:\n"),)),
     Guard("traefik, file", "only the first drain tells that the file is YAML", TRAEFIK, (
         (f"{CORE}/_traffic/kinds/traefik.py", "DEMANDS = (Demand(_keeps_to_weights), Demand(_has_a_file), ", "DEMANDS = (Demand(_keeps_to_weights), "),)),
-    Guard("traefik, other services", "nobody is told that a service of another provider sends to the members", TRAEFIK, (
+    Guard("traefik, other services", "it is not reported that a service of another provider sends to the members", TRAEFIK, (
         (f"{CORE}/_traffic/kinds/traefik.py", "Demand(_is_alone, is_needed=False), ", ""),)),
     Guard("traefik, pages", "services behind the first page of the API's list are not seen", TRAEFIK, (
         (f"{CORE}/_traffic/kinds/traefik.py", "            if page <= before:\n", "            if True:\n"),)),
@@ -141,7 +141,7 @@ KINDS = (
         (f"{CORE}/_traffic/kinds/caddy/balancer.py", "weight or self._taken.get((backend, name)) or ", "weight or "),)),
     Guard("caddy, twice", "the last of two entries of one address is all that is in flight", CADDY, (
         (f"{CORE}/_traffic/kinds/caddy/balancer.py", 'found.get(entry["address"], 0) + entry["num_requests"]', 'entry["num_requests"]'),)),
-    Guard("caddy, missing", "an address that is not told has nothing in flight", CADDY, (
+    Guard("caddy, missing", "an address that is not reported has nothing in flight", CADDY, (
         (f"{CORE}/_traffic/kinds/caddy/balancer.py", "Demand(_is_counted),\n", "\n"),)),
     Guard("caddy, health", "members that Caddy tells as unhealthy are capacity", CADDY, (
         (f"{CORE}/_traffic/kinds/caddy/balancer.py", "health = DOWN if is_healthy is False else UP", "health = UP"),)),
@@ -149,14 +149,14 @@ KINDS = (
         (f"{CORE}/_traffic/drain.py", "        self._know_the_health()\n", ""),)),
     Guard("caddy, before", "a change makes a member healthy that was not", CADDY, (
         (f"{CORE}/_traffic/kinds/caddy/health.py", "        before = {} if is_news else self._healthy\n", "        before = {}\n"),)),
-    Guard("caddy, back", "one that comes back waits for what Caddy told while it was out", CADDY, (
+    Guard("caddy, back", "one that comes back waits for what Caddy reported while it was out", CADDY, (
         (f"{CORE}/_traffic/kinds/caddy/balancer.py", "out | self._returned)", "())"),)),
     Guard("envoy, subsets", "a subset in panic sends to drained members", ENVOY, (
         (f"{CORE}/_traffic/kinds/envoy/demands.py", "Demand(_has_no_panic_of_subsets),\n", "\n"),)),
     Guard("envoy, policy", "a policy is judged by a name that anybody gives", ENVOY, (
         (f"{CORE}/_traffic/kinds/envoy/demands.py", "return found[1].upper() if found else",
          "return extension['name'].rpartition('.')[2].upper() if found else"),)),
-    Guard("http, quiet", "requests that are neither told nor waited for are none", HTTP, (
+    Guard("http, quiet", "requests that are neither reported nor waited for are none", HTTP, (
         (f"{CORE}/_traffic/kinds/http_api.py", "DEMANDS = (Demand(_tells_its_state), Demand(_ends_its_requests))", "DEMANDS = (Demand(_tells_its_state),)"),)),
     Guard("http, errors that pass", "a drain is rolled back for one answer of 502 to a look", (f"{UNIT}/_host/test_json_api.py",), (
         (f"{CORE}/_host/json_api.py", " or (answer.status in PASSING and request.method in READING)", ""),)),
@@ -167,7 +167,7 @@ KINDS = (
     Guard("none, later", "a switch that shows later is taken for another's change", NONE, (
         (f"{CORE}/_traffic/kinds/health_switch.py", "            self._wait_shown(self._apis[backend, member], is_in=change == READY)\n", ""),)),
     Guard("none, own fault", "one whose health check fails by itself counts as switched out", NONE, (
-        (f"{CORE}/_traffic/kinds/health_switch.py", "                self._switch(place, OUT)\n                told", "                told"),)),
+        (f"{CORE}/_traffic/kinds/health_switch.py", "                self._switch(place, OUT)\n                sentences", "                sentences"),)),
     Guard("registry, options", "a kind takes an option that it does not know, and ignores it", TOYS, (
         (f"{CORE}/_load_balancers.py", "    if foreign:\n", "    if False:\n"),)),
     Guard("registry, weights", "weights are set on a kind that has none", TOYS, (

@@ -33,7 +33,7 @@ RELEASES = (
     Guard("archive, headers", "a header that tarfile takes minutes for reaches it", ARCHIVE, (
         (f"{CORE}/_release/archive.py", "            if self._headers:\n                self._headers.see(content)\n", ""),)),
     Guard("archive, time", "an archive is judged for as long as it likes", ARCHIVE, (
-        (f"{CORE}/_release/archive.py", "        if not self.is_judged and self._clock()", "        if False and self._clock()"),)),
+        (f"{CORE}/_release/archive.py", "        if not self.is_validated and self._clock()", "        if False and self._clock()"),)),
     Guard("archive, links", "links that lead to links are followed for as long as it takes", ARCHIVE, (
         (f"{CORE}/_release/archive.py", "        tree.require_links_inside(require_time)\n", "        tree.require_links_inside()\n"),)),
     Guard("archive, folders", "the folders that paths imply are not counted", ARCHIVE, (
@@ -50,7 +50,7 @@ RELEASES = (
     Guard("foreign, prober", "an answer that nests without end ends the prober", (f"{TESTS}/_probe/test_engine.py",), (
         (f"{CORE}/_host/foreign_json.py", "    except RecursionError:\n", "    except ZeroDivisionError:\n"),)),
     Guard("signature, one copy", "the checksum is of other bytes than those that were judged", SIGNATURE, (
-        (f"{CORE}/_release/signature.py", "            done = _run(command, judged)\n", '            done = _run(command, open(artifact, "rb"))\n'),)),
+        (f"{CORE}/_release/signature.py", "            done = _run(command, copy)\n", '            done = _run(command, open(artifact, "rb"))\n'),)),
     Guard("signature, two lines", "a key on two lines counts by the first one only", SIGNATURE, (
         (f"{CORE}/_release/signature.py", " for row in rows if key in row and not ", " for row in rows if False and not "),)),
     Guard("signature, checksum", "what was signed need not be what is staged", SIGNATURE, (

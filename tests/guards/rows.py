@@ -32,9 +32,9 @@ ROWS = (
          "    if not isinstance(group, str) or group not in groups:\n        return [], ''\n"),)),
     row(38, "any word is a version", (
         ("plugins/plugin_utils/_plan/service.py", "    if not is_valid(release):", "    if False:"),)),
-    row(39, "the census is not kept", (
+    row(39, "the version check is not kept", (
         ("playbooks/phases/open.yml", "alwayson_problems + [ansible_failed_task.name", "alwayson_problems + [] if true else [ansible_failed_task.name"),
-        ("plugins/plugin_utils/_run/record.py", 'bool(plan["nothing_to_do"] or run.get("census"))', "True"),
+        ("plugins/plugin_utils/_run/record.py", 'bool(plan["nothing_to_do"] or run.get("version_check"))', "True"),
     )),
     row(42, "the checksum is not compared, neither on the controller nor on the host", (
         ("playbooks/tasks/find_the_archive.yml", "  when: alwayson_archive.stat.checksum |", "  when: false and alwayson_archive.stat.checksum |"),

@@ -196,7 +196,7 @@ class Turn:
         return next((name for name in self._line_of(pool) if not self.refusal(name)[0]), None)
 
     def _line_of(self, pool: str) -> list[str]:
-        """Those of the pool's step that still wait: out of traffic first, then domain by domain (on the way back: the last upgraded first)."""
+        """Those of the pool's step that still wait: out of traffic first, then domain by domain (during the rollback: the last upgraded first)."""
         if pool not in self.line:
             book = self.book
             step = min((book.step_of[name] for name in book.unfinished[pool]), default=None)

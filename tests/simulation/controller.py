@@ -76,7 +76,7 @@ class Controller:
     def _start(self, name: str, back: bool) -> None:
         world = self.world
         world.tally["admissions"] += 1
-        world.tally["admissions on the way back"] += back
+        world.tally["admissions during the rollback"] += back
         world.tally["admissions out of traffic"] += not world.fleet.hosts[name].is_live
         world.note(f"{name} starts{' back' if back else ''}")
         self.schedule.started(name, world.now)
@@ -89,7 +89,7 @@ class Controller:
     def _count(self, decision) -> None:
         self.world.tally["decisions"] += 1
         if not decision.start:
-            self.world.told(decision.reason)
+            self.world.note_reason(decision.reason)
         if decision.direction == BACK and self.checker.going_back and not self.schedule.in_flight and "returned" not in self.schedule.outcome.values():
             self.world.tally["turns back"] += bool(decision.start)
 

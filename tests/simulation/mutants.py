@@ -75,14 +75,14 @@ def _judged_by(counts: Callable) -> Callable:
     """The budget spent by some failures only: ``counts(schedule, one that failed, the one that failed now)``."""
     def judge(self, name):
         if self.direction == BACK:
-            self.stop("on the way back")
+            self.stop("during the rollback")
         elif sum(counts(self, other, name) for other in self._unsuccessful) > self.budget:
             self.stop_for_failures("rolling_max_failures allows")
         else:
             pool = self.pool_of(name)
             step = pool.step_of.get(name)
             if step is not None and pool.is_step_done(step) and pool.current_step is not None and not pool.succeeded_in_step[step]:
-                self.stop_for_failures("nobody of step")
+                self.stop_for_failures("no member of step")
     return _instead(judge)
 
 
@@ -159,9 +159,9 @@ MUTANTS = [
         max(0, original(self, count) - 1))),
     Mutant("the budget rounds up", "B", RunPolicy, "failure_budget", lambda original: lambda self, count: (
         original(self, count) if self.on_failure == "skip" else resolve_count(self.max_failures, count, name="budget", round_up=True))),
-    Mutant("the budget is counted pool by pool", "B", Schedule, "_judge_failure",
+    Mutant("the budget is counted pool by pool", "B", Schedule, "_handle_failure",
            _judged_by(lambda self, other, name: self.pool_of(other) is self.pool_of(name))),
-    Mutant("lost members do not spend the budget", "B R", Schedule, "_judge_failure", _judged_by(lambda self, other, name: self.outcome[other] == "failed")),
+    Mutant("lost members do not spend the budget", "B R", Schedule, "_handle_failure", _judged_by(lambda self, other, name: self.outcome[other] == "failed")),
     Mutant("nobody may start, without a reason", "E", Schedule, "_why_nobody", _instead(lambda self, choice, blind: "")),
     Mutant("the roll is over while members wait", "E R", Schedule, "done", _instead(property(lambda self: not self.in_flight))),
     Mutant("the roll never ends", "E", Schedule, "done", _instead(property(lambda self: False))),
@@ -185,7 +185,7 @@ MUTANTS = [
            _after(lambda self, names: self._window_of.update(dict.fromkeys(self._window_of)))),
     Mutant("the way back does not wait for those in flight", "R", Schedule, "stop_for_failures", _after(lambda self, reason: (
         self._turn_back() if self.goes_back and self.direction != BACK else None))),
-    Mutant("a failure on the way back is ignored", "R", Schedule, "_judge_failure", lambda original: lambda self, name: (
+    Mutant("a failure during the rollback is ignored", "R", Schedule, "_handle_failure", lambda original: lambda self, name: (
         None if self.direction == BACK else original(self, name))),
     Mutant("an abort turns back, too", "R P D", Schedule, "stop",
            _after(lambda self, reason: setattr(self, "goes_back", self.policy.on_failure == "rollback"))),

@@ -21,15 +21,15 @@ REFUSALS = {
     "the operator paused": "refused: held",
     "every member has started": "refused: nobody left",
     "the operator wrote abort": "stopped: abort",
-    "on the way back": "stopped: failure on the way back",
+    "during the rollback": "stopped: failure during the rollback",
     "rolling_progress_deadline allows": "stopped: no progress",
     "no capacity came back": "stopped: no capacity",
     "rolling_max_failures allows": "stopped: budget",
-    "nobody of step": "stopped: a whole step failed",
+    "no member of step": "stopped: a whole step failed",
 }
 KINDS = (
     "fleets", "members", "events", "decisions",
-    "admissions", "admissions out of traffic", "admissions on the way back",
+    "admissions", "admissions out of traffic", "admissions during the rollback",
     "runs", "controller deaths", *(f"death {point}" for point in DEATHS), "orphans that went on", "orphans that changed a host later", "waits at a fence",
     "outcome ok", "outcome failed", "outcome lost", "outcome returned", "lost before the start", "hung members cut",
     "turns back", "ways back completed",

@@ -18,7 +18,7 @@ def report(violation: Violation, seed: str, number: int, *, lines: int | None = 
     return "\n".join([
         f"BROKEN {violation}",
         f"again, in tests/: ../build/venv/bin/python -m simulation --seed {seed} --only {number}",
-        *_told(world.story),
+        *_scenario_lines(world.story),
         *history(world)[-(lines or 0):],
         f"{world.now:10.1f} s  BROKEN {violation}",
     ])
@@ -29,6 +29,6 @@ def history(world: World) -> list[str]:
     return [f"{second:10.1f} s  {text}" for second, text in world.history]
 
 
-def _told(story: Scenario) -> list[str]:
+def _scenario_lines(story: Scenario) -> list[str]:
     policy = {name: value for name, value in asdict(story).items() if name not in ("pools", "servers", "disturbances", "seed")}
     return [f"policy {policy}", *(f"{pool}" for pool in story.pools.values())]

@@ -54,12 +54,12 @@ def test_one_seed_is_one_story():
     assert scenario("7:3") != scenario("7:4")
 
 
-def test_a_broken_promise_is_told_with_its_seed_and_its_history():
+def test_a_broken_promise_is_reported_with_its_seed_and_its_history():
     mutant = next(mutant for mutant in MUTANTS if mutant.name == "a pause is ignored")
     number, violation = caught(mutant, SEED, ENOUGH_FOR_A_BUG)
-    told = report(violation, SEED, number)
-    assert f"--seed {SEED} --only {number}" in told and "the operator says pause" in told and told.count("BROKEN promise P") == 2
-    assert len(told.splitlines()) < 60
+    reported = report(violation, SEED, number)
+    assert f"--seed {SEED} --only {number}" in reported and "the operator says pause" in reported and reported.count("BROKEN promise P") == 2
+    assert len(reported.splitlines()) < 60
 
 
 @pytest.mark.parametrize(("value", "total", "up", "expected"), [

@@ -44,7 +44,7 @@ class World:
         self._attempts: dict[str, Attempt] = {}
         self._orphans: set[Attempt] = set()
         self._is_noticed = True
-        self._told = ""
+        self._reason = ""
         self._deaths = list(story.deaths)
         self._calm = False
         self._reruns = 0
@@ -63,22 +63,22 @@ class World:
             self.now, _number, call, arguments = heapq.heappop(self._queue)
             self._happened += 1
             self.tally["events"] += 1
-            demand(self._happened < bound, "E", f"{bound} events and no end: the last reason was {self._told!r}")
+            demand(self._happened < bound, "E", f"{bound} events and no end: the last reason was {self._reason!r}")
             before, self._is_noticed = self.fleet.changes, True
             call(*arguments)
             if self._controller is not None and (self._is_noticed or self.fleet.changes != before):
                 self._look()
-        demand(self._complete, "E", f"nothing happens any more and the roll is not over: the last reason was {self._told!r}")
+        demand(self._complete, "E", f"nothing happens any more and the roll is not over: the last reason was {self._reason!r}")
 
     # -- what the controller sees and does
 
     def note(self, text: str) -> None:
         self.history.append((self.now, text))
 
-    def told(self, reason: str) -> None:
+    def note_reason(self, reason: str) -> None:
         """A reason why nobody starts."""
-        if reason != self._told:
-            self._told = reason
+        if reason != self._reason:
+            self._reason = reason
             self.note(f"nobody starts: {reason}")
             self.tally.refused(reason)
 

@@ -34,7 +34,7 @@ sys.path[:0] = [str(REPOSITORY / "tests"), str(REPOSITORY / "build" / "collectio
 
 from fleet.demo import interruptible, probe, run_playbook, stop_probe
 from fleet.embedded import EmbeddedFleet
-from fleet.layout import BACKEND, COLOURS, ROUTE_KEY
+from fleet.layout import BACKEND, BLUE_GREEN, ROUTE_KEY
 from sweep.updates import Updates
 
 PLUGINS = Path(__file__).parent / "plugins"
@@ -57,7 +57,7 @@ class Sweep:
 
     def __init__(self, directory: Path, method: str, members: int = 6) -> None:
         self.directory = directory
-        self.fleet = EmbeddedFleet(directory, members=members, pools=COLOURS if method == BLUE_GREEN else (BACKEND,))
+        self.fleet = EmbeddedFleet(directory, members=members, pools=BLUE_GREEN if method == BLUE_GREEN else (BACKEND,))
         self.method = method
         self.has_databases = True
         self.updates = Updates(directory / "updates", [])

@@ -45,8 +45,8 @@ MODULE = "ansible_collections.alwayson.upgrade.plugins.modules.database_switchov
 SHORT_SECONDS, LONG_SECONDS = 0.3, 2.5
 RUN_SECONDS = 120
 # What a run may say that did nothing because another one was at work, or had been.
-REFUSALS = ("another run is at work", "another run was at work", "another change under way", "Nothing was changed", "runs: replace it", "follows no server",
-            "both take writes", "has lost its lock", "sends to", "still streams", "was relieved", "was replaced by")
+REFUSALS = ("another run is at work", "another run was at work", "another change under way", "Nothing was changed", "runs: replace it", "is no standby",
+            "both take writes", "has lost its lock", "sends to", "still streams", "was demoted", "was replaced by")
 
 
 @dataclass
@@ -157,8 +157,8 @@ def main() -> int:
         counts[kind][0] += 1
         counts[kind][1] += bool(trial.problems)
         failed += bool(trial.problems)
-        told = " | ".join(f"{status} {message[:90]}" for status, message in trial.answers)
-        print(f"trial {number + 1:3}  {kind:8} offset {trial.offset:5.2f} s  {told}  {'; '.join(trial.problems) or 'ok'}", flush=True)
+        reported = " | ".join(f"{status} {message[:90]}" for status, message in trial.answers)
+        print(f"trial {number + 1:3}  {kind:8} offset {trial.offset:5.2f} s  {reported}  {'; '.join(trial.problems) or 'ok'}", flush=True)
     print(", ".join(f"{kind}: {tried} trials, {wrong} wrong" for kind, (tried, wrong) in counts.items() if tried))
     return 1 if failed else 0
 

@@ -16,8 +16,8 @@ CHECK = {"timeout": "2s", "interval": "0.500s", "unhealthy_threshold": 3, "healt
 def endpoint(name, port, status=None):
     """An endpoint of the file; without a name, it is called by its address."""
     named = {"hostname": name} if name else {}
-    told = {"health_status": status} if status else {}
-    return {"endpoint": {**named, "address": {"socket_address": {"address": "10.0.0.1", "port_value": port}}}, **told, "load_balancing_weight": port}
+    given = {"health_status": status} if status else {}
+    return {"endpoint": {**named, "address": {"socket_address": {"address": "10.0.0.1", "port_value": port}}}, **given, "load_balancing_weight": port}
 
 
 def policies(kind, name):
@@ -70,8 +70,8 @@ class Admin:
         port = entry["endpoint"]["address"]["socket_address"]["port_value"]
         priorities = [resource["endpoints"].index(locality) for resource in self.seen["resources"] for locality in resource["endpoints"]
                       if entry in locality["lb_endpoints"]]
-        told = {"priority": priorities[0]} if priorities[0] else {}
-        return {**entry["endpoint"], **told, "weight": port, "stats": [{"name": name, "value": str(value)} for name, value in self.stats.get(port, {}).items()],
+        place = {"priority": priorities[0]} if priorities[0] else {}
+        return {**entry["endpoint"], **place, "weight": port, "stats": [{"name": key, "value": str(n)} for key, n in self.stats.get(port, {}).items()],
                 "health_status": {"eds_health_status": entry.get("health_status", "HEALTHY"), **self.failing.get(port, {})}}
 
     def process(self, epoch, age=1000, parent=0):

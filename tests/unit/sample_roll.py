@@ -9,12 +9,12 @@ import random
 
 from ansible_collections.alwayson.upgrade.plugins.plugin_utils._live.events import fold
 from ansible_collections.alwayson.upgrade.plugins.plugin_utils._live.view import View
-from ansible_collections.alwayson.upgrade.plugins.plugin_utils._live.words import tell
+from ansible_collections.alwayson.upgrade.plugins.plugin_utils._live.words import log_entry
 
 T0 = 1_772_719_331.0  # 5 March 2026, 14:02:11 UTC
 STAGES = (("alwayson.upgrade.traffic_member", "drained", "Take the member out of traffic", 1.4),
           ("alwayson.upgrade.release", "current", "Make the release current", 3.0),
-          ("alwayson.upgrade.smoke_test", None, "Ask the service and judge its answers", 2.0),
+          ("alwayson.upgrade.smoke_test", None, "Ask the service and check its answers", 2.0),
           ("alwayson.upgrade.traffic_member", "ready", "Bring the member back into traffic", 1.6))
 BEFORE_ROLL = (("observe", 1.6), ("plan", 0.4), ("guard", 0.9), ("prepare", 11.0))
 POOL = "app"
@@ -41,8 +41,8 @@ class Roll:
         for event in self.events:
             if event["at"] > T0 + seconds:
                 break
-            for told in fold(view, event):
-                tell(view, told)
+            for reported in fold(view, event):
+                log_entry(view, reported)
         fold(view, {"event": "tick", "at": T0 + seconds})
         return view
 

@@ -11,7 +11,7 @@ T0 = 1_772_719_331.0  # 5 March 2026, 14:02:11 UTC
 OLD, NEW = "1.0.0", "2.0.0"
 RATE = 200
 KINDS = {"keepalive": 0.515, "new": 0.2, "sticky": 0.2, "slow": 0.005, "write": 0.08}
-PHASES = (("observe", 1.6), ("plan", 0.4), ("guard", 0.9), ("prepare", 11.0), ("roll", 0.0), ("open", 5.0), ("settle", 6.0), ("account", 0.6))
+PHASES = (("observe", 1.6), ("plan", 0.4), ("guard", 0.9), ("prepare", 11.0), ("roll", 0.0), ("open", 5.0), ("finalize", 6.0), ("account", 0.6))
 
 
 def sample_run(method: str = "half_pool", *, outcome: str = "upgraded", members: int = 6, databases: int = 2, seed: int = 7) -> dict:
@@ -96,7 +96,7 @@ def _failed(names: list[str], records: dict, outcome: str) -> dict:
 def _phases(roll: float, *, whole: bool) -> list[dict]:
     phases, now = [], T0
     for name, seconds in PHASES:
-        if not whole and name in ("open", "settle"):
+        if not whole and name in ("open", "finalize"):
             continue
         took = roll + 0.4 if name == "roll" else seconds
         phases.append({"name": name, "started": now, "finished": now + took})

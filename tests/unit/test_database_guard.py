@@ -29,23 +29,23 @@ STANDBY, PRIMARY = answer("standby"), answer("primary", False, True, 3)
 FENCED, STRANGER, LATER = answer("fenced", False, False, 1), answer("stranger", False, True, 9, "8"), answer("later", timeline=3)
 
 
-@pytest.mark.parametrize(("answers", "needed", "status", "told"), [
+@pytest.mark.parametrize(("answers", "needed", "status", "reported"), [
     ([STANDBY], 1, guard.MAY_START, "standby is a standby"),
-    ([PRIMARY], 1, guard.REFUSED, "because primary takes writes in its place. Have it follow by database_rejoin"),
+    ([PRIMARY], 1, guard.REFUSED, "because primary takes writes in its place. Make it a standby with database_rejoin"),
     ([STANDBY, PRIMARY], 1, guard.REFUSED, "because primary takes writes"),
     ([answer("same", False, True)], 1, guard.REFUSED, "because same takes writes"),
     ([LATER], 1, guard.REFUSED, "later is on timeline 3 and this one on 2: another server was promoted since"),
-    ([SILENT], 1, guard.UNKNOWN, "0 of 1 peers say that they are standbys, and 1 have to (silent does not answer (refused))"),
+    ([SILENT], 1, guard.UNKNOWN, "0 of 1 peers report that they are standbys, and 1 must (silent does not answer (refused))"),
     ([STANDBY, SILENT], 1, guard.MAY_START, "standby is a standby; silent does not answer"),
     ([STANDBY, SILENT], 2, guard.UNKNOWN, "1 of 2 peers"),
     ([STANDBY, answer("other")], 2, guard.MAY_START, "other is a standby"),
-    # One that was relieved, and is read only, neither takes writes nor follows.
+    # One that was demoted, and is read only, neither takes writes nor follows.
     ([FENCED], 1, guard.UNKNOWN, "fenced is read only"),
     ([STRANGER], 1, guard.UNKNOWN, "stranger is of the system identifier 8, and this server of 7"),
 ])
-def test_who_takes_writes_keeps_it_away_and_who_says_nothing_proves_nothing(answers, needed, status, told):
-    found, why = guard.judge(OWN, answers, needed)
-    assert found == status and told in why
+def test_who_takes_writes_keeps_it_away_and_who_says_nothing_proves_nothing(answers, needed, status, reported):
+    found, why = guard.verdict(OWN, answers, needed)
+    assert found == status and reported in why
 
 
 def test_it_knows_the_lock_of_the_failover():

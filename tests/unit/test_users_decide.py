@@ -31,7 +31,7 @@ def tasks_of(play_or_task):
             yield from tasks_of(task)
 
 
-@pytest.mark.parametrize("phase", ["roll", "settle", "databases"])
+@pytest.mark.parametrize("phase", ["roll", "finalize", "databases"])
 def test_the_phases_ask_before_they_move_traffic_or_close_the_way_back(phase):
     asked = [task for play in plays(f"phases/{phase}.yml") for task in tasks_of(play) if task.get("ansible.builtin.include_tasks") == ASKS]
     assert len(asked) == 1
@@ -40,14 +40,14 @@ def test_the_phases_ask_before_they_move_traffic_or_close_the_way_back(phase):
 def test_no_flip_and_no_contract_once_the_budget_is_spent():
     held = [task for play in plays("phases/roll.yml") for task in tasks_of(play)
             if "alwayson_users_suffer | length > 0" in str(task.get("when")) and task["ansible.builtin.set_fact"].get("alwayson_flips") is False]
-    contracts = [task for play in plays("phases/settle.yml") for task in tasks_of(play) if "plan.migrations_after" in str(task.get("loop"))]
+    contracts = [task for play in plays("phases/finalize.yml") for task in tasks_of(play) if "plan.migrations_after" in str(task.get("loop"))]
     assert len(held) == 1
     assert contracts and all("alwayson_users_suffer" in task["loop"] for task in contracts)
 
 
 def test_the_gate_is_on_the_way_forward_only():
     rolls = {play["name"]: play["vars"] for play in plays("phases/roll.yml") if play.get("strategy") == "alwayson.upgrade.rolling"}
-    back = rolls.pop("Roll | take all back")
+    back = rolls.pop("Roll | return all members")
     assert len(rolls) == 2 and all("alwayson_gate" in variables["rolling_probe"] for variables in rolls.values()) and "rolling_probe" not in back
 
 

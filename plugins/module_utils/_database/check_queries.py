@@ -43,7 +43,7 @@ def require_true(copy: Session, queries: Sequence[str], dialect: Dialect = Diale
         except DatabaseError as error:
             raise BackupError(f"the check query {_shown(query)} failed in the restored copy of {copy.database}: {error}") from error
         if len(answer) != 1 or len(answer[0]) != 1 or type(answer[0][0]) is not type(dialect.true) or answer[0][0] != dialect.true:
-            raise BackupError(f"the check query {_shown(query)} answered {_told(answer)} in the restored copy of {copy.database}, not one true")
+            raise BackupError(f"the check query {_shown(query)} answered {_described(answer)} in the restored copy of {copy.database}, not a single true")
 
 
 def _shown(query: str) -> str:
@@ -51,7 +51,7 @@ def _shown(query: str) -> str:
     return repr(line if len(line) <= SHOWN_LENGTH else line[:SHOWN_LENGTH] + "...")
 
 
-def _told(answer: list[tuple[Any, ...]]) -> str:
+def _described(answer: list[tuple[Any, ...]]) -> str:
     if len(answer) == 1 and len(answer[0]) == 1:
         # A number or a truth value; anything else may be what a row holds.
         return repr(answer[0][0]) if isinstance(answer[0][0], (int, float, type(None))) else f"a value of the type {type(answer[0][0]).__name__}"

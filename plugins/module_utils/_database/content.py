@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-DIFFERENCES_TOLD = 5
+SHOWN_DIFFERENCES = 5
 # How much is read: the structure alone, the rows of each table too, and a sum of their content.
 DEPTHS = STRUCTURES, ROWS, CONTENT = "structure", "rows", "content"
 
@@ -45,12 +45,12 @@ def reduced(content: Content, depth: str) -> Content:
 
 
 def steady(content: Content, sequences_after: Mapping[str, Any]) -> Content:
-    """The content with those sequences only that still stand where they stood: the others moved while the backup was taken, and cannot be judged."""
+    """The content with those sequences only that still stand where they stood: the others moved while the backup was taken, and cannot be compared."""
     return replace(content, sequences={name: value for name, value in content.sequences.items() if value == sequences_after.get(name, object())})
 
 
 def differences(original: Content, copy: Content) -> list[str]:
-    """What is not the same in the copy: one sentence each, none when all is equal. Only the sequences that `original` names are judged."""
+    """What is not the same in the copy: one sentence each, none when all is equal. Only the sequences that `original` names are compared."""
     found = [f"is missing: {thing}" for thing in sorted(original.structure - copy.structure)]
     found += [f"is not in the original: {thing}" for thing in sorted(copy.structure - original.structure)]
     for name in sorted(original.tables.keys() & copy.tables.keys()):
@@ -65,7 +65,7 @@ def differences(original: Content, copy: Content) -> list[str]:
     return found
 
 
-def told(found: list[str]) -> str:
+def describe(found: list[str]) -> str:
     """The first differences as one line, and how many more there are."""
-    more = len(found) - DIFFERENCES_TOLD
-    return "; ".join(found[:DIFFERENCES_TOLD]) + (f"; and {more} more" if more > 0 else "")
+    more = len(found) - SHOWN_DIFFERENCES
+    return "; ".join(found[:SHOWN_DIFFERENCES]) + (f"; and {more} more" if more > 0 else "")

@@ -26,12 +26,12 @@ SHOWS = re.compile(r"(?:[\w./-]+: )?(?:detail: *)?(?:DETAIL|CONTEXT|STATEMENT|QU
 
 def of_program(text: str) -> str:
     """What a program wrote to its standard error, as one line."""
-    told, is_shown = [], True
+    lines_shown, is_shown = [], True
     for line in text.splitlines():
         is_shown = SPEAKS.match(line) is not None or (is_shown and SHOWS.match(line) is None)
         if is_shown and line.strip():
-            told.append(NEAR.sub(f" near {HIDDEN} at line", without_values(one_line(line)))[:LINE_LENGTH])
-    return "; ".join(told)
+            lines_shown.append(NEAR.sub(f" near {HIDDEN} at line", without_values(one_line(line)))[:LINE_LENGTH])
+    return "; ".join(lines_shown)
 
 
 def without_values(text: str) -> str:

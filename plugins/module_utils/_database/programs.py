@@ -107,4 +107,4 @@ def _require_success(process: subprocess.Popen[Any], program: str, said: BinaryI
         return
     said.seek(0)
     text = of_program(said.read().decode("utf-8", "replace"))[-MESSAGE_LENGTH:]
-    raise ProgramError(f"{os.path.basename(program)} ended with {process.returncode}: {text or 'it said nothing'}")
+    raise ProgramError(f"{os.path.basename(program)} ended with {process.returncode}: {text or 'no output'}")

@@ -32,12 +32,12 @@ class AnsibleModule(basic.AnsibleModule):
         """The value as Ansible would mask it in a result."""
         return remove_values(value, self.no_log_values)
 
-    def exit_for_judgement(self, deciding: Mapping[str, Any], **told: Any) -> None:
-        """Return a result of which the values in `deciding` are as they were seen: what is judged on the controller must not change on the way there.
+    def exit_for_verdict(self, deciding: Mapping[str, Any], **masked: Any) -> None:
+        """Return a result of which the values in `deciding` are as they were seen: what is checked on the controller must not change on the way there.
 
-        All other values are masked. The action plugin that judges these masks what it reports of them.
+        All other values are masked. The action plugin that checks these masks what it reports of them.
         """
-        result = self.masked({**told, "invocation": {"module_args": self.params}})
+        result = self.masked({**masked, "invocation": {"module_args": self.params}})
         self.no_log_values = set()
         self.exit_json(**result, **deciding)
 

@@ -52,7 +52,7 @@ def shown_path(path: str) -> str:
 def secrets_in(value: Any, spec: Mapping[str, Mapping[str, Any]] | None = None) -> set[str]:
     """The secrets in an option's value, as texts.
 
-    :param spec: the options within, as in an argument spec: their names say nothing about their values, which are judged by themselves. Of one with
+    :param spec: the options within, as in an argument spec: their names say nothing about their values, which are masked by their own options. Of one with
         no_log all is secret, unless it is raw: the body of a request has secrets by their names, and all else in it may be what an answer has to say.
     """
     return {text for text in _secrets(value, spec, False) if len(text) >= SHORTEST}

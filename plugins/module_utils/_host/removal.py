@@ -19,7 +19,7 @@ from typing import Any
 
 MOUNTS = "/proc/self/mountinfo"
 # Not Linux, or no /proc. Any other error, such as too many open files, says nothing about mounts, and is raised.
-NOT_TOLD = (FileNotFoundError, NotADirectoryError, PermissionError)
+UNREADABLE = (FileNotFoundError, NotADirectoryError, PermissionError)
 _ESCAPED = re.compile(rb"\\([0-7]{3})")
 _MOUNT_ID = re.compile(rb"^mnt_id:\s*(\d+)$", re.MULTILINE)
 
@@ -119,7 +119,7 @@ def _at(error: OSError, path: str) -> OSError:
 def _mount_of(handle: int) -> tuple[Any, ...]:
     """What tells the mount of an open folder from others: its device and, where Linux tells it, its number."""
     found = None
-    with contextlib.suppress(*NOT_TOLD), open(f"/proc/self/fdinfo/{handle}", "rb") as file:
+    with contextlib.suppress(*UNREADABLE), open(f"/proc/self/fdinfo/{handle}", "rb") as file:
         found = _MOUNT_ID.search(file.read())
     return os.fstat(handle).st_dev, found[1] if found else None
 
@@ -128,7 +128,7 @@ def _mount_points(top: bytes) -> list[bytes]:
     try:
         with open(MOUNTS, "rb") as file:
             return [_ESCAPED.sub(lambda found: bytes([int(found[1], 8)]), line.split(b" ")[4]) for line in file if line.count(b" ") > 4]
-    except NOT_TOLD:
+    except UNREADABLE:
         # What has another device number.
         device = os.lstat(top).st_dev if os.path.lexists(top) else None
         folders = (os.path.join(above, name) for above, names, _files in os.walk(top) for name in names)

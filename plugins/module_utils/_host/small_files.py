@@ -44,7 +44,7 @@ def read_json(path: str, limit: int = LIMIT) -> Any:
     with contextlib.suppress(ValueError, RecursionError):
         found = json.loads(content.decode("utf-8"))
     if found is None:
-        raise SmallFileError(f"{path} is truncated, or was written by another program: look at it, and remove it when no run is at work")
+        raise SmallFileError(f"{path} is truncated, or was written by another program: check it, and remove it when no run is in progress")
     return found
 
 

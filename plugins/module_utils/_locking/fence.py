@@ -68,7 +68,7 @@ def fenced(path: str, token: int | None, owner: str, timeout: float, lock: str) 
     :raises FenceError: before anything is changed.
     """
     with contextlib.ExitStack() as held:
-        with _told(path):
+        with _errors_explained(path):
             if token is not None:
                 with _at_the_fence(path, token):
                     _leave(path, token, owner)
@@ -85,7 +85,7 @@ def fenced_with_peers(path: str, token: int, owner: str, timeout: float, clock: 
     :raises FenceError: before anything is changed.
     """
     with contextlib.ExitStack() as held:
-        with _told(path):
+        with _errors_explained(path):
             give_up = clock() + timeout
             with _at_the_fence(path, token):
                 _leave(path, token, owner)
@@ -97,18 +97,18 @@ def fenced_with_peers(path: str, token: int, owner: str, timeout: float, clock: 
 
 def require_newest(path: str, token: int) -> int:
     """Raise FenceError when a newer token was left at `path`; return the one that is there, 0 when there is none."""
-    with _told(path):
+    with _errors_explained(path):
         _require_usable(path, token)
         content = small_files.read_json(path)
     if content is None:
         return 0
     if not _is_fence(content):
-        raise FenceError(f"{path} is no valid fence, so whether this run may work here is unknown: look at it, and remove it when no run is at work")
+        raise FenceError(f"{path} is no valid fence, so it is unknown whether this run may work here: check it, and remove it when no run is in progress")
     if content["token"] > token:
         since = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(content["at"]))
         raise FenceError(
             f"this run holds token {token}, but {content['owner'] or 'another run'} has taken over with token {content['token']} "
-            f"(here since {since}, says {path}). This host is left alone. Let this run end; alwayson.upgrade.fleet_lock_info shows the run that is at work"
+            f"(here since {since}, says {path}). This host is not changed. Let this run end; alwayson.upgrade.fleet_lock_info shows the run that is at work"
         )
     return content["token"]
 
@@ -172,11 +172,11 @@ def _is_fence(content: Any) -> bool:
 
 
 @contextlib.contextmanager
-def _told(path: str) -> Iterator[None]:
+def _errors_explained(path: str) -> Iterator[None]:
     """Whatever stands in the way of the fence is an error of the fence."""
     try:
         yield
     except (LockError, SmallFileError) as error:
-        raise FenceError(f"{error}. This host is left alone") from error
+        raise FenceError(f"{error}. This host is not changed") from error
     except OSError as error:
-        raise FenceError(f"the fence {path} cannot be used: {error.strerror or error} ({error.filename or path}). This host is left alone") from error
+        raise FenceError(f"the fence {path} cannot be used: {error.strerror or error} ({error.filename or path}). This host is not changed") from error

@@ -141,8 +141,8 @@ def lock_from(content: Any, service: str, path: str) -> Lock:
     """The lock in a file's content; raise FleetLockError, naming the file, when it is anything else."""
     if not _is_lock(content, service):
         raise FleetLockError(
-            f"{path} is no lock of {service}, so which run is at work is unknown: it was damaged or written by another program. "
-            "Nothing was changed. Look at it; when you know that no run is at work, remove it and run this again"
+            f"{path} is no lock of {service}, so it is unknown which run holds it: it was damaged or written by another program. "
+            "Nothing was changed. Check it. When you are sure that no run is in progress, remove it and run this again"
         )
     return _lock_of(content)
 
@@ -162,7 +162,7 @@ def refusal(lock: Lock) -> str:
     intent = f", for {intent_in_words(lock.intent)}" if lock.is_interrupted else ""
     return (
         f"the lock of {lock.service} is taken: {lock.holder}{plan}{intent} (lock {lock.id}). Wait until that run has ended; "
-        "or, when you know that it is not at work any more, take over from it: the same command with "
+        "or, if you are sure that it is no longer running, take over its lock: the same command with "
         f"-e upgrade_take_over={lock.id} {REASON_OPTION}"
     )
 

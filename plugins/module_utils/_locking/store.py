@@ -61,14 +61,14 @@ class FleetLock:
     def read(self) -> Lock | None:
         """The lock as it is, None when nobody has it."""
         path = self._path("lock")
-        with _told(path):
+        with _errors_explained(path):
             content = small_files.read_json(path)
         return None if content is None else rules.lock_from(content, self.service, path)
 
     def last_token(self) -> int:
         """The largest token that was ever given, as far as the files here have it."""
         path = self._path("token")
-        with _told(path):
+        with _errors_explained(path):
             content = small_files.read_json(path)
         if content is not None and not rules.is_token(content):
             raise FleetLockError(
@@ -82,7 +82,7 @@ class FleetLock:
     def history(self, count: int) -> list[dict[str, Any]]:
         """The last `count` lines of the history, oldest first."""
         path = self._path("history.jsonl")
-        with _told(path):
+        with _errors_explained(path):
             return small_files.last_lines(path, count)
 
     def last(self) -> Lock | None:
@@ -110,7 +110,7 @@ class FleetLock:
             if not check_mode:
                 self._write(lock, current, reason, journal_head)
         interrupted = current or (last if last and last.is_interrupted else None)
-        return Outcome(changed=True, lock=lock, taken_over=current, interrupted=interrupted, warning=_told_of(current, reason) if current else "",
+        return Outcome(changed=True, lock=lock, taken_over=current, interrupted=interrupted, warning=_take_over_warning(current, reason) if current else "",
                        journal_heads=heads)
 
     def _keep_intent(self, lock: Lock, claim: Claim, check_mode: bool) -> Outcome:
@@ -119,7 +119,7 @@ class FleetLock:
             return Outcome(changed=False, lock=lock)
         lock = lock._replace(intent=claim.intent)
         if not check_mode:
-            with _told(self.directory):
+            with _errors_explained(self.directory):
                 small_files.replace_json(self._path("lock"), lock.as_dict())
         return Outcome(changed=True, lock=lock)
 
@@ -139,7 +139,7 @@ class FleetLock:
             if lock_id:
                 rules.require_releasable(current, lock_id, reason)
             elif current.run != run:
-                return Outcome(changed=False, warning=f"the lock of {self.service} is not this run's (any more), it was left alone: {current.holder}")
+                return Outcome(changed=False, warning=f"the lock of {self.service} is not this run's (any more), and was not changed: {current.holder}")
             if result and current.is_interrupted:
                 current = current._replace(intent={**current.intent, "state": result})
             warning = "" if check_mode else self._remove(current, now, lock_id, reason, journal_head)
@@ -153,14 +153,14 @@ class FleetLock:
     def _next_token(self) -> int:
         last = self.last_token()
         if last >= rules.LARGEST_TOKEN:
-            raise FleetLockError(f"{self._path('token')} is at the largest token there can be: this folder was tampered with; see who did that")
+            raise FleetLockError(f"{self._path('token')} is at the largest token there can be: this folder was tampered with; find out by which account")
         return last + 1
 
     def _write(self, lock: Lock, former: Lock | None, reason: str, journal_head: str) -> None:
         entry = _entry(TAKEN, lock.since, lock, "", journal_head)
         if former:
             entry = {**_entry(TAKEN_OVER, lock.since, lock, reason, journal_head), "former": former.as_dict()}
-        with _told(self.directory):
+        with _errors_explained(self.directory):
             small_files.replace_json(self._path("token"), lock.token)
             small_files.append_line(self._path("history.jsonl"), entry)
             small_files.replace_json(self._path("lock"), lock.as_dict())
@@ -168,7 +168,7 @@ class FleetLock:
     def _remove(self, lock: Lock, now: float, lock_id: str, reason: str, journal_head: str) -> str:
         """Remove the lock; return what could not be done beside that. A full disk must not keep a run from releasing its own."""
         warning = ""
-        with _told(self.directory):
+        with _errors_explained(self.directory):
             try:
                 small_files.append_line(self._path("history.jsonl"), _entry(RELEASED, now, lock, reason, journal_head))
             except OSError as error:
@@ -182,7 +182,7 @@ class FleetLock:
     def _guarded(self, only_reads: bool) -> Iterator[None]:
         with contextlib.ExitStack() as held:
             if not only_reads:
-                with _told(self.directory):
+                with _errors_explained(self.directory):
                     small_files.make_folder(self.directory)
                     held.enter_context(exclusive(self._path("guard"), GUARD_SECONDS))
             yield
@@ -191,7 +191,7 @@ class FleetLock:
         return os.path.join(self.directory, f"{self.service}.{end}")
 
 
-def _told_of(former: Lock, reason: str) -> str:
+def _take_over_warning(former: Lock, reason: str) -> str:
     """The warning that a take-over prints."""
     return f"the lock of {former.service} was taken over, for this reason: {reason}. Before, {former.holder} (lock {former.id})"
 
@@ -203,7 +203,7 @@ def _entry(event: str, at: float, lock: Lock, reason: str, journal_head: str) ->
 
 
 @contextlib.contextmanager
-def _told(path: str) -> Iterator[None]:
+def _errors_explained(path: str) -> Iterator[None]:
     try:
         yield
     except (LockError, SmallFileError) as error:

@@ -122,7 +122,7 @@ class MariadbDump(OneFileEach):
                 mariadb_content.prepare_session(copy)
                 found = content.differences(record.contents[record.subject], mariadb_content.read(copy))
                 if found:
-                    raise BackupError(f"the restored copy differs from the original: {content.told(found)}{_remark_on_floats(original, found)}")
+                    raise BackupError(f"the restored copy differs from the original: {content.describe(found)}{_remark_on_floats(original, found)}")
                 # A session of its own: this one no longer has the settings that a user's query expects.
                 with connect_patiently(self.login, copy.database) as session:
                     checks.require_true(session, self.check_queries, checks.Dialect("START TRANSACTION READ ONLY", 1))
@@ -225,7 +225,7 @@ def require_room(session: Connection, login: Login) -> None:
     except OSError:
         return
     if free is not None and free < size:
-        raise BackupError(f"no room for the proof: a restored copy and its log take up to {size} bytes, and below {folder} {free} are free; make room there")
+        raise BackupError(f"not enough disk space for the proof: the restored copy needs up to {size} bytes, and below {folder} {free} are free: make space")
 
 
 @contextlib.contextmanager

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The alwayson.upgrade maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Debian's packages: apt-get and dpkg, asked and told through their documented command lines. Source: apt-get(8), apt.conf(5), dpkg(1)."""
+"""Debian's packages: apt-get and dpkg, driven through their documented command lines. Source: apt-get(8), apt.conf(5), dpkg(1)."""
 
 from __future__ import annotations
 

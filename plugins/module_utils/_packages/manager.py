@@ -182,7 +182,7 @@ def wait_for_locks(paths: Sequence[str], seconds: float, clock: Callable[[], flo
     while holder := lock_holder(paths):
         waited = clock() - began
         if waited >= seconds:
-            raise PackageError(f"{holder}, and has for {waited:.0f} s: let it end, or end it, then run this again")
+            raise PackageError(f"{holder}, and has held it for {waited:.0f} s: wait for its end, or end it, then run this again")
         sleep(POLL_SECONDS)
     return clock() - began
 

@@ -28,4 +28,4 @@ def manager_of(name: str) -> PackageManager:
     for known, (manager, program) in MANAGERS.items():
         if name == known or (name == "auto" and shutil.which(program)):
             return manager()
-    raise PackageError(f"this host has none of the package managers that are known: {', '.join(program for _manager, program in MANAGERS.values())}")
+    raise PackageError(f"this host has none of the supported package managers: {', '.join(program for _manager, program in MANAGERS.values())}")

@@ -37,7 +37,7 @@ def identity(connection: Connection) -> dict[str, Any]:
 
 
 def is_read_only(connection: Connection) -> bool:
-    """Whether transactions are read only unless they ask for another kind, as on a primary that was relieved."""
+    """Whether transactions are read only unless they ask for another kind, as on a primary that was demoted."""
     return connection.value("SELECT reset_val = 'on' FROM pg_settings WHERE name = 'default_transaction_read_only'")
 
 

@@ -98,10 +98,10 @@ def _of_a_database(session: Connection, purpose: str, role: str, bypasses: bool)
             grant = (f"GRANT pg_read_all_data TO {role}" if session.server_version >= READS_ALL_DATA
                      else f"GRANT USAGE ON SCHEMA ... TO {role}; GRANT SELECT ON ALL TABLES IN SCHEMA ... TO {role}; "
                           f"GRANT SELECT ON ALL SEQUENCES IN SCHEMA ... TO {role}")
-            yield Lack(purpose, f"SELECT on {_told(example, number)}", database, grant)
+            yield Lack(purpose, f"SELECT on {_described(example, number)}", database, grant)
         example, number = (None, 0) if bypasses else session.rows(HIDDEN)[0]
         if number:
-            yield Lack(purpose, f"BYPASSRLS for {_told(example, number)} with row security", database, f"ALTER ROLE {role} BYPASSRLS")
+            yield Lack(purpose, f"BYPASSRLS for {_described(example, number)} with row security", database, f"ALTER ROLE {role} BYPASSRLS")
     if purpose == MIGRATIONS:
         ledger = session.rows(LEDGER)
         if ledger and not ledger[0][0]:
@@ -111,5 +111,5 @@ def _of_a_database(session: Connection, purpose: str, role: str, bypasses: bool)
             yield Lack(purpose, "CREATE, for the ledger's schema", database, f"GRANT CREATE ON DATABASE {identifier(database)} TO {role}")
 
 
-def _told(example: str, number: int) -> str:
+def _described(example: str, number: int) -> str:
     return example if number == 1 else f"{example} and {number - 1} more"

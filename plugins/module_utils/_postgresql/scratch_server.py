@@ -200,7 +200,7 @@ class ScratchServer:
     def _said(self) -> str:
         with open(os.path.join(self.folder, "log"), encoding="utf-8", errors="replace") as log:
             text = log.read()[-LOG_TAIL:]
-        said = "; ".join(line for line in text.splitlines() if "FATAL" in line or "PANIC" in line) or "it said nothing"
+        said = "; ".join(line for line in text.splitlines() if "FATAL" in line or "PANIC" in line) or "no output"
         if NOT_REGISTERED.search(text):
             said += f". The copy loads no library at its start but {', '.join(LIBRARIES)}, and its log needs another one: use method=logical"
         return said

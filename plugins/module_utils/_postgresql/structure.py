@@ -134,7 +134,7 @@ SELECT format('type %I.%I: %s', n.nspname, t.typname,
  WHERE t.typtype IN ('b', 'd', 'e', 'r', 'm') AND t.typelem = 0 AND {OWN} AND {NOT_OF_EXTENSION.format(catalog='pg_type', oid='t.oid')}
 """,
     "SELECT format('%s large objects', count(*)) FROM pg_largeobject_metadata",
-    # Comments on what is not restored, or left out above, are not told.
+    # Comments on what is not restored, or left out above, are not reported.
     """
 SELECT format('comment on %s %s: %s', i.type, i.identity, md5(d.description))
   FROM pg_description AS d, pg_identify_object(d.classoid, d.objoid, d.objsubid) AS i

@@ -93,7 +93,7 @@ class Engine:
             self._wake_now()
 
     def answered(self, exchange: Exchange) -> None:
-        """Judge a whole answer."""
+        """Record a whole answer."""
         self._end(exchange)
         parser = exchange.parser
         outcome = outcomes.outcome_of_status(parser.status, exchange.client.entry.statuses)
@@ -194,13 +194,13 @@ class Engine:
         return self.elapsed - exchange.index / self._plan.rate
 
     def _version_in(self, exchange: Exchange) -> str:
-        told = self._told_version(exchange)
+        answer = self._reported_version(exchange)
         if self._plan.version_pattern is None:
-            return told
-        found = self._plan.version_pattern.search(told)
+            return answer
+        found = self._plan.version_pattern.search(answer)
         return found[1] or "" if found else ""
 
-    def _told_version(self, exchange: Exchange) -> str:
+    def _reported_version(self, exchange: Exchange) -> str:
         version = exchange.parser.headers.get(self._plan.version_header.lower(), "")
         if version or self._plan.version_key is None:
             return version

@@ -161,7 +161,7 @@ def _precedence(version: str) -> tuple[Any, ...] | None:
 
 
 def outcome_of_status(status: int, expected: Collection[int]) -> int:
-    """Judge the status of a whole answer. With nothing expected in particular, 200 to 399 is fine."""
+    """Classify the status of a whole answer. With nothing expected in particular, 200 to 399 is fine."""
     if status in expected or (not expected and 200 <= status < 400):
         return OK
     if 400 <= status < 500:

@@ -45,7 +45,7 @@ class Windows:
         self._plan = plan
         self._record = record
         self._started = started
-        self._settled: list[dict[str, Any]] = []
+        self._complete: list[dict[str, Any]] = []
 
     def rows(self) -> list[dict[str, Any]]:
         """All rows up to the newest request, the last ones still changing.
@@ -54,16 +54,16 @@ class Windows:
         """
         scheduled = self._record.scheduled
         seconds = int((scheduled - 1) / self._plan.rate) + 1 if scheduled else 0
-        while len(self._settled) < seconds and self._has_settled(len(self._settled)):
-            self._settled.append(self._row(len(self._settled)))
-        return self._settled + [self._row(second) for second in range(len(self._settled), seconds)]
+        while len(self._complete) < seconds and self._is_complete(len(self._complete)):
+            self._complete.append(self._row(len(self._complete)))
+        return self._complete + [self._row(second) for second in range(len(self._complete), seconds)]
 
     def requests_of(self, second: int) -> range:
         """The numbers of the requests meant for this second."""
         first, behind = (first_request_of_second(edge, self._plan.rate) for edge in (second, second + 1))
         return range(min(first, self._record.scheduled), min(behind, self._record.scheduled))
 
-    def _has_settled(self, second: int) -> bool:
+    def _is_complete(self, second: int) -> bool:
         """True when nothing about this second can change: all its requests were scheduled, and all have ended."""
         if first_request_of_second(second + 1, self._plan.rate) > self._record.scheduled:
             return False

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The alwayson.upgrade maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Release archives (.tar.gz): judged as a whole before the first byte is written, then unpacked.
+"""Release archives (.tar.gz): validated as a whole before the first byte is written, then unpacked.
 
 `validated` reads the archive once and yields what it would create, or raises ArchiveError having written nothing.
 `unpack` writes just that: it never follows a link, never overwrites, and takes neither owners nor special mode bits
@@ -27,8 +27,8 @@ from .archive_names import ArchiveNameError, Tree, bytes_of, clean_name, parents
 CHUNK = 1024 * 1024
 BLOCK = tarfile.BLOCKSIZE
 MAX_TIME = 2**32 - 1
-# What judging an archive may take: so much for any, and so much more for each of its bytes. A slow host takes a tenth of it.
-JUDGE_SECONDS, JUDGE_SECONDS_PER_BYTE = 30.0, 1 / 500_000
+# The time that validating an archive may take: so much for any, and so much more for each of its bytes. A slow host takes a tenth of it.
+VALIDATION_SECONDS, VALIDATION_SECONDS_PER_BYTE = 30.0, 1 / 500_000
 
 # What tarfile, gzip and zlib let through when an archive is torn or forged.
 _MALFORMED = (tarfile.TarError, zlib.error, EOFError, ValueError, OverflowError, RecursionError, gzip.BadGzipFile)
@@ -85,10 +85,10 @@ def validated(
             # Of a file, tarfile reads, seeks and tells the position: no more is there.
             source = cast(BinaryIO, bounded)
             tar = opened.enter_context(tarfile.open(fileobj=source, mode="r:", errors="surrogateescape", encoding="utf-8"))
-            entries = _judge(tar, limits, reserved, timed.require_time)
+            entries = _validate(tar, limits, reserved, timed.require_time)
             bounded.allow_large_reads()
             _require_clean_end(tar, bounded)
-            timed.is_judged = True
+            timed.is_validated = True
         yield Archive(tar, entries)
 
 
@@ -132,8 +132,8 @@ def _malformed_as_archive_error() -> Iterator[None]:
         raise ArchiveError(f"it is not a whole .tar.gz archive ({error or type(error).__name__})") from error
 
 
-def _judge(tar: tarfile.TarFile, limits: Limits, reserved: frozenset[str], require_time: Callable[[], None]) -> list[Entry]:
-    """Every member of `tar` as an Entry. Sizes are judged before the stream is read past them."""
+def _validate(tar: tarfile.TarFile, limits: Limits, reserved: frozenset[str], require_time: Callable[[], None]) -> list[Entry]:
+    """Every member of `tar` as an Entry. Sizes are checked before the stream is read past them."""
     entries: list[Entry] = []
     tree = Tree(limits.members)
     size = 0
@@ -280,21 +280,21 @@ class _BoundedReader:
 
 
 class _TimedReader:
-    """The archive as it is on the disk. Until it is judged, reading it has to come to an end."""
+    """The archive as it is on the disk. Until it is validated, reading it has to come to an end."""
 
     def __init__(self, stream: BinaryIO, clock: Callable[[], float]) -> None:
         self._stream = stream
         self._clock = clock
         size = stream.seek(0, os.SEEK_END)
         stream.seek(0)
-        self._most = JUDGE_SECONDS + size * JUDGE_SECONDS_PER_BYTE
+        self._most = VALIDATION_SECONDS + size * VALIDATION_SECONDS_PER_BYTE
         self._began = clock()
-        self.is_judged = False
+        self.is_validated = False
 
     def require_time(self) -> None:
         """Raise ArchiveError when this took longer than an archive of its size may."""
-        if not self.is_judged and self._clock() - self._began > self._most:
-            raise ArchiveError(f"judging it takes longer than {self._most:.0f} s, which is too long for its size")
+        if not self.is_validated and self._clock() - self._began > self._most:
+            raise ArchiveError(f"validating it takes longer than {self._most:.0f} s, which is too long for its size")
 
     def read(self, size: int = -1) -> bytes:
         self.require_time()

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The alwayson.upgrade maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The extended headers of an archive, judged before tarfile parses them. Pure.
+"""The extended headers of an archive, validated before tarfile parses them. Pure.
 
 tarfile looks for records with regular expressions that take minutes for a megabyte of digits, which a 2 kB archive unpacks to (CVE-2024-6232), and follows
 records that overlap, each with a name of its own megabyte. Which Python has which of these faults need not be known where such a header never reaches it.
@@ -44,7 +44,7 @@ class Headers:
             raise ArchiveHeaderError(f"it has a header of {size} bytes")
 
     def see(self, content: bytes) -> None:
-        """Judge the piece that was read; raise ArchiveHeaderError when tarfile must not get it."""
+        """Validate the piece that was read; raise ArchiveHeaderError when tarfile must not get it."""
         kind, self._extending = self._extending, b""
         self._left -= len(content) if kind else 0
         if self._left < 0:

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The alwayson.upgrade maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Names and links of an archive, judged as a tree that exists only in memory.
+"""Names and links of an archive, validated as a tree that exists only in memory.
 
 A link is followed here step by step as the kernel would follow it, through the archive's own links. Comparing the text of
 names is not enough: `up -> a/..` and `up/../x` look harmless one by one.

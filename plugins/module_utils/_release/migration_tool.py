@@ -33,7 +33,7 @@ DONE = (APPLIED, UNNEEDED)
 STATUS_SECONDS = 300.0
 # From the request to end until the tool and everything that it has started are killed.
 GRACE_SECONDS = 10.0
-TOLD_LINES, TOLD_BYTES = 10, 8000
+SHOWN_LINES, SHOWN_BYTES = 10, 8000
 # The options that both modules share.
 ARGUMENTS: dict[str, Any] = {
     "ledger": {"type": "path", "required": True},
@@ -124,14 +124,15 @@ class MigrationTool:
                 status = self._run(self.command, file, self.timeout, lock)
         except MigrationToolError as error:
             self._keep(begun, FAILED, ended=self.clock(), exit_status=None)
-            raise MigrationToolError(f"{error}{_told(_last_lines(log))}") from None
+            raise MigrationToolError(f"{error}{_described(_last_lines(log))}") from None
         output = _last_lines(log)
         if status:
             self._keep(begun, FAILED, ended=self.clock(), exit_status=status)
-            raise MigrationToolError(f"{self.command[0]} ended with {status}{_told(output)}. All that it wrote is in {log}")
+            raise MigrationToolError(f"{self.command[0]} ended with {status}{_described(output)}. All that it wrote is in {log}")
         if self.is_pending():
             self._keep(begun, FAILED, ended=self.clock(), exit_status=status)
-            raise MigrationToolError(f"{self.command[0]} ended with 0, but the status command {self.status[0]} reports that something is left{_told(output)}")
+            raise MigrationToolError(
+                f"{self.command[0]} ended with 0, but the status command {self.status[0]} reports that something is left{_described(output)}")
         return Outcome(self._keep(begun, APPLIED, ended=self.clock(), exit_status=status), ran=True, output=output)
 
     def _keep(self, row: Mapping[str, Any], status: str, **more: Any) -> dict[str, Any]:
@@ -174,11 +175,11 @@ def _private(path: str, flags: int) -> int:
 
 def _last_lines(path: str) -> list[str]:
     with open(path, "rb") as file:
-        file.seek(max(0, os.fstat(file.fileno()).st_size - TOLD_BYTES))
-        return [line for line in file.read().decode("utf-8", "replace").splitlines() if line.strip()][-TOLD_LINES:]
+        file.seek(max(0, os.fstat(file.fileno()).st_size - SHOWN_BYTES))
+        return [line for line in file.read().decode("utf-8", "replace").splitlines() if line.strip()][-SHOWN_LINES:]
 
 
-def _told(lines: Sequence[str]) -> str:
+def _described(lines: Sequence[str]) -> str:
     return f": {' / '.join(line.strip() for line in lines)}" if lines else ", and wrote nothing"
 
 

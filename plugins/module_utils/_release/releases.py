@@ -226,7 +226,7 @@ def sweep(root: str) -> list[str]:
     What cannot be removed affects no other release, and is returned in sentences: an application may write files of its own account into its release.
     """
     releases = os.path.join(root, RELEASES)
-    told = []
+    sentences = []
     for folder in (os.path.join(releases, name) for name in sorted(os.listdir(releases)) if name.startswith(STAGING)):
         try:
             errors = removal.remove_tree(folder)
@@ -235,9 +235,10 @@ def sweep(root: str) -> list[str]:
         if errors:
             more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
             # No command that removes: what is mounted from the same disk is on one file system with the rest, and would go with it.
-            told.append(f"{errors[0].filename or folder} cannot be removed: {errors[0].strerror}{more}. It is of a release that is gone, and affects no other; "
-                        f"{AFTER_UMOUNT if any(isinstance(error, removal.MountedError) for error in errors) else BY_ANOTHER_ACCOUNT}")
-    return told
+            sentences.append(
+                f"{errors[0].filename or folder} cannot be removed: {errors[0].strerror}{more}. It belongs to a release that is gone, and affects no other; "
+                f"{AFTER_UMOUNT if any(isinstance(error, removal.MountedError) for error in errors) else BY_ANOTHER_ACCOUNT}")
+    return sentences
 
 
 def prepare(root: str) -> None:

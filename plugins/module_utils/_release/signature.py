@@ -1,9 +1,9 @@
 # Copyright (c) 2026 The alwayson.upgrade maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Detached signatures of artifacts, made by OpenSSH or OpenPGP, and judged by those programs. Source: ssh-keygen(1), gpgv(1), GnuPG's doc/DETAILS.
+"""Detached signatures of artifacts, made by OpenSSH or OpenPGP, and verified by those programs. Source: ssh-keygen(1), gpgv(1), GnuPG's doc/DETAILS.
 
-Each file is read once. The checksum that is returned is the one of the very bytes that were judged, even when another account changes the artifact meanwhile.
+Each file is read once. The checksum that is returned is the one of the very bytes that were verified, even when another account changes the artifact meanwhile.
 """
 
 from __future__ import annotations
@@ -93,16 +93,16 @@ def _ssh(files: Files, namespace: str) -> Signed:
     if found.returncode or not principals:
         raise SignatureError(f"{files.signature} was not made with a key in {files.keys}")
     verify = ["ssh-keygen", "-Y", "verify", "-f", files.keys_copy, "-n", namespace, "-s", files.signature_copy, "-I"]
-    judged, sha256 = _judge([[*verify, principal] for principal in principals], files.artifact)
-    if judged.returncode:
-        raise SignatureError(f"{files.signature} is no signature of {files.artifact} by {' or '.join(principals)}: {_said(judged)}")
-    return Signed(SSH, judged.args[-1], sha256)
+    verified, sha256 = _verify([[*verify, principal] for principal in principals], files.artifact)
+    if verified.returncode:
+        raise SignatureError(f"{files.signature} is no signature of {files.artifact} by {' or '.join(principals)}: {_said(verified)}")
+    return Signed(SSH, verified.args[-1], sha256)
 
 
 def _principals(files: Files, found: str) -> list[str]:
     """The principals that may have signed, each once: those that ssh-keygen has `found` by the first line with the key, and those of every other such line.
 
-    A line may allow another namespace than the one that is asked for; ssh-keygen judges each. A name with ! is excluded.
+    A line may allow another namespace than the one that is asked for; ssh-keygen checks each. A name with ! is excluded.
     """
     with open(files.signature_copy, encoding="ascii", errors="replace") as file:
         key = signing_key(file.read())
@@ -125,23 +125,23 @@ def signing_key(armored: str) -> str:
 
 
 def _openpgp(files: Files) -> Signed:
-    judged, sha256 = _judge([["gpgv", "--status-fd", "1", "--keyring", files.keys_copy, files.signature_copy, "-"]], files.artifact)
-    good, fingerprint = GOOD.findall(judged.stdout), FINGERPRINT.findall(judged.stdout)
+    verified, sha256 = _verify([["gpgv", "--status-fd", "1", "--keyring", files.keys_copy, files.signature_copy, "-"]], files.artifact)
+    good, fingerprint = GOOD.findall(verified.stdout), FINGERPRINT.findall(verified.stdout)
     # Several signatures may be in one file: each of them has to be good.
-    if judged.returncode or not good or len(good) != len(fingerprint) or REFUSED.search(judged.stdout):
-        raise SignatureError(f"{files.signature} is no signature of {files.artifact} by a key in {files.keys}: {_said(judged)}")
+    if verified.returncode or not good or len(good) != len(fingerprint) or REFUSED.search(verified.stdout):
+        raise SignatureError(f"{files.signature} is no signature of {files.artifact} by a key in {files.keys}: {_said(verified)}")
     return Signed(OPENPGP, ", ".join(f"{who} ({mark})" for who, mark in zip(good, fingerprint)), sha256)
 
 
-def _judge(commands: Sequence[Sequence[str]], artifact: str) -> tuple[subprocess.CompletedProcess[str], str]:
+def _verify(commands: Sequence[Sequence[str]], artifact: str) -> tuple[subprocess.CompletedProcess[str], str]:
     """What the first program that accepts the artifact says of it, else the last; each reads it as its input. With the checksum of just these bytes."""
     # Where the artifact lies is room for one; /tmp may be small, and memory.
     home = os.path.expanduser(os.environ.get("ANSIBLE_HOME") or os.path.join("~", ".ansible"))
-    with private_copy.private_copy(artifact, os.path.dirname(os.path.abspath(artifact)), os.path.join(home, "tmp"), tempfile.gettempdir()) as (judged, sha256):
+    with private_copy.private_copy(artifact, os.path.dirname(os.path.abspath(artifact)), os.path.join(home, "tmp"), tempfile.gettempdir()) as (copy, sha256):
         # No second look at the artifact: it may be another file by then.
         for command in commands:
-            os.lseek(judged.fileno(), 0, os.SEEK_SET)
-            done = _run(command, judged)
+            os.lseek(copy.fileno(), 0, os.SEEK_SET)
+            done = _run(command, copy)
             if not done.returncode:
                 break
         return done, sha256

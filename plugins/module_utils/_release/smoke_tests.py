@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Smoke tests as data, and the wait until each of them was answered several times in a row.
 
-The requests are made on the target; what the answers must say is judged on the controller (plugin_utils/_smoke/expectation.py).
+The requests are made on the target; what the answers must say is checked on the controller (plugin_utils/_smoke/expectation.py).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ TEST_ARGUMENTS = {
     "method": {"type": "str", "default": "GET", "choices": ["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"]},
     "headers": {"type": "dict", "default": {}},
     "secret_headers": {"type": "dict", "no_log": True, "default": {}},
-    # Hidden as it is sent. An answer may say the same words, and is judged by them.
+    # Hidden as it is sent. An answer may say the same words, and is checked for them.
     "body": {"type": "raw", "no_log": True},
     "status": {"type": "list", "elements": "int"},
     "expect": {"type": "dict", "default": {}},
@@ -43,8 +43,8 @@ ARGUMENTS = {
     "max_body_bytes": {"type": "int", "default": 262144},
 }
 
-# The fields of an outcome that are only shown; all others are judged.
-TOLD = ("url", "method", "command", "problem")
+# The fields of an outcome that are only shown; all others are checked.
+MASKED = ("url", "method", "command", "problem")
 LEAST = {"timeout": 0, "in_a_row": 1, "retries": 0, "delay": 0, "max_body_bytes": 1}
 
 
@@ -145,9 +145,9 @@ def ask_all(params: dict[str, Any], may_send: Callable[[SmokeTest], bool] = lamb
     return [_as_data(test, by_name.get(test.name)) for test in tests]
 
 
-def told_by(outcomes: list[dict[str, Any]], masked: Callable[[object], object]) -> list[dict[str, Any]]:
-    """The outcomes with the fields that are only shown masked, and those that are judged unchanged."""
-    return [{**outcome, **{key: masked(outcome[key]) for key in TOLD if key in outcome}} for outcome in outcomes]
+def masked_outcomes(outcomes: list[dict[str, Any]], masked: Callable[[object], object]) -> list[dict[str, Any]]:
+    """The outcomes with the fields that are only shown masked, and those that are checked unchanged."""
+    return [{**outcome, **{key: masked(outcome[key]) for key in MASKED if key in outcome}} for outcome in outcomes]
 
 
 def is_safe(test: SmokeTest) -> bool:
@@ -157,8 +157,8 @@ def is_safe(test: SmokeTest) -> bool:
 
 def _as_data(test: SmokeTest, outcome: Outcome | None) -> dict[str, Any]:
     request = test.request
-    told = {"url": getattr(request, "url", None), "method": getattr(request, "method", None), "command": getattr(request, "words", None)}
-    data = {"name": test.name, **told, "sent": outcome is not None}
+    asked = {"url": getattr(request, "url", None), "method": getattr(request, "method", None), "command": getattr(request, "words", None)}
+    data = {"name": test.name, **asked, "sent": outcome is not None}
     if outcome is None:
         return data
     # The body stays text and the headers pairs: nothing that a server sends can pass for structure on the way.

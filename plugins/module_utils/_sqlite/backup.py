@@ -66,10 +66,10 @@ class SqliteBackup(OneFileEach):
             # An index that needs what is the application's own has an order that cannot be checked here.
             problems = [row[0] for row in copy.rows(f"PRAGMA {'quick_check' if stand_ins else 'integrity_check'}")]
             if problems != ["ok"]:
-                raise BackupError(f"the copy is damaged: {content.told(problems)}")
+                raise BackupError(f"the copy is damaged: {content.describe(problems)}")
             found = content.differences(record.contents[record.subject], sqlite_content.read(copy))
         if found:
-            raise BackupError(f"the copy differs from the original: {content.told(found)}")
+            raise BackupError(f"the copy differs from the original: {content.describe(found)}")
         if self.check_queries:
             with connect(path, is_immutable=True) as copy:
                 checks.require_true(copy, self.check_queries, checks.Dialect("BEGIN", 1))

@@ -34,7 +34,7 @@ FIRST_RETREAT_SECONDS, LONGEST_RETREAT_SECONDS = 0.2, 5.0
 # How long sessions that were cut may take to be gone.
 CUT_SECONDS = 5.0
 
-_BYPASS = "find what sends to it regardless of its state"
+_BYPASS = "find what sends requests to it in this state"
 _UNCHECKED_NOTE = "the load balancer has no health check of its own for this member, so none was waited for"
 
 
@@ -68,7 +68,7 @@ class Request:
             raise TrafficError("members is empty: name at least one member")
         both = sorted(set(self.members) & set(self.out))
         if both:
-            raise TrafficError(f"{', '.join(both)} cannot come in and go out at once: leave it out of members or of out")
+            raise TrafficError(f"{', '.join(both)} is in members and in out: remove it from one of them")
         if self.out and self.state != READY:
             raise TrafficError(f"out goes with state=ready, not with state={self.state}: give these members in members")
         for name in ("min_live", "timeout"):
@@ -129,12 +129,12 @@ class _Sequence:
         self._require_provable()
         self._require_no_panic()
         try:
-            self._pool.settle(self._request.members if self._request.state == DRAINED else ())
+            self._pool.synchronize(self._request.members if self._request.state == DRAINED else ())
             steps[self._request.state]()
         except _DrainTimeout as error:
             if self._request.on_timeout != FAIL:
                 raise TrafficError(f"{error}. {self._pool.undo()}") from error
-            raise TrafficError(f"{error}. It stays so, on every load balancer: run this again to go on, or with state=ready to bring it back") from error
+            raise TrafficError(f"{error}. The members keep this state: run this again to continue, or return them with state=ready") from error
         except (TrafficError, DriftError, LoadBalancerError) as error:
             raise TrafficError(f"{error}. {self._pool.undo()}") from error
         except BaseException:
@@ -147,9 +147,9 @@ class _Sequence:
         """Refuse to take a member out where the configuration makes the proof impossible. One that comes back is always let in."""
         if self._request.state in (CHECKED, READY) and not self._request.out:
             return
-        told = [f"{balancer}: {sentence}" for balancer, pool in self._pool.now.items() for sentence in pool.refusals]
-        if told:
-            raise TrafficError(f"no drain of {self._request.backend} can be proven. {'. '.join(told)}")
+        sentences = [f"{balancer}: {sentence}" for balancer, pool in self._pool.now.items() for sentence in pool.refusals]
+        if sentences:
+            raise TrafficError(f"no drain of {self._request.backend} can be proven. {'. '.join(sentences)}")
 
     def _require_no_panic(self) -> None:
         """Refuse to take out so many that drained members get requests again."""
@@ -190,10 +190,10 @@ class _Sequence:
 
         busy = pool.wait(self._request.members, _is_out, deadline, in_vain, lambda now: watch.look(now, pool.now, pool.processes))
         given = watch.given()
-        told = [f"{self._request.backend}/{name} was given {given[balancer, name]} more sessions on {balancer} after it was set to maintenance"
-                f": {pool.now[balancer].bypass or _BYPASS}" for balancer, name in watch.rising()]
-        if told:
-            raise TrafficError(". ".join(told))
+        sentences = [f"{self._request.backend}/{name} was given {given[balancer, name]} more sessions on {balancer} after it was set to maintenance"
+                     f": {pool.now[balancer].bypass or _BYPASS}" for balancer, name in watch.rising()]
+        if sentences:
+            raise TrafficError(". ".join(sentences))
         return busy
 
     def _draining(self) -> None:
@@ -206,7 +206,7 @@ class _Sequence:
             if not short:
                 return
             if self._clock.steady() >= deadline:
-                raise TrafficError(f"{short}, for {self._request.timeout:g} s now: bring other members back into traffic first")
+                raise TrafficError(f"{short}, for {self._request.timeout:g} s now: return other members to traffic first")
             self._clock.sleep(retreat * (0.5 + self._clock.chance()))
             retreat = min(LONGEST_RETREAT_SECONDS, retreat * 2)
             self._pool.look()
@@ -239,7 +239,7 @@ class _Sequence:
 
     def _require_cutting(self, busy: Sequence[Place]) -> None:
         if self._request.on_timeout != CUT_OFF:
-            raise _DrainTimeout(self._told(busy, "is not drained", lambda member: f"in {member.admin}, {_left(member)}"))
+            raise _DrainTimeout(self._described(busy, "is not drained", lambda member: f"in {member.admin}, {_left(member)}"))
 
     def _cut_off(self) -> None:
         """Close what did not end in time. In maintenance nothing can come after it."""
@@ -248,7 +248,7 @@ class _Sequence:
         self._pool.change(changes)
         busy = self._pool.wait(self._request.members, _is_cut_off, self._clock.steady() + CUT_SECONDS)
         if busy:
-            raise TrafficError(self._told(busy, "still has sessions after they were closed", _left))
+            raise TrafficError(self._described(busy, "still has sessions after they were closed", _left))
 
     # -- back into traffic
 
@@ -256,21 +256,21 @@ class _Sequence:
         self._pool.change(views.check_changes(self._pool.now, self._request.members))
         unhealthy = self._pool.wait(self._request.members, _is_proven_healthy, self._clock.steady() + self._request.timeout)
         if unhealthy:
-            raise TrafficError(self._told(unhealthy, "does not pass its health check", lambda member: f"{member.health} {member.check}".strip()))
+            raise TrafficError(self._described(unhealthy, "does not pass its health check", lambda member: f"{member.health} {member.check}".strip()))
 
     def _ready(self) -> None:
         self._checked()
         self._pool.change(views.ready_changes(self._pool.now, self._request.members, self._request.out))
         missing = self._pool.wait(self._request.members, lambda member: member.serving, self._clock.steady() + self._request.timeout)
         if missing:
-            raise TrafficError(self._told(missing, "takes no traffic", lambda member: f"{member.health} {member.check}, weight {member.weight}"))
+            raise TrafficError(self._described(missing, "takes no traffic", lambda member: f"{member.health} {member.check}, weight {member.weight}"))
 
     # -- telling
 
-    def _told(self, places: Sequence[Place], what: str, how: Callable[[Member], str]) -> str:
+    def _described(self, places: Sequence[Place], what: str, how: Callable[[Member], str]) -> str:
         """One sentence on all members at fault, such as ``app/app1 is not drained on lb1 (in drain, 3 sessions, 0 queued) after 60 s``."""
-        told = [f"{self._request.backend}/{name} {what} on {balancer} ({how(self._pool.member((balancer, name)))})" for balancer, name in places]
-        return f"{'; '.join(told)} after {self._request.timeout:g} s"
+        sentences = [f"{self._request.backend}/{name} {what} on {balancer} ({how(self._pool.member((balancer, name)))})" for balancer, name in places]
+        return f"{'; '.join(sentences)} after {self._request.timeout:g} s"
 
     def _states(self, pools: views.Pools) -> dict[str, dict[str, str]]:
         return views.admin_states(pools, (*self._request.members, *self._request.out))
@@ -298,7 +298,7 @@ class _Sequence:
             "sessions": now.sessions,
             "queued": now.queued,
             "cut": self._cut.get(place, 0),
-            "waited_s": round(self._pool.settled.get(place, self._began) - self._began, 3),
+            "waited_s": round(self._pool.held_since.get(place, self._began) - self._began, 3),
         }
         note = now.note or (_UNCHECKED_NOTE if self._request.state in (CHECKED, READY) and not now.probed else "")
         if note:
@@ -310,9 +310,9 @@ class _Sequence:
             yield from (f"{balancer}: {sentence}" for sentence in pool.warnings)
             for name in (*self._request.members, *self._request.out):
                 if pool.members[name].agent:
-                    yield f"{self._request.backend}/{name} has an agent check on {balancer}, which can overrule what is asked for here"
+                    yield f"{self._request.backend}/{name} has an agent check on {balancer}, which can override the state that is set here"
         for (balancer, name), count in self._given_late.items():
-            yield f"{self._request.backend}/{name} was given {count} more sessions on {balancer} after it was set to maintenance, and then none any more"
+            yield f"{self._request.backend}/{name} was given {count} more sessions on {balancer} after it was set to maintenance, and no more after that"
 
 
 def _require_cutters(balancers: Sequence[LoadBalancer]) -> None:
@@ -334,7 +334,7 @@ def _is_out(member: Member) -> bool:
 
 
 def _left(member: Member) -> str:
-    late = f", {member.lingering} connections from before a reload that may bring it another request" if member.lingering else ""
+    late = f", {member.lingering} connections from before a reload that may send it another request" if member.lingering else ""
     what = f": {member.sessions_note}" if member.sessions and member.sessions_note else ""
     return f"{member.sessions} sessions, {member.queued} queued{late}{what}"
 

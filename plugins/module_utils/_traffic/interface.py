@@ -145,10 +145,10 @@ class LoadBalancer(Protocol):
 
 
 @runtime_checkable
-class Settling(LoadBalancer, Protocol):
-    """A kind whose members may not be in the states that it shows, before `settle` has made sure of it."""
+class Synchronizing(LoadBalancer, Protocol):
+    """A kind whose members may not be in the states that it shows, before `synchronize` has made sure of it."""
 
-    def settle(self, backend: str, out: Collection[str]) -> list[str]:
+    def synchronize(self, backend: str, out: Collection[str]) -> list[str]:
         """Make sure that its processes use the configuration that was read, and that members in `out` that are out were taken out here.
 
         Called before each look while members are driven; returns a sentence for each thing it did that stays when all else is put back.

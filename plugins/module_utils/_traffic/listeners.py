@@ -69,7 +69,7 @@ class Listeners:
             processes = processes_with({each.inode for each in (*tcp, *unix)})
             families = {endpoint: family_of(servers_of(endpoint, tcp, unix, processes), processes) for endpoint in self._endpoints}
             driven = set().union(*families.values())
-            self._found = {endpoint: [_told(place, processes, others) for place, others in sharers(family, driven, tcp, processes)]
+            self._found = {endpoint: [_described(place, processes, others) for place, others in sharers(family, driven, tcp, processes)]
                            for endpoint, family in families.items()}
         return self._found
 
@@ -194,7 +194,7 @@ def _place(endpoint: str) -> tuple[str, int] | None:
         return None
 
 
-def _told(place: str, processes: Mapping[int, Process], others: Sequence[int]) -> str:
+def _described(place: str, processes: Mapping[int, Process], others: Sequence[int]) -> str:
     who = ", ".join(f"{processes[pid].name} {pid}" for pid in others) or "one that this account may not see"
-    return (f"another process ({who}) listens at {place}, too, and sends its share of the requests to members that are drained here: end it, or make it a load "
+    return (f"another process ({who}) listens at {place}, too, and sends its share of the requests to drained members: end it, or make it a load "
             "balancer of its own")

@@ -54,7 +54,7 @@ def why_not_live(balancer: str, member: Mapping[str, Any]) -> str:
     if is_spare(member):
         return f"{balancer} has no address for it; see whether its name can be resolved there"
     if member["admin"] in (DRAIN, MAINT):
-        return f"it is in {member['admin']} on {balancer}; bring it back with alwayson.upgrade.traffic_member, state=ready"
+        return f"it is in {member['admin']} on {balancer}; return it with alwayson.upgrade.traffic_member, state=ready"
     if member["health"] in HEALTHY:
         how = "is a backup" if member.get("backup") else "has the weight 0"
         return f"it {how} on {balancer}; change that there"

@@ -15,7 +15,7 @@ from typing import Callable
 
 from .._host.clock import Clock
 from .._host.control_error import UntouchedError
-from .interface import CUT, DRAIN, MAINT, RECHECK, Backend, LoadBalancer, Member, Place, Settling, require_members
+from .interface import CUT, DRAIN, MAINT, RECHECK, Backend, LoadBalancer, Member, Place, Synchronizing, require_members
 from .undo import Undo, put_back
 from .views import Changes
 
@@ -36,17 +36,17 @@ class DrivenPool:
     """One backend on all load balancers; `members` are the ones that this run is about.
 
     `before` is the first look and `now` the last one, by load balancer. `changed_at` is the epoch of the first change, None
-    while nothing is changed. `settled` has the steady time since when the last wait held, by load balancer and member. `processes`
+    while nothing is changed. `held_since` has the steady time since when the last wait held, by load balancer and member. `processes`
     are those that answered last, by load balancer.
     """
 
     def __init__(self, balancers: Sequence[LoadBalancer], backend: str, members: Iterable[str], clock: Clock) -> None:
         self.backend = backend
         self.changed_at: float | None = None
-        self.settled: dict[Place, float] = {}
+        self.held_since: dict[Place, float] = {}
         self._balancers = {balancer.name: balancer for balancer in balancers}
         self._members = tuple(members)
-        self._settling: list[Settling] = [balancer for balancer in balancers if isinstance(balancer, Settling)]
+        self._synchronizing: list[Synchronizing] = [balancer for balancer in balancers if isinstance(balancer, Synchronizing)]
         self._out: tuple[str, ...] = ()
         self._left_changed: list[str] = []
         self._clock = clock
@@ -62,17 +62,17 @@ class DrivenPool:
         balancer, name = place
         return self.now[balancer].members[name]
 
-    def settle(self, out: Iterable[str] = ()) -> None:
-        """From now on have each look settle what it reads first, see `Settling`; `out` are the members that are to be out."""
+    def synchronize(self, out: Iterable[str] = ()) -> None:
+        """From now on synchronize each load balancer before each look, see `Synchronizing`; `out` are the members that are to be out."""
         self._out = tuple(out)
-        if self._settling:
+        if self._synchronizing:
             self.look()
 
     def look(self) -> None:
         """Read all load balancers again, and ask again for what a reload has lost; raise DriftError when a member is not in the state that it was set to."""
         for _reload in range(MOST_RELOADS):
             before = dict(self.processes)
-            self._settle()
+            self._synchronize()
             self.now = self._read()
             lost = self._lost()
             if not lost:
@@ -83,10 +83,10 @@ class DrivenPool:
                 self._balancers[balancer].apply(self.backend, {name: self._asked[balancer][name] for name in names})
         raise self._drift(*next((balancer, names[0]) for balancer, names in lost.items()))
 
-    def _settle(self) -> None:
-        """Not every kind of load balancer needs it, see `Settling`."""
-        for balancer in self._settling:
-            self._left_changed += balancer.settle(self.backend, self._out)
+    def _synchronize(self) -> None:
+        """Not every kind of load balancer needs it, see `Synchronizing`."""
+        for balancer in self._synchronizing:
+            self._left_changed += balancer.synchronize(self.backend, self._out)
 
     def _lost(self) -> dict[str, list[str]]:
         """The members that are not in the state that they were set to, by load balancer."""
@@ -95,7 +95,7 @@ class DrivenPool:
 
     def _drift(self, balancer: str, name: str) -> DriftError:
         member = self.member((balancer, name))
-        agent = (f"its agent check brings it there (have it answer neither ready nor drain, or stop it until the run is over: disable agent "
+        agent = (f"its agent check sets this state (make the agent answer neither ready nor drain, or disable it until the run is over: disable agent "
                  f"{self.backend}/{name}), " if member.agent else "")
         return DriftError(f"{balancer} has {self.backend}/{name} in {member.admin} although it was set to {self._wanted[balancer][name]}: "
                           f"{agent}it was reloaded, or another program changes it")
@@ -136,18 +136,18 @@ class DrivenPool:
         self.changed_at = self.changed_at if self._wanted else None
 
     def wait(
-        self, members: Sequence[str], settled: Callable[[Member], bool], deadline: float, in_vain: Callable[[float], bool] = lambda now: False,
+        self, members: Sequence[str], condition: Callable[[Member], bool], deadline: float, in_vain: Callable[[float], bool] = lambda now: False,
         still_to_watch: Callable[[float], float] = lambda now: 0.0
     ) -> list[Place]:
-        """Look until `settled` is true of these members on every load balancer. Return where it is not at the deadline, or when it can no longer be.
+        """Look until `condition` is true of these members on every load balancer. Return where it is not at the deadline, or when it can no longer be.
 
         :param still_to_watch: called at each look, for how many seconds more to look when it is true of all, also after the deadline.
         """
         pause = FIRST_POLL_SECONDS
-        self.settled = {}
+        self.held_since = {}
         while True:
             now = self._clock.steady()
-            rest = self._unsettled(members, settled, now)
+            rest = self._where_not(members, condition, now)
             watched = still_to_watch(now)
             if in_vain(now) or (now >= deadline if rest else not watched):
                 return rest
@@ -165,7 +165,7 @@ class DrivenPool:
         for balancer in undone.back:
             del self._wanted[balancer], self._asked[balancer], self._undo[balancer]
         self.changed_at = self.changed_at if undone.left else None
-        return ". ".join([*undone.sentences("The state before is"), *self._left_changed])
+        return ". ".join([*undone.sentences("The previous state was"), *self._left_changed])
 
     @property
     def is_changed(self) -> bool:
@@ -183,13 +183,13 @@ class DrivenPool:
             pools[balancer.name] = pool
         return pools
 
-    def _unsettled(self, members: Sequence[str], settled: Callable[[Member], bool], now: float) -> list[Place]:
+    def _where_not(self, members: Sequence[str], condition: Callable[[Member], bool], now: float) -> list[Place]:
         rest = []
         for place in ((balancer, name) for balancer in self.now for name in members):
-            if settled(self.member(place)):
-                self.settled.setdefault(place, now)
+            if condition(self.member(place)):
+                self.held_since.setdefault(place, now)
             else:
-                self.settled.pop(place, None)
+                self.held_since.pop(place, None)
                 rest.append(place)
         return rest
 

@@ -89,13 +89,13 @@ class Side:
 class Request:
     """`key` is to lead to `value`: a pool, which must have `min_live` live members on every load balancer; anything else when that is None.
 
-    `settle` is for how many seconds at most the pools before are watched until nothing is in flight there.
+    `drain_wait` is for how many seconds at most the pools before are watched until nothing is in flight there.
     """
 
     key: str
     value: str
     min_live: int | None = 1
-    settle: float = 0.0
+    drain_wait: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -189,7 +189,7 @@ class Rerouting:
             return "Nothing was changed"
         undone = put_back([Undo(side.name, partial(self._restore, side), partial(side.table.command, self._request.key, self.before[side.name]))
                            for side in self._touched], self._clock.sleep)
-        return ". ".join(undone.sentences("The route before is"))
+        return ". ".join(undone.sentences("The previous route was"))
 
     def _restore(self, side: Side) -> str:
         """Set and read back; return what is wrong, or an empty string."""
@@ -202,7 +202,7 @@ class Rerouting:
 
     def _wait_for_drain(self) -> dict[str, int]:
         """Watch the pools before until nothing is in flight there, or for as long as was asked for; the sessions left, by load balancer."""
-        deadline, pause = self._clock.steady() + self._request.settle, FIRST_POLL_SECONDS
+        deadline, pause = self._clock.steady() + self._request.drain_wait, FIRST_POLL_SECONDS
         while True:
             sessions = {side.name: self._sessions(side) for side in self._sides if side.name in self._left}
             now = self._clock.steady()

@@ -32,9 +32,9 @@ class Undone(NamedTuple):
     def sentences(self, what: str) -> list[str]:
         """Of all of them.
 
-        :param what: what came back, such as ``The state before is``.
+        :param what: what came back, such as ``The previous state was``.
         """
-        return [*([f"{what} back on {', '.join(self.back)}"] if self.back else []), *self.left.values()]
+        return [*([f"{what} restored on {', '.join(self.back)}"] if self.back else []), *self.left.values()]
 
 
 def put_back(undos: Iterable[Undo], sleep: Callable[[float], None]) -> Undone:
@@ -42,7 +42,7 @@ def put_back(undos: Iterable[Undo], sleep: Callable[[float], None]) -> Undone:
     undone = Undone([], {})
     for undo in undos:
         if problem := _problem(undo, sleep):
-            undone.left[undo.balancer] = f"{undo.balancer} could NOT be put back ({problem}); do it there: {undo.command()}"
+            undone.left[undo.balancer] = f"{undo.balancer} could NOT be restored ({problem}); run there: {undo.command()}"
         else:
             undone.back.append(undo.balancer)
     return undone

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The alwayson.upgrade maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whether members that were upgraded do as well as the others, judged by what the load balancers counted of both. Pure.
+"""Whether members that were upgraded do as well as the others, by what the load balancers counted of both. Pure.
 
 HAProxy's response time is a sliding average: with each request it moves by a 512th towards that request's time (``swrate_add`` of its source, with
 ``TIME_STATS_SAMPLES``), and is the plain average before so many requests have come. So what the requests of a while took follows from the averages
@@ -41,7 +41,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Limits:
-    """What is still good: errors in percent, response times as a factor of the others' and milliseconds on top of that (0: not judged), on so many requests."""
+    """The limits of a good verdict: errors in percent, response times as a factor of the others' (0: none) plus milliseconds, and the fewest requests."""
 
     max_error_percent: float = 1.0
     max_latency_factor: float = 2.0

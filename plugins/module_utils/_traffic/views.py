@@ -50,7 +50,7 @@ def view_as_data(endpoint: str, view: View) -> dict[str, Any]:
 
 def _risks_of_agents(backend: Backend) -> list[str]:
     names = ", ".join(name for name, member in backend.members.items() if member.agent)
-    return [(f"{names} can be brought back into traffic by an agent check, also while it is out: have it answer neither ready nor drain, or stop it until the "
+    return [(f"{names} can be returned to traffic by an agent check while it is out: make the agent answer neither ready nor drain, or stop it until the "
              "run is over (disable agent)")] if names else []
 
 
@@ -98,8 +98,8 @@ def _contradiction(what: str, seen: Mapping[str, Mapping[str, Any]]) -> list[str
                  "see whether its name can be resolved there")]
     admin = _grouped({balancer: member["admin"] for balancer, member in seen.items()})
     if len(admin) > 1:
-        told = " but ".join(f"{word} on {', '.join(names)}" for word, names in admin.items())
-        return [f"{what} is {told}: bring it into one state with alwayson.upgrade.traffic_member"]
+        states = " but ".join(f"{word} on {', '.join(names)}" for word, names in admin.items())
+        return [f"{what} is {states}: bring it into one state with alwayson.upgrade.traffic_member"]
     live = _grouped({balancer: member["live"] for balancer, member in seen.items()})
     if len(live) > 1:
         why = ". ".join(why_not_live(balancer, seen[balancer]) for balancer in live[False])

@@ -101,7 +101,7 @@ def _undone(touched: Sequence[WeightedBalancer], backend: str, wanted: Result, c
         return "Nothing was changed"
     undos = [Undo(balancer.name, partial(_restore, balancer, backend, wanted.before[balancer.name]), partial(_by_hand, backend, wanted.before[balancer.name]))
              for balancer in touched]
-    return ". ".join(put_back(undos, clock.sleep).sentences("The weights before are"))
+    return ". ".join(put_back(undos, clock.sleep).sentences("The previous weights were"))
 
 
 def _restore(balancer: WeightedBalancer, backend: str, weights: Mapping[str, int]) -> str:

@@ -113,8 +113,8 @@ class InWorker(ModuleInWorker):
         return result
 
 
-class ForJudgement(ModuleInWorker):
-    """Of a module with `evidence` instead of `answer`: what is judged on the controller comes there as it was seen, see `exit_for_judgement`."""
+class ForVerdict(ModuleInWorker):
+    """Of a module with `evidence` instead of `answer`: the values that are checked on the controller are returned unmasked, see `exit_for_verdict`."""
 
     def _work(self, params: dict[str, Any], masked: Callable[[Any], Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         return self.worked_by.evidence(params, self._task.check_mode, masked)

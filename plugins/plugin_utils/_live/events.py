@@ -26,21 +26,21 @@ def fold(view: View, event: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Take in one event ``{event, at, ...}``; returns the events that are worth telling."""
     view.now = max(view.now, event["at"])
     handler = _HANDLERS.get(event["event"])
-    told = [dict(event)] if handler is None else handler(view, event)
-    return told + _crossings(view, event["at"]) if any(one["event"] in _CHANGES_CAPACITY for one in told) else told
+    events = [dict(event)] if handler is None else handler(view, event)
+    return events + _crossings(view, event["at"]) if any(one["event"] in _CHANGES_CAPACITY for one in events) else events
 
 
 def _crossings(view: View, at: float) -> list[dict[str, Any]]:
-    """A pool that falls under its floor, or is above it again: told once each time."""
-    told = []
+    """A pool that falls under its floor, or is above it again: reported once each time."""
+    events = []
     for pool in view.pools.values():
         capacity = view.capacity(pool)
         view.lowest_live[pool.name] = min(capacity.live, view.lowest_live.get(pool.name, capacity.live))
         if capacity.under != (pool.name in view.under_floor):
             (view.under_floor.add if capacity.under else view.under_floor.discard)(pool.name)
-            told.append({"event": "under_floor" if capacity.under else "above_floor", "at": at, "pool": pool.name, "live": capacity.live,
-                         "size": capacity.size, "floor": capacity.floor})
-    return told
+            events.append({"event": "under_floor" if capacity.under else "above_floor", "at": at, "pool": pool.name, "live": capacity.live,
+                           "size": capacity.size, "floor": capacity.floor})
+    return events
 
 
 # -- the run, its plays and tasks
@@ -68,22 +68,22 @@ def _host_begins(view: View, event: Mapping[str, Any]) -> list[dict[str, Any]]:
     if not stage or not view.in_roll:
         return []
     # Beside the roll's own play a member is only on its way (back) when its traffic or its release is touched.
-    told = _starts_untold(view, host, at) if known or view.play_rolls else []
+    events = _starts_unreported(view, host, at) if known or view.play_rolls else []
     member = view.members.get(host)
     if member is None or member.state != FLIGHT or (stage == RETURNING and not member.back and not view.side and view.stands_by(member)):
-        return told
+        return events
     if member.enters(stage, at):
-        told.append({"event": "stage", "at": at, "member": host, "pool": member.pool, "stage": stage, "known": known, "back": member.back})
-    return told
+        events.append({"event": "stage", "at": at, "member": host, "pool": member.pool, "stage": stage, "known": known, "back": member.back})
+    return events
 
 
-def _starts_untold(view: View, host: str, at: float) -> list[dict[str, Any]]:
+def _starts_unreported(view: View, host: str, at: float) -> list[dict[str, Any]]:
     """A start that no strategy tells: it follows from the first task that does something to the member."""
     member = view.members.get(host)
-    if member is None and view.play_rolls and not view.told_by_strategy:
+    if member is None and view.play_rolls and not view.reported_by_strategy:
         member = view.members[host] = Member(host)
     back = not view.play_rolls
-    if member is None or member.state in (FLIGHT, STAYS) or (view.told_by_strategy and view.play_rolls) or (member.state != TODO and not back):
+    if member is None or member.state in (FLIGHT, STAYS) or (view.reported_by_strategy and view.play_rolls) or (member.state != TODO and not back):
         return []
     member.starts(at, back=back)
     return [{"event": "started", "at": at, "member": host, "pool": member.pool, "direction": "back" if back else "forward"}]
@@ -101,16 +101,16 @@ def _result(view: View, event: Mapping[str, Any]) -> list[dict[str, Any]]:
         member.back, member.why = True, member.why or one_line(f"{event['task']}: {event.get('why', '')}")
     elif outcome == "skipped" and not event.get("item"):
         member.skips(event["task"])
-    told = [dict(event)]
-    if outcome == "unreachable" and not view.told_by_strategy:
-        told += _finished(view, {"event": "finished", "at": event["at"], "member": host, "pool": member.pool, "outcome": "lost", "why": event.get("why", "")})
-    return told
+    events = [dict(event)]
+    if outcome == "unreachable" and not view.reported_by_strategy:
+        events += _finished(view, {"event": "finished", "at": event["at"], "member": host, "pool": member.pool, "outcome": "lost", "why": event.get("why", "")})
+    return events
 
 
 # -- what the strategy tells
 
 def _roll_begins(view: View, event: Mapping[str, Any]) -> list[dict[str, Any]]:
-    view.told_by_strategy = view.rolling = True
+    view.reported_by_strategy = view.rolling = True
     view.served_at_once = event.get("served_at_once")
     view.holding, view.not_started = ("", ""), []
     planned = [view.side] if view.side else list(view.pools)
@@ -119,35 +119,35 @@ def _roll_begins(view: View, event: Mapping[str, Any]) -> list[dict[str, Any]]:
         known = view.pools.get(name)
         view.pools[name] = Pool(name, pool["size"], pool["window"], pool["floor"], len(pool.get("steps", [])) or 1,
                                 known.title if known else title, known.live if known else None)
-    _move_to_told_pool(view, list(event.get("pools", {})))
-    for told in event.get("members", []):
-        _expect(view, told)
+    _move_to_reported_pool(view, list(event.get("pools", {})))
+    for events in event.get("members", []):
+        _expect(view, events)
     for name in [name for name in view.pools if name not in {member.pool for member in view.members.values()}]:
         del view.pools[name]
     return [dict(event)]
 
 
-def _move_to_told_pool(view: View, names: list[str]) -> None:
+def _move_to_reported_pool(view: View, names: list[str]) -> None:
     """The plan knows one pool by the service's name; when the roll calls it otherwise, members that this roll does not list belong to it too."""
     if len(names) == 1:
         for member in view.members.values():
             member.pool = names[0] if member.colour == view.side else member.pool
 
 
-def _expect(view: View, told: Mapping[str, Any]) -> None:
+def _expect(view: View, events: Mapping[str, Any]) -> None:
     """What a roll says about a member before it begins. What an earlier roll of this run made of it stays."""
-    member = view.members.setdefault(told["name"], Member(told["name"]))
-    member.pool, member.domain = told["pool"], told.get("domain") or member.domain
-    member.step = told["step"] if told.get("step") is not None else member.step
-    member.expected_s = told.get("expected_s") or member.expected_s
+    member = view.members.setdefault(events["name"], Member(events["name"]))
+    member.pool, member.domain = events["pool"], events.get("domain") or member.domain
+    member.step = events["step"] if events.get("step") is not None else member.step
+    member.expected_s = events.get("expected_s") or member.expected_s
     if member.state in (TODO, STAYS):
         # The first of two rolls names only its own half as pending; what is planned for later stays planned.
-        member.in_traffic, member.pending = bool(told.get("in_traffic", True)), bool(told.get("pending")) or (view.planned and member.pending)
+        member.in_traffic, member.pending = bool(events.get("in_traffic", True)), bool(events.get("pending")) or (view.planned and member.pending)
         member.state = TODO if member.pending else STAYS
 
 
 def _started(view: View, event: Mapping[str, Any]) -> list[dict[str, Any]]:
-    view.told_by_strategy = True
+    view.reported_by_strategy = True
     member = view.members.setdefault(event["member"], Member(event["member"], pool=event.get("pool", "")))
     member.starts(event["at"], back=event.get("direction") == "back")
     if view.holding[0] == "waiting":
@@ -190,9 +190,9 @@ def _holds(view: View, event: Mapping[str, Any]) -> list[dict[str, Any]]:
         view.holding = ("", "")
         return [dict(event)]
     view.holding = (event["event"], one_line(event.get("reason", "")))
-    told = {**event, "again": view.holding in view.held}
+    events = {**event, "again": view.holding in view.held}
     view.held.add(view.holding)
-    return [told]
+    return [events]
 
 
 def _roll_ends(view: View, event: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -18,11 +18,11 @@ NAMES = ("alwayson_service", "alwayson_observed", "alwayson_plan", "alwayson_pha
 
 def fold_facts(view: View, event: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Take in ``{host, facts}``; returns the events that follow."""
-    told: list[dict[str, Any]] = []
+    events: list[dict[str, Any]] = []
     for name in NAMES:
         if name in event["facts"]:
-            told += _READERS[name](view, event, event["facts"][name])
-    return told
+            events += _READERS[name](view, event, event["facts"][name])
+    return events
 
 
 def _service(view: View, event: Mapping[str, Any], service: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -72,15 +72,15 @@ def _plan(view: View, event: Mapping[str, Any], plan: Mapping[str, Any]) -> list
 
 
 def _phases(view: View, event: Mapping[str, Any], phases: Mapping[str, Any]) -> list[dict[str, Any]]:
-    told = []
+    events = []
     for name, times in phases.items():
         known = view.phases.get(name)
         view.phases[name] = dict(times)
         if known is None or ("finished" in known and "finished" not in times):
-            told.append({"event": "phase_begins", "at": event["at"], "phase": name})
+            events.append({"event": "phase_begins", "at": event["at"], "phase": name})
         if "finished" in times and (known is None or "finished" not in known):
-            told.append({"event": "phase_ends", "at": event["at"], "phase": name, "seconds": round(times["finished"] - times["started"], 3)})
-    return told
+            events.append({"event": "phase_ends", "at": event["at"], "phase": name, "seconds": round(times["finished"] - times["started"], 3)})
+    return events
 
 
 def _outcome(view: View, event: Mapping[str, Any], outcome: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -89,18 +89,18 @@ def _outcome(view: View, event: Mapping[str, Any], outcome: Mapping[str, Any]) -
     member = view.members.get(host)
     if member is None or what not in ("upgraded", "returned", "left_out"):
         return []
-    told = {"event": "member_outcome", "at": at, "member": host, "outcome": what, "why": one_line(outcome.get("why") or "")}
-    member.why = told["why"] or member.why
+    events = {"event": "member_outcome", "at": at, "member": host, "outcome": what, "why": one_line(outcome.get("why") or "")}
+    member.why = events["why"] or member.why
     state = {"upgraded": STANDBY if view.stands_by(member) else DONE, "returned": RETURNED, "left_out": FAILED}[what]
-    told_by_strategy = view.told_by_strategy and view.play_rolls
-    if told_by_strategy and what == "upgraded":
-        return [told]
+    reported_by_strategy = view.reported_by_strategy and view.play_rolls
+    if reported_by_strategy and what == "upgraded":
+        return [events]
     if member.state == FLIGHT or member.state not in (DONE, LOST):
         member.ends(state, at)
-    if told_by_strategy:
-        return [told]
-    return [told, {"event": "finished", "at": at, "member": host, "pool": member.pool, "outcome": {"upgraded": "ok", "left_out": "failed"}.get(what, what),
-                   "state": state, "seconds": member.seconds, "why": member.why, "stages": [list(stage) for stage in member.stages]}]
+    if reported_by_strategy:
+        return [events]
+    return [events, {"event": "finished", "at": at, "member": host, "pool": member.pool, "outcome": {"upgraded": "ok", "left_out": "failed"}.get(what, what),
+                     "state": state, "seconds": member.seconds, "why": member.why, "stages": [list(stage) for stage in member.stages]}]
 
 
 def _flipped(view: View, event: Mapping[str, Any], flipped: object) -> list[dict[str, Any]]:
@@ -117,14 +117,14 @@ def _flipped(view: View, event: Mapping[str, Any], flipped: object) -> list[dict
 
 
 def _problems(view: View, event: Mapping[str, Any], problems: object) -> list[dict[str, Any]]:
-    """Sentences that the run's own plays keep, each told once."""
-    told = []
+    """Sentences that the run's own plays keep, each reported once."""
+    events = []
     for sentence in problems if isinstance(problems, list) else []:
         words = one_line(sentence)
         if words not in view.problems:
             view.problems.append(words)
-            told.append({"event": "problem", "at": event["at"], "why": words})
-    return told
+            events.append({"event": "problem", "at": event["at"], "why": words})
+    return events
 
 
 _READERS = {

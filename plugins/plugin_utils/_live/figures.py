@@ -48,8 +48,8 @@ def _time(view: View) -> Line:
     if view.holding[0] in ("paused", "stopped"):
         return [(elapsed, "bold"), (f"  {view.holding[0]}", "warning")]
     left = view.seconds_left()
-    told = "time left unknown" if left is None else f"about {offset(left)} left" if left >= 1 else "nearly done"
-    return [(elapsed, "bold"), (f"  {told}", "faint")]
+    remaining = "time left unknown" if left is None else f"about {offset(left)} left" if left >= 1 else "nearly done"
+    return [(elapsed, "bold"), (f"  {remaining}", "faint")]
 
 
 def phase_line(view: View, width: int) -> Line:
@@ -64,11 +64,14 @@ def phase_line(view: View, width: int) -> Line:
 
 def _phases(view: View, names: list[str], *, first: bool = True) -> Line:
     line: Line = []
+    to_come = False
     for name in names:
         times = view.phases.get(name)
         between = "" if first and not line else "  "
         if times is None:
-            line.append((f"{between}{TODO_MARK} {name}", "faint"))
+            # One blank between those to come, so that all fit on 80 columns.
+            line.append((f"{' ' if to_come else between}{TODO_MARK} {name}", "faint"))
+            to_come = True
         elif "finished" in times:
             line.append((f"{between}{DONE_MARK} {name}", "good"))
         else:

@@ -114,10 +114,10 @@ def member_line(view: View, member: Member, width: int, widths: tuple[int, int],
 
 def _with_stages(member: Member, actual: Line, room: int) -> Line:
     """What each stage took, when there is room for all of it."""
-    told = " · ".join(f"{label} {seconds(took)}" for label, took in member.stages)
+    stages = " · ".join(f"{label} {seconds(took)}" for label, took in member.stages)
     width = max(columns(actual), SHORT_ACTUAL)
-    if told and member.state in (DONE, STANDBY, FLIGHT) and width + len(told) + 2 <= room:
-        return [*padded(actual, width), ("  ", ""), (told, "faint")]
+    if stages and member.state in (DONE, STANDBY, FLIGHT) and width + len(stages) + 2 <= room:
+        return [*padded(actual, width), ("  ", ""), (stages, "faint")]
     return actual
 
 

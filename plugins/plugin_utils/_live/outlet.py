@@ -16,7 +16,7 @@ from .._text.figures import offset
 from .._text.terminal import inert
 from .screen import keeps_something, render
 from .view import View
-from .words import Told
+from .words import LogEntry
 
 PLAIN, SCREEN, JSON = "plain", "screen", "json"
 INDENT = " " * 9
@@ -51,32 +51,33 @@ class Outlet:
         self.style = style
         self._write, self._verbosity, self._colour, self._panel, self._control = write, verbosity, colour, panel, control
         self._suspended = False
-        self._play_told = ""
+        self._play_shown = ""
         self._tokens, self._drawn_at = MOST_DRAWN_AT_ONCE, 0.0
 
     # -- lines
 
-    def tell(self, view: View, event: Mapping[str, Any], told: Told | None) -> None:
+    def show(self, view: View, event: Mapping[str, Any], entry: LogEntry | None) -> None:
         """Show one event with its sentence."""
         if self.style == JSON:
             if self._verbosity or (event["event"] != "included" and not (event["event"] == "result" and event["outcome"] in _QUIET_IN_JSON)):
                 self._write(json.dumps(event, default=str), "info")
-        elif told is not None and self._is_shown(event, told):
+        elif entry is not None and self._is_shown(event, entry):
             self._head_of_play(view, event)
-            indent = INDENT if told.indented else ""
-            self._write("\n".join([f"{offset(max(0.0, event['at'] - view.begun)):>7}  {told.sentence}", *(indent + line for line in told.details)]), told.level)
+            indent = INDENT if entry.indented else ""
+            first = f"{offset(max(0.0, event['at'] - view.begun)):>7}  {entry.sentence}"
+            self._write("\n".join([first, *(indent + line for line in entry.details)]), entry.level)
 
-    def _is_shown(self, event: Mapping[str, Any], told: Told) -> bool:
+    def _is_shown(self, event: Mapping[str, Any], entry: LogEntry) -> bool:
         if event["event"] == "play_begins":
             return False
         if self._verbosity:
             return True
-        return told.level not in (_QUIET_ON_SCREEN if self.style == SCREEN else ("detail",))
+        return entry.level not in (_QUIET_ON_SCREEN if self.style == SCREEN else ("detail",))
 
     def _head_of_play(self, view: View, event: Mapping[str, Any]) -> None:
         """The play's name before the first line from it; the plays of an upgrade are named by its phases."""
-        if not view.phases and not view.service and view.play not in ("", self._play_told) and event["event"] != "no_hosts":
-            self._play_told = view.play
+        if not view.phases and not view.service and view.play not in ("", self._play_shown) and event["event"] != "no_hosts":
+            self._play_shown = view.play
             self._write(f"{offset(max(0.0, event['at'] - view.begun)):>7}  play {inert(view.play, narrow=False)}", "heading")
 
     # -- the panel
@@ -117,7 +118,7 @@ class Outlet:
         if self.style == SCREEN:
             self.suspend()
             self.style = PLAIN
-            self._write(f"the screen ends here: {inert(why, narrow=False)}; the run goes on and is shown in lines", "warning")
+            self._write(f"the screen ends here: {inert(why, narrow=False)}; the run continues and is shown in lines", "warning")
 
     def close(self, view: View, *, now: float) -> None:
         """The last picture stays on the terminal when it says something."""

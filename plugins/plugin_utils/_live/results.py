@@ -68,9 +68,9 @@ def details_of(result: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def failure_of(result: Mapping[str, Any], *, told: bool, path: str | None) -> dict[str, Any]:
-    """``{why, details}`` of a failure. *told* is true when its items have been shown already, *path* is the task's place."""
-    if told:
+def failure_of(result: Mapping[str, Any], *, reported: bool, path: str | None) -> dict[str, Any]:
+    """``{why, details}`` of a failure. *reported* is true when its items have been shown already, *path* is the task's place."""
+    if reported:
         return {"why": "its items failed, see above", "details": []}
     return {"why": why_of(result), "details": [*details_of(result), *([f"at {path}"] if path else [])]}
 

@@ -65,8 +65,8 @@ def _now(view: View, width: int) -> list[Line]:
     for task, hosts in list(tasks.items())[:3]:
         longest = max(0.0, view.now - min(view.running[host][1] for host in hosts))
         done = f"{plural(len(view.task_hosts), 'host')} done, " if task == view.task and view.task_hosts else ""
-        told = f"  {done}{listed(sorted(hosts, key=natural))}"
-        lines.append(labelled("now" if not lines else "", [(task, ""), (told, "busy"), (f"  {seconds(longest)}" if longest >= 1 else "", "faint")]))
+        where = f"  {done}{listed(sorted(hosts, key=natural))}"
+        lines.append(labelled("now" if not lines else "", [(task, ""), (where, "busy"), (f"  {seconds(longest)}" if longest >= 1 else "", "faint")]))
     return lines
 
 
@@ -94,11 +94,11 @@ def _control(view: View, width: int, control: str) -> list[Line]:
         return []
     word, others = ("go", "abort") if view.holding[0] == "paused" else ("pause", "go, abort")
     command = f"echo {word} > {shlex.quote(inert(control, narrow=False))}"
-    told: Line = [(command, ""), (f"  (or {others})", "faint")]
+    where: Line = [(command, ""), (f"  (or {others})", "faint")]
     if LABEL + len(command) > width:
         # A command that is cut cannot be used: it goes over as many lines as it takes.
         return [labelled("control" if at == 0 else "", [(command[at:at + width - LABEL], "")]) for at in range(0, len(command), width - LABEL)]
-    return [labelled("control", told)]
+    return [labelled("control", where)]
 
 
 def keeps_something(view: View) -> bool:

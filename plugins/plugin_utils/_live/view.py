@@ -42,7 +42,7 @@ class View:
     pools: dict[str, Pool] = field(default_factory=dict)
     served_at_once: int | None = None
     planned: bool = False
-    told_by_strategy: bool = False
+    reported_by_strategy: bool = False
     rolling: bool = False
     flipped: bool = False
     holding: tuple[str, str] = ("", "")

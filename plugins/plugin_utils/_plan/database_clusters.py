@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The alwayson.upgrade maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Database servers as clusters, told by what each of them is now: who takes writes, who follows, who was relieved and follows nobody. Pure."""
+"""Database servers grouped into clusters by their state: which one takes writes, which are standbys, and which were demoted and are no standbys yet. Pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def database_clusters(servers: Mapping[str, Mapping[str, Any]], switch_back: boo
 
     :param servers: host to ``{system_identifier, primary, read_only, waiting}`` (``waiting``: what is to be installed there), or to ``{problem}``.
     :param switch_back: whether the current primary becomes the primary again.
-    :returns: ``{clusters, problems}``; a cluster is ``{primary, hosts, relieved, first, successor, last, returns}``: ``relieved`` are to follow the primary
+    :returns: ``{clusters, problems}``; a cluster is ``{primary, hosts, demoted, first, successor, last, returns}``: ``demoted`` are to follow the primary
         before anything else, ``first`` are patched while they are standbys, ``successor`` takes over from a primary that waits (None when it does not),
         which is ``last``.
     """
@@ -59,7 +59,7 @@ def _cluster(primary: str, hosts: list[str], servers: Mapping[str, Mapping[str, 
     is_due = bool(servers[primary]["waiting"])
     return {
         "primary": primary, "hosts": hosts,
-        "relieved": [name for name in standbys if servers[name]["primary"]],
+        "demoted": [name for name in standbys if servers[name]["primary"]],
         "first": [name for name in standbys if servers[name]["waiting"]],
         "successor": standbys[0] if is_due and standbys else None,
         "last": [primary] if is_due else [],

@@ -74,8 +74,8 @@ def failover_refusal(request: Mapping[str, Any], standby: Mapping[str, Any], for
     if "msg" not in foreseen if restores else request["planned"] or answers:
         return ""
     silent = f"{request['new_primary']} does not answer ({standby.get('msg', 'no answer')}). " if request["new_primary"] and not answers else ""
-    cure = foreseen["msg"] if restores else "Repair it, or have the newest proven backup brought back on another host: -e upgrade_restore_on=db3"
-    return f"nobody can take over from {request['old_primary']}: {silent}{cure}"
+    cure = foreseen["msg"] if restores else "Repair it, or restore the newest proven backup on another host: -e upgrade_restore_on=db3"
+    return f"no server can take over from {request['old_primary']}: {silent}{cure}"
 
 
 def failover_text(request: Mapping[str, Any], done: Mapping[str, Any]) -> list[str]:
@@ -90,15 +90,15 @@ def failover_text(request: Mapping[str, Any], done: Mapping[str, Any]) -> list[s
     restored, fenced = done["restored"], done["fenced"]
     lines = [f"{new} {'would take' if done['check_mode'] else 'takes'} writes; {held}", f"databases: {', '.join(done['databases'])}",
              "; ".join(done["affected"])]
-    lines.append(f"not reached, and not led to {new}: {', '.join(unreached)}. Once {old} follows, the same command leads them" if unreached
+    lines.append(f"not reached, and not redirected to {new}: {', '.join(unreached)}. When {old} is a standby, the same command redirects them" if unreached
                  else "all poolers were reached")
     lines.append(f"{round(done['seconds'], 1)} s after this began, {old}'s clients write to {new}" if exchanged.get("changed") and not done["check_mode"]
                  else "nothing was exchanged")
     lines.append(f"restored from {restored['backup']}: what was committed after {_moment(restored['data_of'])} is lost" if restored.get("backup")
                  else "no backup was needed")
     is_shut_out = "state" in fenced or request["planned"]
-    lines.append((f"{old} takes none, however it is started" if is_shut_out else f"{old} must not come back as it was ({fenced.get('msg', 'not fenced')})")
-                 + ": have it follow by alwayson.upgrade.database_rejoin")
+    lines.append((f"{old} takes none, even if it is started" if is_shut_out else f"{old} must not be started as it was ({fenced.get('msg', 'not fenced')})")
+                 + ": make it a standby with alwayson.upgrade.database_rejoin")
     return lines
 
 

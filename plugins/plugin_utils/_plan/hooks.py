@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 DIRECTIONS = ("install", "upgrade", "rollback", "patch")
-# A path alone: what a release needs on its way forward is wrong on the way back.
+# A path alone: what a release needs on its way forward is wrong during the rollback.
 FORWARD = ("install", "upgrade", "patch")
 
 

@@ -49,5 +49,5 @@ def name_problems(names: Sequence[str], variable: str) -> list[str]:
     patterns = sorted({name for name in names if not is_plain(name)})
     if not patterns:
         return []
-    told = ", ".join(map(repr, patterns[:3])) + (f" and {len(patterns) - 3} more" if len(patterns) > 3 else "")
-    return [f"{variable}: Ansible reads {told} as a pattern that other hosts may match, because of spaces, commas, colons or wildcards: {CURE}"]
+    quoted = ", ".join(map(repr, patterns[:3])) + (f" and {len(patterns) - 3} more" if len(patterns) > 3 else "")
+    return [f"{variable}: Ansible reads {quoted} as a pattern that other hosts may match, because of spaces, commas, colons or wildcards: {CURE}"]

@@ -36,8 +36,8 @@ def installation(service: Service, observed: Observed) -> dict[str, Any]:
         elif facts["release"] is None and live[name]:
             sentences.append(unknown_release(name, f"is in traffic on {', '.join(live[name])}"))
     if running:
-        told = " and ".join(f"{version} is current on {', '.join(names)}" for version, names in sorted(running.items()))
-        sentences.append(f"{told}, and a first installation is for hosts on which nothing runs: "
+        sentence = " and ".join(f"{version} is current on {', '.join(names)}" for version, names in sorted(running.items()))
+        sentences.append(f"{sentence}, and install.yml is for hosts on which nothing runs: "
                          f"ansible-playbook alwayson.upgrade.upgrade -e upgrade_release={release}")
     hosts = sorted(name for name, facts in members.items() if not facts["lost"] and not (facts["release"] == release and live[name]))
     return {"hosts": [] if sentences else hosts, "refusals": sentences, "known": [name for name in hosts if views[name]]}
@@ -50,17 +50,17 @@ def installation_text(service: Service, done: Mapping[str, Any]) -> list[str]:
     """
     release, hosts = service["release"], list(done["hosts"])
     waiting = sorted(set(hosts) - set(done["known"]))
-    told = f"{release} runs and passed its smoke tests on {', '.join(hosts)}"
+    sentence = f"{release} runs and passed its smoke tests on {', '.join(hosts)}"
     unknown = f"Next: add {', '.join(waiting)} to {service['backend']} on {', '.join(service['hosts']['load_balancers'])}"
-    return [told if hosts else f"{release} runs on every member, and is in traffic: there is nothing to install", *([unknown] if waiting else []),
+    return [sentence if hosts else f"{release} runs on every member, and is in traffic: there is nothing to install", *([unknown] if waiting else []),
             "What runs where: ansible-playbook alwayson.upgrade.status",
-            "The way to the next release: ansible-playbook alwayson.upgrade.plan -e upgrade_release=..."]
+            "To upgrade to the next release: ansible-playbook alwayson.upgrade.plan -e upgrade_release=..."]
 
 
 def unknown_release(name: str, why: str) -> str:
     """A member that serves, and whose release nobody knows."""
-    return (f"{name} {why}, and no release is current in its release_root: correct release_root, or, where what serves came by other means, "
-            "move it to releases/<version> in release_root, link current to it, and have the service start from current")
+    return (f"{name} {why}, and no release is current in its release_root: correct release_root, or, if the application was installed in another "
+            "way, move it to releases/<version> in release_root, link current to it, and make the service start from current")
 
 
 def not_installed(service: Service, observed: Observed, live: list[str]) -> list[str]:
@@ -70,7 +70,7 @@ def not_installed(service: Service, observed: Observed, live: list[str]) -> list
     missing = sorted(name for name, facts in observed["members"].items()
                      if facts.get("release") is None and not facts.get("lost") and not _has_wrong_root(facts))
     idle = [name for name in missing if name not in live]
-    first = [(f"no release is current on {', '.join(idle)}, so there is none to return to. Install one there first: "
+    first = [(f"no release is current on {', '.join(idle)}, so there is no release to return to. Install one there first: "
               "ansible-playbook alwayson.upgrade.install, with the upgrade_release that the other members run")] if idle else []
     return first + [unknown_release(name, "is in traffic") for name in missing if name in live]
 
@@ -82,7 +82,7 @@ def _has_wrong_root(facts: Mapping[str, Any]) -> bool:
 
 def _views(facts: Mapping[str, Any], observed: Observed, service: Service) -> dict[str, Mapping[str, Any]]:
     """Load balancer to how it sees this member; none where it does not know it."""
-    backends = list(service["colours"] or [service["backend"]])
+    backends = list(service["blue_green"] or [service["backend"]])
     found: dict[str, Mapping[str, Any]] = {}
     for name, balancer in observed["load_balancers"].items():
         seen = [balancer["backends"][backend]["members"].get(facts["name"]) for backend in backends if backend in balancer["backends"]]

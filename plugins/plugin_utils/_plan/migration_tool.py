@@ -63,16 +63,16 @@ def tool_refusals(service: Service, observed: Observed, plan: Plan) -> list[str]
     if not seen:
         return []
     if seen.get("problem"):
-        return [f"the migration tool cannot be looked at on {seen['host']}: {seen['problem']}"]
+        return [f"the state of the migration tool cannot be read on {seen['host']}: {seen['problem']}"]
     if service["direction"] == ROLLBACK:
         return _no_way_back(service, seen, plan)
     sentences = [f"{VARIABLE} runs on {seen['host']}, and {what} is not there: install it, or correct the variable" for what in _missing(seen)]
     current = posixpath.join(seen["root"], "current") if seen.get("root") else None
-    sentences += [f"{VARIABLE} names {word}, which is the release before when the tool runs: name {seen['root']}/releases/{{{{ upgrade_release }}}}"
+    sentences += [f"{VARIABLE} names {word}, which is still the previous release when the tool runs: name {seen['root']}/releases/{{{{ upgrade_release }}}}"
                   for word in [*seen.get("command", ()), seen.get("directory") or ""] if current and (word == current or word.startswith(f"{current}/"))]
     if ends_the_way_back(plan) and service["on_failure"] == ROLL_BACK:
-        sentences.append(f"upgrade_on_failure is {ROLL_BACK}, and after {VARIABLE} nothing says that {plan['release_from']} works with the migrated "
-                         f"databases: set {KEEPS}: true when it does, or upgrade_on_failure: stop")
+        sentences.append(f"upgrade_on_failure is {ROLL_BACK}, and it is unknown whether {plan['release_from']} works with the "
+                         f"databases after {VARIABLE}: set {KEEPS}: true when it does, or upgrade_on_failure: stop")
     return sentences
 
 
@@ -90,10 +90,10 @@ def _no_way_back(service: Service, seen: Mapping[str, Any], plan: Plan) -> list[
     if before in newer and all(row["status"] == UNNEEDED for row in newer.values()):
         return []
     ran = [release for release, row in newer.items() if row["status"] != UNNEEDED]
-    told = (f"{VARIABLE} has migrated the databases for {', '.join(ran)}" if ran else
-            f"whether {VARIABLE} has migrated the databases for {before} is not known on {seen['host']}")
-    return [(f"{told}, and a rollback migrates nothing back: {after} may fail or write wrong data. When {after} works with the migrated databases, say so "
-             f"with -e {KEEPS}=true; otherwise go forward with a corrected release, or restore the backup and lose what was written since")]
+    sentence = (f"{VARIABLE} has migrated the databases for {', '.join(ran)}" if ran else
+                f"whether {VARIABLE} has migrated the databases for {before} is not known on {seen['host']}")
+    return [(f"{sentence}, and a rollback migrates nothing back: {after} may fail or write wrong data. When {after} works with the migrated databases, "
+             f"confirm it with -e {KEEPS}=true; otherwise upgrade to a corrected release, or restore the backup and lose later writes")]
 
 
 def tool_lines(plan: Plan) -> list[str]:
@@ -107,8 +107,8 @@ def tool_lines(plan: Plan) -> list[str]:
 
 def no_return_line(plan: Plan) -> str:
     """What the tool takes away, for the point of no return."""
-    return (f"prepare: {VARIABLE} migrates the databases, and nothing says that {plan['release_from']} works with them afterwards, although it serves "
-            f"until the last member has moved ({KEEPS} is false). alwayson.upgrade.rollback refuses then")
+    return (f"prepare: {VARIABLE} migrates the databases, and it is unknown whether {plan['release_from']} works with them, although it serves until the last "
+            f"member is upgraded ({KEEPS} is false). alwayson.upgrade.rollback refuses after it")
 
 
 def shown(words: Sequence[str]) -> str:

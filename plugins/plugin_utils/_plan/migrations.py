@@ -42,10 +42,10 @@ def steps_by_release(files: Iterable[str]) -> dict[str, dict[str, list[str]]]:
     return {release: found[release] for release in sorted(found, key=lambda name: parse(name).precedence)}
 
 
-def choose_migrations(files: Iterable[str], databases: Mapping[str, Mapping[str, Any]], before: str | None, after: str, settles: bool) -> dict[str, list[str]]:
+def choose_migrations(files: Iterable[str], databases: Mapping[str, Mapping[str, Any]], before: str | None, after: str, finalizes: bool) -> dict[str, list[str]]:
     """For each phase the releases whose steps are applied, oldest first.
 
-    Expand and backfill: those after *before* up to *after*, so an upgrade that skips releases applies all of theirs. Contract and optimise, where *settles*:
+    Expand and backfill: those after *before* up to *after*, so an upgrade that skips releases applies all of theirs. Contract and optimise, where *finalizes*:
     those up to *after* that some database still lacks, and whose expand steps have run or are about to; with the backfill that it lacks besides.
 
     :param databases: host to database_info's ``databases``.
@@ -54,14 +54,14 @@ def choose_migrations(files: Iterable[str], databases: Mapping[str, Mapping[str,
     by_release = {release: phases for release, phases in steps_by_release(files).items() if compare(release, after) <= 0}
     ledgers = [facts["migrations"] for by_name in databases.values() for facts in by_name.values()]
     entered = [release for release in by_release if before is None or compare(release, before) > 0]
-    settled = {phase: [release for release, steps in by_release.items() if settles and _is_begun(release, steps, entered, ledgers)
-                       and _is_lacking(release, phase, steps, ledgers)] for phase in AFTER_THE_ROLL}
-    leaving = {release for found in settled.values() for release in found}
+    finalized = {phase: [release for release, steps in by_release.items() if finalizes and _is_begun(release, steps, entered, ledgers)
+                         and _is_lacking(release, phase, steps, ledgers)] for phase in AFTER_THE_ROLL}
+    leaving = {release for found in finalized.values() for release in found}
     return {
         EXPAND: [release for release in entered if EXPAND in by_release[release]],
         BACKFILL: [release for release, steps in by_release.items()
                    if BACKFILL in steps and (release in entered or (release in leaving and _is_lacking(release, BACKFILL, steps, ledgers)))],
-        **settled,
+        **finalized,
     }
 
 

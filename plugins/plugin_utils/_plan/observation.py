@@ -108,7 +108,7 @@ def member_tests(service: HealthAndRelease, base_url: str, release: str, tests: 
     A test that a release never passed does not keep that release out of traffic: with *plan*, the user's own tests are asked of the release that is new
     to the fleet, and of any other one only where they hold for it.
 
-    :param headers: sent with every request, such as those by which a load balancer knows the crew; they are kept secret.
+    :param headers: sent with every request, such as those by which a load balancer recognises the testers; they are kept secret.
     :param command: on the member itself, ``upgrade_version_command``. A front, which runs no command, proves no release where there is one.
     """
     own = smoke_urls(tests, base_url)
@@ -138,7 +138,7 @@ def version_check_tests(load_balancers: Mapping[str, Any], fronts: Mapping[str, 
 
     :param fronts: front URL of each load balancer.
     :param known: how the load balancers call the members of the inventory; others that are in maintenance get no traffic, and are not asked.
-    :raises ValueError: when a load balancer has no member, which would make the census empty.
+    :raises ValueError: when a load balancer has no member, which would make the version check empty.
     """
     tests = []
     backend = service["backend"]

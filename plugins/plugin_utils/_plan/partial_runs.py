@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 EVERYTHING = "all"
 # Words of --skip-tags that leave out what has no tag of its own, which is all of the playbooks.
 UNTAGGED = ("all", "untagged")
-PART = ("to upgrade a part of the pool first, use upgrade_method=canary; to leave a host out for good, take it out of the inventory and of the load "
+PART = ("to upgrade a part of the pool first, use upgrade_method=canary; to exclude a host permanently, remove it from the inventory and the load "
         "balancers")
 
 
@@ -24,8 +24,8 @@ def refused_options(start_at_task: str | None, tags: Sequence[str], skip_tags: S
     """
     found = []
     if start_at_task:
-        found.append(f"--start-at-task={start_at_task!r} would skip what the run has to know before that task. Leave it out: the same command goes on "
-                     "where an interrupted run ended, and changes nothing that is done")
+        found.append(f"--start-at-task={start_at_task!r} would skip tasks that later tasks need. Leave it out: the same command continues "
+                     "an interrupted run, and does nothing twice")
     if list(tags) != [EVERYTHING]:
         found.append(f"--tags={','.join(tags)} would skip the rest of the run. Leave it out: alwayson.upgrade.plan, .status, .patch and .probe each do a part")
     if set(skip_tags) & set(UNTAGGED):
@@ -44,5 +44,5 @@ def cut_off(limit: str | None, within: Iterable[str], needed: Iterable[str]) -> 
     missing = sorted(set(needed) - set(within)) if limit else []
     if not missing:
         return []
-    return [(f"--limit={limit} leaves out {', '.join(missing[:5])}{f' and {len(missing) - 5} more' if len(missing) > 5 else ''}, which the service is made "
-             f"of. Leave it out: {PART}")]
+    return [(f"--limit={limit} leaves out {', '.join(missing[:5])}{f' and {len(missing) - 5} more' if len(missing) > 5 else ''}, which are hosts of "
+             f"the service. Leave it out: {PART}")]

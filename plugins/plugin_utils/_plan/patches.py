@@ -55,15 +55,15 @@ def sentences(plan: Plan) -> list[str]:
     for host, patch in sorted(plan["patches"].items()):
         for update in patch["updates"]:
             by_update.setdefault((not update["security"], update["name"], update["installed"] or "", update["candidate"]), []).append(host)
-    lines = [f"{name} {f'{installed} → ' if installed else 'new, '}{candidate}{'' if harmless else ' (security)'}: {_told(hosts, plan)}"
+    lines = [f"{name} {f'{installed} → ' if installed else 'new, '}{candidate}{'' if harmless else ' (security)'}: {_described(hosts, plan)}"
              for (harmless, name, installed, candidate), hosts in sorted(by_update.items())]
     due = [host for host, patch in sorted(plan["patches"].items()) if patch["reboot_for"]]
     broken = [host for host, patch in sorted(plan["patches"].items()) if patch.get("unfinished")]
-    lines += [f"an interrupted installation is finished: {_told(broken, plan)}"] if broken else []
-    return lines + ([f"a reboot is due already: {_told(due, plan)}"] if due else [])
+    lines += [f"an interrupted installation is finished: {_described(broken, plan)}"] if broken else []
+    return lines + ([f"a reboot is due already: {_described(due, plan)}"] if due else [])
 
 
-def _told(hosts: list[str], plan: Plan) -> str:
+def _described(hosts: list[str], plan: Plan) -> str:
     return f"all {plural(len(hosts), 'member')}" if len(hosts) == plan["pool_size"] else listed(hosts)
 
 

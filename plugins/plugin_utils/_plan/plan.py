@@ -115,7 +115,7 @@ def _cutover(side: Side | None) -> Cutover | None:
     """The pools between which all traffic moves at the end of the roll; None when it is there, or does not move as a whole."""
     if not side or side["is_routed"]:
         return None
-    return {"from": next((colour for colour in side["serving"] if colour != side["to"]), None), "to": side["to"]}
+    return {"from": next((pool for pool in side["serving"] if pool != side["to"]), None), "to": side["to"]}
 
 
 def _is_there(facts: Mapping[str, Any], release_to: str | None, service: Service) -> bool:

@@ -99,7 +99,7 @@ def drift(sealed: Mapping[str, Any], now: Mapping[str, Any], goes_on: bool = Fal
     """
     sentences = []
     for name, planned, found in _differences(sealed["choices"], now["choices"]):
-        sentences.append(f"{name} was {_told(planned)} when the plan was made, and is {_told(found)} now")
+        sentences.append(f"{name} was {_described(planned)} when the plan was made, and is {_described(found)} now")
     planned, found = sealed["made_for"], now["made_for"]
     for host, before, after in _differences(planned["members"], found["members"]):
         sentences += _member_drift(host, before, after, sealed["plan"], goes_on)
@@ -107,9 +107,9 @@ def drift(sealed: Mapping[str, Any], now: Mapping[str, Any], goes_on: bool = Fal
         sentences += [] if goes_on and before and after and set(before) == set(after) else _traffic_drift(balancer, before, after)
     for database, before, after in _differences(planned["migrations"], found["migrations"]):
         sentences += [] if goes_on and before is not None and after is not None else [
-            f"the migrations of {database} were {_told(before)}, and are {_told(after)} now"]
+            f"the migrations of {database} were {_described(before)}, and are {_described(after)} now"]
     if not sentences and not goes_on:
-        sentences += [f"{name} would be {_told(after)}, and was planned as {_told(before)}"
+        sentences += [f"{name} would be {_described(after)}, and was planned as {_described(before)}"
                       for name, before, after in _differences(sealed["plan"], now["plan"])]
     return sentences
 
@@ -127,19 +127,19 @@ def _member_drift(host: str, before: Mapping[str, Any] | None, after: Mapping[st
     for name, planned, found in _differences(before, after):
         if name == "release":
             if not (goes_on and found == plan["release_to"]):
-                sentences.append(f"{host} ran {_told(planned)} and runs {_told(found)} now")
+                sentences.append(f"{host} ran {_described(planned)} and runs {_described(found)} now")
         else:
-            sentences.append(f"the {name} of {host} was {_told(planned)} and is {_told(found)} now")
+            sentences.append(f"the {name} of {host} was {_described(planned)} and is {_described(found)} now")
     return sentences
 
 
 def _traffic_drift(balancer: str, before: Mapping[str, Any] | None, after: Mapping[str, Any] | None) -> list[str]:
     if before is None or after is None:
         return [f"load balancer {balancer} {'is new' if before is None else 'is gone'}"]
-    return [f"on {balancer}, {member} was {_told(planned)} and is {_told(found)} now" for member, planned, found in _differences(before, after)]
+    return [f"on {balancer}, {member} was {_described(planned)} and is {_described(found)} now" for member, planned, found in _differences(before, after)]
 
 
-def _told(value: object) -> str:
+def _described(value: object) -> str:
     if value is None:
         return "absent"
     return value if isinstance(value, str) else json.dumps(value, sort_keys=True)

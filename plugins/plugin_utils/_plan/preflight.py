@@ -52,10 +52,10 @@ def variable_of(is_own: bool, error: Exception) -> str:
 def serving_hosts(results: Sequence[Mapping[str, Any]], service: Service, hostvars: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """The hosts that every load balancer sends new traffic to, out of the results of traffic_info calls."""
     balancers = [balancer for result in results for balancer in result["load_balancers"].values()]
-    pools = service["colours"] if service["hosts"]["members"] and isinstance(service["colours"], Mapping) else {}
+    pools = service["blue_green"] if service["hosts"]["members"] and isinstance(service["blue_green"], Mapping) else {}
     serving = []
     for host in service["hosts"]["members"]:
-        pool = next((colour for colour, names in pools.items() if host in names), service["backend"])
+        pool = next((pool for pool, names in pools.items() if host in names), service["backend"])
         name = hostvars[host].get("member_name", host)
         views = [balancer["backends"].get(pool, {"members": {}})["members"].get(name) for balancer in balancers]
         if views and all(view is not None and view["live"] for view in views):
@@ -165,8 +165,8 @@ def _wrong_fronts(observed: Observed, plan: Plan, about: set[str]) -> list[str]:
 def _silent_targets(observed: Observed, plan: Plan) -> list[str]:
     """Targets of the prober at which nothing answers. An interrupted run and a rollback go on without them."""
     silent = [] if plan["interrupted"] or plan["direction"] == "rollback" else [test for test in observed.get("targets", ()) if _is_silent(test)]
-    return [(f"the prober would get no answer: {'; '.join(_answer(test) for test in silent)}. Correct upgrade_probe.targets: where users come in, "
-             "as the controller reaches it")] if silent else []
+    return [(f"the prober would get no answer: {'; '.join(_answer(test) for test in silent)}. Correct upgrade_probe.targets: give the URLs "
+             "at which the controller reaches the service")] if silent else []
 
 
 def _counts(test: Mapping[str, Any], plan: Plan) -> bool:
@@ -209,8 +209,8 @@ def _answer(test: Mapping[str, Any]) -> str:
 
 
 def _answers(found: Sequence[tuple[str, str]]) -> str:
-    told = "; ".join(f"{answer} ({host})" if len(found) > 1 else answer for host, answer in found[:SHOWN_HOSTS])
-    return told + (f"; and likewise {len(found) - SHOWN_HOSTS} more" if len(found) > SHOWN_HOSTS else "")
+    sentence = "; ".join(f"{answer} ({host})" if len(found) > 1 else answer for host, answer in found[:SHOWN_HOSTS])
+    return sentence + (f"; and likewise {len(found) - SHOWN_HOSTS} more" if len(found) > SHOWN_HOSTS else "")
 
 
 def _hosts(names: Sequence[str]) -> str:
@@ -236,8 +236,8 @@ def lost_members(members: Mapping[str, Mapping[str, Any]]) -> list[str]:
         if not facts.get("lost"):
             continue
         why = facts["lost"].strip().rstrip(".")
-        sentences.append(f"{name} cannot be reached: {why}. Repair it or take it out of the inventory and of the load balancers"
+        sentences.append(f"{name} cannot be reached: {why}. Repair it, or remove it from the inventory and the load balancers"
                          if facts.get("unreachable", True) else
-                         f"{name} is reached, but no module runs there: {why}. Correct what Ansible needs for that, "
+                         f"{name} is reachable, but no module runs there: {why}. Correct Ansible's settings for it, "
                          "such as ansible_become, ansible_become_user or ansible_python_interpreter")
     return sentences

@@ -34,8 +34,8 @@ def probe_problems(probe: object) -> list[str]:
     targets, mix = probe.get("targets"), probe.get("mix") or []
     problems = _unknown(f"{VARIABLE} has", probe, OPTIONS)
     if not targets or not isinstance(targets, (list, tuple)):
-        problems.append(f"{VARIABLE}.targets is {'missing' if targets is None else repr(targets)}: give where users come in, as a list of URLs, "
-                        "for example [http://shop.example.com]")
+        problems.append(f"{VARIABLE}.targets is {'missing' if targets is None else repr(targets)}: give the URLs at which users reach the service, "
+                        "as a list, for example [http://shop.example.com]")
     else:
         problems += [f"{VARIABLE}.targets: {wrong}" for wrong in map(_wrong_target, targets) if wrong]
     if not isinstance(mix, (list, tuple)) or not all(isinstance(entry, Mapping) for entry in mix):
@@ -105,7 +105,7 @@ def probe_options(probe: Mapping[str, Any], service: Service, calls: Iterable[Ma
 
 def _sources(balancer: Mapping[str, Any], service: Service) -> list[dict[str, Any]]:
     """The pools to count on a load balancer: of blue-green both, because all traffic moves from one to the other; the report shows the one that has it."""
-    pools = service.get("colours") or {}
+    pools = service.get("blue_green") or {}
     names = {f"{balancer['name']} {pool}": pool for pool in pools} or {balancer["name"]: service["backend"]}
     return [{"name": name, "endpoint": balancer["endpoint"], "backend": pool, "optional": True} for name, pool in names.items()]
 

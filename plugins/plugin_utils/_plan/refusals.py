@@ -58,10 +58,10 @@ def _missing_privileges(observed: Observed) -> list[str]:
     """A sentence for each database host whose login role lacks something, with the SQL that grants it."""
     sentences = []
     for host, lacking in sorted((observed.get("missing_privileges") or {}).items()):
-        told = ", ".join(f"{lack['privilege']}{' in ' + lack['database'] if lack['database'] else ''} (for {PURPOSES[lack['purpose']]})" for lack in lacking)
+        listed = ", ".join(f"{lack['privilege']}{' in ' + lack['database'] if lack['database'] else ''} (for {PURPOSES[lack['purpose']]})" for lack in lacking)
         grants = " ".join(f"{lack['grant']};" for lack in {(lack["database"], lack["grant"]): lack for lack in lacking}.values())
         if lacking:
-            sentences.append(f"the login role {lacking[0]['role']} of {host} lacks {told}. Grant it there as a superuser: {grants} See docs/database_role.md")
+            sentences.append(f"the login role {lacking[0]['role']} of {host} lacks {listed}. Grant it there as a superuser: {grants} See docs/database_role.md")
     return sentences
 
 
@@ -81,9 +81,9 @@ def redundancy_spent(service: Service, replicas: Mapping[str, list[Mapping[str, 
         fit = [row for row in rows if row["state"] == "streaming" and row["lag_bytes"] is not None and row["lag_bytes"] <= lag
                and row.get("kind") != RECEIVER]
         if len(fit) < wanted:
-            told = ", ".join(_replica(row) for row in rows) or "none"
-            sentences.append(f"{host} has {len(fit)} of the {wanted} standbys that upgrade_database_standbys asks for (it has {told}): "
-                             "its redundancy is spent. Repair the replication first")
+            listed = ", ".join(_replica(row) for row in rows) or "none"
+            sentences.append(f"{host} has {len(fit)} of the {wanted} standbys that upgrade_database_standbys asks for (it has {listed}): "
+                             "it has lost its redundancy. Repair the replication first")
     return sentences
 
 
@@ -157,8 +157,8 @@ def notes(service: Service, observed: Observed) -> list[str]:
     parked = [f"{', '.join(servers)} {'is' if len(servers) == 1 else 'are'} in maintenance on {names} and not in group {service['members']!r}: "
               f"{'it gets' if len(servers) == 1 else 'they get'} no traffic, and {'is' if len(servers) == 1 else 'are'} not upgraded"
               for names, servers in by_balancers.items()]
-    told = [f"{names}: {sentence}" for what in ("unproven", "risks") for sentence, names in _said_of(service, observed, what).items()]
-    return [*parked, *told, *_in_other_pools(service, observed), *(observed.get("unverified") or [])]
+    listed = [f"{names}: {sentence}" for what in ("unproven", "risks") for sentence, names in _said_of(service, observed, what).items()]
+    return [*parked, *listed, *_in_other_pools(service, observed), *(observed.get("unverified") or [])]
 
 
 def _in_other_pools(service: Service, observed: Observed) -> list[str]:
@@ -198,7 +198,7 @@ def _nowhere_to_come_from(service: Service, observed: Observed, plan: Plan) -> l
     missing = without_the_release(observed, plan)
     if service["has_artifact"] or plan["release_to"] is None or not missing:
         return []
-    return [f"release {plan['release_to']} is not on {', '.join(missing)} any more: give its archive by upgrade_artifact and upgrade_artifact_sha256"]
+    return [f"release {plan['release_to']} is not on {', '.join(missing)} any more: give its archive with upgrade_artifact and upgrade_artifact_sha256"]
 
 
 def without_the_release(observed: Observed, plan: Plan) -> list[str]:
@@ -212,13 +212,13 @@ def _under_the_floor(service: Service, observed: Observed, plan: Plan) -> list[s
         return []
     if floor < 1 and service["min_live"] is None:
         return [(f"a pool of {plan['pool_size']} cannot be upgraded without an outage, because no member would be live: "
-                 "add a member, have the load balancer hold requests meanwhile (upgrade_method=in_place, docs/haproxy.md), "
+                 "add a member, let the load balancer hold requests meanwhile (upgrade_method=in_place, docs/haproxy.md), "
                  "or accept it with -e upgrade_min_live=0")]
     if len(plan["live"]) >= floor or plan["finish_flip"]:
         return []
     live = ", ".join(plan["live"]) or "none"
     return [(f"only {len(plan['live'])} of {plan['pool_size']} members are live on every load balancer ({live}) and the floor is {floor}: "
-             f"bring members back first (ansible-playbook alwayson.upgrade.status shows them). {'. '.join(_why_not_live(service, observed, plan))}")]
+             f"return members to traffic first (ansible-playbook alwayson.upgrade.status shows them). {'. '.join(_why_not_live(service, observed, plan))}")]
 
 
 def _why_not_live(service: Service, observed: Observed, plan: Plan) -> list[str]:
@@ -245,7 +245,7 @@ def _past_the_point_of_no_return(observed: Observed, plan: Plan) -> list[str]:
     sentences = []
     for host, databases in sorted(observed["databases"].items()):
         for name, facts in sorted(databases.items()):
-            sentences += [f"{name} on {host} is past the point of no return: {row['phase']} step {row['step']} of {row['release']} is "
-                          f"{row['status']}, and {plan['release_to']} needs what it removed. Go forward with a corrected release instead"
+            sentences += [f"{name} on {host} is beyond the point of no return: {row['phase']} step {row['step']} of {row['release']} is "
+                          f"{row['status']}, and {plan['release_to']} needs what it removed. Upgrade to a corrected release instead"
                           for row in facts["migrations"] if row["phase"] in AFTER_THE_ROLL and compare(row["release"], plan["release_to"]) > 0]
     return sentences

@@ -25,7 +25,7 @@ from .probing import probe_problems
 from .shapes import Service
 
 METHODS = ("half_pool", "rolling", "canary", blue_green.METHOD, IN_PLACE)
-PHASES = ("observe", "plan", "guard", "prepare", "roll", "open", "settle", "account")
+PHASES = ("observe", "plan", "guard", "prepare", "roll", "open", "finalize", "account")
 
 # name without the prefix: default. None: not given. Documented in docs/variables.md, which a test compares with this table.
 DEFAULTS: dict[str, object] = {
@@ -82,8 +82,10 @@ DEFAULTS: dict[str, object] = {
 READ_LATER = ("migration_command", "migration_status_command", "migration_directory", "migration_environment",
               "artifact", "artifact_sha256", "artifact_signature", "artifact_keys", "smoke_tests", "smoke_timeout", "version_command", "gate_tasks",
               "probe_seconds")
-# Before and after each phase, and where a crew may look before users come in.
+# Before and after each phase, and before the cutover, when the testers reach the new pool and users do not.
 HOOKS = (*(f"{moment}_{phase}" for phase in PHASES for moment in ("before", "after")), "before_cutover")
+# Hooks' names of version 0.2, which work until 1.0.0; playbooks/tasks/hooks.yml reads them.
+RENAMED_HOOKS = {f"{moment}_settle": f"{moment}_finalize" for moment in ("before", "after")}
 # What a team may set of the verdict between the steps of a canary; see the module canary_verdict.
 GATE_KEYS = ("max_error_percent", "max_latency_factor", "latency_slack_ms", "min_requests")
 # A team's own task files for patching a database server: one reports the pending updates, the other installs them.
@@ -106,6 +108,12 @@ def known_variables() -> list[str]:
     return [PREFIX + name for name in (*DEFAULTS, *READ_LATER, *HOOKS, *failover.DEFAULTS)]
 
 
+def renamed(variables: Mapping, names: Sequence[str]) -> dict[str, str]:
+    """What is given under a name of version 0.2, to its new name: of *names*, and of the keys of ``upgrade_route`` in *variables*."""
+    hooks = {PREFIX + old: PREFIX + new for old, new in RENAMED_HOOKS.items() if PREFIX + old in names}
+    return {**hooks, **{f"upgrade_route.{old}": f"upgrade_route.{new}" for old, new in blue_green.renamed_keys(variables.get("upgrade_route")).items()}}
+
+
 def described_names(names: Sequence[str]) -> list[str]:
     """Of the variables that exist, those which the description is made of."""
     wanted = {PREFIX + name for name in (*DEFAULTS, *INTERNAL)}
@@ -124,10 +132,12 @@ def describe(variables: Mapping[str, Any], names: Sequence[str], groups: Mapping
     :returns: the description; ``problems`` lists sentences, ``hosts`` the hosts by part of the service.
     """
     service = {name: variables.get(PREFIX + name, default) for name, default in DEFAULTS.items()}
+    service["blue_green"] = service.pop("colours")
+    service["route"] = blue_green.with_new_names(service["route"])
     service["direction"] = variables.get("upgrade_direction", "upgrade")
     service["release"] = planned_release if service["release"] is None else service["release"]
     patches_only = service["direction"] == PATCH
-    service["method"] = service["method"] or ("rolling" if patches_only else blue_green.METHOD if service["colours"] else "half_pool")
+    service["method"] = service["method"] or ("rolling" if patches_only else blue_green.METHOD if service["blue_green"] else "half_pool")
     service["patch"] = service["patch"] or (ALL if patches_only else NONE)
     if service["direction"] not in ("upgrade", PATCH):
         service["patch"] = NONE
@@ -143,8 +153,8 @@ def describe(variables: Mapping[str, Any], names: Sequence[str], groups: Mapping
                 *running_release.complete(service, names)]
     service["hosts"] = {}
     if service["method"] == blue_green.METHOD:
-        service["colours"], wrong = blue_green.described(service, groups)
-        service["hosts"]["members"] = sorted({name for names in service["colours"].values() for name in names})
+        service["blue_green"], wrong = blue_green.described(service, groups)
+        service["hosts"]["members"] = sorted({name for names in service["blue_green"].values() for name in names})
         problems += wrong
     for part in ("members", "load_balancers", *OPTIONAL_PARTS):
         if part not in service["hosts"]:
@@ -176,7 +186,7 @@ def _without_secrets(service: Mapping[str, Any]) -> tuple[dict[str, Any], object
         targets = {"targets": [shown_url(url) for url in probe["targets"]]} if isinstance(probe.get("targets"), (list, tuple)) else {}
         probe = {**{key: value for key, value in probe.items() if key != "headers"}, **mix, **targets}
     if isinstance(route, Mapping):
-        route = {key: value for key, value in route.items() if key != "crew_headers"}
+        route = {key: value for key, value in route.items() if key != "testers_headers"}
     return probe, route
 
 
@@ -197,18 +207,18 @@ def _default_lock_host(service: Mapping[str, Any]) -> str | None:
 
 def _misspelt(names: Sequence[str]) -> list[str]:
     known = known_variables()
-    internal = {PREFIX + name for name in (*INTERNAL, *SWITCH)}
+    internal = {PREFIX + name for name in (*INTERNAL, *SWITCH, *RENAMED_HOOKS)}
     sentences = []
     for name in sorted(set(names) - set(known) - internal):
         close = difflib.get_close_matches(name, known, n=1)
-        sentences.append(f"{name} is no variable of this collection" + (f": did you mean {close[0]}?" if close else ": see docs/variables.md"))
+        sentences.append(f"{name} is not a variable of this collection" + (f": did you mean {close[0]}?" if close else ": see docs/variables.md"))
     return sentences
 
 
 def _release_problems(service: Mapping[str, Any]) -> list[str]:
     release = service["release"]
     if release is None:
-        return [] if service["direction"] not in FORWARD else ["upgrade_release is not set: give the release to go to, for example -e upgrade_release=2.0.0"]
+        return [] if service["direction"] not in FORWARD else ["upgrade_release is not set: give the target release, for example -e upgrade_release=2.0.0"]
     if not isinstance(release, str):
         return [f"upgrade_release is {release!r}, which YAML read as {type(release).__name__}: quote it, for example -e upgrade_release='\"2.0\"'"]
     if not is_valid(release):
@@ -230,7 +240,7 @@ def _choice_problems(service: Mapping[str, Any], names: Sequence[str]) -> list[s
     elif service["patch"] == NONE and service["direction"] == PATCH and not service["database_servers"]:
         problems.append(f"upgrade_patch is {NONE}, and patch.yml does nothing else: leave it out, or choose one of {', '.join(PATCHES[1:])}")
     if service["database_servers"] and not service["poolers"]:
-        problems.append("upgrade_database_servers needs upgrade_poolers, the group of the poolers that hold the clients while a standby takes over")
+        problems.append("upgrade_database_servers needs upgrade_poolers, the group of the poolers that pause the clients during a switchover")
     own = service["database_patch_tasks"]
     if not isinstance(own, Mapping) or (own and set(own) != set(PATCH_TASKS)):
         problems.append(f"upgrade_database_patch_tasks is {own!r}: give two task files, {' and '.join(PATCH_TASKS)}")
@@ -246,7 +256,7 @@ def _choice_problems(service: Mapping[str, Any], names: Sequence[str]) -> list[s
     if service["reboot"] not in REBOOTS:
         problems.append(f"upgrade_reboot is {service['reboot']!r}: choose one of {', '.join(REBOOTS)}")
     if service["take_over"] and not service["reason"]:
-        problems.append("upgrade_take_over needs upgrade_reason: say why the lock of another run is taken over, for its history")
+        problems.append("upgrade_take_over needs upgrade_reason: give the reason for the takeover, for the lock's history")
     if service["direction"] in FORWARD and not service["has_artifact"]:
         problems.append("upgrade_artifact is not set: give the path or the URL of the release's archive")
     if service["has_artifact"] and "upgrade_artifact_sha256" not in names:

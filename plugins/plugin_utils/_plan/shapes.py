@@ -35,7 +35,7 @@ class Service(HealthAndRelease):
     load_balancers: str
     databases: str | None
     backend: str
-    colours: dict[str, list[str]]
+    blue_green: dict[str, list[str]]
     route: Mapping[str, Any]
     max_unavailable: int | str
     min_live: int | str | None
@@ -216,7 +216,7 @@ class RunRecord(Moved):
     probe: Mapping[str, Any] | None
     probe_until: float | None
     operator: Mapping[str, Any]
-    census: Sequence[Mapping[str, Any]] | None
+    version_check: Sequence[Mapping[str, Any]] | None
 
 
 class ServedCapacity(TypedDict):
@@ -250,7 +250,7 @@ class Figures(Moved, ServedCapacity):
     operator: dict[str, Any]
     members: dict[str, dict[str, Any]]
     databases: dict[str, dict[str, Any]]
-    told_by_command: int
+    read_by_command: int
     migration_tool: dict[str, Any] | None
     probed: bool
     probe_problem: str | None
@@ -279,7 +279,7 @@ class Figures(Moved, ServedCapacity):
 
 
 class Report(Figures):
-    """The figures with their verdict, see ``verdict.judge``; ``tone`` is good, warning or bad."""
+    """The figures with their verdict, see ``verdict.verdict_of``; ``tone`` is good, warning or bad."""
 
     ok: bool
     problems: list[str]

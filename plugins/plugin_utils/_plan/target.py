@@ -56,8 +56,8 @@ def choose_target(service: Service, members: Mapping[str, Any], intent: Mapping[
     release = goal or _release_before(reached)
     if release:
         return release, ""
-    running, before = _told(reached, "release"), _told(reached, "previous")
-    return None, (f"which release to go back to is not clear from the members (they run {running}, and ran {before} before that): "
+    running, before = _described(reached, "release"), _described(reached, "previous")
+    return None, (f"the release to return to is not clear from the members (they run {running}, and ran {before} before that): "
                   "name it with -e upgrade_release=...")
 
 
@@ -117,9 +117,9 @@ def _release_that_stays(members: Mapping[str, Any], intent: Mapping[str, Any]) -
 
 def _ways_on(intent: Mapping[str, Any]) -> str:
     finish = f"finish it with {PLAYBOOK}{intent['direction']} -e upgrade_release={intent['release_to']}"
-    return finish + (f", or go back with {PLAYBOOK}rollback -e upgrade_release={intent['release_from']}"
+    return finish + (f", or roll back with {PLAYBOOK}rollback -e upgrade_release={intent['release_from']}"
                      if intent["direction"] == UPGRADE and intent["release_from"] else "")
 
 
-def _told(members: Sequence[Mapping[str, Any]], name: str) -> str:
+def _described(members: Sequence[Mapping[str, Any]], name: str) -> str:
     return ", ".join(sorted({str(facts.get(name) or "none") for facts in members})) or "none"

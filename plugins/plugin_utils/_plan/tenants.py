@@ -56,5 +56,5 @@ def _text(tenants: Sequence[str], unmapped: Sequence[str], unknown: Sequence[str
     if unmapped:
         lines.append(f"databases whose tenants are not known, because {VARIABLE} does not name them: {', '.join(unmapped)}")
     if unknown:
-        lines.append(f"servers whose databases are not known, so their tenants are not either: {', '.join(unknown)}; name them in {VARIABLE}")
+        lines.append(f"servers whose databases are not known, and neither are their tenants: {', '.join(unknown)}; name them in {VARIABLE}")
     return lines

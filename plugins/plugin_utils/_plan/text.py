@@ -37,7 +37,7 @@ PHASE_EFFECTS = (
     ("prepare", "none: backups read, migrations wait for locks at most a moment, archives are copied"),
     ("roll", "none: members leave traffic when their requests in flight have ended"),
     ("open", "none: the release is tested through the load balancers"),
-    ("settle", "none"),
+    ("finalize", "none"),
     ("account", "none"),
 )
 
@@ -98,12 +98,12 @@ def _interrupted_lines(plan: Plan) -> list[str]:
     if lock:
         since = datetime.fromtimestamp(lock["since"], timezone.utc).strftime("%Y-%m-%d %H:%M:%S UTC")
         lines.append(f"the run of {lock['owner']} on {lock['host']} since {since} (lock {lock['id']}) is under way, or was interrupted; "
-                     "this run continues what it left half done")
+                     "this run continues it")
     if intent and intent["state"] == UNDER_WAY:
         lines.append(f"the interrupted run: {intent_in_words(intent)}" + _other_way(plan, intent))
     elif intent and intent["state"] == FAILED:
         lines.append(f"the last run ended in error: {intent_in_words(intent)}" + _other_way(plan, intent))
-    return lines + (["its flip reached only some of the load balancers: it is finished first of all"] if plan["finish_flip"] else [])
+    return lines + (["its flip reached only some of the load balancers, and is finished first"] if plan["finish_flip"] else [])
 
 
 def _other_way(plan: Plan, intent: Mapping[str, Any]) -> str:
@@ -133,7 +133,7 @@ def _wave_lines(plan: Plan) -> list[str]:
 
 def _side_line(cutover: Cutover) -> str:
     serving = cutover["from"]
-    return f"{cutover['to']}, which has no traffic" + (f" ({serving} has it, and stays as it is for the return)" if serving else "")
+    return f"{cutover['to']}, which has no traffic" + (f" ({serving} has it, and is not changed, so that a return is possible)" if serving else "")
 
 
 def _phase_lines(plan: Plan, last_phases: Mapping[str, float]) -> list[str]:
@@ -141,10 +141,10 @@ def _phase_lines(plan: Plan, last_phases: Mapping[str, float]) -> list[str]:
     for name, usual_effect in PHASE_EFFECTS:
         effect = usual_effect
         seconds = f"{last_phases[name]:.0f} s last time" if name in last_phases else "not measured yet"
-        if name == "settle" and plan["migrations_after"]:
-            effect = f"none: {_settling(plan)} migrations run; there is no way back after them"
+        if name == "finalize" and plan["migrations_after"]:
+            effect = f"none: {_finalizing(plan)} migrations run; a rollback is impossible after them"
         if name == "roll" and plan["method"] == IN_PLACE:
-            effect = "longer answers, up to the server's start: the load balancer holds requests meanwhile"
+            effect = "longer answers until the server has started: the load balancer holds requests meanwhile"
         lines.append(f"  {name:<8} {seconds:<17} users notice {effect}")
     return lines
 
@@ -152,18 +152,18 @@ def _phase_lines(plan: Plan, last_phases: Mapping[str, float]) -> list[str]:
 def _prober_line(probe: Mapping[str, Any] | None) -> str:
     """The load of the prober."""
     if not probe:
-        return "not at all: upgrade_probe is not set, so it will not be known whether users noticed"
+        return "not at all: upgrade_probe is not set, so it will be unknown whether users noticed"
     return (f"{probe['rate']:g} requests per second, in addition to the users' requests, to {listed(probe['targets'])}: "
             f"{listed(probe['paths'])}")
 
 
 def _migration_lines(plan: Plan) -> list[str]:
     before, after = ([f"  {moment:<8} {run['release']} {run['phase']:<9} {MIGRATIONS[run['phase']]}" for run in runs]
-                     for moment, runs in (("prepare", plan["migrations_before"]), ("settle", plan["migrations_after"])))
+                     for moment, runs in (("prepare", plan["migrations_before"]), ("finalize", plan["migrations_after"])))
     return before + tool_lines(plan) + after
 
 
-def _settling(plan: Plan) -> str:
+def _finalizing(plan: Plan) -> str:
     """The phases that run after the roll, as a sentence names them."""
     return " and ".join(phase for phase, releases in ((CONTRACT, plan["contract"]), (OPTIMISE, plan["optimise"])) if releases)
 
@@ -175,7 +175,7 @@ def _point_of_no_return(plan: Plan) -> str:
         return no_return_line(plan)
     if plan["migrations_after"]:
         releases = dict.fromkeys(run["release"] for run in plan["migrations_after"])
-        return f"settle: the {_settling(plan)} migrations of {', '.join(releases)} remove what older releases need"
+        return f"finalize: the {_finalizing(plan)} migrations of {', '.join(releases)} remove what older releases need"
     if plan["direction"] == patches.PATCH:
         return "none: the release stays; an installed update is not removed"
     return "none in this run: alwayson.upgrade.rollback works until a later run with upgrade_contract=true"
@@ -185,8 +185,8 @@ def status_text(service: Service, observed: Observed) -> list[str]:
     """What runs where and what takes traffic, as lines of one screen."""
     members = observed.get("everybody") or observed["members"]
     running = Counter(str(facts.get("release") or "none") for facts in members.values())
-    told = ", ".join(f"{release} on {count}" for release, count in sorted(running.items()))
-    lines = [f"{service['service']}: {told} of {len(members)} members", ""]
+    listed = ", ".join(f"{release} on {count}" for release, count in sorted(running.items()))
+    lines = [f"{service['service']}: {listed} of {len(members)} members", ""]
     balancers = sorted(observed["load_balancers"])
     rows = [["host", "domain", "release", "before", *balancers]]
     for name, facts in sorted(members.items()):
@@ -206,12 +206,12 @@ def _database_rows(observed: Observed) -> list[list[str]]:
     """A row for each database, its tenants among them where a variable or a query names any."""
     named = {host: {name: facts.get("tenants") for name, facts in databases.items()} for host, databases in observed["databases"].items()}
     variables = observed.get("tenants", {})
-    is_told = any(variables.values()) or any(tenants is not None for databases in named.values() for tenants in databases.values())
+    is_known = any(variables.values()) or any(tenants is not None for databases in named.values() for tenants in databases.values())
     by_database = tenants_affected(named, {host: {VARIABLE: mapped} for host, mapped in variables.items() if mapped})["by_database"]
-    rows = [["database", "size", "last migration", *(["tenants"] if is_told else [])]]
+    rows = [["database", "size", "last migration", *(["tenants"] if is_known else [])]]
     for host, databases in sorted(observed["databases"].items()):
         for name, facts in sorted(databases.items()):
-            tenants = [", ".join(by_database[f"{host}/{name}"]) or "unknown"] if is_told else []
+            tenants = [", ".join(by_database[f"{host}/{name}"]) or "unknown"] if is_known else []
             rows.append([f"{host}/{name}", f"{facts['size_bytes'] / 1e6:.1f} MB", _last_migration(facts["migrations"]), *tenants])
     return rows
 

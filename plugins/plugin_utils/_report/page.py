@@ -97,8 +97,8 @@ def _figure(label: str, value: object, note: str = "", *, of: str = "", bad: boo
 def _requests(report: Report) -> Markup:
     if not report["measured"]:
         return _figure("Requests", NO_VALUE, "not measured")
-    told = [f"{count(report['rate'])} a second" if report["rate"] else "", f"{plural(report['clients'], 'client')}" if report["clients"] else ""]
-    return _figure("Requests", count(report["requests_scheduled"]), ", ".join(word for word in told if word))
+    details = [f"{count(report['rate'])} a second" if report["rate"] else "", f"{plural(report['clients'], 'client')}" if report["clients"] else ""]
+    return _figure("Requests", count(report["requests_scheduled"]), ", ".join(word for word in details if word))
 
 
 def _failed(report: Report) -> Markup:
@@ -135,8 +135,8 @@ def _time(report: Report) -> Markup:
     whole, roll, floor = report["duration_s"], report["roll_s"], report["duration_floor_s"]
     if roll is None:
         return _figure("Time", NO_VALUE, "not measured") if whole is None else _figure("Time", seconds(whole), "with all phases")
-    told = [f"the least possible is {seconds(floor)}" if compares_with_floor(report) else "", f"{seconds(whole)} with all phases" if whole is not None else ""]
-    return _figure("Time to roll", seconds(roll), "; ".join(word for word in told if word))
+    parts = [f"the least possible is {seconds(floor)}" if compares_with_floor(report) else "", f"{seconds(whole)} with all phases" if whole is not None else ""]
+    return _figure("Time to roll", seconds(roll), "; ".join(word for word in parts if word))
 
 
 def _databases(report: Report) -> Markup:

@@ -18,7 +18,7 @@ from .facts import ReportError, allowed_out, mapping, mappings, number, numbers,
 from .floor import duration_floor, outage
 from .serving_pool import capacity_that_serves
 from .text import terminal_summary
-from .verdict import judge
+from .verdict import verdict_of
 
 __all__ = ["FORMAT", "ReportError", "summarise", "terminal_summary"]
 
@@ -51,7 +51,7 @@ def summarise(run: Mapping[str, Any], now: float | None = None) -> Report:
         "operator": mapping(run.get("operator"), "operator"),
         "members": _members(run),
         "databases": {name: _database(name, facts) for name, facts in mappings(run.get("databases"), "databases").items()},
-        "told_by_command": sum(bool(row.get("command")) for row in rows(run.get("census"), "census")),
+        "read_by_command": sum(bool(row.get("command")) for row in rows(run.get("version_check", run.get("census")), "version_check")),
         "migration_tool": _migration_tool(run),
         **_probe(run),
     })
@@ -66,7 +66,7 @@ def summarise(run: Mapping[str, Any], now: float | None = None) -> Report:
         report["members"].values(), method=report["method"], at_once=allowed_out(limits, report["pool_size"])
     )
     try:
-        verdict = judge(report, run_ok=run.get("ok") is True, problems=run.get("problems"), now=now)
+        verdict = verdict_of(report, run_ok=run.get("ok") is True, problems=run.get("problems"), now=now)
     except BudgetError as error:
         raise ReportError(f"limits of the run record: {error}") from error
     return cast("Report", {**report, **verdict, "next_command": None if verdict["ok"] else report["next_command"]})
@@ -151,7 +151,7 @@ def _probe(run: Mapping[str, Any]) -> dict[str, Any]:
     capacity = [_sample(row) for row in rows(probe.get("capacity"), "probe.capacity")]
     live_min = number(probe.get("live_min"))
     if "versions" in probe and not probe["versions"]:
-        # No answer told its release, so none can have told an older one.
+        # No answer had a release, so no answer can have had an older one.
         probe = {**probe, "version_regressions": None}
     figures = numbers(probe, "requests_scheduled", "requests_unmeasured", "rate", "started")
     expected, unknown = coverage(figures, number(run.get("probe_until")))

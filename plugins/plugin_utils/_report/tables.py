@@ -82,12 +82,12 @@ def _member_row(report: Report, name: str, member: Mapping[str, Any], balancers:
 
 def verdicts_table(report: Report) -> Markup | None:
     """What the users of each canary got, beside what those of the others got in the same time."""
-    judged = [(name, row) for name, member in report["members"].items() for row in member["verdicts"]]
-    if not judged:
+    rows = [(name, row) for name, member in report["members"].items() for row in member["verdicts"]]
+    if not rows:
         return None
     columns = [("Canary", ""), ("Verdict", ""), ("Requests", "number"), ("Failed", "number"), ("Mean answer", "number"),
                ("Others failed", "number"), ("Others' mean answer", "number")]
-    return table(columns, [_verdict_row(name, row) for name, row in judged])
+    return table(columns, [_verdict_row(name, row) for name, row in rows])
 
 
 def _verdict_row(name: str, row: Mapping[str, Any]) -> list[Markup]:

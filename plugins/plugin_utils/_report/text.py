@@ -79,10 +79,10 @@ def _figures(report: Report, width: int) -> list[tuple[str, str, str]]:
 def _requests(report: Report) -> str:
     if not report["measured"]:
         return "not measured"
-    told = f"{count(report['requests_scheduled'])}, {count(report['requests_failed'])} failed"
+    parts = f"{count(report['requests_scheduled'])}, {count(report['requests_failed'])} failed"
     classes = ", ".join(f"{number} {name}" for name, number in worst_first(report["failures_by_class"]))
-    told += f" ({classes})" if classes else ""
-    return told if not report["void_windows"] else f"{told}; {seconds(void_seconds(report))} void"
+    parts += f" ({classes})" if classes else ""
+    return parts if not report["void_windows"] else f"{parts}; {seconds(void_seconds(report))} void"
 
 
 def _longest(report: Report) -> str:
@@ -109,8 +109,8 @@ def _time(report: Report) -> str:
     taken = report["roll_s"] if report["roll_s"] is not None else report["duration_s"]
     if taken is None:
         return "not measured"
-    told = f"roll {seconds(taken)}" if report["roll_s"] is not None else seconds(taken)
-    return told + (f", least possible {seconds(report['duration_floor_s'])}" if compares_with_floor(report) else "")
+    parts = f"roll {seconds(taken)}" if report["roll_s"] is not None else seconds(taken)
+    return parts + (f", least possible {seconds(report['duration_floor_s'])}" if compares_with_floor(report) else "")
 
 
 def _databases(report: Report) -> str:
@@ -126,12 +126,12 @@ def _members(report: Report) -> str:
     by_outcome: dict[str, list[str]] = {}
     for name, member in worked_on(report).items():
         by_outcome.setdefault(member["outcome"] or "unknown", []).append(name)
-    told = []
+    parts = []
     for outcome, names in sorted(by_outcome.items(), key=lambda entry: (*OUTCOMES, entry[0]).index(entry[0])):
         word = done_word(report["direction"]) if outcome == "upgraded" else OUTCOMES.get(outcome, outcome)
-        told.append(f"{len(names)} {word}" + ("" if outcome == "upgraded" or len(names) == len(report["members"]) else f" ({listed(names)})"))
+        parts.append(f"{len(names)} {word}" + ("" if outcome == "upgraded" or len(names) == len(report["members"]) else f" ({listed(names)})"))
     others = len(report["members"]) - sum(map(len, by_outcome.values()))
-    return ", ".join([*told, *([f"{others} of the other pool stand by"] if others else [])])
+    return ", ".join([*parts, *([f"{others} of the other pool stand by"] if others else [])])
 
 
 def _verdicts(report: Report) -> list[str]:
@@ -140,13 +140,13 @@ def _verdicts(report: Report) -> list[str]:
 
 def verdict_words(row: Mapping[str, Any]) -> str:
     """What decided about a canary: its errors and its answers beside those of the others."""
-    told = []
+    parts = []
     for who, label in (("canary", ""), ("others", "others ")):
         seen = row[who]
         took = f", {milliseconds(seen['response_ms'])}" if seen["response_ms"] is not None else ""
         if seen["requests"] is not None:
-            told.append(f"{label}{count(seen['errors'])} of {plural(seen['requests'], 'request')} failed{took}")
-    return f"{row['verdict'] or 'unclear'}: {'; '.join(told) or 'nothing was counted'}"
+            parts.append(f"{label}{count(seen['errors'])} of {plural(seen['requests'], 'request')} failed{took}")
+    return f"{row['verdict'] or 'unclear'}: {'; '.join(parts) or 'nothing was counted'}"
 
 
 def sparkline(values: Sequence[float], cells: int, *, worst: Callable[[Sequence[float]], float] = max, least: float | None = None) -> str:

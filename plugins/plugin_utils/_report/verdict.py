@@ -22,21 +22,21 @@ DONE = (None, "upgraded", "rolled back", "patched", "nothing to do")
 AT_ONCE = (HALF_POOL, "blue_green")
 
 
-def judge(report: Figures, *, run_ok: bool, problems: object, now: float | None = None) -> dict[str, Any]:
+def verdict_of(report: Figures, *, run_ok: bool, problems: object, now: float | None = None) -> dict[str, Any]:
     """``ok``, ``problems``, ``not_proven``, ``headline``, ``subline`` and ``tone`` (good, warning, bad) for these figures.
 
     :param run_ok: what the run says about itself.
     :param problems: the run's own problems: a sentence or a list of them.
     :param now: see ``impossible``.
     """
-    told = [sentence(str(problem)) for problem in _as_list(problems) if str(problem).strip()]
-    if not run_ok and not told:
-        told = ["The run did not succeed and named no reason."]
+    sentences = [sentence(str(problem)) for problem in _as_list(problems) if str(problem).strip()]
+    if not run_ok and not sentences:
+        sentences = ["The run did not succeed and named no reason."]
     found = _broken_promises(report) + [sentence(words) for words in impossible(report, run_ok=run_ok, now=now)]
     all_well = run_ok and not found
     return {
         "ok": all_well,
-        "problems": told + [problem for problem in found if problem not in told],
+        "problems": sentences + [problem for problem in found if problem not in sentences],
         "not_proven": _not_proven(report),
         "headline": _headline(report, run_ok=run_ok, found=found),
         "subline": _subline(report),
@@ -56,8 +56,9 @@ def _broken_promises(report: Figures) -> list[str]:
     if report["probe_problem"]:
         found.append(sentence(f"The measurement is not complete: {report['probe_problem']}"))
     if report["probed"]:
-        told = (failed_too_many(report, report["limits"]), unmeasured_too_many(report["requests_expected"], report["requests_unmeasured"], report["limits"]))
-        found += [sentence(words) for words in told if words]
+        exceeded = (failed_too_many(report, report["limits"]),
+                    unmeasured_too_many(report["requests_expected"], report["requests_unmeasured"], report["limits"]))
+        found += [sentence(words) for words in exceeded if words]
         if report["measured"] and report["requests_failed"] is None:
             found.append("The prober did not say how many requests failed.")
     if report["version_regressions"] and report["method"] in AT_ONCE:
@@ -113,8 +114,8 @@ def _not_proven(report: Figures) -> list[str]:
         missing.append(f"No load balancer proved the drain of {listed(undrained)}.")
     if not report["members"] and report["direction"] != MEASURED:
         missing.append("Nothing is known about the members.")
-    if report["told_by_command"]:
-        missing.append(f"The release of {plural(report['told_by_command'], 'member')} was read by a command, not from an answer that users get.")
+    if report["read_by_command"]:
+        missing.append(f"The release of {plural(report['read_by_command'], 'member')} was read by a command, not from an answer that users get.")
     unproven = [name for name, database in report["databases"].items() if not database["backup_proven"]]
     if unproven:
         missing.append(f"The backup of {listed(unproven)} was not proven by a restore.")
@@ -166,26 +167,26 @@ def nothing_to_do(report: Figures) -> bool:
 
 def _subline(report: Figures) -> str:
     """A short summary: the members, the capacity, the databases."""
-    told = []
+    sentences = []
     members = worked_on(report).values()
     if members and report["release_to"]:
         there = sum(member["release_after"] == report["release_to"] for member in members)
         who = f"{there} of {plural(len(members), 'member')} {'runs' if there == 1 else 'run'}" if there < len(members) else f"All {there} members run"
         where = f" of {report['pool']}" if report["pool"] else ""
-        told.append(f"{who.replace(' members', f' members{where}', 1)} {report['release_to']}.")
-    told += standing_by(report)
+        sentences.append(f"{who.replace(' members', f' members{where}', 1)} {report['release_to']}.")
+    sentences += standing_by(report)
     stranded = [name for name, member in report["members"].items() if member["outcome"] in STRANDED]
     if stranded:
-        told.append(f"{listed(stranded)} {'is' if len(stranded) == 1 else 'are'} out of traffic.")
+        sentences.append(f"{listed(stranded)} {'is' if len(stranded) == 1 else 'are'} out of traffic.")
     if report["live_min"] is not None:
         size = "" if report["pool_size"] is None else f" of {count(report['pool_size'])}"
         floor = "" if report["live_floor"] is None else f", the floor is {count(report['live_floor'])}"
-        told.append(f"At the lowest moment {count(report['live_min'])}{size} were live{floor}.")
+        sentences.append(f"At the lowest moment {count(report['live_min'])}{size} were live{floor}.")
     if report["databases"]:
         proven = sum(database["backup_proven"] for database in report["databases"].values())
         some = f"Only {proven} of {plural(len(report['databases']), 'backup')} {'is' if proven == 1 else 'are'}"
-        told.append(f"{'Every backup is' if proven == len(report['databases']) else some} proven by a restore.")
-    return " ".join(told)
+        sentences.append(f"{'Every backup is' if proven == len(report['databases']) else some} proven by a restore.")
+    return " ".join(sentences)
 
 
 def standing_by(report: Figures) -> list[str]:

@@ -25,7 +25,7 @@ def closing_text(record: RunRecord | None, reason: str = "", has_begun: bool = F
     """
     reasons = list(dict.fromkeys([*(record["problems"] if record else []), *str(reason).splitlines()]))
     if not has_begun:
-        return "\n".join([*_listed(reasons), "Nothing was changed. When this is put right, run the same command again:", f"  {AGAIN}"])
+        return "\n".join([*_listed(reasons), "Nothing was changed. When this is corrected, run the same command again:", f"  {AGAIN}"])
     headline = [f"{record['service']}: {record['outcome']}"] if record else []
     return "\n".join([*headline, *_listed(reasons, always=bool(headline)), "Next:", *_next(record)])
 
@@ -36,9 +36,9 @@ def _listed(sentences: Sequence[str], always: bool = False) -> list[str]:
 
 def _next(record: RunRecord | None) -> list[str]:
     """Commands with what they do as a comment of the shell, so that a line can be pasted."""
-    lines = [f"  {STATUS}  # shows what runs where", f"  {AGAIN}  # goes on from there"]
+    lines = [f"  {STATUS}  # shows what runs where", f"  {AGAIN}  # continues from there"]
     if record and can_go_back(record):
-        lines.append(f"  {ROLLBACK} -e upgrade_release={record['release_from']}  # goes back to {record['release_from']}")
+        lines.append(f"  {ROLLBACK} -e upgrade_release={record['release_from']}  # returns to {record['release_from']}")
     return lines
 
 

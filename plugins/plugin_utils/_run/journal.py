@@ -7,7 +7,7 @@ An entry is one line of JSON, ``{"seq": 1, "at": 1772719331.25, "event": ..., "p
 of the entry without it (keys sorted, no spaces, ASCII), ``prev`` the hash of the entry before. The chain cannot tell when its newest entries are cut
 off; a reader who kept the head, ``(seq, hash)``, elsewhere can.
 
-A last line without its end is *torn*: its writer was killed. The journal goes on after it with an entry that names the fragment's hash. The same
+A last line without its end is *torn*: its writer was killed. The journal continues after it with an entry that names the fragment's hash. The same
 fragment with a line end, and nothing that goes on after it, was edited.
 """
 

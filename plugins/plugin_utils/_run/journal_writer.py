@@ -82,10 +82,10 @@ class JournalWriter:
         return self._file
 
     def _write(self, now: float) -> list[str]:
-        told: list[str] = []
+        sentences: list[str] = []
         try:
             with self._opened.locked():
-                told += self._catch_up(now)
+                sentences += self._catch_up(now)
                 while self._waiting:
                     self._append(*self._waiting[0])
                     self._waiting.pop(0)
@@ -93,11 +93,11 @@ class JournalWriter:
                 self._put(os.path.join(self.directory, HEAD_FILE), json.dumps(self._head._asdict()).encode("ascii") + b"\n")
                 self._opened.keep(self._head._asdict())
         except OSError as error:
-            return told + self._trouble(error)
+            return sentences + self._trouble(error)
         if self._in_trouble:
             self._in_trouble = False
-            told.append(f"the journal {self._opened.path} goes on, with every entry")
-        return told
+            sentences.append(f"the journal {self._opened.path} is complete again, with every entry")
+        return sentences
 
     def _strangers(self) -> list[str]:
         try:
@@ -110,7 +110,7 @@ class JournalWriter:
         if self._in_trouble:
             return []
         self._in_trouble = True
-        return [f"the journal {self._opened.path} cannot be written: {error.strerror or error}; the run goes on without it, and each new entry tries again"]
+        return [f"the journal {self._opened.path} cannot be written: {error.strerror or error}; the run continues without it, and each new entry tries again"]
 
     def _catch_up(self, now: float) -> list[str]:
         """Read what this writer has not written itself, at first or since another run wrote to it."""
@@ -121,11 +121,12 @@ class JournalWriter:
         if reading.problem:
             return self._begin_anew(reading.problem, now)
         self._head, self._prefix = reading.head, reading.begins_with
-        told = []
+        sentences = []
         if reading.torn:
             self._append(passing(reading), now)
-            told.append(f"the last line of the journal {self._opened.path} is torn, because its run was killed while it wrote; the journal goes on after it")
-        return told + self._compare(reading, now)
+            sentences.append(
+                f"the last line of the journal {self._opened.path} is torn, because its run was killed while writing. The journal continues after it")
+        return sentences + self._compare(reading, now)
 
     def _compare(self, reading: Reading, now: float) -> list[str]:
         """Whether the journal still holds what was kept of it. If not, it goes on from an entry that says so: what is there is not lost."""

@@ -11,7 +11,7 @@ from typing import Any
 from .._text.figures import done_word
 from .._plan.shapes import Moved, Plan, RunRecord
 
-# After a run that was not ok: the state first. The same command again goes on from there, or rollback goes back.
+# After a run that was not ok: the state first. The same command again continues from there, or rollback goes back.
 NEXT_COMMAND = "ansible-playbook alwayson.upgrade.status"
 STAGES = (("drain", "out"), ("patch", "patch"), ("reboot", "reboot"), ("release", "release"), ("smoke test", "smoke"), ("return", "in"))
 
@@ -22,7 +22,7 @@ def make_record(plan: Plan, run: Mapping[str, Any]) -> RunRecord:
     :param plan: see ``plan.make_plan``.
     :param run: ``started``, ``finished`` (epoch seconds), ``phases`` (name to ``{started, finished}``), ``problems`` (sentences), ``members`` (host to
         what its plays registered: ``outcome``, ``out``, ``release``, ``smoke``, ``in``, ``why``), ``cutover`` (results), ``databases``
-        (host to ``{backup, backup_after, migrations}``), ``observed`` (before), ``census`` (or None), ``probe`` (result or None), ``probe_until`` (up to
+        (host to ``{backup, backup_after, migrations}``), ``observed`` (before), ``version_check`` (or None), ``probe`` (result or None), ``probe_until`` (up to
         when it was to measure), ``budget`` (``max_failed``, ``max_unmeasured``), ``operator``.
     :returns: the run record; its shape is documented in docs/report.md.
     """
@@ -34,7 +34,7 @@ def make_record(plan: Plan, run: Mapping[str, Any]) -> RunRecord:
         for name, facts in sorted(observed.items())
     }
     problems = [*run.get("problems", []), *_member_problems(members)]
-    ok = not problems and bool(plan["nothing_to_do"] or run.get("census"))
+    ok = not problems and bool(plan["nothing_to_do"] or run.get("version_check"))
     return {
         "service": plan["service"], "release_from": plan["release_from"], "release_to": plan["release_to"], "method": plan["method"],
         "direction": plan["direction"], **_cutover(plan, run, flip), "started": run["started"], "finished": run["finished"], "ok": ok,
@@ -43,7 +43,7 @@ def make_record(plan: Plan, run: Mapping[str, Any]) -> RunRecord:
         "phases": _phases(run),
         "members": members, "databases": _databases(run.get("databases") or {}),
         "migration_tool": run.get("migration_tool") or None,
-        "probe": run.get("probe"), "probe_until": run.get("probe_until"), "operator": run.get("operator") or {}, "census": run.get("census"),
+        "probe": run.get("probe"), "probe_until": run.get("probe_until"), "operator": run.get("operator") or {}, "version_check": run.get("version_check"),
     }
 
 

@@ -57,7 +57,7 @@ def refuse_without_way_back(schedule: Schedule, seen: Collection[str]) -> None:
         if pool.name not in seen and pool.floor > room:
             raise ScheduleError(
                 f"rolling_on_failure is rollback, but the floor of {pool.name} is {pool.floor} of {pool.size}: once {_members(schedule.budget + 1)} failed, "
-                f"nobody could leave to return to the release before. Set rolling_min_live to at most {room}, or give rolling_live")
+                f"no member could leave traffic to return to the previous release. Set rolling_min_live to at most {room}, or give rolling_live")
 
 
 def room_warnings(schedule: Schedule, seen: Collection[str]) -> list[str]:
@@ -65,7 +65,7 @@ def room_warnings(schedule: Schedule, seen: Collection[str]) -> list[str]:
     if not schedule.budget:
         return []
     return [f"rolling_max_failures allows {schedule.budget}, but a failed member is not live: after the first one the floor of {pool.floor} of {pool.size} "
-            f"lets nobody of {pool.name} start. Set rolling_min_live to at most {pool.size - 2} to use the budget"
+            f"lets no member of {pool.name} start. Set rolling_min_live to at most {pool.size - 2} to use the budget"
             for pool in schedule.pools.values() if pool.name not in seen and pool.size > 1 and pool.floor > pool.size - 2]
 
 

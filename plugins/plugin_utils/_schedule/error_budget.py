@@ -98,13 +98,13 @@ def why_to_stop(figures: Mapping[str, Any] | None, limits: Mapping[str, Any], no
     :param now: the time, in epoch seconds.
     """
     if not figures:
-        return "the prober has left no figures, so nobody knows what users get"
+        return "the prober has left no figures, so what users get is unknown"
     silent = now - (figures.get("now") or 0)
     if silent > SILENT_SECONDS:
-        return f"the prober has written no figures for {seconds(silent)}, so nobody knows what users get"
+        return f"the prober has written no figures for {seconds(silent)}, so what users get is unknown"
     failed = failed_too_many(figures, limits)
     if failed and reached_nothing(figures):
-        return f"the prober reaches nothing: {failed}"
+        return f"the prober reaches no target: {failed}"
     return failed and f"users get errors: {failed}; see upgrade_max_failed"
 
 

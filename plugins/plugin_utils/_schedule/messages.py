@@ -58,7 +58,7 @@ def why_it_stopped(schedule: Schedule, last: Decision) -> str:
 
 def describe_rollback_end(schedule: Schedule, reason: str) -> str:
     """The result of the rollback."""
-    return f"the roll went back: {reason}. Returned: {_names([name for name, outcome in schedule.outcome.items() if outcome == RETURNED])}"
+    return f"the roll was rolled back: {reason}. Returned: {_names([name for name, outcome in schedule.outcome.items() if outcome == RETURNED])}"
 
 
 def _names(names: list[str]) -> str:

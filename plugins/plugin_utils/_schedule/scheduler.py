@@ -94,7 +94,7 @@ class Schedule:
         self.outcome[name] = outcome
         if not succeeded:
             self._unsuccessful.append(name)
-            self._judge_failure(name)
+            self._handle_failure(name)
 
     def extended(self, name: str, now: float) -> None:
         """A member in flight gets its time again, for the repair after its deadline."""
@@ -127,19 +127,19 @@ class Schedule:
             raise ScheduleError(f"{unknown} is to be done, but no pool has it")
         return names
 
-    def _judge_failure(self, name: str) -> None:
+    def _handle_failure(self, name: str) -> None:
         if self.direction == BACK:
-            self.stop(f"{self._told(name)} on the way back")
+            self.stop(f"{self._described(name)} during the rollback")
             return
-        gone = ", ".join(map(self._told, self._unsuccessful))
+        gone = ", ".join(map(self._described, self._unsuccessful))
         if len(self._unsuccessful) > self.budget:
             self.stop_for_failures(f"{gone}; rolling_max_failures allows {self.budget}")
         pool = self.pool_of(name)
         step = pool.step_of.get(name)
         if step is not None and pool.is_step_done(step) and pool.current_step is not None and not pool.succeeded_in_step[step]:
-            self.stop_for_failures(f"nobody of step {step + 1} of {pool.name} succeeded ({gone})")
+            self.stop_for_failures(f"no member of step {step + 1} of {pool.name} succeeded ({gone})")
 
-    def _told(self, name: str) -> str:
+    def _described(self, name: str) -> str:
         return f"{name} {'was lost' if self.outcome[name] == 'lost' else 'failed'}"
 
     # -- what follows from it
@@ -202,7 +202,7 @@ class Schedule:
         return Choice(self.pools.values(), seen, max_in_flight=self.policy.max_in_flight, domains_at_once=self._domain_window)
 
     def _why_nobody(self, choice: Choice, blind: Mapping[str, str]) -> str:
-        reasons = [f"live capacity of {name} cannot be read, so nobody starts: {why}" for name, why in blind.items()
+        reasons = [f"live capacity of {name} cannot be read, so no member starts: {why}" for name, why in blind.items()
                    if name in self.pools and self.pools[name].waiting_count]
         return "; ".join(dict.fromkeys([*reasons, *choice.reasons])) or "every member has started"
 

@@ -56,7 +56,7 @@ def named_steps(value: object) -> tuple[int | str, ...]:
 def cumulative_sizes(steps: tuple[int | str, ...], total: int, pool_size: int, prefix: str = PREFIX) -> list[int]:
     """How many of *total* members are in each step and those before it: rounded up, and never more than there are.
 
-    The steps are judged by the whole pool: what fits it fits the members that are left of it, too.
+    The steps are planned for the whole pool: a size that is allowed there is allowed for the members that are left of it, too.
 
     :raises ScheduleError: when the steps of the whole pool get smaller, or the last one is not all of it.
     """

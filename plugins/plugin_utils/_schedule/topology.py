@@ -33,7 +33,7 @@ def wave_names(hosts: Sequence[str], hostvars: Mapping[str, Mapping[str, Any]]) 
     predicted = waves(schedule_from(by_host, others))
     if not predicted[-1]["members"]:
         done = sum(len(wave["members"]) for wave in predicted)
-        raise ScheduleError(f"the roll would never finish: after {done} of {len(by_host)} hosts nobody may start, because {predicted[-1]['reason']}")
+        raise ScheduleError(f"the roll would never finish: after {done} of {len(by_host)} hosts no member may start, because {predicted[-1]['reason']}")
     return [wave["members"] for wave in predicted]
 
 

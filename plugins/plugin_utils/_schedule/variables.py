@@ -138,8 +138,8 @@ def agreed(by_host: Mapping[str, Mapping[str, Any]], names: Iterable[str], who: 
     for name in (PREFIX + name for name in names):
         for host, variables in by_host.items():
             if variables.get(name) != first.get(name):
-                raise ScheduleError(f"{who} disagree on {name}: it is {first.get(name)!r} for {first_host} and {variables.get(name)!r} for {host}. "
-                                    "Set it for all of them alike, for example in group_vars or in the play's vars")
+                raise ScheduleError(f"{who} have different values of {name}: {first.get(name)!r} for {first_host} and {variables.get(name)!r} for {host}. "
+                                    "Set the same value for all of them, for example in group_vars or in the play's vars")
     return {PREFIX + name: first[PREFIX + name] for name in names if PREFIX + name in first}
 
 

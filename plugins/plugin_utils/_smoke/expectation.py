@@ -147,8 +147,8 @@ def _reason(expectation: Expectation, data: Any, secrets: AbstractSet[str]) -> s
     """Why `data` does not fulfil the expectation; "" when it does."""
     words, fulfilled = OPERATORS[expectation.operator]
     operand = expectation.operand
-    told = [shown(part, secrets) for part in (operand if expectation.operator == "captures" else [operand])]
-    wanted = f"expected {expectation.expression} {words} {' with '.join(told)}{' as its first group' if len(told) > 1 else ''}"
+    operands = [shown(part, secrets) for part in (operand if expectation.operator == "captures" else [operand])]
+    wanted = f"expected {expectation.expression} {words} {' with '.join(operands)}{' as its first group' if len(operands) > 1 else ''}"
     try:
         seen = expectation.program.search(data)
         if fulfilled(seen, operand):

@@ -42,9 +42,9 @@ def health_and_release(given: Mapping[str, Any], command: Sequence[str] = ()) ->
     :param given: the description of a service, or a part of it; its other names are not read.
     :param command: the command that prints the release, where there is one.
     """
-    told = {name: value for name, value in given.items() if value is not None}
-    found: dict[str, object] = {name: told.get(name, default) for name, default in DEFAULTS.items()}
-    found["has_version_command"] = told.get("has_version_command", bool(command))
+    options = {name: value for name, value in given.items() if value is not None}
+    found: dict[str, object] = {name: options.get(name, default) for name, default in DEFAULTS.items()}
+    found["has_version_command"] = options.get("has_version_command", bool(command))
     if not (found[HEADER] or found["version_pattern"] or found["has_version_command"]):
         found[QUERY] = found[QUERY] or DEFAULT_QUERY
     return cast("HealthAndRelease", found)

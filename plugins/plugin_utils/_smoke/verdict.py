@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from . import expectation
 
 
-class Judge(NamedTuple):
+class Expected(NamedTuple):
     """What one test expects of the JSON body and of the whole answer."""
 
     in_json: list[expectation.Expectation]
@@ -22,17 +22,17 @@ class Judge(NamedTuple):
         """The verdict as data: {name, url, method, command, status, seconds, requests, passed, why}.
 
         `outcome` is {name, url, method, command, sent} and, when it was sent, {ready, requests, problem, answers}. Every answer must
-        fulfil every expectation; the same reason is given once. The `secrets` are judged as all other values are, and the reasons do not show them.
+        fulfil every expectation; the same reason is given once. The `secrets` are checked as all other values are, and the reasons do not show them.
         """
         outcome = expectation.plain(outcome)
-        told = {key: outcome[key] for key in ("name", "url", "method", "command")}
+        shown = {key: outcome[key] for key in ("name", "url", "method", "command")}
         if not outcome["sent"]:
             why = [f"not sent in check mode: {outcome['method'] or 'a command'} might change something"]
-            return {**told, "status": None, "seconds": None, "requests": 0, "passed": None, "why": why}
+            return {**shown, "status": None, "seconds": None, "requests": 0, "passed": None, "why": why}
         answers = [expectation.document(**answer) for answer in outcome["answers"]]
         why = self._why(outcome, answers, secrets)
         return {
-            **told,
+            **shown,
             "status": answers[-1]["status"] if answers else None,
             "seconds": max((answer["seconds"] for answer in answers), default=None),
             "requests": outcome["requests"],
@@ -68,6 +68,6 @@ def _by_hand(verdict: dict[str, Any]) -> str:
 
 
 def _unready(outcome: dict[str, Any], answers: list[dict[str, Any]], secrets: AbstractSet[str]) -> str:
-    told = f"{outcome['problem']} ({outcome['requests']} requests)"
+    shown = f"{outcome['problem']} ({outcome['requests']} requests)"
     body = answers[-1]["body"] if answers else ""
-    return f"{told}, saw {expectation.shown(body, secrets)}" if body else told
+    return f"{shown}, saw {expectation.shown(body, secrets)}" if body else shown

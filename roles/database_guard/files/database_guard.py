@@ -121,7 +121,7 @@ def decide(options: dict) -> tuple[int, str]:
     give_up = time.monotonic() + (0 if override else options["wait_seconds"])
     while True:
         answers = ask_all(options)
-        status, why = judge(own, answers, options["answers"])
+        status, why = verdict(own, answers, options["answers"])
         if status == MAY_START:
             problem = hold_all(options, [answer["name"] for answer in answers if answer.get("standby")])
             status, why = (UNKNOWN, problem) if problem else (status, why)
@@ -131,10 +131,10 @@ def decide(options: dict) -> tuple[int, str]:
     if status != UNKNOWN:
         return status, why
     if override:
-        return MAY_START, f"{why}. {options['override']} was there, and let it start this once"
+        return MAY_START, f"{why}. {options['override']} exists, and allows one start"
     if options["unknown"] == "start":
-        return MAY_START, f"{why}. It starts all the same, as the configuration says"
-    return UNKNOWN, (f"the server is not started: {why}. See what the peers are. If none of them takes writes, and none will, have it start once: "
+        return MAY_START, f"{why}. It starts nevertheless, because unknown is start"
+    return UNKNOWN, (f"the server is not started: {why}. Check the peers. If none of them takes writes, and none will, allow one start: "
                      f"touch {options['override']}")
 
 
@@ -142,8 +142,8 @@ def check(options: dict) -> tuple[int, str]:
     """What each peer is; `UNKNOWN` unless all have answered."""
     own = own_control(options)
     answers = ask_all(options)
-    told = "; ".join(describe(own, answer) for answer in answers)
-    return (MAY_START if all(not unusable(own, answer) for answer in answers) else UNKNOWN), told
+    shown = "; ".join(describe(own, answer) for answer in answers)
+    return (MAY_START if all(not unusable(own, answer) for answer in answers) else UNKNOWN), shown
 
 
 def take_override(path: str) -> bool:
@@ -167,21 +167,21 @@ def own_control(options: dict) -> dict:
         raise GuardError(f"{' '.join(command)} does not tell what the server is: {(done.stdout + done.stderr).strip()[-300:]}") from error
 
 
-def judge(own: dict, answers: list[dict], needed: int) -> tuple[int, str]:
+def verdict(own: dict, answers: list[dict], needed: int) -> tuple[int, str]:
     """What the answers of the peers mean for a server that is no standby by itself."""
-    told = "; ".join(describe(own, answer) for answer in answers)
+    shown = "; ".join(describe(own, answer) for answer in answers)
     for answer in answers:
         if unusable(own, answer):
             continue
         if answer["takes_writes"]:
-            return REFUSED, f"the server is not started, because {answer['name']} takes writes in its place. Have it follow by database_rejoin ({told})"
+            return REFUSED, f"the server is not started, because {answer['name']} takes writes in its place. Make it a standby with database_rejoin ({shown})"
         if answer["timeline"] > own["timeline"]:
             return REFUSED, (f"the server is not started, because {answer['name']} is on timeline {answer['timeline']} and this one on {own['timeline']}: "
-                             f"another server was promoted since. Have it follow that one by database_rejoin ({told})")
+                             f"another server was promoted since. Make it a standby of that one with database_rejoin ({shown})")
     standbys = [answer for answer in answers if not unusable(own, answer) and answer["standby"]]
     if len(standbys) >= needed:
-        return MAY_START, f"the server may start: {told}"
-    return UNKNOWN, f"{len(standbys)} of {len(answers)} peers say that they are standbys, and {needed} have to ({told})"
+        return MAY_START, f"the server may start: {shown}"
+    return UNKNOWN, f"{len(standbys)} of {len(answers)} peers report that they are standbys, and {needed} must ({shown})"
 
 
 def unusable(own: dict, answer: dict) -> str:
@@ -225,7 +225,7 @@ def hold_all(options: dict, names: list[str]) -> str:
     """Have each of these standbys not be promoted while this server starts; a sentence when one will not have it."""
     for peer in options["peers"]:
         if peer["name"] in names and (said := hold(options, peer)) != "held":
-            return f"{peer['name']} is being promoted in this moment, or another server starts ({said})"
+            return f"{peer['name']} is being promoted, or another server is starting ({said})"
     return ""
 
 

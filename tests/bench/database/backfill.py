@@ -89,15 +89,15 @@ def main() -> int:
         scene = Scene(tenancy, options.engine, name, random.Random(options.seed))
         wrong = 0
         for form, sql in FORMS[options.engine].items():
-            wrong += bool(told(options.engine, form, scene.measure(sql, options.writes)).overwritten)
+            wrong += bool(reported(options.engine, form, scene.measure(sql, options.writes)).overwritten)
         if options.engine in CONTROLS:
             sql, as_it_was = CONTROLS[options.engine]
             with as_it_was():
-                wrong += not told(options.engine, "control, READ COMMITTED", scene.measure(sql, options.writes)).overwritten
+                wrong += not reported(options.engine, "control, READ COMMITTED", scene.measure(sql, options.writes)).overwritten
         return int(bool(wrong))
 
 
-def told(engine: str, form: str, count: Count) -> Count:
+def printed(engine: str, form: str, count: Count) -> Count:
     print(f"{engine}, {form}: {count.overwritten:,} of {count.written:,} committed writes overwritten", flush=True)
     return count
 

@@ -22,7 +22,7 @@ from .tenants import session
 CONTROLLER = Path(__file__).with_name("controller.py")
 SESSIONS = 16
 SLOW_MS = 100
-SETTLING_SECONDS = 3
+WARM_UP_SECONDS = 3
 STATEMENTS = ("SELECT count(*) FROM orders WHERE id <= 20", "INSERT INTO orders (product, quantity) VALUES (1, 1)",
               "UPDATE orders SET taken = now() WHERE id = {number}")
 
@@ -64,7 +64,7 @@ class _Stalling:
                     for _session in range(SESSIONS)]
         work = [asyncio.create_task(self._work(queue, one)) for one in sessions]
         schedule = asyncio.create_task(self._schedule(queue))
-        await asyncio.sleep(SETTLING_SECONDS)
+        await asyncio.sleep(WARM_UP_SECONDS)
         # One that only has read is enough, and as it is what nobody thinks of.
         with session(self.login, self.database) as blocker:
             blocker.execute("BEGIN; SELECT count(*) FROM orders")

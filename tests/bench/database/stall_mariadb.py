@@ -11,7 +11,7 @@ import time
 
 import pymysql
 
-from .stall import SESSIONS, SETTLING_SECONDS, SLOW_MS, STATEMENTS, Stall, begin_controller
+from .stall import SESSIONS, WARM_UP_SECONDS, SLOW_MS, STATEMENTS, Stall, begin_controller
 from .tenancy import MariadbTenancy
 
 READ_ALL, HOW = "SELECT count(*) FROM orders", "SELECT attempts FROM alwayson_migration WHERE step = '001_blocked' AND status = 'applied'"
@@ -20,7 +20,7 @@ READ_ALL, HOW = "SELECT count(*) FROM orders", "SELECT attempts FROM alwayson_mi
 def measure_stall(tenancy: MariadbTenancy, database: str, seconds: float, rate: float) -> Stall:
     """Block the ALTER by a transaction of so many seconds."""
     with _Service(tenancy, database, rate) as service:
-        time.sleep(SETTLING_SECONDS)
+        time.sleep(WARM_UP_SECONDS)
         with tenancy.session(database) as blocker, blocker.cursor() as cursor:
             cursor.execute("BEGIN")
             cursor.execute(READ_ALL)

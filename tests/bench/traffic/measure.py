@@ -40,7 +40,7 @@ def measured(regime: Regime, application: str, directory: Path, *, rate: float, 
             probe(directory / "probe", "started", targets=fleet.front_urls, mix=_mix(), rate=rate,
                   max_seconds=PLAY_SECONDS + seconds + 120).check_returncode()
             began = time.monotonic()
-            with Watch(fleet, is_told=regime.is_told) as watch:
+            with Watch(fleet, has_runtime_api=regime.has_runtime_api) as watch:
                 time.sleep(MARGIN_SECONDS)
                 code, play_seconds = carry_out(regime, fleet, directory / "play.log")
                 time.sleep(max(MARGIN_SECONDS, began + seconds - time.monotonic()))
@@ -89,7 +89,7 @@ def _of_the_members(regime: Regime, fleet: EmbeddedFleet, watch: Watch) -> dict:
     live = least_live(watch.samples)
     gaps = [later.at - earlier.at for earlier, later in zip(watch.samples, watch.samples[1:])]
     return {
-        "at_once": at_once, "told_by": "the load balancers" if regime.is_told else "the report",
+        "at_once": at_once, "read_from": "the load balancers" if regime.has_runtime_api else "the report",
         "roll_s": times and round(times[0], 1), "floor_s": times and round(times[1], 1),
         "outages_s": {name: round(sum(outage.ended - outage.began for outage in seen if outage.member == name), 1) for name in names},
         "live_min": live and live[0], "live_and_up_min": live and live[1], "pool_size": len(names) // len(regime.pools),
@@ -100,7 +100,7 @@ def _of_the_members(regime: Regime, fleet: EmbeddedFleet, watch: Watch) -> dict:
 
 
 def _outages(regime: Regime, watch: Watch, names: list[str], report: dict) -> list[Outage]:
-    if not regime.is_told:
+    if not regime.has_runtime_api:
         return reported_outages(report)
     return (outages if len(regime.pools) == 1 else cutovers)(watch.samples, names)
 

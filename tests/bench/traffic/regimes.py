@@ -27,7 +27,7 @@ import community_general
 import yaml
 from fleet.demo import COLLECTIONS, METHODS, REPOSITORY, begin_playbook, playbook_environment
 from fleet.embedded import HAPROXY, EmbeddedFleet
-from fleet.layout import BACKEND, COLOURS, TENANTS
+from fleet.layout import BACKEND, BLUE_GREEN, TENANTS
 from sockets import runtime_sockets
 
 HERE = Path(__file__).resolve().parent
@@ -62,10 +62,10 @@ class Regime:
 
     @property
     def pools(self) -> tuple[str, ...]:
-        return COLOURS if METHODS.get(self.method) else (BACKEND,)
+        return BLUE_GREEN if METHODS.get(self.method) else (BACKEND,)
 
     @property
-    def is_told(self) -> bool:
+    def has_runtime_api(self) -> bool:
         """Whether the load balancers tell who is in traffic."""
         return self.kind == HAPROXY
 

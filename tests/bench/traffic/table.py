@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-NOT_TOLD = "not told"
+UNKNOWN = "unknown"
 COLUMNS: dict[str, Callable[[dict], str]] = {
     "regime": lambda row: row["regime"],
     "app ends": lambda row: row["application"],
@@ -17,13 +17,13 @@ COLUMNS: dict[str, Callable[[dict], str]] = {
     "p99 ms": lambda row: _figure(row["p99_ms"]),
     "p100 ms": lambda row: _figure(row["p100_ms"]),
     "k": lambda row: str(row["at_once"]),
-    "roll s": lambda row: _figure(row["roll_s"], 1) + ("*" if row["told_by"] == "the report" else ""),
+    "roll s": lambda row: _figure(row["roll_s"], 1) + ("*" if row["read_from"] == "the report" else ""),
     "floor s": lambda row: _figure(row["floor_s"], 1),
     "roll/floor": lambda row: _figure(row["roll_s"] / row["floor_s"], 2) if row["floor_s"] else "-",
     "work s": lambda row: _figure(row["work_floor_s"], 1),
     "play s": lambda row: _figure(row["play_s"], 1),
-    "live": lambda row: NOT_TOLD if row["live_min"] is None else f"{row['live_min']} of {row['pool_size']}",
-    "and up": lambda row: NOT_TOLD if row["live_and_up_min"] is None else str(row["live_and_up_min"]),
+    "live": lambda row: UNKNOWN if row["live_min"] is None else f"{row['live_min']} of {row['pool_size']}",
+    "and up": lambda row: UNKNOWN if row["live_and_up_min"] is None else str(row["live_and_up_min"]),
     "failed by class": lambda row: ", ".join(f"{name} {count}" for name, count in row["classes"].items()) or "-",
 }
 LEFT = ("regime", "app ends", "failed by class")

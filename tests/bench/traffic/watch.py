@@ -19,14 +19,14 @@ INTERVAL_SECONDS = 0.1
 
 @dataclass(frozen=True)
 class Sample:
-    """One look. `at` is in seconds of time.monotonic; `in_traffic` is None for a load balancer that told nothing."""
+    """One look. `at` is in seconds of time.monotonic; `in_traffic` is None for a load balancer that reports nothing."""
 
     at: float
     in_traffic: dict[str, frozenset[str] | None]
     running: frozenset[str]
 
     def serves(self, member: str) -> bool:
-        """Whether every load balancer that told anything has it in traffic, and its application runs."""
+        """Whether every load balancer that reports anything has it in traffic, and its application runs."""
         return member in self.running and all(member in names for names in self.in_traffic.values() if names is not None)
 
 
@@ -42,13 +42,13 @@ class Outage:
 class Watch:
     """Samples the fleet in a thread of its own while its block runs.
 
-    :param is_told: whether the load balancers have HAProxy's runtime API.
+    :param has_runtime_api: whether the load balancers have HAProxy's runtime API.
     """
 
-    def __init__(self, fleet: EmbeddedFleet, is_told: bool) -> None:
+    def __init__(self, fleet: EmbeddedFleet, has_runtime_api: bool) -> None:
         self.samples: list[Sample] = []
         self._fleet = fleet
-        self._balancers = fleet.layout.load_balancers if is_told else ()
+        self._balancers = fleet.layout.load_balancers if has_runtime_api else ()
         self._files = {member.name: Files(member.directory) for member in fleet.layout.members}
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -69,8 +69,8 @@ class Watch:
             due = max(due + INTERVAL_SECONDS, time.monotonic())
 
     def _sample(self) -> Sample:
-        told = {balancer.name: self._in_traffic(balancer) for balancer in self._balancers}
-        return Sample(time.monotonic(), told, frozenset(name for name, files in self._files.items() if _runs(files)))
+        reported = {balancer.name: self._in_traffic(balancer) for balancer in self._balancers}
+        return Sample(time.monotonic(), reported, frozenset(name for name, files in self._files.items() if _runs(files)))
 
     def _in_traffic(self, balancer: LoadBalancer) -> frozenset[str] | None:
         """The members that it sends new traffic to; of two pools, those of the one that its map names."""
@@ -120,11 +120,11 @@ def cutovers(samples: list[Sample], members: list[str]) -> list[Outage]:
 
 
 def least_live(samples: list[Sample]) -> tuple[int, int] | None:
-    """The least members that any load balancer had in traffic, and the least of those whose application ran; None when nobody told."""
-    told = [(names, sample.running) for sample in samples for names in sample.in_traffic.values() if names is not None]
-    if not told:
+    """The least members that any load balancer had in traffic, and the least of those whose application ran; None when none reports it."""
+    reported = [(names, sample.running) for sample in samples for names in sample.in_traffic.values() if names is not None]
+    if not reported:
         return None
-    return min(len(names) for names, _running in told), min(len(names & running) for names, running in told)
+    return min(len(names) for names, _running in reported), min(len(names & running) for names, running in reported)
 
 
 def roll_and_floor(outages_seen: list[Outage], at_once: int) -> tuple[float, float] | None:

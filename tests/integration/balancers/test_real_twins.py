@@ -45,8 +45,8 @@ class TwinEnvoy(RealProcesses):
             return False
 
     def statuses(self, cluster: str) -> list[str]:
-        told = JsonApi("lb1", self.endpoint).get("/clusters?format=json")["cluster_statuses"]
-        return [host["health_status"].get("eds_health_status") for found in told if found["name"] == cluster for host in found["host_statuses"]]
+        reported = JsonApi("lb1", self.endpoint).get("/clusters?format=json")["cluster_statuses"]
+        return [host["health_status"].get("eds_health_status") for found in reported if found["name"] == cluster for host in found["host_statuses"]]
 
 
 @pytest.fixture(name="twins")

@@ -63,17 +63,17 @@ def test_history_sequences_long_rows_and_rows_that_break_a_check_come_back(maria
     assert "system_versioning_insert_history" in text and "SETVAL(`numbers`, 15, 0)" in text
 
 
-@pytest.mark.parametrize(("statements", "told"), [
+@pytest.mark.parametrize(("statements", "reported"), [
     (("CREATE TABLE measured (f float, d double)", "INSERT INTO measured VALUES (0.010516252390057362, 0.1)"),
      "fewer than measured.f holds: ALTER TABLE ... MODIFY ... DOUBLE keeps every number"),
     ((("CREATE TABLE moved (x int, s bigint unsigned GENERATED ALWAYS AS ROW START, e bigint unsigned GENERATED ALWAYS AS ROW END,"
       " PERIOD FOR SYSTEM_TIME (s, e)) WITH SYSTEM VERSIONING"),), "keeps its history by numbers of transactions, which no dump can hold"),
 ])
-def test_what_no_dump_can_hold_is_refused_by_name(mariadb, tmp_path, statements, told):
+def test_what_no_dump_can_hold_is_refused_by_name(mariadb, tmp_path, statements, reported):
     database = mariadb.make()
     mariadb.run(database, *statements)
     message, _result = back_up(mariadb, tmp_path, database)
-    assert told in message and "0.0105" not in message
+    assert reported in message and "0.0105" not in message
 
 
 def test_numbers_of_six_digits_are_proven(mariadb, tmp_path):
@@ -97,7 +97,7 @@ def test_a_table_without_snapshots_is_refused(mariadb, tmp_path):
     assert f"log of {database} is not of the engine InnoDB" in message
 
 
-def test_somebody_else_s_backup_is_waited_for_and_told(mariadb, tmp_path, monkeypatch):
+def test_somebody_else_s_backup_is_waited_for_and_reported(mariadb, tmp_path, monkeypatch):
     monkeypatch.setattr(backup, "STAGE_SECONDS", 1)
     database = mariadb.make()
     with mariadb.server.connect() as other, other.cursor() as cursor:
@@ -125,7 +125,7 @@ def test_all_databases_of_a_server_are_backed_up_when_none_is_named(mariadb, tmp
     assert message == "" and sorted(result["backups"]) == names and result["created_meanwhile"] == []
 
 
-def test_a_role_that_may_not_do_it_is_told(mariadb, tmp_path):
+def test_a_role_that_may_not_do_it_is_reported(mariadb, tmp_path):
     database = mariadb.make()
     mariadb.server.run("CREATE USER reader@'%'", f"GRANT SELECT ON {database}.* TO reader@'%'")
     try:

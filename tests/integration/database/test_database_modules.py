@@ -116,14 +116,14 @@ def test_backups_are_proven_once_more(ansible, server, tenants, tmp_path):
 
 
 def test_a_database_that_was_created_meanwhile_has_no_backup(ansible, server, tenant, tmp_path):
-    create = f'"{server.binaries}/createdb" --host=127.0.0.1 --port={server.port} --username=upgrade latecomer; exec "{{real}}" "$@"'
+    create = f'"{server.binaries}/createdb" --host=127.0.0.1 --port={server.port} --username=upgrade created_late; exec "{{real}}" "$@"'
     programs = watched_programs(server, tmp_path / "programs", restore=create)
     try:
         result = ansible("database_backup", directory=str(tmp_path / "backups"), bin_dir=str(programs))
     finally:
-        server.run("DROP DATABASE latecomer")
-    assert result["rc"] != 0 and result["created_meanwhile"] == ["latecomer"] and result["changed"]
-    assert "latecomer: it was created while" in result["msg"] and f"Proven: {tenant}." in result["msg"] and "run this again" in result["msg"]
+        server.run("DROP DATABASE created_late")
+    assert result["rc"] != 0 and result["created_meanwhile"] == ["created_late"] and result["changed"]
+    assert "created_late: it was created while" in result["msg"] and f"Proven: {tenant}." in result["msg"] and "run this again" in result["msg"]
 
 
 def test_a_copy_of_the_whole_server(ansible, server, tenants, tmp_path):

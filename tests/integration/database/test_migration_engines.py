@@ -209,8 +209,8 @@ def test_a_tool_is_run_once_and_not_again_when_it_says_that_nothing_is_left(plac
 
     assert "ended with 5" in report(run(DIE="5")) and ledger_of(place, name)["command"].status == "begun"
     assert statuses(run()) == {name: ["applied"]} and statuses(run()) == {name: ["already"]}
-    told = "" if place.options["engine"] == "sqlite" else name
-    assert (tmp_path / "tool").read_text() == f"{name} {told}\n"
+    reported = "" if place.options["engine"] == "sqlite" else name
+    assert (tmp_path / "tool").read_text() == f"{name} {reported}\n"
 
 
 def test_the_module_in_check_mode_and_without(place, tmp_path):

@@ -142,7 +142,7 @@ def test_a_watch_that_comes_too_late_ends_nothing_else(place, tenant, monkeypatc
 def test_another_runner_is_named(place, tenant):
     with place.engine.open(tenant) as holder, place.engine.open(tenant) as other:
         place.engine.become_only_runner(holder, Pace(QUICK))
-        with pytest.raises(MariadbError, match=rf"another runner migrates this database.*connection {holder.database.id} of the server \(upgrade from"):
+        with pytest.raises(MariadbError, match=rf"another runner still migrates this database.*connection {holder.database.id} of the server \(upgrade from"):
             place.engine.become_only_runner(other, Pace(Policy(wait_seconds=0)))
 
 

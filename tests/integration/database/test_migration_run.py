@@ -158,7 +158,7 @@ def test_a_runner_that_keeps_the_database_too_long_is_named(server, tenant):
     with connect(server.login, tenant) as holder, connect(server.login, tenant) as other:
         become_only_runner(holder, 0)
         process = holder.value("SELECT pg_backend_pid()")
-        with pytest.raises(PostgresqlError, match=rf"another runner migrates this database.*process {process} of the server \(upgrade from 127.0.0.1"):
+        with pytest.raises(PostgresqlError, match=rf"another runner still migrates this database.*process {process} of the server \(upgrade from 127.0.0.1"):
             become_only_runner(other, 0)
 
 
@@ -200,7 +200,7 @@ def test_a_failing_database_is_named_with_step_line_and_the_state_of_the_others(
     assert statuses(finished) == {names[0]: ["already"] * 3, names[1]: ["already", "applied", "applied"], names[2]: ["applied"] * 3}
 
 
-def test_a_syntax_error_is_told_with_its_line(server, tenant):
+def test_a_syntax_error_is_reported_with_its_line(server, tenant):
     outcomes = migrate(server, [tenant], {"name": "001_typo", "sql": "SELECT 1;\n\nALTR TABLE orders"})
     assert 'syntax error at or near "ALTR" [SQLSTATE 42601] in line 3' in report(outcomes)
 

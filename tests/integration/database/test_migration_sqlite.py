@@ -101,7 +101,7 @@ def test_rows_are_changed_with_their_foreign_keys_kept(sqlite_place, tenant, sql
     assert sqlite_place.rows("SELECT id FROM child", tenant) == [(1,)]
 
 
-def test_a_statement_that_fails_is_told_with_its_line(sqlite_place, tenant):
+def test_a_statement_that_fails_is_reported_with_its_line(sqlite_place, tenant):
     assert "no such table: nowhere in line 3" in report(migrate(sqlite_place, tenant, "SELECT 1;\n\nUPDATE nowhere SET a = 1"))
 
 

@@ -99,10 +99,10 @@ def test_what_would_be_wrong_is_seen(tenancy, many):
     run = Torture(tenancy, [name], kills=0, parallel=1, chance=random.Random(1))
     run.migrate_once()
     assert tenancy.problems(name, run.releases) == ([], steps_of(run.releases[0]))
-    for damage, told in (DAMAGES if isinstance(tenancy, PostgresqlTenancy) else PLAIN_DAMAGES).items():
-        assert not any(told in text for text in tenancy.problems(name, run.releases)[0])
+    for damage, reported in (DAMAGES if isinstance(tenancy, PostgresqlTenancy) else PLAIN_DAMAGES).items():
+        assert not any(reported in text for text in tenancy.problems(name, run.releases)[0])
         tenancy.rows(name, damage)
-        assert any(told in text for text in tenancy.problems(name, run.releases)[0])
+        assert any(reported in text for text in tenancy.problems(name, run.releases)[0])
 
 
 @pytest.mark.parametrize("tenancy", ["postgresql", pytest.param("mariadb", marks=pytest.mark.thorough)], indirect=True)

@@ -114,11 +114,11 @@ def test_what_is_injured_old_or_not_right_is_refused_and_nothing_is_left(server,
     whole = dump.read_bytes()
     dump.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
     result = restore(server, tmp_path)
-    assert result["failed"] and f"not restored: {first}: {dump} is not whole: the checksum differs for {dump.name}" in result["msg"]
+    assert result["failed"] and f"not restored: {first}: {dump} is not complete: the checksum differs for {dump.name}" in result["msg"]
     assert f"Restored: {second}." in result["msg"]
     dump.write_bytes(whole)
     manifest = Path(f"{dump}.json")
-    for changed, told in (
+    for changed, reported in (
         ({"max_age": 1}, "and max_age is 1"),
         ({"system_identifier": "7"}, "there is no backup of"),
         ({"databases": ["nowhere"]}, "there is no backup of nowhere"),
@@ -126,7 +126,7 @@ def test_what_is_injured_old_or_not_right_is_refused_and_nothing_is_left(server,
         ({"backup": dump.name}, "give its name, and no other, as databases"),
     ):
         result = restore(server, tmp_path, **changed)
-        assert result["failed"] and told in result["msg"], told
+        assert result["failed"] and reported in result["msg"], reported
     text = manifest.read_text(encoding="utf-8")
     assert text.count('"rows": 500') == 1
     sums = Path(f"{dump}.sha256")

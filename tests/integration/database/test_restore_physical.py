@@ -116,14 +116,14 @@ def test_a_server_comes_back_with_all_that_was_written_before_its_backup_ended(r
 def test_what_is_there_already_and_what_is_wrong_is_refused(run, server, tenant, hardware):
     base = back_up(run, [tenant])
     identifier = run().server["system_identifier"]
-    for changed, told in (
+    for changed, reported in (
         ({"system_identifier": "1"}, "there is no backup of cluster of the server 1"),
         ({"backup": "cluster-20260101T000000.000Z.base"}, "there is no backup of cluster named cluster-20260101T000000.000Z.base"),
         ({"settings": {"restore_command": "true"}}, "settings must not have restore_command"),
         ({"login_port": server.port}, "a server answers at 127.0.0.1"),
         ({"bin_dir": "/nowhere"}, "there are no postgres"),
     ):
-        assert told in hardware.restore(**changed)["msg"]
+        assert reported in hardware.restore(**changed)["msg"]
     time.sleep(1)
     assert "and max_age is 1" in hardware.restore(max_age=1)["msg"]
     hardware.data.mkdir()
@@ -135,7 +135,7 @@ def test_what_is_there_already_and_what_is_wrong_is_refused(run, server, tenant,
     for end in ("", ".json", ".sha256"):
         made = Path(f"{other}{end}")
         made.mkdir() if not end else made.write_text(Path(f"{base}{end}").read_text(encoding="utf-8").replace(identifier, "7"), encoding="utf-8")
-    assert f"say which one is meant, as system_identifier ({', '.join(sorted(['7', identifier]))})" in hardware.restore()["msg"]
+    assert f"set system_identifier to one of them ({', '.join(sorted(['7', identifier]))})" in hardware.restore()["msg"]
     assert hardware.restore(check=True, system_identifier=identifier)["backup"] == str(base)
     assert f"{other} is not whole" in hardware.restore(system_identifier="7")["msg"] and not hardware.data.exists()
 
@@ -196,13 +196,13 @@ def test_it_is_killed_after_its_server_began_and_run_again(run, tenant, hardware
 @pytest.mark.thorough
 def test_a_copy_that_does_not_come_up_or_is_not_right_stays_and_is_gone_on_with(run, tenant, hardware):
     base = back_up(run, [tenant])
-    for changed, told in (
+    for changed, reported in (
         ({"start_command": ["false"]}, "start_command ended with 1"),
         ({"settings": {"port": hardware.port, "shared_buffers": "none"}}, "ended, or start_command did not start it"),
         ({"check_queries": ["SELECT count(*) = 0 FROM orders"]}, "answered False in the restored copy"),
     ):
         message = hardware.restore(**changed)["msg"]
-        assert told in message and "no server runs in it: remove the cause and run this again" in message
+        assert reported in message and "no server runs in it: remove the cause and run this again" in message
         assert state(hardware) == places.COPIED and not hardware.place.server()
     newer = back_up(run, [tenant])
     assert "has been up and may have taken writes" in hardware.restore()["msg"]

@@ -104,21 +104,21 @@ def _house(tmp_path_factory):
 
 
 def test_a_server_with_an_agent_is_warned_of_and_others_are_not(house):
-    told = apply([house.driven], Request("app", ("s1",), "drained", timeout=30))
-    assert told.warnings == ("app/s1 has an agent check on lb, which can overrule what is asked for here",) and house.admin("s1") == MAINT
-    assert apply([house.driven], Request("app", ("s1",), "ready", timeout=30)).warnings == told.warnings
+    reported = apply([house.driven], Request("app", ("s1",), "drained", timeout=30))
+    assert reported.warnings == ("app/s1 has an agent check on lb, which can override the state that is set here",) and house.admin("s1") == MAINT
+    assert apply([house.driven], Request("app", ("s1",), "ready", timeout=30)).warnings == reported.warnings
     assert apply([house.driven], Request("app", ("s2",), "drained", timeout=30)).warnings == ()
     apply([house.driven], Request("app", ("s2",), "ready", timeout=30))
 
 
-def test_an_agent_that_brings_its_server_back_is_noticed_and_nobody_is_told_that_it_is_out(house):
+def test_an_agent_that_brings_its_server_back_is_noticed_and_nobody_is_reported_that_it_is_out(house):
     """"ready" from the agent ends a drain within two tenths of a second, whatever the socket was told."""
     apply([house.driven], Request("app", ("s2",), "drained", timeout=30))
     user = threading.Thread(target=urllib.request.urlopen, args=(f"http://{house.front}/slow?ms=6000",), daemon=True)
     user.start()
     until(lambda: house.driven.read("app").backends["app"].members["s1"].sessions == 1)
     house.agent.words = "ready up"
-    with pytest.raises(TrafficError, match=r"lb has app/s1 in ready although it was set to drain: its agent check brings it there .*disable agent app/s1.*, "
+    with pytest.raises(TrafficError, match=r"lb has app/s1 in ready although it was set to drain: its agent check sets this state .*disable agent app/s1.*, "
                                            "it was reloaded, or another program changes it"):
         apply([house.driven], Request("app", ("s1",), "drained", timeout=30))
     assert house.admin("s1") == READY
@@ -137,7 +137,7 @@ def test_an_agent_that_is_asked_later_than_a_second_is_waited_for(house, words, 
 
     speaker = threading.Thread(target=say, daemon=True)
     speaker.start()
-    with pytest.raises(TrafficError, match=f"lb has app/s1 in {state} although it was set to maint: its agent check brings it there"):
+    with pytest.raises(TrafficError, match=f"lb has app/s1 in {state} although it was set to maint: its agent check sets this state"):
         apply([house.driven], Request("app", ("s1",), "drained", timeout=30))
     speaker.join(60)
     house.agent.words = "up 100%"
@@ -162,9 +162,9 @@ def test_an_agent_that_is_stopped_is_no_risk(house):
     # Of several, because one may take its time on a busy machine.
     for _try in range(3):
         apply([house.driven], Request("app", ("s1",), "ready", timeout=30))
-        told = apply([house.driven], Request("app", ("s1",), "drained", timeout=30))
-        assert told.warnings == () and house.admin("s1") == MAINT
-        took.append(told.finished - told.started)
+        reported = apply([house.driven], Request("app", ("s1",), "drained", timeout=30))
+        assert reported.warnings == () and house.admin("s1") == MAINT
+        took.append(reported.finished - reported.started)
     # 3.5 s and more where the agent is asked.
     assert min(took) < 3.4
     house.driven.ask("enable agent app/s1")

@@ -109,7 +109,7 @@ def test_the_new_binary_takes_over_under_load_and_a_member_in_maintenance_stays_
     clients = [Client(installed.front, path=path, sticky=False) for path in ("/", "/", "/slow?ms=700")]
     with load(*clients):
         until(lambda: total(clients) > 50)
-        status, result, shown = installed.hand_over(settle=60)
+        status, result, shown = installed.hand_over(drain_wait=60)
         assert status == 0 and result["changed"], shown
         before = [len(client.answers) for client in clients]
         until(lambda: total(clients) > 100 and all(len(client.answers) > had + 1 for client, had in zip(clients, before)))

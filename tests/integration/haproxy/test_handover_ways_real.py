@@ -112,7 +112,7 @@ def test_however_it_was_started(tmp_path_factory, way):
         assert len({first.worker, second.worker, third.worker}) == 3 and first.master == third.master and first.is_current and third.is_current
 
 
-def test_what_is_wrong_is_told(tmp_path_factory):
+def test_what_is_wrong_is_reported(tmp_path_factory):
     with Started(tmp_path_factory.mktemp("hw"), ["-W", "-q", "-L", "one", "-f", "h.cfg"]) as one:
         one.configuration.write_text(one.configuration.read_text(encoding="utf-8") + "  no-such-keyword here\n", encoding="utf-8")
         before = running(one.balancer)
@@ -140,11 +140,11 @@ def test_a_route_that_the_process_alone_has_is_not_lost(tmp_path_factory):
         assert len(lost) == 1 and lost[0].endswith("bad.acl: 10.0.0.2 is present and would be absent")
 
 
-def test_entries_of_stick_tables_that_nobody_hands_on_are_told(tmp_path_factory):
+def test_entries_of_stick_tables_that_nobody_hands_on_are_reported(tmp_path_factory):
     with Started(tmp_path_factory.mktemp("hw"), ["-W", "-L", "one", "-f", "h.cfg"]) as one:
         one.balancer.carry_out(["set table shared key anna data.gpc0 1", "set table plain key anna"])
-        [told] = forgotten_tables(one.balancer)
-        assert "begins with an empty stick table plain, which has 1 entries" in told
+        [reported] = forgotten_tables(one.balancer)
+        assert "begins with an empty stick table plain, which has 1 entries" in reported
         hand_over(one.balancer, running(one.balancer), 60)
         assert forgotten_tables(one.balancer) == []
 

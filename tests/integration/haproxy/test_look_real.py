@@ -104,8 +104,8 @@ def test_servers_that_get_no_traffic_are_no_members(looked):
 def test_a_check_that_fails_for_three_seconds_is_no_reason_to_refuse(looked):
     looked.answers.statuses["/lb2"] = 503
     until(lambda: looked.health("lb2", "s2") == "down")
-    told = " ".join(looked.plan(0)["refusals"])
-    assert "app/s2 takes traffic on lb1 but not on lb2" in told
+    reported = " ".join(looked.plan(0)["refusals"])
+    assert "app/s2 takes traffic on lb1 but not on lb2" in reported
     again = threading.Timer(3, looked.answers.statuses.clear)
     again.start()
     assert looked.plan(60)["refusals"] == []
@@ -115,9 +115,9 @@ def test_a_check_that_fails_for_three_seconds_is_no_reason_to_refuse(looked):
 def test_one_that_fails_for_good_is_named_with_its_status_and_what_to_do(looked):
     looked.answers.statuses["/lb2"] = 503
     until(lambda: looked.health("lb2", "s2") == "down")
-    told = looked.plan(1)["refusals"]
+    reported = looked.plan(1)["refusals"]
     looked.answers.statuses.clear()
     sentence = (f"app/s2 takes traffic on lb1 but not on lb2: lb2 reached {looked.endpoints['s2']}, and its health check was answered with status 503 (L7STS); "
                 "ask the member for that page, and see its application's log")
-    assert sentence in told
+    assert sentence in reported
     until(lambda: looked.plan(0)["refusals"] == [])

@@ -96,9 +96,9 @@ def test_a_member_that_bound_clients_reach_in_maintenance_is_refused(house, back
     client = house.client(backend)
     with load(client), pytest.raises(TrafficError) as failure:
         apply([house.driven(way)], Request(backend, ("s1",), "drained", timeout=3))
-    told = re.search(rf"{backend}/s1 was given (\d+) more sessions on lb after it was set to maintenance: .*option persist and force-persist out of the "
-                     r"backend .*reload HAProxy\. The state before is back on lb", str(failure.value))
-    assert told and int(told[1]) > 0 and house.admin(backend) == READY
+    reported = re.search(rf"{backend}/s1 was given (\d+) more sessions on lb after it was set to maintenance: .*option persist and force-persist out of the "
+                         r"backend .*reload HAProxy\. The previous state was restored on lb", str(failure.value))
+    assert reported and int(reported[1]) > 0 and house.admin(backend) == READY
     assert {address for _when, address, _release in client.answers} == {house.endpoints["s1"].address}, "it was served by it all the time"
 
 

@@ -147,7 +147,7 @@ def test_a_reload_forgets_nothing_that_the_state_file_has(balancer, keeps_states
 
 def test_a_state_file_that_cannot_be_written_is_said_before_anybody_relies_on_it(balancer, tmp_path):
     driven = Haproxy("lb", balancer.endpoint, state_file=str(tmp_path / "absent" / "state"))
-    with pytest.raises(TrafficError, match=r"cannot be written here: No such file.*The state before is back|cannot be written here"):
+    with pytest.raises(TrafficError, match=r"cannot be written here: No such file.*The previous state was restored|cannot be written here"):
         apply([driven], Request("app", ("s1",), "drained", timeout=5))
     assert member(balancer.full.read("app"), "s1").admin == READY
 
@@ -217,7 +217,7 @@ def test_a_connection_in_an_old_worker_may_bring_a_request_to_a_member_that_left
     assert lingering(balancer) == {"s1": 0, "s2": 0} and not result.changed
 
 
-def test_a_member_that_was_out_before_the_reload_has_no_latecomers(balancer):
+def test_a_member_that_was_out_before_the_reload_has_no_lingering_connections(balancer):
     apply([balancer.full], Request("app", ("s1",), "drained", timeout=20))
     users = IdleUsers(balancer.front, 4)
     balancer.reload()

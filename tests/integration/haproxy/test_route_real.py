@@ -19,7 +19,7 @@ from integration.haproxy.real_pool import CELLAR, Client, load, until
 from integration.haproxy.real_processes import RealProcesses
 
 RELEASES = {"blue": "1.0.0", "green": "2.0.0"}
-MEMBERS = {f"{colour}{number}": colour for colour in RELEASES for number in (1, 2)}
+MEMBERS = {f"{pool}{number}": pool for pool in RELEASES for number in (1, 2)}
 CUTOVERS = 10
 CONFIGURATION = """\
 global
@@ -40,7 +40,7 @@ frontend users
 
 
 class BlueGreen(RealProcesses):
-    """Two load balancers, each with a map of its own, and two members of each colour."""
+    """Two load balancers, each with a map of its own, and two members of each pool."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
@@ -52,28 +52,28 @@ class BlueGreen(RealProcesses):
     def start(self) -> None:
         for name, endpoint in self.endpoints.items():
             self.spawn_member(name, endpoint, RELEASES[MEMBERS[name]])
-        pools = "".join(f"backend {colour}\n  option httpchk GET /healthz\n  cookie {colour.upper()} insert indirect nocache\n"
-                        + "".join(f"  server {name} {endpoint} cookie {name}\n" for name, endpoint in self.endpoints.items() if MEMBERS[name] == colour)
-                        for colour in RELEASES)
+        pools = "".join(f"backend {pool}\n  option httpchk GET /healthz\n  cookie {pool.upper()} insert indirect nocache\n"
+                        + "".join(f"  server {name} {endpoint} cookie {name}\n" for name, endpoint in self.endpoints.items() if MEMBERS[name] == pool)
+                        for pool in RELEASES)
         for name, front in self.fronts.items():
             self.map(name).parent.mkdir()
             self.map(name).write_text("# who serves\nactive blue\n", encoding="utf-8")
             configuration = self.folder / f"{name}.cfg"
             configuration.write_text(CONFIGURATION.format(folder=self.folder, name=name, front=front) + pools, encoding="utf-8")
             self.spawn(name, [*find_binary(configuration, CELLAR), "-W", "-f", str(configuration)])
-        until(lambda: all(self.live(name, colour) == 2 for name in self.fronts for colour in RELEASES))
+        until(lambda: all(self.live(name, pool) == 2 for name in self.fronts for pool in RELEASES))
 
     def map(self, name: str) -> Path:
         return self.folder / name / "active.map"
 
-    def live(self, name: str, colour: str) -> int:
+    def live(self, name: str, pool: str) -> int:
         try:
-            return self.balancers[name].read(colour).backends[colour].live
+            return self.balancers[name].read(pool).backends[pool].live
         except LoadBalancerError:
             return 0
 
-    def go(self, colour: str, is_kept: bool = True, **options):
-        return Rerouting(sides_of(list(self.balancers.values()), "active.map", is_kept), Request("active", colour, **options)).apply()
+    def go(self, pool: str, is_kept: bool = True, **options):
+        return Rerouting(sides_of(list(self.balancers.values()), "active.map", is_kept), Request("active", pool, **options)).apply()
 
     def reload(self, name: str) -> None:
         """And wait until another worker answers, with its checks done."""
@@ -105,11 +105,11 @@ def test_cutovers_and_returns_lose_nothing_and_mix_nothing(service):
     with load(*clients):
         for number in range(CUTOVERS):
             seen = [len(client.answers) for client in clients]
-            colour = ("green", "blue")[number % 2]
-            result = service.go(colour, min_live=2, settle=60)
-            assert result.changed and all(proof["after"] == colour and proof["sessions_before"] == 0 for proof in result.proof.values())
-            until(lambda seen=seen, release=RELEASES[colour]: all(len(client.answers) > before + 2 and client.answers[-1][2] == release
-                                                                  for client, before in zip(clients, seen, strict=True)))
+            pool = ("green", "blue")[number % 2]
+            result = service.go(pool, min_live=2, drain_wait=60)
+            assert result.changed and all(proof["after"] == pool and proof["sessions_before"] == 0 for proof in result.proof.values())
+            until(lambda seen=seen, release=RELEASES[pool]: all(len(client.answers) > before + 2 and client.answers[-1][2] == release
+                                                                for client, before in zip(clients, seen, strict=True)))
     wanted = ["1.0.0", *[RELEASES[("green", "blue")[number % 2]] for number in range(CUTOVERS)]]
     assert [changes_of_release(client) for client in clients] == [wanted] * len(clients)
     assert sum(len(client.answers) for client in clients) >= 3 * CUTOVERS * len(clients)

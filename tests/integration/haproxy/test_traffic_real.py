@@ -113,7 +113,7 @@ def test_what_is_not_healthy_never_comes_back_and_nobody_notices_the_try(pool, r
     try:
         with load(*clients, forgiven=len(tries) * len(clients) if release else 0):
             for state in tries:
-                with pytest.raises(TrafficError, match=rf"s1 does not pass its health check on lb1 \(down {check}\); .* on lb2 .*is back on lb1, lb2"):
+                with pytest.raises(TrafficError, match=rf"s1 does not pass its health check on lb1 \(down {check}\); .* on lb2 .*was restored on lb1, lb2"):
                     pool.do(state, "s1", timeout=3)
                 assert pool.admin("s1") == both(MAINT)
             until(lambda: total(clients) > 50)
@@ -134,7 +134,7 @@ def test_a_long_session_and_what_can_be_done(pool):
     client.start()
     try:
         until(lambda: any(view["s1"].sessions for view in pool.members()))
-        with pytest.raises(TrafficError, match=r"app/s1 is not drained on lb1 \(in drain, 1 sessions, 0 queued\).*The state before is back on lb1, lb2"):
+        with pytest.raises(TrafficError, match=r"app/s1 is not drained on lb1 \(in drain, 1 sessions, 0 queued\).*The previous state was restored on lb1, lb2"):
             pool.do("drained", "s1", timeout=0.5)
         assert pool.admin("s1") == both(READY)
         with pytest.raises(TrafficError, match="It stays so"):
@@ -192,8 +192,8 @@ def test_a_load_balancer_that_freezes_on_the_way(pool):
     finally:
         cut_off(pool, client)
     assert "lb2 (unix:" in str(failure.value) and "does not answer" in str(failure.value)
-    assert "The state before is back on lb1. lb2 could NOT be put back" in str(failure.value)
-    assert "do it there: echo 'set server app/s1 state ready' | socat stdio unix-connect:" in str(failure.value)
+    assert "The previous state was restored on lb1. lb2 could NOT be restored" in str(failure.value)
+    assert "run there: echo 'set server app/s1 state ready' | socat stdio unix-connect:" in str(failure.value)
     assert pool.members()[0]["s1"].admin == READY
 
 
@@ -297,5 +297,5 @@ def test_a_module_that_is_ended_in_a_drain_puts_back(pool, number):
     finally:
         cut_off(pool, client)
     assert module.returncode != 0
-    assert json.loads(output)["msg"] == f"ended by signal {int(number)}. The state before is back on lb1, lb2"
+    assert json.loads(output)["msg"] == f"ended by signal {int(number)}. The previous state was restored on lb1, lb2"
     assert pool.admin("s1") == both(READY)

@@ -22,7 +22,7 @@ def _operators(request, tmp_path):
     return Operators(CORES[request.param], tmp_path)
 
 
-@pytest.fixture(name="crew")
-def _crew(tmp_path):
+@pytest.fixture(name="operators")
+def _operators(tmp_path):
     """Operators on the ansible-core that these tests run on."""
     return Operators(DEVELOPERS_OWN, tmp_path)

@@ -69,9 +69,9 @@ class Operators:
         finally:
             _end(process)
 
-    def together(self, *crews: tuple[tuple, tuple]) -> list[Run]:
+    def together(self, *runs: tuple[tuple, tuple]) -> list[Run]:
         """Run several operators at the same time, each with tasks and arguments."""
-        spawned = [self._spawn(tasks, arguments, ()) for tasks, arguments in crews]
+        spawned = [self._spawn(tasks, arguments, ()) for tasks, arguments in runs]
         try:
             outputs = [process.communicate(timeout=2 * SECONDS)[0] for _number, process in spawned]
         finally:

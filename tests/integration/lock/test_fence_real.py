@@ -112,41 +112,41 @@ def orphan(kind, path, lock=""):
             process.kill()
 
 
-def test_the_release_of_a_run_that_was_taken_over_is_refused(crew):
-    shop = Shop(crew)
-    first = crew.run(shop.release(5, role=True))
+def test_the_release_of_a_run_that_was_taken_over_is_refused(operators):
+    shop = Shop(operators)
+    first = operators.run(shop.release(5, role=True))
     assert first.code == 0 and (shop.root / "current" / "VERSION").read_text(encoding="utf-8") == "2.0.0", first.output
-    assert crew.run(shop.release(6)).code == 0
+    assert operators.run(shop.release(6)).code == 0
     before = sorted(str(path) for path in shop.root.rglob("*"))
     for role in (True, False):
-        refused = crew.run(shop.release(5, role), arguments=("--check",) if role else ())
+        refused = operators.run(shop.release(5, role), arguments=("--check",) if role else ())
         assert refused.code != 0 and "this run holds token 5, but bob has taken over with token 6" in refused.words, refused.output
     assert sorted(str(path) for path in shop.root.rglob("*")) == before
     assert json.loads((shop.root / ".fence").read_text(encoding="utf-8"))["token"] == 6
 
 
-def test_everything_else_that_changes_a_host_is_refused_before_it_reaches_for_anything(crew, stranger):
-    shop = Shop(crew, stranger)
+def test_everything_else_that_changes_a_host_is_refused_before_it_reaches_for_anything(operators, stranger):
+    shop = Shop(operators, stranger)
     shop.path.write_text(json.dumps({"token": 6, "owner": "bob", "at": 1798761600.0}), encoding="utf-8")
     tasks = shop.others(5)
-    run = crew.run(*tasks)
+    run = operators.run(*tasks)
     assert run.code == 0, run.output
     assert run.output.count("refused {") == len(tasks) == 8
     assert run.words.count("this run holds token 5, but bob has taken over with token 6 (here since 2027-01-01 00:00:00 UTC") >= len(tasks)
-    passed = crew.run(*shop.others(7))
+    passed = operators.run(*shop.others(7))
     assert passed.code == 0 and passed.output.count("refused {") == 8 and "holds token" not in passed.words, passed.output
     assert json.loads(shop.path.read_text(encoding="utf-8"))["token"] == 7 and not (shop.folder / "backups").exists()
 
 
 @pytest.mark.parametrize("kind", ORPHAN)
-def test_what_a_dead_controller_left_at_work_is_waited_for(crew, kind, stranger):
-    shop = Shop(crew, stranger)
+def test_what_a_dead_controller_left_at_work_is_waited_for(operators, kind, stranger):
+    shop = Shop(operators, stranger)
     if kind == "of release":
         shop.root.mkdir()
         fence, tasks = shop.root / ".fence", [shop.release(6)]
     else:
         fence, tasks = shop.path, [shop.others(6)[0]]
-    with orphan(kind, fence, shop.root / ".lock") as first, crew.begun(*tasks) as process:
+    with orphan(kind, fence, shop.root / ".lock") as first, operators.begun(*tasks) as process:
         wait_for(lambda: json.loads(fence.read_text(encoding="utf-8"))["token"] == 6, process)
         with pytest.raises(subprocess.TimeoutExpired):
             process.wait(1.5)

@@ -29,10 +29,10 @@ def test_a_run_takes_its_lock_once_and_releases_it(operators):
     assert (again["changed"], again["lock"]["token"]) == (True, 2)
 
 
-def test_check_mode_tells_what_would_happen_and_leaves_nothing(crew):
-    run = crew.run(arguments=("--check",))
+def test_check_mode_tells_what_would_happen_and_leaves_nothing(operators):
+    run = operators.run(arguments=("--check",))
     assert run.code == 0 and run.seen["seen"]["changed"] is True and run.seen["seen"]["lock"]["token"] == 1, run.output
-    assert not crew.directory.exists()
+    assert not operators.directory.exists()
 
 
 def test_a_second_operator_is_refused_and_told_how_to_go_on(operators):
@@ -62,46 +62,46 @@ def test_a_killed_controller_of_this_machine_is_taken_over_visibly(operators):
     assert (last["event"], last["owner"], last["former"]["owner"], last["reason"]) == ("taken_over", "bob", "anna", reason)
 
 
-def test_a_lock_from_another_machine_is_refused_and_taken_over_by_its_id(crew):
-    crew.run(owner="anna")
-    path = crew.directory / "shop.lock"
+def test_a_lock_from_another_machine_is_refused_and_taken_over_by_its_id(operators):
+    operators.run(owner="anna")
+    path = operators.directory / "shop.lock"
     lock = json.loads(path.read_text(encoding="utf-8"))
     lock["controller"].update(machine="0" * 32, boot="of another machine")
     path.write_text(json.dumps(lock), encoding="utf-8")
     way_on = {"take_over": "{{ upgrade_take_over | default(omit) }}", "reason": "{{ upgrade_reason | default(omit) }}", "owner": "bob"}
-    assert crew.run(**way_on).code != 0
+    assert operators.run(**way_on).code != 0
     arguments = ("-e", f"upgrade_take_over={lock['id']}", "-e", "upgrade_reason='her laptop was stolen'")
-    run = crew.run(arguments=arguments, **way_on)
+    run = operators.run(arguments=arguments, **way_on)
     assert run.code == 0 and run.seen["seen"]["taken_over"] == lock, run.output
     assert "for this reason: her laptop was stolen. Before, anna" in run.words
 
 
-def test_a_torn_lock_is_refused_by_its_name(crew):
-    crew.run(owner="anna")
-    path = crew.directory / "shop.lock"
+def test_a_torn_lock_is_refused_by_its_name(operators):
+    operators.run(owner="anna")
+    path = operators.directory / "shop.lock"
     path.write_bytes(path.read_bytes()[:40])
-    run = crew.run(owner="{{ 'b' ~ 'ob' }}")
+    run = operators.run(owner="{{ 'b' ~ 'ob' }}")
     assert run.code != 0 and str(path) in run.words and path.stat().st_size == 40
 
 
-def test_what_a_lock_file_says_is_never_a_template(crew):
-    crew.run(owner="anna")
-    path = crew.directory / "shop.lock"
+def test_what_a_lock_file_says_is_never_a_template(operators):
+    operators.run(owner="anna")
+    path = operators.directory / "shop.lock"
     lock = json.loads(path.read_text(encoding="utf-8"))
     lock["controller"].update(machine="0" * 32, boot="of another machine")
-    path.write_text(json.dumps({**lock, "owner": "{{ lookup('pipe', 'touch " + str(crew.folder / "hacked") + "') }}"}), encoding="utf-8")
-    run = crew.run({"ansible.builtin.debug": {"msg": "{{ seen.held_by.owner | default('none') }}"}}, crew.lock(), crew.lock("fleet_lock_info"))
+    path.write_text(json.dumps({**lock, "owner": "{{ lookup('pipe', 'touch " + str(operators.folder / "hacked") + "') }}"}), encoding="utf-8")
+    run = operators.run({"ansible.builtin.debug": {"msg": "{{ seen.held_by.owner | default('none') }}"}}, operators.lock(), operators.lock("fleet_lock_info"))
     assert run.code != 0 and "{{ lookup('pipe'" in run.words
-    assert not (crew.folder / "hacked").exists()
+    assert not (operators.folder / "hacked").exists()
 
 
-def test_of_two_operators_at_the_same_time_exactly_one_wins_each_time(crew):
+def test_of_two_operators_at_the_same_time_exactly_one_wins_each_time(operators):
     services = [f"shop-{number}" for number in range(ROUNDS)]
-    task = {**crew.lock(service="{{ item }}", owner="{{ me }}"), "loop": services, "ignore_errors": True}
+    task = {**operators.lock(service="{{ item }}", owner="{{ me }}"), "loop": services, "ignore_errors": True}
     # Both stay until both have asked: a controller that has ended would be taken over, as it should.
-    meet = [{"ansible.builtin.copy": {"content": "", "dest": f"{crew.folder}/{{{{ me }}}}-asked", "mode": "0600"}},
-            *({"ansible.builtin.wait_for": {"path": f"{crew.folder}/{name}-asked", "timeout": 60}} for name in ("anna", "bob"))]
-    runs = dict(zip(("anna", "bob"), crew.together(*(((task, *meet), ("-e", f"me={name}")) for name in ("anna", "bob")))))
+    meet = [{"ansible.builtin.copy": {"content": "", "dest": f"{operators.folder}/{{{{ me }}}}-asked", "mode": "0600"}},
+            *({"ansible.builtin.wait_for": {"path": f"{operators.folder}/{name}-asked", "timeout": 60}} for name in ("anna", "bob"))]
+    runs = dict(zip(("anna", "bob"), operators.together(*(((task, *meet), ("-e", f"me={name}")) for name in ("anna", "bob")))))
     assert [run.code for run in runs.values()] == [0, 0], [run.output for run in runs.values()]
     results = {name: run.seen["seen"]["results"] for name, run in runs.items()}
     wins = {name: [not result.get("failed", False) for result in of] for name, of in results.items()}

@@ -300,7 +300,7 @@ def test_an_expression_that_makes_no_sense_is_refused_before_any_request(serving
     assert not orders.exists()
 
 
-def test_a_controller_without_jmespath_is_told_what_to_install(serving, monkeypatch, tmp_path):
+def test_a_controller_without_jmespath_is_reported_what_to_install(serving, monkeypatch, tmp_path):
     (tmp_path / "jmespath.py").write_text("raise ImportError", encoding="ascii")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     failed = smoke(serving, version_test("1.0.0"))

@@ -32,7 +32,7 @@ def test_e2_failures_within_the_budget_do_not_end_the_playbook(play):
 def test_a_budget_does_not_lower_the_floor_and_that_is_said_before_the_start(play):
     run = play([COME, break_on("w3"), GO], variables={"rolling_max_failures": 1})
     assert run.code != 0 and run.came == ["w1", "w2", "w3"] and "less than the floor of 5" in run.words
-    assert "after the first one the floor of 5 of 6 lets nobody of the pool start. Set rolling_min_live to at most 4" in run.words.split("TASK")[0]
+    assert "after the first one the floor of 5 of 6 lets no member of the pool start. Set rolling_min_live to at most 4" in run.words.split("TASK")[0]
 
 
 def test_a_rescued_host_that_says_it_failed_counts_as_failed(play):

@@ -11,11 +11,11 @@ from integration.strategy.plays import COME, GO, break_on
 
 
 def test_the_events_of_a_roll_that_returns(play):
-    told = play.folder / "told"
+    reported = play.folder / "events"
     run = play([COME, {**break_on("w2"), "when": "rolling.direction == 'forward'"}, GO],
                variables={"rolling_on_failure": "rollback", "rolling_min_live": 4, "rolling_domain": "{{ zone }}", "rolling_expected_s": 2},
-               environment={"ANSIBLE_CALLBACKS_ENABLED": "told", "TOLD_TO": str(told)}, arguments=("--limit", "w1,w2,w3"))
-    events = [json.loads(line) for line in told.read_text(encoding="utf-8").splitlines()]
+               environment={"ANSIBLE_CALLBACKS_ENABLED": "event_log", "EVENT_LOG": str(reported)}, arguments=("--limit", "w1,w2,w3"))
+    events = [json.loads(line) for line in reported.read_text(encoding="utf-8").splitlines()]
     assert run.came == ["w1", "w3", "w2", "w3", "w1"] and "failed on waiting: this screen is broken" in run.words
     begins = events[0]
     assert begins["event"] == "roll_begins" and begins["play"] == "the roll"

@@ -19,21 +19,21 @@ def capacity(pool: Pool, **more) -> dict:
 
 
 def test_a_roll_waits_while_another_member_is_down_and_goes_on_when_it_is_back(play, pool):
-    told = play.folder / "told"
+    reported = play.folder / "events"
     running = play.start([COME, wait_for("member killed", **on("w1")), GO], variables=capacity(pool), host_vars=MEMBERS, arguments=LIMITED,
-                         environment={"ANSIBLE_CALLBACKS_ENABLED": "told", "TOLD_TO": str(told)})
+                         environment={"ANSIBLE_CALLBACKS_ENABLED": "event_log", "EVENT_LOG": str(reported)})
     running.until("w1 come")
     pool.kill_member("s4")
     until(lambda: not any(view["s4"].live for view in pool.members()))
     running.log("member killed")
     running.until("w1 go")
-    until(lambda: "less than the floor of 3" in told.read_text(encoding="utf-8"))
+    until(lambda: "less than the floor of 3" in reported.read_text(encoding="utf-8"))
     time.sleep(0.7)
     running.never("w2 come")
     pool.start_member("s4")
     run = running.end()
     assert run.code == 0 and run.came == run.went == ["w1", "w2", "w3"]
-    assert '"live", "pools": {"the pool": ["w1", "w2", "w3"]}' in told.read_text(encoding="utf-8")
+    assert '"live", "pools": {"the pool": ["w1", "w2", "w3"]}' in reported.read_text(encoding="utf-8")
 
 
 def test_a_roll_that_waits_too_long_for_capacity_stops(play, pool):

@@ -31,7 +31,7 @@ def test_e5_rollback_takes_those_that_were_done_back_in_reverse(play):
     first_back = {**wait_for("w3 to the old one"), "when": "rolling.direction == 'back'"}
     tasks = [COME, {"ansible.builtin.include_tasks": "{{ rolling.direction }}.yml"}, first_back, {"ansible.builtin.import_role": {"name": "small"}},
              w4_fails, wait_for("w4 gone", **on("w3")), {**GO, "notify": "tell"},
-             {"ansible.builtin.meta": "end_host", "when": "rolling.direction == 'forward'"}, say("only on the way back")]
+             {"ansible.builtin.meta": "end_host", "when": "rolling.direction == 'forward'"}, say("only during the rollback")]
     files = {"forward.yml": [say("to the new one")], "back.yml": [say("to the old one")], "roles/small/tasks/main.yml": [DIRECTION]}
     tell = {"hosts": "web", "gather_facts": False, "tasks": [{"ansible.builtin.debug": {"msg": "why: {{ rolling_stopped }}"}}]}
     run = play(tasks, keywords={"handlers": [say("tell")]}, variables={**BACK, "rolling_break_play": False}, files=files, after=[tell])
@@ -40,7 +40,7 @@ def test_e5_rollback_takes_those_that_were_done_back_in_reverse(play):
     assert sorted(done) == ["w1", "w2", "w3"]
     # The last one that was done starts back first, beside the one before it.
     assert done[2] == "w3" and run.who("to the old one")[-1] in done[:2] and sorted(run.who("to the old one")) == sorted(done)
-    assert sorted(run.who("back")) == sorted(run.who("only on the way back")) == ["w1", "w2", "w3"]
+    assert sorted(run.who("back")) == sorted(run.who("only during the rollback")) == ["w1", "w2", "w3"]
     # Whoever ended by end_host ran no handlers.
     assert run.most_of(done) <= 2 and sorted(run.who("tell")) == sorted(done)
     assert "The upgraded members return to the previous release" in run.words and "Returned: " in run.words
@@ -52,13 +52,13 @@ def test_e5_a_failure_on_the_way_back_ends_it_and_is_named(play):
     run = play([COME, BREAK_W4, break_back, GO], variables={**BACK, "rolling_max_unavailable": 1})
     assert run.code != 0 and not run.went_on
     assert run.came == ["w1", "w2", "w3", "w4", "w3", "w2"] and run.went == ["w1", "w2", "w3", "w3"]
-    assert "the roll stops: w2 failed on the way back. Not returned to the previous release: w1" in run.words
+    assert "the roll stops: w2 failed during the rollback. Not returned to the previous release: w1" in run.words
 
 
 def test_e5_rollback_without_room_for_it_is_refused_before_the_start(play):
     run = play([COME], variables={"rolling_on_failure": "rollback"})
     assert run.code != 0 and run.log == []
-    assert "once one member failed, nobody could leave to return to the release before. Set rolling_min_live to at most 4" in run.words
+    assert "once one member failed, no member could leave traffic to return to the previous release. Set rolling_min_live to at most 4" in run.words
 
 
 def test_the_way_back_begins_where_the_way_forward_began(play):

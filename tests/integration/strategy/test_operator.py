@@ -17,7 +17,7 @@ def test_pause_go_and_abort_from_a_second_terminal(play):
     running = play.start(tasks, variables={"rolling_control": str(play.control), "rolling_break_play": False}, after=[LATER_ROLL])
     running.until("w1 come")
     play.control.write_text("pause\n", encoding="utf-8")
-    running.until_said("control: write go into it to go on, abort to stop")
+    running.until_said("control: write go to it to continue, or abort to stop")
     running.log("first release")
     running.until("w1 go")
     time.sleep(0.7)
@@ -25,7 +25,7 @@ def test_pause_go_and_abort_from_a_second_terminal(play):
     play.control.write_text("go\n", encoding="utf-8")
     running.until("w2 come")
     play.control.write_text("abort\n", encoding="utf-8")
-    running.until_said("the operator wrote abort into")
+    running.until_said("an operator wrote abort to")
     running.log("second release")
     run = running.end()
     assert run.came == run.went == ["w1", "w2"] and run.went_on
@@ -37,7 +37,7 @@ def test_the_first_ctrl_c_drains_the_window_and_what_repairs_still_runs(play):
     running.until("w1 come")
     running.until("w2 come")
     running.interrupt()
-    running.until_said("interrupted by Ctrl-C; members in flight are finished, a second Ctrl-C ends at once")
+    running.until_said("interrupted by Ctrl-C; members in flight are finished, a second Ctrl-C ends the run at once")
     running.log("one release")
     run = running.end()
     assert sorted(run.came) == sorted(run.went) == ["w1", "w2"] and run.went_on and run.who("again") == []

@@ -14,7 +14,7 @@ from integration.strategy.plays import COME
     ({"order": "sorted"}, {}, "replaces order"),
     ({"post_tasks": [{"ansible.builtin.meta": "end_batch"}]}, {}, "meta: end_batch cannot be honoured in a rolling play, which has no batches: use end_host"),
     ({}, {"rolling_max_unavailble": 2}, "rolling_max_unavailble is not a variable of a roll: did you mean rolling_max_unavailable?"),
-    ({}, {"rolling_max_unavailable": "{{ 1 if zone == 'east' else 2 }}"}, "disagree on rolling_max_unavailable: it is 1 for w1 and 2 for w2"),
+    ({}, {"rolling_max_unavailable": "{{ 1 if zone == 'east' else 2 }}"}, "have different values of rolling_max_unavailable: 1 for w1 and 2 for w2"),
     ({}, {"rolling_domain": "{{ rack }}"}, "rolling_domain of w1 cannot be read: 'rack' is undefined"),
     ({}, {"rolling_pool_hosts": ["w1", "w9"]}, "rolling_pool_hosts names w9, which is not in the inventory"),
 ])

@@ -60,7 +60,7 @@ EVERYTHING = [
 MORE = {"more.yml": [task("included", "command", "echo included", when="inventory_hostname == 'w1'")]}
 
 
-def test_any_playbook_is_told_in_lines_and_nothing_that_failed_is_silent(everything):
+def test_any_playbook_is_reported_in_lines_and_nothing_that_failed_is_silent(everything):
     run = everything
     assert run.code == 2, run.output + run.errors
     said = run.lines
@@ -95,7 +95,7 @@ def test_json_is_one_object_per_line(bench):
     assert SECRET not in run.output and all("at" in event for event in events)
 
 
-def test_unreachable_hosts_are_told_and_lost(bench):
+def test_unreachable_hosts_are_reported_and_lost(bench):
     (bench.directory / "lost").mkdir()
     (bench.directory / "lost" / "w2").touch()
     run = bench.run([play([task("come", "command", "true", ignore_unreachable=True), task("go", "command", "true")])])
@@ -117,7 +117,7 @@ ROLL = [play([task("Take it out", "command", "sleep 0.3"), task("Put it back", "
         {"name": "after", "hosts": "localhost", "gather_facts": False, "tasks": [task("after", "debug", {"msg": "afterwards"})]}]
 
 
-def test_a_roll_is_told_and_journaled(bench):
+def test_a_roll_is_reported_and_journaled(bench):
     run = bench.run(ROLL, "-e", "broken=w2")
     assert run.code != 0 and [line for line in run.lines if line.startswith("FAILED w2: Put it back: ")], run.output
     assert not any("w3: Put it back" in line for line in run.lines) and "afterwards" not in run.output
@@ -197,7 +197,7 @@ def test_an_interrupt_leaves_the_terminal_as_it_was_and_names_who_is_under_way(b
     def interrupt(pid: int) -> None:
         os.kill(pid, signal.SIGINT)
 
-    run = bench.on_terminal(slow, script=(("▶ Take it out", interrupt), ("a second Ctrl-C ends at once", interrupt)))
+    run = bench.on_terminal(slow, script=(("▶ Take it out", interrupt), ("a second Ctrl-C ends", interrupt)))
     assert run.code != 0 and run.terminal.is_as_before, run.output
     assert "the run broke off before its end; under way: w1" in run.output and "broke off after" in the_panel(run)[0]
     assert run.journal[-1]["event"] == "breaks_off"

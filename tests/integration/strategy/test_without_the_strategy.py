@@ -45,4 +45,4 @@ def test_what_would_not_be_the_plan_does_not_run(play):
     assert play.start_plays(PLAYS, files={"upgrade_host.yml": [GO]}, arguments=("--syntax-check",)).end().code == 0
     endless = roll(play, [COME, GO], limits={"rolling_min_live": 6})
     assert endless.code != 0 and endless.log == []
-    assert "alwayson.upgrade.waves: the roll would never finish: after 0 of 6 hosts nobody may start" in endless.words
+    assert "alwayson.upgrade.waves: the roll would never finish: after 0 of 6 hosts no member may start" in endless.words

@@ -1,9 +1,9 @@
 # Copyright (c) 2026 The alwayson.upgrade maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A switchover in a process of its own, which kills itself at a step: `controller.py STEP DB1 DB2 POOLER DATABASES_FILE [COMPANION ...]`.
+"""A switchover in a process of its own, which kills itself at a step: `controller.py STEP DB1 DB2 POOLER DATABASES_FILE [AGENT ...]`.
 
-The middle three as ADDRESS:PORT, the companions by the names of their poolers. With `warm FOLDER BIN_DIR` in the place of companions it is a failover to the
+The middle three as ADDRESS:PORT, the agents by the names of their poolers. With `warm FOLDER BIN_DIR` in the place of agents it is a failover to the
 server that lives from the log received there.
 """
 
@@ -26,7 +26,7 @@ from fleet.ports import Endpoint
 from integration.switchover.pair import node_at, pooler_at
 from integration.switchover.trio import failover_at
 
-COMPANION_SECONDS = 60.0
+AGENT_SECONDS = 60.0
 # For so long clients may be held, and a busy machine has time for a switchover.
 WINDOW_SECONDS = 10.0
 # Between two steps: the standby was told to become a primary, and is none yet.
@@ -35,11 +35,11 @@ WARM_LOG = "warm"
 
 
 def main() -> None:
-    step, first, second, pooler, databases, *companions = sys.argv[1:]
+    step, first, second, pooler, databases, *agents = sys.argv[1:]
     poolers = [pooler_at(endpoint(pooler), databases)]
     switchover = (
-        failover_at(endpoint(first), endpoint(second), poolers, ReceivedLog(*companions[1:])) if companions[:1] == [WARM_LOG] else
-        Switchover(node_at("db1", endpoint(first)), node_at("db2", endpoint(second)), poolers, Limits(), PoolerAgents(companions, COMPANION_SECONDS))
+        failover_at(endpoint(first), endpoint(second), poolers, ReceivedLog(*agents[1:])) if agents[:1] == [WARM_LOG] else
+        Switchover(node_at("db1", endpoint(first)), node_at("db2", endpoint(second)), poolers, Limits(), PoolerAgents(agents, AGENT_SECONDS))
     )
     at(switchover, step, die)
     if step == PROMOTING:
@@ -70,7 +70,7 @@ def at(switchover: Window, step: str, act) -> None:
     switchover._reached = then
 
 
-def moments(switchover: Window, step: str) -> list[float]:
+def times_of_steps(switchover: Window, step: str) -> list[float]:
     """Filled, with the moment by the steady clock, when a switchover has reached a step."""
     reached: list[float] = []
     at(switchover, step, lambda: reached.append(time.monotonic()))

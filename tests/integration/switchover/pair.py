@@ -227,20 +227,20 @@ class Load:
 class Loading:
     """Has a load run in a thread while the block does, from its first writes on, and for a moment longer: until as many are acknowledged as tell something."""
 
-    def __init__(self, load: Load, settle_seconds: float = 1.0, enough: int = 110) -> None:
-        self.load, self.settle_seconds, self.enough = load, settle_seconds, enough
+    def __init__(self, load: Load, steady_seconds: float = 1.0, enough: int = 110) -> None:
+        self.load, self.steady_seconds, self.enough = load, steady_seconds, enough
         self._loop = asyncio.new_event_loop()
         self._over = asyncio.Event()
         self._thread = threading.Thread(target=lambda: self._loop.run_until_complete(load.run(self._over)), daemon=True)
 
     def __enter__(self) -> Load:
         self._thread.start()
-        time.sleep(self.settle_seconds)
+        time.sleep(self.steady_seconds)
         self._wait_for_writes(1)
         return self.load
 
     def __exit__(self, *exception: object) -> None:
-        time.sleep(self.settle_seconds)
+        time.sleep(self.steady_seconds)
         if exception[0] is None:
             self._wait_for_writes(self.enough)
         self._loop.call_soon_threadsafe(self._over.set)

@@ -10,7 +10,7 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._host.waiting imp
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.switchover.failover import Failover, Redirection
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.switchover.window import Limits, SwitchoverError
 from integration.by_ansible import ansible
-from integration.switchover.controller import moments
+from integration.switchover.controller import times_of_steps
 from integration.switchover.pair import Load, Loading, Pair, lost, wait_writable
 from integration.switchover.test_switchover_module import arguments
 
@@ -28,7 +28,7 @@ def failover(pair) -> Failover:
 def test_a_synchronous_standby_takes_the_place_of_a_dead_primary_and_nothing_is_lost(pair):
     pair.be_synchronous()
     load, taking_over = Load(pair.pooler.endpoint), failover(pair)
-    resumed = moments(taking_over, "resumed")
+    resumed = times_of_steps(taking_over, "resumed")
     with Loading(load):
         pair.kill("db1")
         result = taking_over.apply()

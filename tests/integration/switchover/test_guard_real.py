@@ -52,7 +52,7 @@ def test_an_old_primary_takes_no_write_again(pair):
     named = {"system_identifier": result.system_identifier, "new_timeline": result.timeline}
     # Its guard keeps it from starting: nobody listens.
     status, said = asked(pair, "db1")
-    assert status == 3 and "db2 takes writes in its place. Have it follow by database_rejoin" in said
+    assert status == 3 and "db2 takes writes in its place. Make it a standby with database_rejoin" in said
     assert not pair.restart_by_itself("db1", *guard(pair, "db1"))
     direct = writes(pair, "db1")
     assert (direct.acknowledged, direct.answered) == (0, 0)
@@ -111,7 +111,7 @@ def test_a_guard_that_lets_it_start_keeps_the_standby_from_being_promoted_meanwh
     assert status == 0 and "the server may start: db2 is a standby" in said
     task = failover(pair)
     task.accept_loss = True
-    with pytest.raises(SwitchoverError, match=r"db1 .* is being started at this moment: its guard has asked db2"):
+    with pytest.raises(SwitchoverError, match=r"db1 .* is being started now: its guard has asked db2"):
         task.apply()
     # Another one that would start as a primary is not let, either.
     assert asked(pair, "db1")[0] == 4 and time.monotonic() - began < HOLD_SECONDS
@@ -124,7 +124,7 @@ def test_a_guard_that_lets_it_start_keeps_the_standby_from_being_promoted_meanwh
         # From when the first guard's session has ended, which nothing but its time ends.
         assert wait_for(node.claim_promotion, HOLD_SECONDS + 30, 0.2)
         status, said = asked(pair, "db1")
-        assert status == 4 and "db2 is being promoted in this moment, or another server starts (busy)" in said
+        assert status == 4 and "db2 is being promoted, or another server is starting (busy)" in said
     assert asked(pair, "db1")[0] == 0
 
 

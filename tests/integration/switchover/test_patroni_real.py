@@ -60,8 +60,8 @@ def test_1_a_planned_switchover_and_the_way_back(cluster):
 
 def test_2_what_patroni_would_not_do_is_refused_before_anybody_is_held(cluster):
     bad = [
-        ({"state": "failed_over"}, "after a crash Patroni has a standby take over by itself"),
-        ({"companions": ["pooler2"]}, "without companions"),
+        ({"state": "failed_over"}, "after a crash Patroni promotes a standby itself"),
+        ({"pooler_agents": ["pooler2"]}, "without pooler_agents"),
         ({"patroni": {"url": "http://127.0.0.1:9"}}, "Patroni (http://127.0.0.1:9) cannot be asked"),
         ({"patroni": {"url": cluster.url("node1"), "user": USER, "password": "wrong"}}, "Patroni refuses the switchover (401)"),
     ]

@@ -106,7 +106,7 @@ def test_a_pooler_on_a_host_that_died_with_the_primary_keeps_nobody_waiting(pair
 @pytest.mark.thorough
 def test_what_is_refused_leaves_nobody_waiting(pair):
     code, said = failover(pair)
-    assert code != 0 and "runs: replace it by state=switched" in said and "has given up before clients were held" in said, said[-3000:]
+    assert code != 0 and "runs: replace it by state=switched" in said and "gave up before clients were paused" in said, said[-3000:]
     code, said = failover(pair, upgrade_planned=True)
     assert code == 0 and "db2 takes writes; clients were held for" in said, said[-3000:]
 

@@ -19,7 +19,7 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.switc
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.switchover.failover import Failover
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.switchover.planned import Switchover
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.switchover.window import Limits, SwitchoverError
-from integration.switchover.controller import COMPANION_SECONDS, PROMOTING, WINDOW_SECONDS, at, moments
+from integration.switchover.controller import AGENT_SECONDS, PROMOTING, WINDOW_SECONDS, at, times_of_steps
 from integration.switchover.pair import Load, Loading, Pair, lost, wait_writable
 
 HERE = Path(__file__).parent
@@ -32,16 +32,16 @@ def pair(tmp_path_factory):
         yield made
 
 
-def leader(pair, kind=Switchover, patience: float = COMPANION_SECONDS):
+def coordinator(pair, kind=Switchover, patience: float = AGENT_SECONDS):
     return kind(pair.node("db1"), pair.node("db2"), pair.poolers(), Limits(window_seconds=WINDOW_SECONDS), PoolerAgents(["pooler2"], patience))
 
 
 @contextlib.contextmanager
-def companion(pair, step: str = NOWHERE, fate: str = "kill"):
+def pooler_agent(pair, step: str = NOWHERE, fate: str = "kill"):
     """The second pooler's own process while the block runs; afterwards the list has its status and what it said."""
     pooler, found = pair.all_poolers["pooler2"], []
     places = [str(endpoint) for endpoint in (*(server.endpoint for server in pair.servers.values()), pooler.endpoint)]
-    with subprocess.Popen([sys.executable, str(HERE / "companion.py"), step, fate, *places, str(pooler.databases), "pooler2"], stdout=subprocess.PIPE,
+    with subprocess.Popen([sys.executable, str(HERE / "pooler_agent.py"), step, fate, *places, str(pooler.databases), "pooler2"], stdout=subprocess.PIPE,
                           text=True) as process:
         try:
             yield found
@@ -69,9 +69,9 @@ def assert_quiet(pair, both, primary: str) -> None:
 
 
 def wait_ready(pair) -> None:
-    """Wait until the companion is there: its start takes long beside a load."""
+    """Wait until the agent is there: its start takes long beside a load."""
     with pair.node("db2").opened() as node:
-        assert wait_for(lambda: node.signals([of(READY, "pooler2")]), COMPANION_SECONDS, 0.01)
+        assert wait_for(lambda: node.signals([of(READY, "pooler2")]), AGENT_SECONDS, 0.01)
 
 
 def where(pair) -> list[str]:
@@ -79,67 +79,67 @@ def where(pair) -> list[str]:
 
 
 def test_clients_of_both_poolers_wait_for_a_moment_and_nothing_is_lost(pair):
-    with loads(pair) as both, companion(pair) as found:
-        result = leader(pair).apply()
+    with loads(pair) as both, pooler_agent(pair) as found:
+        result = coordinator(pair).apply()
     assert result.changed and list(result.steps) == ["paused", "fenced", "replayed", "promoted", "resumed"]
     assert found == [0, {"changed": True, "steps": ["paused", "promoted", "resumed"]}]
     assert_quiet(pair, both, "db2")
-    with companion(pair) as found:
-        assert not leader(pair).apply().changed
+    with pooler_agent(pair) as found:
+        assert not coordinator(pair).apply().changed
     assert found == [0, {"changed": False, "steps": []}]
 
 
 def test_nothing_is_begun_before_all_are_there(pair):
     refusal = r"no database_pooler joined for the poolers pooler2 within 0.5 s: run alwayson.upgrade.database_pooler on"
     with loads(pair) as both, pytest.raises(SwitchoverError, match=refusal):
-        leader(pair, patience=0.5).apply()
+        coordinator(pair, patience=0.5).apply()
     assert_quiet(pair, both, "db1")
 
 
-def test_a_companion_is_told_that_nothing_is_begun(pair):
-    with companion(pair) as found, pytest.raises(SwitchoverError, match=r"db1 .* runs"):
-        leader(pair, Failover).apply()
-    assert found[0] == 0 and "has given up before clients were held" in found[1]["error"]
+def test_a_pooler_agent_is_reported_that_nothing_is_begun(pair):
+    with pooler_agent(pair) as found, pytest.raises(SwitchoverError, match=r"db1 .* runs"):
+        coordinator(pair, Failover).apply()
+    assert found[0] == 0 and "gave up before clients were paused" in found[1]["error"]
 
 
 @pytest.mark.parametrize("step", ["fenced", PROMOTING, *(pytest.param(name, marks=pytest.mark.thorough) for name in ("paused", "replayed", "promoted"))])
-def test_a_leader_that_is_killed_leaves_clients_of_both_that_go_on(pair, step):
+def test_a_coordinator_that_is_killed_leaves_clients_of_both_that_go_on(pair, step):
     places = [str(endpoint) for endpoint in (*(server.endpoint for server in pair.servers.values()), pair.pooler.endpoint)]
-    with loads(pair) as both, companion(pair) as found:
+    with loads(pair) as both, pooler_agent(pair) as found:
         done = subprocess.run([sys.executable, str(HERE / "controller.py"), step, *places, str(pair.pooler.databases), "pooler2"], check=False, timeout=120)
         assert done.returncode == -signal.SIGKILL
         on = where(pair)
     assert on == ["db2" if step in (PROMOTING, "promoted") else "db1"] * 2 and found[0] == 0
     assert_quiet(pair, both, on[0])
-    with companion(pair) as found:
-        assert leader(pair).apply().changed == (on[0] == "db1")
+    with pooler_agent(pair) as found:
+        assert coordinator(pair).apply().changed == (on[0] == "db1")
     assert where(pair) == ["db2", "db2"]
 
 
 @pytest.mark.parametrize(("step", "fate"), [
     ("promoted", "kill"), pytest.param("paused", "kill", marks=pytest.mark.thorough), pytest.param("promoted", "stop", marks=pytest.mark.thorough),
 ])
-def test_a_companion_that_is_killed_or_stopped_leaves_clients_of_both_that_go_on(pair, step, fate):
-    with loads(pair) as both, companion(pair, step, fate) as found, contextlib.suppress(SwitchoverError):
-        leader(pair).apply()
+def test_a_pooler_agent_that_is_killed_or_stopped_leaves_clients_of_both_that_go_on(pair, step, fate):
+    with loads(pair) as both, pooler_agent(pair, step, fate) as found, contextlib.suppress(SwitchoverError):
+        coordinator(pair).apply()
     on = where(pair)
     assert on[0] == on[1] and (step != "promoted" or on[0] == "db2")
     assert_quiet(pair, both, on[0])
     if fate == "kill":
         assert found == [-signal.SIGKILL, {}]
-    with companion(pair):
-        leader(pair).apply()
+    with pooler_agent(pair):
+        coordinator(pair).apply()
     assert where(pair) == ["db2", "db2"]
 
 
 def test_a_pooler_elsewhere_that_dies_comes_back_to_the_new_primary(pair):
-    switchover = leader(pair)
+    switchover = coordinator(pair)
 
     def die() -> None:
         pair.kill("pooler2")
         pair.start_pooler("pooler2")
 
-    with loads(pair) as both, companion(pair):
+    with loads(pair) as both, pooler_agent(pair):
         at(switchover, "fenced", die)
         with contextlib.suppress(SwitchoverError):
             switchover.apply()
@@ -151,19 +151,19 @@ def test_a_pooler_elsewhere_that_dies_comes_back_to_the_new_primary(pair):
 
 def test_after_a_crash_the_clients_of_both_go_on_with_the_standby(pair):
     pair.be_synchronous()
-    with loads(pair) as both, companion(pair) as found:
+    with loads(pair) as both, pooler_agent(pair) as found:
         wait_ready(pair)
         pair.kill("db1")
-        taking_over = leader(pair, Failover)
-        resumed = moments(taking_over, "resumed")
+        taking_over = coordinator(pair, Failover)
+        resumed = times_of_steps(taking_over, "resumed")
         result = taking_over.apply()
         assert where(pair) == ["db2", "db2"] and [load.failed_since(resumed[0]) for load in both] == [0, 0]
     assert result.changed and result.synchronous and found[1]["changed"]
     assert [lost(pair, load, "db2") for load in both] == [set(), set()]
 
 
-def test_a_pooler_whose_host_was_away_is_led_later_without_a_leader(pair):
+def test_a_pooler_whose_host_was_away_is_led_later_without_a_coordinator(pair):
     assert pair.switchover().apply().changed and wait_writable(pair) == "db2"
-    with companion(pair) as found:
+    with pooler_agent(pair) as found:
         pass
     assert found == [0, {"changed": True, "steps": []}] and where(pair) == ["db2", "db2"]

@@ -76,7 +76,7 @@ def test_the_new_primary_is_not_stopped_by_mistake(pair):
     there = {key: of_the_new[key] for key in ("data_directory", "stop_command", "start_command")}
     for wrong in ({**arguments(pair, "db1", "db2"), **there}, of_the_new):
         status, result, _shown = ansible("database_rejoin", **wrong)
-        assert status == 2 and ("is the primary itself" in result["msg"] or "was relieved" in result["msg"]), result
+        assert status == 2 and ("is the primary itself" in result["msg"] or "was demoted" in result["msg"]), result
     # A way to stream that leads elsewhere is noticed before the old one is stopped.
     wrong = arguments(pair, "db1", "db2")
     wrong["primary_conninfo"] = arguments(pair, "db2", "db1")["primary_conninfo"]

@@ -57,7 +57,7 @@ def test_2_what_is_not_driven_is_refused_before_anybody_is_held(cluster):
     for more, reason in (
         ({"repmgr": None}, "repmgr runs this cluster"),
         ({"repmgr": None, "state": "failed_over", "data_loss": "accept"}, "repmgr runs this cluster"),
-        ({"companions": ["pooler2"]}, "nor for state=switched with companions"),
+        ({"pooler_agents": ["pooler2"]}, "nor for state=switched with pooler_agents"),
         ({"repmgr": {"command": cluster.command("db1")}}, "does not run on the host of db2"),
         ({"repmgr": {"command": ["/nowhere/repmgr"]}}, "cannot be run"),
     ):

@@ -106,7 +106,7 @@ def test_what_is_written_past_the_fence_is_on_the_new_primary_or_nothing_is_exch
             past.execute("INSERT INTO acknowledged VALUES (%s, %s)", (client, next(numbers)))
 
         def refused(switchover, what: str) -> None:
-            with pytest.raises(SwitchoverError, match=f"db1 .* {what}.* Clients go on with db1"):
+            with pytest.raises(SwitchoverError, match=f"db1 .* {what}.* Clients use db1"):
                 switchover.apply()
             assert not pair.node_is_fenced("db1") and wait_writable(pair) == "db1"
 
@@ -123,12 +123,12 @@ def test_what_is_written_past_the_fence_is_on_the_new_primary_or_nothing_is_exch
 
         endless = pair.switchover()
         behind_the_end(endless, lambda: write(-1))
-        refused(endless, "is written to although it is read only, by processes that end at once")
+        refused(endless, "is written to although it is read only. The writers are processes that end at once")
         assert pair.value("db1", "SELECT count(*) FROM acknowledged WHERE client = -1") > 1
 
         unended = pair.switchover()
         at(unended, "fenced", lambda: (past.execute("BEGIN"), write(-2)))
-        refused(unended, "is written to although it is read only, by process .* of upgrade")
+        refused(unended, "is written to although it is read only. The writers are process .* of upgrade")
         past.execute("ROLLBACK")
 
         late = pair.switchover()
@@ -151,7 +151,7 @@ def test_a_primary_that_lets_nobody_in_any_more_takes_writes_again_when_the_swit
         raise SwitchoverError("something went wrong")
 
     at(switchover, "fenced", shut)
-    with pytest.raises(SwitchoverError, match=r"something went wrong. Clients go on with db1"):
+    with pytest.raises(SwitchoverError, match=r"something went wrong. Clients use db1"):
         switchover.apply()
     assert wait_writable(pair) == "db1"
 

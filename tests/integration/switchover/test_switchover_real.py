@@ -41,7 +41,7 @@ def test_clients_wait_for_a_moment_and_nothing_is_lost(pair):
     with pair.session("db1") as session, pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
         session.execute("INSERT INTO acknowledged VALUES (-1, -1)")
     again = pair.switchover().apply()
-    assert not again.changed and "follows no server: have it follow db2" in again.warnings[0]
+    assert not again.changed and "is no standby: make it" in again.warnings[0]
 
 
 @pytest.mark.parametrize("step", ["fenced", *(pytest.param(name, marks=pytest.mark.thorough) for name in ("paused", "replayed", "promoted"))])
@@ -87,7 +87,7 @@ def test_a_pooler_that_dies_in_the_window_comes_back_to_the_new_primary(pair):
 
     with Loading(load):
         at(switchover, "promoted", die)
-        with pytest.raises(SwitchoverError, match="Clients go on with db2"):
+        with pytest.raises(SwitchoverError, match="Clients use db2"):
             switchover.apply()
         assert wait_writable(pair) == "db2"
     # Whoever was connected to it was cut off, and nobody could connect for the moment of its start.
@@ -99,7 +99,7 @@ def test_a_transaction_that_lasts_is_waited_for_in_vain_and_nothing_has_changed(
     with Loading(load), pair.session("pooler") as session:
         session.execute("BEGIN")
         session.execute("SELECT 1")
-        with pytest.raises(SwitchoverError, match=r"pooler .* could not be paused within 0.5 s.* Clients go on with db1"):
+        with pytest.raises(SwitchoverError, match=r"pooler .* could not be paused within 0.5 s.* Clients use db1"):
             pair.switchover(pause_seconds=0.5).apply()
         with pytest.raises(SwitchoverError, match="a pause would wait for transactions on db1"):
             pair.switchover(transaction_seconds=0.1).apply()

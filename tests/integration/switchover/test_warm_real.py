@@ -14,7 +14,7 @@ import pytest
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.session import PostgresqlError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.switchover.window import SwitchoverError
 from integration.by_ansible import ansible
-from integration.switchover.controller import PROMOTING, WARM_LOG, moments
+from integration.switchover.controller import PROMOTING, WARM_LOG, times_of_steps
 from integration.switchover.pair import Load, Loading, lost, wait_writable
 from integration.switchover.test_switchover_module import arguments
 from integration.switchover.trio import NAMES, RECEIVER, WARM, Trio
@@ -50,7 +50,7 @@ def test_a_third_server_takes_over_when_both_are_dead_and_nothing_is_lost(trio):
             trio.failover().apply()
         trio.kill_both()
         taking_over = trio.failover("kill", str(trio.processes["receiver"].pid))
-        resumed = moments(taking_over, "resumed")
+        resumed = times_of_steps(taking_over, "resumed")
         result = taking_over.apply()
         assert wait_writable(trio) == WARM and load.failed_since(resumed[0]) == 0
     assert result.changed and result.synchronous and result.timeline == 2 and list(result.steps) == [*STEPS, "resumed"]

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from fleet.layout import COLOURS, CREW_KEY, ROUTE_KEY
+from fleet.layout import BLUE_GREEN, TESTERS_KEY, ROUTE_KEY
 from integration.cores import OLDEST
 from integration.upgrade.conftest import an_operator
 from sweep.kill_sweep import KILLED
@@ -28,19 +28,19 @@ NEW = {**SERVICE, "upgrade_release": "2.0.0"}
 
 @pytest.fixture(scope="module", name="operator")
 def _operator():
-    with an_operator("test_blue_green", core=OLDEST, pools=COLOURS) as operator:
+    with an_operator("test_blue_green", core=OLDEST, pools=BLUE_GREEN) as operator:
         yield operator
 
 
 def serving(operator, key: str = ROUTE_KEY) -> dict[str, str]:
-    """Load balancer to the colour that its process sends everybody to, or the crew."""
+    """Load balancer to the pool that its process sends everybody to, or the testers."""
     answers = {balancer.name: operator.fleet.runtime(balancer.name, f"show map {operator.fleet.layout.route_map(balancer)}")
                for balancer in operator.fleet.layout.load_balancers}
     return {name: next(line.split()[2] for line in answer.splitlines() if line.split()[1:2] == [key]) for name, answer in answers.items()}
 
 
-def everywhere(colour: str) -> dict[str, str]:
-    return {"lb1": colour, "lb2": colour}
+def everywhere(pool: str) -> dict[str, str]:
+    return {"lb1": pool, "lb2": pool}
 
 
 def releases(operator) -> tuple[set[str], set[str]]:
@@ -57,7 +57,7 @@ def assert_nobody_noticed(run) -> None:
 def test_01_the_plan_names_the_side_that_is_built(operator):
     run = operator.run("plan", **NEW)
     assert run.code == 0, run.output
-    assert "green, which has no traffic (blue has it, and stays as it is for the return)" in run.words
+    assert "green, which has no traffic (blue has it, and is not changed, so that a return is possible)" in run.words
     assert "the cutover: all traffic to green" in run.words and set(run.changed.values()) == {0}
     assert serving(operator) == everywhere("blue")
 
@@ -79,7 +79,7 @@ def test_03_the_idle_side_is_upgraded_and_gets_all_traffic_at_once(operator):
     assert run.report["live_min"] == 3 and run.report["capacity_samples"] > 20, "green without traffic does not count"
     assert serving(operator) == everywhere("green") and releases(operator) == ({"1.0.0"}, {"2.0.0"})
     files = map(operator.fleet.layout.route_map, operator.fleet.layout.load_balancers)
-    assert [file.read_text(encoding="ascii") for file in files] == [f"{ROUTE_KEY} green\n{CREW_KEY} green\n"] * 2
+    assert [file.read_text(encoding="ascii") for file in files] == [f"{ROUTE_KEY} green\n{TESTERS_KEY} green\n"] * 2
     assert operator.in_traffic() == {"lb1": EVERYBODY, "lb2": EVERYBODY}
 
 
@@ -129,17 +129,17 @@ def test_08_what_users_would_see_decides_and_the_traffic_returns_by_itself(opera
     through = [{"name": "as users reach it", "path": "/version", "expect": {"release": f"{{{{ '9.9.9' if {users_only} else plan.release_to }}}}"}}]
     run = operator.run("upgrade", **NEW, upgrade_smoke_tests=through)
     assert run.code != 0 and any("all traffic is on blue" in problem for problem in run.report["problems"]), run.report["problems"]
-    assert serving(operator) == serving(operator, CREW_KEY) == everywhere("blue") and run.report["requests_failed"] == 0
+    assert serving(operator) == serving(operator, TESTERS_KEY) == everywhere("blue") and run.report["requests_failed"] == 0
     assert json.loads((operator.fleet.directory / "report.json").read_text(encoding="utf-8"))["ok"] is False
 
 
 @pytest.mark.thorough
-def test_09_a_crew_that_says_no_keeps_users_where_they_are(operator):
-    """The hook asks both load balancers, as the crew and as a user."""
-    run = operator.run("upgrade", **NEW, upgrade_before_cutover=[str(HOOKS / "crew_looks.yml"), str(HOOKS / "fail.yml")])
-    assert run.code != 0 and "a user gets 1.0.0 and the crew 2.0.0" in run.words, run.output[-3000:]
+def test_09_testers_who_say_no_keeps_users_where_they_are(operator):
+    """The hook asks both load balancers, as the testers and as a user."""
+    run = operator.run("upgrade", **NEW, upgrade_before_cutover=[str(HOOKS / "testers_look.yml"), str(HOOKS / "fail.yml")])
+    assert run.code != 0 and "a user gets 1.0.0 and the testers 2.0.0" in run.words, run.output[-3000:]
     assert any("upgrade_before_cutover: the team said no" in problem for problem in run.report["problems"]), run.report["problems"]
-    assert serving(operator) == serving(operator, CREW_KEY) == everywhere("blue") and run.report["requests_failed"] == 0
+    assert serving(operator) == serving(operator, TESTERS_KEY) == everywhere("blue") and run.report["requests_failed"] == 0
 
 
 @pytest.mark.parametrize(("variables", "words"), [
@@ -152,7 +152,7 @@ def test_09_a_crew_that_says_no_keeps_users_where_they_are(operator):
         ({"upgrade_route": {"map": "active.map"}}, "upgrade_route is not set"),
         ({"upgrade_route": {"map": "active.map", "key": "none"}}, "has no key 'none'"),
     )),
-], ids=["misspelt pool", "misspelt map", "one colour", "misspelt group", "no key", "misspelt key"])
+], ids=["misspelt pool", "misspelt map", "one pool", "misspelt group", "no key", "misspelt key"])
 def test_10_bad_input_is_refused(operator, variables, words):
     before = serving(operator)
     run = operator.run("plan", **{**NEW, **variables})

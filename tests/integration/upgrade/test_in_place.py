@@ -49,4 +49,4 @@ def test_more_than_one_member_have_better_ways(operator):
     run = operator.run("upgrade", upgrade_release="2.0.0", upgrade_method="in_place", upgrade_members="all")
     assert run.code != 0 and "is for a service with one member" in run.words
     refused = operator.run("upgrade", upgrade_release="1.0.0", upgrade_members="app_app", upgrade_method="rolling", demo_capacity=[])
-    assert refused.code != 0 and "have the load balancer hold requests meanwhile (upgrade_method=in_place, docs/haproxy.md)" in refused.words
+    assert refused.code != 0 and "let the load balancer hold requests meanwhile (upgrade_method=in_place, docs/haproxy.md)" in refused.words

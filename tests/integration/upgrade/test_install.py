@@ -117,7 +117,7 @@ def test_a_first_installation_that_fails_is_taken_back(fleet):
     refused = fleet.run("upgrade", **archive(fleet.directory, "1.0.0"))
     assert refused.code != 0 and "alwayson.upgrade.install" in refused.words and fleet.current() == dict.fromkeys(MEMBERS)
     run = fleet.run("install", **archive(fleet.directory, "1.0.0", "#!/bin/sh\nexit 3\n"), upgrade_smoke_timeout=2)
-    assert run.code != 0 and all(f"{name}: Ask the service and judge its answers" in run.words for name in MEMBERS), run.output[-3000:]
+    assert run.code != 0 and all(f"{name}: Ask the service and check its answers" in run.words for name in MEMBERS), run.output[-3000:]
     assert fleet.current() == dict.fromkeys(MEMBERS) and fleet.processes() == {}
 
 

@@ -33,5 +33,5 @@ def test_exactly_the_plan_is_done_or_the_drift_is_named(operator):
     assert operator.versions() == dict.fromkeys(EVERYBODY, "2.0.0")
 
     again = operator.run("upgrade", upgrade_plan=str(kept))
-    assert again.code != 0 and f"plan {plan['id']} no longer fits" in again.words and "app1 ran 1.0.0 and runs 2.0.0 now" in again.words
+    assert again.code != 0 and f"plan {plan['id']} no longer matches the fleet" in again.words and "app1 ran 1.0.0 and runs 2.0.0 now" in again.words
     assert not (operator.fleet.directory / "state" / "shop.lock").exists()

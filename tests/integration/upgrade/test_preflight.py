@@ -75,7 +75,7 @@ def test_a_wrong_become_is_refused_by_the_plan(fleet):
     fleet.hosts["app2"] |= {"ansible_become": True, "ansible_become_user": "no-such-user"}
     run = fleet.run("plan")
     assert run.code != 0, run.output
-    words = ["app2 is reached, but no module runs there: ", ". Correct what Ansible needs for that, such as ansible_become"]
+    words = ["app2 is reachable, but no module runs there: ", ". Correct Ansible's settings for it, such as ansible_become"]
     assert [word for word in words if word not in run.output] == [], run.output
     assert fleet.balancer_api.changes == []
 
@@ -120,8 +120,8 @@ def test_check_mode_does_what_the_plan_does_and_leaves_no_lock(fleet):
 
 
 @pytest.mark.parametrize(("arguments", "words"), [
-    (["--limit", "app1,localhost"], "--limit=app1,localhost leaves out app2, app3, lb1, which the service is made of. Leave it out: to upgrade a part"),
-    (["--start-at-task", "Report", "--tags", "roll"], "--start-at-task='Report' would skip what the run has to know"),
+    (["--limit", "app1,localhost"], "--limit=app1,localhost leaves out app2, app3, lb1, which are hosts of the service. Leave it out: to upgrade a part"),
+    (["--start-at-task", "Report", "--tags", "roll"], "--start-at-task='Report' would skip tasks that later tasks need"),
 ], ids=lambda value: value[0].strip("-") if isinstance(value, list) else "")
 def test_options_that_would_skip_a_part_are_refused(fleet, arguments, words):
     run = fleet.run("upgrade", *arguments)
@@ -129,7 +129,7 @@ def test_options_that_would_skip_a_part_are_refused(fleet, arguments, words):
     assert fleet.balancer_api.requests == []
 
 
-def test_a_lock_that_cannot_be_kept_is_told_with_its_host_and_variable(fleet):
+def test_a_lock_that_cannot_be_kept_is_reported_with_its_host_and_variable(fleet):
     run = fleet.run("upgrade", upgrade_state_directory="/proc/alwayson")
     words = ["app1: the lock cannot be used: ", "Correct upgrade_state_directory, which is /proc/alwayson"]
     assert run.code != 0 and [word for word in words if word not in run.output] == [], run.output

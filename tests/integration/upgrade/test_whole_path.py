@@ -112,6 +112,6 @@ def test_08_past_the_point_of_no_return_the_way_back_is_refused(operator):
     before = operator.in_traffic()
     run = operator.run("rollback")
     assert run.code != 0
-    assert "past the point of no return" in run.words and "tenant_a" in run.words
+    assert "beyond the point of no return" in run.words and "tenant_a" in run.words
     assert operator.in_traffic() == before
     assert set(operator.versions().values()) == {"2.0.0"}

@@ -60,7 +60,7 @@ def test_a_host_without_a_release_of_that_version_gets_the_archive_with_the_firs
 
 
 @pytest.mark.parametrize(("status", "more"), [(127, {}), (1, {"root": "~/shop"}), (1, {"version": 2.0}), (1, {"artifact": "/var/tmp/shop.tar.gz"})])
-def test_what_cannot_be_told_is_the_modules(status, more):
+def test_what_cannot_be_reported_is_the_modules(status, more):
     host = Host(needs=True, status=status)
     host.action(**{**WANTED, "artifact_src": "shop.tar.gz", **more}).run(task_vars={})
     assert host.asked[0] == {**WANTED, "artifact_src": "shop.tar.gz", **more}

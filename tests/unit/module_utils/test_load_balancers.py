@@ -80,22 +80,22 @@ def test_load_balancers_of_several_kinds_are_opened_in_their_order():
 
 
 @pytest.mark.parametrize("kind", WITH_SETTINGS)
-@pytest.mark.parametrize(("foreign", "told"), [
+@pytest.mark.parametrize(("foreign", "reported"), [
     ({"master_endpoint": "unix:/m"}, "master_endpoint"),
     ({"state_file": "/s"}, "state_file"),
     ({"master_endpoint": "unix:/m", "state_file": "/s"}, "master_endpoint, state_file"),
 ])
-def test_what_only_haproxy_has_is_refused_elsewhere(kind, foreign, told):
+def test_what_only_haproxy_has_is_refused_elsewhere(kind, foreign, reported):
     with pytest.raises(LoadBalancerError) as error:
         open_load_balancers([spec(kind, **foreign)])
-    assert str(error.value) == f"lb1 has {told}, which kind={kind} has not"
+    assert str(error.value) == f"lb1 has {reported}, which kind={kind} has not"
 
 
-@pytest.mark.parametrize(("foreign", "told"), [({"settings": {"weights": {}}}, "settings"), ({"headers": {"X-Token": "secret"}}, "headers")])
-def test_haproxy_has_no_settings_and_no_headers(foreign, told):
+@pytest.mark.parametrize(("foreign", "reported"), [({"settings": {"weights": {}}}, "settings"), ({"headers": {"X-Token": "secret"}}, "headers")])
+def test_haproxy_has_no_settings_and_no_headers(foreign, reported):
     with pytest.raises(LoadBalancerError) as error:
         open_load_balancers([spec("haproxy", **foreign)])
-    assert str(error.value) == f"lb1 has {told}, which kind=haproxy has not"
+    assert str(error.value) == f"lb1 has {reported}, which kind=haproxy has not"
 
 
 def test_an_unknown_kind_is_an_error_that_names_those_there_are():
@@ -205,6 +205,6 @@ def test_an_answer_of_any_shape_is_an_error_in_words(kind, answer, tmp_path):
 def test_an_answer_of_another_shape_names_the_load_balancer_and_what_to_look_at():
     with JsonServer({"GET /config/": [], "GET /reverse_proxy/upstreams": {"a": 1}, "GET /id/app": {}}) as server:
         balancer = open_load_balancer(spec("caddy", endpoint=server.url), 0.0)
-        said = r"lb1 \(http://127.*answers otherwise than a load balancer of its kind does: \w+ .*balancer\.py:\d+.*own API"
+        said = r"lb1 \(http://127.*does not answer like a load balancer of its kind: \w+ .*balancer\.py:\d+.*own API"
         with pytest.raises(LoadBalancerError, match=said):
             balancer.read()

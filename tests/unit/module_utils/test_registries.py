@@ -28,8 +28,8 @@ def test_the_documentation_lists_the_kinds_of_the_registry():
     entry = options_of(load_balancers)["load_balancers"]["suboptions"]
     assert (entry["kind"]["choices"], entry["kind"]["default"]) == (KINDS, KINDS[0])
     assert set(entry) == set(_load_balancers.ARGUMENTS["load_balancers"]["options"])
-    told = " ".join(entry["kind"]["description"])
-    assert [kind for kind in KINDS if f"V({kind})" not in told] == []
+    reported = " ".join(entry["kind"]["description"])
+    assert [kind for kind in KINDS if f"V({kind})" not in reported] == []
 
 
 @pytest.mark.parametrize("kind", KINDS)

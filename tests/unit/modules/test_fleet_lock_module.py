@@ -32,15 +32,15 @@ def test_nothing_was_ever_locked(info):
 
 
 def test_the_result_has_all_three_locks(ask, info, monkeypatch):
-    told = []
-    monkeypatch.setattr(fleet_lock.AnsibleModule, "warn", lambda self, text: told.append(text))
+    reported = []
+    monkeypatch.setattr(fleet_lock.AnsibleModule, "warn", lambda self, text: reported.append(text))
     taken = ask(**ANNA)
     assert (taken["changed"], taken["lock"]["token"], taken["taken_over"], taken["released"]) == (True, 1, None, None)
     assert abs(taken["lock"]["since"] - time.time()) < 60
     assert (info()["lock"], info()["token"]) == (taken["lock"], 1)
     over = ask(**BOB, take_over=taken["lock"]["id"], reason="why")
     assert (over["lock"]["token"], over["taken_over"], over["released"]) == (2, taken["lock"], None)
-    assert len(told) == 1 and "was taken over, for this reason: why" in told[0]
+    assert len(reported) == 1 and "was taken over, for this reason: why" in reported[0]
     released = ask(state="released", **BOB)
     assert (released["changed"], released["lock"], released["released"]) == (True, None, over["lock"])
     assert [line["event"] for line in info()["history"]] == ["taken", "taken_over", "released"]
@@ -84,11 +84,11 @@ def test_a_lock_that_is_none_is_an_error_of_the_info_too(ask, info, tmp_path):
 
 
 @pytest.mark.parametrize(("mode", "warnings"), [(0o755, 0), (0o2775, 0), (0o1777, 1)])
-def test_a_folder_in_which_everybody_may_write_is_told(ask, tmp_path, monkeypatch, mode, warnings):
-    told = []
-    monkeypatch.setattr(fleet_lock.AnsibleModule, "warn", lambda self, text: told.append(text))
+def test_a_folder_in_which_everybody_may_write_is_reported(ask, tmp_path, monkeypatch, mode, warnings):
+    reported = []
+    monkeypatch.setattr(fleet_lock.AnsibleModule, "warn", lambda self, text: reported.append(text))
     (tmp_path / "state").mkdir()
     (tmp_path / "state").chmod(mode)
     ask(**ANNA)
     words = f"{tmp_path}/state, where the lock and its tokens are, may be written by every account (mode 1777)"
-    assert len(told) == warnings and all(words in text for text in told)
+    assert len(reported) == warnings and all(words in text for text in reported)

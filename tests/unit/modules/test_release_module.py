@@ -248,7 +248,7 @@ def test_a_release_in_which_something_is_mounted_is_not_replaced(upgraded, mount
     assert os.listdir(mounted) == ["photo"] and os.listdir(os.path.dirname(os.path.dirname(mounted))).count("1.0.0") == 1
 
 
-def test_what_cannot_be_removed_is_told_with_its_path_and_blocks_no_release_after_it(upgraded, warned, monkeypatch):
+def test_what_cannot_be_removed_is_reported_with_its_path_and_blocks_no_release_after_it(upgraded, warned, monkeypatch):
     """The application runs as another account, and has written a cache into its release."""
     cache, unlink = os.path.join(upgraded.root, "releases", "1.0.0", "cache"), os.unlink
     with open(cache, "w", encoding="ascii") as file:

@@ -95,7 +95,7 @@ def test_a_member_is_drained_proven_and_returned_by_the_toy_kind(pool):
 def test_sessions_that_do_not_end_bring_the_state_before_back(pool):
     pool.change(pool.paths[1], "s1", sessions=5)
     failed = pool.run(traffic_member, backend="app", members=["s1"], state="drained", timeout=0.3, entry={"settings": {"pace": 0}})
-    assert failed["failed"] is True and "The state before is back on lb1, lb2" in failed["msg"], failed
+    assert failed["failed"] is True and "The previous state was restored on lb1, lb2" in failed["msg"], failed
     assert pool.admins("s1") == ["ready", "ready"]
 
 

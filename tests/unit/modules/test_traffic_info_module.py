@@ -27,7 +27,7 @@ def test_what_is_down_for_three_seconds_is_up_in_the_end(house):
     assert seen_after(house) == ("up", 3)
 
 
-def test_what_stays_down_is_told_in_bounded_time(house):
+def test_what_stays_down_is_reported_in_bounded_time(house):
     house.lb2.servers["s1"].alive = False
     assert seen_after(house) == ("down", 10)
 

@@ -35,7 +35,7 @@ class Room:
         with self._lock:
             left = self._free(self.folder) - self._claimed
             if left < size:
-                raise BackupError(f"no room for {what}: it takes up to {size} bytes, and below {self.folder} {left} are free; make room there")
+                raise BackupError(f"not enough disk space for {what}: it needs up to {size} bytes, and below {self.folder} {left} are free: make space")
             self._claimed += size
         try:
             yield

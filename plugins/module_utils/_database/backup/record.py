@@ -51,7 +51,7 @@ class Record:
     def of_manifest(cls, manifest: Mapping[str, Any]) -> Record:
         """The backup that a manifest describes; BackupError when it describes none."""
         if manifest.get("format") != FORMAT:
-            raise BackupError("it was taken by another version of this module, which looked at less: take a new backup. To restore this one, use the "
+            raise BackupError("it was taken by another version of this module, which compared less: take a new backup. To restore this one, use the "
                               "version of the collection that took it")
         try:
             return cls(

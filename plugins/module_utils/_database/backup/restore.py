@@ -66,7 +66,7 @@ def the_only_server(store: Store, subjects: Sequence[str], wanted: Wanted) -> st
     paths = [path for subject in subjects for path in store.finished(subject)]
     found = {identifier for identifier in (store.manifest(path).get("system_identifier") for path in paths) if identifier}
     if len(found) > 1:
-        raise BackupError(f"{store.directory} holds backups of {len(found)} servers: say which one is meant, as system_identifier ({', '.join(sorted(found))})")
+        raise BackupError(f"{store.directory} holds backups of {len(found)} servers: set system_identifier to one of them ({', '.join(sorted(found))})")
     return found.pop() if found else None
 
 
@@ -85,7 +85,7 @@ def choose(store: Store, subject: str, sealed: Callable[[str], Sequence[str]], w
     try:
         manifest = store.manifest_of_unharmed(paths[-1], sealed)
     except (StoreError, OSError) as error:
-        raise BackupError(f"{paths[-1]} is not whole: {error}, or name an older one as backup{_older(paths)}") from error
+        raise BackupError(f"{paths[-1]} is not complete: {error}, or name an older one as backup{_older(paths)}") from error
     chosen = Chosen(paths[-1], Record.of_manifest(manifest), str(manifest.get("system_identifier")), str(manifest.get("server_version")))
     _require_meant(chosen, subject, server)
     _require_young(chosen, now, wanted.max_age)

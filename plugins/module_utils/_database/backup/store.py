@@ -64,10 +64,10 @@ class Store:
         if not os.path.lexists(self.directory):
             return
         if not os.path.isdir(self.directory):
-            raise StoreError(f"{self.directory} is not a folder: give the backups one of their own as directory")
+            raise StoreError(f"{self.directory} is not a folder: give a folder for the backups as directory")
         mode = stat.S_IMODE(os.stat(self.directory).st_mode)
         if mode & 0o077:
-            raise StoreError(f"{self.directory} is open to others ({mode:04o}), and backups hold everything: give them a folder of their own, or chmod 0700 it")
+            raise StoreError(f"{self.directory} is open to others ({mode:04o}), and backups contain all data: use a separate folder, or chmod 0700 it")
 
     def prepare(self) -> None:
         """Make the folder, for its owner alone."""
@@ -141,12 +141,12 @@ class Store:
         """
         for file in (path, path + CHECKSUM, path + MANIFEST):
             if not os.path.lexists(file):
-                raise StoreError(f"{file} is missing: the backup is not whole, take a new one")
+                raise StoreError(f"{file} is missing: the backup is incomplete, take a new one")
         found = self._lines(digests([*sealed(path), path + MANIFEST]))
         with open(path + CHECKSUM, encoding="utf-8", errors="replace") as sums:
             written = sums.read(len(found) + CHUNK)
         if written != found:
-            raise StoreError(f"{_differing(written, found)}: {path} is not what was proven, take a new backup")
+            raise StoreError(f"{_differing(written, found)}: {path} has changed since it was proven, take a new backup")
         manifest = self.manifest(path)
         if manifest.get("file") != os.path.basename(path):
             raise StoreError(f"{path} was proven under another name, {manifest.get('file')}: it may be of another database")

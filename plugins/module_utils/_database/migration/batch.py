@@ -28,7 +28,7 @@ UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 ROWS_TO_SPARE = 1000
 
 
-NO_PLAN = f"which query chooses the rows of a batch is not clear: have one sub-select with a LIMIT in it; or go on by a cursor: {CURSOR_FORM}"
+NO_PLAN = f"the query that chooses the rows of a batch cannot be identified: use one sub-select with a LIMIT, or a cursor: {CURSOR_FORM}"
 
 
 class Column(NamedTuple):
@@ -109,8 +109,8 @@ def next_batch(
         return Batch(changed, None, not changed)
     seen = hashlib.sha256(repr(left).encode()).hexdigest()
     if before and before.left == seen:
-        raise MigrationError(f"{step.title} chooses rows and changes none of them, so that it would never come to an end: a condition outside of the query "
-                             "with the LIMIT, ON CONFLICT, equal values or a trigger keep them as they are. Put the condition into that query; or go on by a "
+        raise MigrationError(f"{step.title} chooses rows and changes none of them, so it would never end: a condition outside of the query "
+                             "with the LIMIT, ON CONFLICT, equal values or a trigger keep them unchanged. Put the condition into that query; or go on by a "
                              f"cursor: {CURSOR_FORM}")
     return Batch(left=seen)
 
@@ -142,7 +142,7 @@ def counted(progress: dict[str, Any], done: Batch) -> dict[str, Any]:
 def cursor_after(step: Step, values: Sequence[Any]) -> str:
     """Where the cursor of a step is after these values; MigrationError when their order is not the same everywhere."""
     if any(value is None or (isinstance(value, (str, bytes)) and not UUID.fullmatch(str(value))) for value in values):
-        raise MigrationError(f"{step.title} goes on by text or nulls: go on by a column of numbers or UUIDs, whose order is the same everywhere")
+        raise MigrationError(f"{step.title} has a cursor of texts or nulls: use a column of numbers or UUIDs, whose order is the same everywhere")
     return str(max(values))
 
 
@@ -158,15 +158,15 @@ def doubts(steps: Sequence[Step], column_of: Callable[[tuple[Any, ...], str], Co
 
     :param column_of: the column of a table, None when it is not there.
     """
-    told: list[str] = []
+    problems: list[str] = []
     named: set[str] = set()
     for step in steps:
         if step.kind == BATCH:
             why = _doubt(step, column_of, named)
-            told += [f"{step.title}: {why}"] if why else []
+            problems += [f"{step.title}: {why}"] if why else []
         elif step.kind != COMMAND:
             named |= {name for statement in statements(step.sql, step.dialect) for name in statement.names}
-    return told
+    return problems
 
 
 def refuse_doubtful(step: Step, column_of: Callable[[tuple[Any, ...], str], Column | None]) -> None:
@@ -191,7 +191,7 @@ def _doubt(step: Step, column_of: Callable[[tuple[Any, ...], str], Column | None
     if found is not None and found._replace(is_unique=found.is_unique or plan.is_range).is_key:
         return ""
     what = _what_is_wrong(found, plan.is_range)
-    return f"{CURSOR_NOT_UNIQUE}: its cursor {name} {what}. Go on by a primary key of numbers or UUIDs. {way_out(CURSOR_NOT_UNIQUE)}"
+    return f"{CURSOR_NOT_UNIQUE}: its cursor {name} {what}. Use a primary key of numbers or UUIDs. {way_out(CURSOR_NOT_UNIQUE)}"
 
 
 def _what_is_wrong(column: Column | None, is_range: bool) -> str:
@@ -200,8 +200,8 @@ def _what_is_wrong(column: Column | None, is_range: bool) -> str:
     if not column.is_ordered:
         return f"is {column.type}, which a clock sets, or which is not sorted the same everywhere"
     if not column.is_unique and not is_range:
-        return "has no unique index of its own, so that rows with the same value can be cut in two by the LIMIT, and are passed by"
-    return "may be null, and such rows are never found"
+        return "has no unique index of its own, so the LIMIT can separate rows with the same value, and the step would miss some of them"
+    return "may be null, and the cursor never finds such rows"
 
 
 def _newest(step: Step, after: str) -> str:

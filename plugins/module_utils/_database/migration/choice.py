@@ -47,14 +47,14 @@ class BatchPlan:
     """What a batch runs: `statement` changes the rows that `choice` finds. `is_range`: it changes all rows behind `:after` up to `:last`.
 
     `objection`: why it could be recorded as done while rows are left, or change rows twice. `is_counted`: the server tells how many rows it changes.
-    `is_settled`: rows are locked as they are chosen, in the table that is changed, and so cannot become others before they are changed.
+    `is_stable`: rows are locked as they are chosen, in the table that is changed, and so cannot become others before they are changed.
     """
 
     choice: Choice
     statement: str
     objection: str = ""
     is_counted: bool = True
-    is_settled: bool = False
+    is_stable: bool = False
     is_range: bool = False
 
 
@@ -116,8 +116,8 @@ def plan_of(script: str, dialect: Dialect, has_cursor: bool = False) -> BatchPla
         return None
     text = Text(found[0], dialect)
     main = _main(text)
-    is_settled = choice.is_locked and [table[-1:] for table in choice.tables.values()] == [_target(text)[-1:]]
-    return BatchPlan(choice, script, choice.objection, main < len(text.words) and text.words[main] in CHANGES, is_settled)
+    is_stable = choice.is_locked and [table[-1:] for table in choice.tables.values()] == [_target(text)[-1:]]
+    return BatchPlan(choice, script, choice.objection, main < len(text.words) and text.words[main] in CHANGES, is_stable)
 
 
 def choice_of(statement: str, dialect: Dialect, has_cursor: bool = False) -> Choice | None:
@@ -324,9 +324,9 @@ def _why_a_row_could_be_cut(text: Text, column: tuple[Any, ...], table: tuple[An
     if column[-1] not in items and "*" not in items:
         return f"the query that chooses a batch has to select its cursor, the column {column[-1]}"
     if not is_alone and not (is_key and items[0] == column[-1]):
-        return "its query joins tables, so that the rows of one value can be cut in two by the LIMIT: choose keys of one table"
+        return "its query joins tables, so the LIMIT can separate rows with the same value: choose keys of one table"
     if is_key and items[0] not in (column[-1], "*") and table[-1:] != target[-1:]:
-        return f"the key that it chooses, {items[0]}, is not its cursor, so that one key can be in two batches: go on by the key of the table that is changed"
+        return f"the key that it chooses, {items[0]}, is not its cursor, so one key can be in two batches: use the key of the changed table"
     return ""
 
 

@@ -22,7 +22,7 @@ from .step import COMMAND, Directives, Step, StepError
 
 NAME = "command"
 PLACE = "{database}"
-TOLD_LINES = 5
+SHOWN_LINES = 5
 
 
 class Surroundings(NamedTuple):
@@ -121,4 +121,4 @@ class _Tool:
 
 
 def _said(done: subprocess.CompletedProcess[str]) -> str:
-    return " / ".join(line.strip() for line in done.stdout.strip().splitlines()[-TOLD_LINES:]) or "it said nothing"
+    return " / ".join(line.strip() for line in done.stdout.strip().splitlines()[-SHOWN_LINES:]) or "no output"

@@ -40,15 +40,15 @@ def refuse_dangerous(steps: Sequence[Step], lint: Callable[[Step], Sequence[Find
 
     :param lint: what the engine's linter finds in a step.
     """
-    told = []
+    refused = []
     for step in steps:
         if step.kind == COMMAND:
             continue
         found = [finding for finding in [*_locked_tables(step), *lint(step)] if finding.rule not in step.directives.accepted]
         if found:
-            told.append(f"{step.title}: {'; '.join(map(str, found))}")
-    if told:
-        raise MigrationError(f"nothing was applied anywhere, for these statements are dangerous. {'. '.join(told)}. {way_out('<rule>')}")
+            refused.append(f"{step.title}: {'; '.join(map(str, found))}")
+    if refused:
+        raise MigrationError(f"nothing was applied anywhere, because these statements are dangerous. {'. '.join(refused)}. {way_out('<rule>')}")
 
 
 def unbatched_change(step: Step, at: int, rows: str) -> str:

@@ -80,6 +80,6 @@ class Engine(Generic[StepOfKind]):
         """Write into the ledger why a step that was begun is not applied."""
         raise NotImplementedError
 
-    def told(self, error: DatabaseError, step: Step) -> str:
+    def describe(self, error: DatabaseError, step: Step) -> str:
         """The error of a step, with what helps to find its cause."""
         return str(error)

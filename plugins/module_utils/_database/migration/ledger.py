@@ -43,7 +43,7 @@ def _check(step: Step, row: Row, table: str = "the ledger") -> None:
         return
     if row.status != APPLIED:
         raise LedgerError(
-            f"{step.title} has the status {row.status}: it ended its transaction by itself, so what it changed is unknown. "
+            f"{step.title} has the status {row.status}: it ended its transaction itself, so what it changed is unknown. "
             f"Inspect the database, then either set the status in {table} to {APPLIED}, or undo the change and delete the row"
         )
     if row.checksum != step.checksum:

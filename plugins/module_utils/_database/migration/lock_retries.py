@@ -17,8 +17,8 @@ from ..errors import DatabaseError
 # While an old transaction is in the way, most attempts are spared. Some are made: not every lock of it is one that conflicts.
 ATTEMPT_NEVERTHELESS = 4
 ESCALATION = 1.5
-LOCK_WAY_OUT = "End what is in the way, or allow more attempts"
-CONFLICT_WAY_OUT = ("Others change the same rows meanwhile: change fewer at a time, or lock them as they are chosen, by FOR UPDATE SKIP LOCKED behind the "
+LOCK_WAY_OUT = "End these transactions, or allow more attempts"
+CONFLICT_WAY_OUT = ("Other sessions change the same rows: change fewer at a time, or lock the rows when they are chosen, by FOR UPDATE SKIP LOCKED behind the "
                     "LIMIT of a batch step")
 Result = TypeVar("Result")
 

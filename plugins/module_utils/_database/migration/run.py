@@ -130,11 +130,11 @@ class Migrator:
         try:
             done = self.engine.apply(session, step, self.pace)
         except (MigrationError, DatabaseError) as error:
-            told = error if isinstance(error, MigrationError) else MigrationError(f"{step.title}: {self.engine.told(error, step)}")
+            described = error if isinstance(error, MigrationError) else MigrationError(f"{step.title}: {self.engine.describe(error, step)}")
             # A lost session has no more to say; the next one finds the step begun.
             with contextlib.suppress(DatabaseError):
-                self.engine.keep_error(session, step, str(told), self.pace)
-            raise told from error
+                self.engine.keep_error(session, step, str(described), self.pace)
+            raise described from error
         counts = {"batches": done.batches.batches, "rows": done.batches.rows} if done.batches else {}
         row = _row(step, "applied" if done.is_now else "already", done.attempts)
         return {**row, **counts, "seconds": round(self.pace.clock() - started, 3)}
@@ -152,7 +152,7 @@ def report(outcomes: Mapping[str, Outcome]) -> str:
         return ""
     others = [f"{name}: {_standing(outcome)}" for name, outcome in outcomes.items() if not outcome.error]
     standing = f"The other databases: {', '.join(others)}. " if others else ""
-    return f"migration failed in {'; '.join(failed)}. {standing}Remove the cause, then run this again: it goes on from there"
+    return f"migration failed in {'; '.join(failed)}. {standing}Remove the cause and run this again: it continues from there"
 
 
 def _standing(outcome: Outcome) -> str:

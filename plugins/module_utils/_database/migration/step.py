@@ -132,7 +132,7 @@ def directives_of(script: str, dialect: Dialect) -> Directives:
         words = match[1].split()
         where = f"line {line_of(script, piece.at + 1)} says {piece.text.strip()!r}"
         if begun:
-            return Directives(objection=f"{where}, which counts before the first statement only: move it up")
+            return Directives(objection=f"{where}, which is only valid before the first statement: move it up")
         if words[:1] == ["accept"] and len(words) > 1:
             accepted += [word.strip(",") for word in words[1:]]
         elif words == ["concurrently"]:
@@ -143,7 +143,7 @@ def directives_of(script: str, dialect: Dialect) -> Directives:
         else:
             return Directives(objection=f"{where}, which is none of: {KNOWN}")
     if len(kinds) > 1:
-        return Directives(objection=f"it says twice how it is applied ({', '.join(kinds)}): make a step of each")
+        return Directives(objection=f"it has several directives ({', '.join(kinds)}): make a step of each")
     return Directives(kinds[0] if kinds else TRANSACTION, after, frozenset(accepted))
 
 
@@ -176,7 +176,7 @@ def batch_objection(script: str, directives: Directives, dialect: Dialect) -> st
     found, has_cursor = statements(script, dialect), directives.after is not None
     is_pair = has_cursor and chooses_and_changes(script, dialect)
     if not is_pair and (len(found) != 1 or found[0].verb not in CHANGES_ROWS):
-        return ("a batch step is one statement that changes rows (INSERT, UPDATE, DELETE, MERGE, WITH): make it one, or take the batch directive away. "
+        return ("a batch step is one statement that changes rows (INSERT, UPDATE, DELETE, MERGE, WITH): make it one, or remove the batch directive. "
                 f"With a cursor, it may be {CURSOR_FORM}")
     words = found[0].words
     if not set(BOUNDS) & set(words):

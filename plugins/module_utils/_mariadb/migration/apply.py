@@ -58,15 +58,15 @@ def problems(database: Connection, steps: Sequence[MariadbStep | CommandStep]) -
     """A sentence for each table that a step cannot change exactly once, or that is too large to be changed at once, and each batch step that may not do what
     it says.
     """
-    told = doubts(steps, _cursor_column(database))
+    warnings = doubts(steps, _cursor_column(database))
     for step in steps:
         if isinstance(step, CommandStep) or step.kind not in (TRANSACTION, BATCH):
             continue
-        told += [f"{step.title}: the table {table.name} has the engine {table.engine}, without transactions, so that a killed run could not be finished "
-                 "exactly once: convert it to InnoDB before" for table in _tables(database, step.names()) if table.transactions != "YES"]
+        warnings += [f"{step.title}: the table {table.name} has the engine {table.engine}, without transactions, so that a killed run could not be finished "
+                     "exactly once: convert it to InnoDB first" for table in _tables(database, step.names()) if table.transactions != "YES"]
         if step.kind == TRANSACTION and UNBATCHED not in step.directives.accepted:
-            told += [unbatched_change(step, at, f"about {table.rows:,} rows") for table, at in _changed(database, step) if table.rows >= LARGE_TABLE_ROWS]
-    return told
+            warnings += [unbatched_change(step, at, f"about {table.rows:,} rows") for table, at in _changed(database, step) if table.rows >= LARGE_TABLE_ROWS]
+    return warnings
 
 
 def apply_transaction(session: Session, step: MariadbStep, pace: Pace) -> tuple[bool, int]:
@@ -155,7 +155,7 @@ def _forgotten_unless_made(database: Connection, step: MariadbStep) -> Iterator[
         if isinstance(error, MigrationError) or error.number is not None:
             ledger.forget(database, step)
         if isinstance(error, MariadbError) and (error.number in NOT_WITHOUT_A_LOCK or LOCK_CLAUSE in str(error).upper()):
-            raise MariadbError(f"{error}: others could not write to the table while this is at work. {BLOCKING_WAY_OUT}", error.number) from error
+            raise MariadbError(f"{error}: other sessions could not write to the table while this runs. {BLOCKING_WAY_OUT}", error.number) from error
         raise
 
 

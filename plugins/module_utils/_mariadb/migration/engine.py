@@ -72,7 +72,7 @@ class MariadbEngine(Engine[MariadbStep]):
         reset(session.database)
         ledger.keep_error(session.database, step, error)
 
-    def told(self, error: DatabaseError, step: Step) -> str:
+    def describe(self, error: DatabaseError, step: Step) -> str:
         """The server's message, and what to make of a lost session."""
         return str(error) if isinstance(error, MariadbError) and error.number else f"{error}; the ledger knows whether the step is applied: run this again"
 

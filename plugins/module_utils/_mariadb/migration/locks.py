@@ -164,7 +164,7 @@ def become_only_runner(database: Connection, pace: Pace) -> None:
     while not database.value("SELECT GET_LOCK(%s, 0)", (name,)):
         if pace.clock() >= give_up:
             found = [f"connection {number} of the server ({user} from {host})" for number, user, host in database.rows(RUNNER, (name,))]
-            raise MariadbError(f"another runner migrates this database, still after {pace.policy.wait_seconds:g} s: {'; '.join(found) or 'it is not shown'}; "
+            raise MariadbError(f"another runner still migrates this database after {pace.policy.wait_seconds:g} s: {'; '.join(found) or 'it is not shown'}; "
                                "wait for it, run this again")
         pace.sleep(RUNNER_POLL_SECONDS)
 
@@ -173,7 +173,7 @@ def require_only_runner(database: Connection) -> None:
     """MigrationError unless the session still has the lock on migrating its database."""
     if not database.value("SELECT IS_USED_LOCK(%s) <=> CONNECTION_ID()", (_lock_name(database),)):
         raise MigrationError(f"the lock that keeps other runners out of database {database.database} is not held any more: a step has released it "
-                             "(RELEASE_LOCK, RELEASE_ALL_LOCKS). Nothing more is recorded: look which step did it, then run this again")
+                             "(RELEASE_LOCK, RELEASE_ALL_LOCKS). Nothing more is recorded: find the step that did it, then run this again")
 
 
 def _lock_name(database: Connection) -> str:

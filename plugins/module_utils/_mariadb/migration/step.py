@@ -65,7 +65,7 @@ class MariadbStep(Step):
 
     def _schema_objection(self, found: list[Statement]) -> str | None:
         if len(found) > 1:
-            return (f"{found[0].verb} is in it, a change of the schema, which MariaDB commits by itself: "
+            return (f"{found[0].verb} is in it, a change of the schema, which MariaDB commits: "
                     "a step with one is that one statement alone. Make a step of each")
         statement, kind = found[0], _object(found[0])
         if kind not in OBJECTS:
@@ -73,9 +73,9 @@ class MariadbStep(Step):
         if statement.words[:3] == ("CREATE", "OR", "REPLACE") and kind in NOT_REPLACED_AT_ONCE:
             return f"CREATE OR REPLACE {kind} drops the old one first, and a crash between would lose it: drop and create it in steps"
         if statement.verb == "DROP" and any(token.text == "," for token in tokens(self.sql, MARIADB)):
-            return "MariaDB drops one after the other, and a crash between leaves the rest: make a step of each"
+            return "MariaDB drops them one after the other, so a crash would leave some of them: make a step of each"
         if BLOCKING_ALTER not in self.directives.accepted and _may_block(statement):
-            return f"{BLOCKING_ALTER}: the server cannot be asked to let writers go on beside this. {BLOCKING_WAY_OUT}"
+            return f"{BLOCKING_ALTER}: the server cannot run this without blocking writers. {BLOCKING_WAY_OUT}"
         return None
 
     def _batch_objection(self, found: list[Statement]) -> str | None:
@@ -88,7 +88,7 @@ class MariadbStep(Step):
         if has_cursor and ("SKIP", "LOCKED") in zip(words, words[1:]):
             return SKIPS
         if not has_cursor and (len(found) != 1 or found[0].verb not in CHANGES_ROWS):
-            return "a batch step is one statement that changes rows (INSERT, UPDATE, DELETE, REPLACE): make it one, or take the batch directive away"
+            return "a batch step is one statement that changes rows (INSERT, UPDATE, DELETE, REPLACE): make it one, or remove the batch directive"
         if has_cursor and not chooses_and_changes(self.sql, MARIADB):
             return ("a batch with :after has two statements: a SELECT with LIMIT of the values behind :after, and one that changes the rows behind :after "
                     "up to :last, the largest of them")
@@ -100,7 +100,7 @@ def _script_objection(found: list[Statement]) -> str | None:
         return "it has no statement"
     for statement in found:
         if statement.verb in CHANGES_SCHEMA:
-            return (f"{statement.verb} is in it, a change of the schema, which MariaDB commits by itself, and what comes before with it: "
+            return (f"{statement.verb} is in it, a change of the schema, which MariaDB commits, together with the statements before it: "
                     "make it a step of its own")
         if statement.verb == "TRUNCATE":
             return "TRUNCATE leaves no trace that shows whether a killed run has done it: delete in batches, or drop and create the table"
@@ -111,7 +111,7 @@ def _script_objection(found: list[Statement]) -> str | None:
 
 
 def _index_objection(_found: list[Statement]) -> str:
-    return "in MariaDB an index is built while others write, without a directive: take the line with concurrently away, and the word from the statement"
+    return "in MariaDB an index is built while others write, without a directive: remove the line with concurrently, and the word from the statement"
 
 
 def _object(statement: Statement) -> str:

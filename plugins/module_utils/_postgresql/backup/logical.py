@@ -79,7 +79,7 @@ class Logical(OneFileEach):
                 postgresql_content.prepare_session(copy)
                 found = content.differences(record.contents[record.subject], postgresql_content.read(copy))
                 if found:
-                    raise BackupError(f"the restored copy differs from the original: {content.told(found)}")
+                    raise BackupError(f"the restored copy differs from the original: {content.describe(found)}")
                 # A session of its own: this one no longer has the search path that a user's query expects.
                 with connect_patiently(self.login, copy.database) as session:
                     checks.require_true(session, self.check_queries)
@@ -143,5 +143,5 @@ def require_room(session: Connection, login: Login) -> None:
     size = size_bytes(session)
     if free < ROOM_FACTOR * size:
         raise BackupError(
-            f"no room for the proof: a restored copy and its log take up to {ROOM_FACTOR * size} bytes, and below {folder} {free} are free; make room there"
+            f"not enough disk space for the proof: the restored copy needs up to {ROOM_FACTOR * size} bytes, and below {folder} {free} are free: make space"
         )

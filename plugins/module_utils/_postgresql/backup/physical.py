@@ -128,7 +128,7 @@ class Physical:
                 postgresql_content.prepare_session(session)
                 found = content.differences(record.contents[database], postgresql_content.read_logged(session))
             if found:
-                raise BackupError(f"the restored copy of {database} is not the original: {content.told(found)}")
+                raise BackupError(f"the restored copy of {database} is not the original: {content.describe(found)}")
 
     def _check_structures(self, copy: scratch.ScratchServer) -> str:
         """Have amcheck look at tables and indexes, where it is installed."""

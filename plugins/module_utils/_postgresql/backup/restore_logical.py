@@ -201,7 +201,7 @@ class LogicalRestore:
             postgresql_content.prepare_session(session)
             found = content.differences(chosen.record.contents[chosen.record.subject], postgresql_content.read(session))
         if found:
-            raise BackupError(f"the restored copy is not what was backed up: {content.told(found)}")
+            raise BackupError(f"the restored copy is not what was backed up: {content.describe(found)}")
         with connect_patiently(self.login, database) as session:
             checks.require_true(session, self.check_queries)
 

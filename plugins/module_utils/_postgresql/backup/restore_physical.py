@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A whole server from its newest proven backup: copied into a data directory, verified there, recovered to the end of its log, started, and looked at.
 
-Up to the copy's last check a failure leaves nothing behind. From the first start on the copy stays, stopped and named, and the next run goes on from there.
+Up to the copy's last check a failure leaves nothing behind. From the first start on the copy stays, stopped and named, and the next run continues from there.
 """
 
 from __future__ import annotations
@@ -157,7 +157,7 @@ class PhysicalRestore:
         except BaseException as error:
             self.place.stop()
             raise BackupError(f"{error}. The copy of {chosen.path} stays in {self.place.directory}, and no server runs in it: remove the cause and run this "
-                              "again, it goes on from there") from error
+                              "again, it continues from there") from error
         return {**self._about(chosen), "databases": databases, "data_of": tail.last or chosen.record.taken, "seconds": steps.seconds, "timeline": timeline}
 
     def _start(self) -> None:
@@ -169,7 +169,7 @@ class PhysicalRestore:
             self.place.write("recovery.signal", "")
         done = run(self.start_command)
         if done.status:
-            raise BackupError(f"start_command ended with {done.status}: {done.said or 'it said nothing'}")
+            raise BackupError(f"start_command ended with {done.status}: {done.said or 'no output'}")
 
     def _write_settings(self, changed: Callable[[str, Mapping[str, str]], str]) -> None:
         with open(self.place.path(auto_conf.FILE), encoding="utf-8") as file:
@@ -257,7 +257,7 @@ class PhysicalRestore:
             found = content.differences(content.reduced(original, self.depth), postgresql_content.read_logged(session, self.depth))
             session.run("COMMIT")
         if found and not later:
-            raise BackupError(f"the restored {database} is not what was backed up: {content.told(found)}")
+            raise BackupError(f"the restored {database} is not what was backed up: {content.describe(found)}")
         # A session of its own: this one no longer has the search path that a user's query expects.
         with connect_patiently(self.login, database) as session:
             checks.require_true(session, self.check_queries)

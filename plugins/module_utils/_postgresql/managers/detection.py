@@ -29,29 +29,29 @@ OF_PATRONI = frozenset(("cluster_name", "wal_level", "hot_standby", "max_connect
 FILES = {"patroni.dynamic.json": PATRONI, "postgresql-auto-failover.conf": AUTO_FAILOVER, "stolon-temp-postgresql.conf": STOLON}
 CURES = {
     PATRONI: {
-        SWITCHOVER: "have it driven (option patroni)",
-        FAILOVER: "it has a standby take over by itself after a crash, or by patronictl failover",
-        REJOIN: "it has an old primary follow by itself when it runs on that host, or by patronictl reinit",
+        SWITCHOVER: "use the option patroni",
+        FAILOVER: "it promotes a standby itself after a crash, or with patronictl failover",
+        REJOIN: "it makes an old primary a standby itself when it runs on that host, or with patronictl reinit",
     },
     REPMGR: {
-        SWITCHOVER: "have it driven (option repmgr)",
-        FAILOVER: "have it driven (option repmgr)",
+        SWITCHOVER: "use the option repmgr",
+        FAILOVER: "use the option repmgr",
         REJOIN: "run repmgr node rejoin --force-rewind --config-files=... on the host of the old primary, with the address of the new one",
     },
     AUTO_FAILOVER: {
         SWITCHOVER: "use pg_autoctl perform switchover",
         FAILOVER: "use pg_autoctl perform failover",
-        REJOIN: "it has an old primary follow by itself: see pg_autoctl show state",
+        REJOIN: "it makes an old primary a standby itself: see pg_autoctl show state",
     },
     STOLON: {
         SWITCHOVER: "use stolonctl failkeeper",
-        FAILOVER: "its sentinel has a standby take over by itself",
-        REJOIN: "its keeper has an old primary follow by itself",
+        FAILOVER: "its sentinel promotes a standby itself",
+        REJOIN: "its keeper makes an old primary a standby itself",
     },
     CLOUD_NATIVE: {
         SWITCHOVER: "use kubectl cnpg promote",
-        FAILOVER: "its operator has a standby take over by itself",
-        REJOIN: "its operator has an old primary follow by itself",
+        FAILOVER: "its operator promotes a standby itself",
+        REJOIN: "its operator makes an old primary a standby itself",
     },
 }
 APPLICATIONS = "SELECT DISTINCT application_name FROM pg_stat_activity WHERE application_name <> ''"
@@ -106,8 +106,8 @@ def refusal(found: Iterable[Manager], act: str, driven: str | None = None) -> st
     """
     for one in found:
         if one.name != driven:
-            return (f"{one.name} runs this cluster ({one.sign}), and would work against this: {CURES[one.name][act]}. "
-                    f"If it runs it no longer, remove what it left ({one.sign})")
+            return (f"{one.name} runs this cluster ({one.sign}), and would undo this: {CURES[one.name][act]}. "
+                    f"If it no longer runs the cluster, remove what it left ({one.sign})")
     return None
 
 

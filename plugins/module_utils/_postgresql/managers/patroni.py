@@ -50,7 +50,7 @@ class Patroni:
         try:
             cluster = self._api.get("/cluster")
             if not _is_cluster(cluster):
-                raise self._api.error("answers GET /cluster otherwise than Patroni does, which has members with name, role and state: is this its API?")
+                raise self._api.error("does not answer GET /cluster like Patroni, with members that have name, role and state: is this its API?")
         except ControlError as error:
             raise SwitchoverError(str(error)) from error
         return cluster

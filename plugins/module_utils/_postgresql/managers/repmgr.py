@@ -97,7 +97,7 @@ class RepmgrSwitchover(ManagedSwitchover):
         if self._exchanging is not None:
             self._exchanging.join(WHOLE_SECONDS)
         if self._incomplete:
-            self.result.warnings.append(f"{self._incomplete}. See repmgr cluster show, and have {self.old} follow by repmgr node rejoin")
+            self.result.warnings.append(f"{self._incomplete}. See repmgr cluster show, and make {self.old} a standby with repmgr node rejoin")
 
 
 class RepmgrNode(Node):
@@ -123,7 +123,7 @@ class RepmgrNode(Node):
             raise PostgresqlError(self.failed, NOT_READY)
 
     def wait_for_repmgr(self) -> None:
-        """Until it has told the others."""
+        """Until it has reconfigured the other standbys."""
         if self._promoting is not None:
             self._promoting.join(WHOLE_SECONDS)
 
@@ -145,7 +145,7 @@ class RepmgrFailover(Failover):
         repmgr = self.new.repmgr
         repmgr.require_of(self.new)
         if repmgr.run(*DAEMON)[0] == ACTIVE:
-            raise SwitchoverError(f"repmgrd runs beside {self.new} and may promote a standby by itself: wait for it, or have it pause (repmgr service pause)")
+            raise SwitchoverError(f"repmgrd runs beside {self.new} and may promote a standby by itself: wait for it, or pause it (repmgr service pause)")
         repmgr.require(*PROMOTE, "--dry-run")
 
     def _finish(self) -> None:

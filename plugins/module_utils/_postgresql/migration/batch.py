@@ -71,7 +71,7 @@ def _batch(database: Connection, step: Step, lock_timeout_ms: int, before: Batch
 
     A row that another session has committed since it was chosen makes the batch fail and be tried again, unless it is locked when it is chosen.
     """
-    with transaction(database, lock_timeout_ms, READ_COMMITTED if plan_for(step).is_settled and step.directives.after is None else REPEATABLE_READ):
+    with transaction(database, lock_timeout_ms, READ_COMMITTED if plan_for(step).is_stable and step.directives.after is None else REPEATABLE_READ):
         # Locked first: should another runner be at work, it waits here, and goes on where this one ends.
         return recorded_batch(database, ledger, step, ledger.lock_progress(database, step), before)
 
@@ -92,5 +92,5 @@ def _wait_for_replicas(database: Connection, pace: Pace) -> None:
     if not wait_for(is_none_lagging, pace.policy.wait_seconds, LAG_POLL_SECONDS, pace.clock, pace.sleep):
         raise PostgresqlError(
             f"a replica lags by more than {limit} bytes, still after {pace.policy.wait_seconds:g} s: {', '.join(found)}; "
-            "see why it does not follow, then run this again: it goes on from there"
+            "see why it does not follow, then run this again: it continues from there"
         )

@@ -90,7 +90,7 @@ class PostgresqlEngine(Engine[Step]):
         session.run(f"SET lock_timeout = '{pace.policy.max_lock_timeout_ms}ms'")
         ledger.keep_error(session, step, error)
 
-    def told(self, error: DatabaseError, step: Step) -> str:
+    def describe(self, error: DatabaseError, step: Step) -> str:
         """The server's message, with the line of the step where it points to one, and what to make of a lost session."""
         if not isinstance(error, PostgresqlError) or error.sqlstate is None or error.sqlstate.startswith("57P"):
             return f"{error}; the ledger knows whether the step is applied: run this again"
@@ -109,15 +109,15 @@ class PostgresqlEngine(Engine[Step]):
 
 def _unbatched_changes(database: Connection, steps: Sequence[Step]) -> list[str]:
     """A sentence for each UPDATE or DELETE that a transactional step makes in a large table of this database."""
-    told = []
+    warnings = []
     for step in steps:
         if step.kind != TRANSACTION or UNBATCHED in step.directives.accepted:
             continue
         for table, at in changed_tables(step.sql, step.dialect):
             rows = database.value(ROWS_OF, (identifier(*table),)) or 0
             if rows >= LARGE_TABLE_ROWS:
-                told.append(unbatched_change(step, at, f"about {rows:,} rows"))
-    return told
+                warnings.append(unbatched_change(step, at, f"about {rows:,} rows"))
+    return warnings
 
 
 def _apply_batches(database: Connection, step: Step, pace: Pace) -> Applied:

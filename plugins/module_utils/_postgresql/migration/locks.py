@@ -111,7 +111,7 @@ def become_only_runner(
     # The form that waits in the server could meet an index that is being built concurrently, and both would wait for ever.
     while not database.value("SELECT pg_try_advisory_lock(%s)", (RUNNER_KEY,)):
         if clock() >= give_up:
-            raise PostgresqlError(f"another runner migrates this database, still after {wait_seconds:g} s: {_runner(database)}; wait for it, run this again")
+            raise PostgresqlError(f"another runner still migrates this database after {wait_seconds:g} s: {_runner(database)}; wait for it, run this again")
         sleep(POLL_SECONDS)
 
 

@@ -65,10 +65,10 @@ class PoolerAgent(Window):
             raise SwitchoverError(f"another database_pooler has joined for pooler {self._name} already: wait for its end")
         if not wait_for(lambda: self._is_taken_over() or self._sees(COORDINATOR), self.agents.patience, LOOK_SECONDS, self.clock.steady, self.clock.sleep):
             raise SwitchoverError(f"no database_switchover to {self.new} has started within {self.agents.patience:g} s: run it with {self._name} among its "
-                                  "companions at the same time. Nothing has changed")
+                                  "pooler_agents at the same time. Nothing has changed")
         while not self._is_taken_over() and not self._sees(HOLD):
             if not self._sees(COORDINATOR):
-                raise SwitchoverError("the coordinator has given up before clients were held: see the result of alwayson.upgrade.database_switchover")
+                raise SwitchoverError("the coordinator gave up before clients were paused: see the result of alwayson.upgrade.database_switchover")
             self.clock.sleep(LOOK_SECONDS)
 
     def _act(self) -> None:
@@ -109,11 +109,11 @@ class PoolerAgent(Window):
     def _recover(self) -> tuple[str, list[str]]:
         """While there is a coordinator, or its watchdog, it decides. When neither has decided within the window, the agent does."""
         is_decided = wait_for(self._is_decided, self.limits.window_seconds + GRACE_SECONDS, PAUSE_SECONDS, self.clock.steady, self.clock.sleep)
-        settled = recover(self.old, self.new, self.poolers, may_promote=False, may_unfence=not is_decided)
-        if settled == (NEW, []):
+        recovered = recover(self.old, self.new, self.poolers, may_promote=False, may_unfence=not is_decided)
+        if recovered == (NEW, []):
             with contextlib.suppress(PostgresqlError), self.new.opened():
                 self._signal_that_it_is_led()
-        return settled
+        return recovered
 
     def _is_decided(self) -> bool:
         """Whether it is certain with which server clients go on."""

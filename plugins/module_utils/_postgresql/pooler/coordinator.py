@@ -27,7 +27,7 @@ class PoolerAgents:
 
     def __init__(self, names: Sequence[str] = (), patience: float = 0.0, clock: Clock = Clock()) -> None:
         if len(set(names)) < len(names):
-            raise PoolerError(f"companions has a name twice: {', '.join(names)}")
+            raise PoolerError(f"pooler_agents has a name twice: {', '.join(names)}")
         self.names, self.patience, self._clock = tuple(names), patience, clock
 
     def gather(self, server: Node) -> None:
@@ -35,7 +35,7 @@ class PoolerAgents:
         if not self.names:
             return
         if not server.signal(COORDINATOR):
-            raise PoolerError(f"another switchover to {server} is under way: wait for its end")
+            raise PoolerError(f"another switchover to {server} is in progress: wait for its end")
         if not self._wait(lambda: not self._without(server, READY), self.patience):
             raise PoolerError(f"no database_pooler joined for the poolers {', '.join(self._without(server, READY))} within {self.patience:g} s: run "
                               "alwayson.upgrade.database_pooler on their hosts at the same time as this, and see its results")

@@ -92,7 +92,7 @@ class PgBouncer:
             own = f"pausing {secrets.token_hex(8)}"
             self._pausing, self._commanding = self._session(own), self._session()
             if not self._sees([own]):
-                raise self.error("has two processes for two sessions: give each process an address of its own, and name each in poolers")
+                raise self.error("has two processes for two sessions: give each process its own address, and list each one in poolers")
             yield self
         finally:
             for session in (self._pausing, self._commanding):
@@ -185,7 +185,7 @@ class PgBouncer:
     def resume(self) -> None:
         """Let the clients go on; one that was not paused goes on as well."""
         if self._is_anothers_pause:
-            raise self.error("was already paused, by another session or by a run that was killed, and stays paused: RESUME it")
+            raise self.error("was paused already, by another session or a killed run, and stays paused: RESUME it")
         for name, value in self._before_cut_off.items():
             self._tell(self._there(self._commanding), f"SET {name} = {value}")
         self._before_cut_off = {}
@@ -212,7 +212,7 @@ class PgBouncer:
     def facts(self, is_old: Callable[[Server], bool], is_urgent: bool = False) -> PoolerFacts:
         """What a survey looks at. Opens sessions of its own, and changes nothing that lasts.
 
-        :param is_old: whether an entry's server is the one that is relieved, by another name.
+        :param is_old: whether an entry's server is the one that is demoted, by another name.
         :param is_urgent: whether clients may be held already: several sessions are not opened then to see that they reach one process.
         """
         file = self._file.path
@@ -264,7 +264,7 @@ class PgBouncer:
             rows = [row for row in self._rows("DATABASES") if row["name"] != CONSOLE]
             if not is_made or any(row["name"] == NOBODYS_DATABASE for row in rows):
                 return rows
-        raise self.error(f"does not show the database {NOBODYS_DATABASE} that it made from its entry *: have it answer its console faster")
+        raise self.error(f"does not show the database {NOBODYS_DATABASE} that it made from its entry *: make it answer its console faster")
 
     def port_if_shared(self, facts: PoolerFacts) -> str | None:
         """The port that it shares with others, when it is reached by a socket of its own."""

@@ -67,7 +67,7 @@ def _try(pooler: PgBouncer, name: str, new: Node, is_one: str, problems: list[st
             doubts.append(f"no write through pooler {pooler.name} to {name} was acknowledged: {error}")
         return
     if reached != is_one:
-        problems.append(f"pooler {pooler.name} leads clients of {name} to another server than {new}: see that nothing between them redirects it")
+        problems.append(f"pooler {pooler.name} sends clients of {name} to another server than {new}: check what redirects them")
 
 
 def _write(login: Login, database: str) -> str:

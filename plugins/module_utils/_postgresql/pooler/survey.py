@@ -92,7 +92,7 @@ def to_move(entries: Mapping[str, Server], old: Server, new: Server) -> frozense
 def astray(entries: Mapping[str, Server], databases: Sequence[Row], names: Collection[str] | None = None, old: Server | None = None) -> list[str]:
     """A text for each database that the pooler does not send to where its file says; of these entries, or of all.
 
-    :param old: the server that is relieved: what the entry * has made is not to stay there.
+    :param old: the server that is demoted: what the entry * has made is not to stay there.
     """
     wanted = {name: server for name, server in entries.items() if names is None or name in names}
     found = {row["name"]: server_of(row) for row in databases}
@@ -127,8 +127,8 @@ def shares_port(config: Mapping[str, str]) -> bool:
 
 def _dead(facts: PoolerFacts, exchange: Exchange) -> Finding:
     if exchange.needs_all:
-        return Finding(f"{facts} does not run: nothing listens there. Start it, or leave it out of poolers if no client uses it any more")
-    return Finding(f"{facts} does not run, so no client uses it: {facts.file} names {exchange.new} for when it is started", False)
+        return Finding(f"{facts} does not run: nothing listens there. Start it, or remove it from poolers if no client uses it")
+    return Finding(f"{facts} does not run, so no client uses it: {facts.file} names {exchange.new} for its next start", False)
 
 
 def _processes(facts: PoolerFacts, exchange: Exchange) -> Iterator[Finding]:
@@ -141,12 +141,12 @@ def _processes(facts: PoolerFacts, exchange: Exchange) -> Iterator[Finding]:
     elif shares_port(facts.config) and exchange.given is not None:
         given = exchange.given.get(facts.config["listen_port"], 0)
         if facts.is_by_socket and facts.listeners > given:
-            yield Finding(f"{facts.listeners} processes share the port {facts.config['listen_port']} of {facts}, and {given} of them are given: {cure}")
+            yield Finding(f"{facts.listeners} processes share the port {facts.config['listen_port']} of {facts}, and {given} of them are listed: {cure}")
 
 
 def _peers(facts: PoolerFacts) -> str:
-    told = ", ".join(f"{row['peer_id']} at {row['host']}" for row in facts.peers)
-    return f" (its peers: {told})" if told else ""
+    peers = ", ".join(f"{row['peer_id']} at {row['host']}" for row in facts.peers)
+    return f" (its peers: {peers})" if peers else ""
 
 
 def _entries(facts: PoolerFacts, exchange: Exchange) -> Iterator[Finding]:
@@ -159,19 +159,19 @@ def _entries(facts: PoolerFacts, exchange: Exchange) -> Iterator[Finding]:
     foreign = [name for name, server in sorted(found.items()) if server == exchange.old and name not in facts.entries
                and facts.entries.get(FALLBACK) not in known]
     if foreign:
-        yield Finding(f"{facts} sends {_told(foreign)} to {exchange.old}, and {facts.file} does not say so: have all entries of this server in that file, "
+        yield Finding(f"{facts} sends {_described(foreign)} to {exchange.old}, and {facts.file} does not say so: have all entries of this server in that file, "
                       "and the section [databases] include it")
     unread = [name for name in sorted(moved - {FALLBACK}) if found.get(name) not in known]
     if unread:
         yield Finding(f"{facts} does not send {', '.join(unread)} to where {facts.file} says: see that its section [databases] includes that file, and "
                       "RELOAD it")
     if facts.aliases:
-        yield Finding(f"{facts} sends {_told(facts.aliases)} to the server {exchange.old} by another name: name it {exchange.old} in {facts.file}")
+        yield Finding(f"{facts} sends {_described(facts.aliases)} to the server {exchange.old} by another name: name it {exchange.old} in {facts.file}")
     if not facts.can_write:
         yield Finding(f"{facts} has its entries in {facts.file}, whose folder cannot be written here: let this account write there")
 
 
-def _told(names: Collection[str]) -> str:
+def _described(names: Collection[str]) -> str:
     return ", ".join(sorted(FALLBACK if name == NOBODYS_DATABASE else name for name in names))
 
 
@@ -181,7 +181,7 @@ def _hosts(server: Server) -> list[str]:
 
 def _state(facts: PoolerFacts, exchange: Exchange) -> Iterator[Finding]:
     if facts.is_paused:
-        yield Finding(f"{facts} is paused already: see who paused it, and RESUME it")
+        yield Finding(f"{facts} is paused already: find out why, and RESUME it")
     for state in ("paused", "disabled"):
         names = [row["name"] for row in facts.databases if row.get(state, "0") not in ("0", "") and server_of(row) == exchange.old]
         if names:
@@ -196,7 +196,7 @@ def _sessions(facts: PoolerFacts, exchange: Exchange) -> Iterator[Finding]:
         return
     what = f"{facts} keeps sessions for {sum(kept.values())} clients of {', '.join(sorted(kept))} (pool_mode=session)"
     if facts.config.get("server_fast_close", "0") not in ("0", ""):
-        yield Finding(f"{what}: they are ended, and these clients have to connect again", False)
+        yield Finding(f"{what}: they are ended, and these clients must connect again", False)
     elif exchange.needs_all:
         yield Finding(f"{what}, and a pause waits until these clients disconnect: set server_fast_close=1 and RELOAD it, so that such sessions are ended "
                       "between two transactions, or set pool_mode=transaction")
@@ -205,8 +205,8 @@ def _sessions(facts: PoolerFacts, exchange: Exchange) -> Iterator[Finding]:
 def _limits(facts: PoolerFacts, exchange: Exchange) -> Iterator[Finding]:
     wait = float(facts.config.get("query_wait_timeout") or 0)
     if 0 < wait < exchange.window_seconds:
-        yield Finding(f"{facts} disconnects clients that wait for {wait:g} s (query_wait_timeout), and they may be held for {exchange.window_seconds:g} s "
-                      "(window_timeout): raise the one, or lower the other", False)
+        yield Finding(f"{facts} disconnects clients that wait for {wait:g} s (query_wait_timeout), and they may be paused for {exchange.window_seconds:g} s "
+                      "(window_timeout): raise the first, or lower the second", False)
     retry = float(facts.config.get("server_login_retry") or 0)
     if retry > LOGIN_RETRY_MOST_SECONDS:
         yield Finding(f"{facts} tries a server that refused it again after {retry:g} s (server_login_retry), and its clients wait for that: set it to 1",

@@ -1,7 +1,9 @@
 # Copyright (c) 2026 The alwayson.upgrade maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""An old primary becomes a standby of the new one: stopped, rewound to where the two parted, told whom to follow, started, and seen to stream.
+"""An old primary becomes a standby of the new one: stopped, rewound to the point at which the two diverged, configured as a standby, and started.
+
+The new primary must report that it streams.
 
 Both servers are looked at before anything is stopped. What ``pg_rewind`` says of itself proves nothing: right after a promotion it finds no rewind to be
 required, with status 0, and the standby never streams. So the new primary writes a checkpoint first, and only its own list of replicas counts.
@@ -34,7 +36,7 @@ from .host_files import HostFiles
 from .replication_login import identify
 from .stopped_server import CONFIGURATION, ProgramFailed, StoppedServer, environment, stub
 
-# What was set when it was relieved, what it follows, and what would end that.
+# What was set when it was demoted, what it follows, and what would end that.
 REMOVED = ("default_transaction_read_only", "primary_conninfo", "recovery_target_action", "recovery_target_inclusive", *survey.RECOVERY_TARGETS)
 PAUSE_SECONDS = 0.2
 KEEP_LOG, TAKEN_SECONDS = "wal_keep_size = '1TB'", 1.0
@@ -221,7 +223,7 @@ class Rejoin:
         self.files.close()
         if self.directory.server() is not None:
             self.files.reopen()
-            raise RejoinError(f"{self.old.name} was started again by another program after it was stopped: have its service manager leave it stopped")
+            raise RejoinError(f"{self.old.name} was started again by another program after it was stopped: make its service manager leave it stopped")
         try:
             self.files.set_aside([*(row[0] for row in primary.rows("SELECT pg_ls_dir('.', true, false)")), CONFIGURATION])
             self.directory.write_text(CONFIGURATION, stub(restore_command))
@@ -245,7 +247,7 @@ class Rejoin:
             raise RejoinError(f"{error}. {self.old.name} is stopped, and its data are as they were. Remove the cause and run this again, or recreate it with "
                               "pg_basebackup") from error
 
-    # -- told whom to follow, started
+    # -- configured as a standby, started
 
     def _follow(self, primary: Connection) -> None:
         gone = REMOVED if self._is_free(primary, self._setting("primary_slot_name")) else (*REMOVED, "primary_slot_name")

@@ -36,7 +36,7 @@ class Target:
 class Source:
     """The server that is followed.
 
-    `streams`: whether one streams from it under the name of the target; `relieved`: whether it was made read only; `lacks`: the functions of `FUNCTIONS` that
+    `streams`: whether one streams from it under the name of the target; `demoted`: whether it was made read only; `lacks`: the functions of `FUNCTIONS` that
     the login role may not execute; `tablespaces`: the location of each by its oid.
     """
 
@@ -45,7 +45,7 @@ class Source:
     version: str
     timeline: int
     streams: bool = False
-    relieved: bool = False
+    demoted: bool = False
     role: str = ""
     lacks: Sequence[str] = ()
     tablespaces: Mapping[str, str] = field(default_factory=dict)
@@ -70,8 +70,8 @@ def problem(target: Target, source: Source, name: str) -> str | None:
     if target.system_identifier != source.system_identifier:
         return (f"{target.named} has the system identifier {target.system_identifier}, and {source.named} {source.system_identifier}: they are two clusters. "
                 "Correct data_directory or login_host")
-    if source.relieved:
-        return f"{source.named} was relieved, new transactions are read only there: give the address of the primary that took over as login_host"
+    if source.demoted:
+        return f"{source.named} was demoted, new transactions are read only there: give the address of the primary that took over as login_host"
     if target.timeline > source.timeline:
         return (f"{target.named} is on timeline {target.timeline}, and {source.named} on {source.timeline}: the one that is to follow is the newer primary. "
                 "Run this on the host of the old primary, with the address of the new one as login_host")

@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from ..session import Connection
 
 # Signals of the coordinator: it is there; all poolers are to hold their clients now. The texts are those of earlier versions.
-COORDINATOR, HOLD = "leader", "hold"
+COORDINATOR, HOLD = "coordinator", "hold"
 # Signals of each agent about its pooler, whose name follows.
 READY, HELD, LED = "ready", "held", "led"
 LOOK_SECONDS = 0.005

@@ -35,7 +35,7 @@ class Failover(Window):
         with self.new.opened():
             self.result.system_identifier = self.new.system_identifier()
             self._takes_writes = not self.new.is_in_recovery()
-            if self._takes_writes and (not self._is_named_by_a_pooler(self.old) or self._is_relieved()):
+            if self._takes_writes and (not self._is_named_by_a_pooler(self.old) or self._is_demoted()):
                 self._require_followed()
                 return False
             # A standby notices the death of its primary at once, and that of its host when it is started again.
@@ -56,7 +56,7 @@ class Failover(Window):
         with self.new.opened():
             self.result.timeline = timeline = self.new.timeline()
             if self.result.changed:
-                self._judge(after_failover(replace(self.new.facts(), unlogged=self.new.unlogged_tables())))
+                self._require_none(after_failover(replace(self.new.facts(), unlogged=self.new.unlogged_tables())))
         self._keep_old_away(timeline)
 
     def _survey_new(self) -> None:
@@ -67,7 +67,7 @@ class Failover(Window):
         facts = self.new.facts()
         # Kept before the process is doubled: whichever of the two finds no way puts it back, for the next one to find it.
         self._names = facts.settings[SYNCHRONOUS]
-        self._judge(failover(facts))
+        self._require_none(failover(facts))
         why = why_not_everything(facts, name, has_own_name)
         self.result.synchronous = not why
         if why and not self.accept_loss:
@@ -87,11 +87,11 @@ class Failover(Window):
             self.result.warnings.append(f"{self.old} runs again and could not be made read only ({error}): stop it, it must not take writes beside {self.new}")
             return
         self.result.changed = True
-        self.result.warnings.append(f"{self.old} ran again beside {self.new} and was made read only: what it took meanwhile is lost when it follows {self.new}")
+        self.result.warnings.append(f"{self.old} ran again beside {self.new} and was made read only: its later writes are lost when it becomes a standby")
 
     def _is_named_by_a_pooler(self, node: Node) -> bool:
         # Readers that were sent to it on purpose, beside others that are led already, are not meant.
-        return any(node.address in self._told(pooler) and self.new.address not in self._told(pooler) for pooler in self.poolers)
+        return any(node.address in self._targets(pooler) and self.new.address not in self._targets(pooler) for pooler in self.poolers)
 
     def _require_accepted(self) -> bool:
         """Another program promoted it from a standby or a backup, so what it lacks is unknown."""
@@ -106,14 +106,14 @@ class Failover(Window):
         if self.old.is_refusing():
             if self.new.is_fed():
                 raise SwitchoverError(f"{self.new} still streams from its primary, so {self.old} is alive, although connections to it are refused here: "
-                                      "repair the way to it")
+                                      "repair the network to it")
             return
         try:
             with self.old.opened():
                 raise SwitchoverError(f"{self.old} runs: replace it by state=switched")
         except PostgresqlError as error:
-            raise SwitchoverError(f"{self.old} does not answer, and its host does not say that it is dead ({error}). Make sure that it does not run: "
-                                  "two servers that take writes diverge. Then say so (old_is_lost=true)") from error
+            raise SwitchoverError(f"{self.old} does not answer, and its host does not confirm that it is dead ({error}). Make sure that it does not run: "
+                                  "two servers that take writes diverge. Then set old_is_lost=true") from error
 
     def _nodes(self) -> Sequence[Node]:
         return (self.new,)
@@ -123,10 +123,10 @@ class Failover(Window):
 
     def _prepare(self) -> None:
         if not self.new.claim_promotion():
-            raise SwitchoverError(f"{self.old} is being started at this moment: its guard has asked {self.new}, which let it start. "
+            raise SwitchoverError(f"{self.old} is being started now: its guard has asked {self.new}, which let it start. "
                                   "Wait until it has started, and try again in some seconds")
         self._wait_for_nobody()
-        self.result.warnings.append(f"{self.old} must not come back as it was: have it follow {self.new}")
+        self.result.warnings.append(f"{self.old} must not be started as it was: make it a standby of {self.new}")
 
     def _act(self) -> None:
         self._hold()

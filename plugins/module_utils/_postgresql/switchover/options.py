@@ -13,6 +13,12 @@ from ..session import LOGIN_ARGUMENTS, Login
 from .node import Node
 from .window import Limits, SwitchoverError
 
+
+def renamed(name: str) -> dict[str, str]:
+    """The entry in an argument spec for an option's name of version 0.2, which works until 1.0.0."""
+    return {"name": name, "version": "1.0.0", "collection_name": "alwayson.upgrade"}
+
+
 SERVER = {
     "name": {"type": "str", "required": True},
     "host": {"type": "str", "required": True},
@@ -26,7 +32,7 @@ ARGUMENTS: dict[str, Any] = {
     "new_primary": {"type": "dict", "required": True, "options": SERVER},
     "pause_timeout": {"type": "float", "default": 5},
     "window_timeout": {"type": "float", "default": 15},
-    "companion_timeout": {"type": "float", "default": 60},
+    "agent_timeout": {"type": "float", "default": 60, "aliases": ["companion_timeout"], "deprecated_aliases": [renamed("companion_timeout")]},
 }
 
 

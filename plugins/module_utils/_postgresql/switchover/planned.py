@@ -36,7 +36,7 @@ class Switchover(Window):
     def _look_again(self) -> None:
         super()._look_again()
         if self.IS_FENCED and (self.old.is_in_recovery() or not self.old.is_fenced() or self.old.snapshot() != self._seen):
-            raise SwitchoverError(f"{self.old} was written to although it was read only, or is not so any more: {self.new} may lack what it has acknowledged")
+            raise SwitchoverError(f"{self.old} was written to although it was read only, or no longer is: {self.new} may lack what it has acknowledged")
 
     def _is_complete(self) -> bool:
         return self.result.synchronous or "replayed" in self.result.steps
@@ -49,7 +49,7 @@ class Switchover(Window):
         while not self._has_everything():
             if self.clock.steady() > give_up:
                 who = "; ".join(self.old.writers()) or "processes that end at once"
-                raise SwitchoverError(f"{self.old} is written to although it is read only, by {who}: stop them first")
+                raise SwitchoverError(f"{self.old} is written to although it is read only. The writers are {who}: stop them first")
         self._reached("replayed")
         self._promote()
 
@@ -57,7 +57,7 @@ class Switchover(Window):
         """Whether the new one has replayed the log up to its end, and nobody has written behind that meanwhile."""
         self.result.lsn = end = self.old.end_of_log()
         self._seen = self.old.snapshot()
-        self._wait(lambda: self._has_replayed(end), f"{self.new} does not get to {end}, where the log of {self.old} ends")
+        self._wait(lambda: self._has_replayed(end), f"{self.new} has not replayed up to {end}, the end of the log of {self.old} ends")
         return not self.old.writers() and self.old.snapshot() == self._seen
 
     def _has_replayed(self, end: str) -> bool:
@@ -85,19 +85,19 @@ class Switchover(Window):
     def _require_fenced(self) -> bool:
         """Both are primaries: it was done, and the old one follows nobody yet."""
         if not self.old.is_fenced() and self.new.is_fenced():
-            raise SwitchoverError(f"{self.new} was replaced by {self.old} and follows no server: have it follow (alwayson.upgrade.database_rejoin), then it "
+            raise SwitchoverError(f"{self.new} was replaced by {self.old} and is no standby: make it one (alwayson.upgrade.database_rejoin), then it "
                                   "can take over again")
         if not self.old.is_fenced():
             raise SwitchoverError(f"both take writes: {self.old} and {self.new}. Stop one of them before they diverge further")
         self._require_followed()
-        self.result.warnings.append(f"{self.old} takes no writes and follows no server: have it follow {self.new}")
+        self.result.warnings.append(f"{self.old} takes no writes and is no standby: make it a standby of {self.new}")
         return False
 
     def _require_ready(self) -> None:
         was, follows = self.old.facts(self.limits.transaction_seconds), self.new.facts()
         was = replace(was, unlogged=self.old.unlogged_tables())
         follows = replace(follows, behind=self.new.bytes_behind(self.old.position().lsn), readers=self._readers())
-        self._judge(switchover(was, follows, self.limits.lag_bytes, self.IS_FENCED))
+        self._require_none(switchover(was, follows, self.limits.lag_bytes, self.IS_FENCED))
         self.result.synchronous = not why_not_everything(was, follows.streams_as or "", follows.has_own_name)
 
     def _readers(self) -> list[str]:

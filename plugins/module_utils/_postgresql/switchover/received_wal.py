@@ -74,7 +74,7 @@ class ReceivedLog:
 
     def receivers(self) -> list[int]:
         """The processes of pg_receivewal that write to the folder."""
-        with self._told():
+        with self._errors_explained():
             return [int(entry) for entry in os.listdir("/proc") if entry.isdigit() and self._is_receiver(entry)]
 
     def end_receiver(self, seconds: float) -> None:
@@ -90,7 +90,7 @@ class ReceivedLog:
 
     def expose(self) -> None:
         """Give the last segment the name that recovery asks for."""
-        with self._told():
+        with self._errors_explained():
             newest = self._segments()[-1]
             if newest.is_partial:
                 os.rename(self._path(newest), os.path.join(self.directory, newest.name))
@@ -100,7 +100,7 @@ class ReceivedLog:
         """Take that back: a receiver that is started again would go on behind a segment that looks finished, and leave a hole."""
         if self._partial is None:
             return
-        with self._told():
+        with self._errors_explained():
             exposed = os.path.join(self.directory, self._partial)
             if self._segments()[-1] == Segment(self._partial, False) and not self.receivers():
                 os.rename(exposed, exposed + PARTIAL)
@@ -112,7 +112,7 @@ class ReceivedLog:
         A server that has replayed more than that has all of the log: it replays in order, so a hole would have kept it from getting there.
         """
         if self._end is None:
-            with self._told():
+            with self._errors_explained():
                 # A segment that was just begun may have no record yet.
                 for segment in reversed(self._segments()[-2:]):
                     self._end = self._end or self._last_record_of(segment)
@@ -121,7 +121,7 @@ class ReceivedLog:
         return self._end
 
     @contextlib.contextmanager
-    def _told(self) -> Iterator[None]:
+    def _errors_explained(self) -> Iterator[None]:
         """Turn an OSError into an error of the log, which callers handle."""
         try:
             yield

@@ -109,11 +109,11 @@ def _holders(session: Connection) -> list[Holder]:
 
 
 def _refusal(node: Node, holders: Sequence[Holder]) -> RunLockError:
-    told = "; ".join(f"{holder.application or 'a session'} from {holder.address}, since {holder.since}, server process {holder.pid}" for holder in holders)
+    described = "; ".join(f"{holder.application or 'a session'} from {holder.address}, since {holder.since}, server process {holder.pid}" for holder in holders)
     again = "Nothing was changed. Wait until that run has ended, then run this again"
     if not holders:
         return RunLockError(f"another run was at work on {node} and has just ended. {again}")
-    return RunLockError(f"another run is at work on {node}: {told}. {again}; if its controller is dead, the lock is freed by "
+    return RunLockError(f"another run is at work on {node}: {described}. {again}; if its controller is dead, the lock is freed by "
                         f"SELECT pg_terminate_backend({holders[0].pid}) there")
 
 

@@ -217,7 +217,7 @@ def _stays_behind(old: Facts, new: Facts) -> Iterator[Finding]:
 def _is_left_to_do(old: Facts, new: Facts) -> Iterator[Finding]:
     others = sorted({name for name, _state in old.replicas if name != new.streams_as})
     if others:
-        yield Finding(f"{_shown(others)} follow {old} too: have them follow {new} afterwards", False)
+        yield Finding(f"{_shown(others)} follow {old} too: make them standbys of {new} afterwards", False)
     names = [name for name, _state in old.replicas]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:

@@ -226,7 +226,7 @@ class Window:
         self._names = self.new.setting(SYNCHRONOUS)
         if self._names:
             self.new.configure(SYNCHRONOUS, "")
-            self.result.warnings.append(f"{SYNCHRONOUS} is empty on {self.new} until a standby follows it; it was {self._names!r}: set it again then")
+            self.result.warnings.append(f"{SYNCHRONOUS} is empty on {self.new} until it has a standby; it was {self._names!r}: set it again then")
 
     def _promote(self) -> None:
         # The clients of a pooler that no longer holds them go on with the old primary.
@@ -247,7 +247,7 @@ class Window:
     def _has_become_primary(self) -> bool:
         return not self.new.is_in_recovery()
 
-    def _judge(self, findings: Sequence[Finding]) -> None:
+    def _require_none(self, findings: Sequence[Finding]) -> None:
         """Keep the warnings; SwitchoverError names everything that refuses."""
         if refusals(findings):
             raise SwitchoverError(refusals(findings))
@@ -262,7 +262,7 @@ class Window:
     def _lead(self) -> None:
         problems = resume_all(self.poolers)
         left = self.limits.window_seconds - (self.clock.steady() - self._began)
-        problems += [f"pooler {name} was not led to {self.new} in time: see the result of alwayson.upgrade.database_pooler there"
+        problems += [f"pooler {name} was not redirected to {self.new} in time: see the result of alwayson.upgrade.database_pooler there"
                      for name in self.agents.not_led(self.new, left)]
         if problems:
             raise SwitchoverError("; ".join(problems))
@@ -280,10 +280,10 @@ class Window:
     def _require_time(self, otherwise: str) -> None:
         """A process that was suspended must not go on: the watchdog has taken over then."""
         if self._is_blown or self.clock.steady() - self._began > self.limits.window_seconds:
-            raise SwitchoverError(f"{otherwise}, within the {self.limits.window_seconds:g} s that clients may be held")
+            raise SwitchoverError(f"{otherwise}, within the {self.limits.window_seconds:g} s for which clients may be held")
 
     def _reached(self, step: str) -> None:
-        self._require_time(f"the step {step} is late")
+        self._require_time(f"the step {step} did not end in time")
         self.result.steps[step] = round((self.clock.steady() - self._began) * 1000, 1)
 
     def _fuse(self) -> contextlib.AbstractContextManager[None]:
@@ -324,23 +324,23 @@ class Window:
         problems, doubts = written(self.poolers, self.new)
         self.result.warnings += doubts
         if problems:
-            raise SwitchoverError(f"{'; '.join(problems)}. {self.new} is the primary now, and the other clients go on with it")
+            raise SwitchoverError(f"{'; '.join(problems)}. {self.new} is the primary now, and the other clients use it")
 
     def _require_pointed(self, right: Node, wrong: Node) -> None:
         """Each pooler sends there; before an exchange also to the other one alone, where a run was killed."""
         for pooler in self.poolers:
             allowed = {right.address} if right is self.new else {right.address, wrong.address}
-            if pooler not in self.stragglers and not allowed & self._told(pooler):
+            if pooler not in self.stragglers and not allowed & self._targets(pooler):
                 raise self._misled(pooler, right)
 
     def _misled(self, pooler: PgBouncer, right: Node) -> SwitchoverError:
-        told = ", ".join(sorted(map(str, self._told(pooler)))) or "nowhere"
-        return SwitchoverError(f"pooler {pooler.name} sends to {told}, and {right} is {right.address} for it: correct the addresses, or its file")
+        described = ", ".join(sorted(map(str, self._targets(pooler)))) or "nowhere"
+        return SwitchoverError(f"pooler {pooler.name} sends to {described}, and {right} is {right.address} for it: correct the addresses, or its file")
 
     def _require_followed(self) -> None:
-        """It is done already. A pooler that missed it, because its host was away then, is to be led when the old server itself says that it was relieved."""
-        late = [pooler for pooler in self.poolers if self.old.address in self._told(pooler) and self.new.address not in self._told(pooler)]
-        self.stragglers = late if late and self._is_relieved() else []
+        """It is done already. A pooler that missed it, because its host was away then, is to be led when the old server itself says that it was demoted."""
+        late = [pooler for pooler in self.poolers if self.old.address in self._targets(pooler) and self.new.address not in self._targets(pooler)]
+        self.stragglers = late if late and self._is_demoted() else []
         self._require_pointed(self.new, self.old)
         for pooler in self.poolers:
             if pooler not in self.stragglers:
@@ -348,7 +348,7 @@ class Window:
 
     def _look_at_followed(self, pooler: PgBouncer) -> None:
         """Its file names the new server. It may not have read it; and it may send readers to the old one, on purpose or not."""
-        if self.old.address in self._told(pooler):
+        if self.old.address in self._targets(pooler):
             names = sorted(name for name, server in pooler.servers().items() if server == self.old.address)
             self.result.warnings.append(f"pooler {pooler.name} sends {', '.join(names)} to {self.old}, which takes no writes: unless clients are to read "
                                         f"there, name {self.new.address} in its file and RELOAD it")
@@ -357,10 +357,10 @@ class Window:
                 if not pooler.has_followed():
                     self.stragglers.append(pooler)
 
-    def _told(self, pooler: PgBouncer) -> set[Server]:
+    def _targets(self, pooler: PgBouncer) -> set[Server]:
         return set(pooler.servers().values())
 
-    def _is_relieved(self) -> bool:
+    def _is_demoted(self) -> bool:
         """Whether the old server has the same data, and takes no writes."""
         try:
             with self.old.opened(), self.new.opened():
@@ -376,11 +376,11 @@ class Window:
                 self.new.configure(SYNCHRONOUS, self._names)
         return target, problems
 
-    def _gone_on(self, settled: tuple[str, list[str]]) -> str:
-        target, problems = settled
-        told = {
-            OLD: f"Clients go on with {self.old}, as before",
-            NEW: f"Clients go on with {self.new}, which is the primary now: have {self.old} follow it",
+    def _gone_on(self, recovered: tuple[str, list[str]]) -> str:
+        target, problems = recovered
+        described = {
+            OLD: f"Clients use {self.old}, as before",
+            NEW: f"Clients use {self.new}, which is the primary now: make {self.old} its standby",
             READ_ONLY: f"No server takes writes: clients read from {self.new}. If {self.old} is lost, run state=failed_over",
         }[target]
-        return ". ".join([told, *problems])
+        return ". ".join([described, *problems])

@@ -80,12 +80,12 @@ class SqliteEngine(Engine[SqliteStep]):
 
     def problems(self, session: Connection, steps: Sequence[SqliteStep | CommandStep]) -> list[str]:
         """A sentence for each UPDATE or DELETE that a step makes in a large table outside of batches, and each batch step that may not do what it says."""
-        told = doubts(steps, _cursor_column(session))
+        warnings = doubts(steps, _cursor_column(session))
         for step in steps:
             if not isinstance(step, CommandStep) and step.kind == TRANSACTION and UNBATCHED not in step.directives.accepted:
-                told += [unbatched_change(step, at, f"{LARGE_TABLE_ROWS:,} rows or more") for table, at in _changed(session, step)
-                         if session.value(f"SELECT count(*) FROM (SELECT 1 FROM {identifier(table)} LIMIT {LARGE_TABLE_ROWS})") == LARGE_TABLE_ROWS]
-        return told
+                warnings += [unbatched_change(step, at, f"{LARGE_TABLE_ROWS:,} rows or more") for table, at in _changed(session, step)
+                             if session.value(f"SELECT count(*) FROM (SELECT 1 FROM {identifier(table)} LIMIT {LARGE_TABLE_ROWS})") == LARGE_TABLE_ROWS]
+        return warnings
 
     def apply(self, session: Connection, step: SqliteStep | CommandStep, pace: Pace) -> Applied:
         kinds = {TRANSACTION: _apply_transaction, BATCH: _apply_batches}

@@ -39,7 +39,7 @@ class SqliteStep(Step):
         if self.directives.objection:
             return self.directives.objection
         if self.kind == INDEX:
-            return "in SQLite an index is built in a transaction, without a directive: take the line with concurrently away, and the word from the statement"
+            return "in SQLite an index is built in a transaction, without a directive: remove the line with concurrently, and the word from the statement"
         return batch_objection(self.sql, self.directives, SQLITE) if self.kind == BATCH else self._script_objection()
 
     def _script_objection(self) -> str | None:

@@ -61,15 +61,15 @@ class LameDuck:
         names = list(self._settings["backends"]) if backend is None else [self._require(backend)]
         return View("", {name: self._pool(name) for name in names})
 
-    def settle(self, backend: str, out: Collection[str]) -> list[str]:
-        """See `Settling`: put the switch of a member that seems to be out. The member does not tell whether it was set before."""
-        told = []
+    def synchronize(self, backend: str, out: Collection[str]) -> list[str]:
+        """See `Synchronizing`: put the switch of a member that seems to be out. The member does not tell whether it was set before."""
+        sentences = []
         for place in ((backend, member) for member in out if (backend, member) not in self._put):
             if not self._answers(self._apis[place], self._settings["health_path"]) and self._answers(self._apis[place], self._settings["live_path"]):
                 self._switch(place, OUT)
-                told.append(f"The health check of {backend}/{place[1]} failed before it was to be taken out, and its switch stays set. If it was not set "
-                            f"before: {self.command(backend, {place[1]: READY})}")
-        return told
+                sentences.append(f"The health check of {backend}/{place[1]} failed before it was to be taken out, and its switch stays set. If it was not set "
+                                 f"before: {self.command(backend, {place[1]: READY})}")
+        return sentences
 
     def apply(self, backend: str, changes: Mapping[str, str]) -> None:
         """See `LoadBalancer.apply`: member after member. Returns when each shows it in its health check, or has not for `SHOWN_SECONDS`."""
@@ -99,7 +99,7 @@ class LameDuck:
 
     def _pool(self, backend: str) -> Backend:
         waited = self._settings["notice_seconds"] + self._settings["quiet_seconds"]
-        unproven = ((f"the load balancer is not asked what it does: {waited:g} s (notice_seconds and quiet_seconds) are waited for it to notice that a member "
+        unproven = ((f"the load balancer is not read: {waited:g} s (notice_seconds and quiet_seconds) are waited for it to notice that a member "
                      "is out, and for requests to end"),)
         return Backend({member: self._member(backend, member) for pool, member in self._apis if pool == backend}, unproven=unproven)
 
@@ -122,7 +122,7 @@ class LameDuck:
             admin=admin,
             health=UP if is_alive and (is_noticed or not is_in) else DOWN,
             sessions=self._out.assumed_sessions(backend, member, admin, notice + quiet),
-            note="" if is_meant_in else f"the load balancer is not asked: {notice + quiet:g} s are waited for it to notice and for requests to end",
+            note="" if is_meant_in else f"the load balancer is not read: {notice + quiet:g} s are waited for it to notice and for requests to end",
         )
 
     def _answers(self, api: JsonApi, path: str) -> bool:

@@ -39,7 +39,7 @@ SETTINGS: dict[str, object] = {
 }
 # An API that accepts a change may show it later, and what is read next may be older still.
 SHOWN_SECONDS, SHOWN_PAUSE_SECONDS = 30.0, 0.5
-BYPASS = ("find what sends to it regardless of its state. Where the API tells arrivals late, or counts its own health checks among them, leave arrivals out of "
+BYPASS = ("find what sends requests to it in this state. Where the API tells arrivals late, or counts its own health checks among them, leave arrivals out of "
           "the JMESPath in members")
 FIELDS = {"name": str, "address": str, "admin": str, "health": str, "check": str, "sessions": int, "queued": int, "arrivals": int, "weight": int,
           "backup": bool}
@@ -137,7 +137,7 @@ class HttpApi:
         try:
             requests = [self._request(backend, self._seen.get((backend, name), {"name": name}), change) for name, change in changes.items()]
         except LoadBalancerError:
-            # It never told what its paths need.
+            # It never reported what its paths need.
             return "by its API: " + ", ".join(f"{name} to {change}" for name, change in changes.items())
         return " && ".join(map(self._curl, requests))
 
@@ -175,20 +175,20 @@ class HttpApi:
         for field, kind in FIELDS.items():
             value = row.get(field)
             if value is not None and (not isinstance(value, kind) or isinstance(value, bool) != (kind is bool)):
-                raise self._api.error(f"has a member with {field}={value!r}, which is no {kind.__name__}: mend the JMESPath in members")
+                raise self._api.error(f"has a member with {field}={value!r}, which is no {kind.__name__}: correct the JMESPath in members")
         for field, words in (("admin", (READY, DRAIN, MAINT)), ("health", (UP, DOWN, UNCHECKED))):
             if row.get(field) not in (None, *words):
-                raise self._api.error(f"has a member with {field}={row[field]!r}, which is none of {', '.join(words)}: mend the JMESPath in members")
+                raise self._api.error(f"has a member with {field}={row[field]!r}, which is none of {', '.join(words)}: correct the JMESPath in members")
 
     def _member(self, backend: str, row: Mapping[str, Any]) -> Member:
         fields = {field: row[field] for field in FIELDS if field != "name" and row.get(field) is not None}
-        told, health = fields.pop("admin", READY), fields.pop("health", UNCHECKED)
+        reported, health = fields.pop("admin", READY), fields.pop("health", UNCHECKED)
         # Without a request for drain, maintenance is all that it knows of a member that is out.
-        admin = told if DRAIN in self._changes else self._out.admin(backend, row["name"], told == READY)
+        admin = reported if DRAIN in self._changes else self._out.admin(backend, row["name"], reported == READY)
         quiet, sessions, note = self._settings["quiet_seconds"], fields.pop("sessions", None), ""
         if sessions is None:
             sessions = self._out.assumed_sessions(backend, row["name"], admin, quiet)
-            note = "" if admin == READY else f"requests in flight are not told: {quiet:g} s are waited for them instead"
+            note = "" if admin == READY else f"requests in flight are not reported: {quiet:g} s are waited for them instead"
         confirmed = health in HEALTHY and self._out.is_confirmed(backend, row["name"], self._settings["recheck_seconds"])
         return Member(**{"address": row["name"], **fields}, admin=admin, health=health, sessions=sessions, probed=health != UNCHECKED, confirmed=confirmed,
                       note=note, watch_seconds=0.0 if row.get("arrivals") is None else WATCH_SECONDS)
@@ -198,7 +198,7 @@ class NginxPlus(HttpApi):
     """NGINX Plus, whose API version 9 is at `endpoint`."""
 
     kind = "nginx_plus"
-    unproven = ("a reload forgets who is out, unless the upstream keeps its servers in a state file",)
+    unproven = ("a reload loses the state of members, unless the upstream keeps its servers in a state file",)
     preset: Mapping[str, object] = {
         "path": "/api/9/http/upstreams/{backend}",
         "members": "peers[].{name: name, address: server, id: to_string(id), "

@@ -98,7 +98,7 @@ class Traefik:
     def command(self, backend: str, changes: Mapping[str, str]) -> str:
         """See `LoadBalancer.command`."""
         servers = f'.http.services["{backend}"].loadBalancer.servers[]'
-        steps = " | ".join(f'({servers} | select((.url | split("/")[2]) == "{name}")).weight={self._told_weight(backend, name, change)}'
+        steps = " | ".join(f'({servers} | select((.url | split("/")[2]) == "{name}")).weight={self._weight_to_set(backend, name, change)}'
                            for name, change in changes.items())
         return f"jq {shlex.quote(steps)} {shlex.quote(self._file.path)} > new.json && mv new.json {shlex.quote(self._file.path)}"
 
@@ -182,7 +182,7 @@ class Traefik:
             return self._taken[backend, url]
         return self._settings["weights"].get(member_name(url), former.get(url, ABSENT))
 
-    def _told_weight(self, backend: str, name: str, change: str) -> int:
+    def _weight_to_set(self, backend: str, name: str, change: str) -> int:
         if change != READY:
             return 0
         former = self._former.read(backend)

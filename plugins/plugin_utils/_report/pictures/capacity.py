@@ -132,10 +132,10 @@ def _lowest(frame: Frame, step: Step, floor: float | None, y: Height) -> Markup:
 
 def _description(report: Report, steps: Sequence[Step]) -> str:
     floor = report["live_floor"]
-    told = f"At the lowest moment {count(min(live for _from, _to, live in steps))} of {count(report['pool_size'])} members were live"
+    sentence = f"At the lowest moment {count(min(live for _from, _to, live in steps))} of {count(report['pool_size'])} members were live"
     if report["serving"]:
-        return f"{told}, of the pool that had the traffic then."
+        return f"{sentence}, of the pool that had the traffic then."
     if floor is None:
-        return f"{told}; no floor was given."
+        return f"{sentence}; no floor was given."
     below = sum(ends - started for started, ends, live in steps if live < floor)
-    return f"{told}; the floor is {count(floor)}. Capacity was {f'under the floor for {seconds(below)}' if below else 'never under it'}."
+    return f"{sentence}; the floor is {count(floor)}. Capacity was {f'under the floor for {seconds(below)}' if below else 'never under it'}."

@@ -168,16 +168,16 @@ def _outcome(frame: Frame, report: Report, member: Mapping[str, Any], middle: fl
 
 def _description(report: Report) -> str:
     members_ = report["members"]
-    told = [f"{plural(len(members_), 'member')}."]
+    sentences = [f"{plural(len(members_), 'member')}."]
     if report["serving"]:
-        told.append(f"{' and then '.join(dict.fromkeys(row['pool'] for row in report['serving']))} had the traffic; dotted: no traffic.")
+        sentences.append(f"{' and then '.join(dict.fromkeys(row['pool'] for row in report['serving']))} had the traffic; dotted: no traffic.")
     outs = {name: member["seconds_out"] for name, member in members_.items() if member["seconds_out"] is not None and not without_traffic(report, member)}
     if outs:
         longest = max(outs, key=lambda name: outs[name])
-        told.append(f"The longest time out of traffic was {seconds(outs[longest])}, of {longest}.")
+        sentences.append(f"The longest time out of traffic was {seconds(outs[longest])}, of {longest}.")
     for outcome, words in (("returned", "returned to the previous release"), ("left_out", "left out of traffic"), ("lost", "lost during its upgrade"),
                            *([("untouched", "not touched")] if any(out is not None for out in outs.values()) and not report["serving"] else [])):
         names = [name for name, member in members_.items() if member["outcome"] == outcome]
         if names:
-            told.append(f"{listed(names)}: {words}.")
-    return " ".join(told)
+            sentences.append(f"{listed(names)}: {words}.")
+    return " ".join(sentences)

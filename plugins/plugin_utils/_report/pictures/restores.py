@@ -65,5 +65,5 @@ def _finding(backup: Mapping[str, Any]) -> str:
 def _description(backups: Mapping[str, Any], shown: list[str], timed: Mapping[str, Any]) -> str:
     proven = sum(backup["proven"] for backup in backups.values())
     slowest = max(timed, key=lambda name: timed[name]["seconds_restore"])
-    told = f"{count(proven)} of {plural(len(backups), 'backup')} proven. The slowest restore, of {slowest}, took {seconds(timed[slowest]['seconds_restore'])}."
-    return told if len(shown) == len(timed) else f"{told} The {len(shown)} slowest are shown."
+    text = f"{count(proven)} of {plural(len(backups), 'backup')} proven. The slowest restore, of {slowest}, took {seconds(timed[slowest]['seconds_restore'])}."
+    return text if len(shown) == len(timed) else f"{text} The {len(shown)} slowest are shown."

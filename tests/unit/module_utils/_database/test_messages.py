@@ -35,17 +35,17 @@ PROGRAMS = {
 
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_what_a_program_says_holds_no_row(name):
-    text, told = PROGRAMS[name]
-    assert messages.of_program(text) == told and SECRET not in told
+    text, reported = PROGRAMS[name]
+    assert messages.of_program(text) == reported and SECRET not in reported
 
 
-def test_a_program_that_fails_is_told_without_rows():
+def test_a_program_that_fails_is_reported_without_rows():
     with pytest.raises(ProgramError) as raised:
         Runner().run(["sh", "-c", f"echo 'pg_restore: error: it failed' >&2; echo 'DETAIL:  Key (mail)=({SECRET})' >&2; exit 3"], {})
     assert str(raised.value) == "sh ended with 3: pg_restore: error: it failed"
 
 
-@pytest.mark.parametrize(("sqlstate", "primary", "detail", "told"), [
+@pytest.mark.parametrize(("sqlstate", "primary", "detail", "reported"), [
     ("23505", 'duplicate key value violates unique constraint "mail"', f"Key (mail)=({SECRET}) already exists.",
      'duplicate key value violates unique constraint "mail"'),
     ("23502", 'null value in column "id" of relation "t" violates not-null constraint', f"Failing row contains (null, {SECRET}).",
@@ -57,15 +57,15 @@ def test_a_program_that_fails_is_told_without_rows():
      'database "shop" is being accessed by other users (There is 1 other session using the database.)'),
     (None, "no code", "a detail", "no code"),
 ])
-def test_an_error_of_postgresql_is_told_without_rows(sqlstate, primary, detail, told):
-    assert postgresql.without_rows(sqlstate, primary, detail) == told
+def test_an_error_of_postgresql_is_reported_without_rows(sqlstate, primary, detail, reported):
+    assert postgresql.without_rows(sqlstate, primary, detail) == reported
 
 
-@pytest.mark.parametrize(("number", "text", "told"), [
+@pytest.mark.parametrize(("number", "text", "reported"), [
     (1062, f"Duplicate entry '{SECRET}' for key 'mail'", "Duplicate entry (hidden) for key 'mail'"),
     (1366, f"Incorrect integer value: '{SECRET}' for column `s`.`t`.`id` at row 1", "Incorrect integer value: (hidden) for column `s`.`t`.`id` at row 1"),
     (1292, f"Truncated incorrect DOUBLE value: '{SECRET}'", "Truncated incorrect DOUBLE value: (hidden)"),
     (1146, "Table 'shop.t' doesn't exist", "Table 'shop.t' doesn't exist"),
 ])
-def test_an_error_of_mariadb_is_told_without_rows(number, text, told):
-    assert mariadb.without_rows(number, text) == told
+def test_an_error_of_mariadb_is_reported_without_rows(number, text, reported):
+    assert mariadb.without_rows(number, text) == reported

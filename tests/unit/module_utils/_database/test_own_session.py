@@ -88,7 +88,7 @@ def test_a_pooler_of_transactions_is_refused_with_the_cure(opened, session, othe
         raise AssertionError("nothing is done")
 
 
-def test_what_cannot_be_told_is_refused(opened):
+def test_what_cannot_be_reported_is_refused(opened):
     opened(Session(41), Session(42, fails=True))
     with pytest.raises(PostgresqlError, match=r"is unknown: the session was lost. Give the address"), own.own_session(Login(), "shop"):
         raise AssertionError("nothing is done")

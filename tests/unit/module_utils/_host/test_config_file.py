@@ -122,14 +122,14 @@ def test_what_cannot_be_applied_is_taken_back(file, path, failure):
 
 @pytest.mark.parametrize("failure", [LoadBalancerError("lb1 did not take it"), KeyboardInterrupt()])
 def test_what_another_program_has_written_since_is_not_lost(file, path, failure):
-    told = []
+    reported = []
 
     def applied():
         path.write_text(f"{AFTER}s3 in\n", encoding="utf-8")
         raise failure
     with pytest.raises(type(failure)) as raised:
-        file.rewrite(taken_out, applied, taken_back=lambda: told.append(file.read()))
-    assert told == [file.read()] == [f"{AFTER}s3 in\n"] and not isinstance(raised.value, UntouchedError)
+        file.rewrite(taken_out, applied, taken_back=lambda: reported.append(file.read()))
+    assert reported == [file.read()] == [f"{AFTER}s3 in\n"] and not isinstance(raised.value, UntouchedError)
     if isinstance(failure, LoadBalancerError):
         assert str(raised.value) == f"lb1 did not take it. Another program has changed {path} meanwhile, so its previous text was not restored"
 

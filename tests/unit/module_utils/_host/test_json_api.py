@@ -237,7 +237,7 @@ def test_without_patience_an_answer_is_an_answer(server):
     ("7", 7.0), (" 2 ", 2.0), (None, 0.0), ("soon", 0.0), ("-1", 0.0), ("Thu, 01 Jan 1970 00:02:00 GMT", 20.0), ("Thu, 01 Jan 1970 00:00:00 GMT", 0.0),
     ("Thu, 99 Foo 1970", 0.0),
 ])
-def test_when_to_come_again_is_told_in_seconds_or_as_a_date(later, pause):
+def test_when_to_come_again_is_reported_in_seconds_or_as_a_date(later, pause):
     assert pause_of(later, 100.0) == pause
 
 

@@ -129,8 +129,8 @@ def test_an_account_that_may_not_read_the_hardware_id_is_on_this_machine(process
 def test_an_id_of_hardware_that_is_none_tells_no_machine(monkeypatch, tmp_path, found):
     (tmp_path / "product_uuid").write_text(found + "\n", encoding="ascii")
     monkeypatch.setattr(host_processes, "HARDWARE_ID", str(tmp_path / "product_uuid"))
-    told = this_controller().hardware
-    assert (len(told) == 32) == found.startswith("4c4c4544") and "4c4c4544" not in told
+    reported = this_controller().hardware
+    assert (len(reported) == 32) == found.startswith("4c4c4544") and "4c4c4544" not in reported
     monkeypatch.setattr(host_processes, "HARDWARE_ID", str(tmp_path / "absent"))
     assert this_controller().hardware == ""
 

@@ -20,7 +20,7 @@ def is_alive(pid: int) -> bool:
     return started(pid) not in ("", ENDED)
 
 
-def test_a_command_that_does_not_end_in_time_is_killed_and_what_it_wrote_is_told():
+def test_a_command_that_does_not_end_in_time_is_killed_and_what_it_wrote_is_reported():
     with pytest.raises(subprocess.TimeoutExpired) as raised:
         programs.run(SLEEP, 0.5)
     word, pid = raised.value.output.split()

@@ -73,7 +73,7 @@ def test_what_is_mounted_after_the_look_is_not_entered(tree, mounted, monkeypatc
     assert (tree / "a" / "b" / "x").exists() and not (tree / "x").exists()
 
 
-def test_what_cannot_be_removed_is_told_with_its_path_and_all_else_goes(tree, mounted, monkeypatch):
+def test_what_cannot_be_removed_is_reported_with_its_path_and_all_else_goes(tree, mounted, monkeypatch):
     mounted()
     unlink = os.unlink
 

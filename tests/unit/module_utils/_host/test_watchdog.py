@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The alwayson.upgrade maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The dead man's switch: it acts when its process does not get to its end, and only then."""
+"""The watchdog: it acts when its process does not get to its end, and only then."""
 
 from __future__ import annotations
 

@@ -65,14 +65,14 @@ def leave(fence, token, owner="anna"):
 
 
 @BOTH
-def test_tokens_only_grow_and_an_older_one_is_told_who_took_over(fence, enter):
+def test_tokens_only_grow_and_an_older_one_is_reported_who_took_over(fence, enter):
     for token in (1, 5, 5, 9):
         with enter(fence, token, owner=f"owner of {token}"):
             assert (stored(fence)["token"], stored(fence)["owner"]) == (token, f"owner of {token}")
     with pytest.raises(FenceError) as refused, enter(fence, 8, owner="anna"):
         pytest.fail("the older one came in")
     assert "this run holds token 8, but owner of 9 has taken over with token 9" in str(refused.value)
-    assert fence in str(refused.value) and "This host is left alone" in str(refused.value)
+    assert fence in str(refused.value) and "This host is not changed" in str(refused.value)
     assert stored(fence)["token"] == 9
 
 

@@ -86,7 +86,7 @@ def test_a_refusal_says_who_since_when_from_where_and_both_ways_on(held):
     assert refused.value.lock == held.read()
     assert str(refused.value) == (
         f"the lock of shop is taken: anna has held it since 2027-01-01 12:00:00 UTC from ctl1, process 4242, for plan 4f1f5a (lock {lock_id}). "
-        "Wait until that run has ended; or, when you know that it is not at work any more, take over from it: the same command with "
+        "Wait until that run has ended; or, if you are sure that it is no longer running, take over its lock: the same command with "
         f"-e upgrade_take_over={lock_id} -e \"upgrade_reason='...'\""
     )
 
@@ -124,7 +124,7 @@ def test_of_many_at_once_exactly_one_wins(tmp_path):
 # -- take over and release by id
 
 
-def test_the_named_lock_is_taken_over_for_a_reason_and_everybody_is_told(held):
+def test_the_named_lock_is_taken_over_for_a_reason_and_everybody_is_reported(held):
     before = held.read()
     outcome = held.hold(BOB, NOON + 60, take_over=before.id, reason="her laptop\nwas stolen")
     assert (outcome.changed, outcome.taken_over, outcome.lock.token) == (True, before, 2)
@@ -155,7 +155,7 @@ def test_who_was_taken_over_releases_nothing(held):
     held.hold(BOB, NOON, take_over=held.read().id, reason="why")
     outcome = held.release("run-1", NOON)
     assert (outcome.changed, outcome.released) == (False, None)
-    assert "not this run's (any more), it was left alone: bob" in outcome.warning
+    assert "not this run's (any more), and was not changed: bob" in outcome.warning
     assert held.read().owner == "bob"
 
 
@@ -470,8 +470,8 @@ def test_a_folder_that_cannot_be_used_is_named(tmp_path, held):
     assert held.read().owner == "anna"
 
 
-def test_a_folder_that_cannot_be_made_is_told_with_the_cure_and_without_the_ends_words(tmp_path):
+def test_a_folder_that_cannot_be_made_is_reported_with_the_cure_and_without_the_ends_words(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(FleetLockError, match=r"^the lock cannot be used: Not a directory .*: let the user of this task write there, or name") as told:
+    with pytest.raises(FleetLockError, match=r"^the lock cannot be used: Not a directory .*: let the user of this task write there, or name") as reported:
         FleetLock(str(tmp_path / "file" / "state"), "shop").read()
-    assert "Nothing was changed" not in str(told.value)
+    assert "Nothing was changed" not in str(reported.value)

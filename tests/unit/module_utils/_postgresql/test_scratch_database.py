@@ -43,7 +43,7 @@ def test_a_session_is_ended_by_force_and_an_autovacuum_worker_without(refusals, 
 
 
 @pytest.mark.parametrize(("refusals", "asked"), [((SESSION,) * 4, 4), (("0A000",), 1)])
-def test_what_stays_in_the_way_is_told_with_the_statement_that_helps(refusals, asked):
+def test_what_stays_in_the_way_is_reported_with_the_statement_that_helps(refusals, asked):
     server = Server(*refusals)
     with pytest.raises(PostgresqlError, match=r"the restore failed; the scratch database copy could not be dropped.*WITH .FORCE."):
         scratch.drop(server.open, "copy", "the restore failed; ")

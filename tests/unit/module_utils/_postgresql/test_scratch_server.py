@@ -50,7 +50,7 @@ def test_a_library_that_tables_need_is_loaded_without_its_workers(settings):
     assert (found["shared_preload_libraries"], found["timescaledb.max_background_workers"]) == ("timescaledb", "0")
 
 
-def test_a_log_that_needs_a_library_is_told_with_the_way_out(tmp_path):
+def test_a_log_that_needs_a_library_is_reported_with_the_way_out(tmp_path):
     (tmp_path / "log").write_text("LOG:  x\nFATAL:  resource manager with ID 128 not registered\n")
     server = scratch.ScratchServer(str(tmp_path), None, {}, None, "upgrade", "")
     assert server._said().startswith("FATAL:  resource manager with ID 128 not registered. ") and server._said().endswith("use method=logical")

@@ -63,7 +63,7 @@ def test_a_series_keeps_every_change_and_a_row_per_second():
     assert (series.samples, series.live_min) == (12, 5)
 
 
-def test_what_cannot_be_read_is_told_and_is_not_zero():
+def test_what_cannot_be_read_is_reported_and_is_not_zero():
     series = CapacitySeries({"lb1": "app", "lb2": "app"})
     series.add(100.0, {"lb1": None, "lb2": 4})
     assert series.as_result() == {

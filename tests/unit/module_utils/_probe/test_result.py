@@ -117,7 +117,7 @@ def test_nothing_sent_is_no_availability():
     assert (figures["requests_scheduled"], figures["availability"], figures["bound_95"], figures["series"]) == (0, None, None, [])
 
 
-def test_a_second_settles_only_when_all_its_requests_have_ended():
+def test_a_second_is_complete_only_when_all_its_requests_have_ended():
     wanted, record = plan(), record_of(*[(outcomes.OK, 0.1)] * 9, (outcomes.PENDING, 0), (outcomes.OK, 0.1))
     windows = result.Windows(wanted, record, STARTED)
     assert [(row["scheduled"], row["failed"]) for row in windows.rows()] == [(10, 0), (1, 0)]

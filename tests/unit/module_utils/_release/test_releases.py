@@ -90,7 +90,7 @@ def test_a_wrong_checksum_is_refused_before_anything_is_unpacked(host):
     assert os.listdir(host.path("releases")) == []
 
 
-@pytest.mark.parametrize("moment", ["_judge", "unpack"])
+@pytest.mark.parametrize("moment", ["_validate", "unpack"])
 def test_an_artifact_that_is_exchanged_after_its_checksum_was_taken_is_staged_as_it_was(host, monkeypatch, moment):
     """An account that may write to the artifact can put it back before a second look."""
     path = host.artifacts / "a.tar.gz"
@@ -244,7 +244,7 @@ def test_a_layout_of_other_means_is_refused(host, make, reason):
         observe(host.root)
 
 
-def test_a_layout_below_links_is_told_by_its_real_paths(host, tmp_path):
+def test_a_layout_below_links_is_reported_by_its_real_paths(host, tmp_path):
     """The root is a link to another disk, and the releases stand on a third; the links have been made by hand, with whole paths."""
     host.staged("1.0.0")
     elsewhere = tmp_path / "elsewhere"

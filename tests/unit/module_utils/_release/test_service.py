@@ -73,17 +73,17 @@ def test_no_commands_is_no_service():
 def test_half_a_set_of_commands_is_refused(given, missing):
     with pytest.raises(ServiceError, match=f"^{missing} missing"):
         commands_for(None, *given)
-    with pytest.raises(CommandsError, match=r"give all three of release_stop_command, .*, release_status_command, or release_service") as told:
+    with pytest.raises(CommandsError, match=r"give all three of release_stop_command, .*, release_status_command, or release_service") as reported:
         commands_for(None, *given, prefix="release_")
-    assert told.value.options == [f"release_{name}" for name in missing.split(" and ")]
+    assert reported.value.options == [f"release_{name}" for name in missing.split(" and ")]
 
 
 def test_a_command_may_be_a_text():
     commands = commands_for(None, "/usr/local/bin/shopctl stop 'app 1'", ["shopctl", "start"], "shopctl status")
     assert commands == (["/usr/local/bin/shopctl", "stop", "app 1"], ["shopctl", "start"], ["shopctl", "status"])
-    with pytest.raises(CommandsError, match="release_start_command is \"shopctl 'start\", which is no command line") as told:
+    with pytest.raises(CommandsError, match="release_start_command is \"shopctl 'start\", which is no command line") as reported:
         commands_for(None, "a", "shopctl 'start", "c", prefix="release_")
-    assert told.value.options == ["release_start_command"]
+    assert reported.value.options == ["release_start_command"]
 
 
 @pytest.mark.parametrize(("code", "running"), [(0, True), (1, False), (2, False), (3, False)])

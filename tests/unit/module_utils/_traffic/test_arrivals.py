@@ -54,17 +54,17 @@ def test_a_healthy_drain_takes_a_second_more_and_not_longer(house):
 
 def test_a_member_that_is_given_requests_in_maintenance_is_not_proven_and_put_back(house):
     house.lb2.servers["s1"].leaks_until = 1000.0
-    with pytest.raises(TrafficError, match=r"app/s1 was given \d+ more sessions on lb2 after it was set to maintenance: find what .*back on lb1, lb2"):
+    with pytest.raises(TrafficError, match=r"app/s1 was given \d+ more sessions on lb2 after it was set to maintenance: find what .*restored on lb1, lb2"):
         house.do("drained", "s1")
     assert house.admin("s1") == [[READY]] * 2 and 110 <= house.time.now < 113
 
 
-def test_what_was_under_way_is_waited_for_and_told(house):
+def test_what_was_under_way_is_waited_for_and_reported(house):
     """A request whose connection failed is tried again, also after maintenance was set."""
     house.lb2.servers["s1"].leaks_until = 101.5
     result = house.do("drained", "s1")
     assert house.admin("s1") == [[MAINT]] * 2 and 106.5 <= house.time.now < 108
-    assert "more sessions on lb2 after it was set to maintenance, and then none any more" in result.warnings[0]
+    assert "more sessions on lb2 after it was set to maintenance, and no more after that" in result.warnings[0]
 
 
 def test_a_short_time_ends_the_wait_and_a_cut_does_not_hide_what_comes(house):
@@ -95,5 +95,5 @@ def test_an_agent_that_changes_a_state_is_named(house):
 
     house.set("s1", agent=True, watch_seconds=3.5)
     house.lb1.on_read = says_ready
-    with pytest.raises(TrafficError, match=r"lb1 has app/s1 in ready although it was set to maint: its agent check brings it there \(.*disable agent app/s1\)"):
+    with pytest.raises(TrafficError, match=r"lb1 has app/s1 in ready although it was set to maint: its agent check sets this state \(.*disable agent app/s1\)"):
         house.do("drained", "s1")

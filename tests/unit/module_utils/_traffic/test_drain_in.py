@@ -24,7 +24,7 @@ def all_of(state):
 
 # -- back into traffic
 
-def test_a_member_returns_through_probation(house):
+def test_a_member_returns_through_a_recheck(house):
     """Trap 3: straight from maintenance to ready, users reach an application that may be dead."""
     house.set("s1", admin=MAINT)
     result = house.do("ready", "s1")
@@ -37,7 +37,7 @@ def test_a_member_returns_through_probation(house):
 def test_nobody_is_ready_before_the_check_passed_everywhere(house):
     house.set("s1", admin=MAINT)
     house.lb2.servers["s1"].alive = False
-    with pytest.raises(TrafficError, match=r"app/s1 does not pass its health check on lb2 \(down L4CON\) after 60 s. The state before is back on lb1, lb2"):
+    with pytest.raises(TrafficError, match=r"app/s1 does not pass its health check on lb2 \(down L4CON\) after 60 s.*was restored on lb1, lb2"):
         house.do("ready", "s1")
     assert READY not in [change for line in house.lines for change in line.values()]
     assert house.admin("s1") == all_of(MAINT)
@@ -93,7 +93,7 @@ def test_a_backup_member_can_be_ready(house):
 
 def test_an_agent_check_is_warned_of(house):
     house.lb2.servers["s1"].agent = True
-    assert house.do("ready", "s1").warnings == ("app/s1 has an agent check on lb2, which can overrule what is asked for here",)
+    assert house.do("ready", "s1").warnings == ("app/s1 has an agent check on lb2, which can override the state that is set here",)
 
 
 # -- the flip
@@ -124,7 +124,7 @@ def test_a_flip_that_fails_on_lb2_is_undone_on_lb1(house):
     for name in ("s1", "s2", "s3"):
         house.set(name, admin=DRAIN)
     house.lb2.on_apply = lambda balancer: setattr(balancer, "unreachable", True)
-    with pytest.raises(TrafficError, match=r"is back on lb1. lb2 could NOT be put back .*s1=drain s2=drain s3=drain s4=ready s5=ready s6=ready"):
+    with pytest.raises(TrafficError, match=r"was restored on lb1. lb2 could NOT be restored .*s1=drain s2=drain s3=drain s4=ready s5=ready s6=ready"):
         flip(house)
     assert house.lb1.admin() == {**dict.fromkeys(("s1", "s2", "s3"), DRAIN), **dict.fromkeys(("s4", "s5", "s6"), READY)}
     assert len(house.lb1.lines) == 2, "undone by one line too"

@@ -66,14 +66,14 @@ def test_one_that_comes_in_is_forgotten(out, time):
 
 
 @pytest.mark.parametrize("change", [READY, DRAIN, MAINT])
-def test_nobody_is_on_probation_who_was_not_asked_to_be(out, change):
+def test_no_member_is_rechecked_without_being_asked(out, change):
     assert out.probed_for("app", "s1") is None
     out.ask("app", {"s1": RECHECK})
     out.ask("app", {"s1": change})
     assert out.probed_for("app", "s1") is None
 
 
-def test_probation_begins_anew_each_time(out, time):
+def test_a_recheck_begins_again_each_time(out, time):
     out.ask("app", {"s1": MAINT})
     time.sleep(10)
     out.ask("app", {"s1": RECHECK})

@@ -63,7 +63,7 @@ def test_a_process_on_the_same_port_is_named_until_it_is_gone(ports, way):
     assert listeners.refusals(ports[way]) == ()
     with stranger("127.0.0.1", ports[2]) as pid:
         assert listeners.refusals(ports[way]) == (
-            (f"another process (stranger {pid}) listens at 127.0.0.1:{ports[2]}, too, and sends its share of the requests to members that are drained here: "
+            (f"another process (stranger {pid}) listens at 127.0.0.1:{ports[2]}, too, and sends its share of the requests to drained members: "
              "end it, or make it a load balancer of its own"),)
     assert listeners.refusals(ports[way]) == ()
 

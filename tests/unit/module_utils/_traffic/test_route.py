@@ -134,14 +134,14 @@ def test_an_unknown_pool_is_named_before_anything_is_changed(house):
 @pytest.mark.parametrize("verb", ["keep", "set"])
 def test_whatever_fails_the_route_before_is_back_everywhere(house, balancer, verb):
     house.tables[balancer].fails = [verb]
-    with pytest.raises(RouteError, match=f"lb{balancer + 1} cannot {verb}. The route before is back on lb1"):
+    with pytest.raises(RouteError, match=f"lb{balancer + 1} cannot {verb}. The previous route was restored on lb1"):
         house.do()
     assert house.routes == [("blue", "blue")] * 2
 
 
 def test_what_cannot_be_put_back_is_named_with_its_command(house):
     house.tables[0].stuck, house.tables[1].fails = True, ["set"]
-    with pytest.raises(RouteError, match=r"lb1 could NOT be put back \(it sends active to green\); do it there: set active blue on lb1"):
+    with pytest.raises(RouteError, match=r"lb1 could NOT be restored \(it sends active to green\); run there: set active blue on lb1"):
         house.do()
 
 
@@ -168,7 +168,7 @@ def test_a_pool_that_stays_short_is_refused_in_bounded_time(house):
 def test_a_load_balancer_that_sends_the_traffic_elsewhere_after_all_is_found(house):
     house.tables[1].lies = True
     with pytest.raises(RouteError, match=r"lb2 sends active to red although it was set to green: it was reloaded, or another program changes it. "
-                                         "The route before"):
+                                         "The previous route"):
         house.do()
     assert house.routes == [("blue", "blue")] * 2
 
@@ -182,13 +182,13 @@ def test_an_interrupted_cutover_is_undone(house):
     assert house.routes == [("blue", "blue")] * 2
 
 
-@pytest.mark.parametrize(("settle", "left"), [(5.0, 0), (0.5, 2), (0.0, 2)])
-def test_the_pool_before_is_watched_for_as_long_as_was_asked(house, settle, left):
+@pytest.mark.parametrize(("drain_wait", "left"), [(5.0, 0), (0.5, 2), (0.0, 2)])
+def test_the_pool_before_is_watched_for_as_long_as_was_asked(house, drain_wait, left):
     house.busy_until["blue"] = house.time.now + 2
     began = house.time.now
-    result = house.do(Request("active", "green", settle=settle))
+    result = house.do(Request("active", "green", drain_wait=drain_wait))
     assert [proof["sessions_before"] for proof in result.proof.values()] == [left, left]
-    assert house.time.now - began == pytest.approx(min(settle, 2), abs=0.5)
+    assert house.time.now - began == pytest.approx(min(drain_wait, 2), abs=0.5)
 
 
 def test_a_load_balancer_that_is_gone_after_the_cutover_does_not_take_it_back(house):
@@ -198,7 +198,7 @@ def test_a_load_balancer_that_is_gone_after_the_cutover_does_not_take_it_back(ho
         return House.pool(house, name, backend)
     house.pool = pool
     with pytest.raises(RouteError, match=r"lb1 does not answer. The route has moved to green everywhere, and stays"):
-        house.do(Request("active", "green", settle=5))
+        house.do(Request("active", "green", drain_wait=5))
     assert house.routes == [("green", "green")] * 2
 
 
@@ -206,4 +206,4 @@ def test_a_load_balancer_that_is_gone_after_the_cutover_does_not_take_it_back(ho
 def test_a_route_from_nowhere_that_can_be_watched(house, before):
     for table in house.tables:
         table.process = table.file = before
-    assert house.do(Request("active", "green", settle=5)).proof["lb1"]["sessions_before"] == 0
+    assert house.do(Request("active", "green", drain_wait=5)).proof["lb1"]["sessions_before"] == 0

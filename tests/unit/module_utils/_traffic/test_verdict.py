@@ -31,7 +31,7 @@ def test_errors_and_times_are_judged_on_enough_requests(canary, word, reason):
     assert analysis(canary, OTHERS, Limits()) == (word, [reason] if reason else [])
 
 
-def test_both_reasons_are_told_and_times_need_not_be_judged():
+def test_both_reasons_are_reported_and_times_need_not_be_judged():
     bad = Sample(100, 50, 5000.0)
     assert len(analysis(bad, OTHERS, Limits())[1]) == 2
     assert analysis(Sample(100, 0, 5000.0), OTHERS, Limits(max_latency_factor=0)) == (GOOD, [])
@@ -51,7 +51,7 @@ def watch(*looks):
     return result
 
 
-@pytest.mark.parametrize("processes", [(1, 2), (0, 0)], ids=["told", "not told"])
+@pytest.mark.parametrize("processes", [(1, 2), (0, 0)], ids=["reported", "not told"])
 def test_counters_that_a_reload_has_reset_count_from_there(processes):
     first, second = processes
     seen = watch((first, {"a": member(1000, 50, 9.0)}), (first, {"a": member(1020, 50, 9.0)}), (second, {"a": member(30, 1, 4.0)}),

@@ -35,7 +35,7 @@ def test_a_view_is_plain_data():
 
 def test_agents_are_among_the_risks():
     data = view_as_data("tcp://lb1:1", View("2.8", {"app": Backend({"s1": member(agent=True), "s2": member(), "s3": member(agent=True)}, None, ("r",))}))
-    assert data["backends"]["app"]["risks"] == ["r", ("s1, s3 can be brought back into traffic by an agent check, also while it is out: have it answer neither "
+    assert data["backends"]["app"]["risks"] == ["r", ("s1, s3 can be returned to traffic by an agent check while it is out: make the agent answer neither "
                                                 "ready nor drain, or stop it until the run is over (disable agent)")]
 
 
@@ -64,8 +64,8 @@ def test_a_member_that_only_one_load_balancer_reaches():
 
 def test_a_member_that_answers_one_load_balancer_with_an_error_was_reached():
     """Nothing hinders the load balancer: the member's own answer does."""
-    told, = disagreements(seen({"app": {"s1": member()}}, {"app": {"s1": member(health="down", check="L7STS", check_code=503)}}))
-    assert told.startswith("app/s1 takes traffic on lb1 but not on lb2: lb2 reached 10.0.0.1:80, and its health check was answered with status 503 (L7STS); ")
+    said, = disagreements(seen({"app": {"s1": member()}}, {"app": {"s1": member(health="down", check="L7STS", check_code=503)}}))
+    assert said.startswith("app/s1 takes traffic on lb1 but not on lb2: lb2 reached 10.0.0.1:80, and its health check was answered with status 503 (L7STS); ")
 
 
 SPARE = {"admin": MAINT, "health": PAUSED, "address": ""}
@@ -73,8 +73,8 @@ SPARE = {"admin": MAINT, "health": PAUSED, "address": ""}
 
 def test_a_spare_place_of_a_template_is_no_member():
     assert disagreements(seen({"app": {"s1": member(), "t1": member(**SPARE)}}, {"app": {"s1": member()}})) == []
-    told, = disagreements(seen({"app": {"t1": member(**SPARE)}}, {"app": {"t1": member()}}))
-    assert told == "app/t1 has no address on lb1, and one on lb2: see whether its name can be resolved there"
+    reported, = disagreements(seen({"app": {"t1": member(**SPARE)}}, {"app": {"t1": member()}}))
+    assert reported == "app/t1 has no address on lb1, and one on lb2: see whether its name can be resolved there"
 
 
 def test_who_is_down_and_would_get_traffic():

@@ -84,21 +84,21 @@ def test_at_least_one_member_has_to_be_named(pair):
 
 def test_when_one_fails_the_weights_before_are_back_everywhere(pair):
     pair[1].fails = 1
-    with pytest.raises(WeightError, match=r"lb2 is gone. The weights before are back on lb1, lb2"):
+    with pytest.raises(WeightError, match=r"lb2 is gone. The previous weights were restored on lb1, lb2"):
         apply(pair, "app", ["s1"], 10)
     assert [balancer.weights["s1"] for balancer in pair] == [100, 100]
 
 
 def test_what_cannot_be_put_back_is_named(pair):
     pair[1].fails = 3
-    with pytest.raises(WeightError, match=r"back on lb1. lb2 could NOT be put back \(lb2 is gone\); do it there: set the weight of app/s1 to 100"):
+    with pytest.raises(WeightError, match=r"restored on lb1. lb2 could NOT be restored \(lb2 is gone\); run there: set the weight of app/s1 to 100"):
         apply(pair, "app", ["s1"], 10, Time().clock)
     assert (pair[0].weights["s1"], len(pair[1].calls)) == (100, 3)
 
 
 def test_what_is_put_back_at_the_second_attempt_is_back(pair):
     pair[1].fails = 2
-    with pytest.raises(WeightError, match=r"lb2 is gone. The weights before are back on lb1, lb2"):
+    with pytest.raises(WeightError, match=r"lb2 is gone. The previous weights were restored on lb1, lb2"):
         apply(pair, "app", ["s1"], 10, Time().clock)
     assert pair[1].weights["s1"] == 100
 

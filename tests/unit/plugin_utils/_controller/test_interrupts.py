@@ -24,15 +24,15 @@ def interrupt() -> None:
     os.kill(os.getpid(), signal.SIGINT)
 
 
-def test_the_first_one_is_told_and_the_second_one_does_what_it_always_did():
-    told = []
+def test_the_first_one_is_reported_and_the_second_one_does_what_it_always_did():
+    reported = []
     usual = signal.getsignal(signal.SIGINT)
-    with FirstInterrupt(lambda: told.append(1)):
+    with FirstInterrupt(lambda: reported.append(1)):
         interrupt()
-        assert told == [1] and signal.getsignal(signal.SIGINT) is usual
+        assert reported == [1] and signal.getsignal(signal.SIGINT) is usual
         with pytest.raises(KeyboardInterrupt):
             interrupt()
-    assert told == [1] and signal.getsignal(signal.SIGINT) is usual
+    assert reported == [1] and signal.getsignal(signal.SIGINT) is usual
 
 
 def test_without_one_everything_is_as_before():

@@ -37,8 +37,8 @@ CUTOVER = [{"event": "facts", "host": "localhost", "facts": {"alwayson_flipped":
 def after(events: list[dict]) -> tuple[View, list[str]]:
     view, said = View(), []
     for number, event in enumerate(events):
-        for told in fold(view, {"at": T0 + number, **event}):
-            words = words_of(told, view)
+        for reported in fold(view, {"at": T0 + number, **event}):
+            words = words_of(reported, view)
             said += [words.sentence] if words else []
     return view, said
 
@@ -63,7 +63,7 @@ def test_what_is_built_stands_by_for_the_cutover_although_its_own_pool_takes_it(
     assert screen(view).count("upgraded, stands by for the cutover") == 2
 
 
-def test_the_cutover_is_told_and_blue_stands_by_for_the_return():
+def test_the_cutover_is_reported_and_blue_stands_by_for_the_return():
     view, said = after([*PROLOGUE, *ROLL, *CUTOVER])
     assert {view.members[name].state for name in GREEN} == {DONE} and said[-1] == "the cutover: all traffic is on green"
     shown = screen(view)
@@ -71,7 +71,7 @@ def test_the_cutover_is_told_and_blue_stands_by_for_the_return():
     assert view.serving == ("green",)
 
 
-def test_a_return_moves_nobody_and_is_told_too():
+def test_a_return_moves_nobody_and_is_reported_too():
     back = {**SERVICE, "direction": "rollback", "side": {"to": "blue", "serving": ["green"], "is_routed": False}}
     plan = {**PLAN, "direction": "rollback", "pending": [], "steps": [[], []], "waves": []}
     _view, said = after([{"event": "facts", "host": "localhost", "facts": {"alwayson_service": back}}, PROLOGUE[1],

@@ -15,7 +15,7 @@ from ansible_collections.alwayson.upgrade.plugins.plugin_utils._live.figures imp
 from ansible_collections.alwayson.upgrade.plugins.plugin_utils._live.members import Capacity
 from ansible_collections.alwayson.upgrade.plugins.plugin_utils._live.screen import keeps_something, render
 from ansible_collections.alwayson.upgrade.plugins.plugin_utils._live.view import View
-from ansible_collections.alwayson.upgrade.plugins.plugin_utils._live.words import tell
+from ansible_collections.alwayson.upgrade.plugins.plugin_utils._live.words import log_entry
 from ansible_collections.alwayson.upgrade.plugins.plugin_utils._text.terminal import inert, inert_lines, painted
 
 SIZES = [(80, 24), (80, 50), (200, 50), (200, 24), (40, 10), (132, 43)]
@@ -121,8 +121,8 @@ def test_the_bar_never_makes_capacity_look_better_than_it_is(size, room):
 
 def test_a_pool_under_its_floor_says_so():
     view = Roll(6, 1).until(17)
-    for told in fold(view, {"event": "live", "at": T0 + 17, "pools": {"app": ["app2", "app3"]}}):
-        tell(view, told)
+    for reported in fold(view, {"event": "live", "at": T0 + 17, "pools": {"app": ["app2", "app3"]}}):
+        log_entry(view, reported)
     for width in (40, 80, 200):
         assert "2 of 6 live, floor 5" in text_of(view, width)
     assert "UNDER THE FLOOR" in text_of(view) and "app is under its floor" in text_of(view)
@@ -143,14 +143,14 @@ def test_users_failures_and_a_silent_prober_are_seen():
         assert "cannot be read" in text_of(view)
 
 
-def test_the_time_is_told_and_unknown_is_called_unknown():
+def test_the_time_is_reported_and_unknown_is_called_unknown():
     assert "time left unknown" in text_of(Roll(6, 1).until(17))
     assert re.search(r"0:17  about 0:5\d left$", shown(Roll(6, 1, expected_s=9.0).until(17))[0])
     roll = Roll(6, 1)
     assert "left" not in text_of(roll.until(roll.seconds))
 
 
-def test_phases_are_told_and_when_they_do_not_fit_those_that_are_done_are_counted():
+def test_phases_are_reported_and_when_they_do_not_fit_those_that_are_done_are_counted():
     view = Roll(6, 1).until(17)
     assert shown(view)[1].startswith("✔ observe  ✔ plan  ✔ guard  ✔ prepare  ▶ roll 0:0")
     assert shown(view, 60)[1].startswith("✔ 4 phases  ▶ roll 0:0")
@@ -212,8 +212,8 @@ def test_hostile_words_in_a_log_are_inert_too():
     for event in ({"event": "result", "host": "h", "task": HOSTILE, "outcome": "failed", "why": HOSTILE, "item": HOSTILE, "details": inert_lines(HOSTILE)},
                   {"event": "warning", "text": HOSTILE}, {"event": "stopped", "reason": HOSTILE}, {"event": "play_begins", "play": HOSTILE},
                   {"event": "message", "host": "h", "task": HOSTILE, "lines": inert_lines(HOSTILE)}):
-        told = [tell(view, one) for one in fold(view, {"at": T0, **event})]
-        lines = [line for one in told if one for line in (one.sentence, *one.details)]
+        reported = [log_entry(view, one) for one in fold(view, {"at": T0, **event})]
+        lines = [line for one in reported if one for line in (one.sentence, *one.details)]
         assert lines and not any(re.search("[\x00-\x1f\x7f-\x9f\u202e\ud800]", line) for line in lines), lines
 
 

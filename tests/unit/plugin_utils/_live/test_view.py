@@ -16,7 +16,7 @@ from ansible_collections.alwayson.upgrade.plugins.plugin_utils._live.words impor
 
 def events_of(events: list[dict], view: View | None = None) -> tuple[View, list[dict]]:
     view = view or View()
-    return view, [told for number, event in enumerate(events) for told in fold(view, {"at": T0 + number, **event})]
+    return view, [reported for number, event in enumerate(events) for reported in fold(view, {"at": T0 + number, **event})]
 
 
 def states(view: View) -> dict[str, str]:
@@ -59,10 +59,10 @@ def test_a_lost_member_is_lost():
 
 
 def test_the_time_left_is_unknown_rather_than_guessed():
-    unknown, told = Roll(6, 1), Roll(6, 2, expected_s=10.0)
+    unknown, reported = Roll(6, 1), Roll(6, 2, expected_s=10.0)
     assert unknown.until(17).seconds_left() is None
     # Two at once, six of them, ten seconds each: thirty, of which about three have gone on each of both.
-    assert told.until(17).seconds_left() == pytest.approx((60 - 2 * (17 - 14.3)) / 2, abs=1.5)
+    assert reported.until(17).seconds_left() == pytest.approx((60 - 2 * (17 - 14.3)) / 2, abs=1.5)
     later = unknown.until(14 + (unknown.seconds - 14) / 2)
     assert later.seconds_left() == pytest.approx(unknown.seconds - 14 - (unknown.seconds - 14) / 2, rel=0.25)
     stopped = Roll(6, 1, bad=("app1",))
@@ -77,7 +77,7 @@ def test_the_time_left_is_unknown_rather_than_guessed():
 def test_a_long_member_bounds_the_time_left():
     members = [{"name": name, "pool": POOL, "domain": None, "step": 0, "pending": True, "in_traffic": True, "expected_s": expected}
                for name, expected in (("a", 100.0), ("b", 10.0))]
-    view, _told = events_of([{"event": "roll_begins", "play": "p", "pools": {POOL: {"size": 2, "window": 2, "floor": 0, "steps": [2]}}, "members": members}])
+    view, _events = events_of([{"event": "roll_begins", "play": "p", "pools": {POOL: {"size": 2, "window": 2, "floor": 0, "steps": [2]}}, "members": members}])
     assert view.seconds_left() == 100.0
 
 
@@ -102,9 +102,9 @@ def half_roll(pending: str) -> dict:
 
 
 def test_the_first_half_stands_by_until_the_flip():
-    view, _told = events_of([{"event": "facts", "host": "localhost", "facts": {"alwayson_plan": PLAN}}, half_roll("a"),
-                             {"event": "started", "member": "a", "pool": "the pool", "direction": "forward"},
-                             {"event": "host_begins", "host": "a", "task": "Back", "action": "alwayson.upgrade.traffic_member", "state": "ready"}])
+    view, _events = events_of([{"event": "facts", "host": "localhost", "facts": {"alwayson_plan": PLAN}}, half_roll("a"),
+                               {"event": "started", "member": "a", "pool": "the pool", "direction": "forward"},
+                               {"event": "host_begins", "host": "a", "task": "Back", "action": "alwayson.upgrade.traffic_member", "state": "ready"}])
     assert view.members["b"].pending, "the plan's second half is not forgotten by the first roll"
     assert view.members["a"].stage == "starting", "who stands by does not return, whatever its skipped task is called"
     assert [pool.title for pool in view.pools.values()] == ["shop"]
@@ -112,74 +112,74 @@ def test_the_first_half_stands_by_until_the_flip():
     assert states(view) == {"a": STANDBY, "b": TODO}
     capacity = view.capacity(view.pools["the pool"])
     assert (capacity.live, capacity.standing_by, capacity.under, capacity.seen) == (1, 1, False, False)
-    told = fold(view, {"event": "facts", "at": T0 + 10, "host": "localhost", "facts": {"alwayson_flipped": True}})
-    assert told[0]["event"] == "flipped" and told[0]["members"] == ["a"] and states(view)["a"] == DONE and view.members["a"].seconds == 5.0
+    reported = fold(view, {"event": "facts", "at": T0 + 10, "host": "localhost", "facts": {"alwayson_flipped": True}})
+    assert reported[0]["event"] == "flipped" and reported[0]["members"] == ["a"] and states(view)["a"] == DONE and view.members["a"].seconds == 5.0
     assert view.capacity(view.pools["the pool"]).live == 1, "the second half is out of traffic before it starts"
     fold(view, {"at": T0 + 11, **half_roll("b")})
     assert states(view) == {"a": DONE, "b": TODO}
 
 
 def test_a_member_that_stands_by_and_is_put_back_is_returned():
-    view, _told = events_of([{"event": "facts", "host": "localhost", "facts": {"alwayson_plan": PLAN}}, half_roll("a"),
-                             {"event": "started", "member": "a", "pool": "the pool", "direction": "forward"},
-                             {"event": "finished", "member": "a", "pool": "the pool", "outcome": "ok", "seconds": 5.0, "why": ""},
-                             {"event": "roll_ends", "not_started": []},
-                             {"event": "facts", "host": "localhost", "facts": {"alwayson_phases": {"roll": {"started": T0}}}},
-                             {"event": "play_begins", "play": "Roll | put back", "strategy": "linear"},
-                             {"event": "host_begins", "host": "a", "task": "t", "action": "alwayson.upgrade.release", "state": "current"}])
+    view, _events = events_of([{"event": "facts", "host": "localhost", "facts": {"alwayson_plan": PLAN}}, half_roll("a"),
+                               {"event": "started", "member": "a", "pool": "the pool", "direction": "forward"},
+                               {"event": "finished", "member": "a", "pool": "the pool", "outcome": "ok", "seconds": 5.0, "why": ""},
+                               {"event": "roll_ends", "not_started": []},
+                               {"event": "facts", "host": "localhost", "facts": {"alwayson_phases": {"roll": {"started": T0}}}},
+                               {"event": "play_begins", "play": "Roll | put back", "strategy": "linear"},
+                               {"event": "host_begins", "host": "a", "task": "t", "action": "alwayson.upgrade.release", "state": "current"}])
     assert view.members["a"].state == FLIGHT and view.members["a"].back
-    told = fold(view, {"event": "facts", "at": T0 + 20, "host": "a", "facts": {"alwayson_outcome": {"outcome": "returned", "why": "the roll stopped"}}})
-    assert states(view)["a"] == RETURNED and [event["event"] for event in told[:2]] == ["member_outcome", "finished"]
+    reported = fold(view, {"event": "facts", "at": T0 + 20, "host": "a", "facts": {"alwayson_outcome": {"outcome": "returned", "why": "the roll stopped"}}})
+    assert states(view)["a"] == RETURNED and [event["event"] for event in reported[:2]] == ["member_outcome", "finished"]
 
 
 def test_what_is_only_noted_on_a_member_after_the_roll_is_no_way_back():
-    view, told = events_of([{"event": "facts", "host": "localhost", "facts": {"alwayson_plan": PLAN}}, half_roll("a"),
-                            {"event": "started", "member": "a", "pool": "the pool", "direction": "forward"},
-                            {"event": "finished", "member": "a", "pool": "the pool", "outcome": "ok", "seconds": 5.0, "why": ""},
-                            {"event": "roll_ends", "not_started": []},
-                            {"event": "facts", "host": "localhost", "facts": {"alwayson_phases": {"roll": {"started": T0}}}},
-                            {"event": "play_begins", "play": "Roll | keep how long it took", "strategy": "linear"}])
+    view, reported = events_of([{"event": "facts", "host": "localhost", "facts": {"alwayson_plan": PLAN}}, half_roll("a"),
+                                {"event": "started", "member": "a", "pool": "the pool", "direction": "forward"},
+                                {"event": "finished", "member": "a", "pool": "the pool", "outcome": "ok", "seconds": 5.0, "why": ""},
+                                {"event": "roll_ends", "not_started": []},
+                                {"event": "facts", "host": "localhost", "facts": {"alwayson_phases": {"roll": {"started": T0}}}},
+                                {"event": "play_begins", "play": "Roll | keep how long it took", "strategy": "linear"}])
     state = states(view)["a"]
-    told = fold(view, {"event": "host_begins", "at": T0 + 20, "host": "a", "task": "Keep it", "action": "ansible.builtin.copy", "state": None})
-    assert told == [] and states(view)["a"] == state
+    reported = fold(view, {"event": "host_begins", "at": T0 + 20, "host": "a", "task": "Keep it", "action": "ansible.builtin.copy", "state": None})
+    assert reported == [] and states(view)["a"] == state
 
 
 # -- without a strategy that tells
 
 def test_a_roll_that_no_strategy_tells_is_read_from_its_tasks():
     begins = {"event": "play_begins", "play": "roll", "strategy": "alwayson.upgrade.rolling"}
-    view, told = events_of([begins, {"event": "host_begins", "host": "w1", "task": "Think", "action": "ansible.builtin.set_fact", "state": None}])
-    assert view.members == {} and len(told) == 1
-    view, told = events_of([{"event": "host_begins", "host": "w1", "task": "Install", "action": "ansible.builtin.apt", "state": "latest"},
-                            {"event": "result", "host": "w1", "task": "Install", "outcome": "changed"},
-                            {"event": "host_begins", "host": "w1", "task": "Take care", "action": "my.own.thing", "state": None},
-                            {"event": "result", "host": "w1", "task": "Take care", "outcome": "unreachable", "why": "gone"}], view)
-    assert [event["event"] for event in told] == ["started", "stage", "result", "stage", "result", "finished"]
-    assert [(event["stage"], event["known"]) for event in told if event["event"] == "stage"] == [("patching", True), ("Take care", False)]
+    view, reported = events_of([begins, {"event": "host_begins", "host": "w1", "task": "Think", "action": "ansible.builtin.set_fact", "state": None}])
+    assert view.members == {} and len(reported) == 1
+    view, reported = events_of([{"event": "host_begins", "host": "w1", "task": "Install", "action": "ansible.builtin.apt", "state": "latest"},
+                                {"event": "result", "host": "w1", "task": "Install", "outcome": "changed"},
+                                {"event": "host_begins", "host": "w1", "task": "Take care", "action": "my.own.thing", "state": None},
+                                {"event": "result", "host": "w1", "task": "Take care", "outcome": "unreachable", "why": "gone"}], view)
+    assert [event["event"] for event in reported] == ["started", "stage", "result", "stage", "result", "finished"]
+    assert [(event["stage"], event["known"]) for event in reported if event["event"] == "stage"] == [("patching", True), ("Take care", False)]
     assert view.members["w1"].state == LOST and view.members["w1"].why == "gone"
 
 
 def test_a_stage_that_was_skipped_was_never_there():
-    view, _told = events_of([half_roll("a"), {"event": "started", "member": "a", "pool": "the pool", "direction": "forward"},
-                             {"event": "host_begins", "host": "a", "task": "one", "action": "command", "state": None},
-                             {"event": "host_begins", "host": "a", "task": "two", "action": "command", "state": None},
-                             {"event": "result", "host": "a", "task": "two", "outcome": "skipped"}])
+    view, _events = events_of([half_roll("a"), {"event": "started", "member": "a", "pool": "the pool", "direction": "forward"},
+                               {"event": "host_begins", "host": "a", "task": "one", "action": "command", "state": None},
+                               {"event": "host_begins", "host": "a", "task": "two", "action": "command", "state": None},
+                               {"event": "result", "host": "a", "task": "two", "outcome": "skipped"}])
     assert view.members["a"].stage == "one" and view.members["a"].stages == []
 
 
 def test_a_failure_between_the_strategys_events_keeps_its_reason():
-    view, told = events_of([half_roll("a"), {"event": "started", "member": "a", "pool": "the pool", "direction": "forward"},
-                            {"event": "result", "host": "a", "task": "Switch", "outcome": "failed", "why": "no such release\nsecond line"},
-                            {"event": "finished", "member": "a", "pool": "the pool", "outcome": "failed", "seconds": 3.0, "why": ""}])
-    assert view.members["a"].state == FAILED and view.members["a"].why == "Switch: no such release second line" and told[-1]["why"] == view.members["a"].why
-    assert "under_floor" not in [event["event"] for event in told]
+    view, reported = events_of([half_roll("a"), {"event": "started", "member": "a", "pool": "the pool", "direction": "forward"},
+                                {"event": "result", "host": "a", "task": "Switch", "outcome": "failed", "why": "no such release\nsecond line"},
+                                {"event": "finished", "member": "a", "pool": "the pool", "outcome": "failed", "seconds": 3.0, "why": ""}])
+    assert view.members["a"].state == FAILED and view.members["a"].why == "Switch: no such release second line" and reported[-1]["why"] == view.members["a"].why
+    assert "under_floor" not in [event["event"] for event in reported]
 
 
 # -- capacity
 
-def test_a_pool_under_its_floor_is_told_once_and_again_when_it_is_above():
-    view, _told = events_of([half_roll("a"), {"event": "live", "pools": {"the pool": ["a", "b"]}}])
-    told = [event for live in ([], [], ["a"], ["a", "b"]) for event in fold(view, {"event": "live", "at": T0 + 9, "pools": {"the pool": live}})]
-    assert [event["event"] for event in told if event["event"] != "live"] == ["under_floor", "above_floor"]
-    assert words_of(next(event for event in told if event["event"] == "under_floor"), view).sentence == "the pool is under its floor: 0 of 2 live, floor 1"
+def test_a_pool_under_its_floor_is_reported_once_and_again_when_it_is_above():
+    view, _events = events_of([half_roll("a"), {"event": "live", "pools": {"the pool": ["a", "b"]}}])
+    reported = [event for live in ([], [], ["a"], ["a", "b"]) for event in fold(view, {"event": "live", "at": T0 + 9, "pools": {"the pool": live}})]
+    assert [event["event"] for event in reported if event["event"] != "live"] == ["under_floor", "above_floor"]
+    assert words_of(next(event for event in reported if event["event"] == "under_floor"), view).sentence == "the pool is under its floor: 0 of 2 live, floor 1"
     assert view.lowest_live["the pool"] == 0

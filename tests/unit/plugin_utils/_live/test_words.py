@@ -13,17 +13,17 @@ from sample_roll import POOL, STAGES, T0, Roll
 from ansible_collections.alwayson.upgrade.plugins.plugin_utils._live.events import fold
 from ansible_collections.alwayson.upgrade.plugins.plugin_utils._live.outlet import JSON, PLAIN, SCREEN, Outlet
 from ansible_collections.alwayson.upgrade.plugins.plugin_utils._live.results import HIDDEN, details_of, facts_of, kept_of, message_of, why_of
-from ansible_collections.alwayson.upgrade.plugins.plugin_utils._live.teller import Teller
+from ansible_collections.alwayson.upgrade.plugins.plugin_utils._live.dispatcher import Dispatcher
 from ansible_collections.alwayson.upgrade.plugins.plugin_utils._live.view import View
-from ansible_collections.alwayson.upgrade.plugins.plugin_utils._live.words import tell
+from ansible_collections.alwayson.upgrade.plugins.plugin_utils._live.words import log_entry
 
 
 def sentences(view: View, events: list[dict]) -> list[str]:
-    return [told.sentence for event in events for told in fold_words(view, event)]
+    return [reported.sentence for event in events for reported in fold_words(view, event)]
 
 
 def fold_words(view: View, event: dict):
-    return [told for told in (tell(view, one) for one in fold(view, event)) if told is not None]
+    return [reported for reported in (log_entry(view, one) for one in fold(view, event)) if reported is not None]
 
 
 # -- words
@@ -32,13 +32,13 @@ def test_what_a_log_says_of_a_roll():
     roll = Roll(6, 1, bad=("app2",))
     view, words = View(), []
     for event in roll.events:
-        words += [(told.level, told.sentence) for told in fold_words(view, event)]
+        words += [(reported.level, reported.sentence) for reported in fold_words(view, event)]
     said = [sentence for level, sentence in words if level != "detail"]
     assert "phase prepare took 11 s" in said and "the roll begins: 6 members; at most 1 of 6 out at once, never under 5 live" in said
     assert "app1 starts (5 of 6 live, floor 5)" in said and "app1: draining" in said and "app2: going back: release" in said
     assert sum(sentence.startswith("app1 is upgraded in ") and "smoke test" in sentence for sentence in said) == 1
     assert next(sentence for level, sentence in words if level == "bad") == (
-        "FAILED app2: Ask the service and judge its answers: /healthz of app2 answered 503, expected 200")
+        "FAILED app2: Ask the service and check its answers: /healthz of app2 answered 503, expected 200")
     assert ("warning", "not started: app3, app4, app5, app6") in words and sum("the roll stops: app2 failed" in sentence for sentence in said) == 1
     assert sum(sentence.startswith("waiting: ") for sentence in said) == 1, "a full window is told once"
 
@@ -46,8 +46,8 @@ def test_what_a_log_says_of_a_roll():
 def test_a_rollback_is_called_one():
     view = Roll(6, 1).until(17)
     view.direction = "rollback"
-    told = sentences(view, [{"event": "finished", "at": T0 + 18, "member": "app1", "pool": POOL, "outcome": "ok", "seconds": 3.0, "why": ""}])
-    assert len(told) == 1 and told[0].startswith("app1 is rolled back in 3.0 s")
+    reported = sentences(view, [{"event": "finished", "at": T0 + 18, "member": "app1", "pool": POOL, "outcome": "ok", "seconds": 3.0, "why": ""}])
+    assert len(reported) == 1 and reported[0].startswith("app1 is rolled back in 3.0 s")
 
 
 def test_an_interrupted_run_names_who_was_under_way():
@@ -95,7 +95,7 @@ def test_the_journal_keeps_names_outcomes_and_sentences_only():
 def test_a_whole_roll_is_kept():
     roll = Roll(6, 1, bad=("app2",))
     view = View()
-    kept = [entry["event"] for event in roll.events for entry in [kept_of(told) for told in fold(view, event)] if entry]
+    kept = [entry["event"] for event in roll.events for entry in [kept_of(reported) for reported in fold(view, event)] if entry]
     assert kept.count("started") == 2 and kept.count("finished") == 2 and kept.count("phase_begins") == 5 and kept.count("phase_ends") == 5
     assert kept.count("stage") == len(STAGES) + 3 + 3 and kept.count("result") == 1 and kept.count("stopped") == 1 and "live" in kept
 
@@ -123,22 +123,22 @@ class Terminal:
         self.is_open, self.kept = False, keep
 
 
-def teller_of(style: str, **options) -> tuple[Teller, list[tuple[str, str]]]:
+def dispatcher_of(style: str, **options) -> tuple[Dispatcher, list[tuple[str, str]]]:
     written: list[tuple[str, str]] = []
     clock = iter(range(10_000))
-    return Teller(Outlet(style, lambda text, level: written.append((text, level)), **options), lambda: float(next(clock))), written
+    return Dispatcher(Outlet(style, lambda text, level: written.append((text, level)), **options), lambda: float(next(clock))), written
 
 
-def tell_all(teller: Teller, events: list[dict]) -> None:
+def dispatch_all(dispatcher: Dispatcher, events: list[dict]) -> None:
     for event in events:
-        teller.take({name: value for name, value in event.items() if name != "at"})
-    teller.ends()
+        dispatcher.take({name: value for name, value in event.items() if name != "at"})
+    dispatcher.ends()
 
 
 def test_json_is_one_object_for_each_event_and_says_the_same():
     roll = Roll(6, 1, bad=("app2",))
-    teller, written = teller_of(JSON)
-    tell_all(teller, roll.events)
+    dispatcher, written = dispatcher_of(JSON)
+    dispatch_all(dispatcher, roll.events)
     events = [json.loads(text) for text, _level in written]
     assert len(events) > 30 and all("\n" not in text for text, _level in written)
     assert [event["member"] for event in events if event["event"] == "finished"] == ["app1", "app2"]
@@ -148,8 +148,8 @@ def test_json_is_one_object_for_each_event_and_says_the_same():
 def test_the_screen_writes_what_must_not_be_lost_above_the_panel_and_keeps_the_last_picture():
     roll = Roll(6, 1, bad=("app2",))
     terminal = Terminal()
-    teller, written = teller_of(SCREEN, panel=terminal)
-    tell_all(teller, [*roll.events, {"event": "message", "host": "localhost", "task": "Show the report", "lines": ["one", "two"]}])
+    dispatcher, written = dispatcher_of(SCREEN, panel=terminal)
+    dispatch_all(dispatcher, [*roll.events, {"event": "message", "host": "localhost", "task": "Show the report", "lines": ["one", "two"]}])
     text = "\n".join(line for line, _level in written)
     assert "FAILED app2" in text and "app1 is upgraded" in text and "the roll stops" in text and "\none\ntwo" in text
     assert "app1: draining" not in text and "phase" not in text
@@ -159,17 +159,17 @@ def test_the_screen_writes_what_must_not_be_lost_above_the_panel_and_keeps_the_l
 def test_a_screen_that_cannot_be_drawn_is_given_up_once_and_nothing_is_lost():
     roll = Roll(6, 1, bad=("app2",))
     terminal = Terminal(broken=True)
-    teller, written = teller_of(SCREEN, panel=terminal)
-    tell_all(teller, roll.events)
+    dispatcher, written = dispatcher_of(SCREEN, panel=terminal)
+    dispatch_all(dispatcher, roll.events)
     text = "\n".join(line for line, _level in written)
     assert text.count("the screen ends here") == 1 and "no pen" in text and not terminal.is_open
     assert "app1: draining" in text and "FAILED app2" in text
 
 
 def test_an_event_that_nobody_understands_is_shown_and_does_not_end_the_run():
-    teller, written = teller_of(PLAIN)
-    tell_all(teller, [{"event": "run_begins", "playbook": "p"}, {"event": "started"}, {"event": "finished", "member": "x"}, {"event": "never heard of"},
-                      {"event": "result", "host": "a", "task": "t", "outcome": "failed", "why": "the reason"}])
+    dispatcher, written = dispatcher_of(PLAIN)
+    dispatch_all(dispatcher, [{"event": "run_begins", "playbook": "p"}, {"event": "started"}, {"event": "finished", "member": "x"}, {"event": "never heard of"},
+                              {"event": "result", "host": "a", "task": "t", "outcome": "failed", "why": "the reason"}])
     text = "\n".join(line for line, _level in written)
     assert "FAILED a: t: the reason" in text and "x failed" in text and text.count("could not be put into words") == 1
 
@@ -186,13 +186,13 @@ def test_a_burst_of_events_is_not_drawn_each_time():
 
 def test_a_question_has_the_terminal_for_itself():
     terminal = Terminal()
-    teller, _written = teller_of(SCREEN, panel=terminal)
-    teller.take({"event": "run_begins", "playbook": "p"})
+    dispatcher, _written = dispatcher_of(SCREEN, panel=terminal)
+    dispatcher.take({"event": "run_begins", "playbook": "p"})
     assert terminal.is_open
-    teller.outlet.suspend()
-    teller.take({"event": "tick"})
+    dispatcher.outlet.suspend()
+    dispatcher.take({"event": "tick"})
     assert not terminal.is_open
-    teller.outlet.resume()
+    dispatcher.outlet.resume()
     for _tick in range(3):
-        teller.take({"event": "tick"})
+        dispatcher.take({"event": "tick"})
     assert terminal.is_open

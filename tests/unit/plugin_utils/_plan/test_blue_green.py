@@ -27,7 +27,7 @@ def observed(blue="1.0.0", green="1.0.0", routes=("blue", "blue"), **releases):
     members = {name: {"name": name, "address": f"10.0.0.{number}:80", "domain": None, "release": release, "previous": None,
                       "available": {release: {}} if release else {}, "expected_s": 0, "lost": None} for number, (name, release) in enumerate(runs.items())}
     view = {"admin": "ready", "health": "up", "live": True, "address": "", "weight": 1, "cookie": None, "backup": False}
-    backends = {colour: {"members": {name: dict(view) for name in GROUPS[f"app_{colour}"]}} for colour in ("blue", "green")}
+    backends = {pool: {"members": {name: dict(view) for name in GROUPS[f"app_{pool}"]}} for pool in ("blue", "green")}
     return {"members": members, "disagreements": [], "databases": {}, "migrations": [], "interrupted": None,
             "load_balancers": {f"lb{number}": {"backends": backends, "routes": {"active": route} if route else {}} for number, route in enumerate(routes, 1)}}
 
@@ -49,8 +49,8 @@ def test_colours_alone_make_it_blue_green_and_their_sizes_may_differ():
     ({"upgrade_colours": {"blue": "app_blue", "green": ["app_green"]}}, "the group ['app_green'], which is not in the inventory"),
     ({"upgrade_colours": {"blue": "app_blue", "green": "app_blue"}}, "b1, b2 is in both groups"),
     ({"upgrade_route": None}, "upgrade_route is not set"),
-    ({"upgrade_route": {"map": "a.map", "key": "active", "presist": True}}, "upgrade_route has presist: it has map, key, persist, crew_key, crew_headers"),
-    ({"upgrade_route": {"map": "a.map", "key": "active", "crew_headers": {"X-Crew": "yes"}}}, "crew_headers without crew_key"),
+    ({"upgrade_route": {"map": "a.map", "key": "active", "presist": 1}}, "upgrade_route has presist: it has map, key, persist, testers_key, testers_headers"),
+    ({"upgrade_route": {"map": "a.map", "key": "active", "testers_headers": {"X-Testers": "yes"}}}, "testers_headers without testers_key"),
     ({"upgrade_direction": "patch", "upgrade_release": None, "upgrade_method": "blue_green"}, "choose rolling, or set upgrade_patch"),
 ])
 def test_what_is_wrong_with_the_description(changes, words):
@@ -62,7 +62,7 @@ def test_the_side_without_traffic_is_upgraded_at_once_and_gets_all_of_it():
     assert plan["refusals"] == [] and plan["steps"] == [["g1", "g2", "g3"], []] and plan["cutover"] == {"from": "blue", "to": "green"}
     assert [wave["members"] for wave in plan["waves"]] == [["g1", "g2", "g3"]] and plan["limits"] == {"max_unavailable": 3, "min_live": 0}
     text = "\n".join(plan_text(plan))
-    assert "green, which has no traffic (blue has it, and stays as it is for the return)" in text and "the cutover: all traffic to green" in text
+    assert "green, which has no traffic (blue has it, and is not changed, so that a return is possible)" in text and "the cutover: all traffic to green" in text
 
 
 def test_new_servers_that_run_nothing_yet_are_a_side():
@@ -160,6 +160,6 @@ def test_the_return_goes_back_from_what_the_last_run_was_to_do():
 
 def test_a_return_is_refused_where_no_pool_runs_one_release_and_never_goes_forward():
     mixed = planned(observed(b1="0.9.0", g1="2.0.0"), **BACK)
-    assert "neither pool runs one release on all of its members: name the one to go back to with -e upgrade_release=..." in mixed["refusals"]
+    assert "neither pool runs one release on all of its members: name the release to return to with -e upgrade_release=..." in mixed["refusals"]
     forward = planned(observed(green="2.0.0"), upgrade_direction="rollback")
     assert any("2.0.0 is newer than 1.0.0, which runs now: to go forward" in sentence for sentence in forward["refusals"])

@@ -14,7 +14,7 @@ def server(primary=False, read_only=False, waiting=("postgresql",), data="1"):
 
 def test_standbys_go_first_and_one_of_them_takes_over():
     found = database_clusters({"db1": server(primary=True), "db2": server(), "db3": server(waiting=())})
-    assert found == {"problems": [], "clusters": [{"primary": "db1", "hosts": ["db1", "db2", "db3"], "relieved": [], "first": ["db2"], "successor": "db2",
+    assert found == {"problems": [], "clusters": [{"primary": "db1", "hosts": ["db1", "db2", "db3"], "demoted": [], "first": ["db2"], "successor": "db2",
                                                    "last": ["db1"], "returns": False}]}
 
 
@@ -23,16 +23,16 @@ def test_nobody_takes_over_from_a_primary_for_which_nothing_waits():
     assert (cluster["first"], cluster["successor"], cluster["last"], cluster["returns"]) == (["db2"], None, [], False)
 
 
-def test_an_interrupted_run_goes_on_with_whom_it_relieved():
+def test_an_interrupted_run_goes_on_with_whom_it_demoted():
     """db2 has taken over, is patched, and db1 follows nobody yet."""
     cluster = database_clusters({"db1": server(primary=True, read_only=True), "db2": server(primary=True, waiting=())})["clusters"][0]
-    assert (cluster["primary"], cluster["relieved"], cluster["first"], cluster["successor"]) == ("db2", ["db1"], ["db1"], None)
+    assert (cluster["primary"], cluster["demoted"], cluster["first"], cluster["successor"]) == ("db2", ["db1"], ["db1"], None)
 
 
-def test_clusters_are_told_by_their_data():
+def test_clusters_are_reported_by_their_data():
     found = database_clusters({"a1": server(primary=True), "a2": server(), "b1": server(primary=True, data="2"), "b2": server(data="2")}, switch_back=True)
-    told = [(cluster["hosts"], cluster["successor"], cluster["returns"]) for cluster in found["clusters"]]
-    assert told == [(["a1", "a2"], "a2", True), (["b1", "b2"], "b2", True)]
+    reported = [(cluster["hosts"], cluster["successor"], cluster["returns"]) for cluster in found["clusters"]]
+    assert reported == [(["a1", "a2"], "a2", True), (["b1", "b2"], "b2", True)]
 
 
 def test_what_is_not_sound_is_refused():

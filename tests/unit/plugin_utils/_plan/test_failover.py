@@ -48,13 +48,13 @@ def test_only_the_variables_of_a_failover_are_read():
     assert variables_of_failover(["upgrade_planned", "planned", "upgrade_release", "data_loss", "omit"]) == ["upgrade_planned", "planned", "data_loss"]
 
 
-def test_an_old_name_is_told_its_new_one(monkeypatch):
-    told = []
-    monkeypatch.setattr(Display, "deprecated", lambda _self, message, **about: told.append((message, about["version"])))
+def test_an_old_name_is_reported_its_new_one(monkeypatch):
+    reported = []
+    monkeypatch.setattr(Display, "deprecated", lambda _self, message, **about: reported.append((message, about["version"])))
     filters = shell.FilterModule().filters()
     assert filters["failover_request"]({**TWO, "planned": True}, GROUPS)["planned"] is True
     assert filters["renamed"]({"state": "switched"}, "switch", "upgrade_switch") == {"state": "switched"}
-    assert told == [("the variable planned is called upgrade_planned now", "1.0.0"), ("the variable switch is called upgrade_switch now", "1.0.0")]
+    assert reported == [("the variable planned is called upgrade_planned now", "1.0.0"), ("the variable switch is called upgrade_switch now", "1.0.0")]
 
 
 def test_databases_are_known_by_their_tenants_by_the_standby_or_by_the_backup():
@@ -67,10 +67,10 @@ def test_databases_are_known_by_their_tenants_by_the_standby_or_by_the_backup():
 @pytest.mark.parametrize(("changes", "standby", "foreseen", "words"), [
     ({}, ANSWERS, SKIPPED, ""),
     ({"planned": True}, SILENT, SKIPPED, ""),
-    ({}, SILENT, SKIPPED, "nobody can take over from db1: db2 does not answer (connection refused). Repair it, or have the newest proven backup"),
-    ({"new_primary": ""}, SKIPPED, SKIPPED, "nobody can take over from db1: Repair it"),
+    ({}, SILENT, SKIPPED, "no server can take over from db1: db2 does not answer (connection refused). Repair it, or restore the newest proven backup"),
+    ({"new_primary": ""}, SKIPPED, SKIPPED, "no server can take over from db1: Repair it"),
     ({"restore_on": "db3"}, SILENT, {"backup": "/b/1"}, ""),
-    ({"restore_on": "db3"}, SILENT, {"msg": "no backup is proven"}, "nobody can take over from db1: db2 does not answer (connection refused). no backup"),
+    ({"restore_on": "db3"}, SILENT, {"msg": "no backup is proven"}, "no server can take over from db1: db2 does not answer (connection refused). no backup"),
     ({"restore_on": "db3"}, ANSWERS, SKIPPED, ""),
 ])
 def test_it_is_refused_only_where_no_server_can_take_over(changes, standby, foreseen, words):
@@ -83,7 +83,7 @@ def test_what_was_done_is_said():
     assert failover_text(request, DONE) == [
         "db2 takes writes; clients were held for 50.4 ms", "databases: blog, shop", "affected tenants (1): acme", "all poolers were reached",
         "3.1 s after this began, db1's clients write to db2", "no backup was needed",
-        "db1 takes none, however it is started: have it follow by alwayson.upgrade.database_rejoin"]
+        "db1 takes none, even if it is started: make it a standby with alwayson.upgrade.database_rejoin"]
 
 
 @pytest.mark.parametrize(("changes", "line"), [
@@ -92,10 +92,10 @@ def test_what_was_done_is_said():
     ({"exchanged": {"changed": False, "steps": {}}}, "nothing was exchanged"),
     ({"check_mode": True}, "db2 would take writes; clients were held for 50.4 ms"),
     ({"check_mode": True}, "nothing was exchanged"),
-    ({"unreached": ["p1", "p2"]}, "not reached, and not led to db2: p1, p2. Once db1 follows, the same command leads them"),
+    ({"unreached": ["p1", "p2"]}, "not reached, and not redirected to db2: p1, p2. When db1 is a standby, the same command redirects them"),
     ({"restored": {"backup": "/b/1", "data_of": 1_798_761_600}}, "restored from /b/1: what was committed after 2027-01-01 00:00:00 UTC is lost"),
-    ({"fenced": {"msg": "no route to host"}}, "db1 must not come back as it was (no route to host): have it follow by alwayson.upgrade.database_rejoin"),
-    ({"fenced": SKIPPED}, "db1 must not come back as it was (not fenced): have it follow by alwayson.upgrade.database_rejoin"),
+    ({"fenced": {"msg": "no route to host"}}, "db1 must not be started as it was (no route to host): make it a standby with alwayson.upgrade.database_rejoin"),
+    ({"fenced": SKIPPED}, "db1 must not be started as it was (not fenced): make it a standby with alwayson.upgrade.database_rejoin"),
 ])
 def test_what_differs_is_said(changes, line):
     assert line in failover_text(failover_request(TWO, GROUPS), {**DONE, **changes})

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The alwayson.upgrade maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Hooks: an entry that is a path alone does not run on the way back."""
+"""Hooks: an entry that is a path alone does not run during the rollback."""
 
 from __future__ import annotations
 

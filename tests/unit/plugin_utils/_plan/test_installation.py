@@ -44,14 +44,14 @@ def test_a_host_that_is_added_to_a_fleet_gets_what_the_others_run_and_those_are_
 
 
 @pytest.mark.parametrize(("fleet", "words"), [
-    (observed(app2="1.0.0", app3="1.0.0"), ["1.0.0 is current on app2, app3, and a first installation is for hosts on which nothing runs",
+    (observed(app2="1.0.0", app3="1.0.0"), ["1.0.0 is current on app2, app3, and install.yml is for hosts on which nothing runs",
                                             "alwayson.upgrade.upgrade -e upgrade_release=2.0.0"]),
     (observed(live=("app2",)), ["app2 is in traffic on lb1, lb2, and no release is current in its release_root", "link current to it"]),
 ])
 def test_what_is_no_first_installation_is_refused_and_nothing_is_begun(fleet, words):
     found = installation(described(), fleet)
-    [told] = found["refusals"]
-    assert all(word in told for word in words), told
+    [reported] = found["refusals"]
+    assert all(word in reported for word in words), reported
     assert found["hosts"] == []
 
 
@@ -66,21 +66,21 @@ def test_a_lost_host_is_named():
     fleet = observed()
     fleet["members"]["app1"]["lost"] = "no route to host"
     assert installation(described(), fleet)["refusals"] == [
-        "app1 cannot be reached: no route to host. Repair it or take it out of the inventory and of the load balancers"]
+        "app1 cannot be reached: no route to host. Repair it, or remove it from the inventory and the load balancers"]
 
 
 def test_of_a_service_in_two_colours_either_pool_counts():
     fleet = observed(known=())
     for balancer in fleet["load_balancers"].values():
         balancer["backends"] = {"blue": {"members": {"app1": {"live": True}}}, "green": {"members": {"app3": {"live": False}}}, "other": {"members": {}}}
-    service = {**described(), "colours": {"blue": ["app1"], "green": ["app3"]}}
+    service = {**described(), "blue_green": {"blue": ["app1"], "green": ["app3"]}}
     assert "app1 is in traffic on lb1, lb2" in installation(service, fleet)["refusals"][0]
 
 
 def test_a_release_and_its_archive_are_needed():
     names = ["upgrade_direction"]
-    told = describe({"upgrade_direction": "install"}, names, GROUPS)["problems"]
-    assert [sentence.split(" ")[0] for sentence in told] == ["upgrade_release", "upgrade_artifact"]
+    reported = describe({"upgrade_direction": "install"}, names, GROUPS)["problems"]
+    assert [sentence.split(" ")[0] for sentence in reported] == ["upgrade_release", "upgrade_artifact"]
 
 
 @pytest.mark.parametrize(("fleet", "words"), [
@@ -89,8 +89,8 @@ def test_a_release_and_its_archive_are_needed():
     (observed(live=GROUPS["app"], app1="1.0.0", app2="1.0.0"), ["app3 is in traffic, and no release is current in its release_root", "move it to releases/"]),
 ])
 def test_an_upgrade_of_members_without_a_release_is_refused_with_the_playbook_that_installs_one(fleet, words):
-    told = [sentence for sentence in make_plan(described("upgrade"), fleet)["refusals"] if "no release is current" in sentence]
-    assert len(told) == 1 and all(word in told[0] for word in words), told
+    reported = [sentence for sentence in make_plan(described("upgrade"), fleet)["refusals"] if "no release is current" in sentence]
+    assert len(reported) == 1 and all(word in reported[0] for word in words), reported
 
 
 def test_a_pool_without_traffic_need_not_have_had_a_release():
@@ -100,8 +100,8 @@ def test_a_pool_without_traffic_need_not_have_had_a_release():
 
 def test_after_a_first_installation_there_is_nothing_to_go_back_to():
     service = {**described("rollback"), "release": None}
-    told = make_plan(service, observed(live=GROUPS["app"], app1="1.0.0", app2="1.0.0", app3="1.0.0"))["refusals"]
-    assert "they run 1.0.0, and ran none before that" in told[0]
+    reported = make_plan(service, observed(live=GROUPS["app"], app1="1.0.0", app2="1.0.0", app3="1.0.0"))["refusals"]
+    assert "they run 1.0.0, and ran none before that" in reported[0]
     patch = {**described("patch"), "release": None}
     assert make_plan(patch, observed())["refusals"][0].startswith("no member has a release: install one first")
 

@@ -42,7 +42,7 @@ def back(releases, **changes):
 def test_the_plan_shows_what_runs_where_and_whether_anything_is_left():
     text = "\n".join(plan_text(planned(seen())))
     assert f"prepare  2.0.0 {NEW}/bin/alembic upgrade head on app1: something is left to apply" in text
-    assert "prepare: upgrade_migration_command migrates the databases, and nothing says that 1.0.0 works with them" in text
+    assert "prepare: upgrade_migration_command migrates the databases, and it is unknown whether 1.0.0 works with them" in text
     assert "whether anything is left is known when the release is staged" in "\n".join(plan_text(planned(seen(pending=None))))
 
 
@@ -58,9 +58,9 @@ def test_rolling_all_back_is_refused_when_the_tool_takes_the_way_back():
 
 
 @pytest.mark.parametrize(("changes", "words"), [
-    ({"problem": "torn"}, "cannot be looked at on app1: torn"),
+    ({"problem": "torn"}, "cannot be read on app1: torn"),
     ({"absent": ["/usr/bin/flyway"]}, "/usr/bin/flyway is not there"),
-    ({"command": [f"{ROOT}/current/bin/alembic"]}, f"names {ROOT}/current/bin/alembic, which is the release before"),
+    ({"command": [f"{ROOT}/current/bin/alembic"]}, f"names {ROOT}/current/bin/alembic, which is still the previous release"),
     ({"directory": f"{ROOT}/current"}, f"name {ROOT}/releases/{{{{ upgrade_release }}}}"),
 ])
 def test_a_tool_that_cannot_be_right_is_refused(changes, words):

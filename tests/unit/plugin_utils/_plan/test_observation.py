@@ -46,13 +46,13 @@ def test_what_does_not_fit_is_refused(arguments, why):
         traffic_calls(*arguments)
 
 
-def test_the_crews_headers_go_with_every_test_beside_its_own():
+def test_the_testers_headers_go_with_every_test_beside_its_own():
     service = {"health_path": "/healthz", "version_path": "/version", "version_query": "release", "version_header": None, "version_pattern": None,
                "has_version_command": False}
     own = [{"name": "orders", "path": "/orders", "headers": {"Accept": "text/plain"}}]
-    made = member_tests(service, "http://10.0.0.2", "2.0.0", own, {"X-Crew": "yes"})
+    made = member_tests(service, "http://10.0.0.2", "2.0.0", own, {"X-Testers": "yes"})
     assert [(test["name"], test["secret_headers"]) for test in made] == [
-        ("release", {"X-Crew": "yes"}), ("health", {"X-Crew": "yes"}), ("orders", {"X-Crew": "yes"})]
+        ("release", {"X-Testers": "yes"}), ("health", {"X-Testers": "yes"}), ("orders", {"X-Testers": "yes"})]
     assert made[2]["headers"] == {"Accept": "text/plain"}
     assert {test["name"]: test.get("headers") or {} for test in member_tests(service, "http://10.0.0.2", "2.0.0", own)}["release"] == {}
 

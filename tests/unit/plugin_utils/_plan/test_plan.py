@@ -97,8 +97,8 @@ def refusals(observed, **changes):
 
 def test_a_pool_under_its_floor_is_refused():
     sick = {name: {"health": "down", "live": False} for name in NAMES[:4]}
-    told = refusals(fleet(balancers={"lb1": view(**sick), "lb2": view()}))
-    assert len(told) == 1 and "only 2 of 6 members are live" in told[0] and "floor is 3" in told[0]
+    reported = refusals(fleet(balancers={"lb1": view(**sick), "lb2": view()}))
+    assert len(reported) == 1 and "only 2 of 6 members are live" in reported[0] and "floor is 3" in reported[0]
 
 
 def test_a_partial_inventory_and_a_partial_load_balancer_are_refused():
@@ -111,8 +111,8 @@ def test_a_partial_inventory_and_a_partial_load_balancer_are_refused():
 
 
 def test_a_backend_that_no_load_balancer_has_is_refused():
-    told = refusals(fleet(), backend="web")
-    assert sum("has no backend 'web'" in sentence for sentence in told) == 2
+    reported = refusals(fleet(), backend="web")
+    assert sum("has no backend 'web'" in sentence for sentence in reported) == 2
 
 
 def test_load_balancers_that_disagree_are_refused_in_their_words():
@@ -123,7 +123,7 @@ def test_load_balancers_that_disagree_are_refused_in_their_words():
 def test_a_lost_member_a_second_name_and_a_downgrade_are_refused():
     assert any("app3 cannot be reached: no route" in sentence for sentence in refusals(fleet(app3={"lost": "no route"})))
     no_module = {"lost": "Failed to become nobody.", "unreachable": False}
-    assert any("app3 is reached, but no module runs there: Failed to become nobody. Correct" in sentence for sentence in refusals(fleet(app3=no_module)))
+    assert any("app3 is reachable, but no module runs there: Failed to become nobody. Correct" in sentence for sentence in refusals(fleet(app3=no_module)))
     assert any("app1 and app2 are one host" in sentence for sentence in refusals(fleet(app2={"address": "10.0.0.1:80"})))
     assert any("older than 3.0.0" in sentence and "rollback" in sentence for sentence in refusals(fleet("3.0.0")))
 
@@ -148,8 +148,8 @@ def test_a_limit_that_is_none_is_refused_by_its_name(value):
 
 
 def test_a_roll_that_would_stall_names_the_variables_of_the_description():
-    told = refusals(fleet(), method="rolling", max_per_domain="lots")
-    assert any("upgrade_max_per_domain is 'lots'" in sentence for sentence in told) and "rolling_" not in "".join(told)
+    reported = refusals(fleet(), method="rolling", max_per_domain="lots")
+    assert any("upgrade_max_per_domain is 'lots'" in sentence for sentence in reported) and "rolling_" not in "".join(reported)
     members = [Member(name, domain=domain) for name, domain in (("a", "x"), ("b", "x"), ("c", "y"))]
     for limits, started, word in (({"max_unavailable": 1}, "a", "upgrade_max_unavailable"), ({"max_per_domain": 1}, "a", "upgrade_max_per_domain"),
                                   ({}, "ab", "upgrade_domains_at_once")):
@@ -173,14 +173,14 @@ def test_a_rollback_to_a_release_that_is_gone_asks_for_its_archive():
     before["app2"] = {"previous": "1.0.0", "available": {}}
     described = service(release=..., direction="rollback", artifact=..., artifact_sha256=...)
     assert make_plan(described, fleet("2.0.0", **before))["refusals"] == [
-        "release 1.0.0 is not on app2 any more: give its archive by upgrade_artifact and upgrade_artifact_sha256"]
+        "release 1.0.0 is not on app2 any more: give its archive with upgrade_artifact and upgrade_artifact_sha256"]
 
 
 def test_a_rollback_past_the_point_of_no_return_is_refused():
     observed = fleet("2.0.0", **{name: {"previous": "1.0.0"} for name in NAMES})
     observed["databases"] = {"db1": {"tenant_a": {"migrations": [row("2.0.0", "contract", "001_drop")]}}}
-    told = make_plan(service(release="1.0.0", direction="rollback"), observed)["refusals"]
-    assert len(told) == 1 and "point of no return" in told[0] and "tenant_a" in told[0]
+    reported = make_plan(service(release="1.0.0", direction="rollback"), observed)["refusals"]
+    assert len(reported) == 1 and "point of no return" in reported[0] and "tenant_a" in reported[0]
 
 
 FILES = ["2.0.0/expand/001_add.sql", "2.0.0/backfill/001_fill.sql", "2.0.0/contract/001_drop.sql", "2.0.0/optimise/001_index.sql",
@@ -207,7 +207,7 @@ def test_contract_migrations_are_something_to_do_on_a_fleet_that_is_there_and_on
     plan = make_plan(service(contract=True), there)
     assert not plan["nothing_to_do"] and plan["pending"] == [] and plan["migrations_before"] == []
     assert plan["migrations_after"] == [{"release": "2.0.0", "phase": "contract"}, {"release": "2.0.0", "phase": "optimise"}]
-    assert "settle: the contract and optimise migrations of 2.0.0 remove" in "\n".join(plan_text(plan))
+    assert "finalize: the contract and optimise migrations of 2.0.0 remove" in "\n".join(plan_text(plan))
     databases["db1"]["tenant_a"]["migrations"].append(row("2.0.0", "contract", "001_drop"))
     assert make_plan(service(contract=True), there)["migrations_after"] == [{"release": "2.0.0", "phase": "optimise"}]
     databases["db1"]["tenant_a"]["migrations"].append(row("2.0.0", "optimise", "001_index"))
@@ -224,8 +224,8 @@ def test_a_backfill_that_came_later_or_was_not_ended_is_made_up_for_before_the_c
 def test_what_was_begun_after_the_roll_is_past_the_point_of_no_return(phase, status):
     observed = fleet("2.0.0", **{name: {"previous": "1.0.0"} for name in NAMES})
     observed["databases"] = {"db1": {"tenant_a": {"migrations": [{**row("2.0.0", phase, "001"), "status": status}]}}}
-    told = make_plan(service(release="1.0.0", direction="rollback"), observed)["refusals"]
-    assert len(told) == 1 and f"{phase} step 001 of 2.0.0 is {status}" in told[0]
+    reported = make_plan(service(release="1.0.0", direction="rollback"), observed)["refusals"]
+    assert len(reported) == 1 and f"{phase} step 001 of 2.0.0 is {status}" in reported[0]
 
 
 @pytest.mark.parametrize("file", ["old/expand/001.sql", "2.0.0/001.sql", "2.0.0/grow/001.sql"])
@@ -240,7 +240,7 @@ def test_planning_changes_nothing_that_it_was_given():
     assert observed == before
 
 
-def test_the_plan_and_the_state_are_told_in_lines():
+def test_the_plan_and_the_state_are_reported_in_lines():
     described, observed = service(contract=True), {**fleet(), "migrations": FILES}
     observed["databases"] = {"db1": {"tenant_a": {"size_bytes": 1e6, "migrations": []}}}
     text = "\n".join(plan_text(make_plan(described, observed), [{"name": "roll", "started": 1.0, "finished": 22.4}]))
@@ -248,7 +248,7 @@ def test_the_plan_and_the_state_are_told_in_lines():
     assert text.count("3 live") == 2 and "the flip" in text and "21 s last time" in text
     assert "contract and optimise migrations of 2.0.0 remove what older releases need" in text
     assert "\nmigrations\n  prepare  2.0.0 expand " in text and "  prepare  2.0.0 backfill  fills in rows" in text
-    assert text.count("  settle   2.0.0 ") == 2
+    assert text.count("  finalize 2.0.0 ") == 2
     state = "\n".join(status_text(described, observed))
     assert state.count("in traffic") == 12 and "1.0.0 on 6 of 6 members" in state
     assert "tenants" not in state
@@ -263,7 +263,7 @@ def test_the_state_says_whose_data_is_in_which_database():
     assert ["db2/north", "1.0", "MB", "none", "unknown"] in state
 
 
-@pytest.mark.parametrize(("rows", "told"), [
+@pytest.mark.parametrize(("rows", "reported"), [
     ([], "it has none"),
     ([("db2", "catchup", 10)], "it has db2 (catchup, 10 bytes behind)"),
     ([("db2", "streaming", 10_000_001)], "it has db2 (streaming, 10000001 bytes behind)"),
@@ -272,9 +272,9 @@ def test_the_state_says_whose_data_is_in_which_database():
     ([("db2", "streaming", 0, "standby"), ("db3_log", "streaming", 0, "receiver")], None),
     ([("db3_log", "streaming", 0, "receiver")], "it has db3_log (no standby, a receiver of the log, streaming, 0 bytes behind)"),
 ])
-def test_nothing_is_begun_while_a_database_has_spent_its_redundancy(rows, told):
+def test_nothing_is_begun_while_a_database_has_spent_its_redundancy(rows, reported):
     replicas = {"db1": [dict(zip(("name", "state", "lag_bytes", "kind"), row)) for row in rows]}
-    for wanted, expected in ((1, [f"db1 has 0 of the 1 standbys that upgrade_database_standbys asks for ({told})"] if told else []), ("0", [])):
+    for wanted, expected in ((1, [f"db1 has 0 of the 1 standbys that upgrade_database_standbys asks for ({reported})"] if reported else []), ("0", [])):
         found = redundancy_spent({"database_standbys": wanted, "database_lag_bytes": 10_000_000}, replicas)
         assert [sentence.partition(": its redundancy")[0] for sentence in found] == expected
 
@@ -366,9 +366,9 @@ def test_a_member_whose_name_is_not_resolved_is_refused_with_the_reason():
 def test_too_few_live_members_are_named_with_the_reason():
     sick = {"health": "down", "live": False, "check": "L7STS", "check_code": 503, "weight": 1}
     views = {"lb1": view(), "lb2": view(app1=sick, app2=sick, app3=sick, app4={**sick, "check": "L4CON"})}
-    told, = make_plan(service(), fleet(balancers=views))["refusals"]
-    assert "app1: lb2 reached 10.0.0.1:80, and its health check was answered with status 503 (L7STS); ask the member" in told
-    assert "app4: lb2 could not connect to 10.0.0.4:80 (L4CON); see whether the service listens there" in told and "app5:" not in told
+    reported, = make_plan(service(), fleet(balancers=views))["refusals"]
+    assert "app1: lb2 reached 10.0.0.1:80, and its health check was answered with status 503 (L7STS); ask the member" in reported
+    assert "app4: lb2 could not connect to 10.0.0.4:80 (L4CON); see whether the service listens there" in reported and "app5:" not in reported
 
 
 def test_what_the_login_role_lacks_is_refused_with_the_sql_that_grants_it():
@@ -389,6 +389,6 @@ def test_a_release_that_no_member_told_is_called_unknown():
 
 @pytest.mark.parametrize(("direction", "half"), [("upgrade", "the upgraded half takes"), ("rollback", "the half that has gone back takes"),
                                                  ("patch", "the patched half takes")])
-def test_the_flip_is_told_in_the_words_of_its_direction(direction, half):
+def test_the_flip_is_reported_in_the_words_of_its_direction(direction, half):
     plan = {**make_plan(service(), fleet()), "direction": direction}
     assert len([line for line in plan_text(plan) if f"the flip: {half} the traffic" in line]) == 1

@@ -27,7 +27,7 @@ def plan_of(observed, **changes):
     return make_plan(service(**changes), observed)
 
 
-def told(observed, **changes):
+def reported(observed, **changes):
     """What only the preflight says against the plan."""
     return preflight.sentences(service(**changes), observed, plan_of(observed, **changes))
 
@@ -54,20 +54,20 @@ def test_the_same_wrong_answer_of_many_is_one_sentence_of_the_plan():
     (a_test("own", name="orders"), "Correct the test 'orders' of upgrade_smoke_tests, or leave holds_for=both out of it"),
 ])
 def test_the_variable_to_correct_is_named(test, cure):
-    [sentence] = told(fleet(app2=seen(test)))
+    [sentence] = reported(fleet(app2=seen(test)))
     assert sentence.startswith("app2 takes traffic, but would fail the tests for returning to it: ") and cure in sentence
 
 
 def test_an_address_that_nothing_answers_at_is_said_once():
     silent = [a_test(about, status=None, why="connection refused") for about in ("release", "health", "own")]
-    [sentence] = told(fleet(app2=seen(*silent)))
+    [sentence] = reported(fleet(app2=seen(*silent)))
     assert "GET http://h/release: connection refused. Correct member_address" in sentence
 
 
 def test_a_member_without_traffic_need_not_answer_but_its_commands_count():
     problem = {"variable": "release_start_command", "what": "/x start cannot be run by deploy: there is no /x"}
-    assert told(fleet(app2=seen(a_test(status=None), serving=False))) == []
-    assert told(fleet(app1=seen(serving=False, problems=[problem]), app2=seen(problems=[problem]))) == [
+    assert reported(fleet(app2=seen(a_test(status=None), serving=False))) == []
+    assert reported(fleet(app1=seen(serving=False, problems=[problem]), app2=seen(problems=[problem]))) == [
         "app1, app2: /x start cannot be run by deploy: there is no /x. Correct release_start_command"]
 
 
@@ -110,20 +110,20 @@ def test_a_rollback_leaves_a_release_that_is_ill():
     ill = [a_test(status=503), a_test("release", status=None, why="no whole answer within 10 s"), a_test("own", name="orders")]
     wrong = a_test("release", status=404)
     changes = {"direction": "rollback", "release": "1.0.0"}
-    assert told(fleet("2.0.0", app1=seen(*ill)), **changes) == []
-    [sentence] = told(fleet("2.0.0", app1=seen(wrong)), **changes)
+    assert reported(fleet("2.0.0", app1=seen(*ill)), **changes) == []
+    [sentence] = reported(fleet("2.0.0", app1=seen(wrong)), **changes)
     assert "Correct upgrade_version_path" in sentence
 
 
 def test_a_front_that_users_do_not_reach_is_named():
     tests = [a_test(name="lb1: health", why="connection refused", status=None), a_test("release", True, 200, name="lb1: release")]
     observed = {**fleet(), "fronts": {"missing": ["lb2"], "tests": tests}}
-    assert told(observed) == ["lb2 has no front_url: give the URL at which users reach the service through it",
-                              "lb1: health, GET http://h/health: connection refused. Correct front_url of lb1, or let lb1 pass this path on"]
+    assert reported(observed) == ["lb2 has no front_url: give the URL at which users reach the service through it",
+                                  "lb1: health, GET http://h/health: connection refused. Correct front_url of lb1, or let lb1 pass this path on"]
     observed["fronts"]["tests"] = [a_test(name="lb1: health")]
-    assert any(sentence.startswith("lb1: health") for sentence in told(observed))
+    assert any(sentence.startswith("lb1: health") for sentence in reported(observed))
     observed["members"]["app1"] |= seen(a_test())
-    assert not any(sentence.startswith("lb1: health") for sentence in told(observed))
+    assert not any(sentence.startswith("lb1: health") for sentence in reported(observed))
 
 
 def test_what_is_asked_of_the_fronts():
@@ -166,9 +166,9 @@ def test_options_that_would_skip_a_part_of_a_run():
 def test_a_target_of_the_prober_at_which_nothing_answers_is_refused():
     tests = [a_test(name="http://a", url="http://a/", status=None, why="connection refused"), a_test(name="http://b", passed=True, status=503)]
     observed = {**fleet(), "targets": tests}
-    [sentence] = told(observed)
+    [sentence] = reported(observed)
     assert sentence.startswith("the prober would get no answer: GET http://a/: connection refused. Correct upgrade_probe.targets")
-    assert told({**fleet(), "targets": tests[1:]}) == []
+    assert reported({**fleet(), "targets": tests[1:]}) == []
     for lenient in ({"direction": "rollback"}, {"interrupted": {"id": "1"}}):
         assert preflight.sentences(service(), observed, {**plan_of(observed), **lenient}) == []
 

@@ -29,7 +29,7 @@ def test_live_capacity_is_read_from_the_haproxies_of_the_service_unless_it_is_sa
     found = probe_options(SERVICE["probe"], SERVICE, CALLS)["capacity"]
     assert found == [{"name": "lb1", "endpoint": "tcp://10.0.0.2:9999", "backend": "app", "optional": True}]
     assert probe_options({"capacity": []}, SERVICE, CALLS)["capacity"] == []
-    both = probe_options({}, {**SERVICE, "colours": {"blue": [], "green": []}}, CALLS)["capacity"]
+    both = probe_options({}, {**SERVICE, "blue_green": {"blue": [], "green": []}}, CALLS)["capacity"]
     assert len(both) == 2 * len(found) and {(source["name"].split()[1], source["backend"]) for source in both} == {("blue", "blue"), ("green", "green")}
 
 
@@ -40,8 +40,8 @@ def test_the_load_is_announced():
 
 @pytest.mark.parametrize(("probe", "words"), [
     ({"target": ["http://a"]}, ["upgrade_probe has 'target', which is no option of the prober: did you mean targets?", "upgrade_probe.targets is missing"]),
-    ({"targets": []}, ["upgrade_probe.targets is []: give where users come in"]),
-    ({"targets": "http://a"}, ["upgrade_probe.targets is 'http://a': give where users come in, as a list"]),
+    ({"targets": []}, ["upgrade_probe.targets is []: give the URLs at which users"]),
+    ({"targets": "http://a"}, ["upgrade_probe.targets is 'http://a': give the URLs at which users reach the service, as a list"]),
     ({"targets": ["shop.example.com", 3]}, ["target 'shop.example.com' is no http or https URL", "3 is no URL"]),
     ("http://a", ["upgrade_probe is 'http://a': give a dictionary"]),
     ({"targets": ["http://a"], "mix": [{"kind": "new", "share": 1, "paht": "/"}]}, ["upgrade_probe.mix has an entry with 'paht'", "did you mean path?"]),
@@ -50,10 +50,10 @@ def test_the_load_is_announced():
     ({"targets": ["http://a"], "mix": ["/"]}, ["upgrade_probe.mix is no list of dictionaries"]),
 ])
 def test_what_is_wrong_with_the_prober_is_named(probe, words):
-    told = probe_problems(probe)
-    assert len(told) <= len(words) and [word for word in words if not any(word in sentence for sentence in told)] == [], told
+    reported = probe_problems(probe)
+    assert len(reported) <= len(words) and [word for word in words if not any(word in sentence for sentence in reported)] == [], reported
     variables = {"upgrade_direction": "status", "upgrade_probe": probe, "upgrade_version_header": "X-Release"}
-    assert describe(variables, list(variables), {"app": ["app1"], "load_balancers": ["lb1"]})["problems"] == told
+    assert describe(variables, list(variables), {"app": ["app1"], "load_balancers": ["lb1"]})["problems"] == reported
 
 
 def test_a_good_prober_is_not_refused():

@@ -6,7 +6,9 @@ from __future__ import annotations
 import pytest
 
 from ansible_collections.alwayson.upgrade.plugins.plugin_utils._plan import failover
-from ansible_collections.alwayson.upgrade.plugins.plugin_utils._plan.service import DEFAULTS, HOOKS, READ_LATER, describe, described_names, known_variables
+from ansible_collections.alwayson.upgrade.plugins.plugin_utils._plan.service import (
+    DEFAULTS, HOOKS, READ_LATER, describe, described_names, known_variables, renamed,
+)
 
 GROUPS = {"app": ["app1", "app2"], "load_balancers": ["lb1"], "databases": ["db1"], "spare": []}
 GOOD = {"upgrade_release": "2.0.0", "upgrade_artifact": "/srv/shop-2.0.0.tar.gz", "upgrade_artifact_sha256": "0" * 64}
@@ -26,8 +28,8 @@ def test_a_good_description_has_its_defaults_and_hosts():
 
 @pytest.mark.parametrize("release", ["latest", "2.0.0 ", "", "two", "v2", "2..0", "2.0.0/../..", "{{ x }}"])
 def test_a_release_that_is_no_version_is_refused(release):
-    told = problems({"upgrade_release": release})
-    assert len(told) == 1 and "upgrade_release" in told[0] and "2.0.0" in told[0]
+    reported = problems({"upgrade_release": release})
+    assert len(reported) == 1 and "upgrade_release" in reported[0] and "2.0.0" in reported[0]
 
 
 @pytest.mark.parametrize("release", [2, 2.0, True, ["2.0.0"]])
@@ -71,12 +73,12 @@ def test_database_servers_alone_are_patched_when_nothing_else_is_wanted():
     ({"upgrade_metod": "rolling"}, ["upgrade_metod", "did you mean upgrade_method"]),
 ])
 def test_each_mistake_is_named_with_what_to_do(changes, words):
-    told = problems(changes)
-    assert len(told) >= 1
-    assert all(word in told[0] for word in words), told
+    reported = problems(changes)
+    assert len(reported) >= 1
+    assert all(word in reported[0] for word in words), reported
 
 
-def test_every_mistake_is_told_at_once():
+def test_every_mistake_is_reported_at_once():
     assert len(problems({"upgrade_release": "latest", "upgrade_members": "ap", "upgrade_method": "x"})) == 3
 
 
@@ -90,3 +92,14 @@ def test_relative_paths_begin_where_the_user_stands():
 def test_only_what_describes_the_service_is_read():
     assert described_names(["upgrade_release", "upgrade_smoke_tests", "upgrade_direction", "upgrade_nonsense"]) == ["upgrade_release", "upgrade_direction"]
     assert len(known_variables()) == len(DEFAULTS) + len(READ_LATER) + len(HOOKS) + len(failover.DEFAULTS) == len(set(known_variables()))
+
+
+def test_names_of_version_0_2_work_and_are_renamed():
+    route = {"map": "a.map", "key": "active", "crew_key": "crew", "crew_headers": {"X-Crew": "yes"}}
+    given = {**GOOD, "upgrade_route": route}
+    names = [*given, "upgrade_before_settle", "upgrade_after_finalize"]
+    assert describe(given, names, GROUPS)["problems"] == []
+    assert describe(given, names, GROUPS)["route"] == {"map": "a.map", "key": "active", "testers_key": "crew"}
+    assert renamed(given, names) == {"upgrade_before_settle": "upgrade_before_finalize", "upgrade_route.crew_key": "upgrade_route.testers_key",
+                                     "upgrade_route.crew_headers": "upgrade_route.testers_headers"}
+    assert renamed(GOOD, list(GOOD)) == {}

@@ -40,6 +40,6 @@ def test_a_member_that_a_load_balancer_does_not_know_is_live_only_elsewhere():
 def test_the_roll_reads_the_traffic_before_and_after_the_flip_and_before_it_puts_anything_back():
     """Both in the file and in this order; what each of them decides is tested beside."""
     order = [task.get("ansible.builtin.include_tasks", task["name"]) for play in yaml.safe_load(ROLL.read_text(encoding="utf-8")) for task in play["tasks"]]
-    wanted = ["../tasks/read_the_traffic.yml", "Move the traffic to what is upgraded", "../tasks/read_the_traffic.yml", "Go on with the other half",
-              "../tasks/read_the_traffic.yml", "Name the members that a stopped roll left out of traffic"]
+    wanted = ["../tasks/read_the_traffic.yml", "Move the traffic to the upgraded members", "../tasks/read_the_traffic.yml", "Continue with the other half",
+              "../tasks/read_the_traffic.yml", "Find the members that a stopped roll left out of traffic"]
     assert [name for name in order if name in wanted] == [*wanted, "../tasks/read_the_traffic.yml"]

@@ -128,7 +128,7 @@ def test_another_direction_than_the_interrupted_one_is_said():
 
 
 @pytest.mark.parametrize(("last", "words"), [
-    (intent(), ("finish it with ansible-playbook alwayson.upgrade.upgrade -e upgrade_release=2.0.0, or go back with "
+    (intent(), ("finish it with ansible-playbook alwayson.upgrade.upgrade -e upgrade_release=2.0.0, or roll back with "
                 "ansible-playbook alwayson.upgrade.rollback -e upgrade_release=1.0.0")),
     (intent("rollback", "2.0.0", "1.0.0"), "finish it with ansible-playbook alwayson.upgrade.rollback -e upgrade_release=1.0.0"),
 ])

@@ -56,8 +56,8 @@ def test_what_decided_about_a_canary_is_shown():
     run = sample_run("rolling")
     run["members"]["app1"]["verdicts"] = [VERDICT]
     report = summarise(run)
-    told = terminal_summary(report, 120)
-    assert "app1 good: 0 of 412 requests failed, 4.1 ms; others 1 of 2,056 requests failed, 4 ms" in told
+    reported = terminal_summary(report, 120)
+    assert "app1 good: 0 of 412 requests failed, 4.1 ms; others 1 of 2,056 requests failed, 4 ms" in reported
     assert "Canary verdicts" in render(report)
     run["members"]["app1"]["verdicts"] = [{**VERDICT, "verdict": "bad", "reasons": ["3 % of its requests failed"]}]
     assert "3 % of its requests failed" in render(summarise(run))
@@ -82,9 +82,9 @@ def test_an_attempt_that_failed_stays_in_the_record():
     run = {"started": 0.0, "finished": 60.0, "phases": {"roll": {"started": 5.0}, "account": {"started": 50.0}}, "members": {"app1": member},
            "observed": {"members": {"app1": {"release": OLD}}, "load_balancers": {}}}
     record = make_record(plan, run)
-    told = record["members"]["app1"]
-    assert [stage["name"] for stage in told["stages"]] == ["drain", "smoke test", "return", "drain", f"return to {OLD}", "return"]
-    assert (told["out_at"], told["in_at"]) == (10, 44) and told["verdicts"][0]["verdict"] == "bad"
+    reported = record["members"]["app1"]
+    assert [stage["name"] for stage in reported["stages"]] == ["drain", "smoke test", "return", "drain", f"return to {OLD}", "return"]
+    assert (reported["out_at"], reported["in_at"]) == (10, 44) and reported["verdicts"][0]["verdict"] == "bad"
     assert [phase["finished"] for phase in record["phases"]] == [50.0, 60.0], "a phase that broke off ends where the next one begins"
     assert summarise(record, now=61.0)["ok"] is False
 

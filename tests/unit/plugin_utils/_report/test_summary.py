@@ -99,7 +99,7 @@ def test_a_good_run(method):
     assert json.loads(json.dumps(report, allow_nan=False)) == report
 
 
-def test_failed_requests_are_told_with_their_classes():
+def test_failed_requests_are_reported_with_their_classes():
     run = sample_run()
     run["probe"].update(requests_failed=37, failures_by_class={"timeout": 11, "http_5xx": 26})
     report = summarise(run)
@@ -109,7 +109,7 @@ def test_failed_requests_are_told_with_their_classes():
 
 
 @pytest.mark.parametrize(("budget", "ok"), [(None, False), (0, False), (36, False), (37, True), ("0.1%", False), ("50%", True)])
-def test_failed_requests_within_the_error_budget_are_told_and_no_problem(budget, ok):
+def test_failed_requests_within_the_error_budget_are_reported_and_no_problem(budget, ok):
     run = sample_run()
     run["probe"].update(requests_failed=37, failures_by_class={"timeout": 11, "http_5xx": 26})
     run["limits"]["max_failed"] = budget
@@ -213,7 +213,7 @@ def test_nothing_to_do():
 
 
 def test_a_release_that_a_command_told_is_not_proven_by_answers():
-    run = {**sample_run(), "census": [{"name": "app1 by its command", "command": ["shop", "--version"]}, {"name": "app1 through lb1", "command": None}]}
+    run = {**sample_run(), "version_check": [{"name": "app1 by its command", "command": ["shop", "--version"]}, {"name": "app1 through lb1", "command": None}]}
     assert summarise(run)["not_proven"] == ["The release of 1 member was read by a command, not from an answer that users get."]
 
 
@@ -222,8 +222,8 @@ def test_proofs_that_are_missing_are_named():
     run["members"]["app2"]["drain_proof"] = {}
     run["databases"]["tenant_b"]["backup"]["proven"] = False
     run["databases"]["tenant_a"]["backup_after"]["proven"] = False
-    told = summarise(run)["not_proven"]
-    assert told == [
+    reported = summarise(run)["not_proven"]
+    assert reported == [
         "No load balancer proved the drain of app2.",
         "The backup of tenant_b was not proven by a restore.",
         "The backup of tenant_a after the upgrade was not proven by a restore.",

@@ -169,9 +169,9 @@ def test_a_folder_in_which_everybody_may_write_is_warned_of_once_a_run(writer, t
     (tmp_path / "j").chmod(0o777)
     for _run in range(2):
         journal = writer()
-        [told] = journal.opens(str(tmp_path / "j"), 1.0)
-        assert told.startswith(f"{tmp_path}/j, where the journal, the plan and the reports are, may be written by every account (mode 0777): ")
-        assert told.endswith(f"chmod o-w {tmp_path}/j") and journal.adds(EVENTS[0], 2.0) == []
+        [reported] = journal.opens(str(tmp_path / "j"), 1.0)
+        assert reported.startswith(f"{tmp_path}/j, where the journal, the plan and the reports are, may be written by every account (mode 0777): ")
+        assert reported.endswith(f"chmod o-w {tmp_path}/j") and journal.adds(EVENTS[0], 2.0) == []
     (tmp_path / "j").chmod(0o775)
     assert writer().opens(str(tmp_path / "j"), 3.0) == []
 
@@ -196,8 +196,8 @@ def test_a_broken_chain_is_kept_under_a_name_that_says_so(writer, tmp_path):
     for expected in ("journal.broken-20260305T140211Z.jsonl", "journal.broken-20260305T140211Z-2.jsonl"):
         later = writer()
         later.adds(EVENTS[0], 1.0)
-        told = later.opens(str(tmp_path / "j"), 1_772_719_331.0)
-        assert len(told) == 1 and "line 2 was changed" in told[0] and expected in told[0]
+        reported = later.opens(str(tmp_path / "j"), 1_772_719_331.0)
+        assert len(reported) == 1 and "line 2 was changed" in reported[0] and expected in reported[0]
         assert (tmp_path / "j" / expected).read_bytes() == edited
         reading = read(content_of(tmp_path))
         assert reading.problem == "" and [entry["event"] for entry in reading.entries] == ["journal_begins_anew", "run_begins"]
@@ -205,7 +205,7 @@ def test_a_broken_chain_is_kept_under_a_name_that_says_so(writer, tmp_path):
         (tmp_path / "j" / "journal.jsonl").write_bytes(edited)
 
 
-def test_a_torn_journal_is_told_once_and_goes_on(writer, tmp_path):
+def test_a_torn_journal_is_reported_once_and_goes_on(writer, tmp_path):
     journal = writer()
     journal.adds(EVENTS[0], 1.0)
     journal.opens(str(tmp_path / "j"), 1.0)
@@ -226,10 +226,10 @@ def test_a_full_disk_is_said_once_leaves_no_torn_line_and_loses_nothing_when_it_
     real = os.write
     for broken in (lambda handle, data: real(handle, data[:7]), _no_space):
         monkeypatch.setattr(os, "write", broken)
-        told = journal.adds(EVENTS[1], 2.0) + journal.adds(EVENTS[2], 3.0)
+        reported = journal.adds(EVENTS[1], 2.0) + journal.adds(EVENTS[2], 3.0)
         monkeypatch.setattr(os, "write", real)
         assert content_of(tmp_path) == before
-        assert sum("cannot be written: No space left on device" in sentence for sentence in told) == (1 if broken is not _no_space else 0)
+        assert sum("cannot be written: No space left on device" in sentence for sentence in reported) == (1 if broken is not _no_space else 0)
     assert "4 entries of this run are not in the journal" in journal.ends()[0]
     assert ["goes on" in sentence for sentence in journal.adds(EVENTS[3], 4.0)] == [True]
     assert journal.ends() == [] and len(read(content_of(tmp_path)).entries) == 6 and journal_problem(content_of(tmp_path)) == ""
@@ -254,9 +254,9 @@ def test_a_journal_that_was_moved_away_begins_again(writer, tmp_path):
     journal.adds(EVENTS[0], 1.0)
     journal.opens(str(tmp_path / "j"), 1.0)
     (tmp_path / "j" / "journal.jsonl").rename(tmp_path / "j" / "old")
-    told = journal.adds(EVENTS[1], 2.0)
+    reported = journal.adds(EVENTS[1], 2.0)
     assert [entry["event"] for entry in read(content_of(tmp_path)).entries] == [CONTRADICTED, "started"] and read(content_of(tmp_path)).problem == ""
-    assert len(told) == 1 and "its newest entries were cut off" in told[0]
+    assert len(reported) == 1 and "its newest entries were cut off" in reported[0]
     # Moved away as a whole, as somebody does who wants another one.
     (tmp_path / "j").rename(tmp_path / "k")
     assert writer().opens(str(tmp_path / "j"), 3.0) == [] == journal.adds(EVENTS[2], 3.0)
@@ -297,21 +297,21 @@ def cut_with_a_pipe_as_its_head(tmp_path):
 
 @pytest.mark.parametrize(("attack", "said"), [(cut, "cut off"), (cut_with_its_head, "cut off"), (cut_without_its_head, "cut off"), (forge, "cut off"),
                                               (cut_with_a_pipe_as_its_head, "cut off")])
-def test_a_journal_that_was_cut_or_forged_is_told_by_the_next_run_once(writer, tmp_path, attack, said):
+def test_a_journal_that_was_cut_or_forged_is_reported_by_the_next_run_once(writer, tmp_path, attack, said):
     journal = writer()
     for event in EVENTS:
         journal.adds(event, 1.0)
     assert journal.opens(str(tmp_path / "j"), 1.0) == []
     attack(tmp_path)
     left = content_of(tmp_path)
-    told = writer().opens(str(tmp_path / "j"), 2.0)
-    assert len(told) == 1 and said in told[0] and str(tmp_path / "j" / "journal.jsonl") in told[0]
+    reported = writer().opens(str(tmp_path / "j"), 2.0)
+    assert len(reported) == 1 and said in reported[0] and str(tmp_path / "j" / "journal.jsonl") in reported[0]
     reading = read(content_of(tmp_path))
     assert content_of(tmp_path).startswith(left) and reading.problem == "" and reading.entries[-1]["event"] == CONTRADICTED
     assert writer().opens(str(tmp_path / "j"), 3.0) == []
 
 
-def test_a_journal_as_long_as_it_was_and_written_anew_is_told(writer, tmp_path):
+def test_a_journal_as_long_as_it_was_and_written_anew_is_reported(writer, tmp_path):
     journal = writer()
     for event in EVENTS[:3]:
         journal.adds(event, 1.0)

@@ -22,7 +22,7 @@ def test_a_play_without_hosts_runs_on_none(hosts, pattern):
     ({"msg": "the loop itself", "results": []}, "the loop itself"),
     ({}, "failed"),
 ])
-def test_a_failure_is_told_in_the_words_of_what_failed(result, words):
+def test_a_failure_is_reported_in_the_words_of_what_failed(result, words):
     assert failure_text(result) == words
 
 
@@ -40,9 +40,9 @@ SERVICE = {"direction": "upgrade", "hosts": {"databases": ["db1"]}}
 
 
 def test_problems_are_those_of_the_hosts_that_kept_one():
-    hostvars = {"app1": {"alwayson_problem": "app1: no space"}, "app2": {}, "db1": {"alwayson_settle_problem": "db1: locked"}}
+    hostvars = {"app1": {"alwayson_problem": "app1: no space"}, "app2": {}, "db1": {"alwayson_finalize_problem": "db1: locked"}}
     assert kept_problems(["app1", "app2"], hostvars) == ["app1: no space"]
-    assert kept_problems(["db1"], hostvars, "alwayson_settle_problem") == ["db1: locked"]
+    assert kept_problems(["db1"], hostvars, "alwayson_finalize_problem") == ["db1: locked"]
 
 
 @pytest.mark.parametrize(("plan", "direction", "hosts"), [

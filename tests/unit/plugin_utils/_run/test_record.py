@@ -30,7 +30,7 @@ def run(**members):
     return {
         "started": 0.0, "finished": 60.0, "phases": {"roll": {"started": 10.0, "finished": 40.0}}, "problems": [], "members": members,
         "cutover": [{"started_at": 20.0, "finished_at": 21.0}], "databases": {}, "observed": {"members": {"app1": facts, "app2": facts}, "load_balancers": {}},
-        "census": [{"name": "app1 through lb1", "passed": True}], "probe": None, "operator": {"user": "ops", "host": "ctl"},
+        "version_check": [{"name": "app1 through lb1", "passed": True}], "probe": None, "operator": {"user": "ops", "host": "ctl"},
     }
 
 
@@ -58,14 +58,14 @@ def test_a_record_of_a_good_half_pool_run():
     ({"outcome": "lost"}, "app1 was lost", "stopped"),
 ])
 def test_a_run_that_failed_says_so_and_names_the_next_command(outcome, words, overall):
-    record = make_record(plan(), {**run(app1=outcome), "census": None})
+    record = make_record(plan(), {**run(app1=outcome), "version_check": None})
     assert record["ok"] is False and record["outcome"] == overall
     assert any(words in sentence for sentence in record["problems"])
     assert record["next_command"] == "ansible-playbook alwayson.upgrade.status"
 
 
-def test_without_a_census_a_run_is_not_done():
-    assert make_record(plan(), {**run(app1=upgraded(1.0, 2.0), app2=upgraded(3.0, 4.0)), "census": None})["ok"] is False
+def test_without_a_version_check_a_run_is_not_done():
+    assert make_record(plan(), {**run(app1=upgraded(1.0, 2.0), app2=upgraded(3.0, 4.0)), "version_check": None})["ok"] is False
 
 
 def test_a_host_that_was_under_way_at_the_end_is_lost():
@@ -95,7 +95,7 @@ def test_a_run_that_leaves_the_new_release_somewhere_has_not_returned():
     """The first half ran it before this run, which flipped to it and stopped."""
     seen = run(app2={"outcome": "returned", "release_after": "1.0.0", "why": "x"})
     seen["observed"]["members"]["app1"]["release"] = "2.0.0"
-    assert make_record(plan(), {**seen, "census": None})["outcome"] == "stopped"
+    assert make_record(plan(), {**seen, "version_check": None})["outcome"] == "stopped"
 
 
 @pytest.mark.parametrize(("policy", "rolled", "expected"), [

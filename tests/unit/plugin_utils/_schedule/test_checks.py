@@ -56,7 +56,7 @@ def test_a_pool_of_one_has_nobody_to_take_back():
 
 def test_a_floor_that_stops_before_the_budget_does_is_warned_of():
     assert room_warnings(schedule(6, max_failures=1), ()) == [
-        ("rolling_max_failures allows 1, but a failed member is not live: after the first one the floor of 5 of 6 lets nobody of the pool start. "
+        ("rolling_max_failures allows 1, but a failed member is not live: after the first one the floor of 5 of 6 lets no member of the pool start. "
          "Set rolling_min_live to at most 4 to use the budget")]
     assert room_warnings(schedule(6, min_live=4, max_failures=1), ()) == room_warnings(schedule(6), ()) == []
     assert room_warnings(schedule(6, max_failures=1), ("the pool",)) == []

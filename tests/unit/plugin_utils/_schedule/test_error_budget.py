@@ -47,14 +47,14 @@ LIVE = {"now": 1000.0, "requests_scheduled": 400, "requests_failed": 0, "request
     ({**LIVE, "requests_failed": 5}, "1%", "upgrade_max_failed allows 4"),
     ({**LIVE, "now": 980.0}, 0, "has written no figures for 20 s"), ({}, 0, "left no figures"), (None, 0, "left no figures")])
 def test_traffic_moves_only_while_users_are_known_to_be_within_the_budget(figures, budget, why):
-    told = why_to_stop(figures, {"max_failed": budget}, 1000.0)
-    assert why in told if why else told == ""
+    reported = why_to_stop(figures, {"max_failed": budget}, 1000.0)
+    assert why in reported if why else reported == ""
 
 
 def test_a_prober_that_reached_nothing_names_its_targets():
     figures = {**LIVE, "requests_failed": 380, "requests_pending": 20, "failures_by_class": {"refused": 380, "timeout": 0}}
-    told = why_to_stop(figures, {}, 1000.0)
-    assert told.startswith("the prober reaches nothing: 380 of 400 requests failed") and "correct upgrade_probe.targets" in told
-    assert "upgrade_max_failed" not in told
+    reported = why_to_stop(figures, {}, 1000.0)
+    assert reported.startswith("the prober reaches no target: 380 of 400 requests failed") and "correct upgrade_probe.targets" in reported
+    assert "upgrade_max_failed" not in reported
     for served in ({"requests_failed": 380, "failures_by_class": {"refused": 379, "timeout": 1}}, {"requests_pending": 0}):
         assert "upgrade_max_failed" in why_to_stop({**figures, **served}, {}, 1000.0)

@@ -23,11 +23,11 @@ def do(roll: Schedule, *steps: tuple[str, str]) -> None:
 
 
 def test_the_first_event_names_pools_and_members():
-    told = roll_begins(schedule(), "shop")
-    assert told["play"] == "shop"
-    assert told["pools"] == {"a": {"size": 3, "window": 2, "floor": 1, "steps": [2]}, "b": {"size": 1, "window": 1, "floor": 0, "steps": [1]}}
-    assert told["members"][0] == {"name": "a1", "pool": "a", "domain": "east", "step": 0, "pending": True, "in_traffic": True, "expected_s": 3.0}
-    assert [(member["name"], member["step"], member["pending"], member["in_traffic"]) for member in told["members"][2:]] == [
+    reported = roll_begins(schedule(), "shop")
+    assert reported["play"] == "shop"
+    assert reported["pools"] == {"a": {"size": 3, "window": 2, "floor": 1, "steps": [2]}, "b": {"size": 1, "window": 1, "floor": 0, "steps": [1]}}
+    assert reported["members"][0] == {"name": "a1", "pool": "a", "domain": "east", "step": 0, "pending": True, "in_traffic": True, "expected_s": 3.0}
+    assert [(member["name"], member["step"], member["pending"], member["in_traffic"]) for member in reported["members"][2:]] == [
         ("a3", None, False, True), ("b1", 0, True, False)]
 
 
@@ -63,7 +63,7 @@ def test_a_roll_that_never_went_on_has_a_reason():
     assert why_it_stopped(roll, roll.decide()) == "the play ended before every member had started"
 
 
-def test_the_way_back_is_told_with_what_came_of_it():
+def test_the_way_back_is_reported_with_what_came_of_it():
     roll = schedule("rollback", min_live=0)
     do(roll, ("a1", "ok"), ("b1", "ok"), ("a2", "failed"))
     assert describe_rollback(roll) == f"the roll stops: {roll.stop_reason}. The upgraded members return to the previous release"
@@ -73,7 +73,7 @@ def test_the_way_back_is_told_with_what_came_of_it():
     do(roll, ("a1", "ok"))
     reason = why_it_stopped(roll, roll.decide())
     assert reason == f"{roll.stop_reason}; the upgraded members returned"
-    assert describe_rollback_end(roll, reason) == f"the roll went back: {reason}. Returned: a1, b1"
+    assert describe_rollback_end(roll, reason) == f"the roll was rolled back: {reason}. Returned: a1, b1"
 
 
 def test_a_way_back_that_fails_names_who_did_not_return():
@@ -83,6 +83,6 @@ def test_a_way_back_that_fails_names_who_did_not_return():
     do(roll, ("b1", "failed"))
     last = roll.decide()
     assert describe_stop(roll, last) == f"the roll stops: {last.reason}. Not returned to the previous release: a1"
-    assert "b1 failed on the way back" in last.reason
+    assert "b1 failed during the rollback" in last.reason
     assert why_it_stopped(roll, last) == f"{roll.stop_reason}; {last.reason}"
-    assert describe_rollback_end(roll, "why") == "the roll went back: why. Returned: none"
+    assert describe_rollback_end(roll, "why") == "the roll was rolled back: why. Returned: none"

@@ -32,7 +32,7 @@ VARS |= {play["name"]: play["vars"] for play in yaml.safe_load((PLAYBOOKS / "pha
          if play["strategy"] == "alwayson.upgrade.rolling"}
 # What only database servers read.
 OF_DATABASES = {"databases", "login", "migration_tool", "restore"}
-FORWARD, BACKWARD = ("Roll | the first step", "Roll | the second step", "patching"), ("Roll | take all back",)
+FORWARD, BACKWARD = ("Roll | the first step", "Roll | the second step", "patching"), ("Roll | return all members",)
 METHODS = ("half_pool", "rolling", "canary", "blue_green", "in_place")
 LOADER = DataLoader()
 

@@ -61,7 +61,7 @@ def test_when_nobody_of_a_step_succeeds_no_later_step_starts_whatever_the_budget
     schedule = Schedule(pool(6), Limits(max_unavailable=2, min_live=0, steps=(2, "100%")), policy)
     assert not roll(schedule, app1="failed").decide().stopped
     decision = roll(schedule, app2="lost").decide()
-    assert decision.stopped and decision.reason == "nobody of step 1 of app succeeded (app1 failed, app2 was lost)"
+    assert decision.stopped and decision.reason == "no member of step 1 of app succeeded (app1 failed, app2 was lost)"
 
 
 def test_a_pool_whose_last_step_failed_keeps_nobody_of_another_pool():
@@ -162,7 +162,7 @@ def test_a_failure_on_the_way_back_ends_it(outcome):
     schedule = failed_at_the_fourth()
     schedule.decide()
     decision = roll(schedule, app5=outcome).decide()
-    assert decision.stopped and decision.direction == BACK and "app5" in decision.reason and "on the way back" in decision.reason
+    assert decision.stopped and decision.direction == BACK and "app5" in decision.reason and "during the rollback" in decision.reason
     assert schedule.done and schedule.outcome["app5"] == outcome and schedule.outcome["app3"] == "ok"
 
 
@@ -258,8 +258,8 @@ def test_nobody_of_a_pool_starts_whose_load_balancers_cannot_be_read():
     assert schedule.decide(blind={"web": "lb2 does not answer"}).start == ("app1",)
     both = schedule.decide(blind={"web": "lb2 does not answer", "app": "lb1 does not answer"})
     assert both.start == () and not both.stopped
-    assert both.reason == ("live capacity of web cannot be read, so nobody starts: lb2 does not answer; "
-                           "live capacity of app cannot be read, so nobody starts: lb1 does not answer")
+    assert both.reason == ("live capacity of web cannot be read, so no member starts: lb2 does not answer; "
+                           "live capacity of app cannot be read, so no member starts: lb1 does not answer")
 
 
 def test_members_in_flight_of_a_blind_pool_still_count_for_the_run():

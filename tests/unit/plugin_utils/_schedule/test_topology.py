@@ -66,7 +66,7 @@ def test_members_outside_of_the_play_count_as_capacity():
 @pytest.mark.parametrize(("hosts", "variables", "words"), [
     (["w1", "w9"], {}, "w9 is not in the inventory"),
     ("web", {}, "the hosts are 'web': give a list of host names such as groups['web']"),
-    (["w1", "w2"], {"rolling_min_live": 2}, "the roll would never finish: after 0 of 2 hosts nobody may start, because"),
+    (["w1", "w2"], {"rolling_min_live": 2}, "the roll would never finish: after 0 of 2 hosts no member may start, because"),
     (["w1"], {"rolling_max_unavailable": "lots"}, "rolling_max_unavailable is 'lots'"),
     (["w1"], {"rolling_pool_hosts": ["w9"]}, "w9 is not in the inventory"),
     (["w1"], {"rolling_domians_at_once": 1}, "did you mean rolling_domains_at_once?"),
@@ -80,5 +80,5 @@ def test_waves_that_cannot_be_are_refused_with_the_reason(hosts, variables, word
 def test_hosts_that_disagree_are_refused():
     disagreeing = hostvars(rolling_max_unavailable=2)
     disagreeing["w2"]["rolling_max_unavailable"] = 3
-    with pytest.raises(ScheduleError, match="disagree on rolling_max_unavailable: it is 2 for w1 and 3 for w2"):
+    with pytest.raises(ScheduleError, match="have different values of rolling_max_unavailable: 2 for w1 and 3 for w2"):
         wave_names(list(disagreeing), disagreeing)

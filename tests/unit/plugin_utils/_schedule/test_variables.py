@@ -124,14 +124,14 @@ def test_an_option_of_the_wrong_kind_is_refused_by_name(name, value):
 def test_hosts_that_disagree_on_the_run_are_named_with_their_values(name):
     with pytest.raises(ScheduleError) as refusal:
         run_policy_from({"app1": {f"rolling_{name}": 1}, "web1": {f"rolling_{name}": 2}})
-    assert f"the hosts of the play disagree on rolling_{name}: it is 1 for app1 and 2 for web1" in str(refusal.value)
+    assert f"the hosts of the play have different values of rolling_{name}: 1 for app1 and 2 for web1" in str(refusal.value)
 
 
 @pytest.mark.parametrize("name", schedule_variables.OF_A_POOL)
 def test_hosts_of_one_pool_must_agree_and_those_of_two_need_not(name):
     variables = {"steps": (["100%"], ["50%", "100%"])}.get(name, (1, 2))
     one_pool = {f"app{n}": {f"rolling_{name}": value} for n, value in enumerate(variables)}
-    with pytest.raises(ScheduleError, match=f"the hosts of pool 'the pool' disagree on rolling_{name}"):
+    with pytest.raises(ScheduleError, match=f"the hosts of pool 'the pool' have different values of rolling_{name}"):
         limits_by_pool(one_pool)
     two_pools = {host: {**values, "rolling_pool": host} for host, values in one_pool.items()}
     assert list(limits_by_pool(two_pools)) == ["app0", "app1"]
@@ -152,5 +152,5 @@ def test_hosts_outside_the_play_count_as_capacity_and_must_agree_on_the_pools_li
     schedule = schedule_from({"app1": {}, "app2": {"rolling_in_traffic": False}}, {"app3": {}, "app4": {}}, max_in_flight=5)
     the_pool = schedule.pools[DEFAULT_POOL]
     assert (the_pool.size, the_pool.floor, schedule.pending, schedule.policy.max_in_flight) == (4, 3, ["app2", "app1"], 5)
-    with pytest.raises(ScheduleError, match="disagree on rolling_min_live"):
+    with pytest.raises(ScheduleError, match="have different values of rolling_min_live"):
         schedule_from({"app1": {}}, {"app2": {"rolling_min_live": 1}})

@@ -57,8 +57,8 @@ def test_each_way_tells_the_release_from_another_one(changes, right, wrong):
     ({"upgrade_version_header": "X Release"}, ["upgrade_version_header is 'X Release': give the name of a header"]),
 ])
 def test_two_ways_and_ways_that_read_nothing_are_refused(changes, words):
-    [told] = described(**changes)["problems"]
-    assert all(word in told for word in words), told
+    [reported] = described(**changes)["problems"]
+    assert all(word in reported for word in words), reported
 
 
 def test_the_prober_reads_the_same_header_unless_it_is_given_another_one():
@@ -75,26 +75,26 @@ def test_a_command_is_run_on_the_member_and_a_front_is_asked_for_its_health():
     assert [(test["name"], test.get("command"), test.get("url")) for test in direct] == [
         ("release", COMMAND["upgrade_version_command"], None), ("health", None, "http://10.0.0.21/healthz")]
     assert [test["name"] for test in observation.member_tests(service, "http://10.0.0.11", "2.0.0")] == ["health"]
-    census = observation.version_check_tests(VIEW, {"lb1": "http://10.0.0.11"}, "2.0.0", service)
-    assert [(test["name"], test["url"], test["headers"]) for test in census] == [
+    checks = observation.version_check_tests(VIEW, {"lb1": "http://10.0.0.11"}, "2.0.0", service)
+    assert [(test["name"], test["url"], test["headers"]) for test in checks] == [
         ("app1 as seen from lb1", "http://10.0.0.21:80/healthz", {}), ("app2 through lb1", "http://10.0.0.11/healthz", {"Cookie": "SERVER=b"})]
     with pytest.raises(ValueError, match="upgrade_version_command is 'shop --version': give a list"):
         version_test(service, "", "2.0.0", name="release", command="shop --version")
 
 
-def test_the_census_asks_each_member_for_the_release():
-    census = observation.version_check_tests(VIEW, {"lb1": "http://10.0.0.11"}, "2.0.0", described())
-    assert [(test["url"], test["expect"]) for test in census] == [
+def test_the_version_check_asks_each_member_for_the_release():
+    checks = observation.version_check_tests(VIEW, {"lb1": "http://10.0.0.11"}, "2.0.0", described())
+    assert [(test["url"], test["expect"]) for test in checks] == [
         ("http://10.0.0.21:80/version", {"release": "2.0.0"}), ("http://10.0.0.11/version", {"release": "2.0.0"})]
 
 
-def test_the_census_asks_nobody_who_gets_no_traffic_and_is_not_in_the_inventory():
+def test_the_version_check_asks_nobody_who_gets_no_traffic_and_is_not_in_the_inventory():
     strangers = {"t1": {"address": "", "admin": "maint"}, "old": {"address": "10.0.0.9:80", "admin": "maint"},
                  "new": {"address": "10.0.0.8:80", "admin": "ready"}}
     out = {"app1": {**MEMBERS["app1"], "admin": "maint"}}
     view = {"lb1": {"backends": {"app": {"members": {**MEMBERS, **strangers, **out}, "cookie_name": None}}}}
-    census = observation.version_check_tests(view, {"lb1": "http://10.0.0.11"}, "2.0.0", described(), ["app1", "app2"])
-    assert [test["name"] for test in census] == ["app1 as seen from lb1", "app2 as seen from lb1", "new as seen from lb1"]
+    checks = observation.version_check_tests(view, {"lb1": "http://10.0.0.11"}, "2.0.0", described(), ["app1", "app2"])
+    assert [test["name"] for test in checks] == ["app1 as seen from lb1", "app2 as seen from lb1", "new as seen from lb1"]
     nobody = {"lb1": {"backends": {"app": {"members": {"t1": strangers["t1"]}, "cookie_name": None}}}}
     with pytest.raises(ValueError, match="lb1 has no member in app"):
         observation.version_check_tests(nobody, {"lb1": "http://10.0.0.11"}, "2.0.0", described(), [])

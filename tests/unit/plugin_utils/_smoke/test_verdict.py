@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.alwayson.upgrade.plugins.plugin_utils._smoke.expectation import compiled
-from ansible_collections.alwayson.upgrade.plugins.plugin_utils._smoke.verdict import Judge, failure_message
+from ansible_collections.alwayson.upgrade.plugins.plugin_utils._smoke.verdict import Expected, failure_message
 
 
 def answer(release, status=200, seconds=0.1):
@@ -18,7 +18,7 @@ def outcome(*answers, **changes):
     return {**given, "answers": list(answers), **changes}
 
 
-JUDGE = Judge(compiled({"release": "2.0.0"}), compiled({'headers."x-release"': "2.0.0"}))
+JUDGE = Expected(compiled({"release": "2.0.0"}), compiled({'headers."x-release"': "2.0.0"}))
 
 
 def test_a_test_passes_when_every_answer_is_as_expected():

@@ -11,7 +11,7 @@ import tempfile
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database.backup.disk_space import Room
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database.backup.record import BackupError, Record
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database.backup.store import OneFileEach, sha256
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database.content import differences, told
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database.content import describe, differences
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database.programs import Runner
 
 from .files import Session, content_of
@@ -41,5 +41,5 @@ class ToyBackup(OneFileEach):
                 copy.write(table, rows)
             found = differences(record.contents[record.subject], content_of({name: copy.rows(name) for name in copy.tables()}))
         if found:
-            raise BackupError(f"the copy differs from the original: {told(found)}")
+            raise BackupError(f"the copy differs from the original: {describe(found)}")
         return "a restored copy has the same tables, with the same rows"

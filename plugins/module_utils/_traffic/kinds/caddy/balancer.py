@@ -27,13 +27,13 @@ POLICY = "weighted_round_robin"
 SETTINGS: dict[str, object] = {"weights": {}}
 # Others change the same pool: their changes are made on top of one another.
 ATTEMPTS = 10
-NOTE = "Caddy does not tell the health of this member: test it directly before it comes in"
+NOTE = "Caddy does not tell the health of this member: test it directly before it returns"
 _BACK = "they count as live while they have a weight, and come back after their smoke test"
-TOLD = ("Caddy tells the health of its members up to 10 s late, and of those that come back not at all, so they come back after their smoke test. "
-        "Its checks begin again with each change, so a drain that has to keep members live waits up to 11 s for their results")
+REPORTED_LATE = ("Caddy tells the health of its members up to 10 s late, and of those that come back not at all, so they come back after their smoke test. "
+                 "Its checks begin again with each change, so a drain that has to keep members live waits up to 11 s for their results")
 UNCHECKED_BY_IT = f"Caddy does not check the health of its members (health_checks): {_BACK}"
-UNTOLD = f"Caddy does not tell the health of its members, because its API does not give their metrics (/metrics): {_BACK}"
-LOADED = "a configuration that Caddy loads from a file (caddy reload) brings all members back into traffic: load none during a run"
+UNREPORTED = f"Caddy does not tell the health of its members, because its API does not give their metrics (/metrics): {_BACK}"
+LOADED = "a configuration that Caddy loads from a file (caddy reload) returns all members to traffic: load none during a run"
 
 
 class Facts(NamedTuple):
@@ -112,9 +112,9 @@ class Caddy:
 
     def command(self, backend: str, changes: Mapping[str, str]) -> str:
         """See `LoadBalancer.command`."""
-        told = ", ".join(f"{name} {self._wanted(backend, name, change, 0)}" for name, change in changes.items())
+        weights_shown = ", ".join(f"{name} {self._wanted(backend, name, change, 0)}" for name, change in changes.items())
         path = f"{self.endpoint.rstrip('/')}/id/{backend}/load_balancing/selection_policy"
-        return f"curl -X PATCH -H 'Content-Type: application/json' {shlex.quote(path)} -d POLICY, with these weights in it: {told}"
+        return f"curl -X PATCH -H 'Content-Type: application/json' {shlex.quote(path)} -d POLICY, with these weights in it: {weights_shown}"
 
     def _proxy(self, backend: str) -> tuple[Answer, Mapping[str, Any]]:
         answer = self._api.ask("GET", f"/id/{backend}")
@@ -135,10 +135,10 @@ class Caddy:
 
     def _pool(self, backend: str, proxy: Mapping[str, Any], requests: Mapping[str, int]) -> Backend:
         found = looked_at(DEMANDS, Facts(proxy, self._weights, requests, self._nameless or frozenset()))
-        is_told = any(self._health.is_told(upstream["dial"]) for upstream in proxy["upstreams"])
-        unproven = UNTOLD if not is_told else TOLD if is_checked(proxy) else UNCHECKED_BY_IT
+        is_reported = any(self._health.is_reported(upstream["dial"]) for upstream in proxy["upstreams"])
+        unproven = UNREPORTED if not is_reported else REPORTED_LATE if is_checked(proxy) else UNCHECKED_BY_IT
         return Backend(self._members(backend, proxy, requests), None, found.notes, found.refusals, (unproven, LOADED),
-                       unknown_for=self._health.unknown_for if is_told and asks_by_itself(proxy) else 0.0)
+                       unknown_for=self._health.unknown_for if is_reported and asks_by_itself(proxy) else 0.0)
 
     def _members(self, backend: str, proxy: Mapping[str, Any], requests: Mapping[str, int]) -> dict[str, Member]:
         return {member_name(upstream): self._member(backend, upstream, weight, requests, is_checked(proxy))
@@ -189,12 +189,12 @@ def _can_be_put_back(facts: Facts) -> str:
     proxy, known = facts.proxy, facts.weights
     weights = weights_of(proxy)
     lost = {member_name(upstream): weight for upstream, weight in zip(proxy["upstreams"], weights) if weight > 1 and member_name(upstream) not in known}
-    told = ", ".join(f"{name}: {weight}" for name, weight in lost.items())
-    return f"the weights of {', '.join(lost)} would be lost: write them into traffic_settings, weights: {{{told}}}" if lost else ""
+    weights_shown = ", ".join(f"{name}: {weight}" for name, weight in lost.items())
+    return f"the weights of {', '.join(lost)} would be lost: write them into traffic_settings, weights: {{{weights_shown}}}" if lost else ""
 
 
 def _is_counted(facts: Facts) -> str:
-    """An address that is not told has no number of requests, which is another thing than none in flight."""
+    """An address that is not reported has an unknown number of requests in flight, which is not 0."""
     missing = [upstream["dial"] for upstream in facts.proxy["upstreams"] if upstream["dial"] not in facts.requests]
     return (f"Caddy does not report the requests in flight to {', '.join(missing)} (/reverse_proxy/upstreams does not have it): write the address without "
             "placeholders" if missing else "")

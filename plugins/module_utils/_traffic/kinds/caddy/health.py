@@ -45,7 +45,7 @@ class KnownHealth:
 
     def __init__(self) -> None:
         self._healthy: dict[str, bool] = {}
-        self._told: set[str] = set()
+        self._reported: set[str] = set()
         self._has_news, self._unknown_for = False, 0.0
 
     def take(self, metrics: Metrics, out: Collection[str]) -> None:
@@ -56,12 +56,12 @@ class KnownHealth:
         self._has_news = self._has_news or is_news
         self._unknown_for = 0.0 if self._has_news else NEWS_SECONDS - max(0.0, age)
         # Caddy empties the metric before it writes it again.
-        self._told = {*metrics.healthy, *before}
-        self._healthy = {name: metrics.healthy.get(name, True) and before.get(name, True) for name in self._told.difference(out)}
+        self._reported = {*metrics.healthy, *before}
+        self._healthy = {name: metrics.healthy.get(name, True) and before.get(name, True) for name in self._reported.difference(out)}
 
-    def is_told(self, name: str) -> bool:
+    def is_reported(self, name: str) -> bool:
         """Whether there is a metric of an address."""
-        return name in self._told
+        return name in self._reported
 
     @property
     def unknown_for(self) -> float:
@@ -69,5 +69,5 @@ class KnownHealth:
         return self._unknown_for
 
     def of(self, name: str) -> bool | None:
-        """Whether an address is healthy, None when that is not told, or nothing is kept of it."""
+        """Whether an address is healthy, None when that is not reported, or nothing is kept of it."""
         return self._healthy.get(name)

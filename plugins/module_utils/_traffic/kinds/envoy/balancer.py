@@ -100,10 +100,10 @@ class Envoy:
         service = self._known[backend].service if backend in self._known else backend
         steps = " | ".join(f'(.resources[] | select(.cluster_name=="{service}").endpoints[].lb_endpoints[] | '
                            f'select(.endpoint.hostname=="{name}" or {address}=="{name}"))'
-                           f'.health_status="{self._told_status(backend, name, change)}"' for name, change in changes.items())
+                           f'.health_status="{self._status_to_set(backend, name, change)}"' for name, change in changes.items())
         return f"jq {shlex.quote(steps)} {shlex.quote(str(file))} > new.json && mv new.json {shlex.quote(str(file))}"
 
-    def _told_status(self, backend: str, name: str, change: str) -> str:
+    def _status_to_set(self, backend: str, name: str, change: str) -> str:
         return _STATUS[change] if change != READY else self._taken.get((backend, name)) or _STATUS[READY]
 
     def _learn(self) -> None:
@@ -118,8 +118,8 @@ class Envoy:
         if not self._process.has_parent:
             return 0
         stats = self._api.get(PARENT).get("stats", [])
-        told = sum(int(stat.get("value", 0)) for stat in stats if stat.get("name") == "server.parent_connections")
-        return max(told, int(self._process.is_new))
+        reported = sum(int(stat.get("value", 0)) for stat in stats if stat.get("name") == "server.parent_connections")
+        return max(reported, int(self._process.is_new))
 
     def _require(self, backend: str) -> str:
         self._file_of(backend)
@@ -144,12 +144,12 @@ class Envoy:
         twins = self._twins(backend)
         members = with_twins(members, [host for name in twins for host in statuses.get(name, [])])
         addresses = {member.address for member in members.values()}
-        others = tuple(sorted(name for name, told in statuses.items() if name not in (*seen, *twins)
-                              and addresses & {parse_host(host, False).address for host in told}))
+        others = tuple(sorted(name for name, reported in statuses.items() if name not in (*seen, *twins)
+                              and addresses & {parse_host(host, False).address for host in reported}))
         found = looked_at(DEMANDS, Facts(backend, cluster, members, self._fault_of_file(backend) if hosts else "", others, tuple(twins)))
         theirs = {name: looked_at(DEMANDS, self._facts_of_twin(name, statuses)) for name in twins}
-        refusals = (f"{name}, which has the same endpoints: {sentence}" for name, told in theirs.items() for sentence in told.refusals)
-        notes = (sentence for told in theirs.values() for sentence in told.notes)
+        refusals = (f"{name}, which has the same endpoints: {sentence}" for name, reported in theirs.items() for sentence in reported.refusals)
+        notes = (sentence for reported in theirs.values() for sentence in reported.notes)
         panic_percent = max(self._known[name].panic_percent for name in (backend, *twins))
         return Backend(members, None, (*found.notes, *notes), (*found.refusals, *refusals), panic_percent=panic_percent, drained_with=tuple(twins))
 

@@ -85,12 +85,12 @@ def seconds(duration: str) -> float:
 
 def _chooses_healthy_ones(facts: Facts) -> str:
     unknown = sorted(set(facts.cluster.policies) - set(POLICIES))
-    return (f"its policy is {', '.join(unknown)}, and only of {', '.join(POLICIES)} it is known that they send nothing to what is UNHEALTHY: "
+    return (f"its policy is {', '.join(unknown)}, and only {', '.join(POLICIES)} are known to send no requests to UNHEALTHY endpoints: "
             "set lb_policy to one of them" if unknown else "")
 
 
 def _lets_nobody_in(facts: Facts) -> str:
-    return ("clients that are bound to an UNHEALTHY endpoint still get there: remove UNHEALTHY from common_lb_config.override_host_status"
+    return ("clients that are bound to an UNHEALTHY endpoint still reach it: remove UNHEALTHY from common_lb_config.override_host_status"
             if "UNHEALTHY" in facts.cluster.bound_statuses else "")
 
 
@@ -101,7 +101,7 @@ def _is_in_no_panic(facts: Facts) -> str:
     if not pool or 100.0 * live >= threshold * len(pool):
         return ""
     return (f"{live} of {len(pool)} members of {facts.name} are healthy, fewer than its panic threshold of {threshold:g} %, so Envoy sends to all of "
-            "them, drained ones too. Set common_lb_config.healthy_panic_threshold to 0, or bring members back first")
+            "them, drained ones too. Set common_lb_config.healthy_panic_threshold to 0, or return members to traffic first")
 
 
 def _has_no_panic_of_subsets(facts: Facts) -> str:

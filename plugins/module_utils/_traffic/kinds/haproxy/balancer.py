@@ -42,7 +42,7 @@ _COMMANDS = {
 }
 
 NO_MASTER = "requests in workers from before a reload are not counted: where HAProxy has a master process, give its endpoint in traffic_master_endpoint"
-NO_STATE_FILE = "a reload forgets who is out: give the path of its server-state-file in traffic_state_file"
+NO_STATE_FILE = "a reload loses the state of members: give the path of its server-state-file in traffic_state_file"
 
 _UNKNOWN_BACKEND = ("No such proxy", "Can't find backend")
 
@@ -144,7 +144,7 @@ class Haproxy(Process):
                 put(self._state_file, states)
         except OSError as error:
             raise self.error(
-                f"keeps its state in {self._state_file}, which cannot be written here: {error.strerror}. A reload would bring all members back into traffic: "
+                f"keeps its state in {self._state_file}, which cannot be written here: {error.strerror}. A reload would return all members to traffic: "
                 "let this account write in that folder, or drive the load balancer from itself"
             ) from error
 
@@ -158,9 +158,9 @@ class Haproxy(Process):
             view = parse_view(info, states, stat)
         except AnswerError as error:
             raise self.error(f"cannot be understood: {error}. Is this the runtime API of an HAProxy, with a level of operator or admin?") from error
-        return dataclasses.replace(view, backends={name: self._judged(name, pool, view.process) for name, pool in view.backends.items()})
+        return dataclasses.replace(view, backends={name: self._checked(name, pool, view.process) for name, pool in view.backends.items()})
 
-    def _judged(self, name: str, pool: Backend, process: int) -> Backend:
+    def _checked(self, name: str, pool: Backend, process: int) -> Backend:
         """The backend with what its configuration makes impossible, and with what is not seen."""
         if self._configuration is None or self._configuration.process != process:
             lines = lines_of_process(self.endpoint, process)

@@ -47,8 +47,8 @@ def hand_over(balancer: Haproxy, before: Running, timeout: float, clock: Clock =
     after = _wait_for_another(balancer, before, clock, timeout)
     changed = changed_states(views, balancer.read())
     if changed:
-        raise balancer.error(f"has handed over, and lost states by it: {'; '.join(changed)}. Set them again (alwayson.upgrade.traffic_member), and "
-                             "have it keep them: server-state-file, load-server-state-from-file global")
+        raise balancer.error(f"was handed over, and lost states: {'; '.join(changed)}. Set them again (alwayson.upgrade.traffic_member), and "
+                             "make it keep them: server-state-file, load-server-state-from-file global")
     return after
 
 
@@ -57,9 +57,9 @@ def require_possible(balancer: Haproxy, before: Running, loses: Callable[[str], 
     require_accepted(balancer, before)
     lost = lost_entries(balancer, before.folder)
     if lost and loses is None:
-        raise balancer.error(f"is not handed over, because that reads files whose entries differ from the process's: {'; '.join(lost)}. Nothing was changed. "
-                             "Have both say the same: alwayson.upgrade.traffic_route with persist=true, on this load balancer, writes a route into its file; "
-                             "force=true goes where the files say")
+        raise balancer.error(f"is not handed over, because files that it would read differ from the running process: {'; '.join(lost)}. Nothing was changed. "
+                             "Make both equal: alwayson.upgrade.traffic_route with persist=true, on this load balancer, writes a route into its file; "
+                             "force=true uses the files' values")
     if loses is not None:
         for sentence in lost:
             loses(sentence)

@@ -115,7 +115,7 @@ class HaproxyMap:
                     replace_alike(self.path, after)
         except OSError as error:
             raise self._runtime.error(f"keeps its map in {self.path}, which cannot be written here: {error.strerror}. {cure_of(error)}, "
-                                      "or set persist=false, and a reload brings back the route that the file has") from error
+                                      "or set persist=false, and a reload restores the route in the file") from error
 
     def command(self, key: str, value: str | None) -> str:
         """What a person types in a shell to do the same with a key that is there. Sends nothing: it is shown when the process may not answer."""
@@ -142,10 +142,10 @@ class HaproxyMap:
     def _require_file(self) -> None:
         if not os.path.isabs(self.path):
             raise self._runtime.error(f"names its map {self.path}, which depends on the folder that it was started in: have the configuration name the whole "
-                                      "path, or set persist=false, and a reload brings back the route that the file has")
+                                      "path, or set persist=false, and a reload restores the route in the file")
         if not os.path.isfile(self.path):
             raise self._runtime.error(f"keeps its map in {self.path}, which is not on this host: run this on the load balancer itself, or set persist=false, "
-                                      "and a reload brings back the route that the file has")
+                                      "and a reload restores the route in the file")
 
     def _text(self) -> str:
         try:

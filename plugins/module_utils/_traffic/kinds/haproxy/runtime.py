@@ -20,7 +20,7 @@ CONNECT_SECONDS = 3.0
 ANSWER_SECONDS = 5.0
 ANSWER_BYTES = 32 * 1024 * 1024
 _NO_WORKER = "Can't find the target PID"
-# Said by a process that a reload has told to end, in the session that it took right before. A backend that is `disabled` has no place in ``show stat``.
+# Said by a process that a reload has asked to end, in the session that it took right before. A backend that is `disabled` has no place in ``show stat``.
 _ENDING = "Proxy is disabled."
 
 
@@ -82,7 +82,7 @@ class Runtime:
         except NoPlaceError:
             raise self.unavailable("has no free session: other processes of this host use all of them", may_be_done=False) from None
         if not answer:
-            raise self.unavailable("hung up without an answer: does its stats socket allow this client, and enough connections (stats maxconn)?")
+            raise self.unavailable("closed the connection without an answer: does its stats socket allow this client, and enough connections (stats maxconn)?")
         if "Permission denied" in answer:
             raise self.error(f"denies {line!r}: give its stats socket the level admin")
         return answer
@@ -96,7 +96,7 @@ class Runtime:
         if answer.strip():
             raise self.error(f"answers {' '.join(answer.split())!r} to {line!r}")
         if answer.count("\n") != len(commands):
-            raise self.unavailable(f"hung up before it carried out all of {line!r}: look into its log")
+            raise self.unavailable(f"closed the connection before all of {line!r} was done: see its log")
 
     def word(self, text: str) -> str:
         """The text as one word of a command; raise HaproxyError when it cannot be one."""

@@ -42,11 +42,11 @@ REFUSED_SECONDS = 2.0
 # The workers of a reload that another program began a moment before are replaced by ours when nginx has read its configuration once more: for so long, or
 # twice as long as it took to test that, new ones have to be seen alike.
 STEADY_SECONDS = 0.2
-NOTE = "nginx does not tell a member's requests in flight, nor its health: that no worker of an earlier configuration is left is the proof"
+NOTE = "nginx reports neither a member's requests in flight nor its health. The proof is that no worker of an earlier configuration is left"
 HELD = ("workers from before a reload ({pids}) stay until the last of their connections ends, such as a WebSocket, of any upstream: "
         "ss -tnp shows them")
 UNPROVEN = ("nginx does not tell the health of its members: they count as live while they are not down, and come back after their smoke test",)
-UNREAD = "whether its workers have read {path} as it stands is not known: nginx is reloaded before a member is changed"
+UNREAD = "whether its workers have read the current {path} is unknown: nginx is reloaded before a member is changed"
 
 
 class Dump(NamedTuple):
@@ -106,20 +106,20 @@ class Nginx:
         self._old: list[Worker] = []
         # The file to be read; whether the master was signalled, and its answer is not known; whether the new workers have read it.
         self._asked: Origin | None = None
-        self._is_told = self._is_taken = False
+        self._is_signalled = self._is_taken = False
         self._steady_seconds = STEADY_SECONDS
 
     def read(self, backend: str | None = None) -> View:
         """See `LoadBalancer.read`: what the file says. Workers that are not known to have read it count as requests in flight of members that are out."""
-        seen = self._patience.call(self._settled)
+        seen = self._patience.call(self._seen)
         pools = self._upstreams(seen.text)
         if backend is not None and backend not in pools:
             raise self._error(f"has no upstream {backend!r} in its file: it has {', '.join(sorted(pools)) or 'none'}")
         return View("", {name: self._pool(name, block, seen) for name, block in pools.items() if backend in (None, name)})
 
-    def settle(self, backend: str, out: Collection[str]) -> list[str]:
-        """See `Settling`: reload nginx unless its workers are known to have read the file. A reload takes nothing back and leaves nothing behind."""
-        if not self._patience.call(self._settled).have_read:
+    def synchronize(self, backend: str, out: Collection[str]) -> list[str]:
+        """See `Synchronizing`: reload nginx unless its workers are known to have read the file. A reload takes nothing back and leaves nothing behind."""
+        if not self._patience.call(self._seen).have_read:
             self._reload(lambda now: now)
         return []
 
@@ -132,8 +132,8 @@ class Nginx:
 
     def command(self, backend: str, changes: Mapping[str, str]) -> str:
         """See `LoadBalancer.command`."""
-        told = ", ".join(f"{name} {'without' if change == READY else 'with'} down" for name, change in changes.items())
-        return f"in {self._file.path} write {told}; then {shlex.join([*self._settings['command'], '-s', 'reload'])}"
+        entries = ", ".join(f"{name} {'without' if change == READY else 'with'} down" for name, change in changes.items())
+        return f"in {self._file.path} write {entries}; then {shlex.join([*self._settings['command'], '-s', 'reload'])}"
 
     def _pool(self, name: str, block: tuple[Directive, ...], seen: Seen) -> Backend:
         facts = self._facts(name, block, seen)
@@ -167,7 +167,7 @@ class Nginx:
         except ConfigurationError as error:
             raise self._error(f"is configured in {self._file.path}, which cannot be understood: {error}") from error
 
-    def _settled(self) -> Seen:
+    def _seen(self) -> Seen:
         """What is there now. Where the workers have not read the file, a change may be under way: it is waited for."""
         seen = self._now()
         if not seen.have_read and os.path.exists(self._file.hidden("lock")):
@@ -216,14 +216,14 @@ class Nginx:
         def remembered(text: str) -> str:
             seen = self._now()
             self._former, self._was_down, self._old = self._known(text, seen.master), _down(self._upstreams(text)), []
-            self._asked, self._is_told, self._is_taken = None, False, False
+            self._asked, self._is_signalled, self._is_taken = None, False, False
             self._there = {worker.key for worker in seen.workers}
             return change(text)
         self._file.rewrite(remembered, self._begin_reload, self._finish_reload, self._keep_known)
 
     def _keep_known(self) -> None:
         """The file says again what it said before, and is another one: what was known holds on, unless workers have begun since."""
-        if self._is_told:
+        if self._is_signalled:
             return
         with contextlib.suppress(LoadBalancerError, OSError):
             seen = self._now()
@@ -257,7 +257,7 @@ class Nginx:
             os.kill(seen.master, signal.SIGHUP)
         except OSError as error:
             raise self._error(f"cannot be reloaded by this account: {error.strerror}") from error
-        self._is_told = True
+        self._is_signalled = True
         return True
 
     def _has_taken(self) -> bool:
@@ -285,7 +285,7 @@ class Nginx:
             if begun != served or is_idle(master) is not True:
                 at_work = now
             elif now - at_work >= REFUSED_SECONDS:
-                self._is_told = False
+                self._is_signalled = False
                 raise self._error("has not taken its configuration at a reload, and still runs with the previous one: see its error log")
             if not begun or begun & old:
                 seen.clear()

@@ -147,8 +147,8 @@ def _is_down(options: list[str]) -> bool:
 
 
 def _weight(options: list[str]) -> int:
-    told = [option[len("weight="):] for option in options if option.startswith("weight=")]
-    return int(told[-1]) if told and told[-1].isdecimal() else 1
+    weights = [option[len("weight="):] for option in options if option.startswith("weight=")]
+    return int(weights[-1]) if weights and weights[-1].isdecimal() else 1
 
 
 def _with_blanks(text: str, word: Word) -> int:

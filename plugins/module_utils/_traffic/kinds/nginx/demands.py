@@ -75,11 +75,11 @@ def _started_with(title: str) -> str:
     return ""
 
 
-def _is_path(told: str, path: str) -> bool:
+def _is_path(given: str, path: str) -> bool:
     """Whether a path may be the reported one: relative to nginx's own folder, or cut at its first blank."""
-    if ".." not in told:
-        told, path = (os.path.normpath(re.sub("/+", "/", each)) for each in (told, path))
-    return path == told or path.startswith(f"{told} ") or ".." in told or (not told.startswith("/") and path.endswith(f"/{told}"))
+    if ".." not in given:
+        given, path = (os.path.normpath(re.sub("/+", "/", each)) for each in (given, path))
+    return path == given or path.startswith(f"{given} ") or ".." in given or (not given.startswith("/") and path.endswith(f"/{given}"))
 
 
 def _has_its_servers_here(facts: Facts) -> str:
@@ -89,30 +89,30 @@ def _has_its_servers_here(facts: Facts) -> str:
 
 def _is_known(facts: Facts) -> str:
     unknown = sorted({directive.name for directive in facts.block} - {*KNOWN, "include", "state"})
-    return (f"{facts.name} has {', '.join(unknown)}, of which it is not known that nothing is sent to what is down: use one of nginx' own methods"
+    return (f"{facts.name} has {', '.join(unknown)}, for which it is unknown whether they send requests to servers that are down: use one of nginx' methods"
             if unknown else "")
 
 
 def _has_one_master(facts: Facts) -> str:
     if facts.elders:
-        told = ", ".join(map(str, facts.elders))
-        return f"an older master process ({told}) takes requests, too, with an earlier configuration: end the upgrade of its binary (kill -QUIT {told})"
+        given = ", ".join(map(str, facts.elders))
+        return f"an older master process ({given}) takes requests, too, with an earlier configuration: end the upgrade of its binary (kill -QUIT {given})"
     return ""
 
 
 def _has_no_orphans(facts: Facts) -> str:
-    told = " ".join(map(str, facts.orphans))
-    return f"workers without a master process take requests, and read nothing any more: let them end (kill -QUIT {told})" if told else ""
+    given = " ".join(map(str, facts.orphans))
+    return f"workers without a master process take requests, and read nothing any more: let them end (kill -QUIT {given})" if given else ""
 
 
 def _is_alone(facts: Facts) -> str:
-    told = ", ".join(map(str, facts.strangers))
-    return f"other master processes run here ({told}): each that serves {facts.name} has to be a load balancer of its own" if told else ""
+    given = ", ".join(map(str, facts.strangers))
+    return f"other master processes run here ({given}): each that serves {facts.name} has to be a load balancer of its own" if given else ""
 
 
 def _lets_requests_end(facts: Facts) -> str:
     seconds = {argument for directive in _sought(facts.output) if directive.name == "worker_shutdown_timeout" for argument in directive.arguments}
-    return (f"worker_shutdown_timeout {', '.join(sorted(seconds))} cuts what is in flight for longer at each change: leave it out" if seconds else "")
+    return (f"worker_shutdown_timeout {', '.join(sorted(seconds))} ends longer requests at each change: remove it" if seconds else "")
 
 
 def _is_not_passed_by(facts: Facts) -> str:

@@ -49,20 +49,20 @@ def test_the_newest_backup_of_the_only_server_is_chosen_and_an_older_one_by_its_
     assert taken_from(store) == newer and taken_from(store, backup=os.path.basename(older)) == older and taken_from(store, max_age=80) == newer
     assert store.subjects() == ["a", "b/c"]
     assert the_only_server(store, ["a"], Wanted()) == "1" and the_only_server(store, ["a", "b/c"], Wanted("2")) == "2"
-    with pytest.raises(BackupError, match="holds backups of 2 servers: say which one is meant, as system_identifier"):
+    with pytest.raises(BackupError, match="holds backups of 2 servers: set system_identifier to one of them"):
         the_only_server(store, ["a", "b/c"], Wanted())
 
 
-@pytest.mark.parametrize(("changes", "told"), [
+@pytest.mark.parametrize(("changes", "reported"), [
     ({"max_age": 79}, "is 80 seconds old, and max_age is 79"),
     ({"max_age": 79, "now": -100.0}, "was taken 120 seconds in the future"),
     ({"system_identifier": "7"}, "there is no backup of a of the server 7"),
     ({"backup": "a-20260101T000000.000Z.dump"}, "there is no backup of a named a-2026"),
     ({"database": "b"}, "there is no backup of b in"),
 ])
-def test_what_was_not_asked_for_is_refused(store, changes, told):
+def test_what_was_not_asked_for_is_refused(store, changes, reported):
     add(store, "a", 20.0)
-    with pytest.raises(BackupError, match=told):
+    with pytest.raises(BackupError, match=reported):
         taken_from(store, **changes)
 
 
@@ -156,12 +156,12 @@ def test_every_property_of_a_database_is_taken_from_its_dump():
     assert [statement.split()[0] for statement in found.of_roles] == ["ALTER", "ALTER", "REVOKE", "GRANT"] and found.of_roles[1].endswith("'a;\nb'")
 
 
-@pytest.mark.parametrize(("script", "told"), [
+@pytest.mark.parametrize(("script", "reported"), [
     (OF_A_DATABASE + "ALTER TABLESPACE x RENAME TO y;", "a property of an unknown kind .ALTER TABLESPACE X RENAME."),
     ("SET lock_timeout = 0;", "does not say how its database is created"),
 ])
-def test_a_property_that_is_not_understood_is_an_error(script, told):
-    with pytest.raises(BackupError, match=told):
+def test_a_property_that_is_not_understood_is_an_error(script, reported):
+    with pytest.raises(BackupError, match=reported):
         properties(script)
 
 

@@ -11,7 +11,7 @@ import pytest
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database import scratch_names as scratch
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database.backup.disk_space import Room
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database.backup.store import LOCK, PARTIAL, Store, StoreError, digests
-from ansible_collections.alwayson.upgrade.plugins.module_utils._database.content import Content, differences, steady, told
+from ansible_collections.alwayson.upgrade.plugins.module_utils._database.content import Content, describe, differences, steady
 from ansible_collections.alwayson.upgrade.plugins.module_utils._database.programs import ProgramError, Runner
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.backup.logical import NOT_RESTORED, Logical, exists_once
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.backup.physical import PROGRAMS, Physical
@@ -56,14 +56,14 @@ def test_a_name_that_was_changed_is_no_scratch_name():
         (Content({"public.a": TABLE}, ORIGINAL.structure, {"public.s": None}), ["the sequence public.s stands at None instead of 5"]),
     ],
 )
-def test_differences_are_told(copy, found):
+def test_differences_are_reported(copy, found):
     assert differences(ORIGINAL, copy) == found
 
 
 def test_a_sequence_that_moved_meanwhile_is_not_judged():
     copy = Content(ORIGINAL.tables, ORIGINAL.structure, {"public.s": 6})
     assert differences(ORIGINAL, copy) != [] and differences(steady(ORIGINAL, {"public.s": 7}), copy) == []
-    assert told([str(number) for number in range(7)]) == "0; 1; 2; 3; 4; and 2 more"
+    assert describe([str(number) for number in range(7)]) == "0; 1; 2; 3; 4; and 2 more"
 
 
 @pytest.fixture

@@ -64,18 +64,18 @@ def test_what_chooses_the_rows_of_a_batch(script, dialect, query):
         "WITH gone AS (DELETE FROM o RETURNING id), c AS (SELECT id FROM gone LIMIT 9) UPDATE t SET a = 1 FROM c WHERE c.id = t.id",
     ],
 )
-def test_what_cannot_be_told_is_said_with_the_cure(script):
+def test_what_cannot_be_reported_is_said_with_the_cure(script):
     assert plan_of(script, POSTGRESQL) is None
     (why,) = doubts([PostgresqlStep("2.0.0", "backfill", "001_a", f"-- alwayson: batch\n{script}")], None)
-    assert "which query chooses the rows of a batch is not clear" in why and "-- alwayson: batch after 0, and two statements" in why
+    assert "the query that chooses the rows of a batch cannot be identified" in why and "-- alwayson: batch after 0, and two statements" in why
 
 
-def test_rows_are_settled_when_they_are_locked_as_they_are_chosen():
+def test_rows_are_stable_when_they_are_locked_as_they_are_chosen():
     locked = SOME.replace("10)", "10 FOR NO KEY UPDATE)")
-    assert plan_of(locked, POSTGRESQL).is_settled and not plan_of(SOME, POSTGRESQL).is_settled
+    assert plan_of(locked, POSTGRESQL).is_stable and not plan_of(SOME, POSTGRESQL).is_stable
     for other in (locked.replace("NO KEY UPDATE", "SHARE"), locked.replace("UPDATE)", "UPDATE OF u)"), locked.replace("FROM t WHERE", "FROM u AS t WHERE"),
                   locked.replace("FROM t WHERE", "FROM t, u WHERE")):
-        assert not plan_of(other, POSTGRESQL).is_settled
+        assert not plan_of(other, POSTGRESQL).is_stable
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_a_statement_that_changes_what_it_has_read(script, is_so):
         (SOME.replace("a IS NULL", "b OR id > :after ORDER BY id"), "has to be a plain column that is larger than :after"),
         (SOME.replace("10)", "10) AND id > :after"), "has to compare one column with :after, once"),
         (SOME.replace("a IS NULL", "at > :after ORDER BY at"), "has to select its cursor, the column at"),
-        (SOME.replace("SELECT id FROM t WHERE a IS NULL", "SELECT order_id, id FROM l WHERE id > :after ORDER BY id"), "so that one key can be in two batches"),
+        (SOME.replace("SELECT id FROM t WHERE a IS NULL", "SELECT order_id, id FROM l WHERE id > :after ORDER BY id"), "so one key can be in two batches"),
         (COPY.replace("FROM old WHERE", "FROM old JOIN x USING (id) WHERE").replace("id > :after", "old.id > :after"), "its query joins tables"),
         (COPY.replace("FROM old WHERE", "FROM old JOIN x USING (id) WHERE"), "the table of the column id is not clear"),
         (PAIR.replace("id > :after AND id <=", "id <="), "has to change the rows behind :after up to :last"),
@@ -120,8 +120,8 @@ def test_a_statement_that_changes_what_it_has_read(script, is_so):
 )
 @pytest.mark.parametrize("kind", [PostgresqlStep, SqliteStep])
 def test_a_cursor_that_could_pass_rows_by_is_refused(kind, script, why):
-    told = doubts([kind("2.0.0", "backfill", "001_a", f"-- alwayson: batch after 0\n{script}")], lambda _table, _column: KEY)
-    assert [why in text and text.startswith("backfill step 001_a of 2.0.0: ") for text in told] == ([True] if why else [])
+    reported = doubts([kind("2.0.0", "backfill", "001_a", f"-- alwayson: batch after 0\n{script}")], lambda _table, _column: KEY)
+    assert [why in text and text.startswith("backfill step 001_a of 2.0.0: ") for text in reported] == ([True] if why else [])
 
 
 @pytest.mark.parametrize(
@@ -141,8 +141,8 @@ def test_a_cursor_is_a_unique_column(kind, column, why):
     if kind is MariadbStep and column and not column.is_unique:
         # Two statements change all rows up to a value, so that none is cut off.
         why = None
-    told = doubts([step], lambda table, name: column if (table, name) == (("t",), "id") else KEY)
-    assert len(told) == bool(why) and all(f"cursor-not-unique: its cursor t.id {why}" in text for text in told)
+    reported = doubts([step], lambda table, name: column if (table, name) == (("t",), "id") else KEY)
+    assert len(reported) == bool(why) and all(f"cursor-not-unique: its cursor t.id {why}" in text for text in reported)
     accepted = kind("2.0.0", "backfill", "001_a", f"-- alwayson: batch after 0\n-- alwayson: accept cursor-not-unique\n{script}")
     # What a step before makes, is looked at when that step is applied.
     before = kind("2.0.0", "backfill", "000_a", "CREATE UNIQUE INDEX i ON t (id)")
@@ -221,6 +221,6 @@ def test_a_conflict_is_tried_again_at_once_and_told_with_its_cure():
 
     slept = []
     pace = Pace(Policy(attempts=3, retry_delay_ms=500, batch_pause_ms=20), sleep=slept.append)
-    with pytest.raises(MigrationError, match="Others change the same rows meanwhile: change fewer at a time, or lock them as they are chosen"):
+    with pytest.raises(MigrationError, match="Other sessions change the same rows: change fewer at a time, or lock the rows when they are chosen"):
         pace.until_it_gets_its_locks(Conflicts(), "a step", fail)
     assert slept == [0.02, 0.02]

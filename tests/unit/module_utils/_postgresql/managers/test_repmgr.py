@@ -48,13 +48,13 @@ def test_an_exchange_that_was_refused_is_told_from_one_that_is_incomplete(status
     assert (window._exchange() == f"repmgr ended with {status}: why") is refuses
     window._finish()
     assert bool(window.result.warnings) is warns
-    assert not warns or "have db1 (db1.example:5432) follow by repmgr node rejoin" in window.result.warnings[0]
+    assert not warns or "make db1 (db1.example:5432) a standby with repmgr node rejoin" in window.result.warnings[0]
 
 
 def test_a_promotion_is_done_when_the_server_says_so_and_not_before(tmp_path):
     # It goes on to tell other standbys, which nobody waits for.
-    told = f"for i in $(seq 200); do test -e {tmp_path}/told && break; sleep 0.05; done; touch {tmp_path}/ended; echo late; exit 8"
-    promoted = node("db2", saying(told), recovering=[True, True])
+    reported = f"for i in $(seq 200); do test -e {tmp_path}/told && break; sleep 0.05; done; touch {tmp_path}/ended; echo late; exit 8"
+    promoted = node("db2", saying(reported), recovering=[True, True])
     promoted.promote()
     assert not (tmp_path / "ended").exists() and promoted.failed == ""
     (tmp_path / "told").touch()

@@ -45,8 +45,8 @@ def test_a_script_says_how_it_is_applied(script, kind, after, accepted):
     [
         ("-- alwayson: batches\n" + SOME, "line 1 says '-- alwayson: batches', which is none of: batch"),
         ("-- alwayson: accept\nSELECT 1", "which is none of"),
-        ("SELECT 1;\n-- alwayson: batch\n", "line 2 says '-- alwayson: batch', which counts before the first statement only"),
-        ("-- alwayson: batch\n-- alwayson: concurrently\n" + SOME, "it says twice how it is applied"),
+        ("SELECT 1;\n-- alwayson: batch\n", "line 2 says '-- alwayson: batch', which is only valid before the first statement"),
+        ("-- alwayson: batch\n-- alwayson: concurrently\n" + SOME, "it has several directives"),
         ("-- alwayson: batch\n" + SOME + "; SELECT 1", "a batch step is one statement that changes rows"),
         ("-- alwayson: batch\nSELECT 1 LIMIT 1", "a batch step is one statement that changes rows"),
         ("-- alwayson: batch\nUPDATE t SET a = 1", "nothing bounds its batches"),
@@ -63,7 +63,7 @@ def test_a_script_says_how_it_is_applied(script, kind, after, accepted):
         ("CREATE INDEX CONCURRENTLY i ON t (a)", "begins with the line: -- alwayson: concurrently"),
     ],
 )
-def test_misuse_is_told(script, why):
+def test_misuse_is_reported(script, why):
     assert why in step(script).objection()
 
 

@@ -44,7 +44,7 @@ def test_all_are_waited_for_and_those_that_do_not_join_are_named():
 
 def test_a_second_coordinator_is_refused():
     agents, server, _time, _began = meet({of(READY, "b"): 0, of(READY, "c"): 0}, is_taken=True)
-    with pytest.raises(PoolerError, match=r"another switchover to .* is under way"):
+    with pytest.raises(PoolerError, match=r"another switchover to .* is in progress"):
         agents.gather(server)
 
 
@@ -85,5 +85,5 @@ def test_without_agents_there_is_no_signal_and_no_wait():
 
 
 def test_a_name_twice_is_refused():
-    with pytest.raises(PoolerError, match="companions has a name twice: b, b"):
+    with pytest.raises(PoolerError, match="pooler_agents has a name twice: b, b"):
         PoolerAgents(["b", "b"])

@@ -29,7 +29,7 @@ class Process:
     def __init__(self, path, answers=None, is_broken=False, keeps_sessions=False, waits_for_the_dead=False, hidden=0):
         self.hidden = hidden
         self.waits_for_the_dead = waits_for_the_dead
-        self.path, self.answers, self.is_broken, self.sessions, self.told = path, answers or {}, is_broken, [], []
+        self.path, self.answers, self.is_broken, self.sessions, self.commands = path, answers or {}, is_broken, [], []
         self.left = threading.Event()
         if not keeps_sessions and not waits_for_the_dead:
             self.left.set()
@@ -39,7 +39,7 @@ class Process:
         return pgbouncer.servers(self.path.read_text(encoding="utf-8"))
 
     def run(self, command):
-        self.told.append(command)
+        self.commands.append(command)
         if command in self.answers:
             raise PostgresqlError(self.answers[command])
         if command == "PAUSE" and not self.left.wait(5):
@@ -138,7 +138,7 @@ def test_readers_at_the_standby_stay_there_when_the_others_go_back(pooler):
 
 def test_two_sessions_with_two_processes_are_no_pooler(pooler):
     one = pooler(Process(pooler.path), Process(pooler.path))
-    with pytest.raises(PoolerError, match="has two processes for two sessions: give each process an address of its own"), one.opened():
+    with pytest.raises(PoolerError, match="has two processes for two sessions: give each process its own address"), one.opened():
         pass
 
 
@@ -148,9 +148,9 @@ def test_a_pause_of_somebody_else_is_left_to_them(pooler):
     with one.opened():
         with pytest.raises(PoolerError, match="refuses PAUSE"):
             pause_all([one], 1.0)
-        with pytest.raises(PoolerError, match=r"was already paused, .* and stays paused: RESUME it"):
+        with pytest.raises(PoolerError, match=r"was paused already, .* and stays paused: RESUME it"):
             one.resume()
-    assert "RESUME" not in process.told
+    assert "RESUME" not in process.commands
 
 
 def test_sessions_that_clients_keep_are_ended_when_the_pause_does_not_come(pooler):
@@ -159,7 +159,7 @@ def test_sessions_that_clients_keep_are_ended_when_the_pause_does_not_come(poole
     with one.opened():
         pause_all([one], 3.0)
         one.resume()
-    assert process.told[:2] == ["PAUSE", "RECONNECT"] and process.told[-1] == "RESUME"
+    assert process.commands[:2] == ["PAUSE", "RECONNECT"] and process.commands[-1] == "RESUME"
 
 
 def test_a_pause_that_does_not_come_is_given_up(pooler):
@@ -175,16 +175,16 @@ def test_what_waits_for_a_dead_server_is_cut_off_and_nothing_else_ever(pooler):
     with one.opened():
         with pytest.raises(PoolerError, match="could not be paused"):
             pause_all([one], 0.3)
-        assert [told for told in process.told if told.startswith("SET")] == []
-    process.told.clear()
+        assert [reported for reported in process.commands if reported.startswith("SET")] == []
+    process.commands.clear()
     process.left.clear()
     one = pooler(process)
     with one.opened():
         pause_all([one], 3.0, is_server_dead=True)
         one.resume()
     limits = ("query_timeout", "idle_transaction_timeout", "server_fast_close")
-    told = [told for told in process.told if told.startswith("SET")]
-    assert told == [f"SET {name} = {value}" for value in (1, 0) for name in limits] and process.told[-1] == "RESUME"
+    reported = [reported for reported in process.commands if reported.startswith("SET")]
+    assert reported == [f"SET {name} = {value}" for value in (1, 0) for name in limits] and process.commands[-1] == "RESUME"
 
 
 def test_who_listens_nowhere_is_dead(tmp_path):

@@ -77,7 +77,7 @@ REFUSED = {
     "file that is not included": (facts({"shop": OLD}, []), "does not send shop to where .* says: see that its section .databases. includes that file"),
     "another name": (facts(aliases=["reports"]), "sends reports to the server 10.0.0.1:5432 by another name"),
     "folder": (facts(can_write=False), "whose folder cannot be written here"),
-    "paused": (facts(is_paused=True), "is paused already: see who paused it, and RESUME it"),
+    "paused": (facts(is_paused=True), "is paused already: find out why, and RESUME it"),
 }
 
 
@@ -85,9 +85,9 @@ REFUSED = {
 def test_what_cannot_be_led_is_refused_by_name_with_the_cure(which):
     found, text = REFUSED[which]
     for exchange in (PLANNED, CRASH):
-        told = survey(found, exchange)
-        assert [finding.refuses for finding in told] == [True], told
-        assert re.search(text, refusals(told)) and refusals(told).startswith(("pooler p1 (127", "sessions with pooler p1", "2 processes share"))
+        reported = survey(found, exchange)
+        assert [finding.refuses for finding in reported] == [True], reported
+        assert re.search(text, refusals(reported)) and refusals(reported).startswith(("pooler p1 (127", "sessions with pooler p1", "2 processes share"))
 
 
 def test_processes_that_share_a_port_are_driven_when_each_is_given():
@@ -99,7 +99,7 @@ def test_processes_that_share_a_port_are_driven_when_each_is_given():
 
 def test_a_pooler_that_is_down_refuses_a_planned_switchover_and_no_failover():
     dead = facts(is_dead=True, databases=[], can_write=False)
-    assert "does not run: nothing listens there. Start it, or leave it out" in refusals(survey(dead, PLANNED))
+    assert "does not run: nothing listens there. Start it, or remove it" in refusals(survey(dead, PLANNED))
     assert refusals(survey(dead, CRASH)) == "" and "does not run, so no client uses it" in warnings(survey(dead, CRASH))[0]
 
 
@@ -112,10 +112,10 @@ def test_kept_sessions_are_ended_where_the_pooler_can_and_refused_where_a_pause_
 
 
 def test_what_makes_clients_wait_or_lose_their_connection_is_a_warning():
-    told = survey(facts(databases=[row("shop", OLD, paused="1"), row("b", OLD, disabled="1")], entries={"shop": OLD, "b": OLD},
-                        config={"query_wait_timeout": "5", "server_login_retry": "15"}), PLANNED)
-    assert refusals(told) == "" and len(told) == 4
-    for finding, text in zip(told, ("has shop paused", "has b disabled", "query_wait_timeout", "server_login_retry")):
+    reported = survey(facts(databases=[row("shop", OLD, paused="1"), row("b", OLD, disabled="1")], entries={"shop": OLD, "b": OLD},
+                            config={"query_wait_timeout": "5", "server_login_retry": "15"}), PLANNED)
+    assert refusals(reported) == "" and len(reported) == 4
+    for finding, text in zip(reported, ("has shop paused", "has b disabled", "query_wait_timeout", "server_login_retry")):
         assert text in finding.text
 
 
@@ -125,7 +125,7 @@ def test_what_is_moved_is_what_is_at_the_old_server_or_all_that_a_killed_run_has
     assert to_move({"other": THIRD}, OLD, NEW) == frozenset()
 
 
-def test_a_pooler_that_does_not_send_where_its_file_says_is_told():
+def test_a_pooler_that_does_not_send_where_its_file_says_is_reported():
     entries = {"shop": NEW, "other": THIRD}
     assert astray(entries, [row("shop", NEW), row("other", THIRD), row("reports", OLD)]) == []
     assert astray(entries, [row("shop", OLD), row("other", THIRD)]) == ["shop to 10.0.0.1:5432 and not to 10.0.0.2:5432"]

@@ -35,7 +35,7 @@ def test_what_is_no_connection_string_is_refused():
         conninfo_with("host=db2 nonsense", application_name="db1")
 
 
-def test_who_does_not_answer_is_told_and_the_environment_is_not_this_ones(monkeypatch):
+def test_who_does_not_answer_is_reported_and_the_environment_is_not_this_ones(monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     monkeypatch.setenv("PGPORT", "1")

@@ -22,7 +22,7 @@ REWOUND = replace(OLD, timeline=2, is_standby=True)
     (replace(OLD, timeline=2), NEW, "is the primary itself, or took writes beside it"),
     (replace(OLD, timeline=3), NEW, "the one that is to follow is the newer primary"),
     (replace(REWOUND, timeline=3), NEW, "the one that is to follow is the newer primary"),
-    (OLD, replace(NEW, relieved=True), "was relieved"),
+    (OLD, replace(NEW, demoted=True), "was demoted"),
     # Run on the host of another standby.
     (replace(REWOUND, receives=True), NEW, "receives the log already, not as db1"),
     (replace(OLD, is_standby=True, receives=True), NEW, "receives the log already, not as db1"),

@@ -86,9 +86,9 @@ def test_a_writer_that_does_not_stop_has_it_taken_back():
 
 
 @pytest.mark.parametrize(("change", "why"), [
-    (lambda made, time: setattr(made.old, "is_read_only", False), "db1 was written to although it was read only, or is not so any more"),
-    (lambda made, time: setattr(made.old, "is_standby", True), "db1 was written to although it was read only, or is not so any more"),
-    (lambda made, time: made.old.writes.append(time.now), "db1 was written to although it was read only, or is not so any more"),
+    (lambda made, time: setattr(made.old, "is_read_only", False), "db1 was written to although it was read only, or no longer is"),
+    (lambda made, time: setattr(made.old, "is_standby", True), "db1 was written to although it was read only, or no longer is"),
+    (lambda made, time: made.old.writes.append(time.now), "db1 was written to although it was read only, or no longer is"),
     (lambda made, time: setattr(made.new, "is_standby", False), "db2 was promoted by another run or program"),
 ])
 def test_whatever_changed_meanwhile_keeps_it_from_the_promotion(change, why):

@@ -66,8 +66,8 @@ class Pooler:
     def __init__(self, is_broken=False, fails=""):
         self.calls, self.is_broken, self.fails = [], is_broken, fails
 
-    def _do(self, step, told):
-        self.calls.append(told)
+    def _do(self, step, reported):
+        self.calls.append(reported)
         if step == self.fails:
             raise PoolerError(f"{step} fails")
 
@@ -87,7 +87,7 @@ class Pooler:
         self._do("resume", "resume")
 
 
-def settled(old, new, may_promote=False, poolers=None, is_claimed=False, streams=False, **known):
+def recovered(old, new, may_promote=False, poolers=None, is_claimed=False, streams=False, **known):
     """With whom clients go on, what was done to the servers, and what each pooler was told."""
     time = Time()
     nodes = [Node(name, *(state if isinstance(state, tuple) else (state,))[:1], time, state[1] if isinstance(state, tuple) else None)
@@ -110,54 +110,54 @@ TO_OLD, TO_NEW = ["db2 to db1", "follow", "resume"], ["db1 to db2", "follow", "r
     (PRIMARY, DEAD, OLD, [["unfence"], []]),
 ])
 def test_clients_go_on_with_the_one_that_takes_writes_at_once(old, new, target, calls, may_promote):
-    found = settled(old, new, may_promote)
+    found = recovered(old, new, may_promote)
     assert found == (target, calls, [TO_OLD if target == OLD else TO_NEW], [], 0)
 
 
 def test_a_standby_that_has_everything_follows_a_dead_primary_and_no_silent_one():
-    assert settled(DEAD, STANDBY, may_promote=True)[:3] == (NEW, [[], ["promote"]], [TO_NEW])
-    target, calls, told, _problems, seconds = settled(SILENT, STANDBY, may_promote=True)
-    assert (target, calls, told) == (READ_ONLY, [[], []], [TO_NEW]) and seconds >= PATIENCE_SECONDS
+    assert recovered(DEAD, STANDBY, may_promote=True)[:3] == (NEW, [[], ["promote"]], [TO_NEW])
+    target, calls, reported, _problems, seconds = recovered(SILENT, STANDBY, may_promote=True)
+    assert (target, calls, reported) == (READ_ONLY, [[], []], [TO_NEW]) and seconds >= PATIENCE_SECONDS
 
 
 def test_a_standby_is_not_promoted_while_the_guard_of_the_old_primary_lets_that_start():
-    assert settled((DEAD, (3.0, PRIMARY)), STANDBY, may_promote=True, is_claimed=True)[:3] == (OLD, [["unfence"], []], [TO_OLD])
-    assert settled(DEAD, STANDBY, may_promote=True, is_claimed=True)[:2] == (READ_ONLY, [[], []])
+    assert recovered((DEAD, (3.0, PRIMARY)), STANDBY, may_promote=True, is_claimed=True)[:3] == (OLD, [["unfence"], []], [TO_OLD])
+    assert recovered(DEAD, STANDBY, may_promote=True, is_claimed=True)[:2] == (READ_ONLY, [[], []])
 
 
 def test_a_standby_that_streams_is_not_promoted_although_connections_to_its_primary_are_refused():
-    assert settled(DEAD, STANDBY, may_promote=True, streams=True)[:2] == (READ_ONLY, [[], []])
+    assert recovered(DEAD, STANDBY, may_promote=True, streams=True)[:2] == (READ_ONLY, [[], []])
 
 
 def test_a_standby_that_may_lack_something_waits_for_the_primary_and_then_clients_only_read():
-    assert settled((DEAD, (3.0, PRIMARY)), STANDBY)[:3] == (OLD, [["unfence"], []], [TO_OLD])
-    target, calls, told, _problems, seconds = settled(DEAD, STANDBY)
-    assert (target, calls, told) == (READ_ONLY, [[], []], [TO_NEW]) and seconds >= PATIENCE_SECONDS
+    assert recovered((DEAD, (3.0, PRIMARY)), STANDBY)[:3] == (OLD, [["unfence"], []], [TO_OLD])
+    target, calls, reported, _problems, seconds = recovered(DEAD, STANDBY)
+    assert (target, calls, reported) == (READ_ONLY, [[], []], [TO_NEW]) and seconds >= PATIENCE_SECONDS
 
 
 def test_as_long_as_the_new_one_may_be_a_primary_nobody_goes_back_to_the_old_one():
     """It was told to be one, and does not answer: what it has become is not known."""
-    assert settled(PRIMARY, (SILENT, (2.0, PRIMARY)))[:3] == (NEW, [[], []], [TO_NEW])
+    assert recovered(PRIMARY, (SILENT, (2.0, PRIMARY)))[:3] == (NEW, [[], []], [TO_NEW])
 
 
 def test_one_pooler_that_is_gone_does_not_keep_the_others():
     poolers = [Pooler(is_broken=True), Pooler()]
-    _target, _calls, told, problems, _seconds = settled(DEAD, PRIMARY, poolers=poolers)
-    assert told == [["db1 to db2"], TO_NEW] and problems == ["pooler is gone"]
+    _target, _calls, reported, problems, _seconds = recovered(DEAD, PRIMARY, poolers=poolers)
+    assert reported == [["db1 to db2"], TO_NEW] and problems == ["pooler is gone"]
 
 
 @pytest.mark.parametrize("step", ["point", "follow", "resume"])
 def test_clients_are_resumed_whatever_becomes_of_their_way(step):
-    _target, _calls, told, problems, _seconds = settled(DEAD, PRIMARY, poolers=[Pooler(fails=step)])
-    assert told == [TO_NEW] and problems == [f"{step} fails"]
+    _target, _calls, reported, problems, _seconds = recovered(DEAD, PRIMARY, poolers=[Pooler(fails=step)])
+    assert reported == [TO_NEW] and problems == [f"{step} fails"]
 
 
 def test_once_the_new_one_was_told_to_be_a_primary_nobody_goes_back():
     """Its promotion may come to its end at any moment, and then both would take writes."""
-    assert settled(PRIMARY, STANDBY, is_promoted=True)[:3] == (NEW, [[], ["promote"]], [TO_NEW])
-    target, calls, told, _problems, seconds = settled(PRIMARY, DEAD, is_promoted=True)
-    assert (target, calls, told) == (READ_ONLY, [[], []], [TO_NEW]) and seconds >= PATIENCE_SECONDS
+    assert recovered(PRIMARY, STANDBY, is_promoted=True)[:3] == (NEW, [[], ["promote"]], [TO_NEW])
+    target, calls, reported, _problems, seconds = recovered(PRIMARY, DEAD, is_promoted=True)
+    assert (target, calls, reported) == (READ_ONLY, [[], []], [TO_NEW]) and seconds >= PATIENCE_SECONDS
 
 
 def test_a_fence_that_somebody_else_may_be_about_to_put_up_is_left_alone():
-    assert settled(PRIMARY, STANDBY, may_unfence=False)[:3] == (OLD, [[], []], [TO_OLD])
+    assert recovered(PRIMARY, STANDBY, may_unfence=False)[:3] == (OLD, [[], []], [TO_OLD])

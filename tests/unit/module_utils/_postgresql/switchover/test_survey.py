@@ -68,13 +68,13 @@ def test_a_server_that_is_stopped_needs_no_fence():
     (OLD, having(NEW, wal_retrieve_retry_interval="5000"), "wal_retrieve_retry_interval is 5000 ms on db2"),
     (replace(OLD, slots=[Slot("cdc", "shop", True)]), NEW, "logical replication slots of db1 are lost (cdc in shop)"),
     (replace(OLD, unlogged=["shop.public.sessions"]), NEW, "unlogged tables are empty on db2 (shop.public.sessions)"),
-    (replace(OLD, replicas=[*OLD.replicas, ("db3", "async")]), NEW, "db3 follow db1 too: have them follow db2 afterwards"),
+    (replace(OLD, replicas=[*OLD.replicas, ("db3", "async")]), NEW, "db3 follow db1 too: make them standbys of db2 afterwards"),
     (replace(OLD, replicas=[*OLD.replicas, ("db2", "potential")]), NEW, "several standbys of db1 are called db2"),
     (replace(OLD, replicas=[*OLD.replicas, ("db3", "async")]), having(NEW, max_wal_senders="1"), "db2 has places for 1 standbys"),
     (having(OLD, shared_preload_libraries='pg_cron, "timescaledb"'), having(NEW, shared_preload_libraries="timescaledb"), "lacks pg_cron, which db1 has"),
     (having(OLD, wal_level="logical"), NEW, "wal_level is logical on db1 and replica on db2"),
 ])
-def test_what_does_not_come_along_is_told(old, new, what):
+def test_what_does_not_come_along_is_reported(old, new, what):
     found = switchover(old, new, 0)
     assert not any(finding.refuses for finding in found) and any(what in finding.text for finding in found), found
 
@@ -89,9 +89,9 @@ def test_of_many_names_some_are_shown():
     assert "shop.public.t7, and 12 more" in text and "t8" not in text
 
 
-def test_after_a_failover_what_it_cost_is_told():
-    told = " ".join(finding.text for finding in after_failover(replace(NEW, prepared=["p"], unlogged=["shop.public.t"], subscriptions=["s in shop"])))
-    assert all(words in told for words in ("prepared transactions", "(p)", "unlogged tables are empty", "subscriptions, which apply there"))
+def test_after_a_failover_what_it_cost_is_reported():
+    reported = " ".join(finding.text for finding in after_failover(replace(NEW, prepared=["p"], unlogged=["shop.public.t"], subscriptions=["s in shop"])))
+    assert all(words in reported for words in ("prepared transactions", "(p)", "unlogged tables are empty", "subscriptions, which apply there"))
     assert [finding.refuses for finding in failover(having(NEW, **{FENCE: "on"}))] == [True]
 
 
@@ -112,7 +112,7 @@ def test_after_a_failover_what_it_cost_is_told():
     (replace(NEW, overrides=[Override("upgrade", "", COMMIT, "on", True)]), "db2", True, "hides what synchronous_commit is on db2"),
     (replace(OLD, replicas=[("db2", "sync"), ("db2", "potential")]), "db2", True, "several standbys of db1 are called db2"),
 ])
-def test_who_may_lack_what_was_acknowledged_is_told_why(server, name, has_own_name, why):
+def test_who_may_lack_what_was_acknowledged_is_reported_why(server, name, has_own_name, why):
     found = why_not_everything(server, name, has_own_name)
     assert found == why == "" or (why and why in found)
 

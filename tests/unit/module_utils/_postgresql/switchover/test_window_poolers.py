@@ -57,7 +57,7 @@ class Pooler:
 class Exchange(Window):
     """One that was done before, or is to be done."""
 
-    is_done, is_relieved = False, True
+    is_done, is_demoted = False, True
 
     def survey(self):
         if self.is_done:
@@ -67,8 +67,8 @@ class Exchange(Window):
     def _nodes(self):
         return self.old, self.new
 
-    def _is_relieved(self):
-        return self.is_relieved
+    def _is_demoted(self):
+        return self.is_demoted
 
 
 def exchange(*poolers, **more):
@@ -78,12 +78,12 @@ def exchange(*poolers, **more):
     return window
 
 
-def test_a_pooler_that_missed_an_exchange_is_led_when_the_old_server_says_that_it_was_relieved():
+def test_a_pooler_that_missed_an_exchange_is_led_when_the_old_server_says_that_it_was_demoted():
     missed, led = Pooler("p1", {"shop": OLD}), Pooler("p2", {"shop": NEW})
     window = exchange(missed, led, is_done=True)
     assert window.dry_run() and window.stragglers == [missed] and window.result.warnings == []
     with pytest.raises(SwitchoverError, match=r"pooler p1 sends to 10.0.0.1:5432, and db2 is 10.0.0.2:5432 for it: correct the addresses, or its file"):
-        exchange(missed, led, is_done=True, is_relieved=False).dry_run()
+        exchange(missed, led, is_done=True, is_demoted=False).dry_run()
 
 
 def test_a_pooler_that_does_not_do_what_its_file_says_is_led_although_its_file_is_right():
@@ -94,7 +94,7 @@ def test_a_pooler_that_does_not_do_what_its_file_says_is_led_although_its_file_i
 
 
 def test_readers_at_the_old_server_are_named_and_left_there():
-    window = exchange(Pooler("p1", {"shop": NEW, "shop_ro": OLD}), is_done=True, is_relieved=False)
+    window = exchange(Pooler("p1", {"shop": NEW, "shop_ro": OLD}), is_done=True, is_demoted=False)
     assert not window.dry_run() and window.stragglers == []
     assert window.result.warnings == [
         "pooler p1 sends shop_ro to db1, which takes no writes: unless clients are to read there, name 10.0.0.2:5432 in its file and RELOAD it"]

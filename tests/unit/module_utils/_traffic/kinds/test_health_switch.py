@@ -96,7 +96,7 @@ def test_it_is_waited_for_the_load_balancer_to_notice_and_for_requests_to_end(ho
     balancer.apply("app", {"s1": MAINT})
     assert house.seen(balancer) == (MAINT, UP, 0)
     member = balancer.read("app").backends["app"].members["s1"]
-    assert member.note == "the load balancer is not asked: 7 s are waited for it to notice and for requests to end"
+    assert member.note == "the load balancer is not read: 7 s are waited for it to notice and for requests to end"
 
 
 def test_a_member_that_comes_in_serves_when_the_load_balancer_has_noticed(house):
@@ -169,9 +169,9 @@ def test_an_unknown_pool_is_an_error_that_names_those_there_are(house, ask):
 
 
 def test_the_command_turns_the_switches(house):
-    told = house.opened().command("app", {"s1": READY, "s2": MAINT})
+    reported = house.opened().command("app", {"s1": READY, "s2": MAINT})
     one, two = (duck.server.url for duck in house.ducks.values())
-    assert told == f"curl -X DELETE {one}/lame-duck && curl -X PUT {two}/lame-duck"
+    assert reported == f"curl -X DELETE {one}/lame-duck && curl -X PUT {two}/lame-duck"
 
 
 @pytest.mark.parametrize(("settings", "reason"), [
@@ -232,5 +232,5 @@ def test_a_drain_that_fails_names_the_switch_that_stays_put(house):
 
 def test_what_cannot_be_proven_is_said(house):
     assert house.opened().read("app").backends["app"].unproven == (
-        ("the load balancer is not asked what it does: 7 s (notice_seconds and quiet_seconds) are waited for it to notice that a member is out, and for "
+        ("the load balancer is not read: 7 s (notice_seconds and quiet_seconds) are waited for it to notice that a member is out, and for "
          "requests to end"),)

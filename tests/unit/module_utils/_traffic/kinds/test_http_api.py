@@ -61,7 +61,7 @@ def test_every_field_that_there_is_arrives(api):
     first, second = api.member(balancer), api.member(balancer, "s2")
     assert {field: getattr(first, field) for field in fields} == fields and (first.serving, first.live) == (True, False)
     assert (second.address, second.admin, second.health, second.weight, second.backup, second.sessions) == ("s2", READY, UNCHECKED, 1, False, 0)
-    assert (first.watch_seconds, second.watch_seconds) == (1.0, 0.0), "only where arrivals are told"
+    assert (first.watch_seconds, second.watch_seconds) == (1.0, 0.0), "only where arrivals are reported"
 
 
 @pytest.mark.parametrize(("backends", "lines"), [([], []), (["app"], ["GET /pools/app"])])
@@ -136,13 +136,13 @@ def test_an_unknown_member_is_an_error_that_names_those_there_are(api):
     ("[].n", "has a member without a name: the JMESPath in members finds 's1'"),
     ("[].{admin: admin}", "has a member without a name"),
     ("[].{name: ''}", "has a member without a name"),
-    ("[].{name: busy}", "has a member with name=3, which is no str: mend the JMESPath in members"),
-    ("[].{name: n, sessions: n}", "has a member with sessions='s1', which is no int: mend the JMESPath in members"),
+    ("[].{name: busy}", "has a member with name=3, which is no str: correct the JMESPath in members"),
+    ("[].{name: n, sessions: n}", "has a member with sessions='s1', which is no int: correct the JMESPath in members"),
     ("[].{name: n, weight: `true`}", "has a member with weight=True, which is no int"),
     ("[].{name: n, backup: `1`}", "has a member with backup=1, which is no bool"),
-    ("[].{name: n, admin: health}", "has a member with admin='up', which is none of ready, drain, maint: mend the JMESPath in members"),
+    ("[].{name: n, admin: health}", "has a member with admin='up', which is none of ready, drain, maint: correct the JMESPath in members"),
     ("[].{name: n, health: admin}", "has a member with health='ready', which is none of up, down, unchecked"),
-    ("[].{name: n, sessions: length(busy)}", r"answers with what the JMESPath '\[\].{name: n, sessions: length\(busy\)}' does not fit: "),
+    ("[].{name: n, sessions: length(busy)}", r"answers with what the JMESPath '\[\].{name: n, sessions: length\(busy\)}' does not apply: "),
 ])
 def test_what_the_jmespath_makes_has_to_be_members(api, members, reason):
     with pytest.raises(LoadBalancerError, match=reason):
@@ -195,10 +195,10 @@ def test_what_may_be_in_flight_is_waited_for_where_it_is_not_told(api):
         api.time.sleep(pause)
         seen.append([member.sessions for member in balancer.read("app").backends["app"].members.values()])
     assert seen == [[3, 1, 1], [3, 1, 1], [3, 0, 0]]
-    assert [api.member(balancer, name).note for name in ("s1", "s2")] == ["", "requests in flight are not told: 4 s are waited for them instead"]
+    assert [api.member(balancer, name).note for name in ("s1", "s2")] == ["", "requests in flight are not reported: 4 s are waited for them instead"]
 
 
-def test_probation_is_confirmed_after_the_recheck_seconds_by_a_member_that_is_healthy(api):
+def test_a_recheck_is_confirmed_after_the_recheck_seconds_by_a_member_that_is_healthy(api):
     balancer, seen = api.opened(recheck_seconds=6), []
     balancer.apply("app", {"s1": RECHECK, "s2": RECHECK})
     api.rows[0]["admin"] = "drain"
@@ -215,8 +215,8 @@ def test_the_peers_of_nginx_plus(api, state, admin, health):
     api.server.routes[f"GET {PEERS}"] = {"peers": [peer], "keepalive": 0, "zone": "app"}
     seen = NginxPlus("lb1", api.server.url, {}, {}).read("app").backends["app"].members
     assert list(seen) == ["app1:80"]
-    told = seen["app1:80"]
-    assert (told.admin, told.health, told.check, told.address, told.sessions, told.arrivals, told.weight) == (admin, health, state, "10.0.0.1:80", 3, 50, 2)
+    it = seen["app1:80"]
+    assert (it.admin, it.health, it.check, it.address, it.sessions, it.arrivals, it.weight) == (admin, health, state, "10.0.0.1:80", 3, 50, 2)
 
 
 @pytest.mark.parametrize(("change", "flag"), [(READY, ("down", False)), (DRAIN, ("drain", True)), (RECHECK, ("drain", True)), (MAINT, ("down", True))])
@@ -230,9 +230,9 @@ def test_the_changes_of_nginx_plus_go_to_the_servers_by_their_number(api, change
 def test_the_command_tells_the_requests(api):
     balancer = api.opened()
     balancer.read("app")
-    told = balancer.command("app", {"s1": READY, "s2": MAINT}).split(" && ")
-    assert [part.partition(" -d")[0] for part in told] == [f"curl -X POST {api.server.url}/pools/app/a%20b%2F1/on",
-                                                           f"curl -X DELETE {api.server.url}/pools/app/2"]
+    reported = balancer.command("app", {"s1": READY, "s2": MAINT}).split(" && ")
+    assert [part.partition(" -d")[0] for part in reported] == [f"curl -X POST {api.server.url}/pools/app/a%20b%2F1/on",
+                                                               f"curl -X DELETE {api.server.url}/pools/app/2"]
 
 
 def test_two_members_of_one_name_are_refused(api):
@@ -290,7 +290,7 @@ def test_a_change_that_is_shown_later_is_waited_for(api, lag, flaps):
 
 def test_a_change_that_is_never_shown_is_given_up_and_asked_back(api):
     slow, began = Slow(api, 1000), api.time.now
-    with pytest.raises(TrafficError, match=r"accepted a change of s1 in app, and does not show it within 30 s: see its log.* The state before is back on lb1"):
+    with pytest.raises(TrafficError, match=r"accepted a change of s1 in app, and does not show it within 30 s: see its log.*was restored on lb1"):
         apply([api.opened()], Request("app", ("s1",), "drained"), api.time.clock)
     assert [state for _at, state in slow.made] == ["drain", "ready"] and api.time.now - began < 70
 

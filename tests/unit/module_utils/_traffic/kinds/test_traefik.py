@@ -92,16 +92,16 @@ def other(name, *servers, **more):
     return {"name": name, "status": "enabled", "loadBalancer": {"servers": [*servers]}, **more}
 
 
-@pytest.mark.parametrize(("services", "told"), [
+@pytest.mark.parametrize(("services", "reported"), [
     ([other("shop@docker", {"url": "http://10.0.0.1"}), other("near@docker", {"url": "http://10.0.0.1:81"})], "shop@docker sends"),
     ([other("a@kubernetes", {"url": "h2c://10.0.0.9:1"}, {"url": "h2c://10.0.0.2:80/x"}), other("b@internal", {"url": TWO})], "a@kubernetes, b@internal send"),
     ([other("off@docker", {"url": TWO}, status="disabled"), {"name": "split@docker", "weighted": {}}, other("odd@docker", {"url": "http://[x"})], None),
     ([other("tls@docker", {"url": "https://10.0.0.1"}), other("name@docker", {"url": "http://10.0.0.1:x"})], None),
 ])
-def test_services_of_other_providers_that_send_to_the_same_addresses_are_noted(api, services, told):
+def test_services_of_other_providers_that_send_to_the_same_addresses_are_noted(api, services, reported):
     api.server.routes["GET /api/http/services?per_page=1000"] = lambda asked: [*services, api.service("app")]
-    assert [note.partition(" to some")[0] for note in api.opened().read("app").backends["app"].warnings] == [told] * bool(told)
-    assert [note.partition(" to some")[0] for note in api.opened().read().backends["app"].warnings] == [told] * bool(told)
+    assert [note.partition(" to some")[0] for note in api.opened().read("app").backends["app"].warnings] == [reported] * bool(reported)
+    assert [note.partition(" to some")[0] for note in api.opened().read().backends["app"].warnings] == [reported] * bool(reported)
     assert list(dry_run([api.opened()], Request("app", ("10.0.0.1:80",), "drained"), api.time.clock).warnings) == [
         f"lb1: {note}" for note in api.opened().read("app").backends["app"].warnings]
 
@@ -230,7 +230,7 @@ def test_a_member_that_another_run_took_out_may_have_just_left(api):
     assert seen == [1, 1, 0]
 
 
-def test_probation_is_confirmed_after_two_whole_checks(api):
+def test_a_recheck_is_confirmed_after_two_whole_checks(api):
     """Each 0.5 s after the other, and up to 2 s long."""
     traefik = api.opened()
     traefik.apply("app", {"10.0.0.2:80": RECHECK})
@@ -265,9 +265,9 @@ def test_a_server_is_called_by_its_host_and_port(url, name):
 
 
 def test_the_command_names_the_file_and_the_weights(api):
-    told = api.opened(weights={"10.0.0.1:80": 3}).command("app", {"10.0.0.1:80": READY, "10.0.0.2:80": MAINT})
-    assert told.startswith("jq ") and told.endswith(f" {api.file} > new.json && mv new.json {api.file}") and '.http.services["app"]' in told
-    assert [part.partition("=")[2][0] for part in told.split(".weight")[1:]] == ["3", "0"]
+    reported = api.opened(weights={"10.0.0.1:80": 3}).command("app", {"10.0.0.1:80": READY, "10.0.0.2:80": MAINT})
+    assert reported.startswith("jq ") and reported.endswith(f" {api.file} > new.json && mv new.json {api.file}") and '.http.services["app"]' in reported
+    assert [part.partition("=")[2][0] for part in reported.split(".weight")[1:]] == ["3", "0"]
 
 
 @pytest.mark.parametrize(("settings", "reason"), [
@@ -292,8 +292,8 @@ def test_a_weight_of_before_is_back_whatever_the_settings_say(api, settings):
     for change in (DRAIN, MAINT, READY):
         traefik.apply("app", {"10.0.0.1:80": change, "10.0.0.2:80": change})
     assert api.written() == api.document
-    told = traefik.command("app", {"10.0.0.1:80": READY, "10.0.0.2:80": READY})
-    assert [part.partition("=")[2][0] for part in told.split(".weight")[1:]] == ["3", "1"]
+    reported = traefik.command("app", {"10.0.0.1:80": READY, "10.0.0.2:80": READY})
+    assert [part.partition("=")[2][0] for part in reported.split(".weight")[1:]] == ["3", "1"]
 
 
 @pytest.mark.parametrize(("settings", "weight"), [({}, 3), ({"weights": {"10.0.0.1:80": 9}}, 9)])

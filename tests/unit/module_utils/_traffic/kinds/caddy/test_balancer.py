@@ -13,7 +13,7 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._host.patience im
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.drain import Request, TrafficError, apply
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.interface import DOWN, DRAIN, MAINT, READY, RECHECK, UNCHECKED, UP, LoadBalancerError
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.kinds.caddy.balancer import (
-    NOTE, TOLD, UNCHECKED_BY_IT, UNTOLD, Caddy, find_proxies, member_name,
+    NOTE, REPORTED_LATE, UNCHECKED_BY_IT, UNREPORTED, Caddy, find_proxies, member_name,
 )
 from ansible_collections.alwayson.upgrade.plugins.module_utils._traffic.kinds.caddy.health import KnownHealth, Metrics, parse_metrics
 from fake_load_balancer import Time
@@ -87,18 +87,18 @@ def test_all_reverse_proxies_with_an_id_are_seen_however_deep(api):
 
 
 @pytest.mark.parametrize("is_first", [True, False])
-def test_an_address_that_is_told_twice_has_the_requests_of_both(api, is_first):
+def test_an_address_that_is_reported_twice_has_the_requests_of_both(api, is_first):
     """Caddy 2.11 has those that dynamic_upstreams find apart."""
     api.upstreams.insert(0 if is_first else len(api.upstreams), {"address": "10.0.0.1:80", "num_requests": 2, "fails": 0})
     assert [member.sessions for member in api.opened().read("app").backends["app"].members.values()] == [6, 0, 0]
 
 
-@pytest.mark.parametrize(("change", "told"), [(lambda upstreams: upstreams.pop(1), "10.0.0.2:80"),
-                                              (list.clear, "10.0.0.1:80, 10.0.0.2:80, 10.0.0.3:80")])
-def test_an_address_that_is_not_told_is_refused_and_not_taken_for_idle(api, change, told):
+@pytest.mark.parametrize(("change", "reported"), [(lambda upstreams: upstreams.pop(1), "10.0.0.2:80"),
+                                                  (list.clear, "10.0.0.1:80, 10.0.0.2:80, 10.0.0.3:80")])
+def test_an_address_that_is_not_told_is_refused_and_not_taken_for_idle(api, change, reported):
     change(api.upstreams)
     refusals = api.opened(weights={"10.0.0.1:80": 3}).read("app").backends["app"].refusals
-    assert [sentence.partition(" (")[0] for sentence in refusals] == [f"Caddy does not report the requests in flight to {told}"]
+    assert [sentence.partition(" (")[0] for sentence in refusals] == [f"Caddy does not report the requests in flight to {reported}"]
 
 
 def test_what_closes_web_sockets_and_who_else_sends_there_is_noted(api):
@@ -156,7 +156,7 @@ def test_what_is_unhealthy_is_no_capacity(api, metric):
     view = api.opened().read("app").backends["app"]
     assert [(member.health, member.check, member.note, member.live) for member in view.members.values()] == [
         (UP, "", "", True), (DOWN, "unhealthy", "", False), (UP, "", "", True)]
-    assert view.unproven[0] == TOLD and view.unknown_for == 0
+    assert view.unproven[0] == REPORTED_LATE and view.unknown_for == 0
     with pytest.raises(TrafficError, match="live"):
         apply([api.opened()], Request("app", ("10.0.0.1:80",), "drained", min_live=2), api.time.clock)
     assert api.policy["weights"] == [1, 1, 1] and api.server.changes == []
@@ -193,7 +193,7 @@ def test_what_was_unhealthy_before_a_change_is_so_until_caddy_knows_better(api, 
     assert health(caddy) == [UNCHECKED, UP, DOWN]
 
 
-def test_one_that_comes_back_is_let_in_whatever_caddy_has_told_of_it(api, metric):
+def test_one_that_comes_back_is_let_in_whatever_caddy_has_reported_of_it(api, metric):
     """It was stopped while it was out, and its smoke test is newer."""
     metric.down = {3}
     api.policy["weights"] = [1, 1, 0]
@@ -210,9 +210,9 @@ def test_one_that_comes_back_is_let_in_whatever_caddy_has_told_of_it(api, metric
 
 @pytest.mark.parametrize(("checks", "unproven", "second"), [
     (None, UNCHECKED_BY_IT, UNCHECKED), ({"active": {"interval": 1}}, UNCHECKED_BY_IT, UNCHECKED), ({"passive": {}}, UNCHECKED_BY_IT, UNCHECKED),
-    (PASSIVE, TOLD, UP), (ACTIVE, TOLD, UP), ({**PASSIVE, "active": {"port": 81}}, TOLD, UP),
+    (PASSIVE, REPORTED_LATE, UP), (ACTIVE, REPORTED_LATE, UP), ({**PASSIVE, "active": {"port": 81}}, REPORTED_LATE, UP),
 ])
-def test_health_is_told_where_it_is_checked(api, metric, checks, unproven, second):
+def test_health_is_reported_where_it_is_checked(api, metric, checks, unproven, second):
     api.app["health_checks"] = checks
     metric.down = {1}
     api.time.sleep(12)
@@ -227,7 +227,7 @@ def test_without_metrics_of_the_members_health_is_not_told_and_the_plan_says_so(
     api.server.routes["GET /metrics"] = answer
     view = api.opened().read("app").backends["app"]
     assert view.live == 3 and {member.health for member in view.members.values()} == {UNCHECKED}
-    assert view.unproven[0] == UNTOLD and view.unknown_for == 0
+    assert view.unproven[0] == UNREPORTED and view.unknown_for == 0
 
 
 @pytest.mark.parametrize(("text", "date", "parsed"), [
@@ -244,9 +244,9 @@ def test_what_is_known_outlasts_a_metric_that_caddy_has_just_emptied():
     known = KnownHealth()
     known.take(Metrics({"a": False, "b": True}, 20.0), ())
     known.take(Metrics({}, 0.1), ())
-    assert (known.of("a"), known.of("b"), known.is_told("b"), known.unknown_for) == (False, True, True, 0.0)
+    assert (known.of("a"), known.of("b"), known.is_reported("b"), known.unknown_for) == (False, True, True, 0.0)
     known.take(Metrics({"a": True, "b": True}, None), {"b"})
-    assert (known.of("a"), known.of("b"), known.is_told("b")) == (True, None, True)
+    assert (known.of("a"), known.of("b"), known.is_reported("b")) == (True, None, True)
 
 
 def test_who_may_not_read_the_whole_configuration_may_drain(api):
@@ -370,8 +370,8 @@ def test_the_headers_go_with_every_request(api):
 
 
 def test_the_command_tells_the_weights(api):
-    told = api.opened(weights={"s2": 4}).command("app", {"s2": READY, "10.0.0.3:80": READY, "10.0.0.1:80": DRAIN})
-    assert told.startswith("curl -X PATCH ") and f" {api.server.url}{POLICY} " in told and told.endswith(": s2 4, 10.0.0.3:80 1, 10.0.0.1:80 0")
+    reported = api.opened(weights={"s2": 4}).command("app", {"s2": READY, "10.0.0.3:80": READY, "10.0.0.1:80": DRAIN})
+    assert reported.startswith("curl -X PATCH ") and f" {api.server.url}{POLICY} " in reported and reported.endswith(": s2 4, 10.0.0.3:80 1, 10.0.0.1:80 0")
 
 
 @pytest.mark.parametrize(("settings", "reason"), [

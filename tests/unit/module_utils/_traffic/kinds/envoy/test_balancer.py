@@ -113,7 +113,7 @@ def test_a_file_that_is_something_else_is_refused(admin, text):
     assert admin.file.read_text(encoding="utf-8") == text
 
 
-def test_probation_is_confirmed_when_a_dead_member_would_have_been_noticed(admin):
+def test_a_recheck_is_confirmed_when_a_dead_member_would_have_been_noticed(admin):
     envoy = admin.opened()
     recheck = parse_cluster(admin.clusters[0]).recheck_seconds
     envoy.apply("app", {"s1": RECHECK})
@@ -197,14 +197,14 @@ def test_what_is_degraded_and_what_has_a_lower_priority_is_no_capacity(admin):
 
 
 @pytest.mark.parametrize(("changes", "reason"), [
-    ({"lb_policy": "CLUSTER_PROVIDED"}, "its policy is CLUSTER_PROVIDED, and only of ROUND_ROBIN, "),
+    ({"lb_policy": "CLUSTER_PROVIDED"}, "its policy is CLUSTER_PROVIDED, and only ROUND_ROBIN, "),
     ({"load_balancing_policy": policies("override_host.v3.OverrideHost", "envoy.load_balancing_policies.round_robin")},
-     "its policy is OVERRIDE_HOST, and only of "),
-    ({"load_balancing_policy": {"policies": [{"typed_extension_config": {"name": "mine"}}]}}, "its policy is mine, and only of "),
+     "its policy is OVERRIDE_HOST, and only "),
+    ({"load_balancing_policy": {"policies": [{"typed_extension_config": {"name": "mine"}}]}}, "its policy is mine, and only "),
     ({"lb_subset_config": {"fallback_policy": "ANY_ENDPOINT"}, "common_lb_config": {"healthy_panic_threshold": {"value": 10}}},
      "it chooses among subsets (lb_subset_config), and its panic threshold of 10 % counts in each of them"),
     ({"common_lb_config": {"healthy_panic_threshold": {}, "override_host_status": {"statuses": ["HEALTHY", "UNHEALTHY"]}}},
-     "clients that are bound to an UNHEALTHY endpoint still get there: remove UNHEALTHY from common_lb_config.override_host_status"),
+     "clients that are bound to an UNHEALTHY endpoint still reach it: remove UNHEALTHY from common_lb_config.override_host_status"),
     ({"common_lb_config": {"healthy_panic_threshold": {"value": 60}}}, "1 of 2 members of app are healthy, fewer than its panic threshold of 60 %"),
 ])
 def test_a_cluster_with_which_nothing_is_proven_is_refused_before_anything_is_changed(admin, changes, reason):
@@ -234,7 +234,7 @@ def test_a_drain_that_ends_in_a_panic_is_taken_back(admin):
     """Another member dies while one is drained."""
     admin.clusters[0]["common_lb_config"] = {"healthy_panic_threshold": {"value": 50}}
     admin.time.sleep = lambda seconds, sleep=admin.time.sleep: admin.failing.update({82: {"failed_active_health_check": True}}) or sleep(seconds)
-    with pytest.raises(TrafficError, match=r"0 of 2 members of app are healthy, fewer than .* The state before is back on lb1"):
+    with pytest.raises(TrafficError, match=r"0 of 2 members of app are healthy, fewer than .* The previous state was restored on lb1"):
         apply([admin.opened()], Request("app", ("s1",), "drained"), admin.time.clock)
     assert admin.written() == admin.document
 
@@ -267,8 +267,9 @@ YAML = "resources:\n- cluster_name: app\n"
 def test_a_file_that_cannot_be_changed_is_refused_before_a_drain(admin, text, drive):
     admin.file.write_text(text, encoding="utf-8") if text else admin.file.unlink()
     admin.knows(admin.document)
-    told = f"lb1: ({admin.file} (is not the JSON of a DiscoveryResponse|has no endpoints of app)|its endpoints are in {admin.file}, which cannot be read here)"
-    with pytest.raises(TrafficError, match=f"no drain of app can be proven. {told}"):
+    wanted = (f"lb1: ({admin.file} (is not the JSON of a DiscoveryResponse|has no endpoints of app)|"
+              f"its endpoints are in {admin.file}, which cannot be read here)")
+    with pytest.raises(TrafficError, match=f"no drain of app can be proven. {wanted}"):
         drive([admin.opened()], Request("app", ("s1",), "drained"), admin.time.clock)
 
 
@@ -288,7 +289,7 @@ def test_a_change_that_is_not_made_leaves_what_was_made_before_to_undo(admin):
     with pytest.raises(UntouchedError):
         pool.change({"lb1": {"s1": MAINT, "s3": MAINT}})
     admin.file.write_text(text, encoding="utf-8")
-    assert pool.is_changed and pool.undo() == "The state before is back on lb1" and admin.written() == admin.document
+    assert pool.is_changed and pool.undo() == "The previous state was restored on lb1" and admin.written() == admin.document
 
 
 def test_a_common_hostname_names_nobody(admin):
@@ -334,18 +335,18 @@ def test_what_matters_of_a_cluster(cluster, parsed):
     assert parse_cluster(cluster) == parsed
 
 
-@pytest.mark.parametrize(("told", "version"), [({"version": "c/1.40.0/Clean"}, "1.40.0"), ({"version": "1.40.0"}, "1.40.0"), ({}, "")])
-def test_the_version_is_the_release(told, version):
-    assert parse_version(told) == version
+@pytest.mark.parametrize(("reported", "version"), [({"version": "c/1.40.0/Clean"}, "1.40.0"), ({"version": "1.40.0"}, "1.40.0"), ({}, "")])
+def test_the_version_is_the_release(reported, version):
+    assert parse_version(reported) == version
 
 
 def test_the_command_names_the_file_and_the_status(admin):
     envoy = admin.opened()
     assert "its file of endpoints" in envoy.command("app", {"s1": MAINT})
     envoy.read("app")
-    told = envoy.command("app", {"s1": MAINT, "s3": READY})
-    assert told.startswith("jq ") and told.endswith(f" {admin.file} > new.json && mv new.json {admin.file}")
-    assert '=="s1")).health_status="UNHEALTHY"' in told and '=="s3")).health_status="HEALTHY"' in told and 'cluster_name=="app"' in told
+    reported = envoy.command("app", {"s1": MAINT, "s3": READY})
+    assert reported.startswith("jq ") and reported.endswith(f" {admin.file} > new.json && mv new.json {admin.file}")
+    assert '=="s1")).health_status="UNHEALTHY"' in reported and '=="s3")).health_status="HEALTHY"' in reported and 'cluster_name=="app"' in reported
 
 
 def test_a_setting_is_refused_because_envoy_has_none():

@@ -33,15 +33,15 @@ def _twin(admin):
     twin = SimpleNamespace(cluster=admin.clusters[-1], hosts=None)
 
     def statuses(asked):
-        told = admin.statuses(asked)["cluster_statuses"]
-        return {"cluster_statuses": [*told, {"name": "twin", "host_statuses": twin.hosts or told[1]["host_statuses"]}]}
+        reported = admin.statuses(asked)["cluster_statuses"]
+        return {"cluster_statuses": [*reported, {"name": "twin", "host_statuses": twin.hosts or reported[1]["host_statuses"]}]}
     admin.server.routes["GET /clusters?format=json"] = statuses
     return twin
 
 
 @pytest.mark.parametrize(("change", "reason"), [
     ({"common_lb_config": {"healthy_panic_threshold": {"value": 60}}}, "1 of 2 members of twin are healthy, fewer than its panic threshold of 60 %"),
-    ({"lb_policy": "CLUSTER_PROVIDED"}, "its policy is CLUSTER_PROVIDED, and only of "),
+    ({"lb_policy": "CLUSTER_PROVIDED"}, "its policy is CLUSTER_PROVIDED, and only "),
 ])
 @pytest.mark.parametrize("drive", [dry_run, apply])
 def test_a_cluster_of_the_same_endpoints_has_to_keep_to_their_states_too(admin, twin, change, reason, drive):

@@ -110,7 +110,7 @@ def test_every_word_of_an_answer_to_a_change_is_an_error(runtime, answer):
         balancer.apply("app", {"s1": READY})
 
 
-def test_a_socket_without_the_right_to_change_is_told_what_it_needs(runtime):
+def test_a_socket_without_the_right_to_change_is_reported_what_it_needs(runtime):
     _server, balancer = runtime(says("Permission denied\n\n"))
     with pytest.raises(HaproxyError, match="level admin"):
         balancer.apply("app", {"s1": READY})
@@ -118,7 +118,7 @@ def test_a_socket_without_the_right_to_change_is_told_what_it_needs(runtime):
 
 def test_commands_that_were_not_carried_out_are_noticed(runtime):
     _server, balancer = runtime(says("\n"))
-    with pytest.raises(HaproxyError, match="hung up before it carried out all"):
+    with pytest.raises(HaproxyError, match="closed the connection before all of"):
         balancer.apply("app", {"s1": READY, "s2": READY})
 
 
@@ -238,7 +238,7 @@ def test_what_reads_is_asked_again_until_there_is_a_whole_answer(runtime, troubl
 
 @pytest.mark.parametrize("trouble", [hangs_up, says("Proxy is disabled.\n\n")])
 def test_a_change_of_a_state_is_asked_for_again(runtime, trouble):
-    """Set twice, a server is in the same state. A process that a reload has told to end refuses it, in the session that it took right before."""
+    """Set twice, a server is in the same state. A process that a reload has asked to end refuses it, in the session that it took right before."""
     server, balancer = runtime(in_turn(trouble, obeys), patience=Patience(10))
     balancer.apply("app", {"s1": DRAIN})
     assert server.lines == ["set server app/s1 state drain"] * 2
@@ -337,7 +337,7 @@ def test_one_that_never_stops_is_bounded_in_size(runtime, monkeypatch):
 
 def test_one_that_hangs_up_is_an_error(runtime):
     _server, balancer = runtime(lambda connection, line: None)
-    with pytest.raises(HaproxyError, match="hung up without an answer"):
+    with pytest.raises(HaproxyError, match="closed the connection without an answer"):
         balancer.apply("app", {"s1": READY})
 
 

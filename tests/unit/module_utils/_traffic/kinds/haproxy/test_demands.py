@@ -47,7 +47,7 @@ def test_persistence_in_maintenance_is_refused(text, is_refused):
 
 
 def test_a_condition_that_forces_it_is_noted():
-    refusals, notes = found("backend app\n  force-persist if { src 10.0.0.1 } # the crew\n")
+    refusals, notes = found("backend app\n  force-persist if { src 10.0.0.1 } # the testers\n")
     assert refusals == () and notes == ("force-persist if { src 10.0.0.1 }: clients that meet this condition reach a member in maintenance, too",)
 
 
@@ -73,7 +73,7 @@ def test_the_files_are_those_of_the_command_line(tmp_path):
     assert files_of(argv, "/srv") == ["/etc/haproxy.cfg", str(folder / "a.cfg"), str(folder / "b.cfg"), "/srv/sub/last.cfg"]
 
 
-def test_a_process_of_this_host_is_read_and_what_cannot_be_is_told(tmp_path):
+def test_a_process_of_this_host_is_read_and_what_cannot_be_is_reported(tmp_path):
     (tmp_path / "haproxy.cfg").write_text("backend app\n  option persist\n", encoding="utf-8")
     (tmp_path / "haproxy").symlink_to(sys.executable)
     argv = [str(tmp_path / "haproxy"), "-c", "import sys; print(flush=True); sys.stdin.read()", "-f", "haproxy.cfg"]

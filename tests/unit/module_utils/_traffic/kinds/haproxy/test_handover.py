@@ -83,8 +83,8 @@ def test_bytes_that_are_no_utf_8_are_the_same_in_the_process_and_in_the_file(tmp
     assert lost_entries(with_map(str(path), "0x1 Gr\udcf6\udcdfe green\n\n"), "/") == []
     assert lost_entries(with_map(str(path), "0x1 Gr\udcf6\udcdfe bl\udcfc\n\n"), "/") == [f"{path}: Gr\ufffd\ufffde is bl\ufffd and would be green"]
     (tmp_path / "gr\udcfcn.map").write_bytes(b"a b\n")
-    [told] = lost_entries(with_map(str(tmp_path / "gr\udcfcn.map"), "0x1 a b\n\n"), "/")
-    assert "gr\ufffdn.map: cannot be compared" in told and told.encode("utf-8")
+    [reported] = lost_entries(with_map(str(tmp_path / "gr\udcfcn.map"), "0x1 a b\n\n"), "/")
+    assert "gr\ufffdn.map: cannot be compared" in reported and reported.encode("utf-8")
 
 
 def test_what_would_be_lost_is_named_and_at_most_five_of_it(tmp_path):
@@ -92,8 +92,8 @@ def test_what_would_be_lost_is_named_and_at_most_five_of_it(tmp_path):
     path.write_text("active blue\n", encoding="ascii")
     many = "".join(f"0x1 key{number} x\n" for number in range(7))
     assert lost_entries(with_map(str(path), "0x1 active green\n\n"), "/") == [f"{path}: active is green and would be blue"]
-    [told] = lost_entries(with_map(str(path), f"{many}\n"), "/")
-    assert told.startswith(f"{path}: key0 is x and would be absent, ") and told.endswith("and 3 more") and told.count("would be") == 5
+    [reported] = lost_entries(with_map(str(path), f"{many}\n"), "/")
+    assert reported.startswith(f"{path}: key0 is x and would be absent, ") and reported.endswith("and 3 more") and reported.count("would be") == 5
 
 
 @pytest.mark.parametrize(("content", "answer"), [(b"\x00", "0x1 a b\n\n"), (b"a b\n", LoadBalancerError("lb1 answers too much"))])
@@ -101,16 +101,16 @@ def test_what_cannot_be_compared_is_refused_or_told(tmp_path, monkeypatch, conte
     path = tmp_path / "a.map"
     path.write_bytes(content)
     monkeypatch.setattr(handover, "require_accepted", lambda balancer, before: None)
-    with pytest.raises(LoadBalancerError, match=f"is not handed over, .*{path}: cannot be compared with what the process has: .*force=true goes where"):
+    with pytest.raises(LoadBalancerError, match=f"is not handed over, .*{path}: cannot be compared with what the process has: .*force=true uses"):
         hand_over(with_map(str(path), answer), BEFORE, 1)
-    told: list[str] = []
-    require_possible(with_map(str(path), answer), BEFORE, told.append)
-    assert len(told) == 1 and "cannot be compared" in told[0]
+    reported: list[str] = []
+    require_possible(with_map(str(path), answer), BEFORE, reported.append)
+    assert len(reported) == 1 and "cannot be compared" in reported[0]
 
 
-def test_a_stick_table_without_a_peer_is_told():
-    [told] = forgotten_tables(Fake(show_table=TABLES, show_peers=PEERS))
-    assert "an empty stick table b/c, which has 20 entries" in told
+def test_a_stick_table_without_a_peer_is_reported():
+    [reported] = forgotten_tables(Fake(show_table=TABLES, show_peers=PEERS))
+    assert "an empty stick table b/c, which has 20 entries" in reported
     assert len(forgotten_tables(Fake(show_table=TABLES, show_peers="\n"))) == 2 and forgotten_tables(Fake(show_table="\n", show_peers="\n")) == []
 
 

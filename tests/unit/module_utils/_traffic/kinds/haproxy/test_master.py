@@ -78,13 +78,13 @@ def test_an_account_is_read():
     assert account_of(status) == (99, 6, (7, 8)) and account_of(status.replace("7 8 ", "")) == (99, 6, ())
 
 
-@pytest.mark.parametrize(("said", "told"), [
+@pytest.mark.parametrize(("said", "reported"), [
     ("[NOTICE] (1) : haproxy version\n[WARNING] (1) : a\n[ALERT] (1) : b\n[ALERT] (1) :  c\n", "[ALERT] (1) : b [ALERT] (1) : c"),
     ("haproxy: error while loading\n", "haproxy: error while loading"),
     (" \n", "it says nothing"),
 ])
-def test_the_alerts_are_told(said, told):
-    assert reason_of(said) == told
+def test_the_alerts_are_reported(said, reported):
+    assert reason_of(said) == reported
 
 
 def test_a_process_that_is_no_haproxy_is_none_whatever_its_number():

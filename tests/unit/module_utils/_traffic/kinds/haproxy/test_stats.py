@@ -71,7 +71,7 @@ def test_for_how_long_a_server_was_certainly_idle(session, change, uptime, secon
     assert _idle_seconds({"lastsess": session, "lastchg": change}, uptime) == seconds
 
 
-def test_what_the_census_needs_is_there(pool):
+def test_what_the_version_check_needs_is_there(pool):
     assert pool.cookie_name == "SRV"
     assert (pool.members["up"].address, pool.members["up"].cookie) == ("127.0.0.61:8080", "up")
     assert pool.members["unchecked"].cookie is None

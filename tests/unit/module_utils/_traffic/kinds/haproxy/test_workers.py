@@ -129,7 +129,7 @@ def test_what_another_process_than_the_current_worker_answers_is_no_proof(proces
     assert workers.added_to(replace(VIEW, process=1271), "app").process == 1271
 
 
-def test_all_of_them_are_told():
+def test_all_of_them_are_reported():
     workers, asked = master({"show proc": PROCESSES, "@!1233 set map m k v": "\n", "@!1240 set map m k v": ""})
     workers.tell("set map m k v")
     assert asked == ["show proc", "@!1233 set map m k v", "@!1240 set map m k v"]

@@ -55,7 +55,7 @@ class Master:
 
     def loaded(self, left=()):
         """Its workers have read the file, by a reload of ours, and those before have ended, but for some."""
-        self.opened().settle("app", ())
+        self.opened().synchronize("app", ())
         self.workers, self.signals = [worker for worker in self.workers if not worker.is_leaving or worker.pid in left], []
 
     def text(self):
@@ -117,7 +117,7 @@ def test_of_workers_that_no_reload_of_ours_began_nothing_is_known_until_there_is
     """Nothing tells what they have read: a file may come with any time, and a worker that died is restarted with what the master has read."""
     pool = master.opened().read("app").backends["app"]
     assert pool.members["10.0.0.3:80"].sessions == 2 and pool.live == 2
-    assert pool.warnings == (f"whether its workers have read {master.file} as it stands is not known: nginx is reloaded before a member is changed",)
+    assert pool.warnings == (f"whether its workers have read the current {master.file} is unknown: nginx is reloaded before a member is changed",)
     with pytest.raises(TrafficError, match=r"10.0.0.3:80 is not drained on lb1 .in maint, 2 sessions"):
         master.drained("10.0.0.3:80", timeout=1)
     assert [number for _pid, number, _text in master.signals] == [signal.SIGHUP] and master.text() == TEXT
@@ -257,7 +257,7 @@ def test_its_own_reload_is_known_and_no_change_by_hand_after_it(master):
     # Somebody has touched it, and may have written it twice.
     os.utime(master.file, (1.0, 1.0))
     assert read() == (MAINT, False)
-    again.settle("app", ())
+    again.synchronize("app", ())
     assert read() == (MAINT, True)
     master.file.write_text(TEXT, encoding="utf-8")
     assert read() == (READY, False)
@@ -295,7 +295,7 @@ def test_what_was_known_holds_on_when_a_change_is_taken_back(master):
     assert master.opened().read("app").backends["app"].warnings == () and master.signals == []
 
 
-def test_a_master_that_may_not_be_told_is_an_error_and_the_file_is_taken_back_and_its_time(master, monkeypatch):
+def test_a_master_that_may_not_be_reported_is_an_error_and_the_file_is_taken_back_and_its_time(master, monkeypatch):
     def kill(pid, number):
         raise PermissionError(1, "Operation not permitted")
     monkeypatch.setattr(nginx_balancer.os, "kill", kill)
@@ -328,10 +328,10 @@ def test_a_reload_whose_end_was_not_seen_is_followed_by_another_one(master, monk
     assert master.signals == [(os.getpid(), signal.SIGHUP, TEXT)] and master.text() == TEXT
 
 
-def test_a_reload_that_fails_is_told_soon_and_leaves_what_is_known(master, monkeypatch):
+def test_a_reload_that_fails_is_reported_soon_and_leaves_what_is_known(master, monkeypatch):
     master.loaded()
     monkeypatch.setattr(nginx_balancer.os, "kill", lambda pid, number: None)
-    with pytest.raises(TrafficError, match=r"has not taken its configuration at a reload, and still runs with the previous one.* The state before is back"):
+    with pytest.raises(TrafficError, match=r"has not taken its configuration at a reload, and still runs with the previous one.*state was restored"):
         master.drained()
     assert master.text() == TEXT and master.time.now == pytest.approx(Time().now + 2.0, abs=0.3)
     assert master.opened().read("app").backends["app"].warnings == ()
@@ -386,7 +386,7 @@ def test_a_file_that_changes_while_it_is_read_is_not_known_to_be_read(master):
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(nginx_balancer.os, "kill", changing)
         master.opened().apply("app", {"10.0.0.1:80": MAINT})
-    assert "is not known" in master.opened().read("app").backends["app"].warnings[0]
+    assert "is unknown" in master.opened().read("app").backends["app"].warnings[0]
 
 
 def test_what_was_loaded_once_says_nothing_of_workers_that_began_since(master):
@@ -396,7 +396,7 @@ def test_what_was_loaded_once_says_nothing_of_workers_that_began_since(master):
     master.workers = [master.worker(21)]
     master.file.write_text(as_the_run_left_it, encoding="utf-8")
     pool = master.opened().read("app").backends["app"]
-    assert pool.members["10.0.0.1:80"].sessions == 1 and "is not known" in pool.warnings[0]
+    assert pool.members["10.0.0.1:80"].sessions == 1 and "is unknown" in pool.warnings[0]
 
 
 @pytest.mark.parametrize("is_leaving", [False, True])
@@ -419,7 +419,7 @@ def test_a_worker_without_a_master_is_refused(master):
 def test_a_configuration_with_which_nothing_is_proven_is_refused_before_anything_is_changed(master):
     master.file.write_text(TEXT.replace("least_conn;", "fair;"), encoding="utf-8")
     before = master.text()
-    with pytest.raises(TrafficError, match=r"no drain of app can be proven. lb1: app has fair, of which it is not known"):
+    with pytest.raises(TrafficError, match=r"no drain of app can be proven. lb1: app has fair, for which it is unknown"):
         master.drained()
     assert master.text() == before and master.signals == []
 

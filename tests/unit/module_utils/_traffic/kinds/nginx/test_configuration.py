@@ -159,7 +159,7 @@ def test_what_meets_all_demands_is_taken(facts):
     ({"title": "nginx: master process nginx -c /srv/nginx.conf"}, f"the master process was started with /srv/nginx.conf, and nginx -T reads {MAIN}"),
     ({"block": "server a:1; include more.conf;"}, "servers of app stand elsewhere (include), and are not seen here: write them into /etc/nginx/u.conf"),
     ({"block": "state /var/lib/app.state;"}, "servers of app stand elsewhere (state), and are not seen here"),
-    ({"block": "server a:1; fair; check interval=3000;"}, "app has check, fair, of which it is not known that nothing is sent to what is down"),
+    ({"block": "server a:1; fair; check interval=3000;"}, "app has check, fair, for which it is unknown whether they send requests"),
     ({"elders": (7, 8)}, "an older master process (7, 8) takes requests, too"),
     ({"orphans": (7,)}, "workers without a master process take requests, and read nothing any more: let them end (kill -QUIT 7)"),
 ])
@@ -170,7 +170,7 @@ def test_what_does_not_meet_a_demand_is_refused(facts, reason):
 
 @pytest.mark.parametrize(("facts", "note"), [
     ({"strangers": (7,)}, "other master processes run here (7): each that serves app has to be a load balancer of its own"),
-    ({"more": "worker_shutdown_timeout 30s;"}, "worker_shutdown_timeout 30s cuts what is in flight for longer at each change: leave it out"),
+    ({"more": "worker_shutdown_timeout 30s;"}, "worker_shutdown_timeout 30s ends longer requests at each change: remove it"),
     ({"more": "http { upstream api { server b:1; } }"}, "b:1 in upstream api: members are not drained there"),
     ({"more": "http { server { location / { proxy_pass http://a:1/x; } } }"}, "a:1 by proxy_pass http://a:1/x: members are not drained there"),
     ({"more": "stream { server { proxy_pass a:1; } }"}, "a:1 by proxy_pass a:1: members are not drained there"),

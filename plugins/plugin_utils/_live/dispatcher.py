@@ -19,7 +19,7 @@ from .events import fold
 from .outlet import SCREEN, Outlet
 from .results import kept_of
 from .view import View
-from .words import Told, tell
+from .words import LogEntry, log_entry
 
 
 class Figures(Protocol):
@@ -28,7 +28,7 @@ class Figures(Protocol):
     def newer(self, directory: str, now: float) -> dict[str, Any] | None: ...
 
 
-class Teller:
+class Dispatcher:
     """Takes the events of one run, from any thread.
 
     :param clock: the time now, in epoch seconds.
@@ -50,12 +50,12 @@ class Teller:
         with self._lock:
             stamped = {**event, "at": self._clock()}
             try:
-                told_events = fold(self.view, stamped)
+                events = fold(self.view, stamped)
             except Exception as error:
-                told_events = [stamped]
+                events = [stamped]
                 self.outlet.give_up(f"the event {stamped.get('event')} could not be taken in ({type(error).__name__}: {error})")
-            for told_event in told_events:
-                self._tell(told_event)
+            for one in events:
+                self._show(one)
             self._draw(stamped["at"])
 
     def ends(self) -> None:
@@ -74,18 +74,18 @@ class Teller:
             self.take({"event": "breaks_off"})
             self.ends()
 
-    def _tell(self, event: Mapping[str, Any]) -> None:
+    def _show(self, event: Mapping[str, Any]) -> None:
         try:
-            told = tell(self.view, event)
+            entry = log_entry(self.view, event)
         except Exception as error:
-            told = Told("warning", one_line(f"{event} could not be put into words ({type(error).__name__}: {error})", 2000))
-        self.outlet.tell(self.view, event, told)
+            entry = LogEntry("warning", one_line(f"{event} could not be put into words ({type(error).__name__}: {error})", 2000))
+        self.outlet.show(self.view, event, entry)
         for sentence in self._keep(event):
             self._warn(sentence, event["at"])
 
     def _warn(self, sentence: str, at: float) -> None:
         warning = {"event": "warning", "at": at, "text": sentence}
-        self.outlet.tell(self.view, warning, tell(self.view, warning))
+        self.outlet.show(self.view, warning, log_entry(self.view, warning))
 
     def _keep(self, event: Mapping[str, Any]) -> list[str]:
         """Into the journal, which opens as soon as it is known where it is."""

@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 DOCUMENTATION = r"""
-name: told
+name: event_log
 type: aggregate
 author: The alwayson.upgrade maintainers (@alwayson)
 version_added: 0.1.0
 short_description: Writes down the events of a roll
 description:
-  - For tests. The environment variable C(TOLD_TO) names the file. Breaks on C(waiting).
+  - For tests. The environment variable C(EVENT_LOG) names the file. Breaks on C(waiting).
 """
 
 import json
@@ -24,11 +24,11 @@ class CallbackModule(CallbackBase):
 
     CALLBACK_VERSION = 2.0
     CALLBACK_TYPE = "aggregate"
-    CALLBACK_NAME = "told"
+    CALLBACK_NAME = "event_log"
     CALLBACK_NEEDS_ENABLED = True
 
     def rollout_event(self, event):
-        with open(os.environ["TOLD_TO"], "a", encoding="utf-8") as file:
+        with open(os.environ["EVENT_LOG"], "a", encoding="utf-8") as file:
             file.write(f"{json.dumps(event)}\n")
         if event["event"] == "waiting":
             raise RuntimeError("this screen is broken")

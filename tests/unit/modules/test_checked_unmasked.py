@@ -36,9 +36,9 @@ def said_by(module, monkeypatch, capsys, **params) -> dict:
 def verdict_on(outcome: dict, **expect) -> dict:
     tests = [{**TEST, "expect": expect, "expect_answer": {'headers."x-product"': "running-shoes"}}]
     arguments = {"tests": [{**{name: option.get("default") for name, option in smoke_tests.TEST_ARGUMENTS.items()}, **test} for test in tests]}
-    judged = {**{name: option.get("default") for name, option in smoke_tests.ARGUMENTS.items()}, **arguments}
-    judges = action.ActionModule._judges(None, judged)
-    return judges["running-shoes"].verdict(outcome, action.secrets_in(judged, smoke_tests.ARGUMENTS))
+    given = {**{name: option.get("default") for name, option in smoke_tests.ARGUMENTS.items()}, **arguments}
+    expected = action.ActionModule._expected(None, given)
+    return expected["running-shoes"].verdict(outcome, action.secrets_in(given, smoke_tests.ARGUMENTS))
 
 
 def test_write_and_read_back_passes(monkeypatch, capsys):
@@ -47,7 +47,7 @@ def test_write_and_read_back_passes(monkeypatch, capsys):
     assert verdict_on(outcome, **RIGHT)["why"] == []
 
 
-def test_what_is_told_of_a_failure_has_no_secret(monkeypatch, capsys):
+def test_what_is_reported_of_a_failure_has_no_secret(monkeypatch, capsys):
     [outcome] = said_by(smoke_test, monkeypatch, capsys)["outcomes"]
     verdict = verdict_on(outcome, echo="other", environment="staging")
     assert verdict["passed"] is False and TOKEN not in str(verdict)
