@@ -298,6 +298,7 @@ RULES: dict[str, Any] = {"required_if": [("state", "staged", ["sha256"])], "mutu
 
 LEAST = {"keep": 0, "command_timeout": 1, "lock_timeout": 0, "max_members": 1, "max_bytes": 1}
 
+
 class ReleaseFailed(Exception):
     """The release is not in the wanted state. The message says why, and `facts` what is current now, as far as that can be seen."""
 

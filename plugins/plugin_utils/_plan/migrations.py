@@ -42,7 +42,8 @@ def steps_by_release(files: Iterable[str]) -> dict[str, dict[str, list[str]]]:
     return {release: found[release] for release in sorted(found, key=lambda name: parse(name).precedence)}
 
 
-def choose_migrations(files: Iterable[str], databases: Mapping[str, Mapping[str, Any]], before: str | None, after: str, finalizes: bool) -> dict[str, list[str]]:
+def choose_migrations(files: Iterable[str], databases: Mapping[str, Mapping[str, Any]], before: str | None, after: str,
+                      finalizes: bool) -> dict[str, list[str]]:
     """For each phase the releases whose steps are applied, oldest first.
 
     Expand and backfill: those after *before* up to *after*, so an upgrade that skips releases applies all of theirs. Contract and optimise, where *finalizes*:

@@ -251,7 +251,7 @@ def compiled(expression: str, error: Callable[[str], LoadBalancerError]) -> Call
         try:
             return program.search(document)
         except JMESPathError as wrong:
-            raise error(f"answers with what the JMESPath {expression!r} does not fit: {wrong}") from wrong
+            raise error(f"answers with data to which the JMESPath {expression!r} does not apply: {wrong}") from wrong
 
     return search
 

@@ -203,7 +203,7 @@ def test_the_holder_of_a_lock_is_waited_for_and_named(tmp_path):
             assert process.stdout.readline() == b"held\n"
             holder = lock_holder([str(tmp_path / "absent"), path])
             assert (holder.pid, holder.path) == (process.pid, path) and "fcntl.lockf" in holder.command
-            with pytest.raises(PackageError, match=rf"\(pid {process.pid}\) holds {path}, and has for 3 s: let it end"):
+            with pytest.raises(PackageError, match=rf"\(pid {process.pid}\) holds {path}, and has held it for 3 s: wait for its end"):
                 wait_for_locks([path], 3, clock=iter(range(100)).__next__, sleep=lambda _seconds: None)
         finally:
             process.kill()

@@ -276,7 +276,7 @@ def test_nothing_is_begun_while_a_database_has_spent_its_redundancy(rows, report
     replicas = {"db1": [dict(zip(("name", "state", "lag_bytes", "kind"), row)) for row in rows]}
     for wanted, expected in ((1, [f"db1 has 0 of the 1 standbys that upgrade_database_standbys asks for ({reported})"] if reported else []), ("0", [])):
         found = redundancy_spent({"database_standbys": wanted, "database_lag_bytes": 10_000_000}, replicas)
-        assert [sentence.partition(": its redundancy")[0] for sentence in found] == expected
+        assert [sentence.partition(": it has lost")[0] for sentence in found] == expected
 
 
 def with_stranger(**facts):

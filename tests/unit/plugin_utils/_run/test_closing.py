@@ -26,7 +26,7 @@ def test_a_refusal_is_its_sentences():
 def test_each_reason_once_and_the_next_commands():
     lines = closing_text(record(problems=["a", "b"]), "b\nc", has_begun=True).splitlines()
     assert lines[:5] == ["shop: stopped", "- a", "- b", "- c", "Next:"]
-    assert lines[5].split("#")[0].strip() == "ansible-playbook alwayson.upgrade.status" and "goes on" in lines[6]
+    assert lines[5].split("#")[0].strip() == "ansible-playbook alwayson.upgrade.status" and "continues" in lines[6]
     assert lines[7].strip() == "ansible-playbook alwayson.upgrade.rollback -e upgrade_release=1.0.0  # returns to 1.0.0"
 
 

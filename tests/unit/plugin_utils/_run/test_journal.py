@@ -231,7 +231,7 @@ def test_a_full_disk_is_said_once_leaves_no_torn_line_and_loses_nothing_when_it_
         assert content_of(tmp_path) == before
         assert sum("cannot be written: No space left on device" in sentence for sentence in reported) == (1 if broken is not _no_space else 0)
     assert "4 entries of this run are not in the journal" in journal.ends()[0]
-    assert ["goes on" in sentence for sentence in journal.adds(EVENTS[3], 4.0)] == [True]
+    assert ["is complete again" in sentence for sentence in journal.adds(EVENTS[3], 4.0)] == [True]
     assert journal.ends() == [] and len(read(content_of(tmp_path)).entries) == 6 and journal_problem(content_of(tmp_path)) == ""
 
 

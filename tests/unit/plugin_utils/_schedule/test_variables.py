@@ -138,7 +138,7 @@ def test_hosts_of_one_pool_must_agree_and_those_of_two_need_not(name):
 
 
 def test_a_host_without_the_variable_disagrees_with_one_that_has_it():
-    with pytest.raises(ScheduleError, match="it is 2 for app1 and None for app2"):
+    with pytest.raises(ScheduleError, match="2 for app1 and None for app2"):
         agreed({"app1": {"rolling_max_failures": 2}, "app2": {}}, ["max_failures"], "the hosts")
     assert agreed({}, ["max_failures"], "the hosts") == {}
 

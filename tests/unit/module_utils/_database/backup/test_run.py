@@ -133,7 +133,7 @@ def test_a_restore_that_fails_with_newer_programs_says_so(major, remark):
     run = Logical(Login(), {"version_number": 150004}, Programs("/bin/false", "/bin/false", major), Runner(), Room("/"))
     with pytest.raises(ProgramError) as raised:
         run.restore(SimpleNamespace(database="scratch", server_version=150004), "nowhere")
-    assert str(raised.value).partition(", or give")[0] == f"false ended with 1: it said nothing{remark}"
+    assert str(raised.value).partition(", or give")[0] == f"false ended with 1: no output{remark}"
 
 
 LISTED = ["; Archive", "1; 2615 1 SCHEMA - cron anna", "2; 3079 2 EXTENSION - pg_cron ", "3; 0 0 COMMENT - EXTENSION pg_cron ",

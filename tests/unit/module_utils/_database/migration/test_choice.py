@@ -208,7 +208,7 @@ def test_what_a_cursor_goes_on_by():
     uuid = "0b5a5f0e-5c1b-4f5e-9d7a-0123456789ab"
     assert cursor_after(step, [7]) == "7" and cursor_after(step, [uuid]) == uuid
     for value in (None, "a", b"b"):
-        with pytest.raises(MigrationError, match="goes on by text or nulls"):
+        with pytest.raises(MigrationError, match="has a cursor of texts or nulls"):
             cursor_after(step, [value])
 
 

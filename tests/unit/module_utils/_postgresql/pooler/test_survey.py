@@ -69,7 +69,7 @@ REFUSED = {
     "peers": (facts(config={"so_reuseport": "1"}, peers=[{"peer_id": "1", "host": "/run/p1"}, {"peer_id": "2", "host": "/run/p2"}]),
               "its peers: 1 at /run/p1, 2 at /run/p2"),
     "by sockets, one left out": (facts(config={"so_reuseport": "1"}, listeners=2, is_by_socket=True),
-                                 "2 processes share the port 6432.*0 of them are given"),
+                                 "2 processes share the port 6432.*0 of them are listed"),
     "entry of another file": (facts({"shop": OLD}, [row("shop", OLD), row("reports", OLD)]),
                               "sends reports to 10.0.0.1:5432, and /etc/p/databases.ini does not"),
     "fallback of another file": (facts({"shop": OLD}, [row("shop", OLD), row(NOBODYS_DATABASE, OLD)]), r"sends \* to 10.0.0.1:5432"),

@@ -142,7 +142,7 @@ def test_an_unknown_member_is_an_error_that_names_those_there_are(api):
     ("[].{name: n, backup: `1`}", "has a member with backup=1, which is no bool"),
     ("[].{name: n, admin: health}", "has a member with admin='up', which is none of ready, drain, maint: correct the JMESPath in members"),
     ("[].{name: n, health: admin}", "has a member with health='ready', which is none of up, down, unchecked"),
-    ("[].{name: n, sessions: length(busy)}", r"answers with what the JMESPath '\[\].{name: n, sessions: length\(busy\)}' does not apply: "),
+    ("[].{name: n, sessions: length(busy)}", r"answers with data to which the JMESPath '\[\].{name: n, sessions: length\(busy\)}' does not apply: "),
 ])
 def test_what_the_jmespath_makes_has_to_be_members(api, members, reason):
     with pytest.raises(LoadBalancerError, match=reason):
