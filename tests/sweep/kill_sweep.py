@@ -46,8 +46,8 @@ SOAK_S = 4
 # A prober of a fleet ends by itself after this, whatever becomes of the sweep.
 PROBE_MAX_S = 7200
 UPGRADE, ROLLBACK, PATCH = "upgrade", "rollback", "patch"
-BLUE_GREEN = "blue_green"
-METHODS = ("half_pool", "rolling", "canary", BLUE_GREEN)
+BY_COLOUR = "blue_green"
+METHODS = ("half_pool", "rolling", "canary", BY_COLOUR)
 # Until a whole run has shown how many events there are.
 EVENTS_AT_FIRST = 60
 
@@ -57,7 +57,7 @@ class Sweep:
 
     def __init__(self, directory: Path, method: str, members: int = 6) -> None:
         self.directory = directory
-        self.fleet = EmbeddedFleet(directory, members=members, pools=BLUE_GREEN if method == BLUE_GREEN else (BACKEND,))
+        self.fleet = EmbeddedFleet(directory, members=members, pools=BLUE_GREEN if method == BY_COLOUR else (BACKEND,))
         self.method = method
         self.has_databases = True
         self.updates = Updates(directory / "updates", [])
@@ -83,12 +83,12 @@ class Sweep:
     @property
     def playbooks(self) -> tuple[str, ...]:
         """What may be run: blue-green patches the side without traffic, and has no patch of its own."""
-        return (UPGRADE, ROLLBACK) if self.method == BLUE_GREEN else (UPGRADE, ROLLBACK, PATCH)
+        return (UPGRADE, ROLLBACK) if self.method == BY_COLOUR else (UPGRADE, ROLLBACK, PATCH)
 
     def run(self, playbook: str, kill_at: int | str = 0) -> tuple[int, list[str]]:
         """Run a playbook, killed at an event (its number, or as the plugin kill_at reads it) or not at all; returns its status and the events."""
         events = self.directory / "events"
-        described = yaml.safe_load((REPOSITORY / "tests" / "fleet" / "blue_green.yml").read_text(encoding="utf-8")) if self.method == BLUE_GREEN else {}
+        described = yaml.safe_load((REPOSITORY / "tests" / "fleet" / "blue_green.yml").read_text(encoding="utf-8")) if self.method == BY_COLOUR else {}
         variables = {**described, "upgrade_method": self.method, "upgrade_probe": {}, "upgrade_soak": SOAK_S, **({} if self.has_databases else {
             "upgrade_databases": None, "upgrade_migrations": None}), **({"upgrade_release": NEW} if playbook == UPGRADE else {})}
         with (self.directory / f"{playbook}.log").open("w", encoding="utf-8") as output:
@@ -108,14 +108,14 @@ class Sweep:
 
     def users_get(self) -> set[str]:
         """The releases that members answer which users reach."""
-        pools = self.serving() if self.method == BLUE_GREEN else {BACKEND}
+        pools = self.serving() if self.method == BY_COLOUR else {BACKEND}
         return {self.fleet.member_version(member.name) for member in self.fleet.layout.members if member.pool in pools}
 
     def problems(self, playbook: str, release: str, code: int, before: dict[str, list[str]]) -> list[str]:
         """What is wrong after a resumed run; nothing, hopefully."""
         found = [] if code == 0 else [f"the resumed run ended with {code}"]
         found += [] if self.users_get() == {release} else [f"users get {sorted(self.users_get())}"]
-        if self.method == BLUE_GREEN:
+        if self.method == BY_COLOUR:
             found += [] if len(self.serving()) == 1 else [f"the traffic goes to {sorted(self.serving())}"]
         else:
             found += self._member_problems([] if playbook == PATCH else [release], before)

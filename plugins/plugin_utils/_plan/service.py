@@ -108,7 +108,7 @@ def known_variables() -> list[str]:
     return [PREFIX + name for name in (*DEFAULTS, *READ_LATER, *HOOKS, *failover.DEFAULTS)]
 
 
-def renamed(variables: Mapping, names: Sequence[str]) -> dict[str, str]:
+def renamed(variables: Mapping[str, Any], names: Sequence[str]) -> dict[str, str]:
     """What is given under a name of version 0.2, to its new name: of *names*, and of the keys of ``upgrade_route`` in *variables*."""
     hooks = {PREFIX + old: PREFIX + new for old, new in RENAMED_HOOKS.items() if PREFIX + old in names}
     return {**hooks, **{f"upgrade_route.{old}": f"upgrade_route.{new}" for old, new in blue_green.renamed_keys(variables.get("upgrade_route")).items()}}

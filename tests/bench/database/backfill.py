@@ -89,11 +89,11 @@ def main() -> int:
         scene = Scene(tenancy, options.engine, name, random.Random(options.seed))
         wrong = 0
         for form, sql in FORMS[options.engine].items():
-            wrong += bool(reported(options.engine, form, scene.measure(sql, options.writes)).overwritten)
+            wrong += bool(printed(options.engine, form, scene.measure(sql, options.writes)).overwritten)
         if options.engine in CONTROLS:
             sql, as_it_was = CONTROLS[options.engine]
             with as_it_was():
-                wrong += not reported(options.engine, "control, READ COMMITTED", scene.measure(sql, options.writes)).overwritten
+                wrong += not printed(options.engine, "control, READ COMMITTED", scene.measure(sql, options.writes)).overwritten
         return int(bool(wrong))
 
 

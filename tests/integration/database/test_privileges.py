@@ -40,7 +40,7 @@ class Asked:
         with Postgresql(options).opened() as opened:
             return opened.missing_privileges(purposes, [self.database])
 
-    def lacks(self, *purposes: str) -> list[str]:
+    def names_of_lacks(self, *purposes: str) -> list[str]:
         return [lack.privilege for lack in self.lacks(*purposes)]
 
     def grant_all_that_is_named(self, *purposes: str) -> int:
@@ -66,9 +66,9 @@ def asked(server):
 
 
 def test_a_backup_needs_createdb_and_every_table(asked):
-    assert asked.lacks("logical") == ["CREATEDB", "SELECT on inner_part.orders and 2 more"]
+    assert asked.names_of_lacks("logical") == ["CREATEDB", "SELECT on inner_part.orders and 2 more"]
     asked.admin(f"GRANT USAGE ON SCHEMA inner_part TO {asked.role}; GRANT SELECT ON ALL TABLES IN SCHEMA inner_part, public TO {asked.role}", asked.database)
-    assert asked.lacks("logical") == ["CREATEDB", "SELECT on inner_part.orders_id_seq"]
+    assert asked.names_of_lacks("logical") == ["CREATEDB", "SELECT on inner_part.orders_id_seq"]
 
 
 def test_row_security_hides_what_a_dump_needs(asked):
@@ -85,9 +85,9 @@ def test_a_database_that_cannot_be_entered_is_named(asked):
 
 
 def test_the_ledger_needs_create_or_its_owner(asked):
-    assert asked.lacks("migrations") == ["CREATE, for the ledger's schema"]
+    assert asked.names_of_lacks("migrations") == ["CREATE, for the ledger's schema"]
     asked.admin("CREATE SCHEMA alwayson", asked.database)
-    assert asked.lacks("migrations") == ["ownership of the ledger, which postgres has"]
+    assert asked.names_of_lacks("migrations") == ["ownership of the ledger, which postgres has"]
     asked.admin(f"ALTER SCHEMA alwayson OWNER TO {asked.role}", asked.database)
     assert asked.lacks("migrations") == []
 
