@@ -15,18 +15,19 @@ import dataclasses
 import re
 import shlex
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from ...._host.config_file import one_writer, put
 from ...._host.patience import Patience, UnavailableError
 from ...demands import looked_at
 from ...interface import CUT, DRAIN, MAINT, READY, RECHECK, Backend, View
-from ...route import Table
 from . import words
 from .demands import BYPASS, DEMANDS, UNSEEN, Facts, agent_seconds, lines_of_process, persistence_of
 from .process import Process
 from .runtime import ANSWER_SECONDS, CONNECT_SECONDS, HaproxyError, HaproxyUnavailableError
 from .stats import STATES_HEADING, AnswerError, parse_view
+
+if TYPE_CHECKING:
+    from ...route import Table
 
 # What HAProxy itself allows in the name of a proxy or a server. Neither `;` nor white space can get into a line of commands.
 _NAME = re.compile(r"[A-Za-z0-9_.:-]+")
@@ -138,6 +139,8 @@ class Haproxy(Process):
         """
         if not self._state_file:
             return
+        from ...._host.config_file import one_writer, put
+
         try:
             with one_writer(self._state_file, self.error):
                 states = self.ask_exactly("show servers state").rstrip("\n") + "\n"
