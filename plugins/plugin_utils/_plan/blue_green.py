@@ -132,8 +132,8 @@ def _torn(routes: Mapping[str, str | None], serving: Sequence[str]) -> list[str]
     """Load balancers that serve different pools, neither of which runs the release that is wanted."""
     if len(serving) < 2:
         return []
-    described = ", ".join(f"{name} to {route}" for name, route in routes.items())
-    return [(f"the load balancers send the traffic to different pools ({described}): finish that first, by ansible-playbook alwayson.upgrade.rollback "
+    targets = ", ".join(f"{name} to {route}" for name, route in routes.items())
+    return [(f"the load balancers send the traffic to different pools ({targets}): finish that first, by ansible-playbook alwayson.upgrade.rollback "
              "-e upgrade_release=... with the release of the pool that should have all of it")]
 
 

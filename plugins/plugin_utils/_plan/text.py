@@ -185,8 +185,8 @@ def status_text(service: Service, observed: Observed) -> list[str]:
     """What runs where and what takes traffic, as lines of one screen."""
     members = observed.get("everybody") or observed["members"]
     running = Counter(str(facts.get("release") or "none") for facts in members.values())
-    listed = ", ".join(f"{release} on {count}" for release, count in sorted(running.items()))
-    lines = [f"{service['service']}: {listed} of {len(members)} members", ""]
+    counts = ", ".join(f"{release} on {count}" for release, count in sorted(running.items()))
+    lines = [f"{service['service']}: {counts} of {len(members)} members", ""]
     balancers = sorted(observed["load_balancers"])
     rows = [["host", "domain", "release", "before", *balancers]]
     for name, facts in sorted(members.items()):

@@ -14,8 +14,8 @@ from integration.cores import CORES, NEWEST_CORE
 from operators import DEVELOPERS_OWN, Operators
 
 
-@pytest.fixture(params=NEWEST_CORE, name="operators")
-def _operators(request, tmp_path):
+@pytest.fixture(params=NEWEST_CORE, name="on_each_core")
+def _on_each_core(request, tmp_path):
     """Operators on each supported ansible-core."""
     if not CORES[request.param].exists():
         pytest.skip(f"ansible-core {request.param}: no Python on this machine runs it (see tests/cores.sh)")

@@ -16,16 +16,17 @@ def store(operators) -> FleetLock:
     return FleetLock(str(operators.directory), "shop")
 
 
-def test_a_run_takes_its_lock_once_and_releases_it(operators):
-    run = operators.run(
-        operators.lock(plan="4f1f5a"), operators.lock(register="more"), {"ansible.builtin.assert": {"that": "not more.changed and more.lock == seen.lock"}},
-        operators.lock("fleet_lock_info", register="more"), {"ansible.builtin.assert": {"that": "more.lock == seen.lock and more.token == 1"}},
-        operators.lock(state="released", journal_head="0a1b"), operators.lock("fleet_lock_info", register="more"),
+def test_a_run_takes_its_lock_once_and_releases_it(on_each_core):
+    run = on_each_core.run(
+        on_each_core.lock(plan="4f1f5a"), on_each_core.lock(register="more"),
+        {"ansible.builtin.assert": {"that": "not more.changed and more.lock == seen.lock"}},
+        on_each_core.lock("fleet_lock_info", register="more"), {"ansible.builtin.assert": {"that": "more.lock == seen.lock and more.token == 1"}},
+        on_each_core.lock(state="released", journal_head="0a1b"), on_each_core.lock("fleet_lock_info", register="more"),
     )
     assert run.code == 0, run.output
     assert (run.seen["more"]["lock"], run.seen["more"]["token"]) == (None, 1)
     assert [(line["event"], line.get("journal_head")) for line in run.seen["more"]["history"]] == [("taken", None), ("released", "0a1b")]
-    again = operators.run().seen["seen"]
+    again = on_each_core.run().seen["seen"]
     assert (again["changed"], again["lock"]["token"]) == (True, 2)
 
 
@@ -35,30 +36,30 @@ def test_check_mode_tells_what_would_happen_and_leaves_nothing(operators):
     assert not operators.directory.exists()
 
 
-def test_a_second_operator_is_refused_and_told_how_to_go_on(operators):
-    with operators.at_work(owner="anna", plan="4f1f5a") as anna:
-        lock = store(operators).read()
-        refused = operators.run(owner="bob")
+def test_a_second_operator_is_refused_and_told_how_to_go_on(on_each_core):
+    with on_each_core.at_work(owner="anna", plan="4f1f5a") as anna:
+        lock = store(on_each_core).read()
+        refused = on_each_core.run(owner="bob")
         assert refused.code != 0 and refused.seen["seen"]["failed"]
         assert refused.seen["seen"]["held_by"] == lock.as_dict() and lock.controller["pid"] == anna.pid
         for words in ("the lock of shop is taken: anna has held it since 20", " UTC from ", f", process {anna.pid}, for plan 4f1f5a (lock {lock.id}).",
                       f"""-e upgrade_take_over={lock.id} -e "upgrade_reason='...'\""""):
             assert words in refused.words
         anna.stop()
-        assert operators.run(owner="bob").code != 0, "one that is stopped is not dead"
-        assert store(operators).read() == lock
+        assert on_each_core.run(owner="bob").code != 0, "one that is stopped is not dead"
+        assert store(on_each_core).read() == lock
 
 
-def test_a_killed_controller_of_this_machine_is_taken_over_visibly(operators):
-    with operators.at_work(owner="anna") as anna:
-        lock = store(operators).read()
+def test_a_killed_controller_of_this_machine_is_taken_over_visibly(on_each_core):
+    with on_each_core.at_work(owner="anna") as anna:
+        lock = store(on_each_core).read()
         anna.kill()
-        run = operators.run(owner="bob")
+        run = on_each_core.run(owner="bob")
     assert run.code == 0, run.output
     assert run.seen["seen"]["taken_over"] == lock.as_dict() and run.seen["seen"]["lock"]["token"] == lock.token + 1
     reason = f"its controller, process {anna.pid} on this machine, has ended"
     assert f"[WARNING]: the lock of shop was taken over, for this reason: {reason}. Before, anna has held it since" in run.words
-    last = store(operators).history(1)[0]
+    last = store(on_each_core).history(1)[0]
     assert (last["event"], last["owner"], last["former"]["owner"], last["reason"]) == ("taken_over", "bob", "anna", reason)
 
 
