@@ -35,6 +35,15 @@ def test_no_file_of_500_lines():
     assert {name: lines for name, lines in long.items() if lines >= 500} == {}
 
 
+def test_no_function_of_60_lines():
+    """From the line of its `def` to its last one."""
+    long = {f"{path.relative_to(REPOSITORY)}:{node.lineno} {node.name}": node.end_lineno - node.lineno + 1
+            for path in tracked("plugins/*.py", "roles/*.py", "tests/*.py") for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))}
+    assert len(long) > 7000
+    assert {name: lines for name, lines in long.items() if lines >= 60} == {}
+
+
 def test_the_pure_core_imports_no_ansible_and_no_clock():
     files = [path for path in tracked("plugins/plugin_utils/*.py") if "_controller" not in path.parts]
     assert len(files) >= 60

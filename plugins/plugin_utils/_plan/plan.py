@@ -42,14 +42,41 @@ def make_plan(service: Service, observed: Observed, pinned: Mapping[str, int] | 
     """
     members = observed["members"]
     release_to, target_problem = choose_target(service, members, intent_before(observed))
+    limits = _limits(service, len(members))
+    plan = _plan_before_the_steps(service, observed, release_to, limits)
+    # The list of the plan is another one when an interrupted flip is finished.
+    pending = plan["pending"]
+    if target_problem:
+        plan["refusals"].append(target_problem)
+    try:
+        plan["limits"] = {"max_unavailable": limits.window(len(members)), "min_live": limits.floor(len(members))}
+        _fill_in_steps_and_waves(plan, service, observed, limits, pinned or {})
+    except ScheduleError as error:
+        plan["refusals"].append(str(error))
+    # An upgrade always brings its archive, whose checksum is compared with what a host holds already; a way back only where it is gone.
+    plan["needs_archive"] = bool(pending) and (service["direction"] == "upgrade" or bool(without_the_release(observed, plan)))
+    if not target_problem and service["direction"] == "upgrade":
+        plan["refusals"] += _choose_migrations(service, observed, plan)
+    plan["migrations_before"], plan["migrations_after"] = in_order(plan, BEFORE_THE_ROLL), in_order(plan, AFTER_THE_ROLL)
+    plan["nothing_to_do"] = not pending and not plan["migrations_after"] and not plan["cutover"] and not target_problem
+    plan["intent"] = intent_of(plan)
+    plan["migration_tool"] = planned_tool(service, observed, plan)
+    plan["updates_held"] = updates_held(members, service, plan["nothing_to_do"])
+    plan["refusals"] += refusals(service, observed, plan)
+    plan["notes"] = [*notes(service, observed), *fails_already(observed, plan)]
+    return plan
+
+
+def _plan_before_the_steps(service: Service, observed: Observed, release_to: str | None, limits: Limits) -> Plan:
+    """The plan's facts of the service and of the observed members. Steps, waves, migrations and refusals are still empty."""
+    members = observed["members"]
     live = sorted(name for name, facts in members.items() if is_live_everywhere(facts, observed, service))
     pending = sorted(name for name, facts in members.items()
                      if facts.get("release") != release_to or name not in live or needs_patching(facts, service))
-    limits = _limits(service, len(members))
     side = service.get("side")
     serving_release = side["release"] if side and not side["is_routed"] else None
     release_from = serving_release or _release_from(members, release_to)
-    plan: Plan = {
+    return {
         "service": service["service"],
         "method": service["method"],
         "direction": service["direction"],
@@ -77,25 +104,8 @@ def make_plan(service: Service, observed: Observed, pinned: Mapping[str, int] | 
         "finish_flip": False,
         "cutover": _cutover(side),
         "own_tests": own_tests(observed),
-        "refusals": [target_problem] if target_problem else [],
+        "refusals": [],
     }
-    try:
-        plan["limits"] = {"max_unavailable": limits.window(len(members)), "min_live": limits.floor(len(members))}
-        _fill_in_steps_and_waves(plan, service, observed, limits, pinned or {})
-    except ScheduleError as error:
-        plan["refusals"].append(str(error))
-    # An upgrade always brings its archive, whose checksum is compared with what a host holds already; a way back only where it is gone.
-    plan["needs_archive"] = bool(pending) and (service["direction"] == "upgrade" or bool(without_the_release(observed, plan)))
-    if not target_problem and service["direction"] == "upgrade":
-        plan["refusals"] += _choose_migrations(service, observed, plan)
-    plan["migrations_before"], plan["migrations_after"] = in_order(plan, BEFORE_THE_ROLL), in_order(plan, AFTER_THE_ROLL)
-    plan["nothing_to_do"] = not pending and not plan["migrations_after"] and not plan["cutover"] and not target_problem
-    plan["intent"] = intent_of(plan)
-    plan["migration_tool"] = planned_tool(service, observed, plan)
-    plan["updates_held"] = updates_held(members, service, plan["nothing_to_do"])
-    plan["refusals"] += refusals(service, observed, plan)
-    plan["notes"] = [*notes(service, observed), *fails_already(observed, plan)]
-    return plan
 
 
 def _choose_migrations(service: Service, observed: Observed, plan: Plan) -> list[str]:
