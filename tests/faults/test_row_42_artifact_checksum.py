@@ -4,7 +4,7 @@
 """The artifact is not what it should be.
 
 When a byte of the release's archive is flipped, then the run refuses it before the first member leaves traffic;
-and so it does when the archive is signed by somebody whose word does not count.
+and so it does when the archive is signed with a key that is not trusted.
 """
 
 from __future__ import annotations
