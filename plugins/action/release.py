@@ -21,6 +21,8 @@ class ActionModule(ModuleInWorker):
     TRANSFERS_FILES = True
     _supports_async = True
     worked_by = release
+    # What stops or starts the service ends before the next run may begin.
+    unwound_by = release.ReleaseFailed
     rules = release.RULES
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:

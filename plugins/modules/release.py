@@ -263,8 +263,8 @@ seconds:
 import contextlib
 import os
 import time
+from collections.abc import Iterator, Mapping
 from typing import Any
-from collections.abc import Iterator
 
 from ..module_utils._host.ansible_module import AnsibleModule
 from ..module_utils._host.version import VersionError, parse
@@ -302,9 +302,9 @@ LEAST = {"keep": 0, "command_timeout": 1, "lock_timeout": 0, "max_members": 1, "
 class ReleaseFailed(Exception):
     """The release is not in the wanted state. The message says why, and `facts` what is current now, as far as that can be seen."""
 
-    def __init__(self, message: str, facts: dict[str, Any]) -> None:
+    def __init__(self, message: str, facts: Mapping[str, Any] | None = None) -> None:
         super().__init__(message)
-        self.facts = facts
+        self.facts = dict(facts or {})
 
 
 ERRORS = (ReleaseFailed,)

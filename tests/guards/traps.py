@@ -63,6 +63,13 @@ TRAPS = (
         ("plugins/plugin_utils/_controller/in_worker.py", "{**masked(answer), **deciding}", "{**answer, **deciding}"),)),
     Guard("worker, its end", "a worker that is ended goes on", ("tests/unit/action/test_traffic_actions.py",), (
         ("plugins/plugin_utils/_controller/in_worker.py", "        if received:\n            os.kill(os.getpid(), received[0])\n", ""),)),
+    Guard("worker, settings", "a worker takes the place of the interpreter that the settings name", ("tests/unit/action/test_results_of_a_worker.py",), (
+        ("plugins/plugin_utils/_controller/in_worker.py", "constants.config.get_config_value(INTERPRETER, variables=own)",
+         'own.get("ansible_python_interpreter")'),)),
+    Guard("worker, folder", "a worker finds relative paths elsewhere than the module", ("tests/unit/action/test_results_of_a_worker.py",), (
+        ("plugins/plugin_utils/_controller/in_worker.py", "contextlib.chdir(self._loader.get_basedir()), ", ""),)),
+    Guard("worker, release", "a worker that is ended leaves the command that starts the service", ("tests/unit/action/test_results_of_a_worker.py",), (
+        ("plugins/action/release.py", "    unwound_by = release.ReleaseFailed\n", ""),)),
     Guard("loaded, driver", "a look at a database loads the driver that takes longest", ("tests/unit/test_loaded_files.py",), (
         (f"{CORE}/_postgresql/session.py", "reversed(DRIVERS) if is_brief else DRIVERS", "DRIVERS"),)),
     Guard("loaded, engine", "a look at a database loads what backs it up", ("tests/unit/test_loaded_files.py",), (

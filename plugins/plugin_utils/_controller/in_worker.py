@@ -19,6 +19,7 @@ from functools import partial
 from typing import Any, Callable
 from collections.abc import Iterator, Mapping
 
+from ansible import constants
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.common.parameters import remove_values
 from ansible.plugins.action import ActionBase
@@ -27,7 +28,10 @@ from ...module_utils._host.ansible_module import hidden_values
 from ...module_utils._host.signals import HANGING_UP, unwind_when_ended
 
 LOCAL = ("local", "ansible.builtin.local")
-INTERPRETER = "ansible_python_interpreter"
+# A setting, which is the variable ansible_python_interpreter where that is set.
+INTERPRETER = "INTERPRETER_PYTHON"
+# From ansible-core 2.21 on, a setting: whether results repeat the options.
+REPEATS_OPTIONS = "INJECT_INVOCATION"
 # These say that the interpreter is still to be found: it is one of this host's.
 NOT_CHOSEN = (None, "", "auto", "auto_legacy", "auto_silent", "auto_legacy_silent")
 ENDING = (signal.SIGINT, *HANGING_UP)
@@ -65,8 +69,8 @@ class ModuleInWorker(ActionBase):
             return False
         delegated = task_vars.get("ansible_delegated_vars") or {}
         own = delegated.get(self._task.delegate_to, {}) if self._task.delegate_to else task_vars
-        chosen = self._templar.template(own.get(INTERPRETER))
-        return chosen in NOT_CHOSEN or os.path.realpath(str(chosen)) == os.path.realpath(sys.executable)
+        chosen = self._templar.template(constants.config.get_config_value(INTERPRETER, variables=own))
+        return chosen in NOT_CHOSEN or is_this_interpreter(str(chosen))
 
     def _params(self, arguments: dict[str, Any]) -> dict[str, Any] | None:
         """The options as the module would have them; None where it would have something to say of them."""
@@ -82,11 +86,13 @@ class ModuleInWorker(ActionBase):
         masked = partial(remove_values, no_log_strings=hidden_values(params, self.worked_by.ARGUMENTS))
         deciding: dict[str, Any] = {}
         try:
-            with ended_as_a_module(self.unwound_by):
+            # Where a module of a local connection runs: what is relative is found there.
+            with contextlib.chdir(self._loader.get_basedir()), ended_as_a_module(self.unwound_by):
                 deciding, answer = self._work(params, masked)
         except self.worked_by.ERRORS as error:
             answer = {"failed": True, "msg": str(error), **self._told_of(error)}
-        answer["invocation"] = {"module_args": params}
+        if getattr(constants, REPEATS_OPTIONS, True):
+            answer["invocation"] = {"module_args": params}
         if not answer.get("warnings"):
             answer.pop("warnings", None)
         # As JSON and back: what a load balancer has said is plain text, whatever the options were that it repeats.
@@ -120,6 +126,11 @@ class ForVerdict(ModuleInWorker):
         return self.worked_by.evidence(params, self._task.check_mode, masked)
 
 
+def is_this_interpreter(path: str) -> bool:
+    """Whether a path leads to the Python that runs here. Another virtual environment has the same one behind its link, and other libraries."""
+    return all(os.path.realpath(part(path)) == os.path.realpath(part(sys.executable)) for part in (str, os.path.dirname))
+
+
 @contextlib.contextmanager
 def ended_as_a_module(error: type[Exception] | None) -> Iterator[None]:
     """A signal that ends the worker raises `error` in the block, as it does in a module's process, and ends the worker after it. None: at once, as ever."""
@@ -133,11 +144,15 @@ def ended_as_a_module(error: type[Exception] | None) -> Iterator[None]:
         return f"ended by signal {int(number)}"
 
     before = {number: signal.getsignal(number) for number in ENDING}
-    unwind_when_ended(error, ENDING, said)
     try:
-        yield
+        try:
+            unwind_when_ended(error, ENDING, said)
+            yield
+        finally:
+            signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
         if received:
             os.kill(os.getpid(), received[0])

@@ -6,16 +6,24 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import signal
+import sys
 import tarfile
+import time
 from types import SimpleNamespace
 
 import pytest
 from ansible_collections.alwayson.upgrade.plugins.action import fleet_lock, member_info, release, smoke_test
+from ansible_collections.alwayson.upgrade.plugins.plugin_utils._controller import in_worker as in_worker_module
 from json_server import JsonServer, Reply
 from run_module import run_module
 
 SECRET = "a-secret-of-the-service"
 UNLIKE = ("started_at", "finished_at", "seconds", "at", "id", "token", "acquired", "released_at", "invocation")
+LOADER, TEMPLAR = SimpleNamespace(get_basedir=os.getcwd), SimpleNamespace(template=lambda value: value)
+# Says its number first. It is no child of a shell.
+ENDLESS = ["sh", "-c", "echo $$ > $0.new && mv $0.new $0 && exec sleep 60"]
 
 
 @pytest.fixture(name="service")
@@ -38,7 +46,7 @@ def both(action, capsys, arguments, check_mode=False):
         task = SimpleNamespace(action="alwayson.upgrade", args=arguments, async_val=0, check_mode=check_mode, diff=False, no_log=False, environment=[],
                                delegate_to=None)
         connection = SimpleNamespace(_shell=SimpleNamespace(tmpdir="/nowhere"), transport=transport, become=None, has_native_async=False)
-        made = action.ActionModule(task, connection, SimpleNamespace(check_mode=check_mode), None, SimpleNamespace(template=lambda value: value), None)
+        made = action.ActionModule(task, connection, SimpleNamespace(check_mode=check_mode), LOADER, TEMPLAR, None)
         made._execute_module = module
         results.append(made.run(task_vars={}))
         by_module.append(len(ran))
@@ -112,3 +120,71 @@ def test_a_release_is_staged_made_current_and_refused_alike(capsys, tmp_path):
     assert here["failed"] is True and alike(here) == alike(there) and here["release"] == "1.0.0"
     here, there = place(state="staged")
     assert here["failed"] is True and here["msg"] == there["msg"] and "sha256" in here["msg"]
+
+
+def in_worker(action, **arguments):
+    """The action as a worker of this host has it."""
+    task = SimpleNamespace(action="alwayson.upgrade", args=arguments, async_val=0, check_mode=False, diff=False, no_log=False, environment=[], delegate_to=None)
+    connection = SimpleNamespace(_shell=SimpleNamespace(tmpdir="/nowhere"), transport="local", become=None, has_native_async=False)
+    return action.ActionModule(task, connection, SimpleNamespace(check_mode=False), LOADER, TEMPLAR, None)
+
+
+def staged_release(directory, **arguments):
+    """The arguments of a release that is staged."""
+    archive = directory / "shop.tar.gz"
+    with tarfile.open(archive, "w:gz") as packed:
+        packed.addfile(tarfile.TarInfo("app"))
+    given = {"root": str(directory / "shop"), "version": "1.0.0", "sha256": hashlib.sha256(archive.read_bytes()).hexdigest()}
+    assert in_worker(release, **given, state="staged", artifact=str(archive)).run(task_vars={})["changed"] is True
+    return {**given, **arguments}
+
+
+def test_a_worker_that_is_ended_ends_what_starts_the_service_first(tmp_path):
+    number = tmp_path / "number"
+    given = staged_release(tmp_path, stop_command=["true"], start_command=[*ENDLESS, str(number)], status_command=["sh", "-c", "exit 3"])
+    worker = os.fork()
+    if not worker:
+        in_worker(release, **given, state="current").run(task_vars={})
+        os._exit(1)
+    give_up = time.monotonic() + 30
+    while not number.exists() and time.monotonic() < give_up:
+        time.sleep(0.01)
+    os.kill(worker, signal.SIGTERM)
+    assert os.WTERMSIG(os.waitpid(worker, 0)[1]) == signal.SIGTERM
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(number.read_text(encoding="ascii")), 0)
+
+
+def test_what_is_relative_is_found_where_the_playbook_is(tmp_path, monkeypatch):
+    given = staged_release(tmp_path)
+    monkeypatch.setattr(LOADER, "get_basedir", lambda: str(tmp_path))
+    before = os.getcwd()
+    result = in_worker(release, **{**given, "version": "1.0.1"}, state="staged", artifact="shop.tar.gz").run(task_vars={})
+    assert result["changed"] is True and os.getcwd() == before
+
+
+@pytest.mark.parametrize(("repeats", "expected"), [({}, True), ({"INJECT_INVOCATION": True}, True), ({"INJECT_INVOCATION": False}, False)])
+def test_the_options_are_repeated_where_ansible_repeats_them(tmp_path, monkeypatch, repeats, expected):
+    monkeypatch.delattr(in_worker_module.constants, "INJECT_INVOCATION", raising=False)
+    for name, value in repeats.items():
+        monkeypatch.setattr(in_worker_module.constants, name, value, raising=False)
+    result = in_worker(fleet_lock, service="shop", directory=str(tmp_path)).run(task_vars={})
+    assert ("invocation" in result) is expected and result["changed"] is True
+
+
+def test_another_virtual_environment_is_another_interpreter(tmp_path):
+    same, other = tmp_path / "same", tmp_path / "other" / "bin"
+    same.symlink_to(os.path.dirname(sys.executable))
+    other.mkdir(parents=True)
+    (other / "python3").symlink_to(sys.executable)
+    found = {path: in_worker_module.is_this_interpreter(str(path)) for path in (sys.executable, same / os.path.basename(sys.executable), other / "python3")}
+    assert list(found.values()) == [True, True, False]
+
+
+def test_the_interpreter_of_the_settings_counts_where_a_host_has_none(monkeypatch):
+    def setting(_name, variables):
+        return variables.get("ansible_python_interpreter", "/opt/python")
+
+    monkeypatch.setattr(in_worker_module.constants.config, "get_config_value", setting)
+    action = in_worker(fleet_lock)
+    assert [action._is_worked_here(given) for given in ({}, {"ansible_python_interpreter": sys.executable})] == [False, True]

@@ -21,6 +21,7 @@ from run_module import run_module
 SPECS = [{"name": "lb1", "endpoint": "tcp://127.0.0.1:1"}]
 DRAIN = {"load_balancers": SPECS, "backend": BACKEND, "members": ["s1"], "state": "drained"}
 MODULE = {"by": "module"}
+LOADER = SimpleNamespace(get_basedir=lambda: "/")
 TIMES = ("started_at", "finished_at", "proof")
 
 
@@ -46,7 +47,7 @@ def ask(action, task_vars=None, transport="local", become=None, check_mode=False
                            environment=list(environment), delegate_to=delegate_to)
     connection = SimpleNamespace(transport=transport, become=become, has_native_async=False, _shell=SimpleNamespace(tmpdir=None))
     templar = SimpleNamespace(template=lambda value: value)
-    made = action.ActionModule(task, connection, SimpleNamespace(check_mode=check_mode), None, templar, None)
+    made = action.ActionModule(task, connection, SimpleNamespace(check_mode=check_mode), LOADER, templar, None)
     made._execute_module = lambda module_name, module_args, task_vars, wrap_async: MODULE if module_args == arguments else {"sent": module_args}
     return made.run(task_vars=task_vars or {})
 
