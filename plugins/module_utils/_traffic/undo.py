@@ -42,7 +42,7 @@ def put_back(undos: Iterable[Undo], sleep: Callable[[float], None]) -> Undone:
     undone = Undone([], {})
     for undo in undos:
         if problem := _problem(undo, sleep):
-            undone.left[undo.balancer] = f"{undo.balancer} could NOT be restored ({problem}); run there: {undo.command()}"
+            undone.left[undo.balancer] = f"{undo.balancer} could NOT be put back ({problem}); run there: {undo.command()}"
         else:
             undone.back.append(undo.balancer)
     return undone

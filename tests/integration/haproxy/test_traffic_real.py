@@ -192,7 +192,7 @@ def test_a_load_balancer_that_freezes_on_the_way(pool):
     finally:
         cut_off(pool, client)
     assert "lb2 (unix:" in str(failure.value) and "does not answer" in str(failure.value)
-    assert "The previous state was restored on lb1. lb2 could NOT be restored" in str(failure.value)
+    assert "The previous state was restored on lb1. lb2 could NOT be put back" in str(failure.value)
     assert "run there: echo 'set server app/s1 state ready' | socat stdio unix-connect:" in str(failure.value)
     assert pool.members()[0]["s1"].admin == READY
 

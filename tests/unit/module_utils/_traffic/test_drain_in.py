@@ -124,7 +124,7 @@ def test_a_flip_that_fails_on_lb2_is_undone_on_lb1(house):
     for name in ("s1", "s2", "s3"):
         house.set(name, admin=DRAIN)
     house.lb2.on_apply = lambda balancer: setattr(balancer, "unreachable", True)
-    with pytest.raises(TrafficError, match=r"was restored on lb1. lb2 could NOT be restored .*s1=drain s2=drain s3=drain s4=ready s5=ready s6=ready"):
+    with pytest.raises(TrafficError, match=r"was restored on lb1. lb2 could NOT be put back .*s1=drain s2=drain s3=drain s4=ready s5=ready s6=ready"):
         flip(house)
     assert house.lb1.admin() == {**dict.fromkeys(("s1", "s2", "s3"), DRAIN), **dict.fromkeys(("s4", "s5", "s6"), READY)}
     assert len(house.lb1.lines) == 2, "undone by one line too"

@@ -156,7 +156,7 @@ def test_lb2_lost_after_lb1_was_changed(house):
         house.do("drained", "s1")
     assert house.lb1.admin()["s1"] == READY
     message = str(failure.value)
-    assert "The previous state was restored on lb1. lb2 could NOT be restored (lb2 (fake:lb2) cannot be reached)" in message
+    assert "The previous state was restored on lb1. lb2 could NOT be put back (lb2 (fake:lb2) cannot be reached)" in message
     assert message.endswith("run there: fakectl lb2 app s1=ready")
 
 
@@ -164,7 +164,7 @@ def test_lb2_lost_after_lb1_was_changed(house):
 def test_lb2_lost_at_any_look_leaves_nothing_half_drained_on_lb1(house, lost_at_read):
     house.set("s1", busy_until=house.time.now + 0.3)
     house.lb2.on_read = lambda balancer: setattr(balancer, "unreachable", balancer.reads >= lost_at_read)
-    with pytest.raises(TrafficError, match="lb2 could NOT be restored"):
+    with pytest.raises(TrafficError, match="lb2 could NOT be put back"):
         house.do("drained", "s1")
     assert house.lb1.admin()["s1"] == READY
 
@@ -339,7 +339,7 @@ def test_a_drain_that_cannot_be_taken_back_is_reported(house):
         balancer.servers["s2"].admin = DRAIN
 
     house.lb1.on_apply = rival_and_loss
-    with pytest.raises(TrafficError, match=r"min_live=5. lb1 could NOT be restored .*fakectl lb1 app s1=ready"):
+    with pytest.raises(TrafficError, match=r"min_live=5. lb1 could NOT be put back .*fakectl lb1 app s1=ready"):
         house.do("drained", "s1", min_live=5)
     assert house.lb2.admin()["s1"] == READY
 

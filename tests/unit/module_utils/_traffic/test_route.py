@@ -141,7 +141,7 @@ def test_whatever_fails_the_route_before_is_back_everywhere(house, balancer, ver
 
 def test_what_cannot_be_put_back_is_named_with_its_command(house):
     house.tables[0].stuck, house.tables[1].fails = True, ["set"]
-    with pytest.raises(RouteError, match=r"lb1 could NOT be restored \(it sends active to green\); run there: set active blue on lb1"):
+    with pytest.raises(RouteError, match=r"lb1 could NOT be put back \(it sends active to green\); run there: set active blue on lb1"):
         house.do()
 
 

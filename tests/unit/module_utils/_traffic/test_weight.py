@@ -91,7 +91,7 @@ def test_when_one_fails_the_weights_before_are_back_everywhere(pair):
 
 def test_what_cannot_be_put_back_is_named(pair):
     pair[1].fails = 3
-    with pytest.raises(WeightError, match=r"restored on lb1. lb2 could NOT be restored \(lb2 is gone\); run there: set the weight of app/s1 to 100"):
+    with pytest.raises(WeightError, match=r"restored on lb1. lb2 could NOT be put back \(lb2 is gone\); run there: set the weight of app/s1 to 100"):
         apply(pair, "app", ["s1"], 10, Time().clock)
     assert (pair[0].weights["s1"], len(pair[1].calls)) == (100, 3)
 
