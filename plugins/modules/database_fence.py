@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 DOCUMENTATION = r"""
 module: database_fence
 short_description: Keep an old PostgreSQL primary from taking writes when it is started again
@@ -110,6 +108,8 @@ running:
   type: bool
   sample: false
 """
+
+from typing import Any
 
 from ..module_utils._host.ansible_module import AnsibleModule
 from ..module_utils._locking import fence as locking_fence

@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 DOCUMENTATION = r"""
 module: database_info
 short_description: Return a database server's version, role, replicas and databases
@@ -140,6 +138,8 @@ databases:
           error: null
           kind: transaction
 """
+
+from typing import Any
 
 from ..module_utils import _database_engines as engines
 from ..module_utils._database.errors import DatabaseError

@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 DOCUMENTATION = r"""
 module: database_pooler
 short_description: Have a PgBouncer on another host take part in a switchover
@@ -153,6 +151,8 @@ steps:
   type: dict
   sample: {paused: 3.3, promoted: 46.3, resumed: 50.4}
 """
+
+from typing import Any
 
 from ..module_utils._host.ansible_module import AnsibleModule
 from ..module_utils._host.signals import unwind_when_ended

@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 DOCUMENTATION = r"""
 module: database_rejoin
 short_description: Make an old PostgreSQL primary a standby of the new one
@@ -99,6 +97,8 @@ said:
   type: str
   sample: "pg_rewind: Done!"
 """
+
+from typing import Any
 
 from ..module_utils._database.errors import DatabaseError
 from ..module_utils._database.interface import LOGIN_EXCLUSIVE

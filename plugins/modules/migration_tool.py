@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 DOCUMENTATION = r"""
 module: migration_tool
 short_description: Run a release's own migration tool, once
@@ -95,6 +93,8 @@ finished_at:
   type: float
   sample: 1798761612.4
 """
+
+from typing import Any
 
 from ..module_utils._host.ansible_module import AnsibleModule
 from ..module_utils._locking.fence import ARGUMENTS as FENCE_ARGUMENTS, FenceError, admitted

@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 DOCUMENTATION = r"""
 module: package_updates_info
 short_description: Return a host's pending package updates, and whether it needs a reboot
@@ -95,6 +93,8 @@ held_by:
   type: str
   sample: null
 """
+
+from typing import Any
 
 from ..module_utils._host.ansible_module import AnsibleModule
 from ..module_utils._packages.manager import PackageError, wait_for_locks

@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 DOCUMENTATION = r"""
 module: traffic_member
 short_description: Take members of a pool out of traffic and back without losing a request, proven on every load balancer
@@ -162,6 +160,8 @@ finished_at:
   type: float
   sample: 1798761601.2
 """
+
+from typing import Any
 
 from ..module_utils._host.ansible_module import AnsibleModule
 from ..module_utils._host.signals import unwind_when_ended

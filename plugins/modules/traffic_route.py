@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 DOCUMENTATION = r"""
 module: traffic_route
 short_description: Send a service's traffic to another pool at once, on every load balancer
@@ -112,6 +110,8 @@ finished_at:
   type: float
   sample: 1798761600.1
 """
+
+from typing import Any
 
 from ..module_utils._host.ansible_module import AnsibleModule
 from ..module_utils._host.signals import unwind_when_ended

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from pathlib import Path
 
@@ -32,9 +33,10 @@ class ArgumentWatch:
     def _watch(self) -> None:
         while not self._end.wait(PAUSE_S):
             self.looks += 1
-            for path in Path("/proc").glob("[0-9]*/cmdline"):
+            # Not by glob, which fails when a process ends between its look at the folder and the one at the file.
+            for number in filter(str.isdecimal, os.listdir("/proc")):
                 try:
-                    arguments = path.read_bytes()
+                    arguments = Path("/proc", number, "cmdline").read_bytes()
                 except OSError:
                     continue
                 if self._word in arguments:

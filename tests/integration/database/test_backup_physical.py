@@ -103,4 +103,4 @@ def test_only_the_newest_stay_and_no_room_is_refused(run, tenant):
     assert sorted(os.listdir(run().store.directory)) == sorted(os.path.basename(paths[1]) + end for end in ("", ".json", ".sha256"))
     full = run()
     full.method.room = Room(full.store.directory, lambda _folder: 1_000_000)
-    assert "no room for a copy of the server" in full.back_up_all([tenant], 1, 1)[tenant]["why"]
+    assert "not enough disk space for a copy of the server" in full.back_up_all([tenant], 1, 1)[tenant]["why"]

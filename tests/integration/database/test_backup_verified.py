@@ -145,5 +145,5 @@ def test_a_users_own_question_is_part_of_the_proof(run, tenant, backup, query, w
 def test_a_disk_without_room_is_refused_before_anything_is_written(run, tenant):
     used = run(free=lambda _folder: 1_000_000)
     result = used.back_up_all([tenant], 5, 1)[tenant]
-    assert not result["proven"] and f"no room for a dump of {tenant}" in result["why"] and "below" in result["why"]
+    assert not result["proven"] and f"not enough disk space for a dump of {tenant}" in result["why"] and "below" in result["why"]
     assert os.listdir(used.store.directory) == []

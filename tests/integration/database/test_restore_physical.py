@@ -137,7 +137,7 @@ def test_what_is_there_already_and_what_is_wrong_is_refused(run, server, tenant,
         made.mkdir() if not end else made.write_text(Path(f"{base}{end}").read_text(encoding="utf-8").replace(identifier, "7"), encoding="utf-8")
     assert f"set system_identifier to one of them ({', '.join(sorted(['7', identifier]))})" in hardware.restore()["msg"]
     assert hardware.restore(check=True, system_identifier=identifier)["backup"] == str(base)
-    assert f"{other} is not whole" in hardware.restore(system_identifier="7")["msg"] and not hardware.data.exists()
+    assert f"{other} is not complete" in hardware.restore(system_identifier="7")["msg"] and not hardware.data.exists()
 
 
 def test_an_injured_backup_is_refused_and_an_older_one_is_taken_by_name(run, tenant, hardware):

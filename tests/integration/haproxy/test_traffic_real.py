@@ -137,7 +137,7 @@ def test_a_long_session_and_what_can_be_done(pool):
         with pytest.raises(TrafficError, match=r"app/s1 is not drained on lb1 \(in drain, 1 sessions, 0 queued\).*The previous state was restored on lb1, lb2"):
             pool.do("drained", "s1", timeout=0.5)
         assert pool.admin("s1") == both(READY)
-        with pytest.raises(TrafficError, match="It stays so"):
+        with pytest.raises(TrafficError, match="The members keep this state"):
             pool.do("drained", "s1", timeout=0.5, on_timeout="fail")
         assert pool.admin("s1") == both(DRAIN)
         result = pool.do("drained", "s1", timeout=0.5, on_timeout="cut")

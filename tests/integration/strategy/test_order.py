@@ -38,7 +38,7 @@ def test_e4_two_pools_in_one_play_keep_limits_of_their_own(play):
     assert run.code != 0 and not run.went_on
     assert run.went == EAST and run.most_of(EAST) == 1 and "w6 come" not in run.log
     assert "taking w6 would leave less than the floor of 1" in run.words
-    assert "the floor of 2 of 3 lets nobody of east start" in run.words and "nobody of west start" not in run.words
+    assert "the floor of 2 of 3 lets no member of east start" in run.words and "no member of west start" not in run.words
 
 
 def test_steps_wait_for_each_other_and_each_covers_every_domain(play):

@@ -101,7 +101,7 @@ def test_processes_that_share_a_port_are_refused_until_each_is_named_by_its_sock
     def switchover(poolers) -> Switchover:
         return Switchover(pair.node("db1"), pair.node("db2"), poolers, Limits())
 
-    for poolers, text in ((pair.poolers(), "different processes|2 processes listen"), (by_socket[:1], "2 processes share the port .* 1 of them are given")):
+    for poolers, text in ((pair.poolers(), "different processes|2 processes listen"), (by_socket[:1], "2 processes share the port .* 1 of them are listed")):
         with pytest.raises(SwitchoverError, match=f"({text}).* give each process a unix_socket_dir of its own.* Nothing has changed"):
             switchover(poolers).apply()
     assert switchover(by_socket).apply().changed

@@ -99,7 +99,7 @@ def test_a_pooler_on_a_host_that_died_with_the_primary_keeps_nobody_waiting(pair
     pair.kill("db1")
     pair.kill("pooler2")
     code, said = failover(pair)
-    assert code == 0 and "db2 takes writes" in said and "not reached, and not led to db2: a_dead_host" in said, said[-3000:]
+    assert code == 0 and "db2 takes writes" in said and "not reached, and not redirected to db2: a_dead_host" in said, said[-3000:]
     assert pair.value("pooler", "SELECT inet_server_port()") == pair.servers["db2"].endpoint.port
 
 
