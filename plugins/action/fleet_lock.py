@@ -78,9 +78,6 @@ class ActionModule(ModuleInWorker):
         words += f"{problem}. If you emptied or moved its folder, that is why; if not, another account or program has changed it"
         return {**answer, "warnings": [*answer.get("warnings", []), words]}
 
-    def _told_of(self, error: Exception) -> dict[str, Any]:
-        return fleet_lock.told_of(error)
-
     def _ask(self, arguments: dict[str, Any]) -> dict[str, Any]:
         return self.result_of_module(arguments, self._task_vars)
 

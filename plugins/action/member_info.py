@@ -68,7 +68,7 @@ class ActionModule(ForVerdict):
     def _verdicts(self, tests: list[dict[str, Any]], outcomes: dict[str, Any]) -> list[dict[str, Any]]:
         secrets = secrets_in({"tests": tests}, TESTS)
         marked = [{key: test[key] for key in preflight.MARKS} for test in tests]
-        return [{**_expected(test).verdict(outcomes[test["name"]], secrets), **marks} for test, marks in zip(tests, marked)]
+        return [{**Expected.of(test).verdict(outcomes[test["name"]], secrets), **marks} for test, marks in zip(tests, marked)]
 
 
 def _read(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -91,9 +91,5 @@ def _checked(tests: list[dict[str, Any]]) -> list[dict[str, Any]]:
     found = checked.validated_parameters["tests"]
     require_tests({**LEAST, "tests": found})
     for test in found:
-        _expected(test)
+        Expected.of(test)
     return [{**test, **mark} for test, mark in zip(found, marks)]
-
-
-def _expected(test: dict[str, Any]) -> Expected:
-    return Expected(expectation.compiled(test["expect"]), expectation.compiled(test["expect_answer"]))

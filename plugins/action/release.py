@@ -23,7 +23,6 @@ class ActionModule(ModuleInWorker):
     worked_by = release
     # What stops or starts the service ends before the next run may begin.
     unwound_by = release.ReleaseFailed
-    rules = release.RULES
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         super().run(tmp, task_vars)
@@ -38,9 +37,6 @@ class ActionModule(ModuleInWorker):
                 return answer
         del arguments["artifact_src"]
         return self.result_of_module({**arguments, "artifact": self._brought(source)}, task_vars)
-
-    def _told_of(self, error: Exception) -> dict[str, Any]:
-        return error.facts if isinstance(error, release.ReleaseFailed) else {}
 
     def _is_new(self, arguments: dict[str, Any]) -> bool:
         """Whether the host has no release of that version: one command tells, where the module would have to be run once more. What is unknown is not new."""

@@ -58,7 +58,7 @@ class ActionModule(ForVerdict):
         try:
             for test in arguments["tests"]:
                 name = test["name"]
-                expected[name] = Expected(expectation.compiled(test["expect"]), expectation.compiled(test["expect_answer"]))
+                expected[name] = Expected.of(test)
         except expectation.ExpectationError as error:
             raise AnsibleActionFail(f"smoke test {name!r}: {error}") from error
         return expected

@@ -315,7 +315,7 @@ def answer(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
             **{name: lock and lock.as_dict() for name, lock in locks.items()}}
 
 
-def told_of(error: Exception) -> dict[str, Any]:
+def failure_facts(error: Exception) -> dict[str, Any]:
     """What is returned of a failure beside its message."""
     if isinstance(error, HeldError):
         return {"held_by": error.lock.as_dict()}
@@ -347,7 +347,7 @@ def main() -> None:
     try:
         result = answer(module.params, module.check_mode)
     except ERRORS as error:
-        module.fail_json(msg=str(error), **told_of(error))
+        module.fail_json(msg=str(error), **failure_facts(error))
     for warning in result.pop("warnings"):
         module.warn(warning)
     module.exit_json(**result)

@@ -471,12 +471,17 @@ def answer(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
         raise ReleaseFailed(str(error), work.facts() if work else {}) from error
 
 
+def failure_facts(error: ReleaseFailed) -> dict[str, Any]:
+    """What is returned of a failure beside its message."""
+    return error.facts
+
+
 def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True, **RULES)
     try:
         result = answer(module.params, module.check_mode)
     except ReleaseFailed as error:
-        module.fail_json(msg=str(error), **error.facts)
+        module.fail_json(msg=str(error), **failure_facts(error))
     for warning in result.pop("warnings"):
         module.warn(warning)
     module.exit_json(**result)

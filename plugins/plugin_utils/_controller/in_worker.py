@@ -40,15 +40,16 @@ ENDING = (signal.SIGINT, *HANGING_UP)
 class ModuleInWorker(ActionBase):
     """An action plugin of a module with the functions and names `answer`, `ARGUMENTS` and `ERRORS`, whose result it gets by `result_of_module`.
 
-    `worked_by`: the module. `unwound_by`: the error among its ERRORS with which a signal ends it; None where it ends at once. `rules`: how its options go
-    together, such as ``required_if``.
+    The module may have `RULES` besides, how its options go together, such as ``required_if``, and `failure_facts`, which makes of an error what the module
+    returns of a failure beside its message.
+
+    `worked_by`: the module. `unwound_by`: the error among its ERRORS with which a signal ends it; None where it ends at once.
     """
 
     _supports_check_mode = True
     _supports_async = False
     worked_by: Any
     unwound_by: type[Exception] | None = None
-    rules: Mapping[str, Any] = {}
 
     def result_of_module(self, arguments: dict[str, Any], task_vars: Any) -> dict[str, Any]:
         """The module's result with these options, worked out here or by the module."""
@@ -78,7 +79,7 @@ class ModuleInWorker(ActionBase):
             given = json.loads(json.dumps(arguments))
         except (TypeError, ValueError):
             return None
-        checked = ArgumentSpecValidator(self.worked_by.ARGUMENTS, **self.rules).validate(given)
+        checked = ArgumentSpecValidator(self.worked_by.ARGUMENTS, **getattr(self.worked_by, "RULES", {})).validate(given)
         is_fine = not (checked.error_messages or checked._warnings or checked._deprecations)
         return checked.validated_parameters if is_fine else None
 
@@ -90,7 +91,8 @@ class ModuleInWorker(ActionBase):
             with contextlib.chdir(self._loader.get_basedir()), ended_as_a_module(self.unwound_by):
                 deciding, answer = self._work(params, masked)
         except self.worked_by.ERRORS as error:
-            answer = {"failed": True, "msg": str(error), **self._told_of(error)}
+            facts = self.worked_by.failure_facts(error) if hasattr(self.worked_by, "failure_facts") else {}
+            answer = {"failed": True, "msg": str(error), **facts}
         if getattr(constants, REPEATS_OPTIONS, True):
             answer["invocation"] = {"module_args": params}
         if not answer.get("warnings"):
@@ -101,10 +103,6 @@ class ModuleInWorker(ActionBase):
     def _work(self, params: dict[str, Any], _masked: Callable[[Any], Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         """What is returned as it is, and what is masked."""
         return {}, self.worked_by.answer(params, self._task.check_mode)
-
-    def _told_of(self, _error: Exception) -> dict[str, Any]:
-        """What the module returns of a failure beside its message."""
-        return {}
 
 
 class InWorker(ModuleInWorker):

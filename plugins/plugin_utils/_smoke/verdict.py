@@ -18,6 +18,11 @@ class Expected(NamedTuple):
     in_json: list[expectation.Expectation]
     in_answer: list[expectation.Expectation]
 
+    @classmethod
+    def of(cls, test: Mapping[str, Any]) -> Expected:
+        """What a test with its defaults expects; raises ExpectationError when that cannot be read."""
+        return cls(expectation.compiled(test["expect"]), expectation.compiled(test["expect_answer"]))
+
     def verdict(self, outcome: dict[str, Any], secrets: AbstractSet[str] = frozenset()) -> dict[str, Any]:
         """The verdict as data: {name, url, method, command, status, seconds, requests, passed, why}.
 

@@ -33,6 +33,30 @@ def _service():
         yield server
 
 
+def made(action, transport="local", check_mode=False, **arguments):
+    """The action of a task with these arguments, as a worker of this host has it."""
+    task = SimpleNamespace(action="alwayson.upgrade", args=arguments, async_val=0, check_mode=check_mode, diff=False, no_log=False, environment=[],
+                           delegate_to=None)
+    connection = SimpleNamespace(_shell=SimpleNamespace(tmpdir="/nowhere"), transport=transport, become=None, has_native_async=False)
+    return action.ActionModule(task, connection, SimpleNamespace(check_mode=check_mode), LOADER, TEMPLAR, None)
+
+
+def archive_in(directory):
+    """The path of an archive of a release in a folder, and its checksum."""
+    archive = directory / "shop.tar.gz"
+    with tarfile.open(archive, "w:gz") as packed:
+        packed.addfile(tarfile.TarInfo("app"))
+    return str(archive), hashlib.sha256(archive.read_bytes()).hexdigest()
+
+
+def staged_release(directory):
+    """The arguments of a release that is staged."""
+    archive, sha256 = archive_in(directory)
+    given = {"root": str(directory / "shop"), "version": "1.0.0", "sha256": sha256}
+    assert made(release, **given, state="staged", artifact=archive).run(task_vars={})["changed"] is True
+    return given
+
+
 def both(action, capsys, arguments, check_mode=False):
     """The results of the action by a worker, in which the module is run only for options that are wrong, and by the module."""
     ran, by_module = [], []
@@ -43,12 +67,9 @@ def both(action, capsys, arguments, check_mode=False):
 
     results = []
     for transport in ("local", "ssh"):
-        task = SimpleNamespace(action="alwayson.upgrade", args=arguments, async_val=0, check_mode=check_mode, diff=False, no_log=False, environment=[],
-                               delegate_to=None)
-        connection = SimpleNamespace(_shell=SimpleNamespace(tmpdir="/nowhere"), transport=transport, become=None, has_native_async=False)
-        made = action.ActionModule(task, connection, SimpleNamespace(check_mode=check_mode), LOADER, TEMPLAR, None)
-        made._execute_module = module
-        results.append(made.run(task_vars={}))
+        one = made(action, transport, check_mode, **arguments)
+        one._execute_module = module
+        results.append(one.run(task_vars={}))
         by_module.append(len(ran))
     assert by_module[1] > by_module[0] and (by_module[0] == 0 or results[0].get("failed"))
     assert set(ran) == {f"alwayson.upgrade.{action.__name__.rpartition('.')[2]}"}
@@ -102,17 +123,14 @@ def test_a_lock_is_taken_held_and_released_alike(capsys, tmp_path):
 
 
 def test_a_release_is_staged_made_current_and_refused_alike(capsys, tmp_path):
-    archive = tmp_path / "shop.tar.gz"
-    with tarfile.open(archive, "w:gz") as packed:
-        packed.addfile(tarfile.TarInfo("app"))
-    sha256 = hashlib.sha256(archive.read_bytes()).hexdigest()
+    archive, sha256 = archive_in(tmp_path)
     runs = str(tmp_path / "runs")
     commands = {"stop_command": ["rm", "-f", runs], "start_command": ["touch", runs], "status_command": ["sh", "-c", f"test -e {runs} || exit 3"]}
 
     def place(**arguments):
         return both(release, capsys, {"root": str(tmp_path / "shop"), "version": "1.0.0", **arguments})
 
-    staged, again = place(state="staged", artifact=str(archive), sha256=sha256)
+    staged, again = place(state="staged", artifact=archive, sha256=sha256)
     assert (staged["changed"], again["changed"]) == (True, False) and staged["available"] == again["available"]
     current, again = place(state="current", sha256=sha256, **commands)
     assert (current["changed"], again["changed"]) == (True, False) and current["release"] == again["release"] == "1.0.0"
@@ -122,29 +140,13 @@ def test_a_release_is_staged_made_current_and_refused_alike(capsys, tmp_path):
     assert here["failed"] is True and here["msg"] == there["msg"] and "sha256" in here["msg"]
 
 
-def in_worker(action, **arguments):
-    """The action as a worker of this host has it."""
-    task = SimpleNamespace(action="alwayson.upgrade", args=arguments, async_val=0, check_mode=False, diff=False, no_log=False, environment=[], delegate_to=None)
-    connection = SimpleNamespace(_shell=SimpleNamespace(tmpdir="/nowhere"), transport="local", become=None, has_native_async=False)
-    return action.ActionModule(task, connection, SimpleNamespace(check_mode=False), LOADER, TEMPLAR, None)
-
-
-def staged_release(directory, **arguments):
-    """The arguments of a release that is staged."""
-    archive = directory / "shop.tar.gz"
-    with tarfile.open(archive, "w:gz") as packed:
-        packed.addfile(tarfile.TarInfo("app"))
-    given = {"root": str(directory / "shop"), "version": "1.0.0", "sha256": hashlib.sha256(archive.read_bytes()).hexdigest()}
-    assert in_worker(release, **given, state="staged", artifact=str(archive)).run(task_vars={})["changed"] is True
-    return {**given, **arguments}
-
-
 def test_a_worker_that_is_ended_ends_what_starts_the_service_first(tmp_path):
     number = tmp_path / "number"
-    given = staged_release(tmp_path, stop_command=["true"], start_command=[*ENDLESS, str(number)], status_command=["sh", "-c", "exit 3"])
+    commands = {"stop_command": ["true"], "start_command": [*ENDLESS, str(number)], "status_command": ["sh", "-c", "exit 3"]}
+    given = {**staged_release(tmp_path), **commands}
     worker = os.fork()
     if not worker:
-        in_worker(release, **given, state="current").run(task_vars={})
+        made(release, **given, state="current").run(task_vars={})
         os._exit(1)
     give_up = time.monotonic() + 30
     while not number.exists() and time.monotonic() < give_up:
@@ -159,7 +161,7 @@ def test_what_is_relative_is_found_where_the_playbook_is(tmp_path, monkeypatch):
     given = staged_release(tmp_path)
     monkeypatch.setattr(LOADER, "get_basedir", lambda: str(tmp_path))
     before = os.getcwd()
-    result = in_worker(release, **{**given, "version": "1.0.1"}, state="staged", artifact="shop.tar.gz").run(task_vars={})
+    result = made(release, **{**given, "version": "1.0.1"}, state="staged", artifact="shop.tar.gz").run(task_vars={})
     assert result["changed"] is True and os.getcwd() == before
 
 
@@ -168,7 +170,7 @@ def test_the_options_are_repeated_where_ansible_repeats_them(tmp_path, monkeypat
     monkeypatch.delattr(in_worker_module.constants, "INJECT_INVOCATION", raising=False)
     for name, value in repeats.items():
         monkeypatch.setattr(in_worker_module.constants, name, value, raising=False)
-    result = in_worker(fleet_lock, service="shop", directory=str(tmp_path)).run(task_vars={})
+    result = made(fleet_lock, service="shop", directory=str(tmp_path)).run(task_vars={})
     assert ("invocation" in result) is expected and result["changed"] is True
 
 
@@ -186,5 +188,5 @@ def test_the_interpreter_of_the_settings_counts_where_a_host_has_none(monkeypatc
         return variables.get("ansible_python_interpreter", "/opt/python")
 
     monkeypatch.setattr(in_worker_module.constants.config, "get_config_value", setting)
-    action = in_worker(fleet_lock)
+    action = made(fleet_lock)
     assert [action._is_worked_here(given) for given in ({}, {"ansible_python_interpreter": sys.executable})] == [False, True]
