@@ -258,7 +258,7 @@ def stopped_by(number: signal.Signals) -> str:
 
 
 def restore(module: AnsibleModule) -> dict[str, Any]:
-    """Bring back what is asked for, or see whether that could be done; the module's result."""
+    """Restore the requested backup, or check whether that is possible; returns the module's result."""
     options = module.params
     if options["max_age"] < 0 or options["parallel"] < 1 or options["timeout"] <= 0:
         raise BackupError("max_age must be 0 or more, parallel 1 or more, and timeout more than 0")
@@ -307,7 +307,7 @@ def logical(module: AnsibleModule) -> dict[str, Any]:
 
 
 def wanted(options: dict[str, Any]) -> Wanted:
-    """Which backup is asked for."""
+    """The requested backup."""
     return Wanted(options["system_identifier"], options["backup"], options["max_age"])
 
 

@@ -411,7 +411,7 @@ def main() -> None:
 
 
 def primary_after(options: dict[str, Any]) -> str | None:
-    """Who takes writes then; nobody whom clients reach, when they only read."""
+    """The name of the server that takes the clients' writes afterwards; None when clients can only read."""
     roles = {"switched": "new_primary", "failed_over": "new_primary", "read_write": "old_primary"}
     return options[roles[options["state"]]]["name"] if options["state"] in roles else None
 
@@ -432,7 +432,7 @@ def switch(options: dict[str, Any], check_mode: bool) -> Result:
 
 
 def require_driven(options: dict[str, Any], old: Node, new: Node) -> None:
-    """SwitchoverError when another program runs the cluster than the one that is driven. A server that does not answer tells nothing."""
+    """Raise SwitchoverError when another program manages the cluster than the one that is driven. A server that does not answer is skipped."""
     driven = detection.PATRONI if options["patroni"] else detection.REPMGR if options["repmgr"] else None
     for node in (new,) if options["state"] == detection.FAILOVER else (new, old):
         found = []

@@ -7,4 +7,4 @@ from __future__ import annotations
 
 
 class DatabaseError(Exception):
-    """What a database, or the way to it, answered; each kind of database has one of its own."""
+    """An error of a database or of the connection to it. Each engine has its own subclass."""

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What every database engine looks like to the rest of the collection: one way to log in, to describe a server, to back it up, and to migrate it.
 
-An engine is a room of its own that implements `Engine`; what backs up, proves and migrates knows this file only.
+Each engine is a package that implements `Engine`. The code that backs up, proves and migrates uses only this interface.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ PROOF, RESTORE = "alwayson_proof_", "alwayson_restore_"
 # PostgreSQL's names have 63 bytes: the longer prefix has 17, the mark 21.
 ORIGINAL_LENGTH = 25
 NAME = re.compile(r"(?P<marked>alwayson_(?:proof|restore)_[a-z0-9_]{0,27}_(?P<made>[0-9a-f]{8})[0-9a-f]{4})(?P<check>[0-9a-f]{8})")
-# One that nobody uses and that is older than this was left by a run that was killed; a younger one may belong to a run that is about to connect.
+# An unused scratch database that is older than this was left by a killed run; a younger one may belong to a run that is about to connect.
 LEFT_BEHIND_SECONDS = 60
 
 

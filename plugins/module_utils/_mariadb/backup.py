@@ -49,7 +49,7 @@ HISTORY_SINCE = 101100
 # In front of a dump: what is in the database came there under other settings than a restore may meet.
 HEADER = ("ALTER DATABASE CHARACTER SET {0} COLLATE {1};\n"
           "SET SESSION innodb_strict_mode = 0, check_constraint_checks = 0, max_statement_time = 0, net_read_timeout = 3600, net_write_timeout = 3600;\n")
-# How long a statement that inserts rows becomes. A longer row has one of its own.
+# The maximum length of an INSERT statement. A longer row gets a separate one.
 LONGEST_INSERT = 1_000_000
 # Commits are held no longer than this; a dump that takes longer to begin is ended.
 HOLD_SECONDS, POLL_SECONDS = 5.0, 0.002
@@ -123,7 +123,7 @@ class MariadbDump(OneFileEach):
                 found = content.differences(record.contents[record.subject], mariadb_content.read(copy))
                 if found:
                     raise BackupError(f"the restored copy differs from the original: {content.describe(found)}{_remark_on_floats(original, found)}")
-                # A session of its own: this one no longer has the settings that a user's query expects.
+                # A separate session: this one no longer has the settings that a user's query expects.
                 with connect_patiently(self.login, copy.database) as session:
                     checks.require_true(session, self.check_queries, checks.Dialect("START TRANSACTION READ ONLY", 1))
         return self.equal
@@ -201,7 +201,7 @@ def _begin_stage(holder: Connection, stage: str) -> None:
 
 
 def require_transactional(session: Connection) -> None:
-    """Raise BackupError when a table has no snapshots: nobody could tell what its backup must be equal to."""
+    """Raise BackupError when a table has no snapshots: there is no state to compare its backup with."""
     names = [name for (name,) in session.rows(NOT_TRANSACTIONAL, (session.database,))]
     if names:
         raise BackupError(f"{', '.join(names)} of {session.database} is not of the engine InnoDB, and has no snapshots: ALTER TABLE ... ENGINE=InnoDB")

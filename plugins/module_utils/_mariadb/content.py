@@ -24,7 +24,7 @@ COUNTERS = "SELECT table_name, auto_increment FROM information_schema.tables WHE
 SEQUENCES = "SELECT table_name FROM information_schema.tables WHERE table_schema = %s AND table_type = 'SEQUENCE'"
 # Where the next number stands is compared by itself.
 COUNTER = re.compile(r" AUTO_INCREMENT=\d+")
-# The period of a table's history, when it has columns of its own: by transaction when those are numbers.
+# The period of a table's history, when it has explicit columns: by transaction when those are numbers.
 PERIOD = re.compile(r"PERIOD FOR SYSTEM_TIME \(")
 BY_TRANSACTION = re.compile(r"bigint\(\d+\) unsigned GENERATED ALWAYS AS ROW START")
 CREATED_WITH = "definer, security_type, character_set_client, collation_connection"

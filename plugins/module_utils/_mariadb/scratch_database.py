@@ -49,7 +49,7 @@ def _drop(login: Login, name: str, before: str) -> None:
     """Drop a scratch database; `before` is an earlier error, which the message repeats if this fails too."""
     statement = f"DROP DATABASE IF EXISTS {identifier(name)}"
     try:
-        # A session of its own: that of the restore may be lost, or wait for the end of what it was doing.
+        # A separate session: that of the restore may be lost, or still wait for its last statement.
         with connect_patiently(login) as server:
             server.run(statement)
     except MariadbError as error:

@@ -97,10 +97,10 @@ class Login:
         """The options of MariaDB's programs. The password is not among them: every account on the host can read a command line."""
         way = [f"--socket={self.socket}"] if self.socket else ["--protocol=TCP", f"--host={self.host or '127.0.0.1'}", f"--port={self.port}"]
         authorities = [f"--ssl-ca={self.ca_cert}"] if self.ca_cert else []
-        # They know no verification of the certificate without one of the name: what is asked for is done, and more.
+        # They cannot verify the certificate without the host name, so verify-ca also verifies the name.
         verify = ["--ssl-verify-server-cert"] if self.ssl_mode in VERIFYING else []
         encrypted = {"disable": ["--skip-ssl"], "allow": [], "prefer": []}.get(self.ssl_mode, ["--ssl"])
-        # First, as these programs want it: nobody's own files decide what is dumped.
+        # These programs require it as the first option. Without it, a user's option files could change what is dumped.
         return ["--no-defaults", *way, f"--user={self.user}", *encrypted, *authorities, *verify]
 
     def environment(self) -> dict[str, str]:
@@ -122,7 +122,7 @@ PATIENCE = ("SET SESSION wait_timeout = 2000000, net_read_timeout = 3600, net_wr
 
 
 class Connection:
-    """A session in which every statement is a transaction of its own, unless BEGIN opens one. `server_version`: 101119 is 10.11.19."""
+    """A session in which every statement commits by itself, unless BEGIN opens a transaction. `server_version`: 101119 is 10.11.19."""
 
     def __init__(self, raw: Any, database: str) -> None:
         self._raw = raw
@@ -143,7 +143,7 @@ class Connection:
         """Run one statement, or without parameters a whole script."""
         cursor = self._execute(statement, parameters)
         with _translated(self):
-            # An error of a later statement shows only when its result is asked for.
+            # An error of a later statement is raised only when its result is fetched.
             while cursor.nextset():
                 pass
 

@@ -120,7 +120,7 @@ class DataDirectory:
         try:
             return pid if os.path.realpath(os.readlink(f"/proc/{pid}/cwd")) == self.path else None
         except FileNotFoundError:
-            # Dead, and not reaped yet; or a system without /proc, where nobody tells where it is at work.
+            # A zombie; or a system without /proc, where the working directory of a process is unknown.
             return None if os.path.exists("/proc/self") else pid
         except OSError:
             return pid

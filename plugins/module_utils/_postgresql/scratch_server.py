@@ -210,7 +210,7 @@ class ScratchServer:
 def scratch_server(
     directory: str, source: str, runner: Runner, programs: Mapping[str, str], account: Account, user: str, preload: str
 ) -> Iterator[ScratchServer]:
-    """A server on a copy of `source` in a folder of its own below `directory`; not started yet, and removed on every way out."""
+    """A server on a copy of `source` in a new folder below `directory`; not started yet, and removed on every way out."""
     folder = tempfile.mkdtemp(prefix=PREFIX, dir=directory)
     server = ScratchServer(folder, runner, programs, account, user, preload)
     try:

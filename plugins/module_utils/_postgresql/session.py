@@ -111,7 +111,7 @@ class Login:
 
 
 class Connection:
-    """A session in which every statement is a transaction of its own, unless BEGIN opens one."""
+    """A session in which every statement commits by itself, unless BEGIN opens a transaction."""
 
     def __init__(self, driver: ModuleType, raw: Any, database: str) -> None:
         self._driver = driver
@@ -222,9 +222,10 @@ def own_session(login: Login, name: str | None = None) -> Iterator[Connection]:
 
 
 def _require_own(database: Connection, login: Login) -> bool:
-    """Whether a pooler is on the way; PostgresqlError when it does not leave the session a process of the server of its own.
+    """Whether the session runs through a pooler; PostgresqlError when the pooler does not give the session its own server process.
 
-    It may have a single one, so that two statements never tell; but then a second session has the same one. Source: PgBouncer's documentation of its features.
+    A pooler with a single server process shows the same one for every statement of a session, but then a second session has it, too. Source: PgBouncer's
+    documentation of its features.
     """
     if database.value(PID) == database.announced_pid:
         return False
@@ -294,7 +295,7 @@ def identify_system(conninfo: str) -> tuple[str, int]:
         raw.close()
     except driver.Error as error:
         raise PostgresqlError(one_line(str(error)), _sqlstate(error)) from error
-    # A session without a database has no encoding of its own: psycopg 3 gives bytes.
+    # A session without a database has no encoding: psycopg 3 returns bytes.
     return system_identifier.decode("ascii") if isinstance(system_identifier, bytes) else system_identifier, int(timeline)
 
 

@@ -32,7 +32,7 @@ class SqliteError(DatabaseError):
 
 
 class Connection:
-    """A session with the database in a file. Every statement is a transaction of its own, unless BEGIN opens one."""
+    """A session with the database in a file. Every statement commits by itself, unless BEGIN opens a transaction."""
 
     def __init__(self, raw: sqlite3.Connection, database: str) -> None:
         self.raw = raw
@@ -81,7 +81,7 @@ class Connection:
 def connect(path: str, is_immutable: bool = False, busy_seconds: float = BUSY_SECONDS) -> Connection:
     """A session with the database in an existing file; SqliteError says why there is none.
 
-    :param is_immutable: nobody writes to the file: it is read without locks, and nothing is made beside it.
+    :param is_immutable: no process writes to the file: it is read without locks, and no file is created beside it.
     """
     return Connection(_open(path, is_immutable, busy_seconds), path)
 

@@ -35,7 +35,7 @@ class Chosen:
 
 @dataclass(frozen=True)
 class Wanted:
-    """Which backup is asked for: of which server (None: of the only one that there are backups of), its file name, and how old it may be (0: any age)."""
+    """The requested backup: its server (None: the only one with backups), its file name, and the maximum age in seconds (0: any)."""
 
     system_identifier: str | None = None
     backup: str | None = None
@@ -60,7 +60,7 @@ class Steps:
 
 
 def the_only_server(store: Store, subjects: Sequence[str], wanted: Wanted) -> str | None:
-    """The system identifier of the server whose backup is wanted; BackupError when there are several and none was named, None when no manifest tells."""
+    """The system identifier of the server whose backup is wanted; BackupError when there are several and none was named, None when no manifest has it."""
     if wanted.system_identifier:
         return wanted.system_identifier
     paths = [path for subject in subjects for path in store.finished(subject)]
@@ -93,7 +93,7 @@ def choose(store: Store, subject: str, sealed: Callable[[str], Sequence[str]], w
 
 
 def locked(store: Store) -> contextlib.AbstractContextManager[None]:
-    """Nobody removes a backup meanwhile. A folder that cannot be written to is one that nobody removes anything from."""
+    """Keep other runs from removing a backup meanwhile. A folder that this account cannot write to is not locked."""
     if not os.access(store.directory, os.W_OK):
         return contextlib.nullcontext()
     return store.exclusive(clear_up=False)

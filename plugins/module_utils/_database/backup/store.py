@@ -30,7 +30,7 @@ PARTIAL = ".partial"
 CHECKSUM = ".sha256"
 MANIFEST = ".json"
 STAMP = r"\d{8}T\d{6}\.\d{3}Z"
-# Every method ends its names in one of its own; the folder is for backups alone.
+# Each backup method has its own suffix. The folder holds backups only.
 SUFFIX = r"(?:\.[a-z]+)+?"
 OWN_NAME = re.compile(
     rf"(?P<backup>[^/]+-{STAMP}{SUFFIX})(?P<rest>{re.escape(CHECKSUM)}|{re.escape(MANIFEST)})?(?P<partial>{re.escape(PARTIAL)})?"

@@ -41,7 +41,7 @@ class Column(NamedTuple):
 
     @property
     def is_key(self) -> bool:
-        """Whether each row has a value of its own, which is found."""
+        """Whether the column identifies each row: ordered, not null and unique."""
         return self.is_ordered and self.is_never_null and self.is_unique
 
 

@@ -1,9 +1,9 @@
 # Copyright (c) 2026 The alwayson.upgrade maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What chooses the rows of a batch: the part of its statement that has the LIMIT, as a query of its own. Pure.
+"""The query that chooses the rows of a batch: the part of its statement that has the LIMIT, as a separate query. Pure.
 
-A step is at its end when this query finds no row. How many rows the statement changed does not tell: others may be there already, or be left out.
+A step is complete when this query finds no row. The number of changed rows does not show that: the statement may skip rows, or find them changed already.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Choice:
 class BatchPlan:
     """What a batch runs: `statement` changes the rows that `choice` finds. `is_range`: it changes all rows behind `:after` up to `:last`.
 
-    `objection`: why it could be recorded as done while rows are left, or change rows twice. `is_counted`: the server tells how many rows it changes.
+    `objection`: why it could be recorded as done while rows are left, or change rows twice. `is_counted`: the server reports how many rows it changes.
     `is_stable`: rows are locked as they are chosen, in the table that is changed, and so cannot become others before they are changed.
     """
 

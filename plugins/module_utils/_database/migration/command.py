@@ -26,8 +26,10 @@ SHOWN_LINES = 5
 
 
 class Surroundings(NamedTuple):
-    """Where a tool finds the database, the variables of its environment; the words by which drivers tell that a statement gave way, as it is asked to;
-    and descriptors of files whose locks a tool holds as well, for as long as it lives.
+    """What a migration tool runs with.
+
+    `variables`: the environment variables that lead it to the database. `gave_way`: the words in a driver's error after a lock timeout. `locks`: descriptors
+    of locked files, which the tool inherits, so that the locks last until it ends.
     """
 
     variables: Mapping[str, str]

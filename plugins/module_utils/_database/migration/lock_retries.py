@@ -51,7 +51,7 @@ class Locks:
         """Put the session into the state in which each attempt begins."""
 
     def holders(self) -> list[str]:
-        """Who has been in the way for long, a description of each; nobody where that cannot be seen."""
+        """The sessions with old transactions that hold locks, a description of each; empty where the server does not show them."""
         return []
 
     def is_worth_another_attempt(self, error: DatabaseError) -> bool:

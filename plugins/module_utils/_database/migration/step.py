@@ -4,7 +4,7 @@
 """A migration step: a script in a file, which says in its first comments how it is applied.
 
     (nothing)                        in one transaction
-    -- alwayson: batch               one statement, again and again until its query with the LIMIT finds no row, each time in a transaction of its own
+    -- alwayson: batch               one statement, repeated until its query with the LIMIT finds no row, each time in its own transaction
     -- alwayson: batch after 0       the same; `:after` in it stands for the largest value that the batch before has chosen, 0 at first. Or two statements,
                                      of which the first one chooses, and the second one changes what is behind `:after`, up to `:last`
     -- alwayson: concurrently        one CREATE, DROP or REINDEX INDEX CONCURRENTLY
@@ -55,7 +55,7 @@ class Directives:
 
 @dataclass(frozen=True)
 class Step:
-    """One step of a phase of a release; each engine has a class of its own, with its dialect and its objections."""
+    """One step of a phase of a release; each engine has a subclass, with its dialect and its objections."""
 
     dialect: ClassVar[Dialect]
     release: str

@@ -4,7 +4,7 @@
 """Steps in a MariaDB database, each brought about exactly once.
 
 Rows are changed in one transaction with the ledger. A change of the schema commits by itself: it is begun in the ledger with a fingerprint of its objects, and
-after a crash that fingerprint tells whether it was made. MariaDB makes one as a whole or not at all, and the runner's lock keeps every other runner out.
+after a crash that fingerprint shows whether it was made. MariaDB makes one as a whole or not at all, and the runner's lock keeps every other runner out.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ RUNNER_POLL_SECONDS = 0.2
 WATCH_POLL_SECONDS = 0.01
 # The server ends a session that says nothing for so long: that of a controller whose host is gone. A tool may take its time.
 IDLE_SECONDS, TOOL_SECONDS = 300, 86400
-# What a script means must not depend on the server it runs on. A second is the bound of a wait for a table when nobody watches any more.
+# What a script means must not depend on the server it runs on. A second bounds the wait for a table when the watching process has ended.
 SETTINGS = f"""
 SET SESSION sql_mode = 'STRICT_TRANS_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION', lock_wait_timeout = 1,
             max_statement_time = 0, foreign_key_checks = 1, unique_checks = 1, wait_timeout = {IDLE_SECONDS},
@@ -37,7 +37,7 @@ SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED
 VARIABLES = "SELECT VARIABLE_NAME FROM information_schema.USER_VARIABLES"
 IS_WAITING = "SELECT count(*) FROM information_schema.PROCESSLIST WHERE ID = %s AND STATE LIKE %s"
 WAITING_STATE = "Waiting for %lock"
-# Of transactions the server tells whole seconds only, and not which tables they use. Their times are the system's.
+# The server reports the age of transactions in whole seconds, and not which tables they use. Their times are in the system's time zone.
 OLD_TRANSACTIONS = """
 SELECT p.ID, p.USER, p.COMMAND, TIMESTAMPDIFF(SECOND, t.trx_started, CONVERT_TZ(UTC_TIMESTAMP(), '+00:00', 'SYSTEM')) AS age
   FROM information_schema.INNODB_TRX AS t JOIN information_schema.PROCESSLIST AS p ON p.ID = t.trx_mysql_thread_id
@@ -122,7 +122,7 @@ class MariadbLocks(Locks):
         try:
             rows = self._session.database.rows(OLD_TRANSACTIONS)
         except MariadbError:
-            # Without the privilege PROCESS nobody is seen.
+            # Without the privilege PROCESS no other session is visible.
             return []
         return [f"connection {number} ({user}, {command}) has a transaction open for {age} s" for number, user, command, age in rows]
 
@@ -135,7 +135,7 @@ class MariadbLocks(Locks):
 def transaction(session: Session, lock_timeout_ms: int, waits_for_rows: bool, locks_what_it_reads: bool = False) -> Iterator[None]:
     """A transaction that waits for a table for so long, and for a row for a second or not at all.
 
-    A sub-select of a statement that changes rows locks what it finds in REPEATABLE READ only; so nobody changes that before the statement does.
+    A sub-select of a statement that changes rows locks what it finds in REPEATABLE READ only; so no other session changes that before the statement does.
     It is committed at the end of the block, and rolled back when that fails.
     """
     isolation = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; " if locks_what_it_reads else ""

@@ -80,7 +80,7 @@ class Logical(OneFileEach):
                 found = content.differences(record.contents[record.subject], postgresql_content.read(copy))
                 if found:
                     raise BackupError(f"the restored copy differs from the original: {content.describe(found)}")
-                # A session of its own: this one no longer has the search path that a user's query expects.
+                # A separate session: this one no longer has the search path that a user's query expects.
                 with connect_patiently(self.login, copy.database) as session:
                     checks.require_true(session, self.check_queries)
         return f"{self.equal}; {', '.join(once)}, which one database of a server can have, was not restored" if once else self.equal
@@ -124,7 +124,7 @@ def exists_once(entry: str, entries: Sequence[str]) -> bool:
 
 @contextlib.contextmanager
 def listed(entries: Iterable[str]) -> Iterator[str]:
-    """The path of a file with these entries, which tells pg_restore what to restore."""
+    """The path of a file with these entries, for pg_restore --use-list."""
     with tempfile.NamedTemporaryFile("w", encoding="utf-8") as wanted:
         wanted.writelines(f"{entry}\n" for entry in entries)
         wanted.flush()

@@ -101,7 +101,7 @@ class Physical:
                 "rows and the same content (unlogged tables come back empty, sequences were not compared)")
 
     def _copy(self, path: str) -> None:
-        # Without a slot: a copy that fails harms nobody, log that is kept for one that is slow fills the server's disk.
+        # Without a slot: a failed copy does no harm, while WAL that a slot keeps for a slow copy fills the server's disk.
         options = ["--format=plain", "--wal-method=stream", "--no-slot", "--manifest-checksums=SHA256", "--no-password", "--no-sync"]
         options += [f"--max-rate={self.max_rate}", "--checkpoint=spread"] if self.max_rate else ["--checkpoint=fast"]
         self.runner.run([self.programs["pg_basebackup"], f"--pgdata={path}", *options, *self._reached()], self.login.environment())

@@ -157,7 +157,7 @@ class LogicalRestore:
 
     @contextlib.contextmanager
     def _copy(self, name: str, clauses: str) -> Iterator[str]:
-        """An empty database under a name that tells what it is; dropped on every way out, unless it got its own name by then."""
+        """An empty database with a scratch name; dropped on every way out, unless it was renamed by then."""
         with connect_patiently(self.login) as server:
             copy = scratch_names.new_name(name, scratch.server_time(server), prefix=scratch_names.RESTORE)
             server.run(f"CREATE DATABASE {identifier(copy)} WITH TEMPLATE = template0 {clauses}")

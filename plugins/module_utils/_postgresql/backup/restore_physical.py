@@ -108,7 +108,7 @@ class PhysicalRestore:
             return find_all(chosen.major, PROGRAMS, self.bin_dir)
 
     def _require_unused(self) -> None:
-        """What has once taken writes is cleared by nobody."""
+        """Raise BackupError when the folder holds a restored server that may have taken writes: it is never removed."""
         held = self.place.record()
         if held.get("state") == places.COPIED and self._histories():
             raise BackupError(f"{self.place.directory} holds a server from {held['backup']} that has been up and may have taken writes: name that backup as "
@@ -258,7 +258,7 @@ class PhysicalRestore:
             session.run("COMMIT")
         if found and not later:
             raise BackupError(f"the restored {database} is not what was backed up: {content.describe(found)}")
-        # A session of its own: this one no longer has the search path that a user's query expects.
+        # A separate session: this one no longer has the search path that a user's query expects.
         with connect_patiently(self.login, database) as session:
             checks.require_true(session, self.check_queries)
         return {"exact": not later, "later_transactions": later, "differences": found, "tables": len(original.tables), "rows": original.rows}

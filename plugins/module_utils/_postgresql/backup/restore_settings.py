@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The alwayson.upgrade maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a restored server's own settings say: nothing of the server that it was that would harm, and what is asked for. Pure: text in, text out."""
+"""The settings of a restored server: without the harmful ones of the original server, and with the requested ones. Pure: text in, text out."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ class ManagedSwitchover(Switchover):
         return False
 
     def _recover(self) -> tuple[str, list[str]]:
-        """The program sees to it that one takes writes, and promotes nobody else. What it was asked to do may come a little later."""
+        """The cluster manager ensures that one server takes writes, so no other one is promoted here. Its promotion may complete a little later."""
         if self._is_promoted:
             wait_for(self._is_taken_over, self.limits.window_seconds, PAUSE_SECONDS, self.clock.steady, self.clock.sleep)
         return recover(self.old, self.new, self.poolers, may_promote=False, may_unfence=False)

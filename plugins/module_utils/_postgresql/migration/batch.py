@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The alwayson.upgrade maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Batch steps in PostgreSQL, see `_database.migration.batch`: each batch is a transaction of its own, and replicas are waited for before it."""
+"""Batch steps in PostgreSQL, see `_database.migration.batch`: each batch runs in its own transaction, after waiting for the replicas."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SIZE = """
 SELECT coalesce(sum(pg_relation_size(relid)), 0)::bigint
   FROM (SELECT relid FROM pg_partition_tree(to_regclass(%s)) UNION SELECT to_regclass(%s)) AS t
 """
-# A number or a UUID; whether a unique index is about this column alone; whether it may be null. Of tables that inherit, each has an index of its own.
+# A number or a UUID; whether a unique index is about this column alone; whether it may be null. Each table of an inheritance tree has its own index.
 COLUMN = """
 SELECT t.typcategory = 'N' OR t.typname = 'uuid', a.attnotnull,
        EXISTS (SELECT FROM pg_index AS i WHERE i.indrelid = a.attrelid AND i.indisunique AND i.indisvalid AND i.indpred IS NULL

@@ -29,7 +29,7 @@ from .lock_wish import lock_wish
 from .locks import READ_COMMITTED, REPEATABLE_READ, PostgresqlLocks, become_only_runner, require_only_runner, reset, transaction
 from .step import PostgresqlStep
 
-# How drivers tell that a statement gave way, as it is asked to.
+# The words of drivers for a lock timeout.
 GAVE_WAY = ("lock timeout", "55P03", "LockNotAvailable")
 VARIABLES = {"host": "PGHOST", "port": "PGPORT", "user": "PGUSER", "dbname": "PGDATABASE", "sslmode": "PGSSLMODE", "sslrootcert": "PGSSLROOTCERT"}
 # An estimate: a table that was never analysed has reltuples -1, and may have counted changes.

@@ -146,7 +146,7 @@ def _drop_the_dead(database: Connection, statement: IndexStatement, pace: Pace) 
 
 
 def _wait_for_builders(database: Connection, index: Index, pace: Pace) -> None:
-    """Wait until nobody is building an index that is not valid."""
+    """Wait until no session is building this invalid index."""
     builders: list[tuple[Any, ...]] = []
 
     def is_left_alone() -> bool:

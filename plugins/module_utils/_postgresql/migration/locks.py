@@ -47,7 +47,7 @@ SELECT l.pid, coalesce(a.usename, '?'), coalesce(host(a.client_addr), 'local'),
  WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1 AND l.classid::bigint = %s AND l.objid::bigint = %s
    AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
 """
-# What other roles do is shown to members of pg_read_all_stats only. Without it nobody is found, and the lock_timeout alone keeps others from waiting.
+# Sessions of other roles are visible to members of pg_read_all_stats only. Without it no holder is found, and only lock_timeout limits the wait of others.
 OLD_HOLDERS = """
 SELECT DISTINCT ON (a.pid) a.pid, a.usename, coalesce(nullif(a.application_name, ''), '?'), a.state,
        round(extract(epoch FROM clock_timestamp() - a.xact_start))::int, c.relname

@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """PgBouncer through its administration console: clients are held while the server behind it is exchanged.
 
-PAUSE waits for the transactions under way, and has no limit of its own: it runs in a thread whose session is cut off when it takes too long. What counts is
-what the pooler says of itself: before 1.25 a RELOAD that failed is answered like one that did not.
+PAUSE waits for the transactions under way, without a timeout: it runs in a thread whose session is closed when it takes too long. Success is read
+from the pooler's state: before 1.25 a RELOAD that failed is answered like one that succeeded.
 Source: PgBouncer's documentation of its console; its issue 715 on a RESUME beside a PAUSE.
 """
 
@@ -169,12 +169,12 @@ class PgBouncer:
             raise self.error(f"has not taken what {self._file.path} says: it sends {', '.join(wrong)}. Something in its configuration is wrong: {reason}")
 
     def has_followed(self) -> bool:
-        """Whether it sends where its file says, and holds nobody."""
+        """Whether it uses the servers in its file, and no database is paused."""
         return not self._is_paused() and not self._astray()
 
     def _astray(self) -> list[str]:
         entries = self.servers()
-        # Clients are held meanwhile: what an entry * makes is asked for only where there is one.
+        # Clients are held meanwhile, so SHOW DATABASES is sent only when there is an entry *.
         databases = self._databases() if FALLBACK in entries else self._rows("DATABASES")
         return astray(entries, databases, self._moved, self._old)
 
@@ -210,7 +210,7 @@ class PgBouncer:
         return False
 
     def facts(self, is_old: Callable[[Server], bool], is_urgent: bool = False) -> PoolerFacts:
-        """What a survey looks at. Opens sessions of its own, and changes nothing that lasts.
+        """What a survey looks at. Opens its own sessions, and changes nothing that lasts.
 
         :param is_old: whether an entry's server is the one that is demoted, by another name.
         :param is_urgent: whether clients may be held already: several sessions are not opened then to see that they reach one process.
@@ -267,7 +267,7 @@ class PgBouncer:
         raise self.error(f"does not show the database {NOBODYS_DATABASE} that it made from its entry *: make it answer its console faster")
 
     def port_if_shared(self, facts: PoolerFacts) -> str | None:
-        """The port that it shares with others, when it is reached by a socket of its own."""
+        """The port that it shares with other processes, when it is reached by its own socket; None otherwise."""
         return facts.config["listen_port"] if facts.is_by_socket and shares_port(facts.config) else None
 
     def login_like(self, login: Login) -> Login:
@@ -367,9 +367,9 @@ def of(options: Sequence[Mapping[str, Any]]) -> list[PgBouncer]:
 
 
 def pause_all(poolers: Sequence[PgBouncer], seconds: float, is_server_dead: bool = False) -> None:
-    """Pause all of them at once. When one does not manage in time, raise PoolerError; the others may be paused then.
+    """Pause all poolers at once. Raises PoolerError when one is not paused in time; the others may be paused then.
 
-    :param is_server_dead: whether what is under way has nobody to end it.
+    :param is_server_dead: the transactions under way will never end, so their connections are closed.
     """
     if not poolers:
         return

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The alwayson.upgrade maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The file that tells PgBouncer where databases are: its section ``[databases]``, in which one server takes another's place.
+"""The section ``[databases]`` of PgBouncer's configuration file, in which one server is replaced by another.
 
 Everything else, comments too, stays as it is. Source: PgBouncer's documentation of its configuration file.
 """
@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 SECTION = "databases"
 DEFAULT_PORT = "5432"
-# The entry for every database that has none of its own.
+# The entry for every database without one.
 FALLBACK = "*"
 _HEADING = re.compile(r"\s*\[(?P<name>[^\]]+)\]")
 _ENTRY = re.compile(r"\s*(?P<name>\"(?:[^\"]|\"\")*\"|[^\s=;#]+)\s*=\s*(?P<settings>.*)")

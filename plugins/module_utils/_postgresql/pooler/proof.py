@@ -71,7 +71,7 @@ def _try(pooler: PgBouncer, name: str, new: Node, is_one: str, problems: list[st
 
 
 def _write(login: Login, database: str) -> str:
-    """Write something; what tells its server from others."""
+    """Write through the pooler; returns the identity of the server that was reached."""
     with connect(login, database) as session, session.limited(WRITE_SECONDS):
         reached = session.value(WHICH)
         session.rows(WRITE)

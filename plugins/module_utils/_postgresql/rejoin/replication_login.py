@@ -44,7 +44,7 @@ def _asked(conninfo: str, account: Mapping[str, Any], environment: Mapping[str, 
 
 
 def _in_a_process(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """The answer of a process of its own, whose account nobody else has to share."""
+    """Run `work` in a child process, which can change its account; returns its answer."""
     source, sink = os.pipe()
     pid = os.fork()
     if not pid:

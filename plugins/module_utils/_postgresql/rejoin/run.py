@@ -103,7 +103,7 @@ class Rejoin:
         return said
 
     def _no_exchange(self) -> contextlib.AbstractContextManager[None]:
-        """Nobody exchanges the primary meanwhile; others may follow it."""
+        """Keep out switchovers and failovers of the primary; other rejoins may run."""
         address = Server(self.primary.host or "", str(self.primary.port))
         return RunLock([Node(server_name(self.primary), self.primary, address)], f"rejoin {self.old.name}", is_shared=True).taken()
 
@@ -183,7 +183,7 @@ class Rejoin:
         return bool(slot) and primary.value(FREE_SLOT, (slot,))
 
     def _streaming(self, primary: Connection) -> set[int]:
-        """The processes of the primary that send the log to a standby of this name. Each session has one of its own."""
+        """The process ids of the primary's WAL senders for a standby of this name, one for each session."""
         return {row[0] for row in primary.rows(STREAMS, (self.old.name,))}
 
     # -- stopped, rewound

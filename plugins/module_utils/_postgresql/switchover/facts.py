@@ -79,7 +79,7 @@ def streaming_name(parameters: dict[str, Any], cluster_name: str) -> str:
 
 
 def has_own_name(parameters: dict[str, Any], cluster_name: str) -> bool:
-    """Whether that standby was given a name of its own, which no other one has by default."""
+    """Whether the standby has a configured name, instead of a default that other standbys have, too."""
     return bool(parameters.get("application_name") or (cluster_name and not GENERIC.fullmatch(cluster_name)))
 
 

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The alwayson.upgrade maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""After a primary has died: its standby takes its place. And while nobody can: clients read from a standby, and writes are refused."""
+"""After a primary has died: its standby is promoted. While no standby can be: clients read from a standby, and writes are refused."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Failover(Window):
         return True
 
     def _finish(self) -> None:
-        """An old primary that has come back as it was is fenced, now and whenever this is run again."""
+        """Fence an old primary that has returned as a primary, now and whenever this is run again."""
         with self.new.opened():
             self.result.timeline = timeline = self.new.timeline()
             if self.result.changed:
@@ -137,7 +137,7 @@ class Failover(Window):
             self._promote()
 
     def _has_become_primary(self) -> bool:
-        """Nobody can write before: readers that replay waits for are ended."""
+        """Whether it was promoted. Until then no client can write, so readers that block replay are ended."""
         if super()._has_become_primary():
             return True
         if self.clock.steady() >= self._look_for_readers:

@@ -119,7 +119,7 @@ class Node:
         return self.may_be(server) and bool(_addresses(server.host) & _addresses(self.address.host))
 
     def is_also(self, server: Server) -> bool:
-        """Whether that leads to it, as both say: the same data, and no standby of it. False when nobody answers there."""
+        """Whether that address leads to this server: both report the same system identifier and are no standbys. False when no server answers there."""
         there = Node(server.host, replace(self._login, host=server.host), server)
         with contextlib.suppress(PostgresqlError), self.opened(), there.opened():
             return there.system_identifier() == self.system_identifier() and not there.is_in_recovery() and not self.is_in_recovery()
@@ -147,7 +147,7 @@ class Node:
         return advisory_signals.signals(self._session, names)
 
     def knock(self) -> str:
-        """Whether something listens there, or its host says that nothing does, or nobody answers: `LISTENS`, `REFUSES`, `SILENT`."""
+        """Try to connect: `LISTENS` when the port is open, `REFUSES` when its host refuses the connection, `SILENT` without an answer."""
         try:
             socket.create_connection((self._login.host, self._login.port), timeout=KNOCK_SECONDS).close()
         except ConnectionRefusedError:
@@ -204,7 +204,7 @@ class Node:
         return self._session.value("SELECT count(*) FROM pg_stat_wal_receiver WHERE status = 'streaming'") > 0
 
     def streams_as_named(self) -> tuple[str, bool]:
-        """Under which name it streams, or would, because its primary may be gone; and whether that is a name of its own."""
+        """The name under which it streams, or would if its primary is gone; and whether that name is configured, see `has_own_name`."""
         given, cluster_name = conninfo_parameters(self.setting("primary_conninfo") or ""), self.setting("cluster_name") or ""
         return switchover_facts.streaming_name(given, cluster_name), switchover_facts.has_own_name(given, cluster_name)
 

@@ -54,7 +54,7 @@ class Switchover(Window):
         self._promote()
 
     def _has_everything(self) -> bool:
-        """Whether the new one has replayed the log up to its end, and nobody has written behind that meanwhile."""
+        """Whether the new primary has replayed the log up to its end, and no session has written after that."""
         self.result.lsn = end = self.old.end_of_log()
         self._seen = self.old.snapshot()
         self._wait(lambda: self._has_replayed(end), f"{self.new} has not replayed up to {end}, the end of the log of {self.old} ends")
@@ -83,7 +83,7 @@ class Switchover(Window):
         return True
 
     def _require_fenced(self) -> bool:
-        """Both are primaries: it was done, and the old one follows nobody yet."""
+        """Both are primaries: accept that if the old one is fenced, after a switchover that did not make it a standby. Raises SwitchoverError otherwise."""
         if not self.old.is_fenced() and self.new.is_fenced():
             raise SwitchoverError(f"{self.new} was replaced by {self.old} and is no standby: make it one (alwayson.upgrade.database_rejoin), then it "
                                   "can take over again")

@@ -107,7 +107,7 @@ class ReceivedLog:
                 flush(self.directory)
 
     def last_record(self) -> str:
-        """Where the last whole record begins. Only when nobody writes any more, and the last segment is exposed.
+        """Where the last complete record begins. Only valid when no receiver writes any more, and the last segment is exposed.
 
         A server that has replayed more than that has all of the log: it replays in order, so a hole would have kept it from getting there.
         """

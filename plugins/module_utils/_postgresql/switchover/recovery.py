@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The end of a switchover that was interrupted: clients go on with the server that takes writes, regardless of how far the switchover had come.
 
-Everything is read again, over sessions of its own, so that another process can do it when the first one is dead.
+Everything is read again, over new sessions, so that another process can do it when the first one is dead.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def recover(old: Node, new: Node, poolers: Sequence[PgBouncer], may_promote: boo
 
     :param may_promote: whether the new one is known to have everything that was acknowledged, so that it follows a primary that died.
     :param is_promoted: whether its promotion was requested: it becomes a primary then, and no client goes back to the old one.
-    :param may_unfence: whether nobody else can be about to fence the old one.
+    :param may_unfence: whether no other program can be about to fence the old one.
     """
     give_up = steady() + patience
     while (found := _who_takes_writes(old, new, may_promote, is_promoted)) is None and steady() < give_up:

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The alwayson.upgrade maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One switchover or failover at a time: each run holds an advisory lock on the servers that it changes, in a session of its own.
+"""One switchover or failover at a time: each run holds an advisory lock on the servers that it changes, in a separate session.
 
 The process that outlives a run inherits that session, so the lock lasts until both have ended. A standby has such locks too, and keeps them when it is
 promoted. An advisory lock counts in one database: its holder looks for others in every database, so two runs with different databases refuse each other.

@@ -204,7 +204,7 @@ def _is_slow(new: Facts) -> Iterator[Finding]:
 
 
 def _stays_behind(old: Facts, new: Facts) -> Iterator[Finding]:
-    """What a standby does not have: nobody notices before it is missed."""
+    """What the standby does not have, which would be noticed only after the switchover."""
     there = {slot.name for slot in new.slots}
     logical = [f"{slot.name} in {slot.database}" for slot in old.slots if slot.database and slot.name not in there]
     if logical:

@@ -16,7 +16,7 @@ EVERYBODY = "*"
 
 
 def waits_for(setting: str) -> tuple[int, list[str]]:
-    """For how many of which names a commit waits, these in lower case, as they are compared; (0, []) when it waits for nobody."""
+    """For how many of which names a commit waits, these in lower case, as they are compared; (0, []) when it waits for no standby."""
     numbered = _NUMBERED.match(setting)
     number, listed = (int(numbered["number"]), numbered["names"]) if numbered else (1, setting)
     words = [token for token in _TOKEN.findall(listed) if token != ","]
@@ -27,7 +27,7 @@ def waits_for(setting: str) -> tuple[int, list[str]]:
 def always_waits_for(setting: str, name: str) -> bool:
     """Whether no commit is acknowledged that this standby, or receiver, does not have on its disk.
 
-    One of several that are enough is not: another one may have acknowledged in its place. Of ``*`` nobody knows whom it names.
+    False when other standbys are enough, because they may have acknowledged instead. False for ``*``, which may be any standby.
     """
     number, names = waits_for(setting)
     return name.lower() in names and EVERYBODY not in names and number >= len(names)

@@ -274,7 +274,7 @@ class Window:
                 self._require_time(otherwise)
                 self.clock.sleep(POLL_SECONDS)
         finally:
-            # A session that was cut off because of that is no reason of its own.
+            # A session that was closed because the time is over is reported as that, and not as a lost connection.
             self._require_time(otherwise)
 
     def _require_time(self, otherwise: str) -> None:

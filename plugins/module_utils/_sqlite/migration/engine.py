@@ -44,7 +44,7 @@ TABLE = "SELECT name FROM sqlite_master WHERE type = 'table' AND lower(name) = ?
 
 
 class SqliteLocks(Locks):
-    """The one lock for all writers of a database. Who has it, nobody tells."""
+    """The one lock for all writers of a database. SQLite does not report its holder."""
 
     def is_worth_another_attempt(self, error: DatabaseError) -> bool:
         return isinstance(error, SqliteError) and error.is_busy
