@@ -114,7 +114,7 @@ def open_load_balancers(specs: Sequence[Mapping[str, Any]], patience_seconds: fl
     """The load balancers; raise LoadBalancerError when one is given twice, or has an endpoint or a setting that its kind has not.
 
     :param specs: each ``{name, endpoint}``, with ``kind``, ``settings``, ``headers``, ``master_endpoint`` and ``state_file`` where they are given.
-    :param patience_seconds: for how long one that does not answer is asked again, see `Patience`.
+    :param patience_seconds: how long requests are repeated to one that does not answer, see `Patience`.
     """
     require_distinct(specs)
     balancers = [open_load_balancer(spec, patience_seconds) for spec in specs]

@@ -48,7 +48,7 @@ class _DrainTimeout(TrafficError):
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked for: `members` of `backend` in `state`, and with `READY` those in `out` drained in the same moment.
+    """A requested change: `members` of `backend` to `state`; with `READY`, those in `out` are drained at the same moment.
 
     `timeout` bounds each wait in seconds: for capacity above `min_live`, for sessions to end, for health checks to pass.
     `on_timeout` is what happens when sessions do not end in time.

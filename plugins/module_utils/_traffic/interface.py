@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What every kind of load balancer looks like to the rest of the collection: one view to read, one way to change it.
 
-A kind of load balancer is a file of its own that implements `LoadBalancer`; everything that decides knows this file only.
+Each kind of load balancer is a module or package that implements `LoadBalancer`. The code that decides uses only this interface.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Member:
     `sessions` are in flight and `queued` wait for it; `lingering` are open connections whose next request may come to it regardless of its
     state; `arrivals` counts every session it was ever given,
     `errors` those that failed, and `response_ms` is how long the last ones took on average; None where that is not reported.
-    `probed` tells whether a health check of its own is at work, so that `RECHECK` is possible; `confirmed` whether a
+    `probed`: whether the load balancer checks its health, so that `RECHECK` is possible; `confirmed`: whether a
     check passed and none failed since (without checks: True); `agent` whether the member itself can change its state through
     an agent check. `configured_weight` is the weight of the configuration, None where that is not known. `note` says what
     this kind of load balancer cannot prove, and `sessions_note` what else its `sessions` may be. For `watch_seconds` of maintenance its `arrivals` must not

@@ -3,8 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Whether other processes of this host get a share of a load balancer's requests: those that listen on one of its ports, too (``SO_REUSEPORT``).
 
-Such a process is not asked, and sends to members that the other one has drained. The kernel tells which sockets listen, and which process has which of them;
-one that other tasks have opened, or another account's, may be hidden. Source: Linux' ``/proc/net/tcp``, ``/proc/net/unix``, ``/proc/PID/fd``, socket(7).
+Such a process is not driven, and sends to members that the driven one has drained. The kernel shows which sockets listen, and which process has which of them;
+a process that this account may not inspect, such as another account's, is not found. Source: Linux' ``/proc/net/tcp``, ``/proc/net/unix``,
+``/proc/PID/fd``, socket(7).
 """
 
 from __future__ import annotations
@@ -159,7 +160,7 @@ def _rows(table: str, goes_on: Callable[[list[str]], bool]) -> Iterator[list[str
 
 @lru_cache(maxsize=4096)
 def _place_of(words: str) -> str:
-    """``address:port`` of what the kernel writes, such as ``0100007F:1F90``. This is asked at each look, of the same few."""
+    """``address:port`` of what the kernel writes, such as ``0100007F:1F90``. Cached, because each look parses the same few."""
     address, _colon, port = words.partition(":")
     return host_port(_address(address), int(port, 16))
 

@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Drives one pool on all load balancers in step: looks, changes, waits, and puts back what it changed.
 
-Whatever was asked for has to be seen, and to stay so: each look compares. What a reload has lost is asked for again: a process that takes over has read the
-state file before the last change was written to it. Time is the caller's: see `Clock`.
+Each look compares the states with the requested ones. A change that a reload has lost is requested again: the new process may have read the
+state file before that change was written to it. Time is the caller's: see `Clock`.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ NOTHING = Member("", READY, UP, arrivals=0, errors=0)
 
 @dataclass(frozen=True)
 class Sample:
-    """What became of the requests of a while: their number, how many failed, and how long the answers took on average, None when that is not told."""
+    """The requests of a period: their number, how many failed, and the mean response time in milliseconds, None when it is not reported."""
 
     requests: int
     errors: int
@@ -68,7 +68,7 @@ def analysis(canary: Sample, others: Sample, limits: Limits) -> tuple[str, list[
 class Watch:
     """What one load balancer counts from its first look on.
 
-    A reload or a restart resets the counters, so each process is a part of its own: what came between the last look at a process and its end is not seen.
+    A reload or a restart resets the counters, so each process is counted separately. Requests between the last look at a process and its end are not seen.
     """
 
     def __init__(self, view: View, backend: str) -> None:
@@ -123,7 +123,7 @@ def between(before: Member, after: Member) -> Sample:
 
 
 def response_ms(before: float | None, count_before: int, after: float | None, requests: int) -> float | None:
-    """How long so many requests took on average, from the sliding averages before and after them; None when that is not told."""
+    """The mean response time of so many requests, from the sliding averages before and after them; None when it is not reported."""
     if after is None or requests <= 0:
         return None
     if before is None or count_before == 0:

@@ -121,7 +121,7 @@ def _grouped(words: Mapping[str, Word]) -> dict[Word, list[str]]:
 
 
 def admin_states(pools: Pools, members: Iterable[str]) -> dict[str, dict[str, str]]:
-    """What is asked of the members now, by load balancer."""
+    """The administrative state of these members, by load balancer."""
     return {balancer: {name: pool.members[name].admin for name in members} for balancer, pool in pools.items()}
 
 
@@ -220,7 +220,7 @@ def never_above_floor(pools: Pools, leaving: Mapping[str, Sequence[str]], floor:
 # -- clients that are bound to a member
 
 class StickyWatch:
-    """Tells when a drain cannot end, because clients that are bound to a member by a cookie keep coming.
+    """Detects that a drain cannot end, because clients that are bound to a member by a cookie keep coming.
 
     Drain lets them in, so under load their sessions may never be seen at zero; only maintenance ends that. One long
     session without new ones is different: that one is waited for.

@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """No access to the load balancer: a member takes itself out, by a health check that fails while it goes on serving (a lame duck).
 
-Every member has a switch, which has to outlive a restart of the application. What the load balancer makes of it is not seen: it is waited for. A member
-whose health check fails may do so for a reason of its own, which can be over in a moment, so only one whose switch was put here counts as out.
+Every member has a switch, which has to outlive a restart of the application. The reaction of the load balancer is not visible, so it is waited for. A health
+check may also fail for another reason, which can end at any moment, so a member counts as out only when its switch was set here.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ SHOWN_SECONDS, SHOWN_PAUSE_SECONDS = 30.0, 0.1
 
 
 class LameDuck:
-    """The members behind a load balancer that nobody can ask; `endpoint` is the address at which users reach it."""
+    """The members behind a load balancer without an accessible API; `endpoint` is the address at which users reach it."""
 
     options: tuple[str, ...] = ("settings", "headers")
     can_cut = False

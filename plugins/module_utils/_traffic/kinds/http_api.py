@@ -32,8 +32,8 @@ from ..interface import (
 )
 
 # path: where the members of {backend} are. members: a JMESPath to a list of name, admin, health, sessions and so on; what else is in it can stand in the
-# paths of requests, as {id}. backends: the pools that are read when all of them are asked for. change: a request (method, path, body) for ready, drain and
-# maint; without one for drain, maint is asked for right away.
+# paths of requests, as {id}. backends: the pools that are read when all of them are requested. change: a request (method, path, body) for ready, drain and
+# maint; without one for drain, the one for maint is sent at once.
 SETTINGS: dict[str, object] = {
     "path": str, "members": str, "change": dict, "recheck_seconds": 0, "quiet_seconds": 0, "validate_certs": True, "backends": [],
 }
@@ -62,7 +62,7 @@ class HttpApi:
     options: tuple[str, ...] = ("settings", "headers")
     can_cut = False
     kind = "http"
-    # Settings that need not be given; what this kind cannot prove, even when its API is asked.
+    # Default settings, and what this kind cannot prove, regardless of what its API reports.
     preset: Mapping[str, object] = {}
     unproven: tuple[str, ...] = ()
 

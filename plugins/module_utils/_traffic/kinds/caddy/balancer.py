@@ -63,7 +63,7 @@ class Caddy:
         # The weights of those that were taken out here.
         self._taken: dict[tuple[str, str], int] = {}
         self._health = KnownHealth()
-        # What was brought back here: how it is, its smoke test tells.
+        # The members that were brought back here: their health is known from their smoke tests.
         self._returned: set[str] = set()
         # What reverse proxies without an @id send to; looked up once for a backend.
         self._nameless: frozenset[str] | None = None
@@ -226,7 +226,7 @@ def requests_by_address(entries: Iterable[Mapping[str, Any]]) -> dict[str, int]:
 
 
 def is_checked(proxy: Mapping[str, Any]) -> bool:
-    """Whether a reverse proxy looks after the health of its upstreams, by requests of its own or by what becomes of its users'."""
+    """Whether a reverse proxy has active or passive health checks of its upstreams."""
     return asks_by_itself(proxy) or bool((_checks(proxy).get("passive") or {}).get("fail_duration"))
 
 

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The alwayson.upgrade maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What Caddy's metrics tell of the health of its upstreams. Pure.
+"""The health of upstreams in Caddy's metrics. Pure.
 
 Caddy writes the metric when it loads a configuration, with every upstream that it checks as a healthy one, and every ten seconds from then on. Each change of
 a weight loads a configuration. Source: the gauge ``caddy_reverse_proxy_upstreams_healthy`` in ``/metrics`` of the administrative API.
@@ -14,7 +14,7 @@ from email.utils import parsedate_to_datetime
 from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
-# When the metric tells of checks since the configuration was loaded: they begin with it, and then the metric is written for the second time.
+# How long after a load of the configuration the metric has results of checks since then: by then it was written for the second time.
 NEWS_SECONDS = 11.0
 
 _HEALTHY = re.compile(r'^caddy_reverse_proxy_upstreams_healthy\{upstream="((?:[^"\\]|\\.)*)"\} (\S+)', re.MULTILINE)

@@ -227,9 +227,9 @@ def parse_version(server_info: Mapping[str, Any]) -> str:
 
 
 def parse_process(server_info: Mapping[str, Any], sockets: Callable[[], Collection[str]]) -> Process:
-    """What ``/server_info`` tells of the process. After a hot restart the process before it finishes its requests, for the time of its option.
+    """The process as ``/server_info`` describes it. After a hot restart, its parent finishes its requests within ``--parent-shutdown-time-s``.
 
-    :param sockets: the names of this host's sockets, by which the two talk; where that of this process is not among them, both are elsewhere.
+    :param sockets: the names of this host's UNIX sockets, over which the two processes communicate. Without that of this process, both run elsewhere.
     """
     options = server_info.get("command_line_options", {})
     epoch, age = int(options.get("restart_epoch", 0)), seconds(server_info.get("uptime_current_epoch", "0s"))

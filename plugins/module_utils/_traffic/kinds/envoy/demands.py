@@ -130,6 +130,6 @@ def _has_no_twin(facts: Facts) -> str:
     return f"{', '.join(facts.twins)} {'have' if facts.twins[1:] else 'has'} the same endpoints, so members are drained there, too" if facts.twins else ""
 
 
-# What a cluster has to look like besides a file of its own for its endpoints: see `Demand`.
+# The requirements on a cluster, besides a separate file for its endpoints: see `Demand`.
 DEMANDS = (Demand(_chooses_healthy_ones), Demand(_lets_nobody_in), Demand(_is_in_no_panic), Demand(_has_no_panic_of_subsets),
            Demand(_has_a_file), Demand(_may_panic, is_needed=False), Demand(_is_alone, is_needed=False), Demand(_has_no_twin, is_needed=False))

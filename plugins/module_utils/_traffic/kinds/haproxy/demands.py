@@ -28,7 +28,7 @@ SECTIONS = ("global", "defaults", "frontend", "backend", "listen", "peers", "res
 BACKENDS, FORCED, PERSIST = ("backend", "listen"), "force-persist", ["option", "persist"]
 BYPASS = ("the configuration that it runs with, which may be older than its file, lets bound clients in: take option persist and force-persist out of the "
           "backend and its defaults, and reload HAProxy")
-# An agent is asked every 2 s by default, and with spread-checks up to half as long later; it takes a moment to answer.
+# The default interval of agent checks is 2 s, which spread-checks makes up to 50 % longer; an agent takes a moment to answer.
 DEFAULT_AGENT_SECONDS, AGENT_SPREAD, AGENT_ANSWER_SECONDS = 2.0, 1.5, 0.5
 _INTERVAL = re.compile(r"\bagent-inter\s+(\d+)(us|ms|s|m|h|d)?")
 _UNITS = {"us": 0.000001, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -51,7 +51,7 @@ def lines_of_process(endpoint: str, pid: int) -> tuple[str, ...] | None:
         # The number may be one of a container, and be another process's here.
         if "haproxy" not in name or os.readlink(f"/proc/{pid}/ns/mnt") != os.readlink("/proc/self/ns/mnt"):
             return None
-        # A worker may be in a folder of its own; its master is where it was started.
+        # A worker may have another working directory; its master keeps the one in which it was started.
         folder = os.readlink(f"/proc/{parent if proc.stat(parent).name == name else pid}/cwd")
         found = [line for path in files_of(proc.words(pid, "cmdline"), folder) for line in _lines(path)]
     except (OSError, ValueError):

@@ -28,7 +28,7 @@ PAUSE_SECONDS = 0.1
 SHOWN = 5
 _TABLE = re.compile(r"^# table: (?P<name>[^,]+), .*\bused:(?P<used>\d+)", re.MULTILINE)
 _SHARED_TABLE = re.compile(r"\btable:0x[0-9a-f]+ id=(\S+)")
-# How a reload reads a file again, and how the process is asked for what it has of it.
+# The kinds of pattern files, each with the parser of the entries that the process reports, and that of its file.
 _FILES = (("map", pattern_files.parse_map, pattern_files.entries_of_map), ("acl", pattern_files.parse_acl, pattern_files.entries_of_acl))
 
 

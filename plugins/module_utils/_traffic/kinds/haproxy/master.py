@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The master process of an HAProxy on this host: found, and described as it has to be to re-execute itself.
 
-At a reload it executes its own command line, in its own working directory and with its own environment. So that is how the installed binary is asked whether
-it accepts the configuration. Source: HAProxy's management guide, ``-W``, ``-c``, ``-sf``, ``-x``, and ``mworker_reexec`` of its haproxy.c.
+At a reload it executes its own command line, in its own working directory and with its own environment. So the installed binary validates the
+configuration in the same way. Source: HAProxy's management guide, ``-W``, ``-c``, ``-sf``, ``-x``, and ``mworker_reexec`` of its haproxy.c.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ REASON_LENGTH = 2000
 _DELETED = " (deleted)"
 # A variable that a master sets for itself, by which HAProxy's programs are known, whatever they are called.
 _MARK = "HAPROXY_MWORKER"
-# What a master tells itself, and the program that started it, across a reload.
+# Variables that a master sets for itself across a reload, or receives from the service manager.
 _OF_RELOADS = (_MARK, "HAPROXY_PROCESSES", "HAPROXY_LOAD_SUCCESS", "NOTIFY_SOCKET")
 # Options that a reload adds: of the processes to replace, and of the socket to take over.
 _PROCESSES, _SOCKET, _END_OF_OPTIONS = ("-sf", "-st"), "-x", "--"
@@ -110,7 +110,7 @@ def account_of(status: str) -> Account:
 
 
 def check_command(before: Running) -> list[str]:
-    """How the installed binary is asked whether it accepts the configuration: the master's own command line, without what a reload adds."""
+    """The command with which the installed binary validates the configuration: the master's command line, without what a reload adds."""
     kept, words = [], list(before.argv[1:])
     while words:
         word = words.pop(0)
@@ -123,7 +123,7 @@ def check_command(before: Running) -> list[str]:
         elif word == _SOCKET:
             del words[:1]
         elif word != "-q":
-            # Told to be quiet, it does not say what is wrong.
+            # With -q it would not print its errors.
             kept.append(word)
     return [before.program, "-c", *kept]
 

@@ -35,7 +35,7 @@ class HaproxyUnavailableError(HaproxyError, UnavailableError):
 class Runtime:
     """A process that answers at `endpoint`, ``tcp://host:port`` or ``unix:/path``: a worker, which hangs up after every line.
 
-    A line takes one session, and one process has one at a time. What is not answered is asked again, see `Patience`.
+    Each line takes one session, and one process has one at a time. A line without an answer is sent again, see `Patience`.
     """
 
     def __init__(self, name: str, endpoint: str, connect_seconds: float = CONNECT_SECONDS, answer_seconds: float = ANSWER_SECONDS,

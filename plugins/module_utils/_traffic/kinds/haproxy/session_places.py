@@ -4,7 +4,7 @@
 """At most a few sessions at once to one endpoint, from all processes of this account on this host.
 
 HAProxy has ten places for sessions on a stats socket (`stats maxconn`), and as many on the master's socket. Each member that is drained is a process here,
-which looks again and again: with a wide window they would take all places, and nobody else could ask.
+which polls the socket: with a wide window these processes would take all places, and no other client could connect.
 """
 
 from __future__ import annotations

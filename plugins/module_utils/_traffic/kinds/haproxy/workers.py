@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The alwayson.upgrade maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The worker processes that a reload of HAProxy has left at work: they accept nobody new, and finish what they have.
+"""The old worker processes after a reload of HAProxy: they accept no new connections, and finish those that they have.
 
 The runtime API of the new worker knows nothing of them; the master process does, and passes commands on to each of them. What they refuse is to have the
 state of a server changed ("Proxy is disabled"). So a connection that a client keeps open there can bring one more request, and to a member that has left

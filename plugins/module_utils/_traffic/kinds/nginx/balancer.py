@@ -4,10 +4,11 @@
 """nginx as a load balancer, without an API: the servers of an upstream are in a file, ``down`` takes one out, and a reload makes it so.
 
 A reload leaves the requests in flight to the old workers, which end when they are through: as long as one is there, a member that went out may have requests.
-nginx does not tell what workers have read: it is known from a reload of ours on, when ``nginx -T`` showed the file's text, see `loaded`. So nginx is
-reloaded at each change, and before the first one where nothing is known. A reload is asked for while the master does nothing else, and counts only when more
-workers were seen than before, or all old ones leaving: one that dies is restarted with what the master has read last. Clients that reuse a connection in the
-moment of a reload can meet its end. Source: nginx's documentation on controlling nginx, and of the directive ``server`` of ``ngx_http_upstream_module``.
+nginx does not report which configuration a worker has read. It is known after a reload by this collection, if ``nginx -T`` showed the file's text, see
+`loaded`. So nginx is reloaded at each change, and before the first one where nothing is known. A reload is requested while the master does nothing else, and
+counts only when more workers were seen than before, or all old ones leaving: a worker that dies is restarted with what the master has read last. Clients that
+reuse a connection at the moment of a reload may see it closed. Source: nginx's documentation on controlling nginx, and of the directive ``server`` of
+``ngx_http_upstream_module``.
 """
 
 from __future__ import annotations

@@ -160,7 +160,7 @@ def _with_blanks(text: str, word: Word) -> int:
 
 
 def _tokens(text: str) -> Iterator[Word]:
-    """Words, and each ``;``, ``{`` and ``}`` that is one of its own."""
+    """The words; each ``;``, ``{`` and ``}`` is a separate one."""
     at = 0
     while at < len(text):
         character = text[at]

@@ -55,7 +55,7 @@ def _reads_the_file(facts: Facts) -> str:
 
 
 def _is_the_same_nginx(facts: Facts) -> str:
-    """Whether the master that runs was started with the configuration that the command tests, as far as its title tells."""
+    """Empty unless the process title of the running master shows another configuration than the one that the command tests."""
     started, files = _started_with(facts.title), dumped(facts.output)
     if not started or not files or _is_path(started, files[0][0]):
         return ""

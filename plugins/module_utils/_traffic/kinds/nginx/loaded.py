@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The alwayson.upgrade maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What nginx's workers have read, as far as that is known: from a reload of ours on, while the file stays the very same. Pure, but for its file.
+"""Which configuration nginx's workers have read: known after a reload by this collection, while the file is unchanged. Pure, but for its file.
 
 A worker reads the configuration once. One that was there before the reload with which a member went out may have requests for it; each later one has read a
 file in which it is down. That holds for workers that the reload of another program begins, and for those that replace dead ones, as long as the master
@@ -64,7 +64,7 @@ def digest(text: str) -> str:
 
 
 def read(path: str) -> Loaded | None:
-    """What the last reload of ours has left; None when there was none, or its file is none."""
+    """The record of the last reload by this collection; None when there is none, or it is invalid."""
     try:
         found = read_json(path, MOST_BYTES)
         origin = Origin(tuple(found["master"]), tuple(found["file"]), str(found["sha256"]))
