@@ -266,7 +266,7 @@ def ask(params: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _may_send(test: smoke_tests.SmokeTest) -> bool:
-    """What changes nothing: requests that only read, and the command that tells the release."""
+    """Whether the test changes nothing: a request that only reads, or the command that prints the release."""
     return smoke_tests.is_safe(test) or test.name == RELEASE
 
 

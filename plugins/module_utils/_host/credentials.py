@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence, Set as AbstractSet
 from typing import Any
 from urllib.parse import unquote
 
-# What is shorter comes up everywhere by chance, and a name or a number that is masked helps nobody. A value in a query is often a word or a version.
+# Shorter values occur in texts by chance, and masking names and numbers makes messages useless. A value in a query is often a word or a version.
 SHORTEST, SHORTEST_IN_QUERY = 8, 16
 MASK = "********"
 # Up to the last @, whatever is before it: a password that has to be percent-encoded, and is not, may have any of /?#@ in it.

@@ -32,7 +32,7 @@ class HttpError(Exception):
 
 
 class NoAnswerError(HttpError):
-    """There was no whole answer, and a moment later there may be one. `is_sent` tells whether the request may have arrived."""
+    """No complete answer was received; a retry may succeed. `is_sent`: whether the request may have arrived."""
 
     def __init__(self, message: str, is_sent: bool) -> None:
         super().__init__(message)
@@ -133,9 +133,9 @@ def _exchange(connection: http.client.HTTPConnection, parts: SplitResult, reques
 
 @contextlib.contextmanager
 def _cut_after(connected: socket.socket, seconds: float) -> Iterator[threading.Event]:
-    """End the conversation after `seconds`, however often a byte trickles in; the event tells whether that was needed.
+    """Close the connection after `seconds`, however often a byte arrives. The event is set when that happened.
 
-    A socket's own timeout bounds one read only, and a whole answer takes many.
+    A socket's timeout bounds a single read, and a complete answer takes many.
     """
     expired = threading.Event()
 
@@ -154,7 +154,7 @@ def _cut_after(connected: socket.socket, seconds: float) -> Iterator[threading.E
 
 
 def _may_pass(error: Exception) -> bool:
-    """Whether the next attempt may go better: nobody listens, or the connection ended. A name or a certificate does not change by itself."""
+    """Whether a retry may succeed: the connection was refused or has ended. An error of name resolution or of a certificate is permanent."""
     if isinstance(error, (socket.gaierror, ssl.SSLError)):
         return False
     return isinstance(error, (OSError, http.client.RemoteDisconnected, http.client.IncompleteRead))

@@ -21,14 +21,14 @@ from .foreign_json import ForeignJsonError, NotJsonError, parse
 from .http import Answer, HttpError, Limits, NoAnswerError, Request, fetch, require_url
 from .patience import Patience, UnavailableError
 
-# An answer that says how the one who is asked is, and one of an API that is asked again where it does not answer, which may have a lot to do.
+# Timeouts of a health check, and of an API whose requests are repeated, which may be busy.
 ANSWER_SECONDS, PATIENT_ANSWER_SECONDS = 5.0, 30.0
 ANSWER_BYTES = 32 * 1024 * 1024
 IDEMPOTENT = ("GET", "HEAD", "PUT", "DELETE")
 # Too many requests; it cannot answer now.
 TOO_MANY = 429
 BUSY = (TOO_MANY, 503)
-# What a proxy before it answers, or an API in the middle of a restart: what only reads is asked again.
+# From a proxy in front of the API, or from an API that restarts: requests that only read are repeated.
 READING, PASSING = ("GET", "HEAD"), (500, 502, 504)
 BYTE_ORDER_MARK = "\ufeff"
 _SHOWN = 200
@@ -49,7 +49,7 @@ class JsonApi:
 
     :param endpoint: its base, such as ``http://10.0.0.11:2019``.
     :param headers: sent with every request, for example a token.
-    :param patience: how long it is asked again when it does not answer; by default once.
+    :param patience: how long a request is repeated when the API does not answer; by default it is sent once.
     """
 
     def __init__(self, name: str, endpoint: str, headers: Mapping[str, str] | None = None, validate_certs: bool = True,

@@ -1,9 +1,9 @@
 # Copyright (c) 2026 The alwayson.upgrade maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A load balancer that restarts, reloads or has no free place for a session answers a moment later: it is asked again, for a bounded time.
+"""Repeats requests, for a bounded time, to a load balancer that restarts, reloads or has no free session.
 
-What only reads may always be asked again. A change may be asked for again when it was certainly not carried out, or when carrying it out twice ends in
+A request that only reads may always be repeated. A change may be repeated when it was certainly not carried out, or when carrying it out twice ends in
 the same state; each caller says which.
 """
 
@@ -23,9 +23,9 @@ Answer = TypeVar("Answer")
 
 
 class UnavailableError(ControlError):
-    """A load balancer does not answer now, and may in a moment.
+    """A load balancer does not answer now; a retry may succeed.
 
-    `may_be_done` tells whether it may have carried out what it was asked for; `pause` is how many seconds it asks to wait.
+    `may_be_done`: whether it may have carried out the request; `pause`: the seconds to wait that it requested.
     """
 
     def __init__(self, message: str, may_be_done: bool = True, pause: float = 0.0) -> None:
@@ -35,9 +35,9 @@ class UnavailableError(ControlError):
 
 
 class Patience:
-    """How long one load balancer is asked again. One that did not answer for so long is asked only once, until it answers again.
+    """The time limit for repeated requests to one load balancer. After it ran out, each request is sent once, until one is answered.
 
-    :param seconds: by default `SECONDS`; 0 asks once.
+    :param seconds: by default `SECONDS`; with 0 each request is sent once.
     """
 
     def __init__(self, seconds: float | None = None, steady: Callable[[], float] = time.monotonic, sleep: Callable[[float], None] = time.sleep,
@@ -49,7 +49,7 @@ class Patience:
     def call(self, attempt: Callable[[], Answer], may_repeat: bool = True) -> Answer:
         """What the attempt returns. Raises its last UnavailableError when there is no answer in time.
 
-        :param may_repeat: whether a change that may have been carried out may be asked for once more.
+        :param may_repeat: whether a change that may have been carried out may be requested again.
         """
         give_up = self._steady() + (0.0 if self._is_spent else self._seconds)
         pause, attempts = FIRST_PAUSE_SECONDS, 0

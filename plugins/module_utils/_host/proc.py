@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The alwayson.upgrade maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What Linux tells of a process, see proc(5). Every function raises OSError when the process has ended, or this account may not look at it."""
+"""Linux's information on a process, see proc(5). Every function raises OSError when the process has ended, or this account may not look at it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Stat(NamedTuple):
 
 
 def read(pid: int | str, name: str, root: str = "/proc") -> str:
-    """The content of the file ``/proc/PID/NAME``. A process that is dead and that nobody has reaped has no command line."""
+    """The content of the file ``/proc/PID/NAME``. A zombie has no command line."""
     with open(f"{root}/{pid}/{name}", "rb") as file:
         return os.fsdecode(file.read())
 
@@ -36,7 +36,7 @@ def fields(text: str) -> dict[str, str]:
 
 
 def stat(pid: int | str, root: str = "/proc") -> Stat:
-    """What the file ``stat`` tells."""
+    """The fields of the file ``stat``."""
     name, _parenthesis, rest = read(pid, "stat", root).partition("(")[2].rpartition(")")
     values = rest.split()
     return Stat(name, values[0], int(values[1]), values[19])

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The alwayson.upgrade maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Who runs a play: the controller's process, told apart from every other one, and the proof that such a process has ended.
+"""The identity of the controller's process that runs a play, and the proof that such a process has ended.
 
 A proof errs on the side of life. What cannot be read, another machine, a container elsewhere: none of that proves anything.
 """
@@ -27,17 +27,17 @@ NO_IDS = ("03000200-0400-0500-0006-000700080009", "00020003-0004-0005-0006-00070
           "12345678-1234-1234-1234-123456789abc", "01234567-89ab-cdef-0123-456789abcdef")
 BOOT_ID = "/proc/sys/kernel/random/boot_id"
 PROCESS_NAMESPACE, TIME_NAMESPACE = "/proc/self/ns/pid", "/proc/self/ns/time"
-# What Linux calls the process namespace of a machine itself. In any other one, /etc/machine-id may be an image's.
-# What is said of a process that has ended and that its parent has not looked after.
+# Stands for the start time of a zombie: a process that has ended and that its parent has not reaped.
 ENDED = "ended"
+# The machine's initial process namespace, as Linux names it. In any other one, /etc/machine-id may be an image's.
 OF_THE_MACHINE = "pid:[4026531836]"
 
 
 class Controller(NamedTuple):
-    """The process that runs the playbook. What this system does not tell is empty.
+    """The process that runs the playbook. A field that the system does not provide is empty.
 
     `machine` stands for the machine's id and node name, `boot` for the time since it was started, `namespace` for where process ids
-    and times mean the same. `started` tells the process from an earlier or later one with the same `pid`. `hardware` stands for what a clone of the machine,
+    and times mean the same. `started` distinguishes the process from others that had the same `pid`. `hardware` stands for what a clone of the machine,
     which has its id and its name, does not have.
     """
 
@@ -62,7 +62,7 @@ def this_controller() -> Controller:
 
 
 def proof_of_death(recorded: Mapping[str, Any], here: Controller) -> str:
-    """Why the recorded controller cannot be alive, as a sentence; empty when that is not proven. `here` is where this is asked."""
+    """Why the recorded controller cannot be alive, as a sentence; empty when that is not proven. `here` is the process that checks it."""
     former = known(recorded)
     if former is None or not former.boot or not former.namespace:
         return ""
@@ -120,7 +120,7 @@ def has_ended(pid: int, began: str) -> bool:
 
 
 def started(pid: int) -> str:
-    """When the process began, in whatever form this system tells it; `ENDED` for a zombie, empty when that cannot be read."""
+    """When the process started, in the form of this system; `ENDED` for a zombie, empty when that cannot be read."""
     try:
         stat = proc.stat(pid)
     except OSError:

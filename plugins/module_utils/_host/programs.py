@@ -24,7 +24,7 @@ class Ended(NamedTuple):
 
 
 def run(command: Sequence[str], seconds: float | None = None, goes_on: bool = False) -> Ended:
-    """Run a command without a shell, in a session of its own: it does not end with the connection to this host.
+    """Run a command without a shell, in its own session: it does not end with the connection to this host.
 
     Its output goes to a file that is already unlinked, not to a pipe: a daemon that keeps its starter's output open neither holds up this function nor is
     ended by a closed pipe later.

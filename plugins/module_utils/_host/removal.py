@@ -117,7 +117,7 @@ def _at(error: OSError, path: str) -> OSError:
 
 
 def _mount_of(handle: int) -> tuple[Any, ...]:
-    """What tells the mount of an open folder from others: its device and, where Linux tells it, its number."""
+    """The identity of the mount of an open folder: its device and, where Linux shows it, its mount ID."""
     found = None
     with contextlib.suppress(*UNREADABLE), open(f"/proc/self/fdinfo/{handle}", "rb") as file:
         found = _MOUNT_ID.search(file.read())

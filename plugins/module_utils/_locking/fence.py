@@ -46,7 +46,7 @@ OLDER_SECONDS = 60.0
 
 
 class FenceError(Exception):
-    """This run may not work on this host, or nobody can tell whether it may. Nothing was changed; the message says what to do."""
+    """This run may not work on this host, or that cannot be determined. Nothing was changed; the message says what to do."""
 
 
 def admitted(fence: Mapping[str, Any] | None, check_mode: bool, timeout: float = OLDER_SECONDS) -> contextlib.AbstractContextManager[None]:
@@ -115,7 +115,7 @@ def require_newest(path: str, token: int) -> int:
 
 @contextlib.contextmanager
 def _at_the_fence(path: str, token: int) -> Iterator[None]:
-    """Nobody else reads or writes the fence now."""
+    """Hold the lock under which the fence is read and written."""
     _require_usable(path, token)
     small_files.make_folder(os.path.dirname(path))
     with exclusive(f"{path}.lock", MOMENT_SECONDS):
@@ -143,7 +143,7 @@ def _among_peers(path: str) -> Iterator[None]:
 
 
 def _outwait_older(path: str, token: int, seconds_left: Callable[[], float]) -> None:
-    """Wait until nobody works with an older token, and remove the files of those."""
+    """Wait until no run works with an older token, and remove the files of those tokens."""
     folder, name = os.path.split(path)
     of_a_token = re.compile(re.escape(name) + r"\.([1-9]\d{0,15})")
     for other in sorted(os.listdir(folder)):

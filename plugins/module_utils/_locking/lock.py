@@ -48,7 +48,7 @@ class UnusableError(FleetLockError):
 
 
 class Claim(NamedTuple):
-    """Who asks. `controller` tells processes apart, see _host.processes.
+    """The run that requests the lock. `controller` identifies its process, see `_host.processes`.
 
     `intent` is what the run is to do, once it knows: INTENT_TEXTS.
     """
@@ -175,7 +175,7 @@ def intent_in_words(intent: Mapping[str, str]) -> str:
 
 
 def require_takeover(current: Lock | None, claim: Claim, take_over: str, reason: str) -> None:
-    """Raise unless the lock that is there may be taken, being nobody's or the very one that is to be taken over for a reason."""
+    """Raise FleetLockError unless the lock is free, or is the one that is to be taken over and a reason is given."""
     if take_over and not reason:
         raise FleetLockError(f"taking over lock {take_over} needs a reason, which is kept: {REASON_OPTION}")
     if current is not None and current.id != take_over:

@@ -9,7 +9,7 @@
     <service>.guard          held while the others are read and written
 
 Each step leaves what a crash after it can go on from: first the token, then the line in the history, then the lock. So a run that was
-killed in between may have left a token that nobody uses and a line for something that did not happen, but never a lock without both.
+killed in between may have left an unused token and a line for something that did not happen, but never a lock without both.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class FleetLock:
         self.directory = os.path.normpath(directory)
 
     def read(self) -> Lock | None:
-        """The lock as it is, None when nobody has it."""
+        """The lock as it is, None when it is free."""
         path = self._path("lock")
         with _errors_explained(path):
             content = small_files.read_json(path)

@@ -21,7 +21,7 @@ REBOOT_REQUIRED = "/run/reboot-required"
 # Apt's own nightly updates ask for this before they do anything (apt.systemd.daily).
 HOLD = "/etc/apt/apt.conf.d/99alwayson-upgrade-hold"
 HOLD_LINES = ("// No unattended update while an upgrade is under way. Remove this file when none is.", 'APT::Periodic::Enable "0";')
-# No questions, the administrator's configuration files stay, and nobody restarts services behind our back.
+# No questions, the administrator's configuration files stay, and needrestart restarts no services.
 UNATTENDED = {"DEBIAN_FRONTEND": "noninteractive", "APT_LISTCHANGES_FRONTEND": "none", "NEEDRESTART_SUSPEND": "1"}
 OPTIONS = ("-o", "Dpkg::Options::=--force-confdef", "-o", "Dpkg::Options::=--force-confold", "-o", "DPkg::Lock::Timeout=60", "-o", "APT::Get::Assume-Yes=true")
 UPGRADE = ("--with-new-pkgs", "upgrade")

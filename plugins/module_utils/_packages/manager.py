@@ -134,16 +134,16 @@ class PackageManager(Protocol):
         """Each installed package with its versions, by the names that `select` gives."""
 
     def reboot_reasons(self) -> list[str]:
-        """The packages that ask for a reboot; ["unknown"] when one is asked for and nobody says by what."""
+        """The packages that require a reboot; ["unknown"] when one is required and the system does not name the package."""
 
     def held_by(self) -> str | None:
-        """Who keeps updates from being installed by themselves; None when nobody does."""
+        """The owner of the hold on unattended updates; None when there is no hold."""
 
     def hold(self, owner: str) -> None:
-        """From now on no update is installed by itself."""
+        """Hold unattended updates."""
 
     def release(self) -> None:
-        """Updates are installed by themselves again, where they were before."""
+        """Release the hold: unattended updates run again where they were enabled."""
 
 
 def matches(name: str, patterns: Iterable[str]) -> bool:
@@ -177,7 +177,7 @@ def missing(after: Mapping[str, frozenset[str]], selection: Selection) -> list[U
 
 
 def wait_for_locks(paths: Sequence[str], seconds: float, clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], None] = time.sleep) -> float:
-    """Wait until nobody holds any of these files; returns the seconds waited. Raise PackageError that names the holder."""
+    """Wait until no process holds a lock on any of these files; returns the seconds waited. Raises PackageError, which names the holder."""
     began = clock()
     while holder := lock_holder(paths):
         waited = clock() - began

@@ -123,7 +123,7 @@ class CapacitySampler:
 
 
 async def read_live(source: CapacitySource) -> int:
-    """Ask one endpoint, over a connection of its own: HAProxy answers one line of commands and closes."""
+    """Read one endpoint, over a new connection: HAProxy answers one line of commands and closes."""
     answer = await asyncio.wait_for(_ask(source.endpoint, "show stat\n"), READ_SECONDS)
     return count_live(answer, source.backend)
 

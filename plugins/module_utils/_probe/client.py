@@ -21,7 +21,7 @@ from .http11 import AnswerError, AnswerParser, CookieJar, RequestTemplate
 from .plan import MixEntry, Plan, Seat, Target
 
 MAX_IDLE_CONNECTIONS = 6
-# Of a name with several addresses asyncio only tells in words why none of them could be reached.
+# For a name with several addresses, asyncio reports the errors only as text.
 _ERRNO = re.compile(r"\[Errno (\d+)\]")
 # This machine has nothing left to send with: the service cannot be blamed for that.
 _OWN_FAULTS = {errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS, errno.ENOMEM}
@@ -145,7 +145,7 @@ class Connection(asyncio.Protocol):
         self.transport.write(self.client.request())
 
     def data_received(self, data: bytes) -> None:
-        """Read the answer. Bytes that nobody asked for end the connection."""
+        """Read the answer. Bytes without a pending request abort the connection."""
         exchange = self.exchange
         if exchange is None or exchange.ended:
             self.transport.abort()

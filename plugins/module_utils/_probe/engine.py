@@ -31,7 +31,7 @@ LATE_SECONDS = 1.0
 
 
 class ProbeLoop(asyncio.SelectorEventLoop):
-    """An event loop that remembers names for a few seconds, so that a new connection costs no lookup of its own."""
+    """An event loop that remembers names for a few seconds, so that a new connection needs no lookup."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -113,7 +113,7 @@ class Engine:
         self._note(exchange, outcome)
 
     def _note(self, exchange: Exchange, outcome: int, version: str = "") -> None:
-        """Note how it ended. The time for which the prober itself stood still is charged to nobody else."""
+        """Record how it ended. Time in which the prober itself was stalled is not attributed to the service."""
         latency, own = self._latency(exchange), self._stalled - exchange.stalled_before
         self.record.finish(exchange.index, outcomes.UNSEEN if self._is_excused(outcome, latency, own) else outcome, latency, version)
 

@@ -166,7 +166,7 @@ class Pacer:
         self.issued = 0
 
     def due(self, now: float, most: int) -> range:
-        """Issue the numbers of the requests whose time has come, at most `most` of them at once."""
+        """Issue the numbers of the requests that are due, at most `most` of them at once."""
         first = self.issued
         self.issued = max(first, min(self.limit, first + most, int(now * self.rate) + 1))
         return range(first, self.issued)

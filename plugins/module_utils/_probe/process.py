@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The alwayson.upgrade maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The prober as a process of its own: it starts detached, says who it is in a pid file, and ends in an orderly way.
+"""The prober as a separate process: it starts detached, writes its identity to a pid file, and ends in an orderly way.
 
 The process is forked with everything imported. So it outlives the folder that Ansible copies a module to, and nothing
 about the plan, such as a token in a header, is ever written to disk.
@@ -48,7 +48,7 @@ class ProbeIncomplete(ProbeError):
 
 
 class ProbeProcess(NamedTuple):
-    """A process id with the time the process started, which tells it from a later one with the same id."""
+    """A process id with the start time of the process, which distinguishes it from a later one with the same id."""
 
     pid: int
     process_start: str
@@ -206,7 +206,7 @@ def _signal(directory: str, running: ProbeProcess, number: int) -> None:
 
 
 def _fork(plan: Plan, directory: str, ends_with: int | None) -> ProbeProcess:
-    """Fork twice, so that the probe belongs to nobody, and wait for its word."""
+    """Start the probe as a daemon, by forking twice, and wait for its first line."""
     hear, speak = os.pipe()
     child = os.fork()
     if child == 0:
@@ -260,7 +260,7 @@ def _detach(directory: str, speak: int) -> None:
     os.umask(0o022)
     nothing = os.open(os.devnull, os.O_RDONLY)
     log = os.open(os.path.join(directory, LOG_FILE), os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
-    # Objects nobody holds any more close their files now, not later, when the numbers belong to something else.
+    # Unreferenced objects close their files now, not later, when the descriptors belong to other files.
     gc.collect()
     for source, standard in ((nothing, 0), (log, 1), (log, 2)):
         os.dup2(source, standard)
@@ -344,7 +344,7 @@ def _publisher(path: str, probe: Probe, ends_with: int | None) -> Callable[[dict
 
 
 def _say(speak: int, word: dict[str, Any]) -> None:
-    """The one line to the module. When the module has gone nobody knows of this probe, and it ends with BrokenPipeError."""
+    """Send the one line to the module. Raises BrokenPipeError, which ends the probe, when the module has exited, because no caller knows of it then."""
     os.write(speak, json.dumps(word).encode("utf-8") + b"\n")
     os.close(speak)
 

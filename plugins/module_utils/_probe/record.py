@@ -57,7 +57,7 @@ class Record:
 
     @property
     def scheduled(self) -> int:
-        """Requests whose time has come, whether they could be sent or not."""
+        """The number of requests that were due, whether they could be sent or not."""
         return len(self.outcome)
 
     @property
@@ -130,7 +130,7 @@ class Record:
 
 
 class VersionOrder:
-    """Tells which of two versions a service should answer later than the other.
+    """Decides which of two versions a service should answer later than the other.
 
     With *towards*, a move under way leads from any release to that one, forward or back. Without it, the newer one by their numbers comes
     later: 1.10.0 after 1.9.0. A leading v is allowed.

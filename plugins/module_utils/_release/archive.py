@@ -82,7 +82,7 @@ def validated(
             timed = _TimedReader(stream, clock)
             plain = opened.enter_context(gzip.GzipFile(fileobj=timed, mode="rb"))
             bounded = _BoundedReader(plain, limits.size + (limits.members + 2) * 8 * BLOCK, limits.members, timed.require_time)
-            # Of a file, tarfile reads, seeks and tells the position: no more is there.
+            # tarfile uses only read, seek and tell of a file, so the reader has no other methods.
             source = cast(BinaryIO, bounded)
             tar = opened.enter_context(tarfile.open(fileobj=source, mode="r:", errors="surrogateescape", encoding="utf-8"))
             entries = _validate(tar, limits, reserved, timed.require_time)

@@ -4,7 +4,7 @@
 """The extended headers of an archive, validated before tarfile parses them. Pure.
 
 tarfile looks for records with regular expressions that take minutes for a megabyte of digits, which a 2 kB archive unpacks to (CVE-2024-6232), and follows
-records that overlap, each with a name of its own megabyte. Which Python has which of these faults need not be known where such a header never reaches it.
+records that overlap, each with a name of a megabyte. Such a header is rejected first, so it does not matter which Python has which of these faults.
 Source: POSIX, pax, "pax Header Block"; GNU tar's manual, "Basic Tar Format".
 """
 

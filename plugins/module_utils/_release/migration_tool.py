@@ -145,7 +145,7 @@ class MigrationTool:
         return {key: str(value) for key, value in self.environment.items()}
 
     def _run(self, words: Sequence[str], file: Any, seconds: float, lock: int | None = None) -> int:
-        """The exit status. The program has a session of its own, so it is not killed when the connection to this host is lost."""
+        """Run the program; returns its exit status. It has its own session, so it is not killed when the connection to this host is lost."""
         try:
             process = subprocess.Popen(list(words), cwd=self.directory, env={**os.environ, **self._more()}, stdin=subprocess.DEVNULL, stdout=file,
                                        stderr=subprocess.STDOUT, start_new_session=True, pass_fds=() if lock is None else (lock,))

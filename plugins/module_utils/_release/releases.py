@@ -223,7 +223,7 @@ def superfluous(state: State, keep: int) -> list[str]:
 def sweep(root: str) -> list[str]:
     """Remove what a killed staging or removal left behind; the lock makes sure that no other process is still at work there.
 
-    What cannot be removed affects no other release, and is returned in sentences: an application may write files of its own account into its release.
+    What cannot be removed affects no other release, and is returned in sentences: an application may write files under another account into its release.
     """
     releases = os.path.join(root, RELEASES)
     sentences = []

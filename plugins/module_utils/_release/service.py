@@ -4,7 +4,7 @@
 """A service that is stopped and started by commands, each in bounded time and each proven by the status command.
 
 The status command speaks the language of LSB and systemd: exit code 0 means running, 1 to 3 mean not running, and
-everything else means that nobody knows, which is a failure.
+everything else means that the state is unknown, which is a failure.
 """
 
 from __future__ import annotations

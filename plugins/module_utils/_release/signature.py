@@ -102,7 +102,7 @@ def _ssh(files: Files, namespace: str) -> Signed:
 def _principals(files: Files, found: str) -> list[str]:
     """The principals that may have signed, each once: those that ssh-keygen has `found` by the first line with the key, and those of every other such line.
 
-    A line may allow another namespace than the one that is asked for; ssh-keygen checks each. A name with ! is excluded.
+    A line may allow another namespace than the required one; ssh-keygen checks each. A name with ! is excluded.
     """
     with open(files.signature_copy, encoding="ascii", errors="replace") as file:
         key = signing_key(file.read())

@@ -151,7 +151,7 @@ def masked_outcomes(outcomes: list[dict[str, Any]], masked: Callable[[object], o
 
 
 def is_safe(test: SmokeTest) -> bool:
-    """Whether asking changes nothing, as far as the test itself tells."""
+    """Whether the test changes nothing, according to its HTTP method."""
     return getattr(test.request, "method", None) in SAFE_METHODS
 
 
@@ -173,9 +173,9 @@ def wait_for_answers(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> list[Outcome]:
-    """Ask round after round until every test has `in_a_row` good answers in a row, or `timeout` seconds are over.
+    """Repeat the tests until each has `in_a_row` good answers in a row, or `timeout` seconds are over.
 
-    `ask` takes a request and the seconds it may take, and raises HttpError when there is no answer. Every test is asked
+    `ask` takes a request and the seconds it may take, and raises HttpError when there is no answer. Every test runs
     at least once, so the wait can exceed `timeout` by the time of those requests, and otherwise by that of the last one.
     """
     deadline = clock() + timeout
