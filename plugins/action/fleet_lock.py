@@ -105,7 +105,7 @@ def _head_of(path: str) -> str:
 
 
 def _user() -> str:
-    """The person, as far as this system tells."""
+    """The user who runs the playbook, or the user id without a name; behind sudo, the user who called it, too."""
     try:
         user = getpass.getuser()
     except (KeyError, OSError):

@@ -39,7 +39,7 @@ class ActionModule(ModuleInWorker):
         return self.result_of_module({**arguments, "artifact": self._brought(source)}, task_vars)
 
     def _is_new(self, arguments: dict[str, Any]) -> bool:
-        """Whether the host has no release of that version: one command tells, where the module would have to be run once more. What is unknown is not new."""
+        """Whether the host has no release of that version. One command finds out, which costs less than a run of the module. False when it is unknown."""
         root, version = arguments.get("root"), arguments.get("version")
         if not (isinstance(root, str) and isinstance(version, str) and version and os.path.isabs(root)):
             return False

@@ -105,7 +105,7 @@ class CallbackModule(CallbackBase):
         self._warnings_shown: set[str] = set()
 
     def rollout_event(self, event: Mapping[str, Any]) -> None:
-        """What the strategy tells; docs/screen.md names the events."""
+        """Receive an event of the strategy; docs/screen.md lists the events."""
         self._dispatcher.take(event)
 
     # -- the run
@@ -122,7 +122,7 @@ class CallbackModule(CallbackBase):
 
     def _outlet(self) -> Outlet:
         wanted, terminal = self.get_option("format"), _has_terminal()
-        # Who is asked before each task, or debugs one, needs the terminal.
+        # With --step or the task debugger, the operator answers prompts on the terminal.
         asks = context.CLIARGS.get("step") or C.ENABLE_TASK_DEBUGGER
         style = SCREEN if wanted in ("auto", "screen") and terminal and not asks else JSON if wanted == "json" else PLAIN
         if wanted == "screen" and style != SCREEN:

@@ -21,7 +21,7 @@ def renamed(value: Any, old: str, new: str) -> Any:
 
 
 def failover_request(variables: Mapping[str, Any], groups: Mapping[str, Sequence[str]]) -> dict[str, Any]:
-    """What failover.yml is asked for, with a deprecation warning for each variable that is set under its old name."""
+    """The request of failover.yml, with a deprecation warning for each variable that is set under its old name."""
     request = failover.failover_request(variables, groups)
     for old, new in request["renamed"].items():
         warn_of_old_name(old, new)

@@ -87,7 +87,7 @@ display = Display()
 
 # How often the operator, the deadlines and the load balancers are looked at. The strategy's loop itself turns every few milliseconds.
 INTERVAL_S = 0.5
-# How long a process may take to end when it is asked to, and a dead worker's answer to arrive.
+# How long a process may take to end after SIGTERM, and a dead worker's answer to arrive.
 PATIENCE_S = 1.0
 _ENDED = "the play ended itself (meta: end_play)"
 
@@ -272,7 +272,7 @@ class StrategyModule(FreeStrategy):
             self._start(self._schedule.decide(self._view.live, blind=self._view.blind, now=now), now)
 
     def _ask_what_users_get(self) -> None:
-        """The prober is a gate: once the error budget is spent, or when it is silent, nobody new starts."""
+        """The prober is a gate: once the error budget is spent, or when it is silent, no further member starts."""
         if self._options.probe and not self._schedule.goes_back:
             now = time.time()
             self._figures = self._probe.newer(self._options.probe["directory"], now) or self._figures
@@ -306,7 +306,7 @@ class StrategyModule(FreeStrategy):
         ansible_objects.forget_roles(play, name)
 
     def _may_be_failing(self, name: str) -> bool:
-        """A member that has failed and repairs or tidies up: nobody starts beside it until its outcome is known."""
+        """A member that has failed and repairs or tidies up: no other member starts until its outcome is known."""
         return name in self._dead_workers or ansible_objects.has_failed(self._iterator.get_state_for_host(name)) or self._outcome_of(name) != "ok"
 
     def _reap(self) -> bool:
@@ -342,7 +342,7 @@ class StrategyModule(FreeStrategy):
     # -- waiting, deadlines, the operator
 
     def _wait_a_little(self) -> None:
-        """With nobody in flight only the fleet or the operator can change the answer; when neither does in time, the roll stops."""
+        """Without a member in flight only the fleet or the operator can change the decision; when neither does in time, the roll stops."""
         now = time.monotonic()
         self._waiting_since = None if self._paused else self._waiting_since or now
         if self._waiting_since and (not self._view or now - self._waiting_since >= self._options.capacity_timeout):
@@ -394,7 +394,7 @@ class StrategyModule(FreeStrategy):
     # -- hosts that fail in other ways than by a task's result
 
     def _run_contained(self, iterator: Any, play_context: Any) -> int:
-        """An error of the engine (a missing include, say) fails the host it belongs to; the others finish, and nobody new starts."""
+        """An error of the engine (a missing include, say) fails the host it belongs to; the others finish, and no further member starts."""
         while (code := self._run_until_an_error(iterator, play_context)) is None:
             pass
         return code

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from typing import Any
 
 
-# A strategy rests so long when no result has come. ansible-core's own millisecond (internal_poll_interval) costs a tenth of a processor for as long as the
-# play runs.
+# How long a strategy sleeps when no result is available. ansible-core's own millisecond (internal_poll_interval) costs a tenth of a processor while the play
+# runs.
 IDLE_PAUSE_S = 0.004
 
 

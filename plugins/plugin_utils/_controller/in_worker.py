@@ -3,9 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Does a module's work in the worker's own process where that is what a module would run on: nothing is packed, sent, started or compiled for the call.
 
-What a module's process has of its own is made up for: its options are plain data, its result is masked and plain data, and a signal puts back what is half
-done. Whatever a worker cannot do as the module would goes to the module: another host, user, interpreter or environment, async, and options that are wrong,
-about which the module has its own words.
+It behaves like a module's process: its options are plain data, its result is masked and plain data, and a signal undoes what is half done. The
+module itself runs where a worker cannot do the same: on another host, with another user, interpreter or environment, with async, and with invalid options,
+for which the module has its own messages.
 """
 
 from __future__ import annotations

@@ -65,7 +65,7 @@ def live_members(source: Mapping[str, Any]) -> tuple[frozenset[str], str]:
 
     :param source: ``{load_balancers: [{name, endpoint}], backend}``.
     :returns: the names of the members that are live on *all* of them, and what went wrong (empty when nothing did). When one
-        load balancer cannot be asked, nobody is known to be live.
+        load balancer cannot be read, no member is known to be live.
     """
     if not isinstance(source, Mapping) or not {"load_balancers", "backend"} <= set(source):
         return frozenset(), f"rolling_live is {source!r}: give load_balancers (name, endpoint) and backend"

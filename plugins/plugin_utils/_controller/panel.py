@@ -128,7 +128,7 @@ class Panel:
         return shown
 
     def _write(self, text: str) -> None:
-        """Straight to the terminal. When it is gone there is nobody to tell, and the run goes on."""
+        """Write to the terminal. When the terminal is closed, output is dropped, and the run continues."""
         data = text.encode("utf-8", "replace")
         while data and not self.lost:
             data = data[self._written(data):]

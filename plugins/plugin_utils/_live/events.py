@@ -23,7 +23,7 @@ _STATE_OF_OUTCOME = {"ok": DONE, "failed": FAILED, "lost": LOST, "returned": RET
 
 
 def fold(view: View, event: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Take in one event ``{event, at, ...}``; returns the events that are worth telling."""
+    """Take in one event ``{event, at, ...}``; returns the events that are reported."""
     view.now = max(view.now, event["at"])
     handler = _HANDLERS.get(event["event"])
     events = [dict(event)] if handler is None else handler(view, event)
@@ -78,7 +78,7 @@ def _host_begins(view: View, event: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _starts_unreported(view: View, host: str, at: float) -> list[dict[str, Any]]:
-    """A start that no strategy tells: it follows from the first task that does something to the member."""
+    """A start that no strategy reports: it follows from the first task that does something to the member."""
     member = view.members.get(host)
     if member is None and view.play_rolls and not view.reported_by_strategy:
         member = view.members[host] = Member(host)
@@ -107,7 +107,7 @@ def _result(view: View, event: Mapping[str, Any]) -> list[dict[str, Any]]:
     return events
 
 
-# -- what the strategy tells
+# -- events of the strategy
 
 def _roll_begins(view: View, event: Mapping[str, Any]) -> list[dict[str, Any]]:
     view.reported_by_strategy = view.rolling = True

@@ -89,7 +89,7 @@ class Member:
 
 @dataclass
 class Pool:
-    """The members of one backend; ``live`` are the names seen in traffic on every load balancer, None while nobody has looked."""
+    """The members of one backend; ``live`` are the names seen in traffic on every load balancer, None until they were read."""
 
     name: str
     size: int
@@ -102,7 +102,7 @@ class Pool:
 
 @dataclass(frozen=True)
 class Capacity:
-    """Live members of a pool against its floor. ``seen`` tells whether the load balancers said so or it was reckoned from who is in flight."""
+    """Live members of a pool against its floor. ``seen``: whether the load balancers reported it, or it was calculated from the members in flight."""
 
     live: int
     size: int
@@ -147,7 +147,7 @@ def takes_traffic(member: Member, pool: Pool | None) -> bool:
 
 
 def seconds_left(members: Iterable[Member], windows: dict[str, int], now: float, served_at_once: int | None = None) -> float | None:
-    """How long the members that are not done will take; None when nothing tells.
+    """The expected seconds until all members are done; None when it cannot be estimated.
 
     Each takes what it took last time, or else the mean of those that are done by now; a pool works on ``windows[pool]`` at the same time,
     and the controller on ``served_at_once`` of all pools together.

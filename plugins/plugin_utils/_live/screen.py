@@ -4,7 +4,7 @@
 """A run on one screen: view in, lines out. Pure.
 
 From top to bottom: what moves and how long it takes, the phases, live capacity against the floor, what users saw, the members with intended beside
-actual, why nobody starts, the last notable sentences, and how to pause. When there is little room the members shrink, never capacity or failures.
+actual, why no member starts, the last notable sentences, and how to pause. When there is little room the members shrink, never capacity or failures.
 """
 
 from __future__ import annotations
@@ -71,11 +71,11 @@ def _now(view: View, width: int) -> list[Line]:
 
 
 def _holding(view: View, width: int) -> list[Line]:
-    """Why nobody starts, or why the roll stopped, on up to three lines."""
+    """Why no member starts, or why the roll stopped, on up to three lines."""
     kind, reason = view.holding
     if not kind or (kind == "waiting" and view.ended):
         return []
-    # A full window is how a roll goes on; that nobody is in flight and nobody may start is not.
+    # Waiting is normal while members are in flight, and shown faintly. It is not when no member is in flight and none may start.
     waiting = "faint" if any(member.state == FLIGHT for member in view.members.values()) else ""
     style = {"waiting": waiting, "stopped": "bad", "paused": "warning", "turns_back": "warning"}.get(kind, "")
     label = kind.replace("_", " ")

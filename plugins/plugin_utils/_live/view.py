@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The alwayson.upgrade maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a run looks like now, and what follows from it. Pure: `rollout_events` changes it."""
+"""The current state of a run, and what follows from it. Pure: `events.fold` changes it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NOTES_KEPT = 50
 
 @dataclass
 class View:
-    """The state of a run; times are epoch seconds. ``holding`` is why nobody starts, ``(kind, reason)``."""
+    """The state of a run; times are epoch seconds. ``holding`` is why no member starts, ``(kind, reason)``."""
 
     begun: float = 0.0
     now: float = 0.0
@@ -90,7 +90,7 @@ class View:
         return capacity_of(pool, self.members.values())
 
     def seconds_left(self) -> float | None:
-        """Until the last member is done; None when nothing tells."""
+        """The expected seconds until the last member is done; None when it cannot be estimated."""
         if self.holding[0] in ("paused", "stopped") or not self.in_roll or any(member.state == FLIGHT and member.back for member in self.members.values()):
             return None
         return seconds_left(self.members.values(), {pool.name: pool.window for pool in self.pools.values()}, self.now, self.served_at_once)

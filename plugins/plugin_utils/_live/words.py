@@ -20,7 +20,7 @@ from .view import View, note
 
 MOST_STAGES = 6
 MOST_REPEATED = 200  # characters of a reason that was shown in full when it happened
-# These stay on the screen as its last sentences; what the picture itself says (a member's end, why nobody starts) does not.
+# These stay on the screen as its last sentences; what the panel itself shows (a member's end, why no member starts) does not.
 NOTABLE = ("warning", "bad")
 PICTURED = ("finished", "stopped", "paused")
 

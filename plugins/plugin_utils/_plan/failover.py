@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The alwayson.upgrade maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What failover.yml is asked for, what it refuses, and what it says at the end. Pure: variables and results in, data out."""
+"""The request of failover.yml, its refusals, and its final report. Pure: variables and results in, data out."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def variables_of_failover(names: Sequence[str]) -> list[str]:
 
 
 def failover_request(variables: Mapping[str, Any], groups: Mapping[str, Sequence[str]]) -> dict[str, Any]:
-    """What is asked for.
+    """The request.
 
     :param variables: those of ``variables_of_failover``. A new name counts where an old one is set too.
     :param groups: the inventory's groups, name to host names.
@@ -54,7 +54,7 @@ def failover_request(variables: Mapping[str, Any], groups: Mapping[str, Sequence
 
 
 def known_databases(standby: Mapping[str, Any], asked: Mapping[str, Any], foreseen: Mapping[str, Any]) -> Mapping[str, Any] | list[Any] | None:
-    """The databases of a server that is dead: as the standby's tenants, else its databases, else those of the backup; None where nobody knows.
+    """The databases of a server that is dead: as the standby's tenants, else its databases, else those of the backup; None where they are unknown.
 
     :param standby: the result of ``database_info``; *asked* the one that asked for the tenants; *foreseen* that of ``database_restore``. Each may have
         failed or been skipped.

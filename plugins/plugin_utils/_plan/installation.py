@@ -58,7 +58,7 @@ def installation_text(service: Service, done: Mapping[str, Any]) -> list[str]:
 
 
 def unknown_release(name: str, why: str) -> str:
-    """A member that serves, and whose release nobody knows."""
+    """The refusal of a member that serves an unknown release."""
     return (f"{name} {why}, and no release is current in its release_root: correct release_root, or, if the application was installed in another "
             "way, move it to releases/<version> in release_root, link current to it, and make the service start from current")
 

@@ -81,7 +81,7 @@ def merge_views(results: Iterable[Mapping[str, Any]], backend: str | None = None
 
 
 def smoke_urls(tests: Sequence[Mapping[str, Any]], base_url: str) -> list[dict[str, Any]]:
-    """The same tests against *base_url*: each test's ``path`` becomes its ``url``; a test with a ``url`` of its own keeps it.
+    """The same tests against *base_url*: each test's ``path`` becomes its ``url``; a test with a ``url`` keeps it.
 
     :raises ValueError: when a test has neither, or is none.
     """
@@ -131,13 +131,13 @@ def that_hold(tests: Sequence[dict[str, Any]], passed: Mapping[str, bool]) -> li
 
 def version_check_tests(load_balancers: Mapping[str, Any], fronts: Mapping[str, str], release: str, service: Service,
                         known: Collection[str] | None = None) -> list[dict[str, Any]]:
-    """One test for each member of each load balancer: it answers the release; it is healthy, where a command on the member tells the release.
+    """One test for each member of each load balancer: it answers the release; or it is healthy, where a command on the member prints the release.
 
-    Where the backend sets a cookie, the member is asked through the load balancer, as its users reach it; otherwise directly at the
+    Where the backend sets a cookie, the request goes through the load balancer, as those of users do; otherwise directly to the
     address that the load balancer uses.
 
     :param fronts: front URL of each load balancer.
-    :param known: how the load balancers call the members of the inventory; others that are in maintenance get no traffic, and are not asked.
+    :param known: how the load balancers call the members of the inventory; others that are in maintenance get no traffic, and are not tested.
     :raises ValueError: when a load balancer has no member, which would make the version check empty.
     """
     tests = []

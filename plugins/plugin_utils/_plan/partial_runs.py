@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 EVERYTHING = "all"
-# Words of --skip-tags that leave out what has no tag of its own, which is all of the playbooks.
+# Values of --skip-tags that skip untagged tasks, which are all tasks of the playbooks.
 UNTAGGED = ("all", "untagged")
 PART = ("to upgrade a part of the pool first, use upgrade_method=canary; to exclude a host permanently, remove it from the inventory and the load "
         "balancers")

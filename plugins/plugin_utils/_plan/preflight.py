@@ -64,9 +64,9 @@ def serving_hosts(results: Sequence[Mapping[str, Any]], service: Service, hostva
 
 
 def front_tests(service: Service, observed: Observed, fronts: Mapping[str, str]) -> list[dict[str, Any]]:
-    """What is asked through each load balancer, as its users reach it, and of one member at the address that the load balancer has for it.
+    """The tests through each load balancer, as its users reach it, and of one member at the address that the load balancer has for it.
 
-    :param fronts: front URL of each load balancer; one without is not asked.
+    :param fronts: front URL of each load balancer; one without is not tested.
     """
     running = {release for facts in observed["members"].values() if _is_serving(facts) and (release := facts.get("release"))}
     tests = []

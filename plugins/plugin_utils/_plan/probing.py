@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The alwayson.upgrade maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The prober of a run: what it is asked to do when the user says only where users come in, and how the plan announces it. Pure."""
+"""The options of the prober when only the front URLs are configured, and how the plan announces it. Pure."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def target_tests(probe: Mapping[str, Any], service: Service) -> list[dict[str, A
 def probe_options(probe: Mapping[str, Any], service: Service, calls: Iterable[Mapping[str, Any]] = ()) -> dict[str, Any]:
     """The options of ``availability_probe`` for this service.
 
-    The health path is asked where the mix names no path, and live servers are counted at the load balancers with a runtime API unless ``capacity`` is given.
+    The health path is requested where the mix names no path. Live servers are counted at the load balancers with a runtime API unless ``capacity`` is given.
 
     :param probe: ``upgrade_probe``.
     :param calls: the load balancers as ``traffic_calls`` has them.

@@ -20,7 +20,7 @@ from .patches import unreadable
 from .target import PLAYBOOK, ROLLBACK, UPGRADE, is_newer
 from .shapes import Observed, Plan, Service
 
-# What database_info is asked for.
+# The purposes for which database_info is run.
 PURPOSES = {"logical": "the backups and their proof", "physical": "the physical backup and its proof", "migrations": "the ledger of the migrations",
             "standbys": "the lag of the standbys", "switchover": "a switchover"}
 # What database_info calls one that writes the log to files and replays nothing.

@@ -122,7 +122,7 @@ def described_names(names: Sequence[str]) -> list[str]:
 
 def describe(variables: Mapping[str, Any], names: Sequence[str], groups: Mapping[str, Sequence[str]], working_directory: str = "",
              planned_release: str | None = None) -> Service:
-    """Fill in the defaults and find everything that is wrong before anything is asked of a host.
+    """Fill in the defaults, and find all errors before a host is contacted.
 
     :param variables: the ``upgrade_*`` variables that are set, for the names in ``DEFAULTS``.
     :param names: the names of all ``upgrade_*`` variables that exist, to find misspelt ones.

@@ -91,7 +91,7 @@ def newest_of(releases: Sequence[str]) -> str:
 def _release_before(members: Sequence[Mapping[str, Any]]) -> str | None:
     """The one release that every member runs, or ran before what it runs now, and that is newer than none of those that run.
 
-    A release that all of them run already counts where a member has come back to it: otherwise no earlier release is known.
+    A release that all of them run already counts where a member has returned to it: otherwise no earlier release is known.
     Members without any release have no say.
     """
     pairs = [(facts.get("release"), facts.get("previous")) for facts in members if facts.get("release") or facts.get("previous")]

@@ -17,8 +17,8 @@ VARIABLE = "postgresql_tenants"
 def tenants_affected(away: Mapping[str, Sequence[str] | Mapping[str, Any] | None], hostvars: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """Who is affected: ``{tenants, by_database, unmapped, unknown, text}``.
 
-    Of each database, its tenants are those that it was asked for itself, else those of the variable of its host. Without that variable each database is
-    a tenant of its own.
+    The tenants of a database are those that a query in it returned, else those in the variable of its host. Without that variable each database
+    counts as one tenant.
 
     :param away: server to the names of its databases, or to a mapping of these to the tenants that are known of each (None: not), or to None: not known.
     :raises ValueError: for a variable that is no such mapping.

@@ -23,7 +23,7 @@ def outage(member: Mapping[str, Any]) -> float | None:
     """The seconds that the member's own work took; None when nothing was measured.
 
     The stages' sum when there are stages, because a finished member of the first half waits out of traffic for the flip
-    and that wait is nobody's work; otherwise the seconds out of traffic.
+    and that wait is no work on it; otherwise the seconds out of traffic.
     """
     stages = [
         seconds_between(stage.get("started"), stage.get("finished")) for stage in member.get("stages") or () if not is_waiting(stage.get("name"))

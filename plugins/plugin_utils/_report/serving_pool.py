@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The alwayson.upgrade maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Blue-green: which pool had the traffic when, and the capacity of that one. What the other one does nobody notices."""
+"""Blue-green: which pool had the traffic when, and its capacity. Users do not notice what happens to the other pool."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ OUTCOMES = {"upgraded": "upgraded", "returned": "returned", "left_out": "left ou
 
 
 def terminal_summary(report: Report, width: int = 80, *, colour: bool = False) -> str:
-    """The lines, none longer than *width* columns (at least 40); escape sequences only when *colour* is asked for.
+    """The lines, none longer than *width* columns (at least 40); escape sequences only if *colour*.
 
     Whatever a hostile name brings with it (control characters, line ends) is made harmless.
     """

@@ -47,7 +47,7 @@ class Reading:
 
     @property
     def begins_with(self) -> bytes:
-        """What the next entry's line is to be preceded by, so that it stands on a line of its own."""
+        """What to write before the next entry, so that it begins a new line."""
         return b"\n" if self.torn or self.unended else b""
 
 

@@ -60,7 +60,7 @@ def member_outcomes(plan: Plan, hostvars: Mapping[str, Mapping[str, Any]]) -> di
 
 
 def ready_for_cutover(plan: Plan, hostvars: Mapping[str, Mapping[str, Any]]) -> bool:
-    """Whether the first half, or the side without traffic, is all upgraded, and nobody ended the run since."""
+    """Whether the first half, or the side without traffic, is completely upgraded, and the roll was not stopped."""
     if not plan["cutover"] and (plan["method"] != "half_pool" or not plan["pending"]):
         return False
     outcomes = member_outcomes(plan, hostvars)

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The alwayson.upgrade maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is refused, or warned of, before a roll starts: variables that nobody would read, and floors that leave no room for the policy. Pure."""
+"""What is refused, or warned of, before a roll starts: variables that would not be read, and floors that leave no room for the policy. Pure."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def refuse_keywords(play: Any) -> None:
 def refuse_misspelt(names: Iterable[str]) -> None:
     """A misspelt variable would silently leave its default in force.
 
-    :raises ScheduleError: for the first name that nobody reads but that looks like one that is read.
+    :raises ScheduleError: for the first unknown name that resembles a known one.
     """
     known = [name.removeprefix(PREFIX) for name in known_variables()]
     for name in sorted(set(names).difference(known_variables(), FACTS)):
@@ -45,7 +45,7 @@ def refuse_misspelt(names: Iterable[str]) -> None:
 
 
 def refuse_without_way_back(schedule: Schedule, seen: Collection[str]) -> None:
-    """Once the budget is spent, taking a member back must leave the floor, or nobody could ever return.
+    """Once the budget is spent, taking a member back must leave the floor, or no member could ever return.
 
     :param seen: the pools whose live members are read from load balancers: there a failed member may be live again.
     :raises ScheduleError: with the floor that leaves room.

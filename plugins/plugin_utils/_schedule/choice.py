@@ -16,10 +16,10 @@ from .pool_queue import PoolQueue
 
 
 class Choice:
-    """Who starts now (``start``, in order), and why each pool gives nobody more (``reasons``).
+    """The members that start now (``start``, in order), and why no further one of each pool does (``reasons``).
 
     :param pools: every pool of the roll.
-    :param live: pool to the members in traffic; nobody is chosen from a pool that is not in it.
+    :param live: pool to the members in traffic; no member is chosen from a pool that is not in it.
     :param max_in_flight: members in flight of all pools together; None without a limit.
     :param domains_at_once: failure domains with a member in flight, over all pools; None without a limit.
     """
@@ -48,7 +48,7 @@ class Choice:
         return True
 
     def refusal(self) -> str:
-        """Why nobody of any pool may start, or an empty string."""
+        """Why no member of any pool may start, or an empty string."""
         if self._max_in_flight is None or self._in_flight < self._max_in_flight:
             return ""
         return f"{_members(self._in_flight, '', 'in flight')}; the controller serves {self._max_in_flight} (forks)"
@@ -58,7 +58,7 @@ class Choice:
         return self._domains_at_once is None or domain in self._domains or len(self._domains) < self._domains_at_once
 
     def domain_refusal(self) -> str:
-        """Why nobody of a further failure domain may start."""
+        """Why no member of a further failure domain may start."""
         names = sorted("no domain" if other is None else other for other in self._domains)
         return f"members of {', '.join(names)} are in flight; {self._prefix}domains_at_once allows {self._domains_at_once}"
 

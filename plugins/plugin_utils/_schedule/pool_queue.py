@@ -139,7 +139,7 @@ class PoolQueue:
     def candidates(self, live: frozenset[str], skipped_domains: Collection[str | None] = ()) -> Iterator[str]:
         """The waiting members of the current step in the order in which they go: those that take no traffic anyway cost nothing and go first.
 
-        *skipped_domains* may grow meanwhile: nobody of them comes any more.
+        *skipped_domains* may grow during the iteration: members of these domains are left out from then on.
         """
         waiting = self._waiting_now()
         for name in sorted(waiting.keys() - live, key=self._rank.__getitem__):

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The alwayson.upgrade maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Who may leave traffic now, or why nobody may.
+"""Decides which members may leave traffic now, or why none may.
 
 The same scheduler runs the fleet, predicts the plan and is simulated in tests. It reads no clock and does no I/O:
 its caller reports what happened (``started``, ``finished``), observations and the time are arguments, and it answers
@@ -28,9 +28,9 @@ FORWARD, BACK = "forward", "back"
 
 @dataclass(frozen=True)
 class Decision:
-    """``start``: the members that may start now, in order; when empty, ``reason`` says why nobody may.
+    """``start``: the members that may start now, in order; when empty, ``reason`` says why none may.
 
-    ``stopped``: nobody will ever start again in this direction; ``direction``: back when upgraded members return to the release before.
+    ``stopped``: no member will start again in this direction; ``direction``: back when upgraded members return to the release before.
     """
 
     start: tuple[str, ...]
@@ -101,7 +101,7 @@ class Schedule:
         self.in_flight[name] = now
 
     def stop(self, reason: str) -> None:
-        """Nobody starts any more; those in flight are finished. For the operator, an error, a deadline; the first reason stays."""
+        """Start no further member; those in flight are finished. For the operator, an error, a deadline; the first reason stays."""
         if self.goes_back:
             self._back_stop_reason = self._back_stop_reason or reason
         else:
@@ -114,7 +114,7 @@ class Schedule:
             self.goes_back = self.policy.on_failure == "rollback"
 
     def hold(self, reason: str) -> None:
-        """Nobody starts until ``go_on``."""
+        """Start no member until ``go_on``."""
         self.hold_reason = reason
 
     def go_on(self) -> None:
@@ -161,7 +161,7 @@ class Schedule:
 
     @property
     def done(self) -> bool:
-        """Whether nobody is in flight and nobody will start any more (a roll that is held or short of capacity is not done)."""
+        """Whether no member is in flight and none will start any more (a roll that is held or short of capacity is not done)."""
         if self.in_flight:
             return False
         if self._turn_is_due():
@@ -169,7 +169,7 @@ class Schedule:
         return bool(self._end_reason()) or all(pool.current_step is None for pool in self.pools.values())
 
     def _end_reason(self) -> str:
-        """Why nobody starts any more in the present direction."""
+        """Why no member starts any more in the present direction."""
         if self.direction == BACK:
             return self._back_stop_reason
         return "; ".join(filter(None, (self.stop_reason, self._back_stop_reason)))
@@ -183,7 +183,7 @@ class Schedule:
         """Who may start now.
 
         :param live: pool to the names of its members *seen* in traffic on every load balancer; for a pool that is not in it, see ``assumed_live``.
-        :param blind: pool to why its load balancers could not be read; nobody of such a pool starts.
+        :param blind: pool to why its load balancers could not be read; no member of such a pool starts.
         :param now: the time, for the deadline on progress.
         """
         self._check_progress(now)
@@ -216,7 +216,7 @@ class Schedule:
             self.stop(f"no member has finished for {now - self._last_progress:.0f} s; rolling_progress_deadline allows {limit:g}")
 
     def _turn_is_due(self) -> bool:
-        """Whether upgraded members (or such that may still become so) will return, once nobody is in flight."""
+        """Whether upgraded members (or such that may still become so) will return, once no member is in flight."""
         if not self.goes_back or self.direction == BACK or self._back_stop_reason:
             return False
         return bool(self.in_flight) or "ok" in self.outcome.values()

@@ -11,7 +11,7 @@ from .scheduler import Schedule
 
 
 class Wave(TypedDict):
-    """Members that go at once, and how many stay live meanwhile; without members the reason why nobody may go."""
+    """Members that go at once, and how many stay live meanwhile; without members the reason why none may go."""
 
     step: int | None
     members: list[str]

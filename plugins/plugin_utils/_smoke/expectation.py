@@ -85,7 +85,7 @@ def reasons(in_json: list[Expectation], in_answer: list[Expectation], answer: di
 
 
 def plain(value: Any) -> Any:
-    """The value in exact built-in types only: JMESPath tells types by their names, and Ansible hands over subclasses."""
+    """The value in exact built-in types only: JMESPath identifies types by their names, and Ansible hands over subclasses."""
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, str):

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The alwayson.upgrade maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where a service tells the release that runs, and the smoke test that proves it. Pure.
+"""Where a service reports the release that runs, and the smoke test that proves it. Pure.
 
 It is read from JSON, from a header or from the text of an answer, or from what a command on the member prints. What is read is compared exactly with the
 release, after ``upgrade_version_pattern`` has cut it out where one is given.
@@ -26,7 +26,7 @@ _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
 class HealthAndRelease(TypedDict):
-    """Where a service tells that it is healthy, and which release runs."""
+    """Where a service reports its health, and the release that runs."""
 
     health_path: str
     version_path: str
@@ -51,7 +51,7 @@ def health_and_release(given: Mapping[str, Any], command: Sequence[str] = ()) ->
 
 
 def complete(service: dict[str, Any], names: Sequence[str]) -> list[str]:
-    """Fill in how *service* tells its release; what is wrong with that, as sentences.
+    """Fill in how *service* reports its release; returns the errors, as sentences.
 
     :param names: the names of all ``upgrade_*`` variables that are set: a command is read on each member only.
     """
@@ -75,7 +75,7 @@ def version_test(service: HealthAndRelease, base_url: str, release: str, *, name
                  command: Sequence[str] = ()) -> dict[str, Any]:
     """The test that proves which release runs, for the module smoke_test.
 
-    :param command: ``upgrade_version_command`` as the member has it, for a service that tells its release by one.
+    :param command: ``upgrade_version_command`` as the member has it, for a service that reports its release by one.
     :raises ValueError: when such a service's command is missing or no list.
     """
     if service["has_version_command"]:

@@ -56,7 +56,7 @@ def _harmless(character: str, narrow: bool) -> str:
 
 
 def painted(line: Iterable[Piece], width: int, *, colour: bool = False) -> str:
-    """The line as a string of at most *width* columns, cut with an ellipsis; with escape sequences only when *colour* is asked for."""
+    """The line as a string of at most *width* columns, cut with an ellipsis; with escape sequences only if *colour*."""
     pieces = joined(_cut([(inert(text), style) for text, style in line], width))
     return "".join(f"\x1b[{STYLES[style]}m{text}\x1b[0m" if colour and style else text for text, style in pieces)
 

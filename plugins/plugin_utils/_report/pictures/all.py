@@ -21,6 +21,6 @@ PICTURES = {"latency": latency, "versions": versions, "capacity": capacity, "mem
 
 
 def standalone(picture: Picture) -> str:
-    """The picture as the text of an SVG file of its own, with its colours in it."""
+    """The picture as the text of a standalone SVG file, which contains its colours."""
     opening, bracket, rest = picture.svg.partition(">")
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{opening}{bracket}<style>{STYLE}</style>{rest}\n'

@@ -68,7 +68,7 @@ def _groups(report: Report) -> dict[str | None, list[str]]:
 
 
 def _by_zone(members_: Mapping[str, Any]) -> dict[str | None, list[str]]:
-    """The names by zone, both in natural order; one nameless group when no member tells its zone."""
+    """The names by zone, both in natural order; one nameless group when no member has a zone."""
     if all(member["zone"] is None for member in members_.values()):
         return {None: list(members_)}
     zones: dict[str, list[str]] = {}

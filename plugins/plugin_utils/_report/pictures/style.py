@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The alwayson.upgrade maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The colours and lines of the pictures, for light and dark, told apart also by a colour-blind eye (after Okabe and Ito)."""
+"""The colours and lines of the pictures, for light and dark themes, distinguishable with colour blindness, too (after Okabe and Ito)."""
 
 from __future__ import annotations
 

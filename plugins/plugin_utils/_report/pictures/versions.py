@@ -52,7 +52,7 @@ def release_shades(report: Report, seen: Mapping[str, int]) -> dict[str, str]:
 
 
 def _area(frame: Frame, rows: Sequence[Mapping[str, Any]], width: float, order: Sequence[str], name: str, shade: str) -> Markup:
-    """The share of one release over time, as steps that stand on the shares of those before it; nothing where nobody answered."""
+    """The share of one release over time, as steps that stand on the shares of those before it; nothing where no request was answered."""
     path = ""
     for row in rows:
         answered = sum(row["versions"].values())
@@ -66,7 +66,7 @@ def _area(frame: Frame, rows: Sequence[Mapping[str, Any]], width: float, order: 
 
 
 def _hover(frame: Frame, row: Mapping[str, Any], width: float, shades: Mapping[str, str]) -> Markup:
-    """An invisible column that tells the shares of its moment."""
+    """An invisible column whose tooltip shows the shares at its moment."""
     answered = sum(row["versions"].values()) or 1
     shares = ", ".join(f"{row['versions'][name] / answered:.0%} from {name}" for name in shades if row["versions"].get(name))
     left = frame.x(row["t"])
