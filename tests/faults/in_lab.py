@@ -99,18 +99,18 @@ class InLab(Fleet):
         """Wait until a member has left traffic on both load balancers; returns its name."""
         out: set[str] = set()
 
-        def somebody() -> bool:
+        def any_out() -> bool:
             out.update(self.everybody - set.union(*self.in_traffic().values()))
             return bool(out)
 
-        wait_until(somebody, "a member left traffic")
+        wait_until(any_out, "a member left traffic")
         return out.pop()
 
     def states(self) -> dict[str, str]:
         return self.lab.podman.containers()
 
     def boot(self, member: str) -> str:
-        """A word that is another one after every boot: when the container's first process began."""
+        """Boot identifier: the start time of the container's first process."""
         return self.lab.exec(member, "cut", "-d ", "-f22", "/proc/1/stat").stdout.strip()
 
     def package(self, member: str, name: str) -> str:
