@@ -83,7 +83,7 @@ def _read(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _checked(tests: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The tests with their defaults; raises for the first that cannot be asked or checked."""
+    """The tests with their defaults; raises for the first that cannot be run or checked."""
     marks = [{key: test.pop(key) for key in preflight.MARKS} for test in tests]
     checked = ArgumentSpecValidator(TESTS).validate({"tests": tests})
     if checked.error_messages:

@@ -182,7 +182,7 @@ class Work:
         """Do what the state asks for; returns the module's result."""
         started = time.time()
         with admitted(self.params["fence"], self.check_mode, self.params["lock_timeout"]):
-            # A host that cannot tell whether it needs a reboot is refused before anything is held or installed. A hold is ended in any case.
+            # A host that cannot report whether it needs a reboot is refused before anything is held or installed. A hold is ended in any case.
             ends_hold = self.params["state"] == "released"
             reboot_for = [] if ends_hold else self.manager.reboot_reasons()
             changed, more = getattr(self, f"_{self.params['state']}")()

@@ -67,7 +67,7 @@ class ConfigFile:
             then()
 
     def _put_back(self, before: str, after: str, times: tuple[int, int]) -> bool:
-        """Put the former text back, and tell whether that was done. What another program has written since stays, because it would be lost."""
+        """Restore the former text; returns whether that was done. A file that another program has changed since is left as it is."""
         if self.read() != after:
             return False
         self._replace(after, before)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 
 class ControlError(Exception):
-    """A program could not be asked, or did not answer as it should. The message names it and its endpoint."""
+    """A program was not reachable, or its answer was not as expected. The message names it and its endpoint."""
 
 
 class UntouchedError(ControlError):

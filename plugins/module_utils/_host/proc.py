@@ -31,7 +31,7 @@ def words(pid: int | str, name: str) -> list[str]:
 
 
 def fields(text: str) -> dict[str, str]:
-    """What the lines ``NAME: VALUE`` of a file such as ``status`` tell, by name."""
+    """The values of the lines ``NAME: VALUE`` of a file such as ``status``, by name."""
     return dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
 
 

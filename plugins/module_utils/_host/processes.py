@@ -89,7 +89,7 @@ def is_same_machine(recorded: Mapping[str, Any], here: Controller) -> bool:
 def _is_of_this_boot(former: Controller, here: Controller) -> bool:
     """Whether both ran since one start of one machine. A machine that was cloned while it ran has the boot id too, but not the name or the hardware.
 
-    What either of them does not tell, such as the hardware to an account without rights, is no difference.
+    A field that is unknown for one of them is no difference, such as the hardware without the privilege to read it.
     """
     differs = any(then and now and then != now for then, now in ((former.machine, here.machine), (former.hardware, here.hardware)))
     return former.boot != "" and former.boot == here.boot and not differs
@@ -156,7 +156,7 @@ def _checksum(*words: str) -> str:
 
 
 def _namespace() -> str:
-    """Where process ids, and times of processes, mean the same; empty when this system does not tell."""
+    """The namespace in which process ids, and times of processes, are valid; empty when the system does not show it."""
     try:
         of_processes = os.readlink(PROCESS_NAMESPACE)
     except OSError:

@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Folders removed with what is in them, and never with what is mounted in them: uploads, caches and backups are mounted into folders of releases and data.
 
-A bind mount of the same disk has the same device number, so devices do not tell; Linux lists its mounts in proc(5), ``/proc/self/mountinfo``, and each
-open file with its mount in ``/proc/self/fdinfo``. Both are asked: the first before anything is removed, the second at every folder that is entered.
+A bind mount of the same disk has the same device number, so devices do not identify it. Linux lists its mounts in proc(5), ``/proc/self/mountinfo``, and each
+open file with its mount in ``/proc/self/fdinfo``. Both are read: the first before anything is removed, the second at every folder that is entered.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from .._host.characters import is_shown
 LARGEST_TOKEN = 2**53
 CONTROLLER_TEXTS = ("machine", "boot", "namespace", "started", "hardware")
 LONGEST_TEXT = 500
-# What a run is to do, and how far it is; a resume and a rollback go by it where the fleet alone cannot tell.
+# What a run is to do, and its progress; a resume and a rollback use it where the state of the fleet is ambiguous.
 DIRECTIONS = ("upgrade", "rollback", "patch")
 INTENT_TEXTS = ("direction", "method", "release_from", "release_to")
 UNDER_WAY, SUCCEEDED, FAILED = "under_way", "succeeded", "failed"
@@ -28,7 +28,7 @@ _ID = re.compile(r"[0-9a-f]{16}")
 
 
 class FleetLockError(Exception):
-    """The lock is not as it must be for what was asked; the message says what, where and what to do."""
+    """The state of the lock does not allow the request; the message says what, where and what to do."""
 
 
 class HeldError(FleetLockError):

@@ -48,7 +48,7 @@ def require_primary(connection: Connection, purpose: str) -> None:
 
 
 def replicas(connection: Connection) -> list[dict[str, Any]]:
-    """Who streams from this server now. `lag_bytes` and `lag_seconds` are None where the server does not know them, or does not tell this role.
+    """Who streams from this server now. `lag_bytes` and `lag_seconds` are None where the server does not know them, or does not show them to this role.
 
     `kind`: ``standby``, or ``receiver``, which writes the log to files and replays nothing, so that its lag is what it has not on its disk; None as above.
     """

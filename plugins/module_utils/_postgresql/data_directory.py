@@ -45,7 +45,7 @@ class DataDirectoryError(Exception):
 class Control:
     """What the server has noted down of itself: `state` in the words of pg_controldata; `timeline`, the newest one that it has been on.
 
-    `has_hints`: whether its log has every change of a page, by data checksums or ``wal_log_hints``, so that ``pg_rewind`` can tell what to copy.
+    `has_hints`: whether its log has every change of a page, by data checksums or ``wal_log_hints``, so that ``pg_rewind`` can find what to copy.
     """
 
     system_identifier: str

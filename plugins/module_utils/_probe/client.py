@@ -159,7 +159,7 @@ class Connection(asyncio.Protocol):
             self._finish(exchange)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Tell what this means for the request under way, if there is one."""
+        """Set the outcome of the request under way, if there is one."""
         if self in self.client.idle:
             self.client.idle.remove(self)
         exchange = self.exchange

@@ -49,7 +49,7 @@ _HEADER_VALUE = re.compile(r"[ -~\t]*")
 
 
 class ProbeError(Exception):
-    """The prober cannot do what was asked; the message names the thing and the next step."""
+    """The prober cannot carry out the request; the message names the thing and the next step."""
 
 
 class Target(NamedTuple):
@@ -104,7 +104,7 @@ class Seat(NamedTuple):
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything the prober was asked to do, checked. Times are seconds, `rate` is requests per second in total."""
+    """The validated options of the prober. Times are seconds, `rate` is requests per second in total."""
 
     targets: tuple[Target, ...]
     mix: tuple[MixEntry, ...]

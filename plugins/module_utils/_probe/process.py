@@ -143,7 +143,7 @@ def _require_believable(directory: str) -> None:
 
 
 def _writes_here(pid: int, directory: str) -> bool:
-    """Whether a process has the directory's log for its output, as a probe has; True where this system does not tell."""
+    """Whether a process has the directory's log for its output, as a probe has; True where the system does not show it."""
     log = os.path.join(directory, LOG_FILE)
     try:
         place = os.readlink(f"/proc/{pid}/fd/1")

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The alwayson.upgrade maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""From a record of requests to figures that tell the truth: percentiles, seconds, the void ones, and the final result. Pure.
+"""From a record of requests to its figures: percentiles, seconds, the void ones, and the final result. Pure.
 
 A second is void in which the prober itself was late (send lag p99 above 100 ms) or could not send: what it says about latency is partly about
 the prober. Its latencies are left out of every percentile. Its failures stay failures; what was not measured is none.

@@ -39,7 +39,7 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 class ReleaseError(Exception):
-    """The releases are not as they must be for what was asked; the message says what, where and what to do."""
+    """The state of the releases does not allow the request; the message says what, where and what to do."""
 
 
 class Marker(NamedTuple):

@@ -61,7 +61,7 @@ class Files(NamedTuple):
 
 
 def require(artifact: str, signature: str, keys: str, namespace: str = "file", sha256: str | None = None) -> Signed:
-    """Tell who signed the artifact.
+    """Identify who signed the artifact.
 
     :param keys: whose signatures count: a list of signers as in ssh-keygen(1), or a keyring as ``gpg --export`` writes it, which of the two the signature says.
     :param namespace: what an SSH signature was made for; ``ssh-keygen -Y sign -n``.

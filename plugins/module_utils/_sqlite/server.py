@@ -17,7 +17,7 @@ from .session import SqliteError, connect, require_database, size_bytes
 if TYPE_CHECKING:
     from .._database.backup.run import Method
 
-# Backups tell servers apart by this. Here the path of a database is all that does.
+# Backups identify servers by this. For SQLite, the path of a database is the only identity.
 IDENTIFIER = "sqlite"
 TABLES = "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
 

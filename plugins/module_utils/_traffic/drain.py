@@ -39,7 +39,7 @@ _UNCHECKED_NOTE = "the load balancer has no health check of its own for this mem
 
 
 class TrafficError(Exception):
-    """The members did not reach the state that was asked for. The message says why, and in what state they are now."""
+    """The members did not reach the requested state. The message says why, and in what state they are now."""
 
 
 class _DrainTimeout(TrafficError):
@@ -265,7 +265,7 @@ class _Sequence:
         if missing:
             raise TrafficError(self._described(missing, "takes no traffic", lambda member: f"{member.health} {member.check}, weight {member.weight}"))
 
-    # -- telling
+    # -- reporting
 
     def _described(self, places: Sequence[Place], what: str, how: Callable[[Member], str]) -> str:
         """One sentence on all members at fault, such as ``app/app1 is not drained on lb1 (in drain, 3 sessions, 0 queued) after 60 s``."""

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The alwayson.upgrade maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a load balancer that knows only "in traffic" and "out" does not keep: what was asked of a member that is out, and how long ago.
+"""What a load balancer that knows only "in traffic" and "out" does not keep: the state that was requested for a member that is out, and how long ago.
 
 It lives as long as the module. A member that another run took out is taken for one in maintenance that has just left, so nothing is assumed too early.
 """

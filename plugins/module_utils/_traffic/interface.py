@@ -18,7 +18,7 @@ from .._host.control_error import ControlError
 # The administrative state of a member: all traffic, none but the clients that are bound to it, none.
 READY, DRAIN, MAINT = "ready", "drain", "maint"
 
-# What can be asked for besides: drain, and unusable until the health check has passed again; close the sessions that are open.
+# Further states that can be requested: drain, and unusable until the health check has passed again; close the sessions that are open.
 RECHECK, CUT = "recheck", "cut"
 
 # The health of a member. It is not checked at all, or not while it is in maintenance.
@@ -28,7 +28,7 @@ HEALTHY = (UP, UNCHECKED)
 # For how long a member in maintenance is watched, in seconds, where its arrivals are counted.
 WATCH_SECONDS = 1.0
 
-# A load balancer could not be asked, or did not answer as it should. The message names it and its endpoint.
+# A load balancer was not reachable, or its answer was not as expected. The message names it and its endpoint.
 LoadBalancerError = ControlError
 
 
@@ -114,7 +114,7 @@ class Backend:
 
 @dataclass(frozen=True)
 class View:
-    """A load balancer at one moment: the version of its software, its backends by name, and which process answered, 0 where it does not tell."""
+    """A load balancer at one moment: the version of its software, its backends by name, and which process answered, 0 where that is unknown."""
 
     version: str
     backends: Mapping[str, Backend]

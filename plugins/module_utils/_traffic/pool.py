@@ -113,7 +113,7 @@ class DrivenPool:
             for name in asked:
                 undo.setdefault(name, self.member((balancer, name)).admin)
             self._wanted.setdefault(balancer, {}).update({name: _SEEN_AS.get(change, change) for name, change in asked.items()})
-            # Sessions are closed in maintenance, which was asked for before.
+            # Sessions are closed in maintenance, which was requested before.
             self._asked.setdefault(balancer, {}).update({name: change for name, change in asked.items() if change != CUT})
             try:
                 self._balancers[balancer].apply(self.backend, asked)
@@ -156,7 +156,7 @@ class DrivenPool:
             self.look()
 
     def undo(self) -> str:
-        """Bring the states before back wherever something was changed; tell in a sentence where that worked, and what to do where it did not."""
+        """Restore the earlier states of all changes; returns sentences on where that worked, and what to do where it did not."""
         if not self._wanted:
             return ". ".join(self._left_changed) or "Nothing was changed"
         undos = [Undo(name, partial(self._restore, self._balancers[name], states), partial(self._balancers[name].command, self.backend, states))

@@ -201,7 +201,7 @@ class Rerouting:
         return "" if found == before else f"it sends {key} to {found}"
 
     def _wait_for_drain(self) -> dict[str, int]:
-        """Watch the pools before until nothing is in flight there, or for as long as was asked for; the sessions left, by load balancer."""
+        """Watch the former pools until nothing is in flight there, or for the requested time; returns the remaining sessions, by load balancer."""
         deadline, pause = self._clock.steady() + self._request.drain_wait, FIRST_POLL_SECONDS
         while True:
             sessions = {side.name: self._sessions(side) for side in self._sides if side.name in self._left}

@@ -135,6 +135,6 @@ def response_ms(before: float | None, count_before: int, after: float | None, re
 
 
 def uncounted(pools: Mapping[str, Backend], names: Iterable[str]) -> list[str]:
-    """The load balancers that do not tell how many requests of these members failed."""
+    """The load balancers that do not report how many requests of these members failed."""
     wanted = list(names)
     return [balancer for balancer, pool in pools.items() if any(pool.members[name].errors is None for name in wanted)]

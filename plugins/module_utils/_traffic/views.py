@@ -91,7 +91,7 @@ def _missing(what: str, expected: Iterable[str], found: Iterable[str]) -> list[s
 
 
 def _contradiction(what: str, seen: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """How the load balancers differ on one member: first whether it has an address, and what was asked of it, then whether it takes traffic."""
+    """How the load balancers differ on one member: first whether it has an address, and its administrative state, then whether it takes traffic."""
     without = [balancer for balancer, member in seen.items() if not has_address(member)]
     if without and len(without) < len(seen):
         return [(f"{what} has no address on {', '.join(without)}, and one on {', '.join(name for name in seen if name not in without)}: "

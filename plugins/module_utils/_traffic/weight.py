@@ -18,7 +18,7 @@ WHOLE = 100
 
 
 class WeightError(Exception):
-    """The members have not the weight that was asked for. The message says why, and what they have now."""
+    """The members do not have the requested weight. The message says why, and what they have now."""
 
 
 class WeightedBalancer(LoadBalancer, Protocol):

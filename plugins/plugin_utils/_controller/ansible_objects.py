@@ -23,7 +23,7 @@ class TaskRefused(ValueError):
 
 
 def tell_callbacks(callbacks: Iterable[Any], warn: Callable[[str], None], event: Mapping[str, Any]) -> None:
-    """Tell the callback plugins that want to know of a roll's events; a screen that breaks never breaks the roll."""
+    """Send an event of a roll to the callback plugins that receive them. An error of a callback never breaks the roll."""
     for plugin in callbacks:
         listener = getattr(plugin, "rollout_event", None)
         if listener is not None:

@@ -105,7 +105,7 @@ def member_tests(service: HealthAndRelease, base_url: str, release: str, tests: 
                  command: Sequence[str] = (), plan: Plan | None = None) -> list[dict[str, Any]]:
     """What a member (or a load balancer's front) must answer before users come in: healthy, the right release, the user's own tests.
 
-    A test that a release never passed does not keep that release out of traffic: with *plan*, the user's own tests are asked of the release that is new
+    A test that a release never passed does not keep that release out of traffic: with *plan*, the user's own tests are run on the release that is new
     to the fleet, and of any other one only where they hold for it.
 
     :param headers: sent with every request, such as those by which a load balancer recognises the testers; they are kept secret.

@@ -33,7 +33,7 @@ def member_requests(service: HealthAndRelease, base_url: str, release: str, own:
                     command: Sequence[str] = ()) -> list[dict[str, Any]]:
     """``observation.member_tests``, each marked with what it is about and for which release it holds.
 
-    :raises ValueError: when a test cannot be asked, or the release that runs cannot be read.
+    :raises ValueError: when a test cannot be run, or the release that runs cannot be read.
     """
     if service["has_version_command"] and not command:
         raise ValueError(f"upgrade_version_command is {command!r} on this host: give a list, the program and its arguments, that prints the release")
@@ -45,7 +45,7 @@ def member_requests(service: HealthAndRelease, base_url: str, release: str, own:
 
 
 def variable_of(is_own: bool, error: Exception) -> str:
-    """The variable to correct when a test cannot be asked at all."""
+    """The variable to correct when a test cannot be run at all."""
     return CONTROLLER if isinstance(error, MissingJmespathError) else TESTS if is_own else HOW_THEY_ARE_ASKED
 
 
@@ -84,7 +84,7 @@ def front_tests(service: Service, observed: Observed, fronts: Mapping[str, str])
 
 
 def own_tests(observed: Observed) -> dict[str, dict[str, bool]]:
-    """Release to the user's own tests that were asked of it, each with whether every member that runs it passed."""
+    """Release to the user's own tests that were run on it, each with whether every member that runs it passed."""
     found: dict[str, dict[str, bool]] = {}
     for facts in _everybody(observed).values():
         if not _is_serving(facts) or not facts.get("release"):
@@ -204,7 +204,7 @@ def _cure(test: Mapping[str, Any], service: Service) -> str:
 
 
 def _answer(test: Mapping[str, Any]) -> str:
-    """What was asked, and what came back instead."""
+    """The request, and the unexpected answer."""
     return f"{asked(test)}: {'; '.join(test['why'])}"
 
 
@@ -227,7 +227,7 @@ def _is_serving(facts: Mapping[str, Any]) -> bool:
 
 
 def lost_members(members: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """A sentence for each member that could not be asked: its host is not reached, or no module runs there.
+    """A sentence for each member that could not be tested: its host is not reached, or no module runs there.
 
     :param members: see ``plan.make_plan``; what is in ``lost`` is Ansible's message.
     """

@@ -46,7 +46,7 @@ def terminal_summary(report: Report, width: int = 80, *, colour: bool = False) -
 
 
 class _Ink:
-    """Colours a line when colours were asked for."""
+    """Colours a line when colours are enabled."""
 
     def __init__(self, wanted: bool) -> None:
         self.wanted = wanted

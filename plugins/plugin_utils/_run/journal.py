@@ -4,7 +4,7 @@
 """A journal in which nothing can be changed, removed or inserted unnoticed: every line carries the hash of the line before. Pure.
 
 An entry is one line of JSON, ``{"seq": 1, "at": 1772719331.25, "event": ..., "prev": ..., "hash": ...}``. ``hash`` is the SHA-256 of the canonical JSON
-of the entry without it (keys sorted, no spaces, ASCII), ``prev`` the hash of the entry before. The chain cannot tell when its newest entries are cut
+of the entry without it (keys sorted, no spaces, ASCII), ``prev`` the hash of the entry before. The chain does not reveal when its newest entries are cut
 off; a reader who kept the head, ``(seq, hash)``, elsewhere can.
 
 A last line without its end is *torn*: its writer was killed. The journal continues after it with an entry that names the fragment's hash. The same

@@ -120,7 +120,7 @@ class PoolQueue:
         return not self._left_in_step[step]
 
     def assumed_live(self) -> frozenset[str]:
-        """Who is live when no load balancer can be asked: in traffic at the start or done since, and neither failed nor lost."""
+        """The live members when no load balancer can be read: in traffic at the start or done since, and neither failed nor lost."""
         return frozenset(self._assumed_live)
 
     def window_of(self, domain: str | None) -> int | None:

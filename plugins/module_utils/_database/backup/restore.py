@@ -73,7 +73,7 @@ def the_only_server(store: Store, subjects: Sequence[str], wanted: Wanted) -> st
 def choose(store: Store, subject: str, sealed: Callable[[str], Sequence[str]], wanted: Wanted, now: float) -> Chosen:
     """The newest backup of `subject`, or the one that is named, after its checksums were found right. BackupError or StoreError says what is wrong with it.
 
-    One whose manifest does not tell its server counts: that it is injured must be known before an older one is taken in its place.
+    A backup whose manifest does not name its server is included: its damage must be reported before an older one is used instead.
     """
     server = the_only_server(store, [subject], wanted)
     paths = [path for path in store.finished(subject) if store.manifest(path).get("system_identifier") in (None, server)]

@@ -121,7 +121,7 @@ def recorded_batch(database: Any, its_ledger: ModuleType, step: Step, progress: 
 
     :param its_ledger: the module that keeps the ledger of this kind of database.
     :param progress: what the ledger has of the step, None when it is applied already: then None is returned.
-    :param count: how many rows a statement has changed, where the session itself does not tell.
+    :param count: how many rows a statement has changed, where the session itself does not report it.
     """
     if progress is None:
         return None

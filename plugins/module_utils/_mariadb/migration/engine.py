@@ -21,7 +21,7 @@ from .apply import apply_batches, apply_statement, apply_transaction, problems
 from .locks import TOOL_SECONDS, MariadbLocks, Session, become_only_runner, open_session, reset
 from .step import MariadbStep
 
-# How drivers tell that a statement gave way.
+# The words of drivers for a lock timeout.
 GAVE_WAY = ("Lock wait timeout exceeded",)
 
 

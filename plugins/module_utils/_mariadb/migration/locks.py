@@ -4,7 +4,7 @@
 """Locks around migrations in MariaDB: one runner at a time in a database, a look at who would make a statement wait, and no wait of more than milliseconds.
 
 While a statement waits for a table, later ones queue up behind it. The server's own limits are whole seconds, so a second session watches the first,
-and ends the statement that waits for longer. Rows are not waited for at all, and at last for a second: the server does not tell in time who waits for one.
+and ends the statement that waits for longer. Rows are not waited for at all, and at last for a second: the server shows too late which session waits for one.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ from .physical import LOG, SUBJECT, folder_size, sealed, segments
 
 PROGRAMS = ("postgres", "pg_verifybackup", "pg_waldump")
 POLL_SECONDS = 0.05
-# What a server may take from its start command's end to its lock file, and one that was asked to come up and fails.
+# The time from the end of the start command to the server's lock file, and the time in which a failing start ends.
 APPEARS_SECONDS = 10.0
 GONE = -1
 OTHER_COLLATIONS = """

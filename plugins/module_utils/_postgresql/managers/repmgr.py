@@ -114,7 +114,7 @@ class RepmgrNode(Node):
         return cls(node.name, node.login(), node.address, repmgr)
 
     def promote(self) -> None:
-        """See `Node.promote`. It goes on to tell others when this server takes writes, which no client waits for."""
+        """See `Node.promote`. repmgr notifies other nodes after this server takes writes, which no client waits for."""
         self._promoting = threading.Thread(target=self._promote, daemon=True)
         self._promoting.start()
         while self._promoting.is_alive() and self.is_in_recovery():

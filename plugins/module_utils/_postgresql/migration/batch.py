@@ -77,7 +77,7 @@ def _batch(database: Connection, step: Step, lock_timeout_ms: int, before: Batch
 
 
 def _wait_for_replicas(database: Connection, pace: Pace) -> None:
-    """Wait while a replica lags; one whose lag the server does not tell is not waited for."""
+    """Wait while a replica lags; one whose lag the server does not report is not waited for."""
     limit = pace.policy.max_replica_lag_bytes
 
     def lagging() -> list[str]:

@@ -37,7 +37,7 @@ def index_statement(script: str) -> IndexStatement | None:
 
 def _create(reader: Reader, script: str, unique: str) -> IndexStatement | None:
     is_tolerant = reader.take("IF", "NOT", "EXISTS")
-    # Without a name, the next word is ON: there is no telling which index it was, after a crash.
+    # Without a name, the next word is ON: after a crash, the index could not be identified.
     index = () if reader.take("ON") else reader.path()
     if len(index) != 1 or not reader.take("ON"):
         return None

@@ -22,7 +22,7 @@ WRITE_SECONDS = 5.0
 READ_ONLY = "25006"
 WHICH = "SELECT extract(epoch FROM pg_postmaster_start_time())::text, pg_is_in_recovery()"
 WRITE = "SELECT set_config('synchronous_commit', 'local', true), pg_logical_emit_message(true, 'alwayson.upgrade', 'written')"
-# What a pooler or a server says when this login is none of theirs: then only the pooler's own answer is left.
+# The errors of a pooler or a server that does not accept this login: then only the pooler's own state is known.
 _NO_LOGIN = re.compile(r"no such user|no such database|authentication failed|not allowed|no password|does not exist|pg_hba|permission denied", re.IGNORECASE)
 
 

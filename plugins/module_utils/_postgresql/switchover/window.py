@@ -57,7 +57,7 @@ class Limits:
 class Result:
     """What was done. `steps`: milliseconds from the beginning of the pause to the end of each step; `lsn`: where the old log ends.
 
-    `timeline` and `system_identifier` tell the new primary from the old one: None unless that one was found dead.
+    `timeline` and `system_identifier` distinguish the new primary from the old one: None unless that one was found dead.
     """
 
     changed: bool

@@ -62,7 +62,7 @@ class LameDuck:
         return View("", {name: self._pool(name) for name in names})
 
     def synchronize(self, backend: str, out: Collection[str]) -> list[str]:
-        """See `Synchronizing`: put the switch of a member that seems to be out. The member does not tell whether it was set before."""
+        """See `Synchronizing`: set the switch of a member that seems to be out. The member does not report whether it was set before."""
         sentences = []
         for place in ((backend, member) for member in out if (backend, member) not in self._put):
             if not self._answers(self._apis[place], self._settings["health_path"]) and self._answers(self._apis[place], self._settings["live_path"]):

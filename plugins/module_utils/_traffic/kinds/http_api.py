@@ -80,7 +80,7 @@ class HttpApi:
         self._search = compiled(self._settings["members"], self._api.error)
 
     def read(self, backend: str | None = None) -> View:
-        """See `LoadBalancer.read`: all are those in the setting `backends`. What was asked for a moment ago is waited for until it is shown."""
+        """See `LoadBalancer.read`: all are those in the setting `backends`. A requested change is waited for until it is shown."""
         names = self._settings["backends"] if backend is None else [backend]
         return View("", {name: self._pool(name, self._shown_rows(name)) for name in names})
 
@@ -93,7 +93,7 @@ class HttpApi:
             self._out.ask(backend, {name: change})
 
     def _shown_rows(self, backend: str) -> list[Mapping[str, Any]]:
-        """The members, when they show what was asked for last; as they are when that is long ago."""
+        """The members, once they show the last requested states; as they are when that request is long ago."""
         found: list[Mapping[str, Any]] = []
 
         def is_shown() -> bool:
@@ -120,7 +120,7 @@ class HttpApi:
                        bypass=BYPASS)
 
     def _change(self, backend: str, row: Mapping[str, Any], change: str) -> None:
-        """A request that may have arrived without an answer is sent once more only when the member is not in the state that was asked for."""
+        """A request that may have arrived without an answer is sent again only when the member is not in the requested state."""
         request = self._request(backend, row, change)
         now, last = self._steady(), self._asked.get((backend, row["name"]), _NOTHING)
         before = {row.get("admin"), *({last.state, *last.before} if now < last.until else ())}
@@ -234,7 +234,7 @@ def _ends_its_requests(facts: Facts) -> str:
             if silent and facts.quiet_seconds <= 0 else "")
 
 
-# What the members of a pool have to tell: see `Demand`.
+# What the members of a pool have to report: see `Demand`.
 DEMANDS = (Demand(_tells_its_state), Demand(_ends_its_requests))
 
 

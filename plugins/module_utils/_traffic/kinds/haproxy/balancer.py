@@ -49,7 +49,7 @@ _UNKNOWN_BACKEND = ("No such proxy", "Can't find backend")
 
 
 class _Configuration(NamedTuple):
-    """What the configuration of a `process` says: the lines about persistence of each backend, None where it is not seen, and how often agents are asked."""
+    """What the configuration of a `process` says: the lines about persistence of each backend, None where it is not seen, and the interval of agent checks."""
 
     process: int
     persistence: Mapping[str, list[str]] | None

@@ -25,7 +25,7 @@ class Process(Runtime):
         self._old_workers = OldWorkers(master.ask_once, master.tell_once) if master else None
 
     def ask_current(self, line: str) -> str:
-        """The answer to a line that only reads of the process that takes new connections, where the master is there to tell which one that is."""
+        """The answer of the process that takes new connections to a line that only reads. The master, where there is one, shows which process that is."""
         if self._old_workers is None:
             return self.ask(line)
         old_workers = self._old_workers

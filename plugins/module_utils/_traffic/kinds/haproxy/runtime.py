@@ -25,7 +25,7 @@ _ENDING = "Proxy is disabled."
 
 
 class HaproxyError(LoadBalancerError):
-    """An HAProxy could not be asked, or refused. The message names it, its endpoint, and what to do."""
+    """An HAProxy was not reachable, or refused a command. The message names it, its endpoint, and what to do."""
 
 
 class HaproxyUnavailableError(HaproxyError, UnavailableError):

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What HAProxy's runtime API answers, turned into what the rest of the collection knows. Pure.
 
-Three answers make a view: ``show info`` has the version, ``show servers state`` what was asked of each server and what its
+Three answers make a view: ``show info`` has the version, ``show servers state`` the requested state of each server and what its
 health check does, ``show stat`` the sessions. The status column of ``show stat`` alone would not do: it says DOWN of a
 server that is in drain and does not answer, and nothing of the health check of one in maintenance.
 """
@@ -58,7 +58,7 @@ def parse_view(info: str, states: str, stat: str) -> View:
 
 
 def process_of(info: str) -> int:
-    """The process that answered ``show info``; 0 when it does not tell."""
+    """The process id in ``show info``; 0 when it has none."""
     return int(parse_info(info).get("Pid") or 0)
 
 

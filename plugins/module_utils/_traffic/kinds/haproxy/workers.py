@@ -71,7 +71,7 @@ def connections(rows: Iterable[Mapping[str, str]]) -> int:
 def unbound(rows: Iterable[Mapping[str, str]], streams: Callable[[], Iterable[Stream]]) -> int:
     """How many of them are not busy with a server: the next request of each can go anywhere.
 
-    :param streams: asked where the numbers alone do not tell, which is where one connection has several requests in flight (HTTP/2).
+    :param streams: called where the numbers alone are ambiguous, because one connection has several requests in flight (HTTP/2).
     """
     rows = list(rows)
     all_of_them = connections(rows)
@@ -93,7 +93,7 @@ class OldWorkers:
     def added_to(self, view: View, backend: str) -> View:
         """The view with the sessions of the old workers counted too, and the connections there that may bring a member more.
 
-        The view is of a worker that takes new connections, or it is none: what was asked of another one is lost.
+        Only the view of a worker that takes new connections counts: a change that another worker received is lost.
         """
         workers = self.require_current(view.process)
         members = dict(view.backends[backend].members)

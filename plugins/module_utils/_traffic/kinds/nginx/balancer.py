@@ -233,7 +233,7 @@ class Nginx:
                 nginx_loaded.write(self._file.hidden("loaded"), self._former._replace(origin=origin))
 
     def _begin_reload(self) -> None:
-        """Test the configuration and tell the master to read it, unless its workers have done so already."""
+        """Test the configuration and reload nginx, unless its workers have read it already."""
         seen = self._now()
         if seen.have_read:
             return
@@ -249,7 +249,7 @@ class Nginx:
         self._is_taken = self._has_taken()
 
     def _hang_up(self) -> bool:
-        """Tell the master to read the file, in a moment when it is not yet reading what stood there before; False when none comes."""
+        """Send the master a reload while it is not in an earlier one; False when it is never idle."""
         if not wait_for(lambda: is_idle(self._master()) is not False and self._begun(), RELOAD_SECONDS, RELOAD_PAUSE_SECONDS, self._steady, self._sleep):
             return False
         seen = self._now()
