@@ -17,7 +17,7 @@ help:
 	@echo "make lab, make lab-down     real hosts on this machine: systemd, SSH, apt (needs root and podman); tests/lab/cli.py runs commands in it"
 	@echo "make lab-test              upgrade, patch and break the lab, under load"
 	@echo "make test                  everything that CI runs"
-	@echo "make thorough              what CI has no time for: the whole fault table and every resume on whole fleets"
+	@echo "make thorough              what CI has no time for: what smaller tests show, again on whole fleets: faults, resumes"
 	@echo "make unit lint sanity integration   the parts of it"
 	@echo "make dist                  build the collection's tarball into build/dist"
 	@echo "make clean                 remove build/"
