@@ -1,34 +1,63 @@
 #!/usr/bin/env bash
-# Everything, in the order of its cost. What cannot run on this machine is said.
+# Everything. What cannot run on this machine is said. Two things run at a time: one that keeps the processors busy, and one that mostly waits.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 step() { printf '\n=== %s (%s s so far)\n' "$1" "$SECONDS"; }
 
+# beside NAME COMMAND...: run it beside the steps that follow; its output goes to build/NAME.log.
+declare -A running=()
+beside() {
+  local name=$1
+  shift
+  "$@" > "build/$name.log" 2>&1 &
+  running[$name]=$!
+}
+# ended NAME: wait for it; the status is its own.
+ended() {
+  local pid=${running[$1]}
+  unset "running[$1]"
+  wait "$pid"
+}
+# pytest ends its servers after SIGINT.
+leave() {
+  kill -INT "${running[@]}" 2> /dev/null || true
+  kill -TERM "${running[sanity]:-}" "${running[cores]:-}" 2> /dev/null || true
+  wait
+}
+trap leave EXIT
+
+# Two files at a time. Each has a fleet or servers of its own, so that it stays on one worker.
+two_at_a_time=(build/venv/bin/pytest -q -ra --durations 20 --numprocesses 2 --dist loadfile --no-loadscope-reorder -m "not lab and not thorough")
+
+failed=()
 tests/lab/packages.sh
 # ansible-test sanity waits for its own downloads at first, and then takes what the others leave of the processors.
-nice -n 19 tests/sanity.sh > build/sanity.log 2>&1 &
-sanity=$!
-trap 'kill "$sanity" 2>/dev/null || true' EXIT
+beside sanity nice -n 19 tests/sanity.sh
 step "linters, while the supported cores are installed"
-tests/cores.sh > build/cores.log 2>&1 &
-cores=$!
-trap 'kill "$sanity" "$cores" 2>/dev/null || true' EXIT
+beside cores tests/cores.sh
 tests/lint.sh
-wait "$cores" || { cat build/cores.log; exit 1; }
+ended cores || { cat build/cores.log; exit 1; }
 cat build/cores.log
 step "unit tests, and the scheduler on simulated fleets"
 build/venv/bin/pytest -q --numprocesses 2 tests/unit tests/simulation
-step "the embedded fleet, its parts, the whole path, and the faults"
-# Each file has a fleet of its own: two files at a time, in this order. The whole runs, of which a single test takes a minute, come first, so that no
-# worker is left alone with one. What smaller tests show too is done again with whole fleets by make thorough.
-others=$(find tests/integration -mindepth 1 -maxdepth 1 -type d ! -name upgrade ! -name '__*' | sort)
-build/venv/bin/pytest -q -ra --durations 40 --numprocesses 2 --dist loadfile --no-loadscope-reorder -m "not lab and not thorough" \
-  tests/faults tests/integration/upgrade $others tests/dist tests/fleet
-step "ansible-test sanity"
-wait "$sanity" || { grep -E '^(ERROR|FATAL|WARNING)' build/sanity.log; exit 1; }
-trap - EXIT
-grep -c '^Running sanity test' build/sanity.log | sed 's/$/ sanity tests passed/'
+step "whole fleets and the fault table, while their parts are tested"
+# What smaller tests show too is done again with whole fleets by make thorough.
+mapfile -t parts < <(find tests/integration -mindepth 1 -maxdepth 1 -type d ! -name upgrade ! -name '__*' | sort)
+beside parts "${two_at_a_time[@]}" "${parts[@]}" tests/dist tests/fleet
+"${two_at_a_time[@]}" tests/faults tests/integration/upgrade || failed+=("whole fleets")
 step "the lab: real hosts over SSH, upgraded, patched and rebooted"
-# Alone, because its hosts share this machine's cores and their health checks are those of a real service. Its faults: make lab-test.
-build/venv/bin/pytest -q -ra -m lab tests/lab
+# Not beside whole fleets, because its hosts share this machine's processors and their health checks are those of a real service. Its faults: make lab-test.
+build/venv/bin/pytest -q -ra -m lab tests/lab || failed+=("the lab")
+step "the parts: modules, roles, the strategy, the embedded fleet itself"
+ended parts || failed+=("the parts")
+cat build/parts.log
+step "ansible-test sanity"
+if ended sanity; then
+  grep -c '^Running sanity test' build/sanity.log | sed 's/$/ sanity tests passed/'
+else
+  grep -E '^(ERROR|FATAL|WARNING)' build/sanity.log || cat build/sanity.log
+  failed+=("ansible-test sanity")
+fi
 step "done"
+for name in "${failed[@]}"; do echo "FAILED: $name" >&2; done
+exit "$((${#failed[@]} > 0))"
