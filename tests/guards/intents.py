@@ -24,7 +24,7 @@ INTENTS = (
     Guard("intent, interrupted", "a run that changed nothing ends the interrupted one", ("tests/unit/module_utils/_locking/test_lock_intent.py",), (
         ("plugins/module_utils/_locking/store.py", "interrupted = current or (last if last and last.is_interrupted else None)", "interrupted = current"),)),
     Guard("intent, playbooks", "nobody writes down what the run is to do", (f"{UNIT}/_plan/test_target.py",), (
-        ("playbooks/phases/guard.yml", "      ansible.builtin.include_tasks: ../tasks/keep_the_intent.yml\n", "      ansible.builtin.debug:\n"),)),
+        ("playbooks/phases/guard.yml", "      ansible.builtin.import_tasks: ../tasks/keep_the_intent.yml\n", "      ansible.builtin.debug:\n"),)),
     Guard("intent, blue-green", "a return that is done is undone", (f"{UNIT}/_plan/test_blue_green.py",), (
         ("plugins/plugin_utils/_plan/blue_green.py", "for pool in (*serving, *runs) if pool in known]",
          "for pool in (*runs,) if pool not in serving]"),)),

@@ -33,7 +33,7 @@ def tasks_of(play_or_task):
 
 @pytest.mark.parametrize("phase", ["roll", "finalize", "databases"])
 def test_the_phases_ask_before_they_move_traffic_or_close_the_way_back(phase):
-    asked = [task for play in plays(f"phases/{phase}.yml") for task in tasks_of(play) if task.get("ansible.builtin.include_tasks") == ASKS]
+    asked = [task for play in plays(f"phases/{phase}.yml") for task in tasks_of(play) if task.get("ansible.builtin.import_tasks") == ASKS]
     assert len(asked) == 1
 
 

@@ -146,7 +146,7 @@ def test_the_playbooks_keep_the_intent_after_every_refusal_and_before_the_first_
     playbooks = Path(__file__).resolve().parents[4] / "playbooks"
     plays = yaml.safe_load((playbooks / "phases" / "guard.yml").read_text(encoding="utf-8"))
     block = [task for play in plays for entry in play["tasks"] for task in entry.get("block", [entry])]
-    kept = [number for number, task in enumerate(block) if task.get("ansible.builtin.include_tasks") == "../tasks/keep_the_intent.yml"]
+    kept = [number for number, task in enumerate(block) if task.get("ansible.builtin.import_tasks") == "../tasks/keep_the_intent.yml"]
     refused = [number for number, task in enumerate(block) if "Refuse" in task["name"]]
     assert len(kept) == 1 and len(refused) >= 2 and kept[0] > max(refused)
     taken = yaml.safe_load((playbooks / "tasks" / "take_the_lock.yml").read_text(encoding="utf-8"))
