@@ -17,7 +17,7 @@ from integration.cores import LOUD, installed, unexpected_warnings
 REPOSITORY = Path(__file__).resolve().parents[3]
 PLUGINS = Path(__file__).parent / "plugins"
 # Requests a second: two fleets and what drives them share a small machine, and starved health checks would be a fault of their own.
-RATE = 80
+RATE = 40
 
 
 class Operator:
