@@ -396,7 +396,7 @@ from ..module_utils._host.ansible_module import AnsibleModule
 from ..module_utils._probe import process
 from ..module_utils._probe.plan import CAPACITY_SPEC, MAX_REQUESTS, MIX_SPEC, ProbeError, make_plan
 
-ARGUMENT_SPEC = {
+ARGUMENTS = {
     "state": {"type": "str", "required": True, "choices": ["started", "stopped", "observed"]},
     "directory": {"type": "path", "required": True},
     "targets": {"type": "list", "elements": "str"},
@@ -416,30 +416,43 @@ ARGUMENT_SPEC = {
     "min_requests": {"type": "int", "default": 0},
     "ends_with": {"type": "int"},
 }
+RULES: dict[str, Any] = {"required_if": [("state", "started", ["targets"])]}
 
 
-def start(module: AnsibleModule, directory: str) -> dict[str, Any]:
+class ProbeFailed(Exception):
+    """Nothing was done, or the probe gave no result; `facts` are returned beside the message."""
+
+    def __init__(self, message: str, facts: dict[str, Any]) -> None:
+        super().__init__(message)
+        self.facts = facts
+
+
+ERRORS = (ProbeFailed,)
+
+
+def start(params: dict[str, Any], directory: str, check_mode: bool) -> dict[str, Any]:
     """Start a probe."""
-    plan = make_plan(module.params)
+    plan = make_plan(params)
     process.require_none_running(directory)
-    if not module.check_mode:
-        process.start(plan, directory, module.params["ends_with"])
+    if not check_mode:
+        process.start(plan, directory, params["ends_with"])
     return {"changed": True, "clients": plan.clients}
 
 
-def stop(module: AnsibleModule, directory: str) -> dict[str, Any]:
+def stop(params: dict[str, Any], directory: str, check_mode: bool) -> dict[str, Any]:
     """End a probe and return what it found."""
     running = process.find_running(directory) is not None
-    if running and module.check_mode:
+    if running and check_mode:
         return {"changed": True, "result": {}}
-    wanted = module.params["min_requests"]
+    wanted = params["min_requests"]
     result = process.stop(directory, wanted)
+    warnings = []
     if result["requests_scheduled"] < wanted:
-        module.warn(f"the probe ended by itself after {result['requests_scheduled']} of {wanted} requests: raise max_seconds or max_requests")
-    return {"changed": running, "result": result}
+        warnings.append(f"the probe ended by itself after {result['requests_scheduled']} of {wanted} requests: raise max_seconds or max_requests")
+    return {"changed": running, "result": result, "warnings": warnings}
 
 
-def observe(_module: AnsibleModule, directory: str) -> dict[str, Any]:
+def observe(_params: dict[str, Any], directory: str, _check_mode: bool) -> dict[str, Any]:
     """Read what a probe has found so far."""
     return {"changed": False, "live": process.read_live(directory)}
 
@@ -447,17 +460,33 @@ def observe(_module: AnsibleModule, directory: str) -> dict[str, Any]:
 STATES = {"started": start, "stopped": stop, "observed": observe}
 
 
-def main() -> None:
-    module = AnsibleModule(ARGUMENT_SPEC, supports_check_mode=True, required_if=[("state", "started", ["targets"])])
-    directory = os.path.abspath(module.params["directory"])
+def answer(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
+    """What is returned; raises ProbeFailed."""
+    directory = os.path.abspath(params["directory"])
     try:
-        answer = STATES[module.params["state"]](module, directory)
+        found = STATES[params["state"]](params, directory, check_mode)
         running = process.find_running(directory)
     except process.ProbeIncomplete as error:
-        module.fail_json(msg=str(error), directory=directory, result=error.figures)
+        raise ProbeFailed(str(error), {"directory": directory, "result": error.figures}) from error
     except (ProbeError, OSError) as error:
-        module.fail_json(msg=str(error), directory=directory)
-    module.exit_json(directory=directory, running=running is not None, pid=running.pid if running else None, **answer)
+        raise ProbeFailed(str(error), {"directory": directory}) from error
+    return {"directory": directory, "running": running is not None, "pid": running.pid if running else None, **found}
+
+
+def failure_facts(error: ProbeFailed) -> dict[str, Any]:
+    """What is returned of a failure beside its message."""
+    return error.facts
+
+
+def main() -> None:
+    module = AnsibleModule(ARGUMENTS, supports_check_mode=True, **RULES)
+    try:
+        result = answer(module.params, module.check_mode)
+    except ProbeFailed as error:
+        module.fail_json(msg=str(error), **failure_facts(error))
+    for warning in result.pop("warnings", []):
+        module.warn(warning)
+    module.exit_json(**result)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import time
 from types import SimpleNamespace
 
 import pytest
-from ansible_collections.alwayson.upgrade.plugins.action import fleet_lock, member_info, release, smoke_test
+from ansible_collections.alwayson.upgrade.plugins.action import availability_probe, fleet_lock, member_info, release, smoke_test
 from ansible_collections.alwayson.upgrade.plugins.plugin_utils._controller import in_worker as in_worker_module
 from json_server import JsonServer, Reply
 from run_module import run_module
@@ -138,6 +138,25 @@ def test_a_release_is_staged_made_current_and_refused_alike(capsys, tmp_path):
     assert here["failed"] is True and alike(here) == alike(there) and here["release"] == "1.0.0"
     here, there = place(state="staged")
     assert here["failed"] is True and here["msg"] == there["msg"] and "sha256" in here["msg"]
+
+
+def test_a_probe_is_read_and_ended_alike_and_never_started_in_a_worker(service, capsys, tmp_path):
+    given = {"directory": str(tmp_path / "probe")}
+    here, there = both(availability_probe, capsys, {**given, "state": "stopped"})
+    assert here["failed"] is True and alike(here) == alike(there) and here["result"] == {} and here["directory"] == given["directory"]
+    ran = []
+    starts = made(availability_probe, **given, state="started", targets=[service.url])
+    starts._execute_module = lambda **asked: ran.append(asked["module_name"]) or {}
+    starts.run(task_vars={})
+    assert ran == ["alwayson.upgrade.availability_probe"]
+    module = availability_probe.ActionModule.worked_by.main
+    arguments = {**given, "state": "started", "targets": [service.url], "mix": [{"kind": "new", "share": 1, "path": "/version"}], "max_requests": 20}
+    pid = run_module(module, capsys, False, **arguments)["pid"]
+    here, there = both(availability_probe, capsys, {**given, "state": "observed"}, check_mode=True)
+    assert here["pid"] == there["pid"] == pid and here["live"]["rate"] == there["live"]["rate"] == 200
+    here, there = both(availability_probe, capsys, {**given, "state": "stopped", "min_requests": 30})
+    assert here["changed"] is True and there["changed"] is False and here["result"] == there["result"] and here["result"]["requests_scheduled"] == 20
+    assert here["running"] is there["running"] is False and "after 20 of 30 requests" in here["warnings"][0]
 
 
 def test_a_worker_that_is_ended_ends_what_starts_the_service_first(tmp_path):

@@ -165,8 +165,14 @@ def test_a_probe_that_no_longer_writes_figures_is_not_waited_for(prober, monkeyp
 
 def test_headers_and_bodies_are_secret_and_what_is_too_short_for_a_secret_masks_nothing(prober, monkeypatch):
     masked = []
-    monkeypatch.setattr(availability_probe, "start", lambda module, _directory: masked.append(set(module.no_log_values)) or {"changed": False})
-    monkeypatch.setitem(availability_probe.STATES, "started", availability_probe.start)
+
+    class Module(availability_probe.AnsibleModule):
+        def exit_json(self, **result):
+            masked.append(set(self.no_log_values))
+            super().exit_json(**result)
+
+    monkeypatch.setattr(availability_probe, "AnsibleModule", Module)
+    monkeypatch.setitem(availability_probe.STATES, "started", lambda _params, _directory, _check_mode: {"changed": False})
     prober.start(headers={"Authorization": "Bearer canary-7f1", "X-Probe": "1"}, mix=[{"kind": "write", "share": 1, "body": {"password": "hunter2hunter2"}}])
     assert masked == [{"Bearer canary-7f1", "hunter2hunter2"}]
 
