@@ -39,7 +39,7 @@ tests/lint.sh
 ended cores || { cat build/cores.log; exit 1; }
 cat build/cores.log
 step "unit tests, and the scheduler on simulated fleets"
-build/venv/bin/pytest -q --numprocesses 2 tests/unit tests/simulation
+build/venv/bin/pytest -q --numprocesses 3 tests/unit tests/simulation
 step "whole fleets and the fault table, while their parts are tested"
 # What smaller tests show too is done again with whole fleets by make thorough.
 mapfile -t parts < <(find tests/integration -mindepth 1 -maxdepth 1 -type d ! -name upgrade ! -name '__*' | sort)

@@ -17,27 +17,34 @@ from fleet import signing
 ON = ("embedded",)
 
 
-def test_it_is_refused(fleet):
+def injured(fleet):
+    """The variables of an archive with a flipped byte, and what the run says of it."""
     archive = fleet.artifact("2.0.0")
     content = bytearray(archive.read_bytes())
     sha256 = hashlib.sha256(content).hexdigest()
     content[len(content) // 2] ^= 1
     injured = fleet.directory / "injured.tar.gz"
     injured.write_bytes(content)
-    run = fleet.run("upgrade", upgrade_release="2.0.0", upgrade_artifact=str(injured), upgrade_artifact_sha256=sha256)
-    i8_ends_in_error_and_says_what_next(run, "but upgrade_artifact_sha256 is", "build it again or correct the checksum")
-    i7_all_of_it_or_nothing(fleet, "1.0.0")
-    i4_no_request_failed(fleet)
+    given = {"upgrade_artifact": str(injured), "upgrade_artifact_sha256": sha256}
+    return given, ("but upgrade_artifact_sha256 is", "build it again or correct the checksum")
 
 
-def test_a_strangers_signature_is_refused(fleet):
+def signed_by_a_stranger(fleet):
+    """The variables of a signature by a key that is not trusted, and what the run says of it."""
     keys = fleet.directory / "signers"
     keys.mkdir(mode=0o700)
     for name in ("engineer", "stranger"):
         signing.make_ssh_key(keys / name)
     (keys / "allowed").write_text(signing.signer("engineer", keys / "engineer"), encoding="ascii")
     signature = signing.sign_by_ssh(fleet.artifact("2.0.0"), keys / "stranger")
-    run = fleet.run("upgrade", upgrade_release="2.0.0", upgrade_artifact_signature=str(signature), upgrade_artifact_keys=str(keys / "allowed"))
-    i8_ends_in_error_and_says_what_next(run, f"{signature} was not made with a key in {keys / 'allowed'}")
-    i7_all_of_it_or_nothing(fleet, "1.0.0")
+    given = {"upgrade_artifact_signature": str(signature), "upgrade_artifact_keys": str(keys / "allowed")}
+    return given, (f"{signature} was not made with a key in {keys / 'allowed'}",)
+
+
+def test_both_are_refused(fleet):
+    for case in (injured, signed_by_a_stranger):
+        given, words = case(fleet)
+        run = fleet.run("upgrade", upgrade_release="2.0.0", **given)
+        i8_ends_in_error_and_says_what_next(run, *words)
+        i7_all_of_it_or_nothing(fleet, "1.0.0")
     i4_no_request_failed(fleet)
