@@ -26,6 +26,7 @@ EXPECTED_WARNINGS = {
     "Use of strategy plugins not included in ansible.builtin are deprecated": "announced without an end; docs/without_the_strategy.md is the way without ours",
     "Deprecation warnings can be disabled by setting `deprecation_warnings=False`": "core says so with every first deprecation",
     "the roll stops: ": "of the strategy itself, in runs that have to fail",
+    " was taken over, for this reason: its controller, ": "in runs that continue one which was killed",
 }
 WARNING = re.compile(r"^\[(?:DEPRECATION )?WARNING\].*", re.MULTILINE)
 # So that a core says all that it has to say.

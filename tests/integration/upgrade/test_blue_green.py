@@ -125,8 +125,8 @@ def test_07_load_balancers_that_a_killed_cutover_left_apart_are_brought_together
 def test_08_what_users_would_see_decides_and_the_traffic_returns_by_itself(operator):
     """The release is right on every member, and wrong through the load balancers."""
     assert operator.run("rollback", **SERVICE).code == 0 and serving(operator) == everywhere("blue")
-    users_only = "front is defined and release_version is not defined and alwayson_flipped"
-    through = [{"name": "as users reach it", "path": "/version", "expect": {"release": f"{{{{ '9.9.9' if {users_only} else plan.release_to }}}}"}}]
+    users_only = "alwayson_front is defined and release_version is not defined and alwayson_flipped"
+    through = [{"name": "as users reach it", "path": "/version", "expect": {"release": f"{{{{ '9.9.9' if {users_only} else upgrade_release }}}}"}}]
     run = operator.run("upgrade", **NEW, upgrade_smoke_tests=through)
     assert run.code != 0 and any("all traffic is on blue" in problem for problem in run.report["problems"]), run.report["problems"]
     assert serving(operator) == serving(operator, TESTERS_KEY) == everywhere("blue") and run.report["requests_failed"] == 0
