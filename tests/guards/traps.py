@@ -74,6 +74,8 @@ TRAPS = (
         (f"{CORE}/_postgresql/session.py", "reversed(DRIVERS) if is_brief else DRIVERS", "DRIVERS"),)),
     Guard("loaded, engine", "a look at a database loads what backs it up", ("tests/unit/test_loaded_files.py",), (
         (f"{CORE}/_postgresql/server.py", "from . import catalog\n", "from . import catalog, scratch_server\n"),)),
+    Guard("canary, its return", "a skipped task hides when a canary came back", ("tests/unit/test_member_tasks.py",), (
+        ("playbooks/tasks/upgrade_member.yml", "alwayson_canary_in if alwayson_analysed else pool_member_in | default({})", "pool_member_in | default({})"),)),
     Guard("a route", "what a reload has read before it was written stays", ("tests/unit/module_utils/_traffic/test_route.py",), (
         (f"{CORE}/_traffic/route.py", "ATTEMPTS = 3", "ATTEMPTS = 1"),)),
 )

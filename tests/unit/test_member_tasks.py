@@ -43,3 +43,16 @@ def test_a_member_has_few_tasks():
     names = [*begun(TASKS / "upgrade_member.yml"), on_members[-1]["tasks"][0]["name"]]
     assert len(on_members[-1]["tasks"]) == 1 and RETURN in names and "validation" not in names
     assert len(names) <= MOST, names
+
+
+def test_when_a_canary_came_back_is_not_what_a_skipped_task_registers():
+    """Both register the role's variable, and the second one is skipped for a canary."""
+    [block] = yaml.safe_load((TASKS / "upgrade_member.yml").read_text(encoding="utf-8"))
+    returns = [task["when"] for task in block["block"] if "Return it to traffic" in task["name"]]
+    [recorded] = [task for task in block["block"] if task["name"] == "Record the outcome"]
+    canary = yaml.safe_load((TASKS / "return_canary.yml").read_text(encoding="utf-8"))
+    names = [task["name"] for task in canary]
+    assert len(returns) == 2 and returns[1].startswith("not alwayson_analysed")
+    assert names.index("Return it to traffic") + 1 == names.index("Record when the canary came back")
+    assert canary[names.index("Record when the canary came back")]["ansible.builtin.set_fact"] == {"alwayson_canary_in": "{{ pool_member_in }}"}
+    assert recorded["vars"]["alwayson_back"] == "{{ alwayson_canary_in if alwayson_analysed else pool_member_in | default({}) }}"

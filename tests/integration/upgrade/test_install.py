@@ -135,8 +135,8 @@ def test_a_corrected_one_of_the_same_name_runs_and_the_same_command_again_change
 
 
 def test_it_is_upgraded_from_there_and_a_service_that_runs_is_not_installed(fleet):
-    run = fleet.run("upgrade", **archive(fleet.directory, "1.1.0"))
-    assert run.code == 0, run.output[-3000:]
+    run = fleet.run("upgrade", upgrade_method="canary", upgrade_soak=0, **archive(fleet.directory, "1.1.0"))
+    assert run.code == 0 and "Record when the canary came back" in run.output, run.output[-3000:]
     assert fleet.current() == dict.fromkeys(MEMBERS, "1.1.0")
     refused = fleet.run("install", **archive(fleet.directory, "2.0.0"))
     assert refused.code != 0 and "1.1.0 is current on app1, app2, app3" in refused.words

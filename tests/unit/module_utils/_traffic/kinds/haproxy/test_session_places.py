@@ -39,7 +39,7 @@ def test_never_more_sessions_than_places():
 
     with ThreadPoolExecutor(24) as many:
         assert len(list(many.map(one, range(72)))) == 72
-    assert 1 < most[0] <= PLACES
+    assert 1 < most[0] <= 4  # of the ten places that HAProxy has
 
 
 def test_each_endpoint_has_places_of_its_own_and_one_that_is_left_is_free():
