@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
@@ -17,6 +18,20 @@ from foreground import hear_signals
 from integration.haproxy.real_pool import Pool
 
 hear_signals()
+NUMBERED = re.compile(r"test_\d+_")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config, items):
+    """Numbered tests build on each other: what a thorough one builds on runs with it. Before tests are chosen by their marks."""
+    if not config.option.markexpr.startswith("thorough"):
+        return
+    needed = {}
+    for item in reversed(items):
+        if NUMBERED.match(item.name):
+            needed[item.path] = needed.get(item.path) or item.get_closest_marker("thorough") is not None
+            if needed[item.path]:
+                item.add_marker(pytest.mark.thorough)
 
 
 @pytest.fixture(scope="module")
