@@ -150,31 +150,29 @@ ARGUMENTS = {
     **engines.ARGUMENTS, "databases": {"type": "list", "elements": "str", "default": []}, "tenants_query": {"type": "str"},
     "purposes": {"type": "list", "elements": "str", "default": [], "choices": list(PURPOSES)},
 }
+RULES: dict[str, Any] = {"mutually_exclusive": engines.LOGIN_EXCLUSIVE}
+ERRORS = (DatabaseError,)
 
 
-def describe(options: dict[str, Any]) -> dict[str, Any]:
-    """The server and its databases, see RETURN."""
+def answer(options: dict[str, Any], _check_mode: bool) -> dict[str, Any]:
+    """The server and its databases, see RETURN; raises DatabaseError."""
     with engines.of({**options, "is_brief": True}).opened() as server:
         chosen = server.choose_databases(options["databases"])
         lacking = server.missing_privileges(options["purposes"], chosen)
         if any(lack.privilege == "CONNECT" for lack in lacking):
             raise DatabaseError("; ".join(f"the role has no CONNECT on {lack.database}: {lack.grant}" for lack in lacking if lack.privilege == "CONNECT"))
         databases = {name: server.describe(name, options["tenants_query"]) for name in chosen}
-        return {**server.identity(), "read_only": server.is_read_only(), "replicas": server.replicas(), "databases": databases,
+        return {"changed": False, **server.identity(), "read_only": server.is_read_only(), "replicas": server.replicas(), "databases": databases,
                 "missing_privileges": [lack._asdict() for lack in lacking]}
 
 
 def main() -> None:
-    module = AnsibleModule(
-        argument_spec=ARGUMENTS,
-        mutually_exclusive=engines.LOGIN_EXCLUSIVE,
-        supports_check_mode=True,
-    )
+    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True, **RULES)
     try:
-        facts = describe(module.params)
+        result = answer(module.params, module.check_mode)
     except DatabaseError as error:
         module.fail_json(msg=str(error))
-    module.exit_json(changed=False, **facts)
+    module.exit_json(**result)
 
 
 if __name__ == "__main__":

@@ -8,13 +8,14 @@ from __future__ import annotations
 import hashlib
 import os
 import signal
+import sqlite3
 import sys
 import tarfile
 import time
 from types import SimpleNamespace
 
 import pytest
-from ansible_collections.alwayson.upgrade.plugins.action import availability_probe, fleet_lock, member_info, release, smoke_test
+from ansible_collections.alwayson.upgrade.plugins.action import availability_probe, database_info, fleet_lock, member_info, release, smoke_test
 from ansible_collections.alwayson.upgrade.plugins.plugin_utils._controller import in_worker as in_worker_module
 from json_server import JsonServer, Reply
 from run_module import run_module
@@ -157,6 +158,19 @@ def test_a_probe_is_read_and_ended_alike_and_never_started_in_a_worker(service, 
     here, there = both(availability_probe, capsys, {**given, "state": "stopped", "min_requests": 30})
     assert here["changed"] is True and there["changed"] is False and here["result"] == there["result"] and here["result"]["requests_scheduled"] == 20
     assert here["running"] is there["running"] is False and "after 20 of 30 requests" in here["warnings"][0]
+
+
+def test_databases_are_described_and_refused_alike(capsys, tmp_path):
+    path = tmp_path / "shop.db"
+    with sqlite3.connect(path) as made_here:
+        made_here.execute("CREATE TABLE products (id integer PRIMARY KEY)")
+    made_here.close()
+    here, there = both(database_info, capsys, {"engine": "sqlite", "databases": [str(path)]})
+    assert alike(here) == alike(there) and here["changed"] is False and here["databases"][str(path)]["tables"] == 1
+    here, there = both(database_info, capsys, {"engine": "sqlite", "databases": [str(tmp_path / "none.db")]})
+    assert here["failed"] is True and here["msg"] == there["msg"] and "none.db" in here["msg"]
+    here, there = both(database_info, capsys, {"engine": "sqlite", "databases": [str(path)], "login_host": "db1", "login_unix_socket": "/run"})
+    assert here["failed"] is True and here["msg"] == there["msg"] and "login_unix_socket" in here["msg"]
 
 
 def test_a_worker_that_is_ended_ends_what_starts_the_service_first(tmp_path):
