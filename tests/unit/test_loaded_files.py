@@ -31,10 +31,10 @@ ENGINES = {
 }
 ASK_A_DATABASE = """
 import contextlib, json, sys
-from ansible_collections.alwayson.upgrade.plugins.modules.database_info import ARGUMENTS, DatabaseError, describe
+from ansible_collections.alwayson.upgrade.plugins.modules.database_info import ARGUMENTS, DatabaseError, answer
 options = {name: argument.get("default") for name, argument in ARGUMENTS.items()}
 with contextlib.suppress(DatabaseError):
-    describe({**options, "engine": "%s", "login_host": "127.0.0.1", "login_port": 1, "databases": ["/nowhere"]})
+    answer({**options, "engine": "%s", "login_host": "127.0.0.1", "login_port": 1, "databases": ["/nowhere"]}, False)
 """
 # A drain's and a look's files, beside the kind's own folder or file.
 KINDS = ("haproxy", "envoy", "caddy", "traefik", "nginx", "nginx_plus", "http", "none")
