@@ -11,7 +11,7 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._probe.process im
 def test_it_measures_reports_and_leaves_nothing_running(operator):
     run = operator.run("probe", upgrade_probe_seconds=4)
     assert run.code == 0, run.output[-4000:]
-    assert run.report["requests_scheduled"] > 200 and run.report["requests_failed"] == 0, run.report["failures_by_class"]
+    assert run.report["requests_scheduled"] > 100 and run.report["requests_failed"] == 0, run.report["failures_by_class"]
     assert "shop measured, " in run.words and "Nobody noticed: 0 of" in run.words
     # On a busy machine it may have been late itself, and says so.
     assert [sentence for sentence in run.report["not_proven"] if not sentence.startswith("The prober itself was late")] == []
