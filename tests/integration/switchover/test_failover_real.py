@@ -5,12 +5,15 @@
 
 from __future__ import annotations
 
+import psycopg
 import pytest
+from psycopg.rows import dict_row
 from ansible_collections.alwayson.upgrade.plugins.module_utils._host.waiting import wait_for
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.switchover.failover import Failover, Redirection
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.switchover.window import Limits, SwitchoverError
 from integration.by_ansible import ansible
 from integration.switchover.controller import times_of_steps
+from fleet.postgres import OWNER
 from integration.switchover.pair import Load, Loading, Pair, lost, wait_writable
 from integration.switchover.test_switchover_module import arguments
 
@@ -19,6 +22,14 @@ from integration.switchover.test_switchover_module import arguments
 def pair(tmp_path_factory):
     with Pair(tmp_path_factory.mktemp("pair") / "run") as made:
         yield made
+
+
+def server_ports(pair: Pair) -> set[str]:
+    """The ports of the servers to which the pooler has connections, or begins some."""
+    endpoint = pair.pooler.endpoint
+    with psycopg.connect(host=endpoint.address, port=endpoint.port, user=OWNER, dbname="pgbouncer", autocommit=True, sslmode="disable",
+                         row_factory=dict_row) as session:
+        return {str(row["port"]) for row in session.execute("SHOW SERVERS")}
 
 
 def failover(pair) -> Failover:
@@ -70,6 +81,8 @@ def test_while_the_primary_is_away_clients_read(pair):
     load = Load(pair.pooler.endpoint)
     with Loading(load):
         assert Redirection(pair.node("db1"), pair.node("db2"), pair.poolers(), Limits()).apply().changed
+        # A login to db1 that began before and fails with it has PgBouncer refuse clients for server_login_retry.
+        assert wait_for(lambda: server_ports(pair) == {str(pair.servers["db2"].endpoint.port)}, 30, 0.05), server_ports(pair)
         pair.kill("db1")
         pair.start_server("db1")
         status, result, _shown = ansible("database_switchover", **arguments(pair, state="read_write"))

@@ -96,7 +96,8 @@ def test_without_guard_and_fence_it_does_until_the_failover_is_run_again_or_it_i
     assert not failover(pair).apply().changed
     process = pair.processes["db1"]
     done = fenced(pair, "db1", **named, stop_command=["kill", "-INT", str(process.pid)])
-    assert done["changed"] and not done["running"] and not process.is_alive
+    # It refuses connections before its process has ended.
+    assert done["changed"] and not done["running"] and wait_for(lambda: not process.is_alive, 30, 0.05)
 
 
 def test_a_guard_that_lets_it_start_keeps_the_standby_from_being_promoted_meanwhile(pair, monkeypatch):
