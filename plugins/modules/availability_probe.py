@@ -392,7 +392,7 @@ result:
 import os
 from typing import Any
 
-from ..module_utils._host.ansible_module import AnsibleModule
+from ..module_utils._host.ansible_module import AnsibleModule, FailedWithFacts
 from ..module_utils._probe import process
 from ..module_utils._probe.plan import CAPACITY_SPEC, MAX_REQUESTS, MIX_SPEC, ProbeError, make_plan
 
@@ -419,12 +419,8 @@ ARGUMENTS = {
 RULES: dict[str, Any] = {"required_if": [("state", "started", ["targets"])]}
 
 
-class ProbeFailed(Exception):
-    """Nothing was done, or the probe gave no result; `facts` are returned beside the message."""
-
-    def __init__(self, message: str, facts: dict[str, Any]) -> None:
-        super().__init__(message)
-        self.facts = facts
+class ProbeFailed(FailedWithFacts):
+    """Nothing was done, or the probe gave no result."""
 
 
 ERRORS = (ProbeFailed,)
@@ -473,17 +469,12 @@ def answer(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
     return {"directory": directory, "running": running is not None, "pid": running.pid if running else None, **found}
 
 
-def failure_facts(error: ProbeFailed) -> dict[str, Any]:
-    """What is returned of a failure beside its message."""
-    return error.facts
-
-
 def main() -> None:
     module = AnsibleModule(ARGUMENTS, supports_check_mode=True, **RULES)
     try:
         result = answer(module.params, module.check_mode)
     except ProbeFailed as error:
-        module.fail_json(msg=str(error), **failure_facts(error))
+        module.fail_json(msg=str(error), **error.facts)
     for warning in result.pop("warnings", []):
         module.warn(warning)
     module.exit_json(**result)

@@ -276,7 +276,7 @@ from typing import Any
 
 from ..module_utils._host.ansible_module import AnsibleModule
 from ..module_utils._host.writers import warning_of_strangers
-from ..module_utils._locking.lock import CONTROLLER_TEXTS, DIRECTIONS, FAILED, SUCCEEDED, Claim, FleetLockError, HeldError, UnusableError
+from ..module_utils._locking.lock import CONTROLLER_TEXTS, DIRECTIONS, FAILED, SUCCEEDED, Claim, FleetLockError
 from ..module_utils._locking.store import FleetLock, Outcome
 
 TEXT = {"type": "str", "default": ""}
@@ -315,13 +315,6 @@ def answer(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
             **{name: lock and lock.as_dict() for name, lock in locks.items()}}
 
 
-def failure_facts(error: Exception) -> dict[str, Any]:
-    """What is returned of a failure beside its message."""
-    if isinstance(error, HeldError):
-        return {"held_by": error.lock.as_dict()}
-    return {"unusable": error.path} if isinstance(error, UnusableError) else {}
-
-
 def do(params: dict[str, Any], check_mode: bool, now: float) -> Outcome:
     """Bring about the wanted state of the lock."""
     lock = FleetLock(params["directory"], params["service"])
@@ -347,7 +340,7 @@ def main() -> None:
     try:
         result = answer(module.params, module.check_mode)
     except ERRORS as error:
-        module.fail_json(msg=str(error), **failure_facts(error))
+        module.fail_json(msg=str(error), **error.facts)
     for warning in result.pop("warnings"):
         module.warn(warning)
     module.exit_json(**result)

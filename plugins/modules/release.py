@@ -263,10 +263,10 @@ seconds:
 import contextlib
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
-from ..module_utils._host.ansible_module import AnsibleModule
+from ..module_utils._host.ansible_module import AnsibleModule, FailedWithFacts
 from ..module_utils._host.version import VersionError, parse
 from ..module_utils._locking import fence as locking_fence
 from ..module_utils._release import activation, releases as release
@@ -299,12 +299,8 @@ RULES: dict[str, Any] = {"required_if": [("state", "staged", ["sha256"])], "mutu
 LEAST = {"keep": 0, "command_timeout": 1, "lock_timeout": 0, "max_members": 1, "max_bytes": 1}
 
 
-class ReleaseFailed(Exception):
+class ReleaseFailed(FailedWithFacts):
     """The release is not in the wanted state. The message says why, and `facts` what is current now, as far as that can be seen."""
-
-    def __init__(self, message: str, facts: Mapping[str, Any] | None = None) -> None:
-        super().__init__(message)
-        self.facts = dict(facts or {})
 
 
 ERRORS = (ReleaseFailed,)
@@ -471,17 +467,12 @@ def answer(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
         raise ReleaseFailed(str(error), work.facts() if work else {}) from error
 
 
-def failure_facts(error: ReleaseFailed) -> dict[str, Any]:
-    """What is returned of a failure beside its message."""
-    return error.facts
-
-
 def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True, **RULES)
     try:
         result = answer(module.params, module.check_mode)
     except ReleaseFailed as error:
-        module.fail_json(msg=str(error), **failure_facts(error))
+        module.fail_json(msg=str(error), **error.facts)
     for warning in result.pop("warnings"):
         module.warn(warning)
     module.exit_json(**result)

@@ -13,6 +13,14 @@ from ansible.module_utils.common.parameters import remove_values
 from .credentials import SHORTEST, secrets_in
 
 
+class FailedWithFacts(Exception):
+    """An error of a module; `facts` are returned beside its message."""
+
+    def __init__(self, message: str, facts: Mapping[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.facts = dict(facts or {})
+
+
 class AnsibleModule(basic.AnsibleModule):
     """Masks too what is a secret within an option that is none as a whole; leaves alone what is too short to be one.
 

@@ -28,7 +28,11 @@ _ID = re.compile(r"[0-9a-f]{16}")
 
 
 class FleetLockError(Exception):
-    """The state of the lock does not allow the request; the message says what, where and what to do."""
+    """The state of the lock does not allow the request; the message says what, where and what to do, `facts` what a module returns beside it."""
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        return {}
 
 
 class HeldError(FleetLockError):
@@ -38,6 +42,10 @@ class HeldError(FleetLockError):
         super().__init__(message)
         self.lock = lock
 
+    @property
+    def facts(self) -> dict[str, Any]:
+        return {"held_by": self.lock.as_dict()}
+
 
 class UnusableError(FleetLockError):
     """The file of the lock cannot be read or written, at `path`; the message says why."""
@@ -45,6 +53,10 @@ class UnusableError(FleetLockError):
     def __init__(self, message: str, path: str) -> None:
         super().__init__(message)
         self.path = path
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        return {"unusable": self.path}
 
 
 class Claim(NamedTuple):

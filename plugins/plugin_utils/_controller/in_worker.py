@@ -40,8 +40,8 @@ ENDING = (signal.SIGINT, *HANGING_UP)
 class ModuleInWorker(ActionBase):
     """An action plugin of a module with the functions and names `answer`, `ARGUMENTS` and `ERRORS`, whose result it gets by `result_of_module`.
 
-    The module may have `RULES` besides, how its options go together, such as ``required_if``, and `failure_facts`, which makes of an error what the module
-    returns of a failure beside its message.
+    The module may have `RULES` besides, how its options go together, such as ``required_if``, and its errors `facts`, which it returns of a failure
+    beside its message.
 
     `worked_by`: the module. `unwound_by`: the error among its ERRORS with which a signal ends it; None where it ends at once.
     """
@@ -91,8 +91,7 @@ class ModuleInWorker(ActionBase):
             with contextlib.chdir(self._loader.get_basedir()), ended_as_a_module(self.unwound_by):
                 deciding, answer = self._work(params, masked)
         except self.worked_by.ERRORS as error:
-            facts = self.worked_by.failure_facts(error) if hasattr(self.worked_by, "failure_facts") else {}
-            answer = {"failed": True, "msg": str(error), **facts}
+            answer = {"failed": True, "msg": str(error), **getattr(error, "facts", {})}
         if getattr(constants, REPEATS_OPTIONS, True):
             answer["invocation"] = {"module_args": params}
         if not answer.get("warnings"):
