@@ -19,15 +19,17 @@ import signal
 import sys
 import time
 import traceback
-from typing import Any, Callable, NamedTuple
+from typing import TYPE_CHECKING, Any, Callable, NamedTuple
 
 from .._host import processes
 from .._host.flock import LockError, exclusive
 from .._host.small_files import PRIVATE, PRIVATE_FOLDER, SmallFileError, make_folder, replace
 from .._host.writers import open_own, other_writers
-from .engine import Probe, ProbeLoop
 from .live_figures import LIVE_FILE, RESULT_FILE
 from .plan import Plan, ProbeError
+
+if TYPE_CHECKING:
+    from .engine import Probe, ProbeLoop
 
 PID_FILE, LOCK_FILE, LOG_FILE = "probe.pid", "probe.lock", "probe.log"
 START_SECONDS = 60.0
@@ -207,10 +209,17 @@ def _signal(directory: str, running: ProbeProcess, number: int) -> None:
 
 def _fork(plan: Plan, directory: str, ends_with: int | None) -> ProbeProcess:
     """Start the probe as a daemon, by forking twice, and wait for its first line."""
+    # Before the fork, see above. What only reads or ends a probe does without.
+    from .engine import Probe, ProbeLoop
+
+    def made() -> tuple[ProbeLoop, Probe]:
+        loop = ProbeLoop()
+        return loop, Probe(plan, loop)
+
     hear, speak = os.pipe()
     child = os.fork()
     if child == 0:
-        _become_probe(plan, directory, speak, ends_with)
+        _become_probe(made, directory, speak, ends_with)
     os.close(speak)
     os.waitpid(child, 0)
     try:
@@ -235,7 +244,7 @@ def _hear(pipe: int) -> dict[str, Any]:
     return json.loads(said)
 
 
-def _become_probe(plan: Plan, directory: str, speak: int, ends_with: int | None) -> None:
+def _become_probe(made: Callable[[], tuple[ProbeLoop, Probe]], directory: str, speak: int, ends_with: int | None) -> None:
     """Leave everything of the module behind: session, files, working directory, signals. Never returns."""
     status = 1
     try:
@@ -243,7 +252,7 @@ def _become_probe(plan: Plan, directory: str, speak: int, ends_with: int | None)
         if os.fork():
             os._exit(0)
         _detach(directory, speak)
-        _run(plan, directory, speak, ends_with)
+        _run(made, directory, speak, ends_with)
         status = 0
     except ProbeError as error:
         sys.stderr.write(f"{error}\n")
@@ -295,13 +304,12 @@ def _raise_priority() -> None:
         os.setpriority(os.PRIO_PROCESS, 0, PRIORITY)
 
 
-def _run(plan: Plan, directory: str, speak: int, ends_with: int | None) -> None:
+def _run(made: Callable[[], tuple[ProbeLoop, Probe]], directory: str, speak: int, ends_with: int | None) -> None:
     """Check, report to the module, probe, and leave the result."""
     _raise_handle_limit()
     _raise_priority()
     gc.freeze()
-    loop = ProbeLoop()
-    probe = Probe(plan, loop)
+    loop, probe = made()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, probe.stop)
     try:
