@@ -26,8 +26,8 @@ PYTHON
 cp tests/get_pip_stand_in.py "$HOME/.ansible/test/cache/get_pip_$PIN.py"
 
 rm -rf "$EXPORT" && mkdir -p "$EXPORT"
-ignored=$("$VENV/bin/python" -c 'import yaml; print("|".join(map(__import__("re").escape, yaml.safe_load(open("galaxy.yml"))["build_ignore"])))')
-{ git ls-files; git ls-files --others --exclude-standard; } | sort -u | grep -vE "^($ignored)(/|\$)" | while read -r file; do [ -f "$file" ] && printf '%s\0' "$file"; done \
+mapfile -t ignored < <("$VENV/bin/python" -c 'import yaml; print(*(":(exclude)" + name for name in yaml.safe_load(open("galaxy.yml"))["build_ignore"]), sep="\n")')
+git ls-files --cached --others --exclude-standard -- . "${ignored[@]}" | sort -u | while read -r file; do [ -f "$file" ] && printf '%s\0' "$file"; done \
   | tar --create --null --files-from=- | tar --extract --directory "$EXPORT"
 ( cd "$EXPORT" && git init --quiet && git add --all && echo tests/output > .git/info/exclude )  # where ansible-test works
 PYTHON_VERSION=$("$VENV/bin/python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')

@@ -23,9 +23,9 @@ def injured(fleet):
     content = bytearray(archive.read_bytes())
     sha256 = hashlib.sha256(content).hexdigest()
     content[len(content) // 2] ^= 1
-    injured = fleet.directory / "injured.tar.gz"
-    injured.write_bytes(content)
-    given = {"upgrade_artifact": str(injured), "upgrade_artifact_sha256": sha256}
+    path = fleet.directory / "injured.tar.gz"
+    path.write_bytes(content)
+    given = {"upgrade_artifact": str(path), "upgrade_artifact_sha256": sha256}
     return given, ("but upgrade_artifact_sha256 is", "build it again or correct the checksum")
 
 

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import psycopg
 import pytest
 from psycopg.rows import dict_row
 from ansible_collections.alwayson.upgrade.plugins.module_utils._host.waiting import wait_for
@@ -13,7 +12,6 @@ from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.switc
 from ansible_collections.alwayson.upgrade.plugins.module_utils._postgresql.switchover.window import Limits, SwitchoverError
 from integration.by_ansible import ansible
 from integration.switchover.controller import times_of_steps
-from fleet.postgres import OWNER
 from integration.switchover.pair import Load, Loading, Pair, lost, wait_writable
 from integration.switchover.test_switchover_module import arguments
 
@@ -26,9 +24,8 @@ def pair(tmp_path_factory):
 
 def server_ports(pair: Pair) -> set[str]:
     """The ports of the servers to which the pooler has connections, or begins some."""
-    endpoint = pair.pooler.endpoint
-    with psycopg.connect(host=endpoint.address, port=endpoint.port, user=OWNER, dbname="pgbouncer", autocommit=True, sslmode="disable",
-                         row_factory=dict_row) as session:
+    with pair.session("pooler", "pgbouncer") as session:
+        session.row_factory = dict_row
         return {str(row["port"]) for row in session.execute("SHOW SERVERS")}
 
 

@@ -35,8 +35,7 @@ def pair(tmp_path_factory):
 
 
 def console(pair, command: str) -> None:
-    endpoint = pair.pooler.endpoint
-    with psycopg.connect(host=endpoint.address, port=endpoint.port, user=OWNER, dbname="pgbouncer", autocommit=True, sslmode="disable") as session:
+    with pair.session("pooler", "pgbouncer") as session:
         session.execute(command)
 
 
@@ -150,8 +149,7 @@ def test_a_primary_that_hangs_does_not_keep_the_clients_that_wait_for_it(pair):
         assert wait_writable(pair) == "db2"
         thread.join(10)
     assert len(failures) == 1 and "query timeout" in str(failures[0]), failures
-    with psycopg.connect(host=pair.pooler.endpoint.address, port=pair.pooler.endpoint.port, user=OWNER, dbname="pgbouncer", autocommit=True,
-                         sslmode="disable") as session:
+    with pair.session("pooler", "pgbouncer") as session:
         config = {row[0]: row[1] for row in session.execute("SHOW CONFIG").fetchall()}
     assert (config["query_timeout"], config["idle_transaction_timeout"], config["server_fast_close"]) == ("0", "0", "1")
 
